@@ -1,0 +1,52 @@
+# Everything sets itself up: `make demo` and `make test` work on a fresh machine with
+# Python >= 3.11 and make. The environment lives in .venv; `make clean` removes it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := .venv/.stamps
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# torch first and by its exact version: asked for by a range, pip takes the newest build, with
+# several GB of CUDA on Linux, even where a CPU build lies at hand.
+TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
+
+.PHONY: demo test test-all check format clean
+
+demo: $(STAMPS)/torch
+	$(BIN)/python examples/demo.py
+
+test: $(STAMPS)/torch $(STAMPS)/dev
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: $(STAMPS)/all
+	$(BIN)/python -m pytest -n 2
+
+check: $(STAMPS)/torch $(STAMPS)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMPS)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv .venv
+	mkdir -p $(STAMPS)
+
+$(STAMPS)/torch: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) $(TORCH)
+	$(PIP) --constraint constraints.txt --editable ".[torch]"
+	touch $@
+
+$(STAMPS)/dev: $(STAMPS)/torch
+	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(STAMPS)/all: $(STAMPS)/dev
+	$(PIP) --constraint constraints.txt --editable ".[torch,litert,dev]"
+	touch $@

@@ -1,0 +1,1 @@
+"""The command ``mobilenetv2``: a verb imports its room only when it runs."""

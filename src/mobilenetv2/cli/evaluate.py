@@ -1,0 +1,124 @@
+"""``mobilenetv2 evaluate``: a model against labelled photos."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.predictor import load_predictor
+from mobilenetv2.data.check import look_through
+from mobilenetv2.data.dataset import ALL, Dataset, Split, open_dataset
+from mobilenetv2.errors import DataError
+from mobilenetv2.evaluate import pictures
+from mobilenetv2.evaluate.accuracy import run as run_predictor
+from mobilenetv2.evaluate.matching import match
+from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.files import write_atomically
+from mobilenetv2.progress import say
+
+MOST_ROWS = 60
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print (and write) the figures; 0."""
+    from mobilenetv2.weights.store import load_config
+
+    labels = load_config(Path(arguments.model)).labels
+    dataset = open_dataset(arguments.data)
+    split = chosen(dataset, arguments)
+    outputs = match(split.classes, labels, dataset.place)
+    config, predictor = load_predictor(arguments)
+    if arguments.report:
+        Path(arguments.report).mkdir(parents=True, exist_ok=True)
+    split, notes = look_through(split)
+    logits, folder_labels = run_predictor(predictor, split, config.preprocessing)
+    metrics = measure(logits, np.array(outputs)[folder_labels], labels.names)
+    for note in notes:
+        say(note)
+    facts = {"model": arguments.model, "data": arguments.data, "split": split.name}
+    if arguments.json:
+        print(json.dumps({**facts, **metrics.to_dict()}))
+    else:
+        show(metrics, f"{arguments.model} on {arguments.data} ({split.name})")
+    if arguments.report:
+        write_report(metrics, facts, Path(arguments.report))
+    return 0
+
+
+def chosen(dataset: Dataset, arguments: argparse.Namespace) -> Split:
+    """The split asked for, or, of a folder without splits, the part that a run's ``split.csv`` names.
+
+    Without ``--split`` all of such a folder is evaluated, and a person is told when the model
+    was trained on some of it.
+    """
+    if ALL not in dataset.splits:
+        return dataset.split(arguments.split)
+    split = dataset.splits[ALL]
+    from mobilenetv2.train.record import RunFolder, read_split
+
+    table_ = RunFolder(Path(arguments.model).parent).split
+    parts = read_split(table_) if table_.is_file() else {}
+    if arguments.split:
+        photos = tuple(p for p in split.photos if parts.get(p.name) == arguments.split)
+        if not photos:
+            raise DataError(
+                f"{arguments.data}: has no splits, and {table_} names no photos of "
+                f"{arguments.split!r} in it"
+            )
+        return split.with_photos(photos, arguments.split)
+    seen = sum(parts.get(photo.name) in ("train", "selection") for photo in split.photos)
+    if seen:
+        say(
+            f"note: the model was trained on {seen} of these {len(split)} photos, so the figures "
+            "flatter it; --split validation takes those that it never saw"
+        )
+    return split
+
+
+def show(metrics: Metrics, title: str) -> None:
+    """The table of classes, the worst first, and the totals."""
+    rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
+    shown = rows[:MOST_ROWS]
+    table(
+        title, ("class", "photos", "recall", "95% interval", "precision", "95% interval"),
+        [
+            (
+                row.name, row.photos, f"{row.recall:.1%}", interval(row.recall_interval),
+                f"{row.precision:.1%}" if row.precision == row.precision else "-",
+                interval(row.precision_interval) if row.precision == row.precision else "-",
+            )
+            for row in shown
+        ],
+    )  # fmt: skip
+    if len(rows) > len(shown):
+        print(f"({len(rows) - len(shown)} better classes are not shown; --json has all)")
+    print(f"images  {metrics.images}")
+    print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
+    print(f"top-5   {metrics.top5:.2%}")
+    print(f"loss    {metrics.loss:.4f}")
+
+
+def interval(bounds: tuple[float, float]) -> str:
+    """'84.9% - 91.2%'."""
+    return f"{bounds[0]:.1%} - {bounds[1]:.1%}"
+
+
+def write_report(metrics: Metrics, facts: dict[str, str], folder: Path) -> None:
+    """``metrics.json``, ``confusion.png`` and ``classes.png`` of the classes that have photos."""
+    write_atomically(
+        folder / "metrics.json", json.dumps({**facts, **metrics.to_dict()}, indent=1) + "\n"
+    )
+    rows = [row for row in metrics.classes if row.photos]
+    kept = [index for index, row in enumerate(metrics.classes) if row.photos]
+    title = f"{facts['data']}: {metrics.top1:.1%} of {metrics.images}"
+    pictures.confusion(
+        metrics.confusion[np.ix_(kept, kept)], [row.name for row in rows],
+        folder / "confusion.png", title,
+    )  # fmt: skip
+    pictures.per_class(
+        [(row.name, row.recall, row.recall_interval) for row in rows], folder / "classes.png"
+    )
+    say(f"report: {folder}")
+

@@ -1,0 +1,171 @@
+"""``mobilenetv2 predict``: names for photos, as a table, JSON lines or CSV."""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.predictor import load_predictor
+from mobilenetv2.data.batches import in_parallel
+from mobilenetv2.data.sources import FolderSource
+from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
+from mobilenetv2.evaluate.accuracy import BATCH, Predictor
+from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.files import write_atomically
+from mobilenetv2.images.decode import SUFFIXES, read
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import say, track
+from mobilenetv2.spec.records import Labels, Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the network gave for one photo, or why it gave nothing."""
+
+    image: str
+    outputs: NDArray | None
+    """float32 (outputs,): logits or features."""
+    error: str = ""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print an answer for every photo; 1 if some could not be read, else 0."""
+    if arguments.top < 1:
+        raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
+    paths = photos(arguments.images)
+    config, predictor = load_predictor(arguments, "features" if arguments.features else "logits")
+    answers = track(
+        answer(paths, predictor, config.preprocessing), "predicting", len(paths)
+    )
+    failed = 0
+    rows = []
+    for found in answers:
+        failed += bool(found.error)
+        row = record(found, config.labels, arguments.top, arguments.features)
+        if arguments.json:
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            rows.append(row)
+    if arguments.csv:
+        write_csv(rows, Path(arguments.csv), arguments.features)
+    elif not arguments.json:
+        show(rows, arguments.features)
+    if failed:
+        say(f"{failed} of {len(paths)} photos could not be read")
+    return PARTLY_FAILED if failed else 0
+
+
+def photos(names: list[str]) -> list[Path]:
+    """The photos named, and those in the folders named, at any depth, in order.
+
+    Raises:
+        DataError: a name that is not there, or a folder without photos.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = [
+                path / entry
+                for entry in FolderSource(path).names()
+                if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
+            ]
+            if not inside:
+                raise DataError(f"{path}: no photos in this folder")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError(f"{path}: no such photo or folder")
+    return found
+
+
+def answer(
+    paths: list[Path], predictor: Predictor, record_: Preprocessing
+) -> Iterator[Answer]:
+    """Every photo in order; decoding runs ahead in threads, the network takes batches."""
+
+    def load(path: Path) -> NDArray | ImageError:
+        try:
+            return preprocess(read(path), record_, str(path))
+        except ImageError as error:
+            return error
+
+    loaded = in_parallel(load, paths)
+    for start in range(0, len(paths), BATCH):
+        group = [(path, next(loaded)) for path in paths[start : start + BATCH]]
+        pictures = [picture for _, picture in group if not isinstance(picture, ImageError)]
+        outputs = iter(predictor(np.stack(pictures)) if pictures else ())
+        for path, picture in group:
+            if isinstance(picture, ImageError):
+                yield Answer(str(path), None, str(picture))
+            else:
+                yield Answer(str(path), next(outputs))
+
+
+def record(found: Answer, labels: Labels, top: int, features: bool) -> dict[str, Any]:
+    """One JSON line."""
+    if found.outputs is None:
+        return {"image": found.image, "error": found.error}
+    if features:
+        return {"image": found.image, "features": [float(value) for value in found.outputs]}
+    probabilities = softmax(found.outputs)
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return {
+        "image": found.image,
+        "predictions": [
+            {
+                "index": int(index),
+                "label": labels.names[index],
+                "probability": float(probabilities[index]),
+            }
+            for index in best
+        ],
+    }
+
+
+def show(rows: list[dict[str, Any]], features: bool) -> None:
+    """A table: one line for each answer."""
+    if features:
+        for row in rows:
+            print(row["image"], *(f"{v:.5g}" for v in row.get("features", [row.get("error")])))
+        return
+    lines: list[tuple[str, str, str]] = []
+    for row in rows:
+        if "error" in row:
+            lines.append((row["image"], "", f"error: {row['error']}"))
+            continue
+        for place, guess in enumerate(row["predictions"]):
+            name = "" if place else row["image"]
+            lines.append((name, f"{guess['probability']:.1%}", guess["label"]))
+    table(None, ("photo", "probability", "class"), lines, texts=(0, 2))
+
+
+def write_csv(rows: list[dict[str, Any]], path: Path, features: bool) -> None:
+    """One row for each answer: image, rank, index, label, probability, error; or the features."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    if features:
+        width = max((len(row.get("features", [])) for row in rows), default=0)
+        writer.writerow(["image", "error", *(f"feature_{index}" for index in range(width))])
+        for row in rows:
+            writer.writerow([row["image"], row.get("error", ""), *row.get("features", [])])
+    else:
+        writer.writerow(["image", "rank", "index", "label", "probability", "error"])
+        for row in rows:
+            if "error" in row:
+                writer.writerow([row["image"], "", "", "", "", row["error"]])
+            for rank, guess in enumerate(row.get("predictions", ()), 1):
+                cells = [guess["index"], guess["label"], guess["probability"]]
+                writer.writerow([row["image"], rank, *cells, ""])
+    write_atomically(path, buffer.getvalue())
+    print(f"wrote {path}", file=sys.stderr)

@@ -1,0 +1,85 @@
+"""``mobilenetv2 train``: a folder of photos becomes a classifier."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mobilenetv2.cli.main import INTERRUPTED
+from mobilenetv2.errors import RunError, WeightsError, require
+from mobilenetv2.progress import say
+from mobilenetv2.train.recipe import Recipe, read
+from mobilenetv2.train.record import open_run, started_from
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; 0, or 130 after Ctrl-C."""
+    output = Path(arguments.output)
+    weights, recipe = resumed(arguments) if arguments.resume else chosen(arguments)
+    require("torch")
+    from mobilenetv2.editions.torch.allocator import keep_memory
+    from mobilenetv2.editions.torch.inference import check_device
+    from mobilenetv2.train.run import Job, train
+    from mobilenetv2.train.torch import Stopped
+
+    keep_memory()
+    job = Job(
+        data=arguments.data, output=output, weights=weights, recipe=recipe,
+        device=check_device(arguments.device), resume=arguments.resume,
+        overwrite=arguments.overwrite,
+    )  # fmt: skip
+    try:
+        summary = train(job)
+    except Stopped:
+        say(
+            f"stopped; go on with: mobilenetv2 train {arguments.data} "
+            f"--output {arguments.output} --resume"
+        )
+        return INTERRUPTED
+    if arguments.json:
+        print(json.dumps(summary.to_dict()))
+    else:
+        text = summary.run.summary.read_text("utf-8")
+        print("\n".join(line for line in text.splitlines() if not line.startswith("![")).strip())
+        print(f"\nthe model: {summary.run.best}", file=sys.stderr)
+    return 0
+
+
+def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
+    """The weights and the recipe that an interrupted run was begun with.
+
+    Raises:
+        RunError: there is no such run, or options would change its recipe.
+    """
+    changes = (arguments.recipe, arguments.set, arguments.epochs, arguments.seed, arguments.weights)
+    if any(change not in (None, []) for change in changes):
+        raise RunError(
+            "--resume goes on with the run's own recipe and weights; leave out --weights, "
+            "--recipe, --set, --epochs and --seed"
+        )
+    run = open_run(Path(arguments.output), resume=True, overwrite=False)
+    return started_from(run), read(str(run.recipe))
+
+
+def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
+    """The weights (None: from scratch) and the recipe that the options ask for.
+
+    Raises:
+        WeightsError: no weights were given, and none can be had.
+        RecipeError: no such recipe, or an impossible value.
+    """
+    if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
+        weights = None
+    elif arguments.weights is None:
+        raise WeightsError(
+            "no --weights given and none at hand; turn a published file into a model folder with "
+            "'mobilenetv2 weights import FILE imagenet' and give --weights imagenet, or train "
+            "from scratch with --weights none"
+        )
+    else:
+        weights = Path(arguments.weights)
+    scratch = "digits" if arguments.data == "digits" else "scratch"
+    changes = list(arguments.set)
+    changes += [f"epochs={arguments.epochs}"] if arguments.epochs is not None else []
+    changes += [f"seed={arguments.seed}"] if arguments.seed is not None else []
+    return weights, read(arguments.recipe or ("finetune" if weights else scratch), changes)

@@ -1,0 +1,100 @@
+"""Random views of a photo, each a function of (seed, epoch, index): any batch can be made again."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from mobilenetv2.images.preprocess import FILTERS, preprocess
+from mobilenetv2.spec.network import Size
+from mobilenetv2.spec.records import Preprocessing
+
+ASPECT = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How far a view may differ from the photo."""
+
+    crop: Literal["resized", "shifted", "none"] = "resized"
+    """'resized': a random part of the photo, of random aspect ratio, stretched to the size.
+    'shifted': the whole picture moved by up to an eighth. 'none': as in evaluation."""
+    crop_least: float = 0.35
+    """Smallest share of the photo's area that 'resized' keeps."""
+    flip: bool = True
+    """Mirror left and right, half of the time. Wrong for text and digits."""
+    jitter: float = 0.2
+    """Brightness, contrast and saturation change by up to this share."""
+
+
+def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The random numbers of one view, whatever was drawn before."""
+    return np.random.default_rng([seed, epoch, index, 1])
+
+
+def augment(
+    image: Image.Image, how: Augmentation, record: Preprocessing, size: Size,
+    random: np.random.Generator,
+) -> NDArray:
+    """One random view of an RGB picture.
+
+    Args:
+        record: the network's preprocessing: channels and interpolation are followed.
+        size: (height, width) of the view; it may differ from the record's.
+
+    Returns:
+        uint8 of shape (height, width, channels).
+    """  # fmt: skip
+    if how.crop == "resized":
+        if record.channels == 1:
+            image = image.convert("L")
+        box = _part(image, how.crop_least, random)
+        image = image.resize((size[1], size[0]), FILTERS[record.interpolation], box=box)
+    else:
+        array = preprocess(image, record.at(size))
+        if how.crop == "shifted":
+            array = _shifted(array, random)
+        image = Image.fromarray(array if record.channels == 3 else array[..., 0])
+    if how.flip and random.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if how.jitter:
+        image = _jittered(image, how.jitter, random)
+    return np.asarray(image).reshape(*size, record.channels)
+
+
+def _part(
+    image: Image.Image, least: float, random: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a random part: Szegedy et al., arXiv 1409.4842."""
+    area = image.width * image.height
+    for _ in range(10):
+        part = area * random.uniform(least, 1)
+        ratio = np.exp(random.uniform(*np.log(ASPECT)))
+        width, height = round((part * ratio) ** 0.5), round((part / ratio) ** 0.5)
+        if 0 < width <= image.width and 0 < height <= image.height:
+            left = int(random.integers(image.width - width + 1))
+            top = int(random.integers(image.height - height + 1))
+            return (left, top, left + width, top + height)
+    side = min(image.size)  # a long and narrow picture: its central square
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return (left, top, left + side, top + side)
+
+
+def _shifted(picture: NDArray, random: np.random.Generator) -> NDArray:
+    """Moved by up to an eighth of each side; border pixels go on where nothing is left."""
+    rows, columns = (
+        np.clip(np.arange(side) + random.integers(-(side // 8), side // 8 + 1), 0, side - 1)
+        for side in picture.shape[:2]
+    )
+    return np.ascontiguousarray(picture[rows][:, columns])
+
+
+def _jittered(image: Image.Image, amount: float, random: np.random.Generator) -> Image.Image:
+    enhancers = [ImageEnhance.Brightness, ImageEnhance.Contrast]
+    if image.mode == "RGB":
+        enhancers.append(ImageEnhance.Color)
+    for index in random.permutation(len(enhancers)):
+        image = enhancers[index](image).enhance(random.uniform(1 - amount, 1 + amount))
+    return image

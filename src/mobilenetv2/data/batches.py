@@ -1,0 +1,78 @@
+"""Batches in an order that can be resumed, decoded ahead by threads.
+
+Threads, not processes: Pillow and NumPy release the interpreter's lock where the time goes, and
+nothing has to be copied between processes. The order is a function of (seed, epoch), so a run can
+go on at any batch.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+AHEAD = 64
+"""Jobs in flight for each worker: enough to ride out a slow photo, bounded in memory."""
+
+
+def workers() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_parallel(
+    function: Callable[[Job], Result], jobs: Sequence[Job], threads: int | None = None,
+    ahead: int = AHEAD,
+) -> Iterator[Result]:
+    """Results in the order of the jobs, computed ahead of their use; the first error is raised."""  # fmt: skip
+    threads = threads or workers()
+    pending: deque[Future[Result]] = deque()
+    remaining = iter(jobs)
+    with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
+        try:
+            for job in remaining:
+                pending.append(pool.submit(function, job))
+                if len(pending) >= ahead * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray:
+    """A permutation of range(count): int64 of shape (count,)."""
+    return np.random.default_rng([seed, epoch, 0]).permutation(count)
+
+
+def batches(
+    load: Callable[[int], NDArray], order: Sequence[int] | NDArray, batch_size: int,
+    start: int = 0, drop_last: bool = False,
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """Stacked pictures and their indices.
+
+    Args:
+        load: index -> uint8 picture (height, width, channels), all of one size. Called in threads.
+        order: indices in the order in which they come.
+        start: the first batch to give; those before it are not loaded.
+        drop_last: leave out a last batch that is not full.
+
+    Yields:
+        (uint8 (batch, height, width, channels), int64 (batch,)).
+    """  # fmt: skip
+    indices = [int(index) for index in order[start * batch_size :]]
+    if drop_last:
+        indices = indices[: len(indices) // batch_size * batch_size]
+    pictures = in_parallel(load, indices)
+    for first in range(0, len(indices), batch_size):
+        chosen = indices[first : first + batch_size]
+        yield np.stack([next(pictures) for _ in chosen]), np.array(chosen)

@@ -1,0 +1,164 @@
+"""Splits of labelled photos, found by how folders are laid out.
+
+Either ``train/``, ``validation/`` (or ``val/``), ``test/``, each with a folder for every class, or
+the class folders directly. One folder around all of it is looked through.
+"""
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from mobilenetv2.data.sources import Source, open_source
+from mobilenetv2.errors import DataError
+from mobilenetv2.images.decode import SUFFIXES, decode
+
+SPLITS = {
+    "train": "train", "training": "train",
+    "validation": "validation", "val": "validation", "valid": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""Folder name -> split."""
+
+ALL = "all"
+"""The one split of a folder without splits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo by its name in the source, and its class by its index in the dataset."""
+
+    name: str
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Some photos of a source, all of one purpose."""
+
+    name: str
+    source: Source
+    classes: tuple[str, ...]
+    photos: tuple[Photo, ...]
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def image(self, photo: Photo) -> Image.Image:
+        """Decode one photo: an upright RGB picture.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return decode(self.source.read(photo.name), self.full_name(photo))
+
+    def full_name(self, photo: Photo) -> str:
+        """The photo's name in messages."""
+        return f"{self.source.place}/{photo.name}"
+
+    def counts(self) -> list[int]:
+        """Photos of each class."""
+        found = Counter(photo.label for photo in self.photos)
+        return [found[label] for label in range(len(self.classes))]
+
+    def with_photos(self, photos: tuple[Photo, ...], name: str | None = None) -> "Split":
+        """The same source and classes with other photos."""
+        return dataclasses.replace(self, photos=photos, name=name or self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Everything found in a place."""
+
+    place: str
+    classes: tuple[str, ...]
+    splits: dict[str, Split]
+    ignored: int
+    """Files that are not photos by their suffix."""
+
+    def split(self, name: str | None) -> Split:
+        """A split by name; without one, test, else validation, else all of it.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        for candidate in [SPLITS.get(name, name)] if name else ["test", "validation", ALL, "train"]:
+            if candidate in self.splits:
+                return self.splits[candidate]
+        have = ", ".join(self.splits)
+        raise DataError(f"{self.place}: has no split {name!r}, it has: {have}")
+
+
+def open_dataset(place: str | Path) -> Dataset:
+    """Look at a folder, an archive, or the built-in 'digits'.
+
+    Raises:
+        DataError: nothing there, no photos, or photos without class folders.
+    """
+    if str(place) == "digits":
+        from mobilenetv2.data.digits import digits
+
+        return lay_out(digits())
+    return lay_out(open_source(Path(place)))
+
+
+def lay_out(source: Source) -> Dataset:
+    """Find splits and classes in a source's names. See :func:`open_dataset`."""
+    names = source.names()
+    files = [PurePosixPath(name) for name in names if not name.endswith("/")]
+    folders = [PurePosixPath(name) for name in names if name.endswith("/")]
+    photos = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not photos:
+        raise DataError(
+            f"{source.place}: no photos found; it should hold a folder of photos for each class"
+        )
+    depth = _depth_of_classes(photos, folders)
+    grouped: dict[str, dict[str, list[str]]] = {}
+    for folder in folders:
+        if len(folder.parts) == depth + 1 and _split_name(folder, depth):
+            grouped.setdefault(_split_name(folder, depth), {}).setdefault(folder.parts[depth], [])
+    for photo in photos:
+        if len(photo.parts) < depth + 2 or not _split_name(photo, depth):
+            raise DataError(
+                f"{source.place}/{photo}: this photo lies outside the class folders; "
+                "move it into the folder of its class"
+            )
+        split = grouped.setdefault(_split_name(photo, depth), {})
+        split.setdefault(photo.parts[depth], []).append(str(photo))
+    classes = tuple(sorted({name for split in grouped.values() for name in split}))
+    index = {name: label for label, name in enumerate(classes)}
+    splits = {
+        name: Split(
+            name, source, classes,
+            tuple(Photo(p, index[c]) for c in sorted(found) for p in sorted(found[c])),
+        )
+        for name, found in grouped.items()
+    }  # fmt: skip
+    order = sorted(splits, key=["train", "validation", "test", ALL].index)
+    return Dataset(
+        source.place, classes, {name: splits[name] for name in order}, len(files) - len(photos)
+    )
+
+
+def _depth_of_classes(photos: list[PurePosixPath], folders: list[PurePosixPath]) -> int:
+    """How many folders lie above the class folders: 0, 1 (splits or a wrapper) or 2 (both)."""
+    depth = 0
+    tops = {path.parts[0] for path in (*photos, *folders)}
+    if len(tops) == 1 and not tops & SPLITS.keys() and all(len(p.parts) > 2 for p in photos):
+        depth = 1  # a folder around everything
+        tops = {path.parts[1] for path in (*photos, *folders) if len(path.parts) > 1}
+    if tops & SPLITS.keys():
+        depth += 1
+    return depth
+
+
+def _split_name(path: PurePosixPath, depth: int) -> str:
+    """The split that a path belongs to; '' for one beside the split folders."""
+    if depth == 0:
+        return ALL
+    if path.parts[depth - 1] in SPLITS:
+        return SPLITS[path.parts[depth - 1]]
+    # At depth 1 without split names the folder above the classes is a mere wrapper.
+    return ALL if depth == 1 and path.parts[0] not in SPLITS else ""

@@ -1,0 +1,198 @@
+"""Where photos lie: a folder, a .zip or .tar archive, or pictures in memory.
+
+Archives are read in place. Nothing is unpacked, so no name inside one can lead out of it.
+"""
+
+import os
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.images.decode import LIMITS
+
+ARCHIVES = (".zip", ".tar")
+MOST_ENTRIES = 5_000_000
+
+
+class Source(Protocol):
+    """Files by name, with '/' between folders."""
+
+    @property
+    def place(self) -> str:
+        """How the source is called in messages."""
+
+    def names(self) -> list[str]:
+        """Every file, sorted; then every folder with a '/' at its end, the empty ones too."""
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            ImageError: it cannot be read; the message begins with its full name.
+        """
+
+
+class FolderSource:
+    """A folder on the disk. Links that lead out of it are not followed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.place = str(root)
+
+    def names(self) -> list[str]:
+        """See :class:`Source`."""
+        files, folders = [], []
+        inside = self.root.resolve()
+        for folder, below, found in os.walk(self.root, onerror=_cannot_list):
+            below[:] = sorted(name for name in below if not _hidden(name))
+            here = Path(folder)
+            folders += [f"{(here / name).relative_to(self.root).as_posix()}/" for name in below]
+            for name in sorted(found):
+                path = here / name
+                if _hidden(name) or (
+                    path.is_symlink() and not path.resolve().is_relative_to(inside)
+                ):
+                    continue
+                files.append(path.relative_to(self.root).as_posix())
+        return sorted(files) + sorted(folders)
+
+    def read(self, name: str) -> bytes:
+        """See :class:`Source`."""
+        path = self.root / name
+        try:
+            with path.open("rb") as file:
+                return file.read(LIMITS.bytes + 1)  # one too many: decoding names the limit
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
+
+
+class ZipSource:
+    """A .zip archive."""
+
+    def __init__(self, path: Path) -> None:
+        self.place = str(path)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise DataError(f"{path}: damaged zip archive ({error})") from None
+        self._entries = {
+            entry.filename: entry
+            for entry in self._archive.infolist()
+            if not _hidden_path(entry.filename)
+        }
+
+    def names(self) -> list[str]:
+        """See :class:`Source`."""
+        names = sorted(name for name in self._entries if not name.endswith("/"))
+        return names + _folders_of(names, (n for n in self._entries if n.endswith("/")))
+
+    def read(self, name: str) -> bytes:
+        """See :class:`Source`."""
+        entry = self._entries[name]
+        if entry.file_size > LIMITS.bytes:
+            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        try:
+            with self._archive.open(entry) as file:
+                return file.read(LIMITS.bytes + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError,
+                RuntimeError) as error:  # fmt: skip
+            raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
+
+
+class TarSource:
+    """An uncompressed .tar archive, read at random."""
+
+    def __init__(self, path: Path) -> None:
+        self.place = str(path)
+        self._lock = threading.Lock()  # one file position for all threads
+        try:
+            self._archive = tarfile.open(path, "r:")
+            members = self._archive.getmembers()
+        except (tarfile.TarError, EOFError) as error:
+            raise DataError(
+                f"{path}: not an uncompressed tar archive, or damaged ({error})"
+            ) from None
+        self._members = {
+            member.name.removeprefix("./"): member
+            for member in members
+            if member.isfile() and not _hidden_path(member.name.removeprefix("./"))
+        }
+        self._folders = [f"{m.name.removeprefix('./')}/" for m in members if m.isdir()]
+
+    def names(self) -> list[str]:
+        """See :class:`Source`."""
+        names = sorted(self._members)
+        return names + _folders_of(names, (f for f in self._folders if f not in ("./", "/")))
+
+    def read(self, name: str) -> bytes:
+        """See :class:`Source`."""
+        member = self._members[name]
+        if member.size > LIMITS.bytes:
+            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        try:
+            with self._lock:
+                file = self._archive.extractfile(member)
+                return file.read() if file else b""
+        except (tarfile.TarError, OSError) as error:
+            raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
+
+
+class MemorySource:
+    """Files in memory, for built-in sets."""
+
+    def __init__(self, place: str, files: Mapping[str, bytes]) -> None:
+        self.place = place
+        self._files = files
+
+    def names(self) -> list[str]:
+        """See :class:`Source`."""
+        names = sorted(self._files)
+        return names + _folders_of(names, ())
+
+    def read(self, name: str) -> bytes:
+        """See :class:`Source`."""
+        return self._files[name]
+
+
+def open_source(path: Path) -> Source:
+    """A folder or an archive.
+
+    Raises:
+        DataError: neither, or not there.
+    """
+    if path.is_dir():
+        return FolderSource(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such folder or archive")
+    if path.suffix.lower() == ".zip":
+        return ZipSource(path)
+    if path.suffix.lower() == ".tar":
+        return TarSource(path)
+    raise DataError(
+        f"{path}: neither a folder nor a .zip or .tar archive; unpack it or give its folder"
+    )
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _hidden_path(name: str) -> bool:
+    return any(_hidden(part) for part in name.split("/"))
+
+
+def _folders_of(names: list[str], listed: object) -> list[str]:
+    folders = set(listed)  # type: ignore[call-overload]
+    for name in names:
+        parts = name.split("/")[:-1]
+        folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
+    return sorted(folders)
+
+
+def _cannot_list(error: OSError) -> None:
+    raise DataError(f"{error.filename}: the folder cannot be listed ({error.strerror})")

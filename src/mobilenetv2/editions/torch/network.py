@@ -1,0 +1,142 @@
+"""MobileNetV2 in PyTorch, read off the spec. Module names are the canonical parameter names."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mobilenetv2.editions.torch.initialisation import Initialisation, initialise
+from mobilenetv2.spec.blocks import Block, Convolution, resolve
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.records import Labels, ModelConfig
+
+ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
+
+
+class ConvBN(nn.Module):
+    """Convolution, BatchNorm and, unless the layer is linear, the activation.
+
+    (batch, in_channels, height, width) -> (batch, out_channels, ceil(height / stride), ...).
+    """
+
+    def __init__(self, layer: Convolution, numerics: Numerics) -> None:
+        super().__init__()
+        # Zeros after every even and before every odd side: 'same' at stride 2 is the one case
+        # that PyTorch's own padding cannot express.
+        self.pad_same = numerics.padding == "same" and layer.stride == 2 and layer.kernel == 3
+        self.conv = nn.Conv2d(
+            layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
+            padding=0 if self.pad_same else layer.kernel // 2,
+            groups=layer.groups, bias=layer.bias,
+        )  # fmt: skip
+        self.bn = nn.BatchNorm2d(
+            layer.out_channels, eps=numerics.epsilon, momentum=numerics.update_rate
+        )
+        self.activation = (
+            nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation](inplace=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.pad_same:
+            height, width = x.shape[-2:]
+            x = functional.pad(x, (width % 2, 1, height % 2, 1))
+        y: Tensor = self.activation(self.bn(self.conv(x)))
+        return y
+
+
+class InvertedResidual(nn.Module):
+    """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
+
+    def __init__(self, block: Block, numerics: Numerics) -> None:
+        super().__init__()
+        self.residual = block.residual
+        self.expand = ConvBN(block.expand, numerics) if block.expand else None
+        self.depthwise = ConvBN(block.depthwise, numerics)
+        self.project = ConvBN(block.project, numerics)
+        self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        y = x if self.expand is None else self.expand(x)
+        y = self.project(self.depthwise(y))
+        if not self.residual:
+            return y
+        return y + (x if self.shortcut is None else self.shortcut(x))
+
+
+class MobileNetV2(nn.Module):
+    """The whole network, with the record of what it is and takes in ``config``.
+
+    Args:
+        config: a spec, or a model's whole config.
+        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
+    """
+
+    def __init__(
+        self, config: ModelConfig | NetworkSpec, initialisation: Initialisation = "torchvision"
+    ) -> None:
+        super().__init__()
+        self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
+        self.initialisation: Initialisation = initialisation
+        network, numerics = resolve(self.spec), self.spec.numerics
+        self.stem = ConvBN(network.stem, numerics)
+        self.blocks = nn.ModuleList(InvertedResidual(block, numerics) for block in network.blocks)
+        self.head = ConvBN(network.head, numerics)
+        self.dropout = nn.Dropout(self.spec.dropout)
+        self.classifier = nn.Linear(*reversed(network.classifier_shape))
+        initialise(self, initialisation)
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the network is."""
+        return self.config.spec
+
+    def features(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> pooled features (batch, head channels)."""
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return functional.adaptive_avg_pool2d(self.head(x), 1).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width), normalised -> logits (batch, classes)."""
+        logits: Tensor = self.classifier(self.dropout(self.features(x)))
+        return logits
+
+    def intermediates(self, x: Tensor) -> dict[str, Tensor]:
+        """One forward pass with every tensor of :func:`spec.names.intermediate_names`, in order.
+
+        The last is ``logits``; what :meth:`forward` returns is the same.
+        """
+        found: dict[str, Tensor] = {}
+        hooks = [
+            module.register_forward_hook(
+                # A copy: activations and additions further on may work in place.
+                lambda _module, _inputs, output, name=name: found.update({name: output.clone()})
+            )
+            for name, module in self.named_modules()
+            if isinstance(module, ConvBN | InvertedResidual)
+        ]
+        try:
+            found["features"] = features = self.features(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        found["logits"] = self.classifier(self.dropout(features))
+        return found
+
+    def replace_classifier(self, classes: int | Labels) -> None:
+        """Give the network a new, freshly initialised classifier for other classes.
+
+        Args:
+            classes: how many, or their labels. A background class of the old ones is gone.
+        """
+        labels = Labels.numbered(classes) if isinstance(classes, int) else classes
+        spec = self.spec.replace(classes=len(labels), background=None)
+        old = self.classifier
+        self.classifier = nn.Linear(
+            old.in_features, len(labels), device=old.weight.device, dtype=old.weight.dtype
+        )
+        initialise(self.classifier, self.initialisation)
+        self.config = ModelConfig(
+            spec, self.config.preprocessing, labels, self.config.origin, metrics={}
+        )

@@ -1,0 +1,72 @@
+"""The errors a person may see: each is one sentence that says what, where and what to do.
+
+The command line prints the message of any :class:`MobileNetV2Error` without a traceback
+and ends with exit status 2.
+"""
+
+import importlib
+from types import ModuleType
+
+
+class MobileNetV2Error(Exception):
+    """Base of every error that is the input's fault, not the program's."""
+
+
+class SpecError(MobileNetV2Error):
+    """A network, preprocessing or label record that cannot be."""
+
+
+class WeightsError(MobileNetV2Error):
+    """Arrays that do not fit the network they are meant for, or a damaged weights file."""
+
+
+class DialectError(WeightsError):
+    """A foreign checkpoint whose naming or layout is not understood."""
+
+
+class DataError(MobileNetV2Error):
+    """A data folder or archive that cannot be trained on or evaluated."""
+
+
+class ImageError(DataError):
+    """One picture that cannot be read; the message begins with its name."""
+
+
+class RecipeError(MobileNetV2Error):
+    """A training recipe with an unknown key or an impossible value."""
+
+
+class RunError(MobileNetV2Error):
+    """A run folder that exists already, does not exist, or cannot be resumed."""
+
+
+class MissingExtra(MobileNetV2Error):
+    """A package that an optional part needs is not installed."""
+
+
+EXTRAS = {
+    "torch": "torch",
+    "matplotlib": "torch",
+    "sklearn": "torch",
+    "ai_edge_litert": "litert",
+}
+"""Import name of each optional package -> the extra of this distribution that installs it."""
+
+
+def require(module: str) -> ModuleType:
+    """Import an optional package, e.g. ``require("matplotlib.pyplot")``.
+
+    Raises:
+        MissingExtra: the package is absent; the message has the line that installs it.
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise  # the package is there, and something inside it is broken: not ours to reword
+        extra = EXTRAS[package]
+        raise MissingExtra(
+            f"{package} is not installed and this needs it; "
+            f"install it with: pip install 'mobilenetv2[{extra}]'"
+        ) from None

@@ -1,0 +1,1 @@
+"""How good a classifier is: metrics, class matching, tables and pictures."""

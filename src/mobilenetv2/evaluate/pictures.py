@@ -1,0 +1,117 @@
+"""Training curves and confusion matrices as PNG files, drawn without a screen."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import require
+from mobilenetv2.files import write_atomically
+
+BLUE, ORANGE, GREY = "#2a6fbb", "#d9742b", "#6b7280"
+MOST_NAMED = 40
+"""Classes beyond this are not named at a confusion matrix: the names would cover each other."""
+
+
+def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Loss and top-1 by epoch, for the photos trained on and those held out for selection.
+
+    Args:
+        rows: of ``metrics.csv``: epoch, train_loss, train_top1, selection_loss, selection_top1.
+    """
+    figure, axes = _canvas(1, 2, (10, 4))
+    epochs = [row["epoch"] for row in rows]
+    for axis, what, title in zip(axes, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
+        for part, colour in (("train", GREY), ("selection", BLUE)):
+            values = [row[f"{part}_{what}"] for row in rows]
+            axis.plot(epochs, values, color=colour, marker="o", markersize=3, label=part)
+            axis.annotate(
+                f"{values[-1]:.3f}", (epochs[-1], values[-1]), color=colour, fontsize=9,
+                textcoords="offset points", xytext=(4, 4), ha="right",
+            )  # fmt: skip
+        axis.set_title(title, loc="left")
+        axis.set_xlabel("epoch")
+        axis.legend(frameon=False)
+        axis.grid(alpha=0.25)
+    _save(figure, path)
+
+
+def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> None:
+    """Rows are the truth, columns the answers; colour is the share of the row.
+
+    Args:
+        matrix: int (classes, classes).
+    """
+    count = len(names)
+    side = min(14.0, 3.5 + 0.42 * count)
+    figure, axes = _canvas(1, 1, (side, side))
+    axis = axes[0]
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axis.set_title(title, loc="left")
+    axis.set_xlabel("answered")
+    axis.set_ylabel("is")
+    if count <= MOST_NAMED:
+        axis.set_xticks(range(count), names, rotation=60, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(count), names)
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            axis.text(
+                column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8,
+                color="white" if share[row, column] > 0.6 else "black",
+            )  # fmt: skip
+    _save(figure, path)
+
+
+def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path) -> None:
+    """Recall of every class with its 95% interval, the worst at the top.
+
+    Args:
+        rows: (class, recall, (low, high)).
+    """
+    rows = sorted(rows, key=lambda row: row[1], reverse=True)[-MOST_NAMED:]
+    figure, axes = _canvas(1, 1, (7, 1.2 + 0.28 * len(rows)))
+    axis = axes[0]
+    places = np.arange(len(rows))
+    values = np.array([row[1] for row in rows])
+    reach = np.array([[row[1] - row[2][0], row[2][1] - row[1]] for row in rows]).T
+    axis.barh(places, values, color=BLUE, alpha=0.75)
+    axis.errorbar(values, places, xerr=np.maximum(reach, 0), fmt="none", ecolor="black", capsize=2)
+    axis.set_yticks(places, [row[0] for row in rows])
+    axis.set_xlim(0, 1)
+    axis.set_title("Recall of each class, with 95% intervals", loc="left")
+    _save(figure, path)
+
+
+def contact_sheet(
+    pictures: Sequence[tuple[NDArray, str, bool]], path: Path, title: str, columns: int = 6
+) -> None:
+    """Pictures with what was answered below each, mistakes in orange.
+
+    Args:
+        pictures: (uint8 (height, width, 1 or 3), caption, right).
+    """
+    rows = -(-len(pictures) // columns)
+    figure, axes = _canvas(rows, columns, (1.6 * columns, 1.95 * rows + 0.5))
+    for axis in axes:
+        axis.axis("off")
+    for axis, (picture, caption, right) in zip(axes, pictures, strict=False):
+        axis.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray")
+        axis.set_title(caption, fontsize=8, color="black" if right else ORANGE)
+    figure.suptitle(title, x=0.02, ha="left")
+    _save(figure, path)
+
+
+def _canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:
+    # The object interface: pyplot would look for a screen and keep figures alive.
+    figure = require("matplotlib.figure").Figure(figsize=inches, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
+
+
+def _save(figure: Any, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomically(path, buffer.getvalue())

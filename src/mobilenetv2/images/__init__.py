@@ -1,0 +1,1 @@
+"""Bytes to array, once: decoding with limits, preprocessing as a record."""

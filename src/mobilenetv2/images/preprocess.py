@@ -1,0 +1,72 @@
+"""A decoded picture to the network's input: the one place where pictures are resized.
+
+The same bytes give the same uint8 picture, bit for bit, everywhere. Resizing is Pillow's,
+antialiased; what a runtime's own resize would give differs by up to 3 levels.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenetv2.errors import ImageError
+from mobilenetv2.spec.records import Preprocessing
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+LARGEST_RESIZED = 64_000_000
+"""Pixels. A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000."""
+
+
+def preprocess(image: Image.Image, record: Preprocessing, name: str = "picture") -> NDArray:
+    """Central part, resize and centre crop of an RGB picture.
+
+    Returns:
+        uint8 of shape (height, width, channels), at ``record.size``.
+
+    Raises:
+        ImageError: the aspect ratio is too extreme to resize.
+    """
+    if record.channels == 1:
+        image = image.convert("L")
+    if record.central_fraction < 1:
+        image = _centre(image, *(max(1, round(s * record.central_fraction)) for s in image.size))
+    width, height = _resized(image.size, record)
+    if width * height > LARGEST_RESIZED:
+        raise ImageError(
+            f"{name}: {image.width} x {image.height} pixels are too long and narrow; crop it first"
+        )
+    if (width, height) != image.size:
+        image = image.resize((width, height), FILTERS[record.interpolation])
+    image = _centre(image, record.size[1], record.size[0])
+    return np.asarray(image).reshape(*record.size, record.channels)
+
+
+def _resized(size: tuple[int, int], record: Preprocessing) -> tuple[int, int]:
+    """(width, height) after resizing."""
+    height, width = record.resize
+    if record.fit == "stretch":
+        return width, height
+    # As torchvision's Resize: the side that decides is exact, the other is truncated.
+    if size[0] * height <= size[1] * width:
+        return width, max(height, int(width * size[1] / size[0]))
+    return max(width, int(height * size[0] / size[1])), height
+
+
+def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+    if image.size == (width, height):
+        return image
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
+    """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width)."""
+    mean = np.asarray(record.mean, np.float32)
+    std = np.asarray(record.std, np.float32)
+    values = (pictures.astype(np.float32) - mean) / std
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))

@@ -1,0 +1,1 @@
+"""WHAT the network is: records, resolved layers, names, counts. Standard library only."""

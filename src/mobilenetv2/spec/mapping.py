@@ -1,0 +1,138 @@
+"""Frozen records to and from plain mappings (JSON, TOML), checked key by key and type by type."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from mobilenetv2.errors import MobileNetV2Error, SpecError
+
+Record = TypeVar("Record")
+
+
+def to_mapping(record: Any) -> dict[str, Any]:
+    """A frozen record as dicts, lists, strings, numbers, booleans and None: ready for JSON."""
+    return {
+        field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def from_mapping(
+    cls: type[Record],
+    mapping: object,
+    where: str,
+    error: type[MobileNetV2Error] = SpecError,
+) -> Record:
+    """Build the record ``cls`` from a mapping; keys that are absent keep their defaults.
+
+    Args:
+        where: what is being read, for the message ("spec in shoes/config.json").
+        error: the error to raise.
+
+    Raises:
+        error: unknown key (the nearest known one is suggested), missing key, or a value of
+            the wrong type; the record's own checks run as well.
+    """
+    if not isinstance(mapping, Mapping):
+        raise error(f"{where}: expected a table of {cls.__name__}, found {mapping!r}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    for key in mapping:
+        if key not in fields:
+            raise error(f"{where}: unknown key {key!r}; {suggestion(str(key), fields)}")
+    for name, field in fields.items():
+        optional = (
+            field.default is not dataclasses.MISSING
+            or field.default_factory is not dataclasses.MISSING
+        )
+        if name not in mapping and not optional:
+            raise error(f"{where}: the key {name!r} is missing")
+    values = {
+        key: _checked(hints[key], value, f"{where}, {key}", error)
+        for key, value in mapping.items()
+    }
+    return cls(**values)
+
+
+def suggestion(word: str, known: typing.Iterable[str]) -> str:
+    """'did you mean ...?' for a near miss, otherwise the list of what is known."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
+
+
+def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _checked_union(arguments, value, where, error)
+    if origin is typing.Literal:
+        if value not in arguments:
+            choices = ", ".join(map(repr, arguments))
+            raise error(f"{where}: expected one of {choices}, found {value!r}")
+        return value
+    if origin is tuple:
+        return _checked_tuple(arguments, value, where, error)
+    if origin in (dict, Mapping) or hint is dict:
+        if not isinstance(value, Mapping):
+            raise error(f"{where}: expected a table, found {value!r}")
+        return {
+            str(key): _checked(arguments[1], item, f"{where}, {key}", error)
+            for key, item in value.items()
+        }
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast(type, hint)):
+            return value
+        return from_mapping(typing.cast(type, hint), value, where, error)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise error(f"{where}: expected {_word(hint)}, found {value!r}")
+    return value
+
+
+def _checked_union(
+    arguments: tuple[Any, ...], value: Any, where: str, error: type[MobileNetV2Error]
+) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    choices = [argument for argument in arguments if argument is not type(None)]
+    for argument in choices[:-1]:
+        try:
+            return _checked(argument, value, where, error)
+        except error:
+            continue  # the last choice reports
+    return _checked(choices[-1], value, where, error)
+
+
+def _checked_tuple(
+    arguments: tuple[Any, ...], value: Any, where: str, error: type[MobileNetV2Error]
+) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise error(f"{where}: expected a list, found {value!r}")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(arguments) != len(value):
+        raise error(f"{where}: expected {len(arguments)} values, found {len(value)}")
+    return tuple(
+        _checked(argument, item, f"{where}[{index}]", error)
+        for index, (argument, item) in enumerate(zip(arguments, value, strict=True))
+    )
+
+
+def _word(hint: type) -> str:
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return words.get(hint, hint.__name__)

@@ -1,0 +1,198 @@
+"""WHAT the network is: frozen records, free of any framework.
+
+Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv 1801.04381,
+Table 2. A network is a stem (3x3 convolution), stages of inverted residual blocks, a head
+(1x1 convolution), global average pooling, dropout and a linear classifier.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.spec.mapping import from_mapping, to_mapping
+from mobilenetv2.spec.rounding import Rounding, scale
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+SMALLEST_SIZE = 32
+LARGEST_SIZE = 8192
+
+
+def _whole(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise SpecError(f"{name} {value!r} must be a whole number from {least} to {most}")
+
+
+def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise SpecError(f"{name} {value!r} must be one of {', '.join(map(str, choices))}")
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One row of the paper's Table 2: ``repeats`` blocks, the first of which has ``stride``."""
+
+    expansion: int
+    """t: the expanded channels are t times the block's input channels."""
+    channels: int
+    """c: output channels at width 1.0."""
+    repeats: int
+    """n: number of blocks."""
+    stride: int
+    """s: stride of the first block's depthwise convolution, 1 or 2; the others have 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("expansion", "channels", "repeats"):
+            _whole(f"stage {name}", getattr(self, name), least=1, most=100_000)
+        if self.stride not in (1, 2):
+            raise SpecError(f"stage stride {self.stride!r} must be 1 or 2")
+
+
+#                      t    c   n  s
+PAPER_STAGES = (
+    StageSpec(1, 16, 1, 1),
+    StageSpec(6, 24, 2, 2),
+    StageSpec(6, 32, 3, 2),
+    StageSpec(6, 64, 4, 2),
+    StageSpec(6, 96, 3, 1),
+    StageSpec(6, 160, 3, 2),
+    StageSpec(6, 320, 1, 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """What decides the numbers, beyond shapes and weights. Ports go wrong here."""
+
+    padding: Literal["symmetric", "same"] = "symmetric"
+    """Of the 3x3 convolutions at stride 2. 'symmetric' (PyTorch): one pixel on every side.
+    'same' (TensorFlow): even sizes get none before and one after, odd sizes one on each side;
+    the shapes are equal, the numbers are not."""
+    epsilon: float = 1e-5
+    """BatchNorm's epsilon: 1e-5 in PyTorch's publications, 1e-3 in TensorFlow's."""
+    momentum: float = 0.1
+    """BatchNorm's momentum, meant as ``momentum_of`` says."""
+    momentum_of: Literal["new", "old"] = "new"
+    """Owner's convention: 'new' (PyTorch): running = (1 - momentum) * running + momentum * batch.
+    'old' (TensorFlow, Keras): running = momentum * running + (1 - momentum) * batch."""
+    activation: Literal["relu6", "relu"] = "relu6"
+
+    def __post_init__(self) -> None:
+        _one_of("padding", self.padding, ("symmetric", "same"))
+        _one_of("momentum_of", self.momentum_of, ("new", "old"))
+        _one_of("activation", self.activation, ("relu6", "relu"))
+        if not (math.isfinite(self.epsilon) and 0 < self.epsilon < 1):
+            raise SpecError(f"BatchNorm epsilon {self.epsilon!r} must be between 0 and 1")
+        if not 0 <= self.momentum <= 1:
+            raise SpecError(f"BatchNorm momentum {self.momentum!r} must be between 0 and 1")
+
+    @property
+    def update_rate(self) -> float:
+        """The share that a new batch has in the running statistics: PyTorch's ``momentum``."""
+        # Rounded: 1 - 0.999 is 0.0010000000000000009, and config files should say 0.001.
+        return self.momentum if self.momentum_of == "new" else round(1 - self.momentum, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A whole MobileNetV2, and every variant of it that was published, as data."""
+
+    width: float = 1.0
+    """Width multiplier (alpha), applied to every channel count under ``rounding``."""
+    size: Size = (224, 224)
+    """Input height and width in pixels; one number means a square."""
+    classes: int = 1000
+    """Outputs of the classifier, the background class (if any) included."""
+    input_channels: int = 3
+    stages: tuple[StageSpec, ...] = PAPER_STAGES
+    stem_channels: int = 32
+    stem_stride: int = 2
+    head_channels: int = 1280
+    head: Literal["published", "scaled", "fixed"] = "published"
+    """'published': scaled by the width only above 1.0; 'scaled': always (TF-slim without its
+    finegrain mode); 'fixed': never (timm's 110d and 120d)."""
+    stem_fixed: bool = False
+    """The stem keeps its channels whatever the width (tonylins; timm's 110d and 120d)."""
+    first_stage_fixed: bool = False
+    """Stages with expansion 1 keep their channels whatever the width (tonylins)."""
+    rounding: Rounding = "nearest"
+    divisor: int = 8
+    """Channel counts are multiples of this (4 in d-li14's width 0.1)."""
+    shortcut: Literal["identity", "projection", "none"] = "identity"
+    """'identity': where the stride is 1 and channels are equal (the paper). 'projection': a 1x1
+    convolution with BatchNorm at every stride-1 block (the article's PyTorch version)."""
+    expand: Literal["when-needed", "always"] = "when-needed"
+    """'when-needed': no expansion convolution where t = 1 (all published checkpoints)."""
+    conv_bias: bool = False
+    """Convolutions keep a bias before BatchNorm (the article's PyTorch version)."""
+    dropout: float = 0.2
+    """Probability that a pooled feature is dropped in training."""
+    background: Literal["first", "last"] | None = None
+    """Where the checkpoint has a class that means 'none of these' (TF-slim: first)."""
+    numerics: Numerics = field(default_factory=Numerics)
+
+    def __post_init__(self) -> None:
+        size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        if len(size) != 2:
+            raise SpecError(f"size {self.size!r} must be one number or (height, width)")
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "width", float(self.width))
+        for side in size:
+            _whole("size", side, SMALLEST_SIZE, LARGEST_SIZE)
+        if not (math.isfinite(self.width) and 0 < self.width <= 16):
+            raise SpecError(f"width {self.width!r} must be above 0 and at most 16")
+        if not self.stages:
+            raise SpecError("stages is empty; a network needs at least one stage")
+        for name in ("classes", "input_channels", "stem_channels", "head_channels", "divisor"):
+            _whole(name, getattr(self, name), least=1, most=10_000_000)
+        if self.stem_stride not in (1, 2):
+            raise SpecError(f"stem_stride {self.stem_stride!r} must be 1 or 2")
+        _one_of("head", self.head, ("published", "scaled", "fixed"))
+        _one_of("rounding", self.rounding, get_args(Rounding))
+        _one_of("shortcut", self.shortcut, ("identity", "projection", "none"))
+        _one_of("expand", self.expand, ("when-needed", "always"))
+        _one_of("background", self.background, ("first", "last", None))
+        if not 0 <= self.dropout < 1:
+            raise SpecError(f"dropout {self.dropout!r} must be at least 0 and below 1")
+        if self.background is not None and self.classes < 2:
+            raise SpecError("classes must be at least 2 where one of them is the background")
+
+    def channels(self, place: Literal["stem", "head"]) -> int:
+        """Output channels of the stem or the head after the width multiplier."""
+        if place == "stem":
+            if self.stem_fixed:
+                return self.stem_channels
+            return scale(self.rounding, self.stem_channels, self.width, self.divisor, "stem")
+        if self.head == "fixed" or (self.head == "published" and self.width <= 1.0):
+            return self.head_channels
+        return scale(self.rounding, self.head_channels, self.width, self.divisor, "head")
+
+    def stage_channels(self, stage: StageSpec) -> int:
+        """Output channels of a stage's blocks after the width multiplier."""
+        if self.first_stage_fixed and stage.expansion == 1:
+            return stage.channels
+        return scale(self.rounding, stage.channels, self.width, self.divisor, "projection")
+
+    def replace(self, **changes: Any) -> "NetworkSpec":
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_dict` reads them back to an equal record."""
+        return to_mapping(self)
+
+    @classmethod
+    def from_dict(cls, mapping: object, where: str = "network spec") -> "NetworkSpec":
+        """Read what :meth:`to_dict` wrote; absent keys keep their defaults.
+
+        Raises:
+            SpecError: an unknown key, a value of the wrong type, or an impossible network.
+        """
+        if isinstance(mapping, Mapping) and isinstance(mapping.get("size"), int):
+            mapping = {**mapping, "size": (mapping["size"], mapping["size"])}
+        return from_mapping(cls, mapping, where)

@@ -1,0 +1,140 @@
+"""The networks that were published, by name: what each implementation really computes.
+
+Facts read off the public implementations: torchvision, timm, keras.applications, TF-slim,
+Hugging Face transformers, tonylins/pytorch-mobilenet-v2 and d-li14/mobilenetv2.pytorch.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics, StageSpec
+from mobilenetv2.spec.records import Preprocessing
+
+PYTORCH = Numerics("symmetric", epsilon=1e-5, momentum=0.1, momentum_of="new")
+SLIM = Numerics("same", epsilon=1e-3, momentum=0.997, momentum_of="old")
+KERAS = Numerics("same", epsilon=1e-3, momentum=0.999, momentum_of="old")
+# Hugging Face writes TensorFlow's 0.997 into PyTorch's convention, where it means the opposite.
+HUGGING_FACE = Numerics("same", epsilon=1e-3, momentum=0.997, momentum_of="new")
+
+IMAGENET = Preprocessing()
+MINUS_ONE_TO_ONE = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
+# One step on 256 instead of 255 levels: what TF-slim's quantisation-aware networks take.
+MINUS_ONE_TO_ONE_256 = {"mean": (128.0,) * 3, "std": (128.0,) * 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published family: its spec at width 1.0 and 224 pixels, and its preprocessing."""
+
+    spec: NetworkSpec
+    preprocessing: Preprocessing
+    about: str
+
+
+def _deeper(*repeats: int) -> tuple[StageSpec, ...]:
+    return tuple(
+        StageSpec(stage.expansion, stage.channels, n, stage.stride)
+        for stage, n in zip(PAPER_STAGES, repeats, strict=True)
+    )
+
+
+def _timm(width: float, *repeats: int) -> NetworkSpec:
+    return NetworkSpec(
+        width=width, stages=_deeper(*repeats), head="fixed", stem_fixed=True, dropout=0.0
+    )
+
+
+PUBLISHED: dict[str, Published] = {
+    "paper": Published(
+        NetworkSpec(numerics=SLIM),
+        Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875, **MINUS_ONE_TO_ONE),
+        "Table 2 of the paper with its published code's numerics",
+    ),
+    "torchvision": Published(NetworkSpec(), IMAGENET, "torchvision.models.mobilenet_v2"),
+    "timm": Published(
+        NetworkSpec(dropout=0.0),
+        Preprocessing(interpolation="bicubic"),
+        "timm mobilenetv2_050, 075, 100, 140",
+    ),
+    "timm-110d": Published(
+        _timm(1.1, 1, 3, 4, 5, 4, 4, 1),
+        Preprocessing(interpolation="bicubic"),
+        "timm mobilenetv2_110d: width x1.1, depth x1.2, stem and head fixed",
+    ),
+    "timm-120d": Published(
+        _timm(1.2, 1, 3, 5, 6, 5, 5, 1),
+        Preprocessing(interpolation="bicubic"),
+        "timm mobilenetv2_120d: width x1.2, depth x1.4, stem and head fixed",
+    ),
+    "keras": Published(
+        NetworkSpec(rounding="truncate-nearest", dropout=0.0, numerics=KERAS),
+        Preprocessing(**MINUS_ONE_TO_ONE),
+        "keras.applications.MobileNetV2",
+    ),
+    "tf-slim": Published(
+        NetworkSpec(classes=1001, background="first", numerics=SLIM),
+        Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875, **MINUS_ONE_TO_ONE),
+        "TensorFlow-slim's checkpoints, class 0 is background",
+    ),
+    "huggingface": Published(
+        NetworkSpec(
+            classes=1001, background="first", rounding="round-nearest", dropout=0.8,
+            numerics=HUGGING_FACE,
+        ),
+        Preprocessing(**MINUS_ONE_TO_ONE),
+        "transformers' MobileNetV2ForImageClassification, class 0 is background",
+    ),
+    "tonylins": Published(
+        NetworkSpec(rounding="up", stem_fixed=True, first_stage_fixed=True, dropout=0.0),
+        IMAGENET,
+        "tonylins/pytorch-mobilenet-v2: rounds up, stem always 32, first block 16",
+    ),
+    "d-li14": Published(
+        NetworkSpec(dropout=0.0),
+        IMAGENET,
+        "d-li14/mobilenetv2.pytorch (divisor 4 at width 0.1)",
+    ),
+    "article-torch": Published(
+        NetworkSpec(shortcut="projection", expand="always", conv_bias=True, dropout=0.0),
+        IMAGENET,
+        "the article's PyTorch version: biases, an expansion and a projection shortcut always",
+    ),
+    "article-keras": Published(
+        NetworkSpec(rounding="truncate", expand="always", dropout=0.0, numerics=KERAS),
+        Preprocessing(**MINUS_ONE_TO_ONE),
+        "the article's Keras version: an expansion always, projections truncated, not rounded",
+    ),
+}  # fmt: skip
+
+
+def published(name: str, **changes: Any) -> NetworkSpec:
+    """The spec of a published family, with changes such as ``width=0.5, size=160``.
+
+    Raises:
+        SpecError: the name is not one of :data:`PUBLISHED` or 'small'.
+    """
+    if name == "small":
+        return small(**changes)
+    if name not in PUBLISHED:
+        raise SpecError(f"network {name!r} is unknown; {suggestion(name, [*PUBLISHED, 'small'])}")
+    if name == "d-li14" and changes.get("width") == 0.1:
+        changes = {"divisor": 4, **changes}
+    return PUBLISHED[name].spec.replace(**changes)
+
+
+def small(size: int | tuple[int, int] = 32, **changes: Any) -> NetworkSpec:
+    """For pictures of 32 to 64 pixels: fewer strides, so that 4 x 4 to 8 x 8 pixels are left.
+
+    At stride 32 a 32-pixel picture ends as a single pixel and the network sees no shape. Below
+    48 pixels the stem and the 24-channel stage keep their resolution (total stride 8), above it
+    the stem alone does (16). Larger pictures get the paper's strides.
+    """
+    side = size if isinstance(size, int) else min(size)
+    stages = PAPER_STAGES
+    if side < 48:
+        stages = (stages[0], StageSpec(6, 24, 2, 1), *stages[2:])
+    stem_stride = 1 if side <= 64 else 2
+    defaults: dict[str, Any] = {"classes": 10, "stages": stages, "stem_stride": stem_stride}
+    return NetworkSpec(size=size, **{**defaults, **changes})  # type: ignore[arg-type]

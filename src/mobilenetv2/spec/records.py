@@ -1,0 +1,202 @@
+"""The records that travel with a network: preprocessing, labels, origin, metrics."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal, get_args
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.spec.mapping import from_mapping, to_mapping
+from mobilenetv2.spec.network import NetworkSpec, Size
+
+FORMAT_VERSION = 1
+Interpolation = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """From a decoded picture to the numbers that the network takes.
+
+    In this order: keep the central part of each side, resize (always antialiased), crop the
+    centre, then ``(value - mean) / std`` on values from 0 to 255.
+    """
+
+    size: Size = (224, 224)
+    """Height and width that the network takes."""
+    resize: Size = (256, 256)
+    """Height and width of the resized picture, before the centre crop."""
+    fit: Literal["cover", "stretch"] = "cover"
+    """'cover': keep the aspect ratio and cover ``resize`` (for a square: its shorter side);
+    'stretch': exactly ``resize``, whatever the aspect ratio."""
+    central_fraction: float = 1.0
+    """Share of each side kept before resizing (TF-slim: 0.875)."""
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Per channel, on the scale 0 to 255."""
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        for name in ("size", "resize"):
+            value = getattr(self, name)
+            if len(value) != 2 or not all(isinstance(s, int) and 1 <= s <= 8192 for s in value):
+                raise SpecError(f"preprocessing {name} {value!r} must be (height, width) in pixels")
+        if any(small > large for small, large in zip(self.size, self.resize, strict=True)):
+            raise SpecError(
+                f"preprocessing resizes to {self.resize}, too small to crop {self.size} from"
+            )
+        if self.fit not in ("cover", "stretch"):
+            raise SpecError(f"preprocessing fit {self.fit!r} must be cover or stretch")
+        if self.interpolation not in get_args(Interpolation):
+            raise SpecError(f"interpolation {self.interpolation!r} is unknown")
+        if not 0 < self.central_fraction <= 1:
+            raise SpecError(f"central_fraction {self.central_fraction!r} must be in (0, 1]")
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise SpecError("preprocessing mean and std must both have 1 or 3 values")
+        if not all(value > 0 for value in self.std):
+            raise SpecError(f"preprocessing std {self.std!r} must be above 0")
+
+    @property
+    def channels(self) -> int:
+        """3 (red, green, blue) or 1 (grey)."""
+        return len(self.mean)
+
+    def at(self, size: Size) -> "Preprocessing":
+        """The same rules for another input size; the margin around the crop scales along."""
+        if size == self.size:
+            return self
+        height, width = (
+            max(side, round(side * resize / old))
+            for side, resize, old in zip(size, self.resize, self.size, strict=True)
+        )
+        return Preprocessing(
+            size, (height, width), self.fit, self.central_fraction, self.interpolation,
+            self.mean, self.std,
+        )  # fmt: skip
+
+    @classmethod
+    def default(cls, spec: NetworkSpec) -> "Preprocessing":
+        """What a network trained from scratch gets: ImageNet statistics, a 7/8 centre crop.
+
+        Up to 64 pixels the whole picture is used: small pictures have no margin to spare.
+        """
+        margin = 1.0 if max(spec.size) <= 64 else 8 / 7
+        resize = (round(spec.size[0] * margin), round(spec.size[1] * margin))
+        if spec.input_channels == 3:
+            return cls(spec.size, resize)
+        grey = (sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,)
+        return cls(spec.size, resize, mean=grey[0], std=grey[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the classifier's outputs mean, by index."""
+
+    names: tuple[str, ...]
+    wordnet: tuple[str | None, ...] = ()
+    """WordNet ids (n01440764) where the label table has them, else empty."""
+    background: int | None = None
+    """Index of the class that means 'none of these', if there is one."""
+
+    def __post_init__(self) -> None:
+        if self.wordnet and len(self.wordnet) != len(self.names):
+            raise SpecError(
+                f"labels have {len(self.names)} names but {len(self.wordnet)} WordNet ids"
+            )
+        if self.background is not None and not 0 <= self.background < len(self.names):
+            raise SpecError(f"background index {self.background} is outside the labels")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def numbered(cls, classes: int) -> "Labels":
+        """'class 0', 'class 1' ...: where nothing better is known."""
+        return cls(tuple(f"class {index}" for index in range(classes)))
+
+    @classmethod
+    def imagenet(cls, background: Literal["first", "last"] | None = None) -> "Labels":
+        """The 1,000 ImageNet classes, with a background class before or after them if asked."""
+        names, ids = imagenet_classes()
+        if background is None:
+            return cls(names, ids)
+        if background == "first":
+            return cls(("background", *names), (None, *ids), 0)
+        return cls((*names, "background"), (*ids, None), len(names))
+
+
+@lru_cache(maxsize=1)
+def imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(names, WordNet ids) of ImageNet's 1,000 classes, in index order: a table of facts."""
+    text = files("mobilenetv2.spec").joinpath("imagenet.tsv").read_text("utf-8")
+    rows = [line.split("\t") for line in text.splitlines()[1:]]
+    return tuple(row[2] for row in rows), tuple(row[1] for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the weights came from."""
+
+    source: str
+    """A file name, a catalogue name, or 'trained here'."""
+    sha256: str | None = None
+    dialect: str | None = None
+    licence: str | None = None
+    folded: bool = False
+    """BatchNorm came folded into the convolutions and is an identity that carries the bias:
+    such a network is rebased on data before it is trained."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Everything but the arrays: what ``config.json`` holds."""
+
+    spec: NetworkSpec
+    preprocessing: Preprocessing
+    labels: Labels
+    origin: Origin | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Measured figures by name, e.g. ``validation.top1``: fractions, not percent."""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise SpecError(
+                f"format_version {self.format_version!r} is not {FORMAT_VERSION}; "
+                "this model folder needs another version of mobilenetv2"
+            )
+        if len(self.labels) != self.spec.classes:
+            raise SpecError(f"{len(self.labels)} labels for {self.spec.classes} classes")
+        if self.preprocessing.channels != self.spec.input_channels:
+            raise SpecError(
+                f"preprocessing gives {self.preprocessing.channels} channels, "
+                f"the network takes {self.spec.input_channels}"
+            )
+        if self.preprocessing.size != self.spec.size:
+            raise SpecError(
+                f"preprocessing gives {self.preprocessing.size} pixels, "
+                f"the network takes {self.spec.size}"
+            )
+
+    @classmethod
+    def default(cls, spec: NetworkSpec) -> "ModelConfig":
+        """For a network that nothing is known about yet but its spec."""
+        return cls(spec, Preprocessing.default(spec), Labels.numbered(spec.classes))
+
+    def to_json(self) -> str:
+        """Indented JSON, ending in a newline."""
+        return json.dumps(to_mapping(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], where: str) -> "ModelConfig":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            SpecError: with ``where`` in front, whatever does not fit.
+        """
+        return from_mapping(cls, mapping, where)

@@ -1,0 +1,79 @@
+"""How a width multiplier turns a channel count into a whole, hardware-friendly number.
+
+Every published implementation scales by ``width`` and then makes the result divisible by
+``divisor`` (8, or 4 in d-li14's width 0.1), but they differ in the details, and a port that
+takes the wrong rule gets another network:
+
+================== ============================================= =========================
+rule               what it does with ``channels * width``         who uses it
+================== ============================================= =========================
+nearest            nearest multiple, never below 90%              paper, TF-slim, torchvision,
+                                                                  timm, d-li14
+up                 next multiple above                            tonylins
+truncate-nearest   projections: ``int()`` first, then nearest     keras.applications
+round-nearest      ``int(round())`` first, then nearest           Hugging Face transformers
+truncate           projections: ``int()`` and nothing more        the article's Keras version
+================== ============================================= =========================
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from mobilenetv2.errors import SpecError
+
+Rounding = Literal["nearest", "up", "truncate-nearest", "round-nearest", "truncate"]
+Place = Literal["stem", "projection", "head"]
+
+
+def make_divisible(value: float, divisor: int = 8, minimum: int | None = None) -> int:
+    """The nearest multiple of ``divisor``, at least ``minimum``, never below 90% of ``value``.
+
+    >>> make_divisible(32 * 0.35), make_divisible(24 * 0.75)
+    (16, 24)
+    """
+    rounded = max(minimum or divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def _nearest(channels: int, width: float, divisor: int, place: Place) -> int:
+    return make_divisible(channels * width, divisor)
+
+
+def _up(channels: int, width: float, divisor: int, place: Place) -> int:
+    return math.ceil(channels * width / divisor) * divisor
+
+
+def _truncate_nearest(channels: int, width: float, divisor: int, place: Place) -> int:
+    scaled = channels * width
+    return make_divisible(int(scaled) if place == "projection" else scaled, divisor)
+
+
+def _round_nearest(channels: int, width: float, divisor: int, place: Place) -> int:
+    return make_divisible(round(channels * width), divisor)
+
+
+def _truncate(channels: int, width: float, divisor: int, place: Place) -> int:
+    scaled = channels * width
+    return max(1, int(scaled)) if place == "projection" else make_divisible(scaled, divisor)
+
+
+RULES: dict[str, Callable[[int, float, int, Place], int]] = {
+    "nearest": _nearest,
+    "up": _up,
+    "truncate-nearest": _truncate_nearest,
+    "round-nearest": _round_nearest,
+    "truncate": _truncate,
+}
+assert tuple(RULES) == get_args(Rounding)
+
+
+def scale(rule: Rounding, channels: int, width: float, divisor: int, place: Place) -> int:
+    """``channels`` scaled by ``width`` under the named rule, for the given place in the network.
+
+    Raises:
+        SpecError: the rule is not one of :data:`RULES`.
+    """
+    if rule not in RULES:
+        raise SpecError(f"rounding {rule!r} is unknown; known are: {', '.join(RULES)}")
+    return RULES[rule](channels, width, divisor, place)

@@ -1,0 +1,1 @@
+"""From labelled photos to a trained model folder."""

@@ -1,0 +1,161 @@
+"""The run folder: recipe, metrics, split, pictures, checkpoint, models, summary.
+
+Every file in it is written atomically, so a kill at any moment leaves a folder to resume from.
+"""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenetv2.data.dataset import Split
+from mobilenetv2.errors import RunError
+from mobilenetv2.evaluate import pictures
+from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.files import recover, sweep, write_atomically
+from mobilenetv2.train.recipe import Recipe
+
+COLUMNS = (
+    "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
+    "seconds", "images_per_second",
+)  # fmt: skip
+Row = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of a run."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """The model of the best epoch on the selection photos."""
+        return self.path / "best"
+
+    @property
+    def last(self) -> Path:
+        """The model of the last epoch."""
+        return self.path / "last"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that resuming needs."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as it was run."""
+        return self.path / "recipe.toml"
+
+    @property
+    def start(self) -> Path:
+        """What the run was started with: data and weights, for resuming."""
+        return self.path / "start.json"
+
+    @property
+    def split(self) -> Path:
+        """Which photo went where."""
+        return self.path / "split.csv"
+
+    @property
+    def summary(self) -> Path:
+        """What was done and how well, in words. Written last: a run that has it is finished."""
+        return self.path / "summary.md"
+
+    def write_metrics(self, rows: Sequence[Row]) -> None:
+        """``metrics.csv``, one row an epoch, and ``curves.png``."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows)
+        write_atomically(self.path / "metrics.csv", buffer.getvalue())
+        if rows:
+            pictures.curves(rows, self.path / "curves.png")
+
+    def write_split(self, splits: Sequence[Split]) -> None:
+        """``split.csv``: split, class, photo."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(("split", "class", "photo"))
+        for split in splits:
+            writer.writerows((split.name, split.classes[p.label], p.name) for p in split.photos)
+        write_atomically(self.split, buffer.getvalue())
+
+    def write_pictures(self, metrics: Metrics, title: str) -> None:
+        """``confusion.png`` and ``classes.png`` of the held-out photos."""
+        names = [row.name for row in metrics.classes]
+        pictures.confusion(metrics.confusion, names, self.path / "confusion.png", title)
+        rows = [(row.name, row.recall, row.recall_interval) for row in metrics.classes]
+        pictures.per_class(rows, self.path / "classes.png")
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """Photo name -> split of a ``split.csv``.
+
+    Raises:
+        RunError: it is not one.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["photo"]: row["split"] for row in csv.DictReader(file)}
+    except (KeyError, ValueError, csv.Error) as error:
+        raise RunError(f"{path}: not a table of split, class and photo ({error})") from None
+
+
+def open_run(path: Path, resume: bool, overwrite: bool) -> RunFolder:
+    """The folder of a new run, or of one to go on with. Nothing is written yet.
+
+    Raises:
+        RunError: it exists and neither ``resume`` nor ``overwrite`` was asked for, or there is
+            no run to resume.
+    """
+    run = RunFolder(path)
+    if resume:
+        if not run.recipe.is_file():
+            raise RunError(f"{path}: no run to resume, it has no {run.recipe.name}")
+        sweep(path)
+        recover(run.best)
+        recover(run.last)
+        return run
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not overwrite:
+            raise RunError(
+                f"{path} exists; choose another --output, or give --resume to go on with it "
+                "or --overwrite to replace it"
+            )
+        if not run.recipe.is_file():
+            raise RunError(f"{path}: not a run folder (it has no recipe.toml), so not overwritten")
+    return run
+
+
+def start(
+    run: RunFolder, data: str, weights: Path | None, recipe: Recipe, splits: Sequence[Split]
+) -> None:
+    """Make the folder. Called once everything that can be checked has been checked.
+
+    The recipe is written last: a folder that has one can be resumed.
+    """
+    if run.recipe.is_file():  # open_run allowed it to be overwritten
+        shutil.rmtree(run.path)
+    run.path.mkdir(parents=True, exist_ok=True)
+    started = {"data": data, "weights": str(weights.resolve()) if weights else None}
+    write_atomically(run.start, json.dumps(started, indent=2) + "\n")
+    run.write_split(splits)
+    write_atomically(run.recipe, recipe.to_toml())
+
+
+def started_from(run: RunFolder) -> Path | None:
+    """The weights that a run was started with; None where it began from scratch.
+
+    Raises:
+        RunError: there is no such record.
+    """
+    try:
+        weights = json.loads(run.start.read_text("utf-8"))["weights"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.start}: does not say what the run started from ({error})") from None
+    return Path(weights) if weights else None

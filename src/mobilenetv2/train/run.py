@@ -1,0 +1,264 @@
+"""A whole training run: data, network, head, loop, the final figure, the summary."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilenetv2.data.check import Checked, check, check_classes
+from mobilenetv2.data.dataset import ALL, Split, open_dataset
+from mobilenetv2.data.partition import partition
+from mobilenetv2.editions import torch as edition
+from mobilenetv2.editions.torch.inference import normalise, predictor
+from mobilenetv2.errors import DataError, RunError
+from mobilenetv2.evaluate.accuracy import run as run_predictor
+from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import say
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin
+from mobilenetv2.train import head, record
+from mobilenetv2.train import torch as loop
+from mobilenetv2.train.batchnorm import rebase
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.summary import Summary, summarise
+from mobilenetv2.weights import store
+
+REBASED_ON = 256
+"""Photos whose activations give a folded network its BatchNorm statistics."""
+TRAIN_SAMPLE = 1000
+"""Training photos on which the final figure is taken too, to show it beside the held-out one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train, on what, and where to."""
+
+    data: str
+    output: Path
+    weights: Path | None
+    """A model folder to start from; None starts from scratch."""
+    recipe: Recipe
+    device: str = "cpu"
+    resume: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What each photo is for."""
+
+    train: Split
+    selection: Split
+    """Chooses the best epoch or the best penalty."""
+    held_out: Split
+    """Looked at once, at the end."""
+
+
+def train(job: Job) -> Summary:
+    """Do the whole job.
+
+    Raises:
+        MobileNetV2Error: anything that is the input's fault, before anything is written.
+        train.torch.Stopped: Ctrl-C; ``resume`` goes on.
+    """
+    started = time.monotonic()
+    run = record.open_run(job.output, job.resume, job.overwrite)
+    recipe = job.recipe
+    if job.resume and run.summary.is_file():
+        raise RunError(f"{job.output}: this run is finished; its model is {run.best}")
+    dataset = open_dataset(job.data)
+    check_classes(dataset)
+    resumable = job.resume and run.checkpoint.is_file()
+    if resumable:
+        network = edition.MobileNetV2(loop.read_checkpoint(run)["config"])
+    else:
+        network = make_network(job, recipe, dataset.classes)
+    checked = check(dataset, recipe.most_unreadable)
+    for note in checked.notes:
+        say(note)
+    splits = divide(checked, recipe)
+    say(
+        f"{len(splits.train)} photos of {len(dataset.classes)} classes to train on, "
+        f"{len(splits.selection)} to choose by, {len(splits.held_out)} held out to the end "
+        f"({splits.held_out.name})"
+    )
+
+    parts = (splits.train, splits.selection, splits.held_out)
+    if job.resume:
+        check_same_photos(run, parts, job.data)
+    else:
+        record.start(run, job.data, job.weights, recipe, parts)
+    rows: list[dict[str, float]] = []
+    fitted: head.Head | None = None
+    if not resumable:
+        if network.config.origin and network.config.origin.folded:
+            rebase_on_photos(network, splits.train)
+        if job.weights and (recipe.trained == "head" or recipe.head_first):
+            fitted = fit_head(network, splits, job.device)
+    if recipe.trained == "all":
+        rows = loop.fit(
+            network, splits.train, splits.selection, recipe, run, job.device, resumable
+        )
+    if not rows:
+        store.save(run.best, network.config, edition.dump(network))
+        store.save(run.last, network.config, edition.dump(network))
+
+    config, arrays = store.load(run.best)
+    edition.load(network, arrays)
+    if fitted and not rows:  # its figures are known from the cached features
+        figures = {"train": fitted.train, "selection": fitted.selection}
+    else:
+        sample = some(splits.train, TRAIN_SAMPLE, recipe.seed)
+        figures = {
+            "train": evaluate(network, sample, job.device, "a sample of train"),
+            "selection": evaluate(network, splits.selection, job.device, "selection"),
+        }
+    figures[splits.held_out.name] = evaluate(network, splits.held_out, job.device, "held out")
+    measured = {
+        f"{part}.{name}": getattr(metrics, name)
+        for part, metrics in figures.items()
+        for name in ("top1", "top5", "loss", "images")
+    }
+    config = ModelConfig(
+        config.spec, config.preprocessing, config.labels, config.origin,
+        {name: float(value) for name, value in measured.items()},
+    )  # fmt: skip
+    store.save(run.best, config, arrays)
+    held_out = figures[splits.held_out.name]
+    run.write_pictures(held_out, f"{splits.held_out.name}: {held_out.top1:.1%} of {len(splits.held_out)}")
+    seconds = time.monotonic() - started
+    return summarise(run, job.data, config, figures, splits.held_out.name, rows, seconds)
+
+
+def check_same_photos(run: RunFolder, parts: tuple[Split, ...], data: str) -> None:
+    """A resumed run goes on with the photos that it was begun with.
+
+    Raises:
+        RunError: some were added, removed or moved.
+    """
+    before = record.read_split(run.split)
+    now = {photo.name: part.name for part in parts for photo in part.photos}
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if changed:
+        raise RunError(
+            f"{data}: {len(changed)} photos are not as they were when {run.path} was begun "
+            f"(first: {changed[0]}); put them back or begin a new run"
+        )
+
+
+def divide(checked: Checked, recipe: Recipe) -> Splits:
+    """Split off what the data does not bring: a final held-out part, and a part to choose by.
+
+    Raises:
+        DataError: too few photos of a class to hold any out.
+    """
+    splits, place = checked.dataset.splits, checked.dataset.place
+    if ALL in splits or set(splits) == {"train"}:
+        whole = splits.get(ALL) or splits["train"]
+        rest, held_out = partition(
+            whole, recipe.validation, recipe.seed, ("train", "validation"), checked.digests
+        )
+    elif "train" in splits:
+        rest, held_out = splits["train"], splits.get("validation") or splits["test"]
+    else:
+        raise DataError(f"{place}: has {' and '.join(splits)} but no train folder to learn from")
+    train, selection = partition(
+        rest, recipe.selection, recipe.seed + 1, ("train", "selection"), checked.digests
+    )
+    for split in (train, selection, held_out):
+        for name, count in zip(split.classes, split.counts(), strict=True):
+            if count == 0:
+                raise DataError(
+                    f"{place}: class {name!r} has too few different photos to train on, to choose "
+                    "by and to hold out; give it at least 3, better 30"
+                )
+    return Splits(train, selection, held_out)
+
+
+def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.MobileNetV2:
+    """From weights with a new classifier, or from scratch."""
+    import torch
+
+    torch.manual_seed(recipe.seed)
+    labels = Labels(classes)
+    if job.weights is None:
+        changes = {"size": recipe.size} if recipe.size else {}
+        spec = published(
+            recipe.network, width=recipe.width, classes=len(classes), background=None, **changes
+        )
+        base = ModelConfig.default(spec)
+        config = ModelConfig(spec, base.preprocessing, labels, Origin("trained here"))
+        return edition.MobileNetV2(config, recipe.initialisation)
+    config, arrays = store.load(job.weights)
+    if recipe.size:
+        config = ModelConfig(
+            config.spec.replace(size=recipe.size), config.preprocessing.at(recipe.size),
+            config.labels, config.origin,
+        )  # fmt: skip
+    network = edition.MobileNetV2(config, recipe.initialisation)
+    edition.load(network, arrays, str(job.weights))
+    network.replace_classifier(labels)
+    return network
+
+
+def some(split: Split, count: int, seed: int) -> Split:
+    """At most ``count`` photos of a split, chosen reproducibly."""
+    if len(split) <= count:
+        return split
+    chosen = np.random.default_rng([seed, 2]).choice(len(split), count, replace=False)
+    return split.with_photos(tuple(split.photos[index] for index in sorted(chosen)))
+
+
+def rebase_on_photos(network: edition.MobileNetV2, train: Split) -> None:
+    """Give a network whose BatchNorm came folded the statistics of some training photos."""
+    import torch
+
+    config = network.config
+    sample = some(train, REBASED_ON, 0)
+    say(f"BatchNorm came folded: rebasing it on {len(sample)} photos")
+    photos = [preprocess(sample.image(p), config.preprocessing) for p in sample.photos]
+    rebase(
+        network,
+        (
+            normalise(np.stack(photos[i : i + 32]), config.preprocessing, torch.device("cpu"))
+            for i in range(0, len(photos), 32)
+        ),
+    )
+    assert config.origin is not None
+    origin = Origin(
+        config.origin.source, config.origin.sha256, config.origin.dialect, config.origin.licence,
+        folded=False, note=f"{config.origin.note} Rebased on measured activations.".strip(),
+    )  # fmt: skip
+    network.config = ModelConfig(config.spec, config.preprocessing, config.labels, origin)
+
+
+def fit_head(network: edition.MobileNetV2, splits: Splits, device: str) -> head.Head:
+    """Fit the classifier on features that are computed once."""
+    features = predictor(network, device, "features")
+    record_ = network.config.preprocessing
+    train = run_predictor(features, splits.train, record_, "features of train")
+    selection = run_predictor(features, splits.selection, record_, "features of selection")
+    fitted = head.fit(train, selection, splits.train.classes)
+    network.cpu()
+    arrays = edition.dump(network)
+    arrays |= {"classifier.weight": fitted.weight, "classifier.bias": fitted.bias}
+    edition.load(network, arrays)
+    say(
+        f"head on cached features: train top-1 {fitted.train.top1:.1%}, "
+        f"selection {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"
+    )
+    return fitted
+
+
+def evaluate(network: edition.MobileNetV2, split: Split, device: str, label: str) -> Metrics:
+    """The network in float32, in evaluation mode, on a split."""
+    logits, labels = run_predictor(
+        predictor(network, device), split, network.config.preprocessing, label
+    )
+    return measure(logits, labels, split.classes)
+
+
+__all__ = ["Job", "RunFolder", "Summary", "train"]

@@ -1,0 +1,100 @@
+"""A finished run in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.files import write_atomically
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.record import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came out of a run."""
+
+    run: RunFolder
+    config: ModelConfig
+    figures: dict[str, Metrics]
+    """By part: a sample of train, selection, and the held-out split."""
+    held_out: str
+    epochs: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {
+            "run": str(self.run.path),
+            "model": str(self.run.best),
+            "held_out": self.held_out,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "metrics": self.config.metrics,
+        }
+
+
+def summarise(
+    run: RunFolder, data: str, config: ModelConfig, figures: dict[str, Metrics], held_out: str,
+    rows: Sequence[Mapping[str, float]], seconds: float,
+) -> Summary:  # fmt: skip
+    """Write ``summary.md`` and return what it says."""
+    result = figures[held_out]
+    low, high = result.top1_interval
+    lines = [
+        f"# {run.path.name}",
+        "",
+        f"A MobileNetV2 of width {config.spec.width:g} at {config.spec.size[0]} x "
+        f"{config.spec.size[1]} pixels ({parameters(config.spec):,} parameters, "
+        f"{multiply_adds(config.spec):,} multiply-adds), trained on {data} in "
+        f"{seconds / 60:.1f} minutes, {len(rows)} epochs of the whole network.",
+        "",
+        f"On {result.images} photos of {held_out} that it never saw and that chose nothing, it is "
+        f"right on {result.top1:.1%} (95% interval {low:.1%} to {high:.1%}).",
+        "",
+        "| photos | number | top-1 | top-5 | loss |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {part} | {m.images} | {m.top1:.1%} | {m.top5:.1%} | {m.loss:.3f} |"
+            for part, m in figures.items()
+        ),
+        "",
+        _advice(figures["train"], result),
+        "",
+        _weakest(result),
+        "",
+        "![curves](curves.png)" if rows else "",
+        "![confusion](confusion.png)",
+        "![classes](classes.png)",
+        "",
+    ]
+    write_atomically(run.summary, "\n".join(lines))
+    return Summary(run, config, figures, held_out, len(rows), seconds)
+
+
+def _advice(train: Metrics, held_out: Metrics) -> str:
+    gap = train.top1 - held_out.top1
+    if gap > 0.15:
+        return (
+            f"It knows its training photos {100 * gap:.0f} points better than new ones: more "
+            "photos or stronger augmentation would help more than more epochs."
+        )
+    if train.top1 < 0.9 and gap < 0.05:
+        return "It does not yet know its training photos: more epochs would help."
+    return "Training and held-out figures lie close together, as they should."
+
+
+def _weakest(metrics: Metrics) -> str:
+    rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)[:3]
+    parts = []
+    for row in rows:
+        if row.recall == 1:
+            continue
+        index = [other.name for other in metrics.classes].index(row.name)
+        answers = metrics.confusion[index].copy()
+        answers[index] = 0
+        taken_for = metrics.classes[int(answers.argmax())].name
+        parts.append(
+            f"{row.name} ({row.recall:.0%} of {row.photos} found, most often taken for {taken_for})"
+        )
+    return f"Weakest classes: {'; '.join(parts)}." if parts else "Every class was always found."

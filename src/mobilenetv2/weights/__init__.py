@@ -1,0 +1,1 @@
+"""One canonical form of the weights, the model folder, and readers of foreign files."""

@@ -1,0 +1,66 @@
+"""The model card: ``config.json`` in words, for people and for model hubs."""
+
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.records import ModelConfig
+
+
+def card(config: ModelConfig, name: str) -> str:
+    """A README in Markdown with the header that model hubs read."""
+    spec, preprocessing, origin = config.spec, config.preprocessing, config.origin
+    licence = (origin.licence if origin else None) or "unknown"
+    lines = [
+        "---",
+        "library_name: mobilenetv2",
+        "pipeline_tag: image-classification",
+        f"license: {'other' if licence == 'unknown' else licence.lower()}",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"A MobileNetV2 of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
+        f"{spec.classes} classes: {parameters(spec):,} parameters, "
+        f"{multiply_adds(spec):,} multiply-adds.",
+        "",
+        "## What it takes",
+        "",
+        f"A picture, {_resizing(config)}, then `(value - mean) / std` on 0 to 255 with mean "
+        f"{list(preprocessing.mean)} and std {list(preprocessing.std)}. "
+        f"Padding is '{spec.numerics.padding}', BatchNorm's epsilon {spec.numerics.epsilon:g}.",
+        "",
+        "## What it gives",
+        "",
+        _labels(config),
+        "",
+    ]
+    if config.metrics:
+        lines += ["## Measured", "", "| figure | value |", "|---|---|"]
+        lines += [f"| {key} | {value:.4f} |" for key, value in config.metrics.items()]
+        lines.append("")
+    if origin:
+        lines += ["## Where it comes from", "", f"Source: {origin.source}"]
+        lines += [f"SHA-256 of the source: {origin.sha256}"] if origin.sha256 else []
+        lines += [f"Dialect: {origin.dialect}"] if origin.dialect else []
+        lines += [f"Licence: {licence}", *([origin.note] if origin.note else []), ""]
+    lines += ["## Use", "", f"    mobilenetv2 predict PHOTO --model {name}", ""]
+    return "\n".join(lines)
+
+
+def _resizing(config: ModelConfig) -> str:
+    record = config.preprocessing
+    height, width = record.resize
+    how = "stretched to" if record.fit == "stretch" else "resized to cover"
+    text = f"{how} {height} x {width} ({record.interpolation}, antialiased)"
+    if record.central_fraction < 1:
+        text = f"its central {record.central_fraction:.1%} of each side {text}"
+    if record.resize != record.size:
+        text += f", its centre cropped to {record.size[0]} x {record.size[1]}"
+    return text
+
+
+def _labels(config: ModelConfig) -> str:
+    names = config.labels.names
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    text = f"Logits of {len(names)} classes: {shown}."
+    if config.labels.background is not None:
+        text += f" Class {config.labels.background} is background."
+    return text
