@@ -1,0 +1,24 @@
+"""MobileNetV2 (Sandler et al., arXiv 1801.04381): one network as data, in every framework.
+
+    import mobilenetv2 as mn
+
+    spec = mn.NetworkSpec(width=0.5, classes=10, size=160)
+    net = mn.build(spec)                     # a torch.nn.Module
+    net = mn.load("runs/shoes/best")         # a model folder
+    mn.save(net, "shoes")
+
+Importing this loads no framework.
+"""
+
+from mobilenetv2.api import build as build
+from mobilenetv2.api import load as load
+from mobilenetv2.api import save as save
+from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error
+from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
+from mobilenetv2.spec.network import Numerics as Numerics
+from mobilenetv2.spec.network import StageSpec as StageSpec
+from mobilenetv2.spec.published import published as published
+from mobilenetv2.spec.records import Labels as Labels
+from mobilenetv2.spec.records import ModelConfig as ModelConfig
+from mobilenetv2.spec.records import Preprocessing as Preprocessing
+from mobilenetv2.version import __version__ as __version__

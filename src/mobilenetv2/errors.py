@@ -61,12 +61,13 @@ def require(module: str) -> ModuleType:
     """
     package = module.partition(".")[0]
     try:
-        return importlib.import_module(module)
+        importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != package:
+        if error.name != package:
             raise  # the package is there, and something inside it is broken: not ours to reword
         extra = EXTRAS[package]
         raise MissingExtra(
             f"{package} is not installed and this needs it; "
             f"install it with: pip install 'mobilenetv2[{extra}]'"
         ) from None
+    return importlib.import_module(module)

@@ -5,6 +5,8 @@ A folder cannot be renamed over another one, so the old folder steps aside first
 the two renames leaves it under a name that :func:`recover` knows, and every reader calls that.
 """
 
+import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -41,43 +43,62 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside ``target`` that takes its place at the end.
 
     On an error inside the ``with`` block nothing is left and an old ``target`` is untouched.
+
+    Raises:
+        NotADirectoryError: ``target`` is a file.
     """
     recover(target)
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(_previous(target), ignore_errors=True)  # of a kill after the second rename
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     temporary.mkdir()
     try:
         yield temporary
         _flush_folder(temporary)
-        if target.exists():
-            previous = target.with_name(f"{PREVIOUS}{target.name}")
-            os.rename(target, previous)
-            os.rename(temporary, target)
-            shutil.rmtree(previous)
-        else:
-            os.rename(temporary, target)
+        _exchange(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _flush_folder(target.parent)
+    shutil.rmtree(_previous(target), ignore_errors=True)
+
+
+def _exchange(temporary: Path, target: Path) -> None:
+    """Put ``temporary`` in the place of ``target``; the old one stays under its other name."""
+    for attempt in range(100):
+        if target.exists():
+            os.rename(target, _previous(target))
+        try:
+            os.rename(temporary, target)
+            return
+        except OSError:
+            # Between the two renames a reader may have put the old folder back.
+            if attempt == 99 or not target.exists():
+                raise
+
+
+def _previous(target: Path) -> Path:
+    return target.with_name(f"{PREVIOUS}{target.name}")
 
 
 def recover(target: Path) -> None:
     """Finish what a kill inside :func:`atomic_folder` left: the old folder comes back.
 
-    Where both are there, the kill came after the new folder was in place: the old one goes.
+    Safe beside a process that is just writing: nothing is ever removed here.
     """
-    previous = target.with_name(f"{PREVIOUS}{target.name}")
-    if not previous.is_dir():
-        return
-    if target.exists():
-        shutil.rmtree(previous)
-    else:
-        os.rename(previous, target)
+    if not target.exists():
+        # No old folder, or the writer was quicker: whoever reads says what is not there.
+        with contextlib.suppress(OSError):
+            os.rename(_previous(target), target)
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files and folders that a killed process left directly in ``folder``."""
+    """Remove what a killed process left directly in ``folder``; nobody may be writing there."""
+    for previous in folder.glob(f"{PREVIOUS}*"):
+        if previous.with_name(previous.name.removeprefix(PREVIOUS)).exists():
+            shutil.rmtree(previous, ignore_errors=True)
     for orphan in folder.glob(f"{TEMPORARY}*"):
         if orphan.is_dir():
             shutil.rmtree(orphan, ignore_errors=True)

@@ -41,7 +41,11 @@ def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator
         progress.TimeRemainingColumn(),
     )
     # transient: the bar makes way for the summary line that follows it.
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # A stdout that is piped into a file must stay what it is: results are printed under the bar.
+    piped = not sys.stdout.isatty()
+    with progress.Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=not piped
+    ) as bar:
         task = bar.add_task(label, total=total, rate="-")
         start, done = time.monotonic(), 0
         for item in items:

@@ -1,22 +1,13 @@
 import io
-import os
-import struct
-import subprocess
-import sys
-import tracemalloc
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
-from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import FORMATS, Limits, decode, read
+from mobilenetv2.images.decode import decode, read
 
 PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 ORIENTATION = 0x0112
@@ -29,19 +20,10 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def pixels(data: bytes, limits: Limits = Limits()) -> NDArray:
-    image = decode(data, "it", limits)
+def pixels(data: bytes) -> NDArray:
+    image = decode(data, "it")
     assert image.mode == "RGB"
     return np.asarray(image)
-
-
-def refusal(data: bytes, limits: Limits = Limits()) -> str:
-    with pytest.raises(ImageError) as caught:
-        decode(data, "it", limits)
-    message = str(caught.value)
-    assert message.startswith("it: ")
-    assert "\n" not in message
-    return message
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -50,34 +32,35 @@ def turned(orientation: int) -> Image.Exif:
     return exif
 
 
-def noise(height: int, width: int, coarse: int = 1) -> Image.Image:
-    """Random colours in squares of ``coarse`` pixels: no symmetry, at most 255 of them."""
-    colours = np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
-    return Image.fromarray(colours.repeat(coarse, 0).repeat(coarse, 1))
+# Random colours in squares of 2 pixels: no symmetry, and few enough for a GIF.
+COLOURS = np.random.default_rng(7).integers(0, 256, (10, 16, 3), np.uint8)
+PICTURE = Image.fromarray(COLOURS.repeat(2, 0).repeat(2, 1))
 
 
-PICTURE = noise(10, 16, coarse=2)
-FILES = {kind: encode(PICTURE, kind) for kind in FORMATS}
-FILES["progressive"] = encode(PICTURE, "JPEG", progressive=True)
-FILES["compressed TIFF"] = encode(PICTURE, "TIFF", compression="tiff_lzw")
-FILES["palette"] = encode(PICTURE.quantize(16), "PNG", transparency=3)
-FILES["16-bit"] = encode(Image.fromarray(LEVELS[:9, :9].astype(np.uint16)), "TIFF")
-FILES["phone"] = encode(PICTURE, "MPO", exif=turned(6), save_all=True, append_images=[PICTURE])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}), ("BMP", {}), ("GIF", {}), ("TIFF", {}), ("WEBP", {"lossless": True}),
+        ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "tiff_deflate"}),
+    ],
+)  # fmt: skip
+def test_a_lossless_file_gives_the_very_pixels_that_were_saved(
+    kind: str, options: dict[str, Any]
+) -> None:
+    assert np.array_equal(pixels(encode(PICTURE, kind, **options)), np.asarray(PICTURE))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "compressed TIFF", "WEBP"])
-def test_a_lossless_file_gives_the_very_pixels_that_were_saved(kind: str) -> None:
-    data = encode(PICTURE, "WEBP", lossless=True) if kind == "WEBP" else FILES[kind]
-    assert np.array_equal(pixels(data), np.asarray(PICTURE))
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "progressive", "WEBP", "AVIF"])
-def test_a_lossy_file_gives_what_pillow_decodes_close_to_what_was_saved(kind: str) -> None:
-    smooth = PICTURE.resize((96, 60))
-    data = encode(smooth, "JPEG", progressive=True) if kind[0] == "p" else encode(smooth, kind)
-    decoded = pixels(data)
-    assert np.array_equal(decoded, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
-    assert np.abs(decoded.astype(int) - np.asarray(smooth)).mean() < 8
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("AVIF", {}), ("MPO", {})],
+)
+def test_a_lossy_file_gives_what_pillow_decodes_close_to_what_was_saved(
+    kind: str, options: dict[str, Any]
+) -> None:
+    smooth = PICTURE.resize((160, 100))
+    data = encode(smooth, kind, **options)
+    assert np.array_equal(pixels(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    assert np.abs(pixels(data).astype(int) - np.asarray(smooth)).mean() < 8
 
 
 def test_any_orientation_stands_upright_in_every_format_that_records_it() -> None:
@@ -100,12 +83,21 @@ def test_any_orientation_stands_upright_in_every_format_that_records_it() -> Non
 
 @pytest.mark.parametrize("exif", [turned(99), turned(0), b"Exif\0\0rubbish", b"Exif\0\0MM\0*"])
 def test_damaged_metadata_leaves_the_picture_as_it_is(exif: Image.Exif | bytes) -> None:
-    assert np.array_equal(pixels(encode(PICTURE, "JPEG", exif=exif)), pixels(FILES["JPEG"]))
+    for kind in ("JPEG", "PNG"):
+        found = pixels(encode(PICTURE, kind, exif=exif))
+        assert np.array_equal(found, pixels(encode(PICTURE, kind)))
+
+
+def test_an_odd_tag_beside_the_orientation_does_no_harm() -> None:
+    exif = turned(6)
+    exif[0x011A] = 72.5  # the resolution, a fraction (type 5); some cameras write text (type 2)
+    data = encode(PICTURE, "PNG", exif=exif)
+    odd = encode(PICTURE, "PNG", exif=exif.tobytes().replace(b"\x01\x1a\0\5", b"\x01\x1a\0\2"))
+    assert odd != data
+    assert np.array_equal(pixels(odd), np.rot90(np.asarray(PICTURE), -1))
 
 
 def test_a_colour_profile_changes_nothing() -> None:
-    from PIL import ImageCms
-
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     data = encode(PICTURE, "PNG", icc_profile=profile)
     assert Image.open(io.BytesIO(data)).info["icc_profile"] == profile
@@ -116,18 +108,14 @@ def test_a_colour_profile_changes_nothing() -> None:
     ("mode", "colour", "kind", "options", "expected"),
     [
         ("1", 1, "PNG", {}, (255, 255, 255)),
-        ("1", 0, "TIFF", {}, (0, 0, 0)),
         ("1", 0, "PNG", {"transparency": 0}, (255, 255, 255)),
         ("L", 77, "PNG", {}, (77, 77, 77)),
         ("L", 77, "PNG", {"transparency": 77}, (255, 255, 255)),
-        ("L", 77, "PNG", {"transparency": 76}, (77, 77, 77)),
         ("LA", (0, 51), "PNG", {}, (204, 204, 204)),  # 0.2 of black over white
         ("RGBA", (200, 0, 100, 51), "PNG", {}, (244, 204, 224)),
         ("RGBA", (200, 0, 100, 0), "WEBP", {"lossless": True}, (255, 255, 255)),
-        ("RGBA", (200, 0, 100, 51), "TIFF", {}, (244, 204, 224)),
         ("RGB", (1, 2, 3), "PNG", {"transparency": (1, 2, 3)}, (255, 255, 255)),
         ("P", 1, "PNG", {}, (0, 200, 0)),
-        ("P", 1, "PNG", {"transparency": 1}, (255, 255, 255)),
         ("P", 1, "PNG", {"transparency": bytes([255, 51])}, (204, 244, 204)),
         ("P", 1, "GIF", {"transparency": 1}, (255, 255, 255)),
         ("CMYK", (255, 0, 0, 0), "TIFF", {}, (0, 255, 255)),
@@ -166,6 +154,24 @@ def test_sixteen_bit_grey_keeps_its_upper_eight_bits_rounded(kind: str) -> None:
 
 
 def test_the_transparent_level_of_a_sixteen_bit_png_is_white() -> None:
-    image = Image.fromarray(LEVELS[:8, :8].astype(np.uint16))
-    found = pixels(encode(image, "PNG", transparency=9))
-    assert np.argwhere(found[..., 0] == 255).tolist() == [[1, 1]] if LEVELS[1, 1] == 9 else True
+    levels = LEVELS[:8, :8].astype(np.uint16)
+    found = pixels(encode(Image.fromarray(levels), "PNG", transparency=260))
+    assert np.argwhere(found[..., 1] > 7).tolist() == [[1, 4]]
+    assert found[1, 4].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
+def test_only_the_first_frame_counts(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue", "lime")]
+    data = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 3
+    assert np.abs(pixels(data).astype(int) - (255, 0, 0)).max() <= 2
+
+
+def test_every_photo_at_hand_is_read() -> None:
+    photos = sorted(PHOTOS.glob("*.*"))
+    if not photos:
+        pytest.skip(f"no photos in {PHOTOS}")
+    for photo in photos:
+        with Image.open(photo) as plain:
+            assert np.array_equal(np.asarray(read(photo)), np.asarray(plain.convert("RGB"))), photo

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.predictor import load_predictor
@@ -14,9 +16,11 @@ from mobilenetv2.errors import DataError
 from mobilenetv2.evaluate import pictures
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.metrics import Metrics, measure, softmax
 from mobilenetv2.files import write_atomically
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
+from mobilenetv2.spec.records import ModelConfig
 
 MOST_ROWS = 60
 
@@ -34,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
     split, notes = look_through(split)
     logits, folder_labels = run_predictor(predictor, split, config.preprocessing)
-    metrics = measure(logits, np.array(outputs)[folder_labels], labels.names)
+    truth = np.array(outputs)[folder_labels]
+    metrics = measure(logits, truth, labels.names)
     for note in notes:
         say(note)
     facts = {"model": arguments.model, "data": arguments.data, "split": split.name}
@@ -43,12 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(metrics, f"{arguments.model} on {arguments.data} ({split.name})")
     if arguments.report:
-        write_report(metrics, facts, Path(arguments.report))
+        folder = Path(arguments.report)
+        write_report(metrics, facts, folder)
+        mistakes = most_confident_mistakes(logits, truth)
+        draw_mistakes(mistakes, split, config, folder / "mistakes.png")
+        say(f"report: {folder}")
     return 0
 
 
 def chosen(dataset: Dataset, arguments: argparse.Namespace) -> Split:
-    """The split asked for, or, of a folder without splits, the part that a run's ``split.csv`` names.
+    """The split asked for; of a folder without splits, the part that ``split.csv`` names.
 
     Without ``--split`` all of such a folder is evaluated, and a person is told when the model
     was trained on some of it.
@@ -120,5 +129,44 @@ def write_report(metrics: Metrics, facts: dict[str, str], folder: Path) -> None:
     pictures.per_class(
         [(row.name, row.recall, row.recall_interval) for row in rows], folder / "classes.png"
     )
-    say(f"report: {folder}")
 
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A photo by its place in the split, what it is, what was answered, and how surely."""
+
+    photo: int
+    truth: int
+    answer: int
+    probability: float
+
+
+def most_confident_mistakes(logits: NDArray, truth: NDArray, most: int = 24) -> list[Mistake]:
+    """The surest first.
+
+    Args:
+        logits: float (photos, classes).
+        truth: int (photos,).
+    """
+    probabilities = softmax(logits)
+    answers = probabilities.argmax(1)
+    wrong = np.flatnonzero(answers != truth)
+    sure = probabilities[wrong, answers[wrong]]
+    return [
+        Mistake(int(wrong[i]), int(truth[wrong[i]]), int(answers[wrong[i]]), float(sure[i]))
+        for i in np.argsort(-sure, kind="stable")[:most]
+    ]
+
+
+def draw_mistakes(mistakes: list[Mistake], split: Split, config: ModelConfig, path: Path) -> None:
+    """A sheet of the photos as the network saw them; nothing where there are no mistakes."""
+    names, shown = config.labels.names, []
+    for mistake in mistakes:
+        picture = preprocess(split.image(split.photos[mistake.photo]), config.preprocessing)
+        caption = (
+            f"is {names[mistake.truth][:22]}\n{names[mistake.answer][:18]} "
+            f"{mistake.probability:.0%}"
+        )
+        shown.append((picture, caption))
+    if shown:
+        pictures.contact_sheet(shown, path, "The surest mistakes: what it is, what was answered")

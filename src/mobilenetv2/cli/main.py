@@ -53,7 +53,9 @@ def _fail(message: str) -> int:
 
 
 def table(
-    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]],
+    title: str | None,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
     texts: Sequence[int] = (0,),
 ) -> None:
     """Print a table on stdout; columns are right-aligned but for those in ``texts``."""
@@ -61,8 +63,7 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index in texts else "right", no_wrap=True)
     for row in rows:

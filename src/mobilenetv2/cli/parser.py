@@ -1,4 +1,4 @@
-"""Verbs, options and examples. Imports nothing but the standard library, so that --help is quick."""
+"""Verbs, options and examples. Imports only the standard library, so that --help is quick."""
 
 import argparse
 
@@ -84,7 +84,7 @@ def _train(verbs) -> None:  # type: ignore[no-untyped-def]
         "  mobilenetv2 train digits --output runs/digits\n"
         "  mobilenetv2 train photos/ --weights imagenet --output runs/photos\n"
         "  mobilenetv2 train photos/ --weights imagenet --recipe head-only --output runs/quick\n"
-        "  mobilenetv2 train photos/ --weights imagenet --set epochs=4 --set augmentation.flip=false"
+        "  mobilenetv2 train text/ --weights imagenet --set augmentation.flip=false"
         " --output runs/text\n"
         "  mobilenetv2 train photos/ --output runs/photos --resume\n",
     )  # fmt: skip

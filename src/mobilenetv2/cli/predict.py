@@ -43,9 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
     paths = photos(arguments.images)
     config, predictor = load_predictor(arguments, "features" if arguments.features else "logits")
-    answers = track(
-        answer(paths, predictor, config.preprocessing), "predicting", len(paths)
-    )
+    answers = track(answer(paths, predictor, config.preprocessing), "predicting", len(paths))
     failed = 0
     rows = []
     for found in answers:
@@ -89,9 +87,7 @@ def photos(names: list[str]) -> list[Path]:
     return found
 
 
-def answer(
-    paths: list[Path], predictor: Predictor, record_: Preprocessing
-) -> Iterator[Answer]:
+def answer(paths: list[Path], predictor: Predictor, record_: Preprocessing) -> Iterator[Answer]:
     """Every photo in order; decoding runs ahead in threads, the network takes batches."""
 
     def load(path: Path) -> NDArray | ImageError:

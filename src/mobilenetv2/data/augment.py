@@ -35,7 +35,10 @@ def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def augment(
-    image: Image.Image, how: Augmentation, record: Preprocessing, size: Size,
+    image: Image.Image,
+    how: Augmentation,
+    record: Preprocessing,
+    size: Size,
     random: np.random.Generator,
 ) -> NDArray:
     """One random view of an RGB picture.

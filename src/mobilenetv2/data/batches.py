@@ -29,10 +29,12 @@ def workers() -> int:
 
 
 def in_parallel(
-    function: Callable[[Job], Result], jobs: Sequence[Job], threads: int | None = None,
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    threads: int | None = None,
     ahead: int = AHEAD,
 ) -> Iterator[Result]:
-    """Results in the order of the jobs, computed ahead of their use; the first error is raised."""  # fmt: skip
+    """Results in the order of the jobs, computed ahead of their use; the first error is raised."""
     threads = threads or workers()
     pending: deque[Future[Result]] = deque()
     remaining = iter(jobs)
@@ -55,8 +57,11 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray:
 
 
 def batches(
-    load: Callable[[int], NDArray], order: Sequence[int] | NDArray, batch_size: int,
-    start: int = 0, drop_last: bool = False,
+    load: Callable[[int], NDArray],
+    order: Sequence[int] | NDArray,
+    batch_size: int,
+    start: int = 0,
+    drop_last: bool = False,
 ) -> Iterator[tuple[NDArray, NDArray]]:
     """Stacked pictures and their indices.
 

@@ -80,9 +80,7 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def look_through(
-    split: Split, most_unreadable: float = MOST_UNREADABLE
-) -> tuple[Split, list[str]]:
+def look_through(split: Split, most_unreadable: float = MOST_UNREADABLE) -> tuple[Split, list[str]]:
     """One split without the photos that cannot be read, and a note on each of those.
 
     Raises:

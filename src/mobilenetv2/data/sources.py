@@ -111,7 +111,7 @@ class TarSource:
         self.place = str(path)
         self._lock = threading.Lock()  # one file position for all threads
         try:
-            self._archive = tarfile.open(path, "r:")
+            self._archive = tarfile.TarFile(path)
             members = self._archive.getmembers()
         except (tarfile.TarError, EOFError) as error:
             raise DataError(

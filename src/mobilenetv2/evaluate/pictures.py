@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import require
 from mobilenetv2.files import write_atomically
 
-BLUE, ORANGE, GREY = "#2a6fbb", "#d9742b", "#6b7280"
+BLUE, GREY = "#2a6fbb", "#6b7280"
 MOST_NAMED = 40
 """Classes beyond this are not named at a confusion matrix: the names would cover each other."""
 
@@ -86,20 +86,20 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
 
 
 def contact_sheet(
-    pictures: Sequence[tuple[NDArray, str, bool]], path: Path, title: str, columns: int = 6
+    shown: Sequence[tuple[NDArray, str]], path: Path, title: str, columns: int = 6
 ) -> None:
-    """Pictures with what was answered below each, mistakes in orange.
+    """Pictures with a caption above each.
 
     Args:
-        pictures: (uint8 (height, width, 1 or 3), caption, right).
+        shown: (uint8 (height, width, 1 or 3), caption of one or two lines).
     """
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(shown) // columns)
     figure, axes = _canvas(rows, columns, (1.6 * columns, 1.95 * rows + 0.5))
     for axis in axes:
         axis.axis("off")
-    for axis, (picture, caption, right) in zip(axes, pictures, strict=False):
+    for axis, (picture, caption) in zip(axes, shown, strict=False):
         axis.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray")
-        axis.set_title(caption, fontsize=8, color="black" if right else ORANGE)
+        axis.set_title(caption, fontsize=8)
     figure.suptitle(title, x=0.02, ha="left")
     _save(figure, path)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mobilenetv2.errors import ImageError
 
@@ -36,6 +36,13 @@ _UNREADABLE = {
     b"ftypmsf1": "HEIF", b"JXL ": "JPEG XL", b"ftypjp2": "JPEG 2000", b"ftypcrx": "Canon RAW",
 }  # fmt: skip
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""EXIF orientation -> what makes it upright."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -43,7 +50,8 @@ class Limits:
 
     bytes: int = 100 * 1024**2
     pixels: int = 150_000_000
-    """Enough for today's 108-megapixel phones; a decoded picture takes 3 bytes a pixel."""
+    """Enough for today's 108-megapixel phones; a decoded picture takes 3 bytes a pixel,
+    and up to four times that for a moment where it has 16 bits or transparency."""
     side: int = 4
     """Smaller than this on a side, there is nothing to classify."""
 
@@ -107,11 +115,13 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged metadata leaves the picture as it is."""
+    """Apply the EXIF orientation; metadata too damaged to hold one leaves the picture as it is."""
+    # Not Pillow's exif_transpose: it writes all metadata anew, and fails on any odd tag in it.
     try:
-        return ImageOps.exif_transpose(image)
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        return image
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _check_size(size: tuple[int, int], name: str, limits: Limits) -> None:

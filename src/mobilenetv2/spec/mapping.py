@@ -14,9 +14,7 @@ Record = TypeVar("Record")
 
 def to_mapping(record: Any) -> dict[str, Any]:
     """A frozen record as dicts, lists, strings, numbers, booleans and None: ready for JSON."""
-    return {
-        field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)
-    }
+    return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
 
 
 def _plain(value: Any) -> Any:
@@ -60,8 +58,7 @@ def from_mapping(
         if name not in mapping and not optional:
             raise error(f"{where}: the key {name!r} is missing")
     values = {
-        key: _checked(hints[key], value, f"{where}, {key}", error)
-        for key, value in mapping.items()
+        key: _checked(hints[key], value, f"{where}, {key}", error) for key, value in mapping.items()
     }
     return cls(**values)
 

@@ -19,9 +19,11 @@ KERAS = Numerics("same", epsilon=1e-3, momentum=0.999, momentum_of="old")
 HUGGING_FACE = Numerics("same", epsilon=1e-3, momentum=0.997, momentum_of="new")
 
 IMAGENET = Preprocessing()
-MINUS_ONE_TO_ONE = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
-# One step on 256 instead of 255 levels: what TF-slim's quantisation-aware networks take.
-MINUS_ONE_TO_ONE_256 = {"mean": (128.0,) * 3, "std": (128.0,) * 3}
+IMAGENET_BICUBIC = Preprocessing(interpolation="bicubic")
+MINUS_ONE_TO_ONE = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
+SLIM_EVALUATION = Preprocessing(
+    resize=(224, 224), fit="stretch", central_fraction=0.875, mean=(127.5,) * 3, std=(127.5,) * 3
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +51,33 @@ def _timm(width: float, *repeats: int) -> NetworkSpec:
 PUBLISHED: dict[str, Published] = {
     "paper": Published(
         NetworkSpec(numerics=SLIM),
-        Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875, **MINUS_ONE_TO_ONE),
+        SLIM_EVALUATION,
         "Table 2 of the paper with its published code's numerics",
     ),
     "torchvision": Published(NetworkSpec(), IMAGENET, "torchvision.models.mobilenet_v2"),
     "timm": Published(
         NetworkSpec(dropout=0.0),
-        Preprocessing(interpolation="bicubic"),
+        IMAGENET_BICUBIC,
         "timm mobilenetv2_050, 075, 100, 140",
     ),
     "timm-110d": Published(
         _timm(1.1, 1, 3, 4, 5, 4, 4, 1),
-        Preprocessing(interpolation="bicubic"),
+        IMAGENET_BICUBIC,
         "timm mobilenetv2_110d: width x1.1, depth x1.2, stem and head fixed",
     ),
     "timm-120d": Published(
         _timm(1.2, 1, 3, 5, 6, 5, 5, 1),
-        Preprocessing(interpolation="bicubic"),
+        IMAGENET_BICUBIC,
         "timm mobilenetv2_120d: width x1.2, depth x1.4, stem and head fixed",
     ),
     "keras": Published(
         NetworkSpec(rounding="truncate-nearest", dropout=0.0, numerics=KERAS),
-        Preprocessing(**MINUS_ONE_TO_ONE),
+        MINUS_ONE_TO_ONE,
         "keras.applications.MobileNetV2",
     ),
     "tf-slim": Published(
         NetworkSpec(classes=1001, background="first", numerics=SLIM),
-        Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875, **MINUS_ONE_TO_ONE),
+        SLIM_EVALUATION,
         "TensorFlow-slim's checkpoints, class 0 is background",
     ),
     "huggingface": Published(
@@ -83,7 +85,7 @@ PUBLISHED: dict[str, Published] = {
             classes=1001, background="first", rounding="round-nearest", dropout=0.8,
             numerics=HUGGING_FACE,
         ),
-        Preprocessing(**MINUS_ONE_TO_ONE),
+        MINUS_ONE_TO_ONE,
         "transformers' MobileNetV2ForImageClassification, class 0 is background",
     ),
     "tonylins": Published(
@@ -103,7 +105,7 @@ PUBLISHED: dict[str, Published] = {
     ),
     "article-keras": Published(
         NetworkSpec(rounding="truncate", expand="always", dropout=0.0, numerics=KERAS),
-        Preprocessing(**MINUS_ONE_TO_ONE),
+        MINUS_ONE_TO_ONE,
         "the article's Keras version: an expansion always, projections truncated, not rounded",
     ),
 }  # fmt: skip
@@ -125,16 +127,16 @@ def published(name: str, **changes: Any) -> NetworkSpec:
 
 
 def small(size: int | tuple[int, int] = 32, **changes: Any) -> NetworkSpec:
-    """For pictures of 32 to 64 pixels: fewer strides, so that 4 x 4 to 8 x 8 pixels are left.
+    """For small pictures: fewer strides, so that at least 4 x 4 pixels are left at the end.
 
     At stride 32 a 32-pixel picture ends as a single pixel and the network sees no shape. Below
-    48 pixels the stem and the 24-channel stage keep their resolution (total stride 8), above it
+    64 pixels the stem and the 24-channel stage keep their resolution (total stride 8), below 128
     the stem alone does (16). Larger pictures get the paper's strides.
     """
     side = size if isinstance(size, int) else min(size)
     stages = PAPER_STAGES
-    if side < 48:
+    if side < 64:
         stages = (stages[0], StageSpec(6, 24, 2, 1), *stages[2:])
-    stem_stride = 1 if side <= 64 else 2
+    stem_stride = 1 if side < 128 else 2
     defaults: dict[str, Any] = {"classes": 10, "stages": stages, "stem_stride": stem_stride}
     return NetworkSpec(size=size, **{**defaults, **changes})  # type: ignore[arg-type]

@@ -99,9 +99,7 @@ def train(job: Job) -> Summary:
         if job.weights and (recipe.trained == "head" or recipe.head_first):
             fitted = fit_head(network, splits, job.device)
     if recipe.trained == "all":
-        rows = loop.fit(
-            network, splits.train, splits.selection, recipe, run, job.device, resumable
-        )
+        rows = loop.fit(network, splits.train, splits.selection, recipe, run, job.device, resumable)
     if not rows:
         store.save(run.best, network.config, edition.dump(network))
         store.save(run.last, network.config, edition.dump(network))
@@ -128,7 +126,9 @@ def train(job: Job) -> Summary:
     )  # fmt: skip
     store.save(run.best, config, arrays)
     held_out = figures[splits.held_out.name]
-    run.write_pictures(held_out, f"{splits.held_out.name}: {held_out.top1:.1%} of {len(splits.held_out)}")
+    run.write_pictures(
+        held_out, f"{splits.held_out.name}: {held_out.top1:.1%} of {len(splits.held_out)}"
+    )
     seconds = time.monotonic() - started
     return summarise(run, job.data, config, figures, splits.held_out.name, rows, seconds)
 
@@ -141,7 +141,9 @@ def check_same_photos(run: RunFolder, parts: tuple[Split, ...], data: str) -> No
     """
     before = record.read_split(run.split)
     now = {photo.name: part.name for part in parts for photo in part.photos}
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    changed = sorted(
+        name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+    )
     if changed:
         raise RunError(
             f"{data}: {len(changed)} photos are not as they were when {run.path} was begun "

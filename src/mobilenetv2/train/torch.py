@@ -39,8 +39,13 @@ class Stopped(Exception):
 
 
 def fit(
-    network: MobileNetV2, train: Split, selection: Split, recipe: Recipe, run: RunFolder,
-    device: str, resume: bool,
+    network: MobileNetV2,
+    train: Split,
+    selection: Split,
+    recipe: Recipe,
+    run: RunFolder,
+    device: str,
+    resume: bool,
 ) -> list[dict[str, float]]:
     """Train the whole network; ``run.best`` and ``run.last`` hold the result.
 
@@ -59,7 +64,7 @@ def fit(
     size = recipe.train_size or network.spec.size
     record = network.config.preprocessing
     precision = choose_precision(recipe.precision, device)
-    network.to(where, memory_format=torch.channels_last)
+    network.place(where)
     network.dropout.p = network.spec.dropout if recipe.dropout is None else recipe.dropout
     optimizer = make_optimizer(network, recipe)
     batch_size = min(recipe.batch_size, len(train))
@@ -86,9 +91,7 @@ def fit(
             order = epoch_order(len(train), recipe.seed, epoch)
             todo = batches(view, order, batch_size, start=step, drop_last=True)
             label = f"epoch {epoch + 1}/{recipe.epochs}"
-            for pictures, indices in track(
-                todo, label, (steps - step) * batch_size, batch_size
-            ):
+            for pictures, indices in track(todo, label, (steps - step) * batch_size, batch_size):
                 rate = cosine(
                     epoch * steps + step, recipe.epochs * steps, warmup, recipe.learning_rate
                 )

@@ -23,7 +23,10 @@ DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 
 
 def save(
-    folder: Path, config: ModelConfig, arrays: Arrays, dtype: Literal["float32", "float16"] = "float32"
+    folder: Path,
+    config: ModelConfig,
+    arrays: Arrays,
+    dtype: Literal["float32", "float16"] = "float32",
 ) -> None:
     """Write a model folder; an existing one is replaced as a whole, or not at all.
 

@@ -23,4 +23,5 @@ def keep_memory() -> bool:
     if mallopt is None:
         return False
     settings = ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26))
-    return all([mallopt(key, value) == 1 for key, value in settings])
+    taken = [mallopt(key, value) == 1 for key, value in settings]  # each of them, always
+    return all(taken)

@@ -34,7 +34,7 @@ def predictor(
     The network goes to the device; each call puts it into evaluation mode.
     """
     where = torch.device(device)
-    network.to(where, memory_format=torch.channels_last)
+    network.place(where)
 
     def predict(pictures: NDArray) -> NDArray:
         network.eval()

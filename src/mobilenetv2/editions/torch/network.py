@@ -1,5 +1,6 @@
 """MobileNetV2 in PyTorch, read off the spec. Module names are the canonical parameter names."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -56,11 +57,11 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
-        y = x if self.expand is None else self.expand(x)
+        y: Tensor = x if self.expand is None else self.expand(x)
         y = self.project(self.depthwise(y))
-        if not self.residual:
-            return y
-        return y + (x if self.shortcut is None else self.shortcut(x))
+        if self.residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        return y
 
 
 class MobileNetV2(nn.Module):
@@ -82,13 +83,20 @@ class MobileNetV2(nn.Module):
         self.blocks = nn.ModuleList(InvertedResidual(block, numerics) for block in network.blocks)
         self.head = ConvBN(network.head, numerics)
         self.dropout = nn.Dropout(self.spec.dropout)
-        self.classifier = nn.Linear(*reversed(network.classifier_shape))
+        classes, features = network.classifier_shape
+        self.classifier = nn.Linear(features, classes)
         initialise(self, initialisation)
 
     @property
     def spec(self) -> NetworkSpec:
         """What the network is."""
         return self.config.spec
+
+    def place(self, device: torch.device) -> "MobileNetV2":
+        """Move to a device, kernels in channels_last memory, where convolutions are fastest."""
+        # PyTorch's own annotations leave this keyword out.
+        self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
 
     def features(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> pooled features (batch, head channels)."""

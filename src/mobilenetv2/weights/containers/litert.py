@@ -166,7 +166,7 @@ def _dequantised(stored: NDArray, scale: NDArray, zero_point: NDArray, axis: int
     if scale.size > 1:
         shape[axis] = scale.size
     levels = stored.astype(np.int64) - zero_point.reshape(shape)
-    return (levels * scale.astype(np.float64).reshape(shape)).astype(np.float32)
+    return np.asarray(levels * scale.astype(np.float64).reshape(shape), np.float32)
 
 
 def _operator(operator: Any, codes: list[str]) -> Operator:
@@ -200,6 +200,4 @@ def _operator(operator: Any, codes: list[str]) -> Operator:
 
 
 def _by_number(enumeration: type) -> dict[int, str]:
-    return {
-        number: name for name, number in vars(enumeration).items() if isinstance(number, int)
-    }
+    return {number: name for name, number in vars(enumeration).items() if isinstance(number, int)}

@@ -1,0 +1,70 @@
+"""Records from foreign mappings: everything that is not right is named with its place."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from mobilenetv2.errors import RecipeError, SpecError
+from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
+
+
+@dataclass(frozen=True)
+class Inner:
+    number: int = 1
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    ratio: float = 0.5
+    kind: Literal["a", "b"] = "a"
+    pair: tuple[int, int] | None = None
+    many: tuple[Inner, ...] = ()
+    inner: Inner = field(default_factory=Inner)
+    table: dict[str, float] = field(default_factory=dict)
+    flag: bool = False
+
+
+def test_a_record_comes_back_equal() -> None:
+    record = Outer("x", 2.0, "b", (1, 2), (Inner(3), Inner(4)), Inner(5), {"k": 1.0}, True)
+    assert from_mapping(Outer, to_mapping(record), "here") == record
+
+
+def test_whole_numbers_serve_as_numbers_and_absent_keys_keep_their_defaults() -> None:
+    assert from_mapping(Outer, {"name": "x", "ratio": 2}, "here") == Outer("x", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({}, "here: the key 'name' is missing"),
+        ({"name": 1}, "here, name: expected a text, found 1"),
+        ({"name": "x", "ratio": "much"}, "here, ratio: expected a number, found 'much'"),
+        ({"name": "x", "ratio": True}, "here, ratio: expected a number, found True"),
+        ({"name": "x", "kind": "c"}, "here, kind: expected one of 'a', 'b', found 'c'"),
+        ({"name": "x", "pair": [1]}, "here, pair: expected 2 values, found 1"),
+        ({"name": "x", "pair": 3}, "here, pair: expected a list, found 3"),
+        ({"name": "x", "many": [{"number": 1.5}]}, r"many\[0\], number: expected a whole number"),
+        ({"name": "x", "inner": []}, "inner: expected a table of Inner"),
+        ({"name": "x", "table": {"k": "v"}}, "here, table, k: expected a number"),
+        ({"name": "x", "table": 1}, "here, table: expected a table, found 1"),
+        ({"name": "x", "flag": 1}, "here, flag: expected true or false, found 1"),
+        ({"name": "x", "falg": True}, "unknown key 'falg'; did you mean 'flag'"),
+        ({"name": "x", "zzz": 1}, "unknown key 'zzz'; known are: flag, inner"),
+        ("text", "here: expected a table of Outer, found 'text'"),
+    ],
+)
+def test_what_is_wrong_is_named(mapping: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        from_mapping(Outer, mapping, "here")
+
+
+def test_the_error_is_of_the_kind_asked_for() -> None:
+    with pytest.raises(RecipeError):
+        from_mapping(Outer, {}, "here", RecipeError)
+
+
+def test_a_word_that_is_like_none_is_met_with_all() -> None:
+    assert suggestion("heigth", ["height", "width"]) == "did you mean 'height'?"
+    assert suggestion("zzz", ["b", "a"]) == "known are: a, b"

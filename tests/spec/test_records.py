@@ -1,0 +1,98 @@
+"""Preprocessing, labels and the whole config."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.records import (
+    Labels,
+    ModelConfig,
+    Origin,
+    Preprocessing,
+    imagenet_classes,
+)
+
+
+def config(**changes: Any) -> ModelConfig:
+    values: dict[str, Any] = {
+        "spec": NetworkSpec(classes=2), "preprocessing": Preprocessing(), "labels": Labels(("a", "b"))
+    }  # fmt: skip
+    return ModelConfig(**{**values, **changes})
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_config_survives_json(name: str) -> None:
+    row = PUBLISHED[name]
+    before = ModelConfig(
+        row.spec, row.preprocessing, Labels.numbered(row.spec.classes),
+        Origin("file", "00", "litert", "MIT", True, "ü"), {"validation.top1": 0.5},
+    )  # fmt: skip
+    assert ModelConfig.from_mapping(json.loads(before.to_json()), "x") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": Labels(("a",))}, "1 labels for 2 classes"),
+        ({"preprocessing": Preprocessing(mean=(0.0,), std=(1.0,))}, "gives 1 channels"),
+        ({"preprocessing": Preprocessing((96, 96), (96, 96))}, r"gives \(96, 96\) pixels"),
+        ({"format_version": 2}, "format_version 2 is not 1"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": (0, 224)}, "must be .height, width. in pixels"),
+        ({"resize": (200, 256)}, "too small to crop"),
+        ({"fit": "fill"}, "fit 'fill' must be cover or stretch"),
+        ({"interpolation": "cubic"}, "interpolation 'cubic' is unknown"),
+        ({"central_fraction": 0.0}, "central_fraction 0.0"),
+        ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, "1 or 3 values"),
+        ({"std": (1.0, 0.0, 1.0)}, "above 0"),
+    ],
+)
+def test_impossible_preprocessing_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        Preprocessing(**changes)
+
+
+def test_another_size_keeps_the_margin() -> None:
+    assert Preprocessing().at((112, 336)).resize == (128, 384)
+    assert Preprocessing().at((224, 224)) == Preprocessing()
+
+
+def test_small_networks_see_the_whole_picture_and_grey_ones_one_channel() -> None:
+    assert Preprocessing.default(NetworkSpec(size=(32, 48))).resize == (32, 48)
+    assert Preprocessing.default(NetworkSpec()).resize == (256, 256)
+    assert Preprocessing.default(NetworkSpec(input_channels=1)).channels == 1
+
+
+def test_the_imagenet_table_is_whole() -> None:
+    names, ids = imagenet_classes()
+    assert len(names) == len(ids) == len(set(ids)) == 1000
+    assert (names[0], ids[0]) == ("tench", "n01440764")
+    assert not any("_" in name for name in names)
+    assert list(ids) == sorted(ids)  # ImageNet orders its classes by WordNet id
+
+
+def test_the_background_shifts_imagenets_labels_by_one_or_not() -> None:
+    first, last = Labels.imagenet("first"), Labels.imagenet("last")
+    assert (first.names[0], first.names[1], first.background) == ("background", "tench", 0)
+    assert (last.names[0], last.names[1000], last.background) == ("tench", "background", 1000)
+    assert first.wordnet[0] is None and last.wordnet[1000] is None
+
+
+def test_labels_that_cannot_be_are_named() -> None:
+    with pytest.raises(SpecError, match="2 names but 1 WordNet ids"):
+        Labels(("a", "b"), ("n1",))
+    with pytest.raises(SpecError, match="background index 2 is outside"):
+        Labels(("a", "b"), background=2)

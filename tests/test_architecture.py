@@ -1,0 +1,110 @@
+"""The room table of ARCHITECTURE.md, held against what the source really imports."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "mobilenetv2"
+LEAVES = {"errors", "version"}
+
+
+def table() -> dict[str, tuple[set[str], set[str]]]:
+    """Room -> (rooms, packages) that it may import, read out of ARCHITECTURE.md."""
+    rows = {}
+    for line in (ROOT / "ARCHITECTURE.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and cells[0].startswith("`") and line.startswith("| `"):
+            rooms, packages = (
+                {word.strip(" `") for word in cell.split(",") if word.strip(" `-")}
+                for cell in cells[1:]
+            )
+            for room in cells[0].split(","):
+                rows[room.strip(" `")] = (rooms, packages)
+    return rows
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "mobilenetv2"
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            if node.module == "mobilenetv2":
+                for alias in node.names:
+                    yield f"mobilenetv2.{alias.name}", node.lineno
+            else:
+                yield node.module, node.lineno
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "require"
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield str(node.args[0].value), node.lineno
+
+
+def test_every_room_imports_only_what_the_table_allows() -> None:
+    allowed = table()
+    wrong = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        room = parts[0] if parts[0] != "__init__" else "mobilenetv2"
+        if room in LEAVES or room == "__main__":
+            rooms, packages = LEAVES | {"cli"} if room == "__main__" else LEAVES, set[str]()
+        else:
+            assert room in allowed, f"{room} is not in ARCHITECTURE.md's table"
+            rooms, packages = allowed[room]
+        for name, line in imports(path):
+            if name.split(".")[0] == "mobilenetv2":
+                target = room_of(name)
+                if target not in rooms | LEAVES | {room} and "every room" not in rooms:
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+            elif name.split(".")[0] not in sys.stdlib_module_names | packages:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_table_names_no_room_that_is_gone() -> None:
+    have = {path.stem for path in SOURCE.iterdir()} | {"mobilenetv2"}
+    assert table().keys() <= have, table().keys() - have
+
+
+def test_an_edition_never_imports_another() -> None:
+    editions = SOURCE / "editions"
+    names = {path.name for path in editions.iterdir() if path.is_dir()}
+    for name in names:
+        for path in (editions / name).rglob("*.py"):
+            for module, line in imports(path):
+                parts = module.split(".")
+                if parts[:2] == ["mobilenetv2", "editions"]:
+                    assert parts[2] == name, f"{path}:{line} imports {module}"
+
+
+FRAMEWORKS = "torch keras tensorflow jax numpy PIL sklearn matplotlib rich safetensors tflite"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import mobilenetv2",
+        "import mobilenetv2.cli.main as m\ntry: m.main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_import_and_help_load_no_framework(code: str) -> None:
+    check = (
+        f"{code}\nimport sys\nprint('LOADED', *(set('{FRAMEWORKS}'.split()) & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1].strip() == "LOADED"

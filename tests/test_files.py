@@ -1,0 +1,137 @@
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from mobilenetv2.files import PREVIOUS, TEMPORARY, atomic_folder, recover, sweep, write_atomically
+
+
+def test_an_error_while_writing_a_folder_leaves_the_old_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "runs" / "best"
+    with atomic_folder(target) as folder:
+        (folder / "old").write_text("old")
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), atomic_folder(target) as folder:
+            (folder / "new").write_text("new")
+            raise error
+        assert [path.name for path in target.iterdir()] == ["old"]
+        assert list(target.parent.iterdir()) == [target]
+
+
+def test_the_new_folder_replaces_all_of_the_old(tmp_path: Path) -> None:
+    target = tmp_path / "best"
+    for name in ("old", "new"):
+        with atomic_folder(target) as folder:
+            assert folder.parent == tmp_path
+            assert list(folder.iterdir()) == []
+            (folder / name).mkdir()
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_is_flushed_before_it_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Mock()
+    calls.fsync.side_effect, calls.replace.side_effect = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", calls.fsync)
+    monkeypatch.setattr(os, "replace", calls.replace)
+    write_atomically(tmp_path / "text", "Größe\r\n")
+    assert (tmp_path / "text").read_bytes() == "Größe\r\n".encode()
+    # The last: the folder's own entry.
+    assert [name for name, _, _ in calls.mock_calls] == ["fsync", "replace", "fsync"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a small disk: {getattr(error, 'stderr', None) or error}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_the_old_and_names_the_target(small_disk: Path) -> None:
+    target = small_disk / "weights"
+    write_atomically(target, b"old" * 5000)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(target, bytes(100_000))
+    assert caught.value.filename == str(target)
+    assert TEMPORARY not in str(caught.value)
+    with pytest.raises(OSError, match="No space left"), atomic_folder(small_disk / "run") as folder:
+        (folder / "a").write_bytes(bytes(100_000))
+    assert list(small_disk.iterdir()) == [target]
+    assert target.read_bytes() == b"old" * 5000
+
+
+@pytest.mark.parametrize("parent", ["missing", "a file"])
+def test_a_place_that_cannot_be_is_named(tmp_path: Path, parent: str) -> None:
+    (tmp_path / "a file").write_text("")
+    target = tmp_path / parent / "config.json"
+    with pytest.raises(OSError) as caught:
+        write_atomically(target, "{}")
+    assert caught.value.filename == str(target)
+    assert TEMPORARY not in str(caught.value)
+
+
+def test_recover_finishes_what_a_kill_between_the_renames_left(tmp_path: Path) -> None:
+    target, previous = tmp_path / "best", tmp_path / f"{PREVIOUS}best"
+    recover(target)
+    assert list(tmp_path.iterdir()) == []
+    previous.mkdir()
+    (previous / "old").write_text("")
+    recover(target)
+    assert list(tmp_path.iterdir()) == [target]
+    assert [path.name for path in target.iterdir()] == ["old"]
+
+
+def test_recover_removes_nothing_that_another_process_may_need(tmp_path: Path) -> None:
+    target, previous = tmp_path / "best", tmp_path / f"{PREVIOUS}best"
+    for folder in (target, previous):
+        folder.mkdir()
+    recover(target)
+    assert sorted(tmp_path.iterdir()) == [previous, target]
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "best"
+    target.write_text("mine")
+    with pytest.raises(NotADirectoryError, match="is a file"), atomic_folder(target):
+        pass
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_text() == "mine"
+
+
+def test_the_next_writer_recovers_first(tmp_path: Path) -> None:
+    target, previous = tmp_path / "best", tmp_path / f"{PREVIOUS}best"
+    previous.mkdir()
+    with pytest.raises(ValueError, match="half"), atomic_folder(target):
+        raise ValueError("half")
+    assert list(tmp_path.iterdir()) == [target]
+    previous.mkdir()
+    (previous / "old").write_text("")
+    with atomic_folder(target) as folder:
+        (folder / "new").write_text("")
+    assert list(tmp_path.rglob("*")) == [target, target / "new"]
+
+
+def test_sweep_takes_only_what_a_killed_process_left(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("model", PREVIOUS + "best", "deep")]
+    for folder in (*kept, tmp_path / f"{TEMPORARY}run-1"):
+        folder.mkdir()
+        (folder / "file").write_text("")
+    (tmp_path / "deep" / f"{TEMPORARY}file-2").write_text("")
+    (tmp_path / f"{TEMPORARY}file-3").write_text("")
+    sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert (tmp_path / "deep" / f"{TEMPORARY}file-2").exists()
