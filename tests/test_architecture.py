@@ -1,12 +1,15 @@
 """The room table of ARCHITECTURE.md, held against what the source really imports."""
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mobilenetv2.spec.records import ModelConfig
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mobilenetv2"
@@ -108,3 +111,10 @@ def test_import_and_help_load_no_framework(code: str) -> None:
     )
     run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1].strip() == "LOADED"
+
+
+def test_the_config_shown_is_one_that_is_read() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    shown = json.loads(text.split("```json\n")[1].split("```")[0])
+    config = ModelConfig.from_mapping(shown, "ARCHITECTURE.md")
+    assert json.loads(config.to_json()) == shown  # complete: no key is left to a default

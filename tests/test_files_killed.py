@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import mobilenetv2
-from mobilenetv2.files import PREVIOUS, recover, sweep
+from mobilenetv2.files import recover, sweep
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills processes the POSIX way")
 

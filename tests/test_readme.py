@@ -72,7 +72,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     import mobilenetv2 as mn
 
     monkeypatch.chdir(tmp_path)
-    mn.save(mn.build(mn.NetworkSpec(width=0.1, classes=3, size=32)), "runs/photos/best")
+    mn.save(mn.build(mn.NetworkSpec(width=0.1, classes=3, size=(32, 32))), "runs/photos/best")
     scope = {"x": torch.zeros(1, 3, 32, 32)}
     exec(blocks("python")[0], scope)
     assert mn.load("shoes").spec.classes == 5

@@ -107,3 +107,28 @@ def test_resolving_is_a_function_of_the_spec() -> None:
     assert resolve(NetworkSpec()) is resolve(NetworkSpec())
     shapes = [c.weight_shape for c in resolve(NetworkSpec(width=0.5)).convolutions]
     assert np.sum([np.prod(shape) for shape in shapes]) < 1_000_000
+
+
+def brute_force_same(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """The fewest zeros with which every stride-th pixel has its window; an odd one goes after."""
+    outputs = len(range(0, side, stride))
+    zeros = 0
+    while len(range(0, side + zeros - kernel + 1, stride)) < outputs:
+        zeros += 1
+    return zeros // 2, (zeros + 1) // 2
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(5, 400), st.sampled_from([1, 3, 5]), st.sampled_from([1, 2, 3]))
+def test_same_padding_is_the_fewest_zeros_that_keep_every_window(
+    side: int, kernel: int, stride: int
+) -> None:
+    assert padding("same", side, kernel, stride) == brute_force_same(side, kernel, stride)
+    assert padding("symmetric", side, kernel, stride) == (kernel // 2, kernel // 2)
+
+
+def test_rows_and_columns_are_padded_each_by_its_own_side() -> None:
+    spec = NetworkSpec(size=(224, 225), numerics=Numerics(padding="same"))
+    assert resolve(spec).stem.padding == ((0, 1), (1, 1))
+    assert resolve(spec).stem.out_size == (112, 113)
+    assert resolve(NetworkSpec(size=(224, 225))).stem.padding == ((1, 1), (1, 1))

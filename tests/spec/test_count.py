@@ -61,11 +61,19 @@ def test_the_receptive_field_is_491_pixels() -> None:
 
 
 def test_peak_memory_of_one_block_is_input_output_and_a_slice() -> None:
-    spec = NetworkSpec(size=32, stages=(StageSpec(6, 24, 1, 2),), stem_channels=16)
+    spec = NetworkSpec(size=(32, 32), stages=(StageSpec(6, 24, 1, 2),), stem_channels=16)
     inputs, outputs, inner = 16 * 16 * 16, 24 * 8 * 8, 16 * 16 * 16 + 16 * 8 * 8
     assert count.peak_memory(spec, bytes_per_value=1) == inputs + outputs + inner
     assert count.peak_memory(spec, 1, split=1) == inputs + outputs + 6 * inner
     assert count.peak_memory(spec, 1, split=96) == inputs + outputs + inner // 16
+    assert count.peak_memory(spec, 1, split=95) == inputs + outputs + 2 * inner // 16
+
+
+def test_a_block_without_an_expansion_holds_its_input_once() -> None:
+    spec = NetworkSpec(size=(32, 32), stages=(StageSpec(1, 8, 1, 1),))
+    assert count.peak_memory(spec, 1) == (32 + 8 + 32) * 16 * 16
+    always = spec.replace(expand="always")
+    assert count.peak_memory(always, 1) == (32 + 8 + 2 * 32) * 16 * 16
 
 
 def test_splitting_more_never_needs_more_memory() -> None:
@@ -82,3 +90,22 @@ def test_the_rows_add_up_and_name_every_layer() -> None:
     assert rows[0].parameters == 32 * 27 + 32 + 2 * 32
     assert sum(row.parameters for row in rows) == count.parameters(spec)
     assert rows[0].multiply_adds == math.prod((32, 3, 3, 3, 112, 112))
+
+
+def test_the_largest_bottleneck_is_401408_bytes_and_grows_with_the_value() -> None:
+    assert count.bottleneck_memory(NetworkSpec()) == 401_408
+    assert count.bottleneck_memory(NetworkSpec(), bytes_per_value=4) == 802_816
+
+
+@pytest.mark.parametrize("size", [(97, 160), (225, 33), (32, 224)])
+def test_multiply_adds_of_any_size_are_those_of_the_sizes_brute_force(
+    size: tuple[int, int],
+) -> None:
+    spec = NetworkSpec(size=size)
+    total = 1280 * 1000
+    for conv in resolve(spec).convolutions:
+        rows, columns = (len(range(0, side, conv.stride)) for side in conv.in_size)
+        inputs = 1 if conv.role == "depthwise" else conv.in_channels
+        total += rows * columns * conv.out_channels * inputs * conv.kernel**2
+    assert count.multiply_adds(spec) == total
+    assert count.parameters(spec) == FACTS[1.0][1]

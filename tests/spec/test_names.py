@@ -55,3 +55,16 @@ def test_intermediates_are_every_convolution_every_block_features_and_logits() -
     assert names[:4] == ("stem", "blocks.0.depthwise", "blocks.0.project", "blocks.0")
     assert names[-3:] == ("head", "features", "logits")
     assert len(names) == 52 + 17 + 2 == len(set(names))
+
+
+def test_keras_34112_untrained_numbers_are_the_statistics() -> None:
+    shapes = parameter_shapes(NetworkSpec())
+    assert sum(math.prod(shapes[key]) for key in shapes if is_statistic(key)) == 34_112
+
+
+def test_intermediates_name_the_expansion_before_and_the_shortcut_after_the_projection() -> None:
+    names = intermediate_names(published("article-torch"))
+    assert names[1:6] == (
+        "blocks.0.expand", "blocks.0.depthwise", "blocks.0.project", "blocks.0.shortcut",
+        "blocks.0",
+    )  # fmt: skip

@@ -50,6 +50,7 @@ def test_a_spec_survives_json(spec: NetworkSpec) -> None:
     [
         ({"width": 0}, "width 0.0 must be above 0"),
         ({"width": float("nan")}, "width nan"),
+        ({"width": 16.5}, "width 16.5 must be above 0 and at most 16"),
         ({"size": 31}, "size 31 must be a whole number from 32"),
         ({"size": (224, 9000)}, "size 9000"),
         ({"size": (1, 2, 3)}, "must be one number or"),
@@ -79,6 +80,7 @@ def test_impossible_networks_are_named(changes: dict[str, Any], message: str) ->
         (StageSpec, (0.5, 24, 1, 1), "stage expansion 0.5 must be a whole number"),
         (Numerics, ("valid",), "padding 'valid' must be one of symmetric, same"),
         (Numerics, ("same", 0.0), "epsilon 0.0 must be between 0 and 1"),
+        (Numerics, ("same", 1.0), "epsilon 1.0 must be between 0 and 1"),
         (Numerics, ("same", 1e-3, 1.5), "momentum 1.5 must be between 0 and 1"),
         (Numerics, ("same", 1e-3, 0.9, "both"), "momentum_of 'both'"),
         (Numerics, ("same", 1e-3, 0.9, "old", "gelu"), "activation 'gelu'"),
@@ -132,3 +134,29 @@ def test_an_unknown_name_is_met_with_the_nearest_one() -> None:
 def test_an_unknown_key_is_met_with_the_nearest_one() -> None:
     with pytest.raises(SpecError, match="here: unknown key 'widht'; did you mean 'width'"):
         NetworkSpec.from_dict({"widht": 1.0}, "here")
+
+
+def test_wrong_types_in_a_mapping_are_named_with_their_place() -> None:
+    for changes, message in (
+        ({"classes": "many"}, "here, classes: expected a whole number, found 'many'"),
+        ({"width": None}, "here, width: expected a number, found None"),
+        (
+            {"numerics": {"padding": "valid"}},
+            "here, numerics, padding: expected one of 'symmetric'",
+        ),
+        ({"stages": [{"expansion": 1}]}, r"here, stages\[0\]: the key 'channels' is missing"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            NetworkSpec.from_dict(changes, "here")
+
+
+def test_stages_may_come_as_a_list_and_a_spec_can_be_a_key() -> None:
+    stages: Any = [StageSpec(6, 24, 1, 2)]
+    assert {NetworkSpec(stages=stages): 1}[NetworkSpec(stages=tuple(stages))] == 1
+
+
+@pytest.mark.xfail(strict=True, raises=(TypeError, ValueError), reason="not a SpecError yet")
+@pytest.mark.parametrize("changes", [{"width": "x"}, {"size": None}, {"dropout": "x"}])
+def test_wrong_types_given_directly_are_named(changes: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=next(iter(changes))):
+        NetworkSpec(**changes)

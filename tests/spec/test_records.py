@@ -19,7 +19,8 @@ from mobilenetv2.spec.records import (
 
 def config(**changes: Any) -> ModelConfig:
     values: dict[str, Any] = {
-        "spec": NetworkSpec(classes=2), "preprocessing": Preprocessing(), "labels": Labels(("a", "b"))
+        "spec": NetworkSpec(classes=2), "preprocessing": Preprocessing(),
+        "labels": Labels(("a", "b")),
     }  # fmt: skip
     return ModelConfig(**{**values, **changes})
 
@@ -55,7 +56,9 @@ def test_parts_that_do_not_fit_each_other_are_named(changes: dict[str, Any], mes
         ({"resize": (200, 256)}, "too small to crop"),
         ({"fit": "fill"}, "fit 'fill' must be cover or stretch"),
         ({"interpolation": "cubic"}, "interpolation 'cubic' is unknown"),
+        ({"size": (224, 8193)}, r"size \(224, 8193\)"),
         ({"central_fraction": 0.0}, "central_fraction 0.0"),
+        ({"central_fraction": 1.5}, "central_fraction 1.5"),
         ({"mean": (1.0, 2.0), "std": (1.0, 2.0)}, "1 or 3 values"),
         ({"std": (1.0, 0.0, 1.0)}, "above 0"),
     ],
@@ -96,3 +99,58 @@ def test_labels_that_cannot_be_are_named() -> None:
         Labels(("a", "b"), ("n1",))
     with pytest.raises(SpecError, match="background index 2 is outside"):
         Labels(("a", "b"), background=2)
+
+
+def test_a_background_index_counts_from_zero_and_labels_have_a_length() -> None:
+    assert len(Labels.imagenet("first")) == 1001
+    assert len(Labels.imagenet()) == 1000
+    assert Labels.numbered(2).names == ("class 0", "class 1")
+    with pytest.raises(SpecError, match="background index -1 is outside"):
+        Labels(("a", "b"), background=-1)
+
+
+def test_a_config_of_which_nothing_is_known_fits_its_spec() -> None:
+    spec = NetworkSpec(size=(97, 160), classes=3, input_channels=1)
+    made = ModelConfig.default(spec)
+    assert (made.spec, made.preprocessing.size, len(made.labels)) == (spec, (97, 160), 3)
+    assert made.to_json().endswith("}\n")
+    assert '"note": "ü"' in config(origin=Origin("file", note="ü")).to_json()
+
+
+def test_what_does_not_fit_in_a_file_is_named_with_its_place() -> None:
+    mapping = json.loads(config().to_json())
+    mapping["preprocessing"]["fitt"] = "cover"
+    with pytest.raises(SpecError, match=r"c\.json, preprocessing: unknown key 'fitt'; did you"):
+        ModelConfig.from_mapping(mapping, "c.json")
+    with pytest.raises(SpecError, match=r"c\.json: the key 'spec' is missing"):
+        ModelConfig.from_mapping({}, "c.json")
+
+
+# What follows shows defects that were found; each mark goes when its defect does.
+
+
+@pytest.mark.xfail(strict=True, reason="labels and spec may disagree about the background")
+def test_labels_and_spec_agree_about_the_background() -> None:
+    row = PUBLISHED["tf-slim"]
+    with pytest.raises(SpecError, match="background"):
+        ModelConfig(row.spec, row.preprocessing, Labels.imagenet("last"))
+
+
+@pytest.mark.xfail(strict=True, reason="nothing checks that mean and std are finite")
+@pytest.mark.parametrize("changes", [{"mean": (float("nan"),) * 3}, {"std": (float("inf"),) * 3}])
+def test_statistics_that_are_not_finite_are_named(changes: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=next(iter(changes))):
+        Preprocessing(**changes)
+
+
+@pytest.mark.xfail(strict=True, reason="only NetworkSpec.from_dict knows that one number is square")
+def test_one_number_is_a_square_in_a_whole_config_too() -> None:
+    mapping = json.loads(config().to_json())
+    mapping["spec"]["size"] = 224
+    assert ModelConfig.from_mapping(mapping, "c.json") == config()
+
+
+@pytest.mark.xfail(strict=True, reason="at() scales the margin; Hugging Face adds 32 pixels")
+@pytest.mark.parametrize("side", [96, 160])
+def test_hugging_faces_margin_is_32_pixels_at_every_size(side: int) -> None:
+    assert PUBLISHED["huggingface"].preprocessing.at((side, side)).resize == (side + 32, side + 32)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenetv2.errors import SpecError
@@ -19,6 +19,7 @@ def projections(rounding: str, width: float) -> list[int]:
     return [spec.stage_channels(stage) for stage in spec.stages]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.floats(1, 5000), st.sampled_from([1, 4, 8, 16]))
 def test_nearest_is_a_multiple_near_and_never_below_nine_tenths(value: float, by: int) -> None:
     rounded = make_divisible(value, by)
@@ -27,6 +28,7 @@ def test_nearest_is_a_multiple_near_and_never_below_nine_tenths(value: float, by
     assert abs(rounded - value) <= by
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(1, 500), st.floats(0.05, 3), st.sampled_from([4, 8]))
 def test_up_is_the_next_multiple(channels: int, width: float, by: int) -> None:
     rounded = scale("up", channels, width, by, "projection")
@@ -46,7 +48,7 @@ def test_truncating_first_differs_from_nearest_exactly_where_keras_does() -> Non
 def test_truncation_is_for_projections_only() -> None:
     for rule in ("truncate-nearest", "truncate"):
         for place in ("stem", "head"):
-            assert scale(rule, 32, 1.49, 8, place) == make_divisible(32 * 1.49)  # type: ignore[arg-type]
+            assert scale(rule, 32, 1.49, 8, place) == make_divisible(32 * 1.49)
 
 
 def test_rounding_first_differs_at_hugging_faces_widths() -> None:
@@ -65,3 +67,19 @@ def test_the_articles_keras_version_truncates_and_does_not_round() -> None:
 def test_an_unknown_rule_is_named() -> None:
     with pytest.raises(SpecError, match="rounding 'down' is unknown; known are: nearest"):
         scale("down", 32, 1.0, 8, "stem")  # type: ignore[arg-type]
+
+
+def test_of_all_widths_in_hundredths_truncating_first_changes_just_these() -> None:
+    widths = [step / 100 for step in range(10, 201)]
+    differ = [w for w in widths if projections("truncate-nearest", w) != projections("nearest", w)]
+    assert tuple(differ) == KERAS_DIFFERS
+
+
+def test_a_minimum_replaces_the_divisor_as_the_least() -> None:
+    assert make_divisible(3.0, 8) == 8
+    assert make_divisible(3.0, 8, minimum=16) == 16
+    assert make_divisible(10.0, 8) == 16  # 8 would be below 90% of 10
+
+
+def test_truncation_leaves_one_channel_at_least() -> None:
+    assert scale("truncate", 16, 0.05, 8, "projection") == 1

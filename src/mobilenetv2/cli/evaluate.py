@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.predictor import load_predictor
 from mobilenetv2.data.check import look_through
-from mobilenetv2.data.dataset import ALL, Dataset, Split, open_dataset
+from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split, open_dataset
 from mobilenetv2.errors import DataError
 from mobilenetv2.evaluate import pictures
 from mobilenetv2.evaluate.accuracy import run as run_predictor
@@ -70,13 +70,14 @@ def chosen(dataset: Dataset, arguments: argparse.Namespace) -> Split:
     table_ = RunFolder(Path(arguments.model).parent).split
     parts = read_split(table_) if table_.is_file() else {}
     if arguments.split:
-        photos = tuple(p for p in split.photos if parts.get(p.name) == arguments.split)
+        wanted = SPLITS.get(arguments.split, arguments.split)
+        photos = tuple(p for p in split.photos if parts.get(p.name) == wanted)
         if not photos:
             raise DataError(
                 f"{arguments.data}: has no splits, and {table_} names no photos of "
                 f"{arguments.split!r} in it"
             )
-        return split.with_photos(photos, arguments.split)
+        return split.with_photos(photos, wanted)
     seen = sum(parts.get(photo.name) in ("train", "selection") for photo in split.photos)
     if seen:
         say(

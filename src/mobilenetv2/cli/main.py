@@ -25,8 +25,8 @@ ADVICE = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     parsed = make_parser().parse_args(arguments)
-    verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
     try:
+        verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
         status: int = verb.run(parsed)
         sys.stdout.flush()
         return status
@@ -68,6 +68,6 @@ def table(
         made.add_column(column, justify="left" if index in texts else "right", no_wrap=True)
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
-    # Off a terminal there is no width to fold to.
-    width = None if sys.stdout.isatty() else 200
+    # Off a terminal there is no width to fold to, and a long path must not be cut off.
+    width = None if sys.stdout.isatty() else 100_000
     Console(width=width, highlight=False, markup=False).print(made)

@@ -155,9 +155,10 @@ def _predict(verbs) -> None:  # type: ignore[no-untyped-def]
 
 
 def _weights(verbs) -> None:  # type: ignore[no-untyped-def]
-    verb = verbs.add_parser(
-        "weights", help="bring published weights in", description="Bring published weights in."
-    )
+    verb = _verb(
+        verbs, "weights", "bring published weights in",
+        "  mobilenetv2 weights import mobilenet_v2_1.0_224_quant.tflite imagenet\n",
+    )  # fmt: skip
     actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
     action = _verb(
         actions, "import", "turn a published checkpoint into a model folder",

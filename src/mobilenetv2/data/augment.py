@@ -80,9 +80,11 @@ def _part(
             left = int(random.integers(image.width - width + 1))
             top = int(random.integers(image.height - height + 1))
             return (left, top, left + width, top + height)
-    side = min(image.size)  # a long and narrow picture: its central square
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return (left, top, left + side, top + side)
+    # Hardly any part fits: the largest one of an allowed aspect ratio, from the centre.
+    width = min(image.width, round(image.height * ASPECT[1]))
+    height = min(image.height, round(image.width / ASPECT[0]))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return (left, top, left + width, top + height)
 
 
 def _shifted(picture: NDArray, random: np.random.Generator) -> NDArray:

@@ -88,7 +88,11 @@ def look_through(split: Split, most_unreadable: float = MOST_UNREADABLE) -> tupl
     """
     _, unreadable = _look_at([split])
     notes = _unreadable(split.source.place, unreadable, len(split), most_unreadable)
-    return split.with_photos(tuple(p for p in split.photos if p.name not in unreadable)), notes
+    kept = split.with_photos(tuple(p for p in split.photos if p.name not in unreadable))
+    if not kept.photos:
+        where = "" if split.name == "all" else f" in {split.name}"
+        raise DataError(f"{split.source.place}: no readable photos{where}; add some")
+    return kept, notes
 
 
 def _look_at(splits: list[Split]) -> tuple[dict[str, str], dict[str, str]]:

@@ -114,19 +114,21 @@ def lay_out(source: Source) -> Dataset:
         raise DataError(
             f"{source.place}: no photos found; it should hold a folder of photos for each class"
         )
-    depth = _depth_of_classes(photos, folders)
+    depth, in_splits = _place_of_classes(photos, folders)
     grouped: dict[str, dict[str, list[str]]] = {}
     for folder in folders:
-        if len(folder.parts) == depth + 1 and _split_name(folder, depth):
-            grouped.setdefault(_split_name(folder, depth), {}).setdefault(folder.parts[depth], [])
+        if len(folder.parts) == depth + 1:
+            name = _split_name(folder, depth, in_splits)
+            if name:
+                grouped.setdefault(name, {}).setdefault(folder.parts[depth], [])
     for photo in photos:
-        if len(photo.parts) < depth + 2 or not _split_name(photo, depth):
+        name = _split_name(photo, depth, in_splits) if len(photo.parts) >= depth + 2 else ""
+        if not name:
             raise DataError(
                 f"{source.place}/{photo}: this photo lies outside the class folders; "
                 "move it into the folder of its class"
             )
-        split = grouped.setdefault(_split_name(photo, depth), {})
-        split.setdefault(photo.parts[depth], []).append(str(photo))
+        grouped.setdefault(name, {}).setdefault(photo.parts[depth], []).append(str(photo))
     classes = tuple(sorted({name for split in grouped.values() for name in split}))
     index = {name: label for label, name in enumerate(classes)}
     splits = {
@@ -142,23 +144,19 @@ def lay_out(source: Source) -> Dataset:
     )
 
 
-def _depth_of_classes(photos: list[PurePosixPath], folders: list[PurePosixPath]) -> int:
-    """How many folders lie above the class folders: 0, 1 (splits or a wrapper) or 2 (both)."""
+def _place_of_classes(
+    photos: list[PurePosixPath], folders: list[PurePosixPath]
+) -> tuple[int, bool]:
+    """How many folders lie above the class folders, 0 to 2, and whether splits are the last."""
     depth = 0
     tops = {path.parts[0] for path in (*photos, *folders)}
     if len(tops) == 1 and not tops & SPLITS.keys() and all(len(p.parts) > 2 for p in photos):
         depth = 1  # a folder around everything
         tops = {path.parts[1] for path in (*photos, *folders) if len(path.parts) > 1}
-    if tops & SPLITS.keys():
-        depth += 1
-    return depth
+    in_splits = bool(tops & SPLITS.keys())
+    return depth + in_splits, in_splits
 
 
-def _split_name(path: PurePosixPath, depth: int) -> str:
+def _split_name(path: PurePosixPath, depth: int, in_splits: bool) -> str:
     """The split that a path belongs to; '' for one beside the split folders."""
-    if depth == 0:
-        return ALL
-    if path.parts[depth - 1] in SPLITS:
-        return SPLITS[path.parts[depth - 1]]
-    # At depth 1 without split names the folder above the classes is a mere wrapper.
-    return ALL if depth == 1 and path.parts[0] not in SPLITS else ""
+    return SPLITS.get(path.parts[depth - 1], "") if in_splits else ALL

@@ -5,7 +5,6 @@ Archives are read in place. Nothing is unpacked, so no name inside one can lead 
 
 import os
 import tarfile
-import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -54,9 +53,7 @@ class FolderSource:
             folders += [f"{(here / name).relative_to(self.root).as_posix()}/" for name in below]
             for name in sorted(found):
                 path = here / name
-                if _hidden(name) or (
-                    path.is_symlink() and not path.resolve().is_relative_to(inside)
-                ):
+                if _hidden(name) or (path.is_symlink() and not _leads_into(inside, path)):
                     continue
                 files.append(path.relative_to(self.root).as_posix())
         return sorted(files) + sorted(folders)
@@ -96,6 +93,12 @@ class ZipSource:
         entry = self._entries[name]
         if entry.file_size > LIMITS.bytes:
             raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Python unpacks bzip2 and LZMA without a bound on memory, and no photo needs them.
+            raise ImageError(
+                f"{self.place}/{name}: compressed by a method that is not read; "
+                "make the archive without compression"
+            )
         try:
             with self._archive.open(entry) as file:
                 return file.read(LIMITS.bytes + 1)
@@ -109,37 +112,44 @@ class TarSource:
 
     def __init__(self, path: Path) -> None:
         self.place = str(path)
-        self._lock = threading.Lock()  # one file position for all threads
+        self._path = path
         try:
-            self._archive = tarfile.TarFile(path)
-            members = self._archive.getmembers()
+            with tarfile.TarFile(path) as archive:
+                members = archive.getmembers()
+            _check_end(path, archive.offset)
         except (tarfile.TarError, EOFError) as error:
             raise DataError(
                 f"{path}: not an uncompressed tar archive, or damaged ({error})"
             ) from None
-        self._members = {
+        named = {
             member.name.removeprefix("./"): member
             for member in members
-            if member.isfile() and not _hidden_path(member.name.removeprefix("./"))
+            if not _hidden_path(member.name.removeprefix("./"))
         }
-        self._folders = [f"{m.name.removeprefix('./')}/" for m in members if m.isdir()]
+        self._members = {name: member for name, member in named.items() if member.isfile()}
+        self._folders = [f"{name}/" for name, member in named.items() if name and member.isdir()]
 
     def names(self) -> list[str]:
         """See :class:`Source`."""
         names = sorted(self._members)
-        return names + _folders_of(names, (f for f in self._folders if f not in ("./", "/")))
+        return names + _folders_of(names, self._folders)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
         member = self._members[name]
         if member.size > LIMITS.bytes:
             raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        if member.issparse():
+            raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
         try:
-            with self._lock:
-                file = self._archive.extractfile(member)
-                return file.read() if file else b""
-        except (tarfile.TarError, OSError) as error:
-            raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
+            with self._path.open("rb") as file:
+                file.seek(member.offset_data)
+                data = file.read(member.size)
+        except OSError as error:
+            raise ImageError(f"{self.place}/{name}: cannot be read ({error.strerror})") from None
+        if len(data) < member.size:
+            raise ImageError(f"{self.place}/{name}: cannot be read (the archive is cut short)")
+        return data
 
 
 class MemorySource:
@@ -184,6 +194,20 @@ def _hidden(name: str) -> bool:
 
 def _hidden_path(name: str) -> bool:
     return any(_hidden(part) for part in name.split("/"))
+
+
+def _leads_into(folder: Path, link: Path) -> bool:
+    # os.path.realpath, for Path.resolve raises on a link to itself before Python 3.13.
+    return Path(os.path.realpath(link)).is_relative_to(folder)
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """A tar ends in zeros; the library takes a damaged header or no more bytes for the end too."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        block = file.read(tarfile.BLOCKSIZE)
+    if not block or any(block):
+        raise tarfile.ReadError(f"no file and no end of the archive at byte {offset}")
 
 
 def _folders_of(names: list[str], listed: object) -> list[str]:

@@ -13,7 +13,8 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
     """The model's output for each class folder.
 
     One way has to fit all folders: labels first ('hot dog', 'Hot_Dog' and 'hot-dog' are the same,
-    a label's synonyms stand between commas), then WordNet ids, then indices.
+    a label's synonyms stand between commas), then WordNet ids, then indices. A background class
+    is matched by its label alone.
 
     Raises:
         DataError: no way fits; the folders that match nothing are named.
@@ -21,7 +22,7 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
     tables = {
         "label": _label_table(labels),
         "WordNet id": {id_: i for i, id_ in enumerate(labels.wordnet) if id_ is not None},
-        "index": {str(index): index for index in range(len(labels))},
+        "index": {str(i): i for i in range(len(labels)) if i != labels.background},
     }
     unmatched: dict[str, list[str]] = {}
     for way, table in tables.items():

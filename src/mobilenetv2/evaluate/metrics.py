@@ -44,7 +44,7 @@ class Metrics:
             "top1": self.top1,
             "top1_interval": list(self.top1_interval),
             "top5": self.top5,
-            "loss": self.loss,
+            "loss": _number(self.loss),
             "classes": [
                 {
                     "name": row.name,
@@ -73,7 +73,8 @@ def measure(logits: NDArray, labels: NDArray, names: tuple[str, ...]) -> Metrics
     answers = logits.argmax(1)
     true = logits[np.arange(count), labels]
     # A tie counts for the class: its rank is the number of classes that are strictly better.
-    rank = (logits > true[:, None]).sum(1)
+    # Where the network gives no numbers, nothing counts for it.
+    rank = (~(logits <= true[:, None])).sum(1)
     right = int((answers == labels).sum())
     peak = logits.max(1)
     losses = np.log(np.exp(logits - peak[:, None]).sum(1)) + peak - true

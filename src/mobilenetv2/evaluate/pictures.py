@@ -14,6 +14,8 @@ from mobilenetv2.files import write_atomically
 BLUE, GREY = "#2a6fbb", "#6b7280"
 MOST_NAMED = 40
 """Classes beyond this are not named at a confusion matrix: the names would cover each other."""
+LONGEST_NAME = 32
+"""Characters of a class name that are shown: longer ones would leave no room for the figure."""
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -46,7 +48,9 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
         matrix: int (classes, classes).
     """
     count = len(names)
-    side = min(14.0, 3.5 + 0.42 * count)
+    short = [_short(name) for name in names]
+    room = 0.08 * max(map(len, short)) if count <= MOST_NAMED else 0
+    side = min(14.0, 3.5 + 0.42 * count + room)
     figure, axes = _canvas(1, 1, (side, side))
     axis = axes[0]
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -55,8 +59,8 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
     axis.set_xlabel("answered")
     axis.set_ylabel("is")
     if count <= MOST_NAMED:
-        axis.set_xticks(range(count), names, rotation=60, ha="right", rotation_mode="anchor")
-        axis.set_yticks(range(count), names)
+        axis.set_xticks(range(count), short, rotation=60, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(count), short)
         for row, column in zip(*np.nonzero(matrix), strict=True):
             axis.text(
                 column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8,
@@ -79,7 +83,7 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
     reach = np.array([[row[1] - row[2][0], row[2][1] - row[1]] for row in rows]).T
     axis.barh(places, values, color=BLUE, alpha=0.75)
     axis.errorbar(values, places, xerr=np.maximum(reach, 0), fmt="none", ecolor="black", capsize=2)
-    axis.set_yticks(places, [row[0] for row in rows])
+    axis.set_yticks(places, [_short(row[0]) for row in rows])
     axis.set_xlim(0, 1)
     axis.set_title("Recall of each class, with 95% intervals", loc="left")
     _save(figure, path)
@@ -104,6 +108,10 @@ def contact_sheet(
     _save(figure, path)
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
 def _canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:
     # The object interface: pyplot would look for a screen and keep figures alive.
     figure = require("matplotlib.figure").Figure(figsize=inches, layout="constrained")
@@ -112,6 +120,8 @@ def _canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, 
 
 
 def _save(figure: Any, path: Path) -> None:
+    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+        text.set_parse_math(False)  # a '$' in a class name begins no formula
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from typing import Any, Literal
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
+
+LARGEST_SEED = 2**63 - 1
+"""PyTorch's generators take no larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,11 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("learning_rate", "weight_decay", "warmup_epochs"):
+            if not math.isfinite(getattr(self, name)):
+                raise RecipeError(f"{name} {getattr(self, name)!r} must be a finite number")
+        if self.seed > LARGEST_SEED:
+            raise RecipeError(f"seed {self.seed} must be at most {LARGEST_SEED}")
         for name, least in (
             ("epochs", 0), ("batch_size", 2), ("learning_rate", 0), ("weight_decay", 0),
             ("warmup_epochs", 0), ("patience", 0), ("seed", 0),

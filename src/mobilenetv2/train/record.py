@@ -4,8 +4,10 @@ Every file in it is written atomically, so a kill at any moment leaves a folder 
 """
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,10 +112,14 @@ def open_run(path: Path, resume: bool, overwrite: bool) -> RunFolder:
     """The folder of a new run, or of one to go on with. Nothing is written yet.
 
     Raises:
+        PermissionError: nothing may be written there.
         RunError: it exists and neither ``resume`` nor ``overwrite`` was asked for, or there is
             no run to resume.
     """
     run = RunFolder(path)
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
     if resume:
         if not run.recipe.is_file():
             raise RunError(f"{path}: no run to resume, it has no {run.recipe.name}")
@@ -137,15 +143,20 @@ def start(
 ) -> None:
     """Make the folder. Called once everything that can be checked has been checked.
 
-    The recipe is written last: a folder that has one can be resumed.
+    The recipe is written first: a kill from then on leaves a folder that may be overwritten.
+    ``start.json`` is written last: a folder that has it can be resumed.
     """
     if run.recipe.is_file():  # open_run allowed it to be overwritten
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     started = {"data": data, "weights": str(weights.resolve()) if weights else None}
-    write_atomically(run.start, json.dumps(started, indent=2) + "\n")
-    run.write_split(splits)
-    write_atomically(run.recipe, recipe.to_toml())
+    try:
+        write_atomically(run.recipe, recipe.to_toml())
+        run.write_split(splits)
+        write_atomically(run.start, json.dumps(started, indent=2) + "\n")
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def started_from(run: RunFolder) -> Path | None:
@@ -157,5 +168,8 @@ def started_from(run: RunFolder) -> Path | None:
     try:
         weights = json.loads(run.start.read_text("utf-8"))["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.start}: does not say what the run started from ({error})") from None
+        raise RunError(
+            f"{run.start}: does not say what the run started from ({error}); "
+            "begin it again with --overwrite"
+        ) from None
     return Path(weights) if weights else None

@@ -11,7 +11,7 @@ from mobilenetv2.data.dataset import ALL, Split, open_dataset
 from mobilenetv2.data.partition import partition
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import normalise, predictor
-from mobilenetv2.errors import DataError, RunError
+from mobilenetv2.errors import DataError, RecipeError, RunError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.images.preprocess import preprocess
@@ -69,6 +69,11 @@ def train(job: Job) -> Summary:
     recipe = job.recipe
     if job.resume and run.summary.is_file():
         raise RunError(f"{job.output}: this run is finished; its model is {run.best}")
+    if recipe.trained == "head" and job.weights is None:
+        raise RecipeError(
+            "trained = 'head' fits a classifier on the features of given weights; give --weights, "
+            "or train from scratch with trained = 'all'"
+        )
     dataset = open_dataset(job.data)
     check_classes(dataset)
     resumable = job.resume and run.checkpoint.is_file()

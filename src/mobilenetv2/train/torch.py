@@ -83,20 +83,20 @@ def fit(
         image = train.image(train.photos[index])
         return augment(image, recipe.augmentation, record, size, random)
 
+    def rate(step: int) -> float:
+        return cosine(step, recipe.epochs * steps, warmup, recipe.learning_rate)
+
     labels = torch.tensor([photo.label for photo in train.photos], device=where)
     with stop_on_interrupt() as stop:
-        while epoch < recipe.epochs:
+        while epoch < recipe.epochs and not out_of_patience(rows, recipe):
             started, done_before = time.monotonic(), step
             set_policy(network, recipe.batch_norm)
             order = epoch_order(len(train), recipe.seed, epoch)
             todo = batches(view, order, batch_size, start=step, drop_last=True)
             label = f"epoch {epoch + 1}/{recipe.epochs}"
             for pictures, indices in track(todo, label, (steps - step) * batch_size, batch_size):
-                rate = cosine(
-                    epoch * steps + step, recipe.epochs * steps, warmup, recipe.learning_rate
-                )
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate(epoch * steps + step)
                 x, target = normalise(pictures, record, where), labels[torch.from_numpy(indices)]
                 with torch.autocast(where.type, precision, enabled=precision != torch.float32):
                     logits = network(x)
@@ -124,7 +124,7 @@ def fit(
             measured = measure(logits_, truth, selection.classes)
             rows.append(
                 {
-                    "epoch": epoch + 1, "learning_rate": rate,
+                    "epoch": epoch + 1, "learning_rate": rate((epoch + 1) * steps - 1),
                     "train_loss": sums.loss / sums.count, "train_top1": sums.right / sums.count,
                     "selection_loss": measured.loss, "selection_top1": measured.top1,
                     "seconds": seconds,
@@ -138,11 +138,10 @@ def fit(
             store.save(run.last, network.config, edition_weights.dump(network))
             run.write_metrics(rows)
             save_checkpoint(run, network, optimizer, recipe, rows, epoch, step, sums)
-            if recipe.patience and epoch - best_epoch(rows) >= recipe.patience:
-                say(f"no better epoch for {recipe.patience}: stopping early")
-                break
             if stop():
                 raise Stopped
+    if epoch < recipe.epochs:
+        say(f"no better epoch for {recipe.patience}: stopped early")
     return rows
 
 
@@ -173,6 +172,11 @@ def best_epoch(rows: list[dict[str, float]]) -> int:
     """The epoch (from 1) with the best selection top-1, the lower loss deciding ties."""
     best = max(rows, key=lambda row: (row["selection_top1"], -row["selection_loss"]))
     return int(best["epoch"])
+
+
+def out_of_patience(rows: list[dict[str, float]], recipe: Recipe) -> bool:
+    """Whether the last ``patience`` epochs brought nothing better."""
+    return bool(rows and recipe.patience and len(rows) - best_epoch(rows) >= recipe.patience)
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -1,0 +1,100 @@
+"""From an error to one sentence and an exit status; tables."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from mobilenetv2 import errors
+from mobilenetv2.cli import describe
+from mobilenetv2.cli.main import main, table
+
+OURS = [kind for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.MobileNetV2Error)]  # fmt: skip
+
+
+def raising(error: BaseException) -> Callable[[object], int]:
+    def run(_: object) -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_every_error_of_ours_is_one_line_and_status_2(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(describe, "run", raising(kind("photos/: nothing there")))
+    assert main(["describe"]) == 2
+    assert capsys.readouterr() == ("", "mobilenetv2: error: photos/: nothing there\n")
+
+
+@pytest.mark.parametrize(
+    "number, line",
+    [
+        (errno.ENOSPC, "run/best: No space left on device; free some space or choose another pl"),
+        (errno.EACCES, "run/best: Permission denied; choose a place that you may write to"),
+        (errno.EROFS, "run/best: Read-only file system; choose a place that you may write to"),
+        (errno.EIO, "run/best: Input/output error\n"),
+    ],
+)
+def test_an_error_of_the_system_names_the_place_and_says_what_to_do(
+    number: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(describe, "run", raising(OSError(number, os.strerror(number), "run/best")))
+    assert main(["describe"]) == 2
+    assert capsys.readouterr().err.startswith(f"mobilenetv2: error: {line}")
+
+
+@pytest.mark.parametrize("defect", [KeyError("x"), OSError("no number"), AssertionError()])
+def test_a_defect_keeps_its_traceback(defect: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe, "run", raising(defect))
+    with pytest.raises(type(defect)):
+        main(["describe"])
+
+
+def test_ctrl_c_is_status_130_also_while_a_verb_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(describe, "run", raising(KeyboardInterrupt()))
+    assert main(["describe"]) == 130
+    monkeypatch.setattr("importlib.import_module", raising(KeyboardInterrupt()))
+    assert main(["describe"]) == 130
+    assert capsys.readouterr() == ("", "mobilenetv2: stopped\n" * 2)
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = [sys.executable, "-m", "mobilenetv2", "describe", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+
+
+def test_the_verbs_status_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe, "run", lambda _: 1)
+    assert main(["describe"]) == 1
+
+
+def test_a_table_off_a_terminal_shows_every_cell_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "a very long path/" * 30
+    table("Title", ("photo", "figure"), [(long, 1), ("[bold]short", 22)])
+    out = capsys.readouterr().out
+    assert long in out and "[bold]short" in out
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[0] == "Title"
+    assert lines[-3].endswith(" 1") and lines[-2].endswith("22")
+    assert len(lines[-3]) == len(lines[-2])
+
+
+@pytest.mark.parametrize("texts, row", [((0,), "a       x"), ((0, 1), "a   x")])
+def test_columns_are_to_the_right_unless_they_are_texts(
+    texts: tuple[int, ...], row: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table(None, ("n", "value"), [("a", "x"), ("b", "wider")], texts)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()][-3] == row

@@ -1,0 +1,110 @@
+"""The command line: help, examples, and mistakes in typing."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from mobilenetv2.cli.parser import EXAMPLES, make_parser
+from mobilenetv2.version import __version__
+
+VERBS = (["describe"], ["train"], ["evaluate"], ["predict"], ["weights"], ["weights", "import"])
+
+
+def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
+    """(exit status, stdout, stderr) of a command line that ends inside the parser."""
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args(arguments)
+    out, err = capsys.readouterr()
+    return caught.value.code, out, err
+
+
+def examples(text: str) -> list[list[str]]:
+    return [shlex.split(line)[1:] for line in re.findall(r"^ +(mobilenetv2 .*)$", text, re.M)]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_the_help_of_every_verb_has_examples_that_parse(
+    verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = printed([*verb, "--help"], capsys)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: mobilenetv2 {' '.join(verb)}")
+    shown = examples(out.partition("examples:")[2])
+    assert shown
+    for example in shown:
+        assert example[: len(verb)] == verb
+        cells = [cell.split("  ")[0] for cell in example]
+        assert make_parser().parse_args(cells).verb == verb[0]
+
+
+def test_the_first_help_names_every_verb_and_shows_the_whole_job(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out, _ = printed(["--help"], capsys)
+    assert status == 0
+    for verb in ("describe", "train", "evaluate", "predict", "weights"):
+        assert re.search(rf"^    {verb} +\w", out, re.M), verb
+    assert EXAMPLES.strip() in out
+    for example in examples(re.sub(r"  +(try it|published).*", "", EXAMPLES)):
+        assert make_parser().parse_args(example).verb == example[0]
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(["--version"], capsys) == (0, f"mobilenetv2 {__version__}\n", "")
+
+
+def test_help_needs_nothing_but_the_standard_library() -> None:
+    script = """
+import sys
+from mobilenetv2.cli.main import main
+try:
+    main(["train", "--help"])
+except SystemExit as end:
+    assert end.code == 0
+loaded = {"torch", "numpy", "PIL", "rich", "sklearn", "matplotlib", "tflite"} & set(sys.modules)
+sys.exit(f"loaded: {loaded}" if loaded else 0)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "the following arguments are required: VERB; see 'mobilenetv2 --help'"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["train"], "arguments are required: DATA, --output; see 'mobilenetv2 train --help'"),
+        (["train", "x", "--output", "y", "--epochs", "few"], "--epochs: invalid int value: 'few'"),
+        (["train", "x", "--output", "y", "--resume", "--overwrite"], "not allowed with argument"),
+        (["train", "x", "--output", "y", "--edition", "keras"], "invalid choice: 'keras'"),
+        (["describe", "--size", "2x2x4"], "'2x2x4' is not a size such as 224 or 192x256"),
+        (["describe", "--size", "big"], "'big' is not a size such as 224 or 192x256"),
+        (["predict", "x", "--model", "m", "--json", "--csv", "f"], "not allowed with argument"),
+        (["predict", "--model", "m"], "arguments are required: IMAGE|FOLDER"),
+        (["weights"], "arguments are required: ACTION; see 'mobilenetv2 weights --help'"),
+        (["evaluate", "x", "--model", "m", "--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_a_mistake_in_typing_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = printed(arguments, capsys)
+    assert (status, out) == (2, "")
+    assert err.startswith("mobilenetv2: error: ") and err.count("\n") == 1
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    "text, size", [("224", (224, 224)), ("192x256", (192, 256)), ("64X32", (64, 32))]
+)
+def test_a_size_is_a_square_or_height_x_width(text: str, size: tuple[int, int]) -> None:
+    assert make_parser().parse_args(["describe", "--size", text]).size == size
+
+
+def test_changes_are_gathered_in_order_and_none_are_shared_between_calls() -> None:
+    words = ["train", "x", "--output", "y", "--set", "a=1", "--set", "a=2"]
+    assert make_parser().parse_args(words).set == ["a=1", "a=2"]
+    assert make_parser().parse_args(words[:4]).set == []

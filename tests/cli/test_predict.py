@@ -1,0 +1,164 @@
+"""``predict``: answers for photos and folders as JSON lines, a table or CSV; bad photos."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mobilenetv2 import load
+from mobilenetv2.cli.main import main
+from mobilenetv2.images.decode import read
+from mobilenetv2.images.preprocess import normalise, preprocess
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str]:
+    """(every line of stdout as JSON, stderr)."""
+    out, err = capsys.readouterr()
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+def by_the_edition(model: Path, photos: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """(features, probabilities), computed with the PyTorch edition alone."""
+    network = load(model)
+    record = network.config.preprocessing
+    pictures = np.stack([preprocess(read(path), record) for path in photos])
+    x = torch.from_numpy(normalise(pictures, record))
+    with torch.inference_mode():
+        features = network.features(x)
+        return features.numpy(), network.classifier(features).double().softmax(1).numpy()
+
+
+@pytest.fixture
+def mixed(photos: Path, tmp_path: Path) -> list[Path]:
+    """Three photos and, second, a text that is called a photo."""
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no picture")
+    return [photos / "ball" / "00.png", bad, photos / "box" / "01.jpg", photos / "box" / "02.png"]
+
+
+def test_json_is_a_line_for_each_photo_with_the_editions_answers(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(photos.rglob("*.*"))[::3]
+    assert main(["predict", *map(str, paths), "--model", str(model), "--json"]) == 0
+    found, err = lines(capsys)
+    assert err == ""
+    assert [row["image"] for row in found] == [str(path) for path in paths]
+    _, probabilities = by_the_edition(model, paths)
+    for row, expected in zip(found, probabilities, strict=True):
+        answers = row["predictions"]
+        assert [answer["index"] for answer in answers] == list(np.argsort(-expected))
+        # Editions agree within 1e-4 in the logits; a probability follows by a quarter of it.
+        given = [answer["probability"] for answer in answers]
+        np.testing.assert_allclose(given, -np.sort(-expected), rtol=0, atol=1e-4)
+        names = ["triangle", "Ball", "box, crate"]
+        assert [answer["label"] for answer in answers] == [names[a["index"]] for a in answers]
+    assert len({row["predictions"][0]["index"] for row in found}) > 1
+
+
+def test_it_goes_on_past_an_unreadable_file_names_it_and_ends_with_status_1(
+    model: Path, mixed: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *map(str, mixed), "--model", str(model), "--json"]) == 1
+    found, err = lines(capsys)
+    assert [row["image"] for row in found] == [str(path) for path in mixed]
+    assert ["error" in row for row in found] == [False, True, False, False]
+    assert found[1].keys() == {"image", "error"}
+    assert found[1]["error"].startswith(f"{mixed[1]}: not a picture")
+    assert err == "1 of 4 photos could not be read\n"
+
+
+@pytest.mark.parametrize("top, answers", [(1, 1), (2, 2), (99, 3)])
+def test_top_is_how_many_answers_come_the_likeliest_first(
+    top: int, answers: int, model: Path, mixed: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", str(mixed[0]), "--model", str(model), "--json", "--top", str(top)]
+    assert main(command) == 0
+    [row], _ = lines(capsys)
+    probabilities = [answer["probability"] for answer in row["predictions"]]
+    assert len(probabilities) == answers
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_top_0_is_an_error(
+    model: Path, mixed: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(mixed[0]), "--model", str(model), "--top", "0"]) == 2
+    assert capsys.readouterr() == ("", "mobilenetv2: error: --top 0 must be at least 1\n")
+
+
+def test_features_are_1280_numbers_equal_to_the_editions(
+    model: Path, mixed: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", *map(str, mixed), "--model", str(model), "--features", "--json"]
+    assert main(command) == 1
+    found, _ = lines(capsys)
+    good = [mixed[0], *mixed[2:]]
+    expected, _ = by_the_edition(model, good)
+    features = np.array([row["features"] for row in found if "features" in row])
+    assert features.shape == (3, 1280)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.01
+
+
+def test_csv_has_a_row_for_each_answer_and_each_error(
+    model: Path, mixed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["predict", *map(str, mixed), "--model", str(model), "--json"])
+    found, _ = lines(capsys)
+    file = tmp_path / "answers.csv"
+    assert main(["predict", *map(str, mixed), "--model", str(model), "--csv", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and f"wrote {file}\n" in err
+    with file.open(encoding="utf-8", newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert [(r["image"], r["rank"]) for r in rows if not r["error"]] == [
+        (str(path), str(rank)) for path in (mixed[0], *mixed[2:]) for rank in (1, 2, 3)
+    ]
+    assert [r["error"] for r in rows if r["error"]] == [found[1]["error"]]
+    guess = found[0]["predictions"][0]
+    assert rows[0] == {"image": str(mixed[0]), "rank": "1", "error": ""} | {
+        key: str(guess[key]) for key in ("index", "label", "probability")
+    }
+
+
+def test_features_as_csv(
+    model: Path, mixed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", *map(str, mixed), "--model", str(model), "--features"]
+    main([*command, "--json"])
+    found, _ = lines(capsys)
+    assert main([*command, "--csv", str(tmp_path / "f.csv")]) == 1
+    with (tmp_path / "f.csv").open(encoding="utf-8", newline="") as text:
+        header, *rows = list(csv.reader(text))
+    assert header == ["image", "error", *(f"feature_{index}" for index in range(1280))]
+    assert [float(cell) for cell in rows[0][2:]] == found[0]["features"]
+    assert rows[1] == [str(mixed[1]), found[1]["error"]]
+
+
+def test_a_folder_gives_its_photos_at_any_depth_in_order(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos / "ball", tmp_path / "b" / "deep")
+    shutil.copy(photos / "box" / "00.png", tmp_path / "a.PNG")
+    (tmp_path / "notes.txt").write_text("no photo")
+    assert main(["predict", str(tmp_path), "--model", str(model), "--json"]) == 0
+    found, _ = lines(capsys)
+    expected = [tmp_path / "a.PNG", *sorted((tmp_path / "b" / "deep").iterdir())]
+    assert [row["image"] for row in found] == [str(path) for path in expected]
+
+
+def test_the_table_names_each_photo_once_and_the_error(
+    model: Path, mixed: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *map(str, mixed), "--model", str(model), "--top", "2"]) == 1
+    out = capsys.readouterr().out
+    for path in (mixed[0], *mixed[2:]):
+        assert out.count(str(path)) == 1
+    assert f"error: {mixed[1]}: not a picture" in out
+    assert out.count("%") == 6

@@ -1,0 +1,102 @@
+"""``train``: its options, what it prints where, and how it ends."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from mobilenetv2.cli.main import main
+from mobilenetv2.cli.parser import make_parser
+from mobilenetv2.cli.train import chosen, resumed
+from mobilenetv2.errors import RunError, WeightsError
+from mobilenetv2.train import run as job_room
+from mobilenetv2.train.recipe import read
+from mobilenetv2.train.torch import Stopped
+
+
+def options(*words: str) -> Namespace:
+    return make_parser().parse_args(["train", *words, "--output", "run"])
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(
+    photos: Path, quick: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", str(photos), "--output", str(run), *quick, "--epochs", "1", "--json"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    found = json.loads(out)
+    assert found["run"] == str(run) and found["model"] == str(run / "best")
+    assert (found["held_out"], found["epochs"]) == ("validation", 1)
+    assert found["metrics"] == json.loads((run / "best" / "config.json").read_text())["metrics"]
+    assert "epoch 1/1" in err and "27 photos of 3 classes to train on" in err
+
+
+def test_without_json_it_prints_the_summary_and_names_the_model(
+    photos: Path, quick: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", str(photos), "--output", str(run), *quick, "--epochs", "0"]) == 0
+    out, err = capsys.readouterr()
+    text = (run / "summary.md").read_text("utf-8")
+    assert out.strip() == text.partition("![")[0].strip()
+    assert err.endswith(f"\nthe model: {run / 'best'}\n")
+
+
+@pytest.mark.parametrize(
+    "words, weights, recipe",
+    [
+        (["digits"], None, "digits"),
+        (["photos", "--weights", "none"], None, "scratch"),
+        (["photos", "--weights", "imagenet"], Path("imagenet"), "finetune"),
+        (["digits", "--weights", "imagenet"], Path("imagenet"), "finetune"),
+        (["photos", "--weights", "x", "--recipe", "head-only"], Path("x"), "head-only"),
+    ],
+)  # fmt: skip
+def test_the_recipe_follows_from_data_and_weights(
+    words: list[str], weights: Path | None, recipe: str
+) -> None:
+    assert chosen(options(*words)) == (weights, read(recipe))
+
+
+def test_epochs_and_seed_win_over_set() -> None:
+    words = ["digits", "--epochs", "0", "--seed", "7", "--set", "epochs=5", "--set", "seed=1"]
+    assert chosen(options(*words))[1] == read("digits", ["epochs=0", "seed=7"])
+
+
+def test_without_weights_it_says_where_to_get_some() -> None:
+    with pytest.raises(WeightsError, match=r"no --weights given .* or train from scratch with"):
+        chosen(options("photos"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [["--epochs", "0"], ["--seed", "0"], ["--set", "epochs=1"], ["--recipe", "scratch"],
+     ["--weights", "none"]],
+)  # fmt: skip
+def test_resuming_takes_no_other_recipe_or_weights(change: list[str]) -> None:
+    with pytest.raises(RunError, match="--resume goes on with the run's own recipe and weights"):
+        resumed(options("digits", "--resume", *change))
+
+
+def test_resuming_takes_recipe_and_weights_from_the_run(trained: Path) -> None:
+    words = ["train", "x", "--output", str(trained), "--resume"]
+    weights, recipe = resumed(make_parser().parse_args(words))
+    assert weights is None
+    assert recipe == read(str(trained / "recipe.toml"))
+    assert (recipe.network, recipe.epochs) == ("small", 1)
+
+
+def test_a_run_that_is_stopped_says_how_to_go_on_and_prints_no_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(_: object) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(job_room, "train", stopped)
+    assert main(["train", "digits", "--output", "runs/x", "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "stopped; go on with: mobilenetv2 train digits --output runs/x --resume\n"

@@ -1,0 +1,139 @@
+"""What several rooms' tests share: photos of coloured shapes, a tiny model, a tiny finished run."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+# Before torch comes in, here and in every process started from here: tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHAPES = {"ball": (220, 40, 40), "box": (40, 200, 40), "triangle": (40, 60, 220)}
+
+
+def draw(path: Path, shape: str, seed: int) -> None:
+    """A shape of its own colour somewhere on a noisy background, 40 x 36 pixels."""
+    random = np.random.default_rng([seed, len(shape)])
+    image = Image.fromarray(random.integers(90, 170, (36, 40, 3), np.uint8))
+    pen, (x, y) = ImageDraw.Draw(image), random.integers(2, 16, 2).tolist()
+    if shape == "ball":
+        pen.ellipse((x, y, x + 18, y + 18), fill=SHAPES[shape])
+    elif shape == "box":
+        pen.rectangle((x, y, x + 18, y + 18), fill=SHAPES[shape])
+    else:
+        pen.polygon([(x, y + 18), (x + 18, y + 18), (x + 9, y)], fill=SHAPES[shape])
+    image.save(path)
+
+
+@pytest.fixture(scope="session")
+def photo_folder() -> Callable[[Path, int], Path]:
+    """Fills a folder with class folders of ``count`` different photos each, PNG and JPEG."""
+
+    def fill(folder: Path, count: int) -> Path:
+        for shape in SHAPES:
+            (folder / shape).mkdir(parents=True)
+            for index in range(count):
+                suffix = "jpg" if index % 2 else "png"
+                draw(folder / shape / f"{index:02}.{suffix}", shape, index)
+        return folder
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def quick() -> tuple[str, ...]:
+    """Options of ``train`` for a tiny network from scratch."""
+    changes = ("network=small", "width=0.1", "size=32", "batch_size=4", "learning_rate=0.02")
+    return ("--weights", "none", *(word for change in changes for word in ("--set", change)))
+
+
+@pytest.fixture(scope="session")
+def photos(
+    tmp_path_factory: pytest.TempPathFactory, photo_folder: Callable[[Path, int], Path]
+) -> Path:
+    """Three classes of 12 photos, no splits. Only to be read."""
+    return photo_folder(tmp_path_factory.mktemp("photos") / "shapes", 12)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, photos: Path, quick: tuple[str, ...]) -> Path:
+    """The run folder of an epoch on ``photos``. Only to be read."""
+    from mobilenetv2.cli.main import main
+
+    run = tmp_path_factory.mktemp("runs") / "shapes"
+    assert main(["train", str(photos), "--output", str(run), "--epochs", "1", *quick]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """A model folder with random weights, whose answers differ from photo to photo.
+
+    Its classes have no alphabetical order, a synonym, another case, and ids. Only to be read.
+    """
+    from mobilenetv2.data.dataset import open_dataset
+    from mobilenetv2.editions import torch as edition
+    from mobilenetv2.editions.torch.inference import predictor
+    from mobilenetv2.evaluate.accuracy import run
+    from mobilenetv2.spec.published import published
+    from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+    from mobilenetv2.weights import store
+    from mobilenetv2.weights.canonical import random_arrays
+
+    spec = published("small", width=0.1, classes=3)
+    labels = Labels(("triangle", "Ball", "box, crate"), ("n03", "n01", "n02"))
+    config = ModelConfig(spec, Preprocessing.default(spec), labels)
+    arrays = random_arrays(spec)
+    network = edition.MobileNetV2(config)
+    edition.load(network, arrays)
+    split = open_dataset(photos).splits["all"]
+    features, _ = run(predictor(network, outputs="features"), split, config.preprocessing)
+    # Random features hardly vary around their means: standardised, they tell photos apart.
+    weight = arrays["classifier.weight"] / np.maximum(features.std(0), 1e-2)
+    arrays |= {"classifier.weight": weight, "classifier.bias": -weight @ features.mean(0)}
+    folder = tmp_path_factory.mktemp("models") / "random"
+    store.save(folder, config, arrays)
+    return folder
+
+
+def tree(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def the_error(err: str) -> str:
+    """The message of the one error line, the last but for the lines of a tensor table."""
+    assert "Traceback" not in err
+    lines = err.splitlines()
+    errors = [line for line in lines if line.startswith("mobilenetv2: error: ")]
+    assert len(errors) == 1, err
+    after = lines[lines.index(errors[0]) + 1 :]
+    assert all(line.startswith(("- ", "+ ", "! ")) for line in after), err
+    return errors[0].removeprefix("mobilenetv2: error: ")
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must be refused; its message. The test's folder is as it was before."""
+    from mobilenetv2.cli.main import main
+
+    def run(*arguments: str | Path) -> str:
+        before = tree(tmp_path)
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert (status, out) == (2, ""), err
+        assert tree(tmp_path) == before
+        return the_error(err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Published weights and photos that lie beside the project; what needs them skips without."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: its files come with the workplace, not the project")
+    return folder

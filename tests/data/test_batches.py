@@ -1,0 +1,148 @@
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+
+from mobilenetv2.data.batches import batches, epoch_order, in_parallel
+
+
+def picture(index: int) -> NDArray:
+    return np.full((2, 3, 3), index, np.uint8)
+
+
+class Counted(list[int]):
+    """Jobs that say how many of them were taken."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for job in super().__iter__():
+            self.taken += 1
+            yield job
+
+
+@given(st.integers(0, 300), st.integers(0, 2**40), st.integers(0, 1000))
+def test_an_epochs_order_is_a_permutation_and_a_function_of_seed_and_epoch(
+    count: int, seed: int, epoch: int
+) -> None:
+    order = epoch_order(count, seed, epoch)
+    assert order.dtype == np.int64
+    assert_array_equal(np.sort(order), np.arange(count))
+    assert_array_equal(order, epoch_order(count, seed, epoch))
+
+
+def test_another_seed_or_epoch_has_another_order() -> None:
+    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(4) for epoch in range(4)}
+    assert len(orders) == 16
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 3]), (True, [4, 4])])
+def test_batches_are_the_pictures_in_order_and_a_short_last_one_is_dropped_if_asked(
+    drop_last: bool, sizes: list[int]
+) -> None:
+    order = epoch_order(11, 1, 1)
+    given_ = list(batches(picture, order, 4, drop_last=drop_last))
+    assert [len(indices) for _, indices in given_] == sizes
+    assert_array_equal(np.concatenate([i for _, i in given_]), order[: sum(sizes)])
+    for pictures, indices in given_:
+        assert pictures.dtype == np.uint8 and indices.dtype == np.int64
+        assert_array_equal(pictures, np.stack([picture(i) for i in indices]))
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("start", [0, 1, 3, 5, 6, 9])
+def test_starting_later_is_the_same_as_dropping_the_first_batches(
+    start: int, drop_last: bool
+) -> None:
+    loaded = list[int]()
+
+    def load(index: int) -> NDArray:
+        loaded.append(index)
+        return np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
+
+    order = epoch_order(22, 7, 2)
+    whole = list(batches(load, order, 4, drop_last=drop_last))[start:]
+    loaded.clear()
+    later = list(batches(load, order, 4, start, drop_last))
+    assert len(whole) == len(later) == max(0, (5 if drop_last else 6) - start)
+    for (pictures, indices), (more_pictures, more_indices) in zip(whole, later, strict=True):
+        assert_array_equal(pictures, more_pictures)
+        assert_array_equal(indices, more_indices)
+    assert set(loaded) == {index for _, indices in later for index in indices}
+
+
+def test_an_error_in_a_worker_is_raised_after_the_batches_before_it() -> None:
+    def load(index: int) -> NDArray:
+        if index == 9:
+            raise ValueError("photo 9")
+        return picture(index)
+
+    given_ = batches(load, range(1000), 4)
+    assert [next(given_)[1].tolist() for _ in range(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    with pytest.raises(ValueError, match="photo 9"):
+        next(given_)
+
+
+def test_results_keep_the_order_of_the_jobs_when_early_ones_are_slow() -> None:
+    finished = list[int]()
+
+    def work(job: int) -> int:
+        time.sleep(0.02 if job % 4 == 0 else 0)
+        finished.append(job)
+        return job * job
+
+    assert list(in_parallel(work, range(24), threads=4)) == [job * job for job in range(24)]
+    assert finished != sorted(finished)
+    assert list(in_parallel(work, [])) == []
+
+
+@pytest.mark.parametrize(("threads", "ahead"), [(1, 1), (2, 3), (3, 5)])
+def test_no_more_jobs_than_the_bound_are_in_flight(threads: int, ahead: int) -> None:
+    jobs = Counted(range(40))
+    flights = [jobs.taken - done for done, _ in enumerate(in_parallel(int, jobs, threads, ahead))]
+    assert max(flights) == threads * ahead
+    assert flights[0] == threads * ahead  # and they are really taken ahead
+    assert jobs.taken == 40
+
+
+def test_jobs_really_run_on_several_threads_at_once() -> None:
+    together = threading.Barrier(3, timeout=20)  # broken, an error, unless three are inside
+    on = set[str]()
+
+    def work(job: int) -> int:
+        on.add(threading.current_thread().name)
+        together.wait()
+        return job
+
+    assert list(in_parallel(work, range(9), threads=3)) == list(range(9))
+    assert len(on) == 3 and threading.current_thread().name not in on
+
+
+@pytest.mark.parametrize("end", ["error", "left alone"])
+def test_no_job_is_started_and_no_thread_is_left_after_the_end(end: str) -> None:
+    started = list[int]()
+
+    def work(job: int) -> int:
+        started.append(job)
+        time.sleep(0.005)
+        if end == "error" and job == 3:
+            raise OSError("the disk is gone")
+        return job
+
+    results = in_parallel(work, range(500), threads=2, ahead=200)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    if end == "error":
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(results)
+    else:
+        results.close()  # type: ignore[attr-defined]
+    count = len(started)
+    time.sleep(0.05)
+    assert count == len(started) < 300  # of the 403 that were in flight
+    assert not [t for t in threading.enumerate() if t.name.startswith("photos")]

@@ -1,0 +1,117 @@
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from mobilenetv2.data.sources import MemorySource, open_source
+from mobilenetv2.errors import DataError, ImageError
+
+Pack = Callable[[str, Mapping[str, bytes]], Path]
+
+FILES = {
+    "b/2.jpg": b"two", "b/10.jpg": b"ten", "a/x/1.jpg": b"one", "ReadMe.txt": b"", "empty/": b"",
+}  # fmt: skip
+NAMES = ["ReadMe.txt", "a/x/1.jpg", "b/10.jpg", "b/2.jpg", "a/", "a/x/", "b/", "empty/"]
+KINDS = ("folder", "zip", "tar")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_and_its_archives_have_the_same_names_and_bytes(pack: Pack, kind: str) -> None:
+    source = open_source(pack(kind, FILES))
+    assert source.names() == NAMES
+    assert {n: source.read(n) for n in NAMES[:4]} == {n: FILES[n] for n in NAMES[:4]}
+
+
+def test_a_set_in_memory_has_them_too_but_for_empty_folders() -> None:
+    source = MemorySource("memory", {n: d for n, d in FILES.items() if not n.endswith("/")})
+    assert source.names() == NAMES[:-1]
+    assert source.read("b/2.jpg") == b"two"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hidden_files_and_what_macs_leave_are_passed_over(pack: Pack, kind: str) -> None:
+    litter = ("a/.DS_Store", "a/._1.jpg", "__MACOSX/a/1.jpg", ".git/x/1.jpg", ".idea/", "__MACOSX/")
+    files = {"a/1.jpg": b"1", "__MACOSX.jpg": b"2", **dict.fromkeys(litter, b"")}
+    assert open_source(pack(kind, files)).names() == ["__MACOSX.jpg", "a/1.jpg", "a/"]
+
+
+def test_a_tar_made_with_a_leading_dot_has_plain_names(tmp_path: Path, pack: Pack) -> None:
+    with tarfile.open(tmp_path / "dot.tar", "w") as archive:
+        archive.add(pack("folder", FILES), ".")
+    with tarfile.open(tmp_path / "dot-slash.tar", "w") as archive:
+        for name in ("./", "./a/", "./a/1.jpg"):
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            archive.addfile(member)
+    assert open_source(tmp_path / "dot.tar").names() == NAMES
+    assert open_source(tmp_path / "dot-slash.tar").names() == ["a/1.jpg", "a/"]
+
+
+def test_a_link_to_a_file_outside_is_not_followed_and_one_inside_is(
+    tmp_path: Path, pack: Pack
+) -> None:
+    folder = pack("folder", {"a/1.jpg": b"one"})
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (folder / "a/outside.jpg").symlink_to(tmp_path / "secret.jpg")
+    (folder / "a/inside.jpg").symlink_to("1.jpg")
+    (folder / "a/loop.jpg").symlink_to("loop.jpg")
+    (folder / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    source = open_source(folder)
+    files = [name for name in source.names() if not name.endswith("/")]
+    assert files == ["a/1.jpg", "a/inside.jpg", "a/loop.jpg"]
+    assert source.read("a/inside.jpg") == b"one"
+    with pytest.raises(ImageError, match=r"a/loop\.jpg: cannot be opened"):
+        source.read("a/loop.jpg")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_lead_out_of_an_archive_never_touch_the_disk(
+    tmp_path: Path, pack: Pack, kind: str
+) -> None:
+    place = pack(kind, {})
+    victim, absolute = place.parent / "victim.jpg", tmp_path / "absolute.jpg"
+    victim.write_bytes(b"mine")
+    absolute.write_bytes(b"mine")
+    names = ("../victim.jpg", "a/../../victim.jpg", str(absolute), f"{tmp_path}/new/1.jpg")
+    place = pack(kind, dict.fromkeys(names, b"theirs"))
+    before = sorted(tmp_path.rglob("*")), sorted(place.parent.rglob("*"))
+    source = open_source(place)
+    files = [name for name in source.names() if not name.endswith("/")]
+    assert {name.lstrip("/") for name in files} == {name.lstrip("/") for name in names[2:]}
+    assert {source.read(name) for name in files} == {b"theirs"}
+    assert (sorted(tmp_path.rglob("*")), sorted(place.parent.rglob("*"))) == before
+    assert victim.read_bytes() == absolute.read_bytes() == b"mine"
+
+
+def test_links_and_devices_in_a_tar_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    with tarfile.TarFile(tmp_path / "links.tar", "w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+            member = tarfile.TarInfo(f"a/{kind!r}.jpg")
+            member.type, member.linkname = kind, str(tmp_path / "secret.jpg")
+            archive.addfile(member)
+        archive.addfile(tarfile.TarInfo("a/1.jpg"))
+    assert open_source(tmp_path / "links.tar").names() == ["a/1.jpg", "a/"]
+
+
+def test_what_is_not_there_or_not_an_archive_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere: no such folder or archive"):
+        open_source(tmp_path / "nowhere")
+    for name in ("photos.rar", "photos.tar.gz", "photo.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(DataError, match=rf"{name}: neither a folder nor a \.zip or \.tar"):
+            open_source(tmp_path / name)
+    (tmp_path / "a.ZIP").write_bytes(b"")
+    with pytest.raises(DataError, match="damaged zip"):
+        open_source(tmp_path / "a.ZIP")
+
+
+def test_a_zip_tells_folders_from_files_with_no_entry_for_them(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/b/c/1.jpg", b"1")
+    (tmp_path / "deep.zip").write_bytes(file.getvalue())
+    assert open_source(tmp_path / "deep.zip").names() == ["a/b/c/1.jpg", "a/", "a/b/", "a/b/c/"]

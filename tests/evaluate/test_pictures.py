@@ -1,0 +1,157 @@
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenetv2.evaluate import pictures
+
+Draw = Callable[[Path], None]
+ROWS = [
+    {
+        "epoch": float(epoch), "train_loss": 2 / epoch, "train_top1": 1 - 0.5 / epoch,
+        "selection_loss": 2.2 / epoch, "selection_top1": 1 - 0.6 / epoch,
+    }
+    for epoch in range(1, 9)
+]  # fmt: skip
+
+
+def matrix(count: int) -> NDArray:
+    random = np.random.default_rng(count)
+    return random.integers(0, 4, (count, count)) + np.diag(random.integers(2, 8, count) * count)
+
+
+def names(count: int) -> list[str]:
+    return [f"class number {index}" for index in range(count)]
+
+
+def recalls(count: int) -> list[tuple[str, float, tuple[float, float]]]:
+    return [(name, i / count, (i / count / 2, 1.0)) for i, name in enumerate(names(count))]
+
+
+def photos(count: int, channels: int = 3) -> list[tuple[NDArray, str]]:
+    random = np.random.default_rng(count)
+    return [
+        (random.integers(0, 256, (24, 24, channels), np.uint8), f"is {i}\nanswered {i + 1}")
+        for i in range(count)
+    ]
+
+
+DRAWN: dict[str, Draw] = {
+    "curves": lambda path: pictures.curves(ROWS, path),
+    "curves of one epoch": lambda path: pictures.curves(ROWS[:1], path),
+    "a confusion of 2": lambda path: pictures.confusion(matrix(2), names(2), path, "A title"),
+    "a confusion of 12": lambda path: pictures.confusion(matrix(12), names(12), path, "A title"),
+    "long names": lambda path: pictures.confusion(matrix(2), ["m" * 90, "W" * 90], path, "x"),
+    "the most that are named": lambda path: pictures.confusion(matrix(40), names(40), path, "x"),
+    "a confusion of 300": lambda path: pictures.confusion(matrix(300), names(300), path, "x"),
+    "one without photos": lambda path: pictures.confusion(np.zeros((3, 3), int), "abc", path, "x"),
+    "recalls of 2": lambda path: pictures.per_class(recalls(2), path),
+    "recalls of 300": lambda path: pictures.per_class(recalls(300), path),
+    "a recall of nothing": lambda path: pictures.per_class(
+        [("a", 0.5, (0.2, 0.8)), ("b", float("nan"), (0.0, 1.0))], path
+    ),
+    "a sheet of 1": lambda path: pictures.contact_sheet(photos(1), path, "A title"),
+    "a sheet of 24": lambda path: pictures.contact_sheet(photos(24), path, "A title"),
+    "a grey sheet": lambda path: pictures.contact_sheet(photos(7, 1), path, "A title"),
+    "strange names": lambda path: pictures.confusion(
+        matrix(3), ["$_$", "a_b^{c", "\\$%"], path, "runs/$x_$/y: 90%"
+    ),
+    "strange names of recalls": lambda path: pictures.per_class(
+        [("$_$", 0.5, (0.2, 0.8)), ("$\\frac$" + "W" * 90, 0.6, (0.2, 0.8))], path
+    ),
+    "strange captions": lambda path: pictures.contact_sheet(
+        [(photos(1)[0][0], "is $_$\nnot $^$")], path, "$_$"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DRAWN)
+def test_a_picture_opens_is_not_blank_and_of_a_sensible_size(tmp_path: Path, what: str) -> None:
+    DRAWN[what](tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as image:
+        assert image.format == "PNG"
+        levels = np.asarray(image.convert("L"))
+    height, width = levels.shape
+    assert 100 <= width <= 2000 and 100 <= height <= 2000
+    assert 0.005 < (levels < 200).mean() < 0.9  # neither blank nor all dark
+    edges = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    assert (edges > 250).mean() > 0.98  # nothing is cut off at the border
+
+
+def test_the_diagonal_of_a_sound_confusion_is_dark_and_the_rest_is_light(tmp_path: Path) -> None:
+    pictures.confusion(np.diag([5] * 60), names(60), tmp_path / "x.png", "")
+    with Image.open(tmp_path / "x.png") as image:
+        levels = np.asarray(image.convert("L")).astype(float)
+    dark = np.argwhere((levels > 30) & (levels < 80))  # Blues' darkest, not the black of the frame
+    assert len(dark) > 500
+    slope, _ = np.polyfit(dark[:, 1], dark[:, 0], 1)
+    assert slope == pytest.approx(1, abs=0.05)
+
+
+def test_a_mistaken_row_is_as_dark_for_a_rare_class_as_for_a_common_one(tmp_path: Path) -> None:
+    made = []
+    for photos_of_each in ([1, 1], [1000, 1]):
+        path = tmp_path / "x.png"
+        pictures.confusion(np.diag(photos_of_each), ["a", "b"], path, "")
+        with Image.open(path) as image:
+            levels = np.asarray(image.convert("L"))
+        made.append((levels < 80).sum())
+    assert made[0] == pytest.approx(made[1], rel=0.1)
+
+
+def test_of_many_classes_the_worst_are_shown_and_the_very_worst_at_the_top(tmp_path: Path) -> None:
+    pictures.per_class(recalls(200), tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        red, _, blue = np.asarray(image.convert("RGB")).astype(int).transpose(2, 0, 1)
+    bars = (blue - red > 60).sum(1)
+    lengths = bars[bars > 0]
+    assert lengths.max() < 0.25 * red.shape[1]  # the best of the worst 40 has a recall of 0.2
+    top, bottom = np.array_split(lengths, 2)
+    assert top.max() <= bottom.max() / 1.5
+
+
+def test_more_classes_make_a_larger_matrix_up_to_a_bound(tmp_path: Path) -> None:
+    widths = []
+    for count in (3, 20, 100, 400):
+        pictures.confusion(matrix(count), names(count), tmp_path / f"{count}.png", "")
+        with Image.open(tmp_path / f"{count}.png") as image:
+            widths.append(image.width)
+    assert widths[0] < widths[1] < widths[2] == widths[3]
+
+
+def test_the_same_figures_give_the_same_file(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        pictures.curves(ROWS, tmp_path / name)
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+
+
+def test_a_picture_is_replaced_in_one_step_and_nothing_else_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.png"
+    pictures.curves(ROWS[:2], path)
+    old = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            pictures.curves(ROWS, path)
+    assert path.read_bytes() == old
+    pictures.curves(ROWS, path)
+    assert path.read_bytes() != old
+    assert [file.name for file in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_letters_that_the_font_lacks_are_no_reason_to_fail(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # matplotlib says which
+        pictures.per_class([("猫", 0.5, (0.2, 0.8)), ("犬", 0.7, (0.4, 0.9))], tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.size[0] > 100

@@ -1,0 +1,166 @@
+"""Recipes: files, names, changes from the command line, and what is refused."""
+
+import dataclasses
+import math
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilenetv2.data.augment import Augmentation
+from mobilenetv2.errors import RecipeError
+from mobilenetv2.spec.mapping import from_mapping
+from mobilenetv2.train.recipe import LARGEST_SEED, Recipe, names, read, replace
+
+share = st.floats(0, 1, exclude_max=True)
+part = st.floats(0, 1, exclude_min=True, exclude_max=True)
+positive = st.floats(0, 1e300)
+side = st.integers(32, 8192)
+size = st.none() | st.tuples(side, side)
+
+recipes = st.builds(
+    Recipe,
+    trained=st.sampled_from(["all", "head"]),
+    epochs=st.integers(0, 10**6),
+    batch_size=st.integers(2, 10**6),
+    optimizer=st.sampled_from(["sgd", "adamw"]),
+    learning_rate=positive,
+    momentum=share,
+    weight_decay=positive,
+    warmup_epochs=positive,
+    label_smoothing=share,
+    dropout=st.none() | share,
+    head_first=st.booleans(),
+    batch_norm=st.sampled_from(["adapt", "frozen"]),
+    network=st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])),
+    width=positive,
+    size=size,
+    train_size=size,
+    augmentation=st.builds(
+        Augmentation,
+        crop=st.sampled_from(["resized", "shifted", "none"]),
+        crop_least=st.floats(0, 1, exclude_min=True),
+        flip=st.booleans(),
+        jitter=share,
+    ),
+    selection=part,
+    validation=part,
+    patience=st.integers(0, 1000),
+    precision=st.sampled_from(["auto", "float32", "bfloat16"]),
+    seed=st.integers(0, LARGEST_SEED),
+)
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "recipe.toml").write_text(text, "utf-8")
+    return str(folder / "recipe.toml")
+
+
+def test_the_recipes_of_the_help_text_come_with_the_package() -> None:
+    assert {"finetune", "head-only", "scratch", "digits"} <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_shipped_recipe_equals_its_toml_round_trip(name: str, tmp_path: Path) -> None:
+    recipe = read(name)
+    assert read(write(tmp_path, recipe.to_toml())) == recipe
+    assert recipe.to_toml().count("\n") >= len(dataclasses.fields(Recipe)) - 3  # all keys stand
+
+
+@given(recipes)
+def test_any_recipe_equals_its_toml_round_trip(recipe: Recipe) -> None:
+    assert from_mapping(Recipe, tomllib.loads(recipe.to_toml()), "here", RecipeError) == recipe
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert read(write(tmp_path, "")) == Recipe()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("epoch = 3", "unknown key 'epoch'; did you mean 'epochs'?"),
+        ("[augmentation]\nflp = true", "unknown key 'flp'; did you mean 'flip'?"),
+        ("colour = 3", "unknown key 'colour'; known are: augmentation, batch_norm"),
+        ("epochs = 2.5", "epochs: expected a whole number, found 2.5"),
+        ("epochs = true", "epochs: expected a whole number, found True"),
+        ('learning_rate = "fast"', "learning_rate: expected a number, found 'fast'"),
+        ("head_first = 1", "head_first: expected true or false, found 1"),
+        ('trained = "some"', "trained: expected one of 'all', 'head', found 'some'"),
+        ('size = "big"', "size: expected a list, found 'big'"),
+        ("size = [32, 32, 3]", "size: expected 2 values, found 3"),
+        ("augmentation = 3", "augmentation: expected a table of Augmentation, found 3"),
+        ("epochs = = 3", "recipe.toml: not TOML"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_its_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        read(file)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(file)
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("epochs", -1, "epochs -1 must be at least 0"),
+        ("batch_size", 1, "batch_size 1 must be at least 2"),
+        ("learning_rate", math.nan, "learning_rate nan must be a finite number"),
+        ("warmup_epochs", math.inf, "warmup_epochs inf must be a finite number"),
+        ("seed", 2**63, "seed 9223372036854775808 must be at most"),
+        ("momentum", 1.0, "momentum 1.0 must be at least 0 and below 1"),
+        ("dropout", math.nan, "dropout nan must be at least 0 and below 1"),
+        ("selection", 0.0, "must be above 0"),
+        ("size", (31, 64), r"size \(31, 64\) must be from 32 to 8192 pixels"),
+        ("train_size", (64, 8193), "train_size .* must be from 32 to 8192"),
+        ("augmentation", Augmentation(crop_least=0.0), "crop_least must be in"),
+        ("augmentation", Augmentation(jitter=1.0), "jitter in"),
+    ],
+)
+def test_an_impossible_value_is_refused(key: str, value: object, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        replace(Recipe(), **{key: value})
+
+
+def test_set_reaches_into_a_table_and_takes_texts_without_quotes() -> None:
+    before = read("digits")
+    changes = ["augmentation.flip=true", "optimizer=adamw", "learning_rate = 1e-3", "epochs=3"]
+    after = read("digits", changes)
+    assert after == replace(
+        before, optimizer="adamw", learning_rate=0.001, epochs=3,
+        augmentation=dataclasses.replace(before.augmentation, flip=True),
+    )  # fmt: skip
+    assert not before.augmentation.flip
+
+
+def test_one_number_is_a_square_and_the_last_change_wins() -> None:
+    assert read("scratch", ["size=96", "size=64", "train_size=48"]).size == (64, 64)
+    assert read("scratch", ["train_size=[48, 64]"]).train_size == (48, 64)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("epochs", "--set 'epochs' must be key=value"),
+        ("=3", "--set '=3' must be key=value"),
+        ("epochs.more=3", "--set 'epochs.more=3': 'epochs' is not a table"),
+        ("epoch=3", "recipe finetune with --set: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("augmentation.flip=perhaps", "flip: expected true or false, found 'perhaps'"),
+    ],
+)
+def test_a_mistake_in_a_change_is_named(change: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read("finetune", [change])
+    assert message in str(caught.value)
+
+
+def test_a_missing_recipe_suggests_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="'fintune' is neither a file nor known; did you mean 'f"):
+        read("fintune")
+    with pytest.raises(RecipeError, match="neither a file nor known; known are: digits, finetune"):
+        read(str(tmp_path))

@@ -1,0 +1,168 @@
+"""The run folder: what it takes to make, refuse, replace and go on with one."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilenetv2.data.dataset import Photo, Split
+from mobilenetv2.data.sources import MemorySource
+from mobilenetv2.errors import RunError
+from mobilenetv2.evaluate.metrics import measure
+from mobilenetv2.files import PREVIOUS, TEMPORARY
+from mobilenetv2.train import record
+from mobilenetv2.train.recipe import Recipe, read
+from mobilenetv2.train.record import COLUMNS, RunFolder, open_run, read_split, started_from
+
+CLASSES = ("cat, tabby", 'a "dog"')
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def split(name: str, *photos: tuple[str, int]) -> Split:
+    source = MemorySource("memory", {})
+    return Split(name, source, CLASSES, tuple(Photo(*photo) for photo in photos))
+
+
+PARTS = (
+    split("train", ("cat, tabby/größe, 1.png", 0), ('a "dog"/new\nline.png', 1)),
+    split("selection", ("cat, tabby/2.png", 0)),
+    split("validation", ('a "dog"/3.png', 1)),
+)
+
+
+def begin(path: Path, weights: Path | None = None) -> RunFolder:
+    run = open_run(path, resume=False, overwrite=False)
+    record.start(run, "photos", weights, Recipe(epochs=3), PARTS)
+    return run
+
+
+def test_a_begun_run_holds_its_recipe_its_start_and_where_every_photo_went(tmp_path: Path) -> None:
+    run = begin(tmp_path / "deep" / "run")
+    assert sorted(p.name for p in run.path.iterdir()) == ["recipe.toml", "split.csv", "start.json"]
+    assert read(str(run.recipe)) == Recipe(epochs=3)
+    with run.split.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    photos = [[p.name, part.classes[photo.label], photo.name] for part, p in
+              ((s, s) for s in PARTS) for photo in part.photos]  # fmt: skip
+    assert rows == [["split", "class", "photo"], *photos]
+    names = {photo.name: part.name for part in PARTS for photo in part.photos}
+    assert read_split(run.split) == names
+
+
+def test_the_start_says_which_weights_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert started_from(begin(tmp_path / "a", Path("imagenet"))) == tmp_path / "imagenet"
+    assert started_from(begin(tmp_path / "b")) is None
+
+
+def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> None:
+    open_run(tmp_path / "new", resume=False, overwrite=True)
+    assert list(tmp_path.iterdir()) == []
+    assert open_run(tmp_path, resume=False, overwrite=False) == RunFolder(tmp_path)
+
+
+def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    (run.path / "old").write_text("")
+    with pytest.raises(RunError, match="run exists; choose another --output, or give --resume"):
+        open_run(run.path, resume=False, overwrite=False)
+    open_run(run.path, resume=False, overwrite=True)
+    assert (run.path / "old").exists()
+    record.start(run, "photos", None, Recipe(epochs=9), PARTS)
+    assert not (run.path / "old").exists()
+    assert read(str(run.recipe)).epochs == 9
+
+
+def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    folder, file = tmp_path / "photos", tmp_path / "file"
+    folder.mkdir()
+    for path in (folder / "mine.txt", file):
+        path.write_text("mine")
+    for path in (folder, file):
+        with pytest.raises(RunError, match=r"not a run folder \(it has no recipe.toml\), so not"):
+            open_run(path, resume=False, overwrite=True)
+        with pytest.raises(RunError, match="exists; choose another --output"):
+            open_run(path, resume=False, overwrite=False)
+    assert (folder / "mine.txt").read_text() == file.read_text() == "mine"
+
+
+def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run to resume, it has no recipe.toml"):
+        open_run(tmp_path, resume=True, overwrite=False)
+
+
+def test_resuming_mends_what_a_kill_left(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    for name in (f"{TEMPORARY}last-1", f"{PREVIOUS}best", f"{PREVIOUS}last", "last"):
+        (run.path / name).mkdir()
+        (run.path / name / "from").write_text(name)
+    (run.path / f"{TEMPORARY}metrics.csv-2").write_text("half")
+    assert open_run(run.path, resume=True, overwrite=False) == run
+    assert (run.best / "from").read_text() == f"{PREVIOUS}best"
+    assert (run.last / "from").read_text() == "last"
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {"recipe.toml", "split.csv", "start.json", "best", "last"}
+
+
+def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    run.split.unlink()
+    run.start.unlink()  # only the recipe had been written
+    with pytest.raises(RunError, match=r"does not say what .* begin it again with --overwrite"):
+        started_from(run)
+    assert open_run(run.path, resume=False, overwrite=True) == run
+
+
+def test_a_beginning_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "write_split", full)
+    with pytest.raises(OSError, match="No space"):
+        begin(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"data": "x"}'])
+def test_a_damaged_start_is_named(tmp_path: Path, text: str) -> None:
+    run = RunFolder(tmp_path)
+    run.start.write_text(text)
+    with pytest.raises(RunError, match=r"start.json: does not say"):
+        started_from(run)
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"\xff\xfe"])
+def test_a_table_that_is_no_split_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "split.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"split.csv: not a table of split, class and photo"):
+        read_split(tmp_path / "split.csv")
+
+
+def test_metrics_are_a_table_with_a_row_for_each_epoch_and_curves(tmp_path: Path) -> None:
+    rows = [dict.fromkeys(COLUMNS, 1 / 3) | {"epoch": epoch} for epoch in (1, 2)]
+    RunFolder(tmp_path).write_metrics(rows)
+    header, first, second = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert header == ",".join(COLUMNS)
+    assert first == "1" + ",0.333333" * (len(COLUMNS) - 1)
+    assert second.startswith("2,")
+    assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
+
+
+def test_the_held_out_photos_get_their_pictures(tmp_path: Path) -> None:
+    metrics = measure(np.eye(2), np.array([0, 0]), CLASSES)  # the second class has no photo
+    RunFolder(tmp_path).write_pictures(metrics, "title")
+    for name in ("confusion.png", "classes.png"):
+        assert (tmp_path / name).read_bytes().startswith(PNG)
+
+
+def test_start_json_is_readable_by_others(tmp_path: Path) -> None:
+    assert json.loads(begin(tmp_path / "r").start.read_text()) == {
+        "data": "photos",
+        "weights": None,
+    }

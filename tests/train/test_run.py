@@ -1,0 +1,132 @@
+"""The whole job: which photo is for what, what a run starts from, and what it leaves behind."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from mobilenetv2.cli.main import main
+from mobilenetv2.errors import RecipeError, RunError
+from mobilenetv2.spec.records import Origin
+from mobilenetv2.train import run as job_room
+from mobilenetv2.train.batchnorm import rebase
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.run import Job, train
+from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import identity_batch_norm
+
+QUICK = Recipe(
+    epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
+)
+Fill = Callable[[Path, int], Path]
+
+
+@pytest.fixture
+def folded(model: Path, tmp_path: Path) -> Path:
+    """The random model as LiteRT files come: BatchNorm an identity that carries the bias."""
+    config, arrays = store.load(model)
+    for name in {name.partition(".bn.")[0] for name in arrays if ".bn." in name}:
+        bias = arrays[f"{name}.bn.shift"]
+        arrays |= identity_batch_norm(name, bias, config.spec.numerics.epsilon)
+    store.save(tmp_path / "folded", replace(config, origin=Origin("x", folded=True)), arrays)
+    return tmp_path / "folded"
+
+
+def test_a_folded_network_is_rebased_once_and_never_again(
+    folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebased = Mock(side_effect=rebase)
+    monkeypatch.setattr(job_room, "rebase", rebased)
+    job = Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None))
+    origin = train(job).config.origin
+    assert origin == Origin("x", folded=False, note="Rebased on measured activations.")
+    (tmp_path / "run" / "summary.md").unlink()
+    train(replace(job, resume=True))
+    train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
+    assert rebased.call_count == 1
+
+
+def test_a_head_only_run_leaves_everything_but_the_classifier(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe(trained="head", selection=0.3)
+    summary = train(Job(str(photos), tmp_path / "run", model, recipe))
+    config, arrays = store.load(tmp_path / "run" / "best")
+    _, before = store.load(model)
+    assert config.labels.names == ("ball", "box", "triangle")
+    changed = {name for name in before if not np.array_equal(before[name], arrays[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+    assert summary.figures["train"].top1 > 0.8
+    assert summary.epochs == 0 and not (tmp_path / "run" / "curves.png").exists()
+
+
+def test_a_head_needs_weights_to_take_features_from(photos: Path, tmp_path: Path) -> None:
+    job = Job(str(photos), tmp_path / "run", None, replace(QUICK, trained="head"))
+    with pytest.raises(RecipeError, match="give --weights, or train from scratch"):
+        train(job)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_run_is_an_error_and_a_finished_one_is_not_resumed(
+    trained: Path, photos: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    job = Job(str(photos), trained, None, QUICK)
+    with pytest.raises(RunError, match="exists; choose another --output, or give --resume"):
+        train(job)
+    with pytest.raises(RunError, match=r"this run is finished; its model is .*best"):
+        train(replace(job, resume=True))
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+
+
+def test_overwriting_replaces_a_run_as_a_whole(trained: Path, photos: Path, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(trained, tmp_path / "run")))
+    (run.path / "mine").write_text("")
+    train(Job(str(photos), run.path, None, replace(QUICK, epochs=0), overwrite=True))
+    assert not (run.path / "mine").exists() and not run.checkpoint.exists()
+    assert run.summary.is_file()
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "moved"])
+def test_resuming_with_other_photos_is_an_error(
+    change: str, trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(trained, run)
+    shutil.copytree(photos, data)
+    (run / "summary.md").unlink()
+    photo = data / "ball" / "00.png"
+    if change == "added":
+        (data / "ball" / "new.png").write_bytes(photo.read_bytes() + b"other")
+    else:
+        photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
+    with pytest.raises(RunError, match=r"photos are not as they were when .*run was begun \(first"):
+        train(Job(str(data), run, None, QUICK, resume=True))
+
+
+def test_the_recorded_figures_are_what_evaluate_measures_afterwards(
+    trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", str(photos), "--model", str(trained / "best"), "--split", "validation"]
+    assert main([*command, "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    recorded = json.loads((trained / "best" / "config.json").read_text())["metrics"]
+    for name in ("top1", "top5", "loss", "images"):
+        assert recorded[f"validation.{name}"] == measured[name]
+    assert recorded["validation.images"] == 6
+
+
+def test_an_unreadable_photo_is_left_out_and_named(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "data"))
+    (data / "box" / "bad.jpg").write_text("not a picture")
+    train(Job(str(data), tmp_path / "run", None, replace(QUICK, epochs=0, most_unreadable=0.1)))
+    assert f"left out, unreadable: {data / 'box' / 'bad.jpg'}: not a pic" in capsys.readouterr().err
+    assert "bad.jpg" not in (tmp_path / "run" / "split.csv").read_text()

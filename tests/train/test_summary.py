@@ -1,0 +1,86 @@
+"""A finished run in words: the figures it states and the advice it draws from them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.summary import Summary, summarise
+
+NAMES = ("ant", "bee", "cat")
+
+
+def figures(answers: str, truth: str) -> Metrics:
+    """Measured on sure answers; both as letters, 'abc'."""
+    table = {name[0]: index for index, name in enumerate(NAMES)}
+    logits = np.eye(3)[[table[letter] for letter in answers]] * 9
+    return measure(logits, np.array([table[letter] for letter in truth]), NAMES)
+
+
+ALL_RIGHT = figures("abc" * 10, "abc" * 10)
+HALF_RIGHT = figures("a" * 30, "a" * 15 + "b" * 15)
+
+
+def summary(
+    folder: Path, train: Metrics, held_out: Metrics, epochs: int = 2
+) -> tuple[Summary, str]:
+    config = ModelConfig.default(published("small", width=0.35, classes=3, size=(32, 48)))
+    made = summarise(
+        RunFolder(folder), "photos/", config, {"train": train, "validation": held_out},
+        "validation", [{"epoch": 1.0}] * epochs, 90,
+    )  # fmt: skip
+    return made, (folder / "summary.md").read_text("utf-8")
+
+
+def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path: Path) -> None:
+    made, text = summary(tmp_path / "..", ALL_RIGHT, figures("aabbbb", "abbbbb"))
+    assert "width 0.35 at 32 x 48 pixels" in text
+    assert "trained on photos/ in 1.5 minutes, 2 epochs" in text
+    assert "On 6 photos of validation that it never saw" in text
+    assert "right on 83.3% (95% interval 43.6% to 97.0%)" in text
+    assert "| train | 30 | 100.0% | 100.0% | 0.000 |" in text
+    assert "| validation | 6 | 83.3% | 100.0% | 1.500 |" in text
+    assert (made.held_out, made.epochs, made.seconds) == ("validation", 2, 90)
+
+
+@pytest.mark.parametrize(
+    "train, held_out, advice",
+    [
+        (ALL_RIGHT, HALF_RIGHT, "knows its training photos 50 points better than new ones"),
+        (HALF_RIGHT, HALF_RIGHT, "does not yet know its training photos: more epochs"),
+        (HALF_RIGHT, ALL_RIGHT, "does not yet know its training photos: more epochs"),
+        (ALL_RIGHT, ALL_RIGHT, "lie close together, as they should"),
+    ],
+)
+def test_the_advice_follows_from_the_two_figures(
+    tmp_path: Path, train: Metrics, held_out: Metrics, advice: str
+) -> None:
+    assert advice in summary(tmp_path, train, held_out)[1]
+
+
+def test_the_weakest_classes_come_with_what_they_are_taken_for(tmp_path: Path) -> None:
+    text = summary(tmp_path, ALL_RIGHT, figures("aaccab" + "cc", "aabbbb" + "cc"))[1]
+    assert "Weakest classes: bee (25% of 4 found, most often taken for cat)." in text
+    assert "Every class was always found." in summary(tmp_path, ALL_RIGHT, ALL_RIGHT)[1]
+
+
+def test_curves_are_shown_where_there_were_epochs(tmp_path: Path) -> None:
+    assert "![curves](curves.png)" in summary(tmp_path, ALL_RIGHT, ALL_RIGHT)[1]
+    assert "curves.png" not in summary(tmp_path, ALL_RIGHT, ALL_RIGHT, epochs=0)[1]
+
+
+def test_it_becomes_json(tmp_path: Path) -> None:
+    made = summary(tmp_path, ALL_RIGHT, ALL_RIGHT)[0]
+    assert json.loads(json.dumps(made.to_dict())) == {
+        "run": str(tmp_path),
+        "model": str(tmp_path / "best"),
+        "held_out": "validation",
+        "epochs": 2,
+        "seconds": 90,
+        "metrics": {},
+    }

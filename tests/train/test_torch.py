@@ -1,0 +1,144 @@
+"""The loop: it learns, it stops when told, and it goes on as if it had never been stopped."""
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from mobilenetv2.data.augment import Augmentation
+from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.editions.torch import MobileNetV2
+from mobilenetv2.errors import RunError
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import published
+from mobilenetv2.train import torch as loop
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.record import RunFolder
+from mobilenetv2.weights import store
+
+RECIPE = Recipe(epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, precision="float32")
+SPEC = published("small", width=0.1, classes=3, dropout=0.3)
+TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module")
+def split(photos: Path) -> Split:
+    """Twelve photos, four of each class."""
+    whole = open_dataset(photos).splits["all"]
+    return whole.with_photos(whole.photos[::3])
+
+
+def fit(
+    split: Split, folder: Path, recipe: Recipe = RECIPE, resume: bool = False
+) -> list[dict[str, float]]:
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    return loop.fit(MobileNetV2(SPEC), split, split, recipe, RunFolder(folder), "cpu", resume)
+
+
+def outcome(folder: Path, rows: list[dict[str, float]]) -> list[object]:
+    """Both models byte for byte, and the figures of every epoch but its times."""
+    models = [(folder / name / "model.safetensors").read_bytes() for name in ("best", "last")]
+    return [*models, [{k: v for k, v in row.items() if k not in TIMES} for row in rows]]
+
+
+def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
+    still = Augmentation(crop="none", flip=False, jitter=0.0)
+    recipe = Recipe(
+        epochs=4, batch_size=12, learning_rate=0.02, dropout=0.0, label_smoothing=0.0,
+        augmentation=still, precision="float32",
+    )  # fmt: skip
+    rows = fit(split.with_photos(split.photos * 20), tmp_path, recipe)
+    assert rows[-1]["train_top1"] > 0.95 > rows[0]["train_top1"]
+    assert rows[-1]["selection_top1"] == 1  # the same photos, in evaluation mode
+    assert rows[-1]["selection_loss"] < 0.2
+
+
+def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = outcome(tmp_path / "whole", fit(split, tmp_path / "whole"))
+
+    @contextmanager
+    def at_once() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    monkeypatch.setattr(loop, "stop_on_interrupt", at_once)
+    rows, stops = None, []
+    while rows is None:
+        try:
+            rows = fit(split, tmp_path / "stopped", resume=True)
+        except loop.Stopped:
+            saved = loop.read_checkpoint(RunFolder(tmp_path / "stopped"))
+            stops.append((saved["epoch"], saved["step"]))
+    assert stops == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]
+    assert outcome(tmp_path / "stopped", rows) == expected
+
+
+def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(
+    split: Split, tmp_path: Path
+) -> None:
+    fit(split, tmp_path, RECIPE)
+    with pytest.raises(RunError, match=r"checkpoint.pt: belongs to another recipe than"):
+        fit(split, tmp_path, Recipe(epochs=3), resume=True)
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    with pytest.raises(RunError, match=r"checkpoint.pt: cannot be resumed from"):
+        fit(split, tmp_path, RECIPE, resume=True)
+
+
+def test_a_checkpoint_is_read_as_data_and_never_executed(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    torch.save({"network": Harmful()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(RunError, match="cannot be resumed from"):
+        loop.read_checkpoint(RunFolder(tmp_path))
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(pickle.dumps(Harmful()))
+    assert (tmp_path / "executed").exists()  # it would have been
+
+
+def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, real = count(), functional.cross_entropy
+
+    def spoiled(*arguments: Any, **options: Any) -> torch.Tensor:
+        factor = float("nan") if next(calls) == 4 else 1.0
+        loss: torch.Tensor = real(*arguments, **options) * factor
+        return loss
+
+    monkeypatch.setattr(functional, "cross_entropy", spoiled)
+    with pytest.raises(RunError, match=r"not a number in epoch 2; lower learning_rate \(now 0.02"):
+        fit(split, tmp_path)
+    _, arrays = store.load(tmp_path / "last")
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    rows = fit(split, tmp_path, resume=True)  # the loss is sound again
+    assert outcome(tmp_path, rows) == outcome(tmp_path / "w", fit(split, tmp_path / "w"))
+
+
+def test_it_stops_after_patience_epochs_without_a_better_one_also_when_resumed(
+    split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = Recipe(epochs=9, batch_size=4, learning_rate=0.0, batch_norm="frozen", patience=2)
+    rows = fit(split, tmp_path, still)  # nothing moves, so the first epoch stays the best
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert "no better epoch for 2" in capsys.readouterr().err
+    assert fit(split, tmp_path, still, resume=True) == rows
+
+
+def test_the_model_folders_carry_the_networks_config(split: Split, tmp_path: Path) -> None:
+    fit(split, tmp_path, Recipe(epochs=1, batch_size=4, train_size=(40, 32)))
+    config = json.loads((tmp_path / "best" / "config.json").read_text())
+    assert NetworkSpec.from_dict(config["spec"], "spec") == SPEC  # train_size changes nothing

@@ -1,0 +1,79 @@
+"""Layouts of other frameworks and back, checked element by element against their definition."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mobilenetv2.weights.layout import (
+    LAYOUTS,
+    LITERT_CONVOLUTION,
+    LITERT_DEPTHWISE,
+    TENSORFLOW_CONVOLUTION,
+    TENSORFLOW_DEPTHWISE,
+    TENSORFLOW_LINEAR,
+    Layout,
+)
+
+OUT, IN, HEIGHT, WIDTH = 2, 3, 4, 5
+
+
+def numbered(*shape: int) -> NDArray:
+    return np.arange(np.prod(shape)).reshape(shape)
+
+
+def test_convolutions_come_out_as_out_in_height_width() -> None:
+    tensorflow = numbered(HEIGHT, WIDTH, IN, OUT)
+    litert = numbered(OUT, HEIGHT, WIDTH, IN)
+    from_tensorflow = TENSORFLOW_CONVOLUTION.to_canonical(tensorflow)
+    from_litert = LITERT_CONVOLUTION.to_canonical(litert)
+    assert from_tensorflow.shape == from_litert.shape == (OUT, IN, HEIGHT, WIDTH)
+    for o, i, y, x in np.ndindex(OUT, IN, HEIGHT, WIDTH):
+        assert from_tensorflow[o, i, y, x] == tensorflow[y, x, i, o]
+        assert from_litert[o, i, y, x] == litert[o, y, x, i]
+
+
+def test_depthwise_kernels_come_out_as_channels_one_height_width() -> None:
+    tensorflow = numbered(HEIGHT, WIDTH, IN, 1)
+    litert = numbered(1, HEIGHT, WIDTH, IN)
+    from_tensorflow = TENSORFLOW_DEPTHWISE.to_canonical(tensorflow)
+    from_litert = LITERT_DEPTHWISE.to_canonical(litert)
+    assert from_tensorflow.shape == from_litert.shape == (IN, 1, HEIGHT, WIDTH)
+    for c, y, x in np.ndindex(IN, HEIGHT, WIDTH):
+        assert from_tensorflow[c, 0, y, x] == tensorflow[y, x, c, 0]
+        assert from_litert[c, 0, y, x] == litert[0, y, x, c]
+
+
+def test_a_linear_layer_comes_out_as_out_in() -> None:
+    foreign = numbered(IN, OUT)
+    canonical = TENSORFLOW_LINEAR.to_canonical(foreign)
+    assert canonical.shape == (OUT, IN)
+    for o, i in np.ndindex(OUT, IN):
+        assert canonical[o, i] == foreign[i, o]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@given(data=st.data())
+def test_the_way_back_is_the_exact_inverse_on_any_shape(
+    layout: Layout, data: st.DataObject
+) -> None:
+    shape = tuple(data.draw(st.integers(1, 5)) for _ in layout.axes)
+    foreign = numbered(*shape).astype(np.float32)
+    there = layout.to_canonical(foreign)
+    np.testing.assert_array_equal(layout.from_canonical(there), foreign, strict=True)
+    np.testing.assert_array_equal(
+        layout.to_canonical(layout.from_canonical(foreign)), foreign, strict=True
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_results_are_contiguous_whichever_way(layout: Layout) -> None:
+    foreign = numbered(*range(2, 2 + len(layout.axes)))
+    assert layout.to_canonical(foreign).flags.c_contiguous
+    assert layout.from_canonical(foreign).flags.c_contiguous
+
+
+def test_every_layout_is_listed_once_under_a_name_of_its_own() -> None:
+    assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
+    assert all(sorted(layout.axes) == list(range(len(layout.axes))) for layout in LAYOUTS)
