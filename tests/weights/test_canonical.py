@@ -8,7 +8,7 @@ from mobilenetv2.spec.names import is_statistic, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.weights.canonical import check, identity_batch_norm, random_arrays, trainable
 
-SPEC = NetworkSpec(width=0.1, size=32, classes=5, head_channels=24)
+SPEC = NetworkSpec(width=0.1, size=(32, 32), classes=5, head_channels=24)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -61,7 +61,7 @@ def test_a_truncated_file_is_refused_at_every_length(folder: Path) -> None:
     end = 8 + struct.unpack("<Q", data[:8])[0]
     for length in (0, 1, 7, 8, 9, end - 1, end, end + 1, len(data) // 2, len(data) - 1):
         (folder / store.WEIGHTS).write_bytes(data[:length])
-        with pytest.raises(WeightsError, match=rf"model\.safetensors: (damaged|truncated)"):
+        with pytest.raises(WeightsError, match=r"model\.safetensors: (damaged|truncated)"):
             store.load(folder)
     (folder / store.WEIGHTS).write_bytes(data + b"\0")
     with pytest.raises(WeightsError, match=r"model\.safetensors: damaged"):
@@ -103,7 +103,7 @@ def test_a_wrong_header_is_an_error_that_names_the_file(
 def test_a_place_that_is_no_model_folder_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="nowhere: no such model folder"):
         store.load(tmp_path / "nowhere")
-    with pytest.raises(WeightsError, match="README.md: no such model folder"):
+    with pytest.raises(WeightsError, match=r"README\.md: no such model folder"):
         store.load(folder / store.CARD)
     with pytest.raises(WeightsError, match=f"^{tmp_path}: not a model folder, it has no config"):
         store.load(tmp_path)
@@ -164,7 +164,7 @@ def test_a_config_of_a_million_tensors_is_refused_in_a_few_words(folder: Path) -
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a": 1} x'])
 def test_a_config_that_is_not_json_is_named(content: bytes, folder: Path) -> None:
     (folder / store.CONFIG).write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"config\.json: not JSON"):
+    with pytest.raises(WeightsError, match=r"config\.json: not JSON"):
         store.load_config(folder)
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from mobilenetv2.editions.torch.network import ConvBN, MobileNetV2
 
 LEAST_UPDATE_RATE = 0.1
-SMALLEST_NORM = 1e-6
-"""A kernel below this is a dead channel: it has no scale to give it."""
+SMALLEST_VARIANCE = 1e-8
+"""A channel below this is dead: there is no scale to give it."""
 
 
 @dataclass
@@ -34,9 +34,9 @@ class Moments:
 def rebase(network: MobileNetV2, batches: Iterable[Tensor]) -> None:
     """Undo what folding did to training; evaluation outputs stay the same up to rounding.
 
-    Every output channel of a convolution gets a kernel of norm 1. Behind a BatchNorm a kernel's
-    scale changes nothing but how far a gradient step goes: relative to the kernel by 1 / norm^2.
-    Folding left norms from 0.02 to 140 in Google's files, so that no learning rate suits all.
+    Every output channel of a convolution is scaled to variance 1. Behind a BatchNorm a kernel's
+    scale changes nothing but how far a gradient step goes. Folding left each channel with another
+    (kernel norms from 0.02 to 140 in Google's files), so that no learning rate suits all.
 
     Every BatchNorm gets the mean m and the variance v of its input. It computes ``a * x + b``, and
     ``scale = a * sqrt(v + epsilon)``, ``shift = b + a * m`` keep a and b.
@@ -75,13 +75,12 @@ def _rebase(layer: ConvBN, moments: Moments) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
     a = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     b = norm.bias.double() - a * norm.running_mean.double()
-    length = conv.weight.double().flatten(1).norm(dim=1)
-    factor = torch.where(length > SMALLEST_NORM, 1 / length, 1.0)
+    mean = moments.total / moments.count
+    variance = (moments.squares / moments.count - mean**2).clamp_min(0)
+    factor = torch.where(variance > SMALLEST_VARIANCE, variance.rsqrt(), 1.0)
     conv.weight.mul_(factor.view(-1, 1, 1, 1))
     if conv.bias is not None:
         conv.bias.mul_(factor)
-    mean = moments.total / moments.count
-    variance = (moments.squares / moments.count - mean**2).clamp_min(0)
     norm.running_mean.copy_(mean * factor)
     norm.running_var.copy_(variance * factor**2)
     # From the rounded statistics, so that what is stored gives the old a and b.

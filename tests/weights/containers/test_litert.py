@@ -169,9 +169,7 @@ def test_a_file_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["values", "shape"])
-def test_one_tensor_listed_many_times_does_not_multiply_memory(
-    kind: str, tmp_path: Path
-) -> None:
+def test_one_tensor_listed_many_times_does_not_multiply_memory(kind: str, tmp_path: Path) -> None:
     values = np.zeros(250_000, np.uint8)
     data = build(values, [1.0], [0], copies=400)
     if kind == "shape":
