@@ -4,12 +4,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 # Before torch comes in, here and in every process started from here: tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No absolute times: a busy machine is not a defect.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 SHAPES = {"ball": (220, 40, 40), "box": (40, 200, 40), "triangle": (40, 60, 220)}
 

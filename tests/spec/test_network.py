@@ -53,16 +53,16 @@ def test_a_spec_survives_json(spec: NetworkSpec) -> None:
         ({"width": 16.5}, "width 16.5 must be above 0 and at most 16"),
         ({"size": 31}, "size 31 must be a whole number from 32"),
         ({"size": (224, 9000)}, "size 9000"),
-        ({"size": (1, 2, 3)}, "must be one number or"),
+        ({"size": (1, 2, 3)}, "size: expected 2 values, found 3"),
         ({"classes": 0}, "classes 0 must be a whole number from 1"),
-        ({"classes": True}, "classes True"),
+        ({"classes": True}, "classes: expected a whole number, found True"),
         ({"stages": ()}, "stages is empty"),
         ({"stem_stride": 3}, "stem_stride 3 must be 1 or 2"),
-        ({"head": "big"}, "head 'big' must be one of published, scaled, fixed"),
-        ({"rounding": "down"}, "rounding 'down' must be one of nearest"),
-        ({"shortcut": "add"}, "shortcut 'add'"),
-        ({"expand": "never"}, "expand 'never'"),
-        ({"background": "middle"}, "background 'middle'"),
+        ({"head": "big"}, "head: expected one of 'published', 'scaled', 'fixed', found 'big'"),
+        ({"rounding": "down"}, "rounding: expected one of 'nearest'"),
+        ({"shortcut": "add"}, "shortcut: .* found 'add'"),
+        ({"expand": "never"}, "expand: .* found 'never'"),
+        ({"background": "middle"}, "background: .* found 'middle'"),
         ({"dropout": 1.0}, "dropout 1.0 must be at least 0 and below 1"),
         ({"classes": 1, "background": "first"}, "classes must be at least 2"),
     ],
@@ -78,12 +78,12 @@ def test_impossible_networks_are_named(changes: dict[str, Any], message: str) ->
         (StageSpec, (6, 24, 0, 1), "stage repeats 0"),
         (StageSpec, (6, 24, 1, 3), "stage stride 3 must be 1 or 2"),
         (StageSpec, (0.5, 24, 1, 1), "stage expansion 0.5 must be a whole number"),
-        (Numerics, ("valid",), "padding 'valid' must be one of symmetric, same"),
+        (Numerics, ("valid",), "padding: expected one of 'symmetric', 'same', found 'valid'"),
         (Numerics, ("same", 0.0), "epsilon 0.0 must be between 0 and 1"),
         (Numerics, ("same", 1.0), "epsilon 1.0 must be between 0 and 1"),
         (Numerics, ("same", 1e-3, 1.5), "momentum 1.5 must be between 0 and 1"),
-        (Numerics, ("same", 1e-3, 0.9, "both"), "momentum_of 'both'"),
-        (Numerics, ("same", 1e-3, 0.9, "old", "gelu"), "activation 'gelu'"),
+        (Numerics, ("same", 1e-3, 0.9, "both"), "momentum_of: .* found 'both'"),
+        (Numerics, ("same", 1e-3, 0.9, "old", "gelu"), "activation: .* found 'gelu'"),
     ],
 )
 def test_impossible_parts_are_named(record: type, values: tuple[Any, ...], message: str) -> None:
@@ -155,7 +155,6 @@ def test_stages_may_come_as_a_list_and_a_spec_can_be_a_key() -> None:
     assert {NetworkSpec(stages=stages): 1}[NetworkSpec(stages=tuple(stages))] == 1
 
 
-@pytest.mark.xfail(strict=True, raises=(TypeError, ValueError), reason="not a SpecError yet")
 @pytest.mark.parametrize("changes", [{"width": "x"}, {"size": None}, {"dropout": "x"}])
 def test_wrong_types_given_directly_are_named(changes: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=next(iter(changes))):

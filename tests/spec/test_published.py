@@ -38,9 +38,9 @@ def test_each_implementation_keeps_its_own_numerics(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_spec_and_preprocessing_of_every_family_fit_each_other(name: str) -> None:
     row = PUBLISHED[name]
-    assert ModelConfig(row.spec, row.preprocessing, Labels.numbered(row.spec.classes)).spec == (
-        published(name)
-    )
+    assert ModelConfig(
+        row.spec, row.preprocessing, Labels.numbered(row.spec.classes, row.spec.background)
+    ).spec == (published(name))
     assert row.about
 
 

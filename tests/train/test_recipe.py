@@ -37,7 +37,8 @@ recipes = st.builds(
     network=st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])),
     width=positive,
     size=size,
-    train_size=size,
+    train_scale=st.floats(0.1, 4),
+    view=st.sampled_from(["largest", "weights"]),
     augmentation=st.builds(
         Augmentation,
         crop=st.sampled_from(["resized", "shifted", "none"]),
@@ -117,7 +118,8 @@ def test_a_mistake_in_a_file_is_named_with_its_place(
         ("dropout", math.nan, "dropout nan must be at least 0 and below 1"),
         ("selection", 0.0, "must be above 0"),
         ("size", (31, 64), r"size \(31, 64\) must be from 32 to 8192 pixels"),
-        ("train_size", (64, 8193), "train_size .* must be from 32 to 8192"),
+        ("size", (64, 8193), "size .* must be from 32 to 8192"),
+        ("train_scale", 5.0, "train_scale 5.0 must be from 0.1 to 4"),
         ("augmentation", Augmentation(crop_least=0.0), "crop_least must be in"),
         ("augmentation", Augmentation(jitter=1.0), "jitter in"),
     ],
@@ -139,8 +141,8 @@ def test_set_reaches_into_a_table_and_takes_texts_without_quotes() -> None:
 
 
 def test_one_number_is_a_square_and_the_last_change_wins() -> None:
-    assert read("scratch", ["size=96", "size=64", "train_size=48"]).size == (64, 64)
-    assert read("scratch", ["train_size=[48, 64]"]).train_size == (48, 64)
+    assert read("scratch", ["size=96", "size=64"]).size == (64, 64)
+    assert read("scratch", ["size=[48, 64]"]).size == (48, 64)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,6 @@ def test_it_stops_after_patience_epochs_without_a_better_one_also_when_resumed(
 
 
 def test_the_model_folders_carry_the_networks_config(split: Split, tmp_path: Path) -> None:
-    fit(split, tmp_path, Recipe(epochs=1, batch_size=4, train_size=(40, 32)))
+    fit(split, tmp_path, Recipe(epochs=1, batch_size=4, train_scale=1.25))
     config = json.loads((tmp_path / "best" / "config.json").read_text())
-    assert NetworkSpec.from_dict(config["spec"], "spec") == SPEC  # train_size changes nothing
+    assert NetworkSpec.from_dict(config["spec"], "spec") == SPEC  # train_scale changes nothing

@@ -34,6 +34,14 @@ def same(left: Arrays, right: Arrays) -> bool:
     )
 
 
+def test_the_same_weights_are_the_same_bytes(folder: Path) -> None:
+    saved = set()
+    for _ in range(20):
+        store.save(folder, CONFIG, ARRAYS)
+        saved.add(b"".join(path.read_bytes() for path in sorted(folder.iterdir())))
+    assert len(saved) == 1
+
+
 def write(folder: Path, arrays: Arrays) -> None:
     (folder / store.WEIGHTS).write_bytes(serialise(arrays, {"format_version": "1"}))
 

@@ -60,7 +60,21 @@ def from_mapping(
     values = {
         key: _checked(hints[key], value, f"{where}, {key}", error) for key, value in mapping.items()
     }
-    return cls(**values)
+    try:
+        return cls(**values)
+    except MobileNetV2Error as problem:
+        raise error(f"{where}: {problem}") from None
+
+
+def check_types(record: Any) -> None:
+    """Raise unless the fields of a record have the types that they are declared with.
+
+    Raises:
+        SpecError: naming the first field that does not.
+    """
+    hints = typing.get_type_hints(type(record))
+    for field in dataclasses.fields(record):
+        _checked(hints[field.name], getattr(record, field.name), field.name, SpecError)
 
 
 def suggestion(word: str, known: typing.Iterable[str]) -> str:
@@ -95,7 +109,10 @@ def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -
             return value
         return from_mapping(typing.cast(type, hint), value, where, error)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise error(f"{where}: expected a number, found one beyond every float") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise error(f"{where}: expected {_word(hint)}, found {value!r}")
     return value
@@ -118,6 +135,8 @@ def _checked_union(
 def _checked_tuple(
     arguments: tuple[Any, ...], value: Any, where: str, error: type[MobileNetV2Error]
 ) -> tuple[Any, ...]:
+    if arguments == (int, int) and isinstance(value, int):
+        value = (value, value)  # height and width: one number is a square
     if not isinstance(value, list | tuple):
         raise error(f"{where}: expected a list, found {value!r}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:

@@ -7,12 +7,11 @@ Table 2. A network is a stem (3x3 convolution), stages of inverted residual bloc
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.mapping import from_mapping, to_mapping
+from mobilenetv2.spec.mapping import check_types, from_mapping, to_mapping
 from mobilenetv2.spec.rounding import Rounding, scale
 
 Size = tuple[int, int]
@@ -25,11 +24,6 @@ LARGEST_SIZE = 8192
 def _whole(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise SpecError(f"{name} {value!r} must be a whole number from {least} to {most}")
-
-
-def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise SpecError(f"{name} {value!r} must be one of {', '.join(map(str, choices))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +76,7 @@ class Numerics:
     activation: Literal["relu6", "relu"] = "relu6"
 
     def __post_init__(self) -> None:
-        _one_of("padding", self.padding, ("symmetric", "same"))
-        _one_of("momentum_of", self.momentum_of, ("new", "old"))
-        _one_of("activation", self.activation, ("relu6", "relu"))
+        check_types(self)
         if not (math.isfinite(self.epsilon) and 0 < self.epsilon < 1):
             raise SpecError(f"BatchNorm epsilon {self.epsilon!r} must be between 0 and 1")
         if not 0 <= self.momentum <= 1:
@@ -136,9 +128,8 @@ class NetworkSpec:
     numerics: Numerics = field(default_factory=Numerics)
 
     def __post_init__(self) -> None:
+        check_types(self)
         size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
-        if len(size) != 2:
-            raise SpecError(f"size {self.size!r} must be one number or (height, width)")
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "width", float(self.width))
@@ -152,11 +143,6 @@ class NetworkSpec:
             _whole(name, getattr(self, name), least=1, most=10_000_000)
         if self.stem_stride not in (1, 2):
             raise SpecError(f"stem_stride {self.stem_stride!r} must be 1 or 2")
-        _one_of("head", self.head, ("published", "scaled", "fixed"))
-        _one_of("rounding", self.rounding, get_args(Rounding))
-        _one_of("shortcut", self.shortcut, ("identity", "projection", "none"))
-        _one_of("expand", self.expand, ("when-needed", "always"))
-        _one_of("background", self.background, ("first", "last", None))
         if not 0 <= self.dropout < 1:
             raise SpecError(f"dropout {self.dropout!r} must be at least 0 and below 1")
         if self.background is not None and self.classes < 2:
@@ -193,6 +179,4 @@ class NetworkSpec:
         Raises:
             SpecError: an unknown key, a value of the wrong type, or an impossible network.
         """
-        if isinstance(mapping, Mapping) and isinstance(mapping.get("size"), int):
-            mapping = {**mapping, "size": (mapping["size"], mapping["size"])}
         return from_mapping(cls, mapping, where)

@@ -4,12 +4,13 @@ Facts read off the public implementations: torchvision, timm, keras.applications
 Hugging Face transformers, tonylins/pytorch-mobilenet-v2 and d-li14/mobilenetv2.pytorch.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics, StageSpec
+from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics, Size, StageSpec
 from mobilenetv2.spec.records import Preprocessing
 
 PYTORCH = Numerics("symmetric", epsilon=1e-5, momentum=0.1, momentum_of="new")
@@ -33,6 +34,15 @@ class Published:
     spec: NetworkSpec
     preprocessing: Preprocessing
     about: str
+    margin: int | None = None
+    """Pixels around the centre crop at every size; None: the margin scales with the size."""
+
+    def at(self, size: Size) -> Preprocessing:
+        """The preprocessing that was published for another input size."""
+        if self.margin is None:
+            return self.preprocessing.at(size)
+        resize = (size[0] + self.margin, size[1] + self.margin)
+        return dataclasses.replace(self.preprocessing, size=size, resize=resize)
 
 
 def _deeper(*repeats: int) -> tuple[StageSpec, ...]:
@@ -87,6 +97,7 @@ PUBLISHED: dict[str, Published] = {
         ),
         MINUS_ONE_TO_ONE,
         "transformers' MobileNetV2ForImageClassification, class 0 is background",
+        margin=32,
     ),
     "tonylins": Published(
         NetworkSpec(rounding="up", stem_fixed=True, first_stage_fixed=True, dropout=0.0),

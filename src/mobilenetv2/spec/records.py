@@ -1,14 +1,16 @@
 """The records that travel with a network: preprocessing, labels, origin, metrics."""
 
+import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.mapping import from_mapping, to_mapping
+from mobilenetv2.spec.mapping import check_types, from_mapping, to_mapping
 from mobilenetv2.spec.network import NetworkSpec, Size
 
 FORMAT_VERSION = 1
@@ -41,24 +43,23 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("size", "resize"):
             value = getattr(self, name)
-            if len(value) != 2 or not all(isinstance(s, int) and 1 <= s <= 8192 for s in value):
+            if not all(1 <= side <= 8192 for side in value):
                 raise SpecError(f"preprocessing {name} {value!r} must be (height, width) in pixels")
         if any(small > large for small, large in zip(self.size, self.resize, strict=True)):
             raise SpecError(
                 f"preprocessing resizes to {self.resize}, too small to crop {self.size} from"
             )
-        if self.fit not in ("cover", "stretch"):
-            raise SpecError(f"preprocessing fit {self.fit!r} must be cover or stretch")
-        if self.interpolation not in get_args(Interpolation):
-            raise SpecError(f"interpolation {self.interpolation!r} is unknown")
         if not 0 < self.central_fraction <= 1:
             raise SpecError(f"central_fraction {self.central_fraction!r} must be in (0, 1]")
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise SpecError("preprocessing mean and std must both have 1 or 3 values")
-        if not all(value > 0 for value in self.std):
-            raise SpecError(f"preprocessing std {self.std!r} must be above 0")
+        if not all(math.isfinite(value) for value in self.mean):
+            raise SpecError(f"preprocessing mean {self.mean!r} must be finite")
+        if not all(math.isfinite(value) and value > 0 for value in self.std):
+            raise SpecError(f"preprocessing std {self.std!r} must be finite and above 0")
 
     @property
     def channels(self) -> int:
@@ -73,10 +74,11 @@ class Preprocessing:
             max(side, round(side * resize / old))
             for side, resize, old in zip(size, self.resize, self.size, strict=True)
         )
-        return Preprocessing(
-            size, (height, width), self.fit, self.central_fraction, self.interpolation,
-            self.mean, self.std,
-        )  # fmt: skip
+        return dataclasses.replace(self, size=size, resize=(height, width))
+
+    def largest(self) -> "Preprocessing":
+        """The same numbers on the largest centred part of a picture that has the crop's shape."""
+        return dataclasses.replace(self, resize=self.size, fit="cover", central_fraction=1.0)
 
     @classmethod
     def default(cls, spec: NetworkSpec) -> "Preprocessing":
@@ -114,9 +116,10 @@ class Labels:
         return len(self.names)
 
     @classmethod
-    def numbered(cls, classes: int) -> "Labels":
+    def numbered(cls, classes: int, background: Literal["first", "last"] | None = None) -> "Labels":
         """'class 0', 'class 1' ...: where nothing better is known."""
-        return cls(tuple(f"class {index}" for index in range(classes)))
+        names = tuple(f"class {index}" for index in range(classes))
+        return cls(names, (), {"first": 0, "last": classes - 1, None: None}[background])
 
     @classmethod
     def imagenet(cls, background: Literal["first", "last"] | None = None) -> "Labels":
@@ -172,6 +175,12 @@ class ModelConfig:
             )
         if len(self.labels) != self.spec.classes:
             raise SpecError(f"{len(self.labels)} labels for {self.spec.classes} classes")
+        expected = {"first": 0, "last": self.spec.classes - 1, None: None}[self.spec.background]
+        if self.labels.background != expected:
+            raise SpecError(
+                f"the labels' background class is {self.labels.background}, "
+                f"the network's is {expected}"
+            )
         if self.preprocessing.channels != self.spec.input_channels:
             raise SpecError(
                 f"preprocessing gives {self.preprocessing.channels} channels, "
@@ -186,11 +195,13 @@ class ModelConfig:
     @classmethod
     def default(cls, spec: NetworkSpec) -> "ModelConfig":
         """For a network that nothing is known about yet but its spec."""
-        return cls(spec, Preprocessing.default(spec), Labels.numbered(spec.classes))
+        return cls(
+            spec, Preprocessing.default(spec), Labels.numbered(spec.classes, spec.background)
+        )
 
     def to_json(self) -> str:
         """Indented JSON, ending in a newline."""
-        return json.dumps(to_mapping(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(to_mapping(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], where: str) -> "ModelConfig":

@@ -49,9 +49,12 @@ class Recipe:
     """Width multiplier; only where training starts from scratch."""
     size: tuple[int, int] | None = None
     """Height and width that the network takes; None: that of the weights or of ``network``."""
-    train_size: tuple[int, int] | None = None
-    """Height and width while training, if another: smaller is faster, and random crops show
-    things larger than the evaluation does (Touvron et al., arXiv 1906.06423)."""
+    train_scale: float = 1.0
+    """Sides of the pictures while training, as a share of ``size``: smaller is faster, and random
+    crops show things larger than the evaluation does (Touvron et al., arXiv 1906.06423)."""
+    view: Literal["largest", "weights"] = "largest"
+    """What evaluation and use see of a photo. 'largest': the largest centred part of the network's
+    shape. 'weights': what the weights came with, mostly a centre crop that cuts off an eighth."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     selection: float = 0.1
     """Share of the training photos held out to choose the best epoch."""
@@ -86,10 +89,10 @@ class Recipe:
                 raise RecipeError(f"{name} {value!r} must be at least 0 and below 1")
         if self.selection == 0 or self.validation == 0:
             raise RecipeError("selection and validation must be above 0: something is held out")
-        for name in ("size", "train_size"):
-            sides = getattr(self, name)
-            if sides is not None and not all(32 <= side <= 8192 for side in sides):
-                raise RecipeError(f"{name} {sides!r} must be from 32 to 8192 pixels")
+        if self.size is not None and not all(32 <= side <= 8192 for side in self.size):
+            raise RecipeError(f"size {self.size!r} must be from 32 to 8192 pixels")
+        if not 0.1 <= self.train_scale <= 4:
+            raise RecipeError(f"train_scale {self.train_scale!r} must be from 0.1 to 4")
         if not (0 < self.augmentation.crop_least <= 1 and 0 <= self.augmentation.jitter < 1):
             raise RecipeError("augmentation.crop_least must be in (0, 1], jitter in [0, 1)")
 
@@ -124,9 +127,6 @@ def read(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
                 raise RecipeError(f"--set {change!r}: {part!r} is not a table")
         table[last] = _value(text.strip())
         where = f"recipe {name_or_file} with --set"
-    for key in ("size", "train_size"):
-        if isinstance(mapping.get(key), int):
-            mapping[key] = [mapping[key], mapping[key]]
     return from_mapping(Recipe, mapping, where, RecipeError)
 
 

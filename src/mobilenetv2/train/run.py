@@ -1,5 +1,6 @@
 """A whole training run: data, network, head, loop, the final figure, the summary."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import Labels, ModelConfig, Origin
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.train import head, record
 from mobilenetv2.train import torch as loop
 from mobilenetv2.train.batchnorm import rebase
@@ -125,10 +126,7 @@ def train(job: Job) -> Summary:
         for part, metrics in figures.items()
         for name in ("top1", "top5", "loss", "images")
     }
-    config = ModelConfig(
-        config.spec, config.preprocessing, config.labels, config.origin,
-        {name: float(value) for name, value in measured.items()},
-    )  # fmt: skip
+    config = dataclasses.replace(config, metrics={k: float(v) for k, v in measured.items()})
     store.save(run.best, config, arrays)
     held_out = figures[splits.held_out.name]
     run.write_pictures(
@@ -196,15 +194,19 @@ def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.
         spec = published(
             recipe.network, width=recipe.width, classes=len(classes), background=None, **changes
         )
-        base = ModelConfig.default(spec)
-        config = ModelConfig(spec, base.preprocessing, labels, Origin("trained here"))
+        seen = Preprocessing.default(spec)
+        if recipe.view == "largest":
+            seen = seen.largest()
+        config = ModelConfig(spec, seen, labels, Origin("trained here"))
         return edition.MobileNetV2(config, recipe.initialisation)
     config, arrays = store.load(job.weights)
-    if recipe.size:
-        config = ModelConfig(
-            config.spec.replace(size=recipe.size), config.preprocessing.at(recipe.size),
-            config.labels, config.origin,
-        )  # fmt: skip
+    size = recipe.size or config.spec.size
+    seen = config.preprocessing.at(size)
+    config = dataclasses.replace(
+        config,
+        spec=config.spec.replace(size=size),
+        preprocessing=seen.largest() if recipe.view == "largest" else seen,
+    )
     network = edition.MobileNetV2(config, recipe.initialisation)
     edition.load(network, arrays, str(job.weights))
     network.replace_classifier(labels)
@@ -235,11 +237,9 @@ def rebase_on_photos(network: edition.MobileNetV2, train: Split) -> None:
         ),
     )
     assert config.origin is not None
-    origin = Origin(
-        config.origin.source, config.origin.sha256, config.origin.dialect, config.origin.licence,
-        folded=False, note=f"{config.origin.note} Rebased on measured activations.".strip(),
-    )  # fmt: skip
-    network.config = ModelConfig(config.spec, config.preprocessing, config.labels, origin)
+    note = f"{config.origin.note} Rebased on measured activations.".strip()
+    origin = dataclasses.replace(config.origin, folded=False, note=note)
+    network.config = dataclasses.replace(config, origin=origin)
 
 
 def fit_head(network: edition.MobileNetV2, splits: Splits, device: str) -> head.Head:

@@ -61,7 +61,7 @@ def fit(
         RunError: the loss is not a number, or the checkpoint is of another run.
     """  # fmt: skip
     where = torch.device(device)
-    size = recipe.train_size or network.spec.size
+    height, width = (max(32, round(side * recipe.train_scale)) for side in network.spec.size)
     record = network.config.preprocessing
     precision = choose_precision(recipe.precision, device)
     network.place(where)
@@ -81,7 +81,7 @@ def fit(
     def view(index: int) -> NDArray:
         random = generator(recipe.seed, epoch, index)
         image = train.image(train.photos[index])
-        return augment(image, recipe.augmentation, record, size, random)
+        return augment(image, recipe.augmentation, record, (height, width), random)
 
     def rate(step: int) -> float:
         return cosine(step, recipe.epochs * steps, warmup, recipe.learning_rate)

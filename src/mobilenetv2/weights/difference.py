@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from mobilenetv2.errors import WeightsError
 
 Shape = tuple[int, ...]
+MOST_LINES = 350
+"""Of a report: MobileNetV2 has 314 tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +22,18 @@ class Difference:
         return bool(self.missing or self.unexpected or self.reshaped)
 
     def __str__(self) -> str:
-        """One line for each tensor: '-' missing, '+' unexpected, '!' of another shape."""
+        """One line for each tensor: '-' missing, '+' unexpected, '!' of another shape.
+
+        A foreign file may list millions: only the first ``MOST_LINES`` are written out.
+        """
         lines = [f"- {name}" for name in self.missing]
         lines += [f"+ {name}" for name in self.unexpected]
         lines += [
             f"! {name}: expected {list(expected)}, found {list(found)}"
             for name, (expected, found) in self.reshaped.items()
         ]
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES:] = [f"... and {len(lines) - MOST_LINES:,} more"]
         return "\n".join(lines)
 
     def summary(self) -> str:

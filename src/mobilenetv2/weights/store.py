@@ -10,6 +10,7 @@ import numpy as np
 
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import atomic_folder, recover, write_atomically
+from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import FORMAT_VERSION, ModelConfig
 from mobilenetv2.weights.canonical import Arrays, check
@@ -42,7 +43,9 @@ def save(
 
     stored = {name: np.ascontiguousarray(array, dtype) for name, array in arrays.items()}
     check(config.spec, stored, str(folder))
-    metadata = {"format_version": str(FORMAT_VERSION), "format": "mobilenetv2"}
+    # A single entry: safetensors writes several in an order that changes from call to call, and
+    # the same weights should be the same bytes.
+    metadata = {"format_version": str(FORMAT_VERSION)}
     with atomic_folder(folder) as temporary:
         write_atomically(temporary / WEIGHTS, serialise(stored, metadata))
         write_atomically(temporary / CONFIG, config.to_json())
@@ -89,10 +92,12 @@ def load_config(folder: Path) -> ModelConfig:
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: not JSON ({error})") from None
     try:
-        return ModelConfig.from_mapping(mapping, str(path))
+        config = ModelConfig.from_mapping(mapping, str(path))
+        resolve(config.spec)  # a network of these numbers may be impossible
     except SpecError as error:
         message = str(error)
         raise WeightsError(message if str(path) in message else f"{path}: {message}") from None
+    return config
 
 
 def _check_header(path: Path, config: ModelConfig) -> None:
@@ -107,12 +112,12 @@ def _check_header(path: Path, config: ModelConfig) -> None:
             raise WeightsError(f"{path}: damaged safetensors file (its header has no end)")
         try:
             header = json.loads(file.read(length))
-            metadata = header.pop("__metadata__", {})
+            metadata = dict(header.pop("__metadata__", {}))
             kinds = {entry["dtype"] for entry in header.values()}
             found = {
                 name: tuple(int(side) for side in entry["shape"]) for name, entry in header.items()
             }
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise WeightsError(f"{path}: damaged safetensors file (its header is wrong)") from None
     version = str(metadata.get("format_version", FORMAT_VERSION))
     if version != str(FORMAT_VERSION):

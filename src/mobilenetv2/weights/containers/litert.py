@@ -2,7 +2,7 @@
 
 The flatbuffer's schema comes from the ``tflite`` package, which is generated from the official
 ``schema.fbs``. Flatbuffers are not verified by Python's reader, so every failure inside it means
-a damaged file, and every count is held against the file's size before it is believed.
+a damaged file, and every count is held against a limit before it is believed.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,10 @@ from mobilenetv2.errors import WeightsError
 
 LARGEST_FILE = 512 * 1024**2
 IDENTIFIER = b"TFL3"
-FEWEST_BYTES = 4
-"""No element of a flatbuffer's vector of tables takes less: an offset."""
+MOST_ENTRIES = 20_000
+"""Tensors, operators and kinds of operators: MobileNetV2 has some 200."""
+MOST_SIDES = 16
+"""Of a shape, and inputs and outputs of one operator: a vector may be listed many times."""
 
 DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 9: "i1"}
 """TensorType of the schema -> NumPy: the types that networks of this kind hold."""
@@ -94,18 +96,21 @@ def _graph(data: bytes) -> Graph:
         number: name for name, number in vars(tflite.BuiltinOperator).items() if name.isupper()
     }
     codes = []
-    for index in range(_count(model.OperatorCodesLength(), data)):
+    for index in range(_count(model.OperatorCodesLength())):
         code = model.OperatorCodes(index)
         # Old files keep the number in the deprecated byte, new ones in the wider field.
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         codes.append(kinds.get(number, f"operator {number}"))
-    tensors = [
-        _tensor(model, graph.Tensors(index), data)
-        for index in range(_count(graph.TensorsLength(), data))
-    ]
+    tensors, left = [], 2 * len(data)
+    for index in range(_count(graph.TensorsLength())):
+        tensor = graph.Tensors(index)
+        # Tensors may share a buffer, so that a small file could ask for any amount of memory.
+        left -= _stored(model, tensor)
+        if left < 0:
+            raise WeightsError("damaged LiteRT file (its constants are larger than the file)")
+        tensors.append(_tensor(model, tensor))
     operators = [
-        _operator(graph.Operators(index), codes)
-        for index in range(_count(graph.OperatorsLength(), data))
+        _operator(graph.Operators(index), codes) for index in range(_count(graph.OperatorsLength()))
     ]
     return Graph(
         tuple(tensors), tuple(operators),
@@ -113,18 +118,27 @@ def _graph(data: bytes) -> Graph:
     )  # fmt: skip
 
 
-def _count(length: int, data: bytes) -> int:
-    if not 0 <= length <= len(data) // FEWEST_BYTES:
+def _count(length: int) -> int:
+    if not 0 <= length <= MOST_ENTRIES:
         raise WeightsError(f"damaged LiteRT file (a list of {length:,} entries)")
     return length
 
 
 def _indices(vector: Any) -> tuple[int, ...]:
-    # The schema's reader returns the integer 0 for an absent vector.
-    return () if isinstance(vector, int) else tuple(int(index) for index in vector)
+    if isinstance(vector, int):
+        return ()  # the schema's reader returns 0 for an absent vector
+    if len(vector) > MOST_SIDES:
+        raise WeightsError(f"not a network of this kind (a vector of {len(vector):,} entries)")
+    return tuple(int(index) for index in vector)
 
 
-def _tensor(model: Any, tensor: Any, data: bytes) -> Tensor:
+def _stored(model: Any, tensor: Any) -> int:
+    """Bytes of a tensor's buffer."""
+    buffer = model.Buffers(tensor.Buffer())
+    return buffer.DataLength() if buffer is not None else 0
+
+
+def _tensor(model: Any, tensor: Any) -> Tensor:
     shape = _indices(tensor.ShapeAsNumpy())
     name = (tensor.Name() or b"").decode("utf-8", "replace")
     scale, zero_point, axis = _quantization(tensor.Quantization())
@@ -152,7 +166,7 @@ def _quantization(record: Any) -> tuple[NDArray | None, NDArray | None, int]:
     if record is None or not record.ScaleLength():
         return None, None, 0
     scale = np.asarray(record.ScaleAsNumpy(), np.float32)
-    zero_point = np.zeros(scale.shape, np.int64)
+    zero_point: NDArray = np.broadcast_to(np.int64(0), scale.shape)
     if record.ZeroPointLength():
         zero_point = np.asarray(record.ZeroPointAsNumpy(), np.int64)
     if scale.shape != zero_point.shape or not np.isfinite(scale).all():

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,7 +287,9 @@ def _embedded_labels(path: Path, classes: int) -> Labels | None:
                     labels = read_labels(archive.read(entry).decode("utf-8"))
                     if len(labels) == classes:
                         return labels
-    except (zipfile.BadZipFile, ValueError, RuntimeError, OSError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, NotImplementedError
+    ) as error:  # fmt: skip
         raise DialectError(f"its embedded label list is damaged ({error})") from None
     return None
 
