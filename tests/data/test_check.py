@@ -106,9 +106,9 @@ def test_a_picture_in_two_splits_is_left_out_of_training_and_reported(png: Png) 
     kept = [name for split in checked.dataset.splits.values() for name in names(split)]
     assert sorted(kept) == sorted(files.keys() - left_out)
     assert checked.notes == [
-        "left out of validation: 1 pictures that are in a held-out split too "
+        "left out of validation: 1 picture also in a held-out split "
         "(first: validation/b/copy of test.png is test/b/3.png)",
-        "left out of train: 2 pictures that are in a held-out split too "
+        "left out of train: 2 pictures also in a held-out split "
         "(first: train/a/copy of test.png is test/a/0.png)",
     ]
 
@@ -116,7 +116,7 @@ def test_a_picture_in_two_splits_is_left_out_of_training_and_reported(png: Png) 
 def test_a_picture_in_two_classes_is_reported_and_one_twice_in_a_class_is_not(png: Png) -> None:
     files = {"a/1.png": png(1), "a/again.png": png(1), "a/2.png": png(2), "b/2.png": png(2)}
     checked = check(dataset_of(files))
-    assert checked.notes == ["1 pictures of all stand in more than one class"]
+    assert checked.notes == ["all: 1 picture in more than one class"]
     assert len(checked.dataset.splits["all"]) == 4
     assert checked.digests["a/1.png"] == checked.digests["a/again.png"]
 

@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import Dataset, open_dataset
+from mobilenetv2.errors import DataError
 
 Pack = Callable[[str, Mapping[str, bytes]], Path]
+Fill = Callable[[Path, int], Path]
 
 LAYOUTS = {
     "class folders": (("a/1.jpg", "b/2.jpg"), {"all": "12"}),
@@ -92,3 +95,36 @@ def test_a_tree_of_class_folders_is_the_same_as_a_folder_an_archive_or_wrapped(
         assert contents(open_dataset(pack(kind, files))) == plain
         wrapped = {f"my photos/{name}": data for name, data in files.items()}
         assert contents(open_dataset(pack(kind, wrapped))) == plain
+
+
+def test_split_folders_are_known_in_any_case(tmp_path: Path, photo_folder: Fill) -> None:
+    photo_folder(tmp_path / "Train", 2)
+    photo_folder(tmp_path / "VAL", 1)
+    dataset = open_dataset(tmp_path)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {
+        "train": 6, "validation": 3,
+    }  # fmt: skip
+
+
+def test_a_class_may_be_called_train(tmp_path: Path, photo_folder: Fill) -> None:
+    photo_folder(tmp_path, 2)
+    (tmp_path / "box").rename(tmp_path / "train")
+    assert open_dataset(tmp_path).classes == ("ball", "train", "triangle")
+    assert list(open_dataset(tmp_path).splits) == ["all"]
+
+
+def test_links_that_are_not_followed_are_counted_and_named(
+    tmp_path: Path, photo_folder: Fill
+) -> None:
+    photo_folder(tmp_path / "elsewhere", 2)
+    photo_folder(tmp_path / "here", 2)
+    (tmp_path / "here" / "more").symlink_to(tmp_path / "elsewhere" / "ball")
+    (tmp_path / "here" / "box" / "link.png").symlink_to(tmp_path / "elsewhere" / "ball" / "00.png")
+    dataset = open_dataset(tmp_path / "here")
+    assert (dataset.links, len(dataset.splits["all"])) == (2, 6)
+    assert "passed over: 2 links, which are not followed" in check(dataset).notes
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "ball").symlink_to(tmp_path / "elsewhere" / "ball")
+    with pytest.raises(DataError, match=r"no photos found \(links are not followed"):
+        open_dataset(only)

@@ -55,6 +55,14 @@ def test_imagenets_labels_match_by_name() -> None:
     assert match(("tench", "Great_White_Shark"), Labels.imagenet(), "place") == (0, 2)
 
 
+def test_a_name_of_two_classes_is_an_error_and_capitals_tell_some_apart() -> None:
+    for folder in ("crane", "Maillot", "CARDIGAN"):
+        with pytest.raises(DataError, match=f"place: the name of folder '{folder}' is that of two"):
+            match(("tench", folder), SLIM, "place")
+    assert match(("Cardigan", "cardigan"), Labels.imagenet(), "place") == (264, 474)
+    assert match(("n02012849", "n03126707"), Labels.imagenet(), "place") == (134, 517)
+
+
 def test_a_number_is_the_output_of_that_index() -> None:
     assert match(("3", "0", "2"), FOOD, "place") == (3, 0, 2)
     digits = Labels(tuple("9876543210"))

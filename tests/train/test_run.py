@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RecipeError, RunError
-from mobilenetv2.spec.records import Origin
+from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.train import run as job_room
 from mobilenetv2.train.batchnorm import rebase
 from mobilenetv2.train.recipe import Recipe
@@ -50,6 +51,24 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     train(replace(job, resume=True))
     train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
     assert rebased.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        ("largest", Preprocessing((48, 40), (48, 40), "cover", 1.0)),
+        ("weights", Preprocessing((48, 40), (60, 50), "stretch", 0.9)),
+    ],
+)
+def test_a_model_sees_the_largest_view_or_that_of_its_weights(
+    view: Any, expected: Preprocessing, model: Path, photos: Path, tmp_path: Path
+) -> None:
+    config, arrays = store.load(model)
+    seen = Preprocessing((32, 32), (40, 40), "stretch", 0.9)
+    store.save(tmp_path / "model", replace(config, preprocessing=seen), arrays)
+    recipe = Recipe(trained="head", selection=0.3, size=(48, 40), view=view)
+    found = train(Job(str(photos), tmp_path / "run", tmp_path / "model", recipe)).config
+    assert found.preprocessing == expected
 
 
 def test_a_head_only_run_leaves_everything_but_the_classifier(

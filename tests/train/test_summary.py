@@ -40,7 +40,7 @@ def summary(
 def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path: Path) -> None:
     made, text = summary(tmp_path / "..", ALL_RIGHT, figures("aabbbb", "abbbbb"))
     assert "width 0.35 at 32 x 48 pixels" in text
-    assert "trained on photos/ in 1.5 minutes, 2 epochs" in text
+    assert "trained on photos/ in 1.5 minutes: 2 epochs of the whole" in text
     assert "On 6 photos of validation that it never saw" in text
     assert "right on 83.3% (95% interval 43.6% to 97.0%)" in text
     assert "| train | 30 | 100.0% | 100.0% | 0.000 |" in text
@@ -51,7 +51,12 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
 @pytest.mark.parametrize(
     "train, held_out, advice",
     [
-        (ALL_RIGHT, HALF_RIGHT, "knows its training photos 50 points better than new ones"),
+        (
+            ALL_RIGHT,
+            HALF_RIGHT,
+            "right on its training photos 50 points more often than on new ones",
+        ),
+        (ALL_RIGHT, figures("abc" * 10, "abc" * 8 + "aba" * 2), "7 points"),
         (HALF_RIGHT, HALF_RIGHT, "does not yet know its training photos: more epochs"),
         (HALF_RIGHT, ALL_RIGHT, "does not yet know its training photos: more epochs"),
         (ALL_RIGHT, ALL_RIGHT, "lie close together, as they should"),
@@ -71,7 +76,9 @@ def test_the_weakest_classes_come_with_what_they_are_taken_for(tmp_path: Path) -
 
 def test_curves_are_shown_where_there_were_epochs(tmp_path: Path) -> None:
     assert "![curves](curves.png)" in summary(tmp_path, ALL_RIGHT, ALL_RIGHT)[1]
-    assert "curves.png" not in summary(tmp_path, ALL_RIGHT, ALL_RIGHT, epochs=0)[1]
+    without = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, epochs=0)[1]
+    assert "curves.png" not in without
+    assert "minutes: only a new classifier" in without
 
 
 def test_it_becomes_json(tmp_path: Path) -> None:

@@ -40,12 +40,14 @@ def augment(
     record: Preprocessing,
     size: Size,
     random: np.random.Generator,
+    name: str = "picture",
 ) -> NDArray:
     """One random view of an RGB picture.
 
     Args:
         record: the network's preprocessing: channels and interpolation are followed.
         size: (height, width) of the view; it may differ from the record's.
+        name: of the photo, for messages.
 
     Returns:
         uint8 of shape (height, width, channels).
@@ -56,7 +58,7 @@ def augment(
         box = _part(image, how.crop_least, random)
         image = image.resize((size[1], size[0]), FILTERS[record.interpolation], box=box)
     else:
-        array = preprocess(image, record.at(size))
+        array = preprocess(image, record.at(size), name)
         if how.crop == "shifted":
             array = _shifted(array, random)
         image = Image.fromarray(array if record.channels == 3 else array[..., 0])

@@ -4,6 +4,7 @@ Every photo is decoded once. Errors are raised, the rest is reported and mended:
 are left out, up to a limit, and photos that stand in two splits are left out of training.
 """
 
+import dataclasses
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -46,9 +47,9 @@ def check(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) -> Checked
         for split in splits
     }
     kept, more = _without_copies(kept, digests)
-    cleaned = Dataset(dataset.place, dataset.classes, kept, dataset.ignored)
+    cleaned = dataclasses.replace(dataset, splits=kept)
     check_classes(cleaned)
-    return Checked(cleaned, digests, notes + more)
+    return Checked(cleaned, digests, _passed_over(dataset) + notes + more)
 
 
 def check_classes(dataset: Dataset) -> None:
@@ -118,6 +119,19 @@ def _look(split: Split, photo: Photo) -> tuple[str, str]:
     return digest, ""
 
 
+def _passed_over(dataset: Dataset) -> list[str]:
+    notes = []
+    if dataset.ignored:
+        notes.append(f"passed over: {_number(dataset.ignored, 'file')} of other kinds than photos")
+    if dataset.links:
+        notes.append(f"passed over: {_number(dataset.links, 'link')}, which are not followed")
+    return notes
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _unreadable(place: str, unreadable: dict[str, str], count: int, most: float) -> list[str]:
     if not unreadable:
         return []
@@ -146,7 +160,7 @@ def _without_copies(
         if copies:
             first = copies[0]
             notes.append(
-                f"left out of {name}: {len(copies)} pictures that are in a held-out split too "
+                f"left out of {name}: {_number(len(copies), 'picture')} also in a held-out split "
                 f"(first: {first.name} is {seen[digests[first.name]]})"
             )
             gone = {photo.name for photo in copies}
@@ -156,6 +170,6 @@ def _without_copies(
             labels[digests[photo.name]].add(photo.label)
         twice = sum(len(found) > 1 for found in labels.values())
         if twice:
-            notes.append(f"{twice} pictures of {name} stand in more than one class")
+            notes.append(f"{name}: {_number(twice, 'picture')} in more than one class")
         seen |= {digests[photo.name]: photo.name for photo in photos}
     return kept, notes

@@ -20,7 +20,7 @@ SPLITS = {
     "validation": "validation", "val": "validation", "valid": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""Folder name -> split."""
+"""Folder name in lower case -> split."""
 
 ALL = "all"
 """The one split of a folder without splits."""
@@ -77,6 +77,8 @@ class Dataset:
     splits: dict[str, Split]
     ignored: int
     """Files that are not photos by their suffix."""
+    links: int = 0
+    """Links that were not followed."""
 
     def split(self, name: str | None) -> Split:
         """A split by name; without one, test, else validation, else all of it.
@@ -111,8 +113,10 @@ def lay_out(source: Source) -> Dataset:
     folders = [PurePosixPath(name) for name in names if name.endswith("/")]
     photos = [file for file in files if file.suffix.lower() in SUFFIXES]
     if not photos:
+        why = " (links are not followed, copy what they lead to)" if source.links else ""
         raise DataError(
-            f"{source.place}: no photos found; it should hold a folder of photos for each class"
+            f"{source.place}: no photos found{why}; it should hold a folder of photos for each "
+            "class"
         )
     depth, in_splits = _place_of_classes(photos, folders)
     grouped: dict[str, dict[str, list[str]]] = {}
@@ -140,8 +144,9 @@ def lay_out(source: Source) -> Dataset:
     }  # fmt: skip
     order = sorted(splits, key=["train", "validation", "test", ALL].index)
     return Dataset(
-        source.place, classes, {name: splits[name] for name in order}, len(files) - len(photos)
-    )
+        source.place, classes, {name: splits[name] for name in order},
+        len(files) - len(photos), source.links,
+    )  # fmt: skip
 
 
 def _place_of_classes(
@@ -149,14 +154,20 @@ def _place_of_classes(
 ) -> tuple[int, bool]:
     """How many folders lie above the class folders, 0 to 2, and whether splits are the last."""
     depth = 0
-    tops = {path.parts[0] for path in (*photos, *folders)}
+    tops = {path.parts[0].lower() for path in (*photos, *folders)}
     if len(tops) == 1 and not tops & SPLITS.keys() and all(len(p.parts) > 2 for p in photos):
         depth = 1  # a folder around everything
-        tops = {path.parts[1] for path in (*photos, *folders) if len(path.parts) > 1}
+        tops = {path.parts[1].lower() for path in (*photos, *folders) if len(path.parts) > 1}
     in_splits = bool(tops & SPLITS.keys())
+    if tops - SPLITS.keys():
+        # Beside folders of other names, 'train' without classes inside is one of them: a vehicle.
+        in_splits = any(
+            photo.parts[depth].lower() in SPLITS and len(photo.parts) > depth + 2
+            for photo in photos
+        )
     return depth + in_splits, in_splits
 
 
 def _split_name(path: PurePosixPath, depth: int, in_splits: bool) -> str:
     """The split that a path belongs to; '' for one beside the split folders."""
-    return SPLITS.get(path.parts[depth - 1], "") if in_splits else ALL
+    return SPLITS.get(path.parts[depth - 1].lower(), "") if in_splits else ALL

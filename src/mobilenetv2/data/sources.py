@@ -14,9 +14,6 @@ from typing import Protocol
 from mobilenetv2.errors import DataError, ImageError
 from mobilenetv2.images.decode import LIMITS
 
-ARCHIVES = (".zip", ".tar")
-MOST_ENTRIES = 5_000_000
-
 
 class Source(Protocol):
     """Files by name, with '/' between folders."""
@@ -24,6 +21,10 @@ class Source(Protocol):
     @property
     def place(self) -> str:
         """How the source is called in messages."""
+
+    @property
+    def links(self) -> int:
+        """Links that were not followed, known once ``names`` was called."""
 
     def names(self) -> list[str]:
         """Every file, sorted; then every folder with a '/' at its end, the empty ones too."""
@@ -42,18 +43,25 @@ class FolderSource:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.place = str(root)
+        self.links = 0
 
     def names(self) -> list[str]:
         """See :class:`Source`."""
-        files, folders = [], []
+        files, folders, self.links = [], [], 0
         inside = self.root.resolve()
         for folder, below, found in os.walk(self.root, onerror=_cannot_list):
-            below[:] = sorted(name for name in below if not _hidden(name))
             here = Path(folder)
+            below[:] = sorted(name for name in below if not _hidden(name))
+            followed = [name for name in below if not (here / name).is_symlink()]
+            self.links += len(below) - len(followed)
+            below[:] = followed
             folders += [f"{(here / name).relative_to(self.root).as_posix()}/" for name in below]
             for name in sorted(found):
                 path = here / name
-                if _hidden(name) or (path.is_symlink() and not _leads_into(inside, path)):
+                if _hidden(name):
+                    continue
+                if path.is_symlink() and not _leads_into(inside, path):
+                    self.links += 1
                     continue
                 files.append(path.relative_to(self.root).as_posix())
         return sorted(files) + sorted(folders)
@@ -70,6 +78,8 @@ class FolderSource:
 
 class ZipSource:
     """A .zip archive."""
+
+    links = 0
 
     def __init__(self, path: Path) -> None:
         self.place = str(path)
@@ -128,6 +138,7 @@ class TarSource:
         }
         self._members = {name: member for name, member in named.items() if member.isfile()}
         self._folders = [f"{name}/" for name, member in named.items() if name and member.isdir()]
+        self.links = sum(member.issym() or member.islnk() for member in named.values())
 
     def names(self) -> list[str]:
         """See :class:`Source`."""
@@ -154,6 +165,8 @@ class TarSource:
 
 class MemorySource:
     """Files in memory, for built-in sets."""
+
+    links = 0
 
     def __init__(self, place: str, files: Mapping[str, bytes]) -> None:
         self.place = place

@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from mobilenetv2.errors import DataError
 from mobilenetv2.spec.records import Labels
 
 SHOWN = 5
+TWO_CLASSES = -1
 
 
 def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ...]:
@@ -17,19 +19,26 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
     is matched by its label alone.
 
     Raises:
-        DataError: no way fits; the folders that match nothing are named.
+        DataError: no way fits, and the folders that match nothing are named; or a name is that of
+            two classes (ImageNet's 'crane' is a bird and a machine).
     """
-    tables = {
-        "label": _label_table(labels),
-        "WordNet id": {id_: i for i, id_ in enumerate(labels.wordnet) if id_ is not None},
-        "index": {str(i): i for i in range(len(labels)) if i != labels.background},
+    ways: dict[str, Callable[[str], int | None]] = {
+        "label": _by_label(labels),
+        "WordNet id": {id_: i for i, id_ in enumerate(labels.wordnet) if id_ is not None}.get,
+        "index": {str(i): i for i in range(len(labels)) if i != labels.background}.get,
     }
     unmatched: dict[str, list[str]] = {}
-    for way, table in tables.items():
-        keys = [_plain(folder) if way == "label" else folder for folder in folders]
-        unmatched[way] = [f for f, key in zip(folders, keys, strict=True) if key not in table]
+    for way, look_up in ways.items():
+        indices = [look_up(folder) for folder in folders]
+        unmatched[way] = [f for f, index in zip(folders, indices, strict=True) if index is None]
         if not unmatched[way]:
-            found = tuple(table[key] for key in keys)
+            found = tuple(index for index in indices if index is not None)
+            for folder, index in zip(folders, found, strict=True):
+                if index == TWO_CLASSES:
+                    raise DataError(
+                        f"{place}: the name of folder {folder!r} is that of two classes of the "
+                        "model; call the folders by WordNet id or by index"
+                    )
             _check_unique(folders, found, labels, place)
             return found
     best = min(unmatched, key=lambda way: len(unmatched[way]))
@@ -54,14 +63,18 @@ def _check_unique(
             )
 
 
-def _label_table(labels: Labels) -> dict[str, int]:
-    table: dict[str, int] = {}
+def _by_label(labels: Labels) -> Callable[[str], int | None]:
+    """Names as they are ('Cardigan' is a dog, 'cardigan' is worn), plain ones, then synonyms."""
+    exact: dict[str, int] = {}
+    plain: dict[str, int] = {}
+    synonyms: dict[str, int] = {}
     for index, name in enumerate(labels.names):
-        table.setdefault(_plain(name), index)
-    for index, name in enumerate(labels.names):
-        for synonym in name.split(","):
-            table.setdefault(_plain(synonym), index)
-    return table
+        parts = {_plain(synonym) for synonym in name.split(",")}
+        for table, keys in ((exact, {name}), (plain, {_plain(name)}), (synonyms, parts)):
+            for key in keys:
+                table[key] = TWO_CLASSES if key in table else index
+    plain = synonyms | plain
+    return lambda folder: exact.get(folder, plain.get(_plain(folder)))
 
 
 def _plain(name: str) -> str:

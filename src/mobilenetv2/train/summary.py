@@ -9,6 +9,9 @@ from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.record import RunFolder
 
+CLOSE = 0.05
+"""A larger gap between the training and the held-out figure is worth a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -41,13 +44,14 @@ def summarise(
     """Write ``summary.md`` and return what it says."""
     result = figures[held_out]
     low, high = result.top1_interval
+    how = f"{len(rows)} epochs of the whole network" if rows else "only a new classifier"
     lines = [
         f"# {run.path.name}",
         "",
         f"A MobileNetV2 of width {config.spec.width:g} at {config.spec.size[0]} x "
         f"{config.spec.size[1]} pixels ({parameters(config.spec):,} parameters, "
         f"{multiply_adds(config.spec):,} multiply-adds), trained on {data} in "
-        f"{seconds / 60:.1f} minutes, {len(rows)} epochs of the whole network.",
+        f"{seconds / 60:.1f} minutes: {how}.",
         "",
         f"On {result.images} photos of {held_out} that it never saw and that chose nothing, it is "
         f"right on {result.top1:.1%} (95% interval {low:.1%} to {high:.1%}).",
@@ -74,12 +78,12 @@ def summarise(
 
 def _advice(train: Metrics, held_out: Metrics) -> str:
     gap = train.top1 - held_out.top1
-    if gap > 0.15:
+    if gap > CLOSE:
         return (
-            f"It knows its training photos {100 * gap:.0f} points better than new ones: more "
-            "photos or stronger augmentation would help more than more epochs."
+            f"It is right on its training photos {100 * gap:.0f} points more often than on new "
+            "ones: more photos or stronger augmentation would help more than more epochs."
         )
-    if train.top1 < 0.9 and gap < 0.05:
+    if train.top1 < 0.9:
         return "It does not yet know its training photos: more epochs would help."
     return "Training and held-out figures lie close together, as they should."
 

@@ -80,8 +80,9 @@ def fit(
 
     def view(index: int) -> NDArray:
         random = generator(recipe.seed, epoch, index)
-        image = train.image(train.photos[index])
-        return augment(image, recipe.augmentation, record, (height, width), random)
+        photo = train.photos[index]
+        image, name = train.image(photo), train.full_name(photo)
+        return augment(image, recipe.augmentation, record, (height, width), random, name)
 
     def rate(step: int) -> float:
         return cosine(step, recipe.epochs * steps, warmup, recipe.learning_rate)

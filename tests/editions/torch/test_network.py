@@ -1,0 +1,202 @@
+"""The PyTorch edition against a plain NumPy one, number by number, layer by layer."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.torch import MobileNetV2, dump, load
+from mobilenetv2.spec.blocks import Convolution, resolve
+from mobilenetv2.spec.names import intermediate_names, parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import PUBLISHED, published
+from mobilenetv2.spec.records import Labels
+from mobilenetv2.weights.canonical import Arrays, random_arrays
+
+TOLERANCE = 1e-9
+"""Relative to the largest value, in float64: rounding, and nothing else."""
+TINY = {"width": 0.1, "size": (40, 33), "classes": 5, "head_channels": 24}
+SPECS = {
+    "defaults": NetworkSpec(**TINY),  # type: ignore[arg-type]
+    "same": NetworkSpec(numerics=Numerics("same", 1e-3), **TINY),  # type: ignore[arg-type]
+    "relu": NetworkSpec(numerics=Numerics(activation="relu"), **TINY),  # type: ignore[arg-type]
+    "no shortcut": NetworkSpec(shortcut="none", **TINY),  # type: ignore[arg-type]
+    "grey": NetworkSpec(input_channels=1, **TINY),  # type: ignore[arg-type]
+    "article-torch": published("article-torch", **TINY),
+    "article-keras": published("article-keras", **TINY),
+    "small": published("small", size=32, width=0.2, classes=5),
+}
+
+
+def build(spec: NetworkSpec, seed: int = 0) -> tuple[MobileNetV2, Arrays]:
+    network, arrays = MobileNetV2(spec), random_arrays(spec, seed)
+    load(network, arrays)
+    return network.eval(), arrays
+
+
+def pictures(spec: NetworkSpec, count: int = 2) -> NDArray:
+    shape = (count, spec.input_channels, *spec.size)
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+
+def plain_layer(x: NDArray, layer: Convolution, arrays: Arrays, numerics: Numerics) -> NDArray:
+    """Convolution, BatchNorm and activation as their definitions say, in float64."""
+    weight = arrays[f"{layer.name}.conv.weight"].astype(np.float64)
+    x = np.pad(x, ((0, 0), (0, 0), *layer.padding))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (layer.kernel, layer.kernel), (2, 3))
+    windows = windows[:, :, :: layer.stride, :: layer.stride]
+    if layer.groups > 1:
+        y = np.einsum("bchwij,cij->bchw", windows, weight[:, 0])
+    else:
+        y = np.einsum("bchwij,ocij->bohw", windows, weight)
+    part = {
+        name: arrays[f"{layer.name}.bn.{name}"].astype(np.float64)[:, None, None]
+        for name in ("scale", "shift", "mean", "variance")
+    }
+    if layer.bias:
+        y = y + arrays[f"{layer.name}.conv.bias"][:, None, None]
+    y = (y - part["mean"]) / np.sqrt(part["variance"] + numerics.epsilon)
+    y = y * part["scale"] + part["shift"]
+    if not layer.linear:
+        y = np.clip(y, 0, 6 if numerics.activation == "relu6" else None)
+    return np.asarray(y)
+
+
+def plain(x: NDArray, spec: NetworkSpec, arrays: Arrays) -> dict[str, NDArray]:
+    """Every intermediate by name."""
+    network, numerics = resolve(spec), spec.numerics
+    found = {"stem": plain_layer(x.astype(np.float64), network.stem, arrays, numerics)}
+    y = found["stem"]
+    for block in network.blocks:
+        came = y
+        for layer in (block.expand, block.depthwise, block.project):
+            if layer:
+                y = found[layer.name] = plain_layer(y, layer, arrays, numerics)
+        if block.shortcut:
+            came = found[block.shortcut.name] = plain_layer(came, block.shortcut, arrays, numerics)
+        if block.residual:
+            y = y + came
+        found[f"blocks.{block.index}"] = y
+    found["head"] = plain_layer(y, network.head, arrays, numerics)
+    found["features"] = found["head"].mean((2, 3))
+    logits = found["features"] @ arrays["classifier.weight"].T + arrays["classifier.bias"]
+    return {**found, "logits": logits}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_intermediate_is_that_of_a_plain_network(name: str) -> None:
+    spec = SPECS[name]
+    network, arrays = build(spec)
+    x = pictures(spec)
+    with torch.no_grad():
+        single = network(torch.from_numpy(x))
+        network.double()
+        found = network.intermediates(torch.from_numpy(x).double())
+        logits = network(torch.from_numpy(x).double())
+    expected = plain(x, spec, arrays)
+    assert tuple(found) == intermediate_names(spec)
+    assert set(expected) == set(found)
+    for key, value in found.items():
+        error = np.abs(value.numpy() - expected[key]).max()
+        assert error <= TOLERANCE * max(1, np.abs(expected[key]).max()), key
+    assert torch.equal(logits, found["logits"])
+    if name != "relu":  # unbounded, a random network of 17 blocks grows
+        assert 0.5 < logits.std() < 20  # else float32 would be compared with nothing
+    assert (single - logits).abs().max() <= 1e-4 * max(1, logits.abs().max().item())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_parameters_are_the_canonical_ones(name: str) -> None:
+    spec = published(name, width=0.35)
+    with torch.device("meta"):
+        network = MobileNetV2(spec)
+    shapes = [tuple(p.shape) for p in network.state_dict().values() if p.ndim]
+    assert shapes == list(parameter_shapes(spec).values())
+
+
+def test_the_running_statistics_move_as_the_owners_convention_says() -> None:
+    x = torch.from_numpy(pictures(SPECS["defaults"]))
+    for numerics, share in (
+        (Numerics(momentum=0.25, momentum_of="new"), 0.25),
+        (Numerics(momentum=0.75, momentum_of="old"), 0.25),
+        (Numerics("same", 1e-3, 0.997, "old"), 0.003),
+    ):
+        network, arrays = build(SPECS["defaults"].replace(numerics=numerics))
+        network.train()
+        batch = network.stem.conv(
+            x if numerics.padding == "symmetric" else torch.nn.functional.pad(x, (1, 1, 0, 1))
+        ).mean((0, 2, 3))
+        network(x)
+        expected = (1 - share) * arrays["stem.bn.mean"] + share * batch.detach().numpy()
+        np.testing.assert_allclose(dump(network)["stem.bn.mean"], expected, atol=1e-5)
+
+
+def test_dropout_is_the_specs_and_only_in_training() -> None:
+    spec = SPECS["defaults"].replace(dropout=0.5)
+    network, _ = build(spec)
+    x = torch.from_numpy(pictures(spec))
+    assert torch.equal(network(x), network(x))
+    assert network.dropout.p == 0.5
+    seen: list[Any] = []
+    network.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.dropout.train()  # everything else stays in evaluation mode
+    network(x)
+    features = network.features(x)
+    kept = seen[0] != 0
+    assert 0.2 < kept.float().mean() < 0.8
+    torch.testing.assert_close(seen[0][kept], 2 * features[kept])
+
+
+def test_a_new_classifier_takes_one_call_and_leaves_the_rest() -> None:
+    network, arrays = build(published("tf-slim", **{**TINY, "classes": 6}))
+    network.replace_classifier(Labels(("cat", "dog", "owl")))
+    assert network.config.labels.names == ("cat", "dog", "owl")
+    assert (network.spec.classes, network.spec.background) == (3, None)
+    after = dump(network)
+    assert after["classifier.weight"].shape == (3, 24)
+    assert not after["classifier.bias"].any()
+    for name in arrays.keys() - {"classifier.weight", "classifier.bias"}:
+        np.testing.assert_array_equal(after[name], arrays[name], name)
+    network.replace_classifier(4)
+    assert network(torch.zeros(1, 3, 40, 33)).shape == (1, 4)
+
+
+@pytest.mark.parametrize("name", ["defaults", "same", "article-torch"])
+def test_channels_last_gives_the_same_numbers_and_stays(name: str) -> None:
+    network, _ = build(SPECS[name])
+    network.double()
+    x = torch.from_numpy(pictures(SPECS[name])).double()
+    with torch.no_grad():
+        expected = network.intermediates(x)
+        network.place(torch.device("cpu"))
+        found = network.intermediates(x.contiguous(memory_format=torch.channels_last))
+    for key, value in found.items():
+        scale = max(1, expected[key].abs().max().item())
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=TOLERANCE * scale)
+        if value.ndim == 4:
+            assert value.is_contiguous(memory_format=torch.channels_last), key
+
+
+@pytest.mark.parametrize("name", ["defaults", "same", "article-torch"])
+def test_it_compiles_without_a_graph_break(name: str) -> None:
+    network, _ = build(SPECS[name])
+    x = torch.from_numpy(pictures(SPECS[name]))
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), network(x), rtol=1e-5, atol=1e-5)
+    network.train()
+    loss = torch.compile(network, fullgraph=True, backend="aot_eager")(x).square().sum()
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["defaults", "same", "article-torch"])
+def test_it_exports_for_every_batch_size(name: str) -> None:
+    network, _ = build(SPECS[name])
+    x = torch.from_numpy(pictures(SPECS[name], 3))
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(network, (x[:2],), dynamic_shapes=({0: batch},)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(exported(x), network(x), rtol=1e-5, atol=1e-5)

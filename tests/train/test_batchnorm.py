@@ -1,0 +1,160 @@
+"""Rebasing changes nothing in evaluation and lets training begin where evaluation stands."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mobilenetv2.editions.torch import MobileNetV2, dump, load
+from mobilenetv2.editions.torch.inference import normalise
+from mobilenetv2.editions.torch.network import ConvBN
+from mobilenetv2.images.decode import decode
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import published
+from mobilenetv2.train.batchnorm import rebase, set_policy
+from mobilenetv2.weights.canonical import identity_batch_norm, random_arrays
+from mobilenetv2.weights.dialects.litert import import_file
+
+SPECS = {
+    "same": NetworkSpec(width=0.1, size=(64, 64), classes=5, numerics=Numerics("same", 1e-3)),
+    "article": published("article-torch", width=0.1, size=64, classes=5),
+}
+
+
+def folded(spec: NetworkSpec, dead: str = "") -> MobileNetV2:
+    """As LiteRT files come: every channel of a convolution on a scale of its own, no BatchNorm."""
+    network, arrays = MobileNetV2(spec), random_arrays(spec)
+    random = np.random.default_rng(0)
+    for name in [key.removesuffix(".bn.shift") for key in arrays if key.endswith(".bn.shift")]:
+        arrays |= identity_batch_norm(name, arrays[f"{name}.bn.shift"], spec.numerics.epsilon)
+    for name, array in arrays.items():
+        if name.endswith("conv.weight"):
+            array *= np.exp(random.normal(0, 0.5, (len(array), 1, 1, 1))).astype(np.float32)
+        if dead and name.startswith(f"{dead}.conv"):
+            array[0] = 0
+    load(network, arrays)
+    return network
+
+
+def batches(count: int = 4) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(8, 3, 64, 64, generator=generator) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_evaluation_does_not_change(name: str) -> None:
+    """In float64, where a random network does not blow rounding up."""
+    network = folded(SPECS[name]).eval().double()
+    *measured, x = (batch.double() for batch in batches(5))
+    with torch.no_grad():
+        before = network.intermediates(x)
+        rebase(network, measured)
+        after = network.intermediates(x)
+    assert not network.training
+    for key, value in after.items():
+        scale = max(1, before[key].abs().max().item())
+        torch.testing.assert_close(value, before[key], rtol=0, atol=1e-9 * scale, msg=key)
+
+
+@pytest.mark.slow
+def test_published_weights_give_the_same_logits_on_photos(shared_data: Path) -> None:
+    config, arrays = import_file(shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite")
+    network = MobileNetV2(config).eval()
+    load(network, arrays)
+    files = sorted((shared_data / "imagenet-samples").glob("*/*"))[:24]
+    photos = [preprocess(decode(f.read_bytes(), f.name), config.preprocessing) for f in files]
+    x = normalise(np.stack(photos), config.preprocessing, torch.device("cpu"))
+    with torch.no_grad():
+        before = network(x)
+        rebase(network, [x[:16]])
+        after = network(x)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-4 * before.abs().max().item())
+
+
+def test_every_statistic_is_that_of_its_input_and_every_variance_one() -> None:
+    network = folded(SPECS["same"])
+    inputs = torch.cat(batches())
+    rebase(network, batches())
+    layers = [module for module in network.modules() if isinstance(module, ConvBN)]
+    seen: dict[nn.Module, torch.Tensor] = {}
+    for layer in layers:
+        layer.bn.register_forward_pre_hook(lambda bn, x: seen.update({bn: x[0]}))
+    with torch.no_grad():
+        network(inputs)
+    for layer in layers:
+        mean, variance = seen[layer.bn].mean((0, 2, 3)), seen[layer.bn].var((0, 2, 3))
+        alive = variance > 0  # a channel behind a dead one gets nothing but zeros
+        assert alive.float().mean() > 0.8
+        ones = torch.ones_like(variance[alive])
+        torch.testing.assert_close(layer.bn.running_mean, mean, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(variance[alive], ones, rtol=1e-2, atol=0)
+        torch.testing.assert_close(layer.bn.running_var[alive], ones)
+
+
+def test_training_begins_where_evaluation_stands_and_without_rebasing_it_does_not() -> None:
+    x = torch.cat(batches(16))
+    apart = {}
+    for rebased in (False, True):
+        network = folded(SPECS["same"])
+        network.dropout.p = 0.0
+        if rebased:
+            rebase(network, batches(16))
+        with torch.no_grad():
+            evaluated = network.eval()(x)
+            trained = network.train()(x)
+        spread = evaluated.std().item()
+        apart[rebased] = (trained - evaluated).abs().mean().item() / spread
+    assert apart[True] < 0.02
+    assert apart[False] > 0.5
+
+
+def test_a_dead_channel_stays_as_it_is_and_everything_is_finite() -> None:
+    network = folded(SPECS["same"], dead="head")
+    x = batches(1)[0]
+    with torch.no_grad():
+        before = network.eval()(x)
+        rebase(network, batches())
+        torch.testing.assert_close(network(x), before, rtol=1e-4, atol=1e-4)
+    assert all(np.isfinite(array).all() for array in dump(network).values())
+    assert not network.head.conv.weight[0].any()
+
+
+def test_adapting_statistics_move_at_least_a_tenth_a_step() -> None:
+    slow = MobileNetV2(SPECS["same"].replace(numerics=Numerics(momentum=0.001)))
+    set_policy(slow, "adapt")
+    assert slow.training and slow.stem.bn.training and slow.stem.bn.momentum == 0.1
+    fast = MobileNetV2(SPECS["same"].replace(numerics=Numerics(momentum=0.3)))
+    set_policy(fast, "adapt")
+    assert fast.stem.bn.momentum == 0.3
+
+
+def test_a_short_run_with_slow_statistics_arrives_only_when_they_adapt() -> None:
+    """Photos of another brightness: after 100 steps evaluation must see what training saw."""
+    x = torch.cat(batches(3)) * 3 + 2
+    apart = {}
+    for policy in ("plain", "adapt"):
+        spec = SPECS["same"].replace(dropout=0.0, numerics=Numerics("same", 1e-3, 0.999, "old"))
+        network = MobileNetV2(spec)
+        network.train()
+        if policy == "adapt":
+            set_policy(network, policy)
+        with torch.no_grad():
+            for _ in range(100):
+                trained = network(x)
+            apart[policy] = ((network.eval()(x) - trained).std() / trained.std()).item()
+    # Not nearer: the running variance is unbiased, the batch's is not, and 52 layers add up.
+    assert apart["adapt"] < 0.25
+    assert apart["plain"] > 0.5
+
+
+def test_frozen_statistics_stay_and_scale_and_shift_learn() -> None:
+    network = folded(SPECS["same"])
+    set_policy(network, "frozen")
+    before = dump(network)
+    network(batches(1)[0]).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    for name, array in dump(network).items():
+        np.testing.assert_array_equal(array, before[name], name)
