@@ -14,6 +14,7 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.spec.records import Labels
 from mobilenetv2.weights.canonical import Arrays, random_arrays
+from mobilenetv2.weights.initialisation import initialise
 
 TOLERANCE = 1e-9
 """Relative to the largest value, in float64: rounding, and nothing else."""
@@ -200,3 +201,17 @@ def test_it_exports_for_every_batch_size(name: str) -> None:
     exported = torch.export.export(network, (x[:2],), dynamic_shapes=({0: batch},)).module()
     with torch.no_grad():
         torch.testing.assert_close(exported(x), network(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_new_network_starts_as_its_initialisation_says() -> None:
+    spec = SPECS["article-torch"]
+    torch.manual_seed(5)
+    network = MobileNetV2(spec, "paper")
+    torch.manual_seed(5)
+    seed = int(torch.randint(2**31, ()))
+    expected = initialise(parameter_shapes(spec), "paper", seed)
+    found = dump(network)
+    assert all(np.array_equal(found[name], array) for name, array in expected.items())
+    network.replace_classifier(3)
+    assert network.classifier.weight.abs().max() <= 0.18
+    assert network.classifier.weight.std() > 0.05

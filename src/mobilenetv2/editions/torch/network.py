@@ -4,10 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.editions.torch.initialisation import Initialisation, initialise
+from mobilenetv2.editions.torch.weights import assign
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
+from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.weights.initialisation import Initialisation, initialise
 
 ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
 
@@ -69,13 +71,15 @@ class MobileNetV2(nn.Module):
 
     Args:
         config: a spec, or a model's whole config.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
+        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal),
+            drawn from PyTorch's own random state (``torch.manual_seed``).
     """
 
     def __init__(
         self, config: ModelConfig | NetworkSpec, initialisation: Initialisation = "torchvision"
     ) -> None:
         super().__init__()
+        seed = _seed()  # before PyTorch's layers draw random numbers that nobody keeps
         self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
         self.initialisation: Initialisation = initialisation
         network, numerics = resolve(self.spec), self.spec.numerics
@@ -85,7 +89,7 @@ class MobileNetV2(nn.Module):
         self.dropout = nn.Dropout(self.spec.dropout)
         classes, features = network.classifier_shape
         self.classifier = nn.Linear(features, classes)
-        initialise(self, initialisation)
+        assign(self, initialise(parameter_shapes(self.spec), initialisation, seed))
 
     @property
     def spec(self) -> NetworkSpec:
@@ -144,7 +148,16 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Linear(
             old.in_features, len(labels), device=old.weight.device, dtype=old.weight.dtype
         )
-        initialise(self.classifier, self.initialisation)
         self.config = ModelConfig(
             spec, self.config.preprocessing, labels, self.config.origin, metrics={}
         )
+        shapes = {
+            name: shape
+            for name, shape in parameter_shapes(spec).items()
+            if name.startswith("classifier.")
+        }
+        assign(self, initialise(shapes, self.initialisation, _seed()))
+
+
+def _seed() -> int:
+    return int(torch.randint(2**31, (), device="cpu"))

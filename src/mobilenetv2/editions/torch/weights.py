@@ -1,10 +1,14 @@
 """Canonical weights into the PyTorch edition and out of it."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
-from mobilenetv2.editions.torch.network import MobileNetV2
 from mobilenetv2.weights.canonical import Arrays, check
+
+if TYPE_CHECKING:
+    from mobilenetv2.editions.torch.network import MobileNetV2
 
 BATCH_NORM = {
     "bn.scale": "bn.weight",
@@ -18,20 +22,25 @@ BatchNorm without momentum, which this network does not have."""
 _BACK = {theirs: ours for ours, theirs in BATCH_NORM.items()}
 
 
-def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
+def load(network: "MobileNetV2", arrays: Arrays, where: str = "weights") -> None:
     """Copy canonical arrays into the network, in place; its device and dtype stay.
 
     Raises:
         WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
     check(network.spec, arrays, where)
+    assign(network, arrays)
+
+
+def assign(network: "MobileNetV2", arrays: Arrays) -> None:
+    """:func:`load` for some of the network's tensors, unchecked."""
     state = network.state_dict()
     with torch.no_grad():
         for name, array in arrays.items():
             state[_renamed(name, BATCH_NORM)].copy_(torch.tensor(np.asarray(array)))
 
 
-def dump(network: MobileNetV2) -> Arrays:
+def dump(network: "MobileNetV2") -> Arrays:
     """The network's weights as canonical float32 arrays on the CPU: copies."""
     return {
         _renamed(name, _BACK): tensor.detach().to("cpu", torch.float32).numpy().copy()
