@@ -25,7 +25,9 @@ from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.weights import store
 
-RECIPE = Recipe(epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, precision="float32")
+RECIPE = Recipe(
+    epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32"
+)
 SPEC = published("small", width=0.1, classes=3, dropout=0.3)
 TIMES = ("seconds", "images_per_second")
 

@@ -26,6 +26,26 @@ def test_weights_decay_but_batchnorm_and_biases_do_not() -> None:
         assert len(decays) == sum(parameter.ndim > 1 for parameter in network.parameters())
 
 
+def test_the_average_follows_its_definition_weights_and_statistics_alike() -> None:
+    network = MobileNetV2(published("small", width=0.1, classes=3))
+    assert loop.make_average(network, Recipe(ema_decay=0.0)) is None
+    averaged = loop.make_average(network, Recipe(ema_decay=0.3))
+    assert averaged is not None
+    names = ("stem.conv.weight", "blocks.3.depthwise.bn.running_var", "classifier.bias")
+    expected = dict.fromkeys(names, 0.0)
+    for step in range(6):
+        state = network.state_dict()
+        for name in names:
+            state[name].fill_(step + 1)
+            # The first step is taken as it is; later ones keep at most 0.3 of the average.
+            kept = 0 if step == 0 else min(0.3, (1 + step) / (10 + step))
+            expected[name] = kept * expected[name] + (1 - kept) * (step + 1)
+        averaged.update_parameters(network)
+    for name in names:
+        found = averaged.module.state_dict()[name]
+        torch.testing.assert_close(found, torch.full_like(found, expected[name]))
+
+
 def test_the_best_epoch_is_by_accuracy_then_by_loss() -> None:
     figures = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)]
     rows = [

@@ -44,7 +44,7 @@ def outcome(run: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def options(quick: tuple[str, ...]) -> list[str]:
-    changes = ("batch_size=2", "dropout=0.3", "precision=float32")
+    changes = ("batch_size=2", "dropout=0.3", "ema_decay=0.8", "precision=float32")
     return [*quick, "--epochs", str(EPOCHS), *(w for c in changes for w in ("--set", c))]
 
 

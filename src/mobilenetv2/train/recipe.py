@@ -35,6 +35,9 @@ class Recipe:
     """Not on BatchNorm and biases."""
     warmup_epochs: float = 0.5
     label_smoothing: float = 0.1
+    ema_decay: float = 0.0
+    """Share that a step keeps of the exponential moving average of the weights, less in the first
+    steps; the average is what is measured and saved. 0: no average."""
     dropout: float | None = None
     """None: what the network's spec says."""
     head_first: bool = True
@@ -82,8 +85,8 @@ class Recipe:
         ):  # fmt: skip
             if not getattr(self, name) >= least:
                 raise RecipeError(f"{name} {getattr(self, name)!r} must be at least {least}")
-        for name in ("momentum", "label_smoothing", "dropout", "selection", "validation",
-                     "most_unreadable"):  # fmt: skip
+        for name in ("momentum", "label_smoothing", "ema_decay", "dropout", "selection",
+                     "validation", "most_unreadable"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise RecipeError(f"{name} {value!r} must be at least 0 and below 1")

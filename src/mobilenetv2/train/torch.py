@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mobilenetv2.data.augment import augment, generator
 from mobilenetv2.data.batches import batches, epoch_order
@@ -67,6 +68,8 @@ def fit(
     network.place(where)
     network.dropout.p = network.spec.dropout if recipe.dropout is None else recipe.dropout
     optimizer = make_optimizer(network, recipe)
+    averaged = make_average(network, recipe)
+    judged = averaged.module if averaged else network
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
     warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps)
@@ -75,7 +78,7 @@ def fit(
     rows: list[dict[str, float]] = []
     epoch, step, sums = 0, 0, Sums()
     if resume and run.checkpoint.is_file():
-        saved = load_checkpoint(run, network, optimizer, recipe)
+        saved = load_checkpoint(run, network, averaged, optimizer, recipe)
         rows, epoch, step, sums = saved["rows"], saved["epoch"], saved["step"], Sums(*saved["sums"])
 
     def view(index: int) -> NDArray:
@@ -108,6 +111,8 @@ def fit(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
+                if averaged:
+                    averaged.update_parameters(network)
                 sums.add(loss.item(), int((logits.argmax(1) == target).sum()), len(target))
                 step += 1
                 if not np.isfinite(sums.loss):
@@ -116,11 +121,13 @@ def fit(
                         f"(now {recipe.learning_rate:g}); the last good state is in {run.path}"
                     )
                 if stop():
-                    save_checkpoint(run, network, optimizer, recipe, rows, epoch, step, sums)
+                    save_checkpoint(
+                        run, network, averaged, optimizer, recipe, rows, epoch, step, sums
+                    )
                     raise Stopped
             seconds = time.monotonic() - started
             logits_, truth = run_predictor(
-                predictor(network, device), selection, record, "selection"
+                predictor(judged, device), selection, record, "selection"
             )
             measured = measure(logits_, truth, selection.classes)
             rows.append(
@@ -135,10 +142,10 @@ def fit(
             say(describe(rows[-1], recipe.epochs))
             epoch, step, sums = epoch + 1, 0, Sums()
             if best_epoch(rows) == epoch:
-                store.save(run.best, network.config, edition_weights.dump(network))
-            store.save(run.last, network.config, edition_weights.dump(network))
+                store.save(run.best, network.config, edition_weights.dump(judged))
+            store.save(run.last, network.config, edition_weights.dump(judged))
             run.write_metrics(rows)
-            save_checkpoint(run, network, optimizer, recipe, rows, epoch, step, sums)
+            save_checkpoint(run, network, averaged, optimizer, recipe, rows, epoch, step, sums)
             if stop():
                 raise Stopped
     if epoch < recipe.epochs:
@@ -195,6 +202,20 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
+def make_average(network: MobileNetV2, recipe: Recipe) -> AveragedModel | None:
+    """The running average of the weights and BatchNorm statistics, or None where none is kept."""
+    if not recipe.ema_decay:
+        return None
+    most = recipe.ema_decay
+
+    def average(averaged: Any, current: Any, count: Any) -> None:
+        # TensorFlow's rule: a short run's average must not be mostly what it began with.
+        decay = min(most, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)
+
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+
+
 def choose_precision(wish: str, device: str) -> torch.dtype:
     """bfloat16 only where the hardware computes in it: emulated, it is slower than float32."""
     if wish != "auto":
@@ -232,7 +253,8 @@ def stop_on_interrupt() -> Iterator[Any]:
 
 
 def save_checkpoint(
-    run: RunFolder, network: MobileNetV2, optimizer: torch.optim.Optimizer, recipe: Recipe,
+    run: RunFolder, network: MobileNetV2, averaged: AveragedModel | None,
+    optimizer: torch.optim.Optimizer, recipe: Recipe,
     rows: list[dict[str, float]], epoch: int, step: int, sums: Sums,
 ) -> None:  # fmt: skip
     """Everything that the rest of the run depends on."""
@@ -240,6 +262,7 @@ def save_checkpoint(
     torch.save(
         {
             "network": network.state_dict(), "optimizer": optimizer.state_dict(),
+            "averaged": averaged.state_dict() if averaged else {},
             "random": torch.get_rng_state(), "rows": rows, "epoch": epoch, "step": step,
             "sums": [sums.loss, sums.right, sums.count], "recipe": recipe.to_toml(),
             "config": network.config.to_json(),
@@ -250,8 +273,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    run: RunFolder, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> dict[str, Any]:
+    run: RunFolder, network: nn.Module, averaged: AveragedModel | None,
+    optimizer: torch.optim.Optimizer, recipe: Recipe,
+) -> dict[str, Any]:  # fmt: skip
     """Put everything back as :func:`save_checkpoint` found it; the loop's own values are returned.
 
     Raises:
@@ -261,6 +285,8 @@ def load_checkpoint(
     if saved["recipe"] != recipe.to_toml():
         raise RunError(f"{run.checkpoint}: belongs to another recipe than {run.recipe}")
     network.load_state_dict(saved["network"])
+    if averaged:
+        averaged.load_state_dict(saved["averaged"])
     optimizer.load_state_dict(saved["optimizer"])
     torch.set_rng_state(saved["random"])
     return saved
