@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ def fit(
     network.dropout.p = network.spec.dropout if recipe.dropout is None else recipe.dropout
     optimizer = make_optimizer(network, recipe)
     averaged = make_average(network, recipe)
-    judged = averaged.module if averaged else network
+    judged = cast(MobileNetV2, averaged.module) if averaged else network
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
     warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps)
