@@ -54,7 +54,7 @@ summary    {run_folder}/summary.md
 
 With your own photos, one folder for each class:
 
-  mobilenetv2 weights import mobilenet_v2_1.0_224_quant.tflite imagenet
+  mobilenetv2 weights import tf2_mobilenet_v2_1.0_224_ptq.tflite imagenet
   mobilenetv2 train PHOTOS --weights imagenet --output runs/photos
   mobilenetv2 predict NEW.jpg --model runs/photos/best""")
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PUBLISHED = ROOT.parent / "shared" / "data" / "published" / "mobilenet_v2_1.0_224_quant.tflite"
+PUBLISHED = ROOT.parent / "shared" / "data" / "published" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 
 QUICK = ["--epochs", "1", "--set", "train_scale=0.3", "--set", "selection=0.3"]
 """Appended to every `train`: the command stays what it is, only shorter."""
