@@ -71,8 +71,8 @@ def test_loading_gives_the_stored_numbers(tmp_path: Path) -> None:
 
 
 def test_another_edition_or_no_model_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(mn.MobileNetV2Error, match="edition 'keras' is unknown; known are: torch"):
-        mn.build(SPEC, edition="keras")  # type: ignore[arg-type]
+    with pytest.raises(mn.MobileNetV2Error, match=r"edition 'kera' is unknown; .*keras"):
+        mn.build(SPEC, edition="kera")  # type: ignore[arg-type]
     with pytest.raises(mn.MobileNetV2Error, match="nothing: no such model folder"):
         mn.load(tmp_path / "nothing")
     with pytest.raises(mn.MobileNetV2Error, match=r"not a model folder, it has no config.json"):

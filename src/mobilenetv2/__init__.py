@@ -4,13 +4,15 @@
 
     spec = mn.NetworkSpec(width=0.5, classes=10, size=160)
     net = mn.build(spec)                     # a torch.nn.Module
-    net = mn.load("runs/shoes/best")         # a model folder
+    net = mn.load("runs/shoes/best", edition="keras")  # a model folder as a keras.Model
+    net = mn.convert(net, "jax")             # the same network in another framework
     mn.save(net, "shoes")
 
 Importing this loads no framework.
 """
 
 from mobilenetv2.api import build as build
+from mobilenetv2.api import convert as convert
 from mobilenetv2.api import load as load
 from mobilenetv2.api import save as save
 from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error

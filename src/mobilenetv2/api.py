@@ -1,63 +1,130 @@
 """The three verbs of the Python interface; each imports its framework when it is called."""
 
+import sys
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.errors import MobileNetV2Error, require
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 if TYPE_CHECKING:
-    from mobilenetv2.editions.torch import MobileNetV2
+    from mobilenetv2.editions.edition import EditionName
 
 
-def build(
-    spec: NetworkSpec | ModelConfig, edition: Literal["torch"] = "torch", **options: Any
-) -> "MobileNetV2":
+def build(spec: NetworkSpec | ModelConfig, edition: "EditionName" = "torch", **options: Any) -> Any:
     """A freshly initialised network.
 
     Args:
         spec: what the network is, or a whole config (then preprocessing and labels come along).
-        edition: the framework.
-        options: of the edition, e.g. ``initialisation="paper"``.
+        edition: 'torch' gives a ``torch.nn.Module``, 'keras' a ``keras.Model``, 'jax' an
+            ``nnx.Module``, 'numpy' the plain reference.
+        options: ``initialisation="paper"``, ``seed=1``, ``dtype="float64"``, and the edition's
+            own, such as ``backend="jax"`` of Keras.
 
     Raises:
         MobileNetV2Error: there is no such edition.
         MissingExtra: its framework is not installed.
     """
-    if edition != "torch":
-        raise MobileNetV2Error(f"edition {edition!r} is unknown; known are: torch")
-    require("torch")
-    from mobilenetv2.editions.torch import MobileNetV2
+    from mobilenetv2.editions.edition import find
 
-    return MobileNetV2(spec, **options)
+    return find(edition).build(spec, **options)
 
 
-def load(folder: str | PathLike[str], edition: Literal["torch"] = "torch") -> "MobileNetV2":
+def load(
+    folder: str | PathLike[str],
+    edition: "EditionName" = "torch",
+    classes: Labels | int | None = None,
+    **options: Any,
+) -> Any:
     """The network of a model folder, in evaluation mode, its config in ``.config``.
+
+    Args:
+        edition: the framework, as in :func:`build`.
+        classes: give it a new, freshly initialised classifier for these.
+        options: as in :func:`build`.
 
     Raises:
         WeightsError: not a model folder, or a damaged one.
     """
+    from mobilenetv2.editions.edition import find
     from mobilenetv2.weights import store
+    from mobilenetv2.weights.classifier import replace_classifier
 
     config, arrays = store.load(Path(folder))
-    network = build(config, edition)
-    from mobilenetv2.editions.torch import load as load_arrays
+    if classes is not None:
+        config, arrays = replace_classifier(config, arrays, classes, seed=options.get("seed", 0))
+    found = find(edition)
+    network = found.build(config, **options)
+    found.load(network, arrays, str(folder))
+    if hasattr(network, "eval"):
+        network.eval()
+    return network
 
-    load_arrays(network, arrays, str(folder))
-    return network.eval()
 
+def save(network: Any, folder: str | PathLike[str]) -> None:
+    """Write a network of any edition as a model folder.
 
-def save(network: "MobileNetV2", folder: str | PathLike[str]) -> None:
-    """Write a network as a model folder; an existing one is replaced as a whole, or not at all.
+    An existing folder is replaced as a whole, or not at all.
 
     Raises:
+        MobileNetV2Error: it is no edition's network.
         WeightsError: a weight is not finite.
         OSError: the disk is full, or the place cannot be written.
     """
-    from mobilenetv2.editions.torch import dump
+    from mobilenetv2.editions.edition import find
     from mobilenetv2.weights import store
 
-    store.save(Path(folder), network.config, dump(network))
+    store.save(Path(folder), network_config(network), find(edition_of(network)).dump(network))
+
+
+def convert(network: Any, edition: "EditionName", **options: Any) -> Any:
+    """The same network, with the same weights, in another edition.
+
+    Args:
+        edition: the framework, as in :func:`build`.
+        options: as in :func:`build`.
+    """
+    from mobilenetv2.editions.edition import find
+
+    arrays = find(edition_of(network)).dump(network)
+    made = find(edition)
+    converted = made.build(network_config(network), **options)
+    made.load(converted, arrays)
+    if hasattr(converted, "eval"):
+        converted.eval()
+    return converted
+
+
+def edition_of(network: Any) -> "EditionName":
+    """Which edition's a network is.
+
+    Raises:
+        MobileNetV2Error: none's.
+    """
+    for name in ("torch", "jax", "numpy"):
+        module = sys.modules.get(f"mobilenetv2.editions.{name}.network")
+        if module and isinstance(network, module.MobileNetV2):
+            return name
+    keras = sys.modules.get("keras")
+    if keras and isinstance(network, keras.Model):
+        return "keras"
+    raise MobileNetV2Error(
+        f"a {type(network).__name__} is no edition's network; give what build or load returned"
+    )
+
+
+def network_config(network: Any) -> ModelConfig:
+    """What a network is and takes.
+
+    Raises:
+        MobileNetV2Error: it has lost it, as a Keras model does that was read from a file.
+    """
+    config = getattr(network, "config", None)
+    if not isinstance(config, ModelConfig):
+        raise MobileNetV2Error(
+            "this network does not say what it is; set its .config to the ModelConfig of the one "
+            "that it was made from"
+        )
+    return config

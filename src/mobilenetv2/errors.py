@@ -48,6 +48,11 @@ EXTRAS = {
     "torch": "torch",
     "matplotlib": "torch",
     "sklearn": "torch",
+    "keras": "keras",
+    "tensorflow": "keras",
+    "jax": "jax",
+    "flax": "jax",
+    "optax": "jax",
     "ai_edge_litert": "litert",
 }
 """Import name of each optional package -> the extra of this distribution that installs it."""

@@ -74,6 +74,10 @@ class Numerics:
     """Owner's convention: 'new' (PyTorch): running = (1 - momentum) * running + momentum * batch.
     'old' (TensorFlow, Keras): running = momentum * running + (1 - momentum) * batch."""
     activation: Literal["relu6", "relu"] = "relu6"
+    running_variance: Literal["unbiased", "biased"] = "unbiased"
+    """What moves into the running variance: the batch's variance with Bessel's correction, as
+    PyTorch and TensorFlow 1's fused kernel have it, or without, as Keras 3 and Flax have it.
+    Training normalises by the biased one everywhere."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -15,7 +15,7 @@ from mobilenetv2.spec.records import Preprocessing
 
 PYTORCH = Numerics("symmetric", epsilon=1e-5, momentum=0.1, momentum_of="new")
 SLIM = Numerics("same", epsilon=1e-3, momentum=0.997, momentum_of="old")
-KERAS = Numerics("same", epsilon=1e-3, momentum=0.999, momentum_of="old")
+KERAS = Numerics("same", epsilon=1e-3, momentum=0.999, momentum_of="old", running_variance="biased")
 # Hugging Face writes TensorFlow's 0.997 into PyTorch's convention, where it means the opposite.
 HUGGING_FACE = Numerics("same", epsilon=1e-3, momentum=0.997, momentum_of="new")
 

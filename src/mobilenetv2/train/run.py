@@ -26,6 +26,7 @@ from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.summary import Summary, summarise
 from mobilenetv2.weights import store
+from mobilenetv2.weights.classifier import replace_classifier
 
 REBASED_ON = 256
 """Photos whose activations give a folded network its BatchNorm statistics."""
@@ -185,9 +186,6 @@ def divide(checked: Checked, recipe: Recipe) -> Splits:
 
 def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.MobileNetV2:
     """From weights with a new classifier, or from scratch."""
-    import torch
-
-    torch.manual_seed(recipe.seed)
     labels = Labels(classes)
     if job.weights is None:
         changes = {"size": recipe.size} if recipe.size else {}
@@ -198,7 +196,7 @@ def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.
         if recipe.view == "largest":
             seen = seen.largest()
         config = ModelConfig(spec, seen, labels, Origin("trained here"))
-        return edition.MobileNetV2(config, recipe.initialisation)
+        return edition.build(config, recipe.initialisation, recipe.seed)
     config, arrays = store.load(job.weights)
     size = recipe.size or config.spec.size
     seen = config.preprocessing.at(size)
@@ -207,9 +205,9 @@ def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.
         spec=config.spec.replace(size=size),
         preprocessing=seen.largest() if recipe.view == "largest" else seen,
     )
-    network = edition.MobileNetV2(config, recipe.initialisation)
+    config, arrays = replace_classifier(config, arrays, labels, recipe.initialisation, recipe.seed)
+    network = edition.build(config, recipe.initialisation, recipe.seed)
     edition.load(network, arrays, str(job.weights))
-    network.replace_classifier(labels)
     return network
 
 

@@ -1,5 +1,23 @@
 """The PyTorch edition."""
 
+from typing import Literal
+
+from mobilenetv2.editions.torch.inference import intermediates as intermediates
+from mobilenetv2.editions.torch.inference import predictor as predictor
 from mobilenetv2.editions.torch.network import MobileNetV2 as MobileNetV2
 from mobilenetv2.editions.torch.weights import dump as dump
 from mobilenetv2.editions.torch.weights import load as load
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.initialisation import Initialisation
+
+
+def build(
+    config: ModelConfig | NetworkSpec,
+    initialisation: Initialisation = "torchvision",
+    seed: int | None = None,
+    dtype: Literal["float32", "float64"] = "float32",
+) -> MobileNetV2:
+    """See :meth:`mobilenetv2.editions.edition.Edition.build`."""
+    network = MobileNetV2(config, initialisation, seed)
+    return network.double() if dtype == "float64" else network

@@ -40,10 +40,31 @@ def predictor(
         network.eval()
         with torch.inference_mode():
             x = normalise(pictures, network.config.preprocessing, where)
+            x = x.to(network.classifier.weight.dtype)
             y = network(x) if outputs == "logits" else network.features(x)
-        return np.asarray(y.cpu().numpy())
+        return np.asarray(y.float().cpu().numpy())
 
     return predict
+
+
+def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
+    """Every named intermediate in evaluation mode.
+
+    Args:
+        x: (batch, height, width, channels), normalised.
+
+    Returns:
+        Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
+    """
+    weight = network.classifier.weight
+    network.eval()
+    with torch.inference_mode():
+        y = torch.from_numpy(np.ascontiguousarray(x)).to(weight.device, weight.dtype)
+        found = network.intermediates(y.permute(0, 3, 1, 2))
+    return {
+        name: (value.permute(0, 2, 3, 1) if value.ndim == 4 else value).cpu().numpy()
+        for name, value in found.items()
+    }
 
 
 def check_device(name: str) -> str:

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mobilenetv2.editions.torch.batchnorm import BatchNorm
 from mobilenetv2.editions.torch.weights import assign
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.initialisation import Initialisation, initialise
 
 ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
@@ -30,9 +31,7 @@ class ConvBN(nn.Module):
             padding=0 if self.pad_same else layer.kernel // 2,
             groups=layer.groups, bias=layer.bias,
         )  # fmt: skip
-        self.bn = nn.BatchNorm2d(
-            layer.out_channels, eps=numerics.epsilon, momentum=numerics.update_rate
-        )
+        self.bn = BatchNorm(layer.out_channels, numerics)
         self.activation = (
             nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation](inplace=True)
         )
@@ -71,17 +70,20 @@ class MobileNetV2(nn.Module):
 
     Args:
         config: a spec, or a model's whole config.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal),
-            drawn from PyTorch's own random state (``torch.manual_seed``).
+        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
+        seed: of the weights; None draws one from PyTorch's random state (``torch.manual_seed``).
     """
 
     def __init__(
-        self, config: ModelConfig | NetworkSpec, initialisation: Initialisation = "torchvision"
+        self,
+        config: ModelConfig | NetworkSpec,
+        initialisation: Initialisation = "torchvision",
+        seed: int | None = None,
     ) -> None:
         super().__init__()
-        seed = _seed()  # before PyTorch's layers draw random numbers that nobody keeps
+        if seed is None:  # before PyTorch's layers draw random numbers that nobody keeps
+            seed = int(torch.randint(2**31, (), device="cpu"))
         self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
-        self.initialisation: Initialisation = initialisation
         network, numerics = resolve(self.spec), self.spec.numerics
         self.stem = ConvBN(network.stem, numerics)
         self.blocks = nn.ModuleList(InvertedResidual(block, numerics) for block in network.blocks)
@@ -135,29 +137,3 @@ class MobileNetV2(nn.Module):
                 hook.remove()
         found["logits"] = self.classifier(self.dropout(features))
         return found
-
-    def replace_classifier(self, classes: int | Labels) -> None:
-        """Give the network a new, freshly initialised classifier for other classes.
-
-        Args:
-            classes: how many, or their labels. A background class of the old ones is gone.
-        """
-        labels = Labels.numbered(classes) if isinstance(classes, int) else classes
-        spec = self.spec.replace(classes=len(labels), background=None)
-        old = self.classifier
-        self.classifier = nn.Linear(
-            old.in_features, len(labels), device=old.weight.device, dtype=old.weight.dtype
-        )
-        self.config = ModelConfig(
-            spec, self.config.preprocessing, labels, self.config.origin, metrics={}
-        )
-        shapes = {
-            name: shape
-            for name, shape in parameter_shapes(spec).items()
-            if name.startswith("classifier.")
-        }
-        assign(self, initialise(shapes, self.initialisation, _seed()))
-
-
-def _seed() -> int:
-    return int(torch.randint(2**31, (), device="cpu"))

@@ -1,0 +1,84 @@
+"""What every edition offers, whatever its framework: the same five functions."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, cast, get_args
+
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import MobileNetV2Error, require
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.initialisation import Initialisation
+
+EditionName = Literal["torch", "keras", "jax", "numpy"]
+FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax"), "numpy": ()}
+
+
+class Edition(Protocol):
+    """The module ``mobilenetv2.editions.NAME``. A network is the framework's own object and has
+    its :class:`ModelConfig` in ``.config``."""
+
+    def build(
+        self,
+        config: ModelConfig | NetworkSpec,
+        initialisation: Initialisation = "torchvision",
+        seed: int | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        **options: Any,
+    ) -> Any:
+        """A network with fresh weights, in training mode where the framework has modes.
+
+        Args:
+            config: a spec, or a model's whole config.
+            initialisation: how the weights start.
+            seed: of the weights: the same seed, the same weights in every edition.
+            dtype: of the weights and of what is computed.
+            options: the edition's own.
+        """
+
+    def load(self, network: Any, arrays: Arrays, where: str = "weights") -> None:
+        """Copy canonical arrays into the network, in place.
+
+        Raises:
+            WeightsError: the arrays are not exactly the network's, with the whole difference.
+        """
+
+    def dump(self, network: Any) -> Arrays:
+        """The network's weights as canonical float32 arrays: copies."""
+
+    def predictor(
+        self,
+        network: Any,
+        device: str = "cpu",
+        outputs: Literal["logits", "features"] = "logits",
+    ) -> Callable[[NDArray], NDArray]:
+        """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs)."""
+
+    def intermediates(self, network: Any, x: NDArray) -> dict[str, NDArray]:
+        """Every tensor of :func:`spec.names.intermediate_names`, in evaluation mode, in order.
+
+        Args:
+            x: float (batch, height, width, channels), normalised, of any size.
+
+        Returns:
+            Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
+        """
+
+
+def find(name: str) -> Edition:
+    """The edition of that name; its framework is imported.
+
+    Raises:
+        MobileNetV2Error: there is none.
+        MissingExtra: its framework is not installed.
+    """
+    known = get_args(EditionName)
+    if name not in known:
+        raise MobileNetV2Error(f"edition {name!r} is unknown; {suggestion(name, known)}")
+    for framework in FRAMEWORKS[name]:
+        if framework != "keras":  # imported by the edition, once it has chosen a backend
+            require(framework)
+    return cast(Edition, importlib.import_module(f"mobilenetv2.editions.{name}"))

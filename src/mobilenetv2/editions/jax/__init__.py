@@ -1,0 +1,33 @@
+"""The JAX edition, in Flax NNX."""
+
+from typing import Literal
+
+import jax
+
+from mobilenetv2.editions.jax.inference import intermediates as intermediates
+from mobilenetv2.editions.jax.inference import predictor as predictor
+from mobilenetv2.editions.jax.network import MobileNetV2 as MobileNetV2
+from mobilenetv2.editions.jax.weights import dump as dump
+from mobilenetv2.editions.jax.weights import load as load
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.initialisation import Initialisation
+
+
+def build(
+    config: ModelConfig | NetworkSpec,
+    initialisation: Initialisation = "torchvision",
+    seed: int | None = None,
+    dtype: Literal["float32", "float64"] = "float32",
+) -> MobileNetV2:
+    """See :meth:`mobilenetv2.editions.edition.Edition.build`.
+
+    Raises:
+        MobileNetV2Error: float64 while JAX has it switched off.
+    """
+    if dtype == "float64" and not jax.config.jax_enable_x64:
+        raise MobileNetV2Error(
+            "JAX computes in float32 here; for float64 set JAX_ENABLE_X64=1 before it is imported"
+        )
+    return MobileNetV2(config, initialisation, seed, dtype)

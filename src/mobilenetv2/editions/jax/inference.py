@@ -1,0 +1,78 @@
+"""The JAX edition as a predictor: uint8 pictures in, logits or pooled features out."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.jax.network import MobileNetV2
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.spec.names import intermediate_names
+from mobilenetv2.spec.records import Preprocessing
+
+
+def check_device(name: str) -> jax.Device:
+    """JAX's device of that name, such as cpu, gpu or cuda:1.
+
+    Raises:
+        MobileNetV2Error: unknown, or not on this machine.
+    """
+    kind, _, index = name.partition(":")
+    try:
+        return jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise MobileNetV2Error(
+            f"--device {name}: JAX cannot use it here ({reason}); try cpu"
+        ) from None
+
+
+def normalise(pictures: jax.Array, record: Preprocessing) -> jax.Array:
+    """uint8 (batch, height, width, channels) -> float32, as :func:`images.normalise`."""
+    mean, std = (jnp.array(values, jnp.float32) for values in (record.mean, record.std))
+    return (pictures.astype(jnp.float32) - mean) / std
+
+
+def predictor(
+    network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
+) -> Callable[[NDArray], NDArray]:
+    """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
+
+    Each call takes the network's weights as they are, and puts it into evaluation mode.
+    """
+    where, record = check_device(device), network.config.preprocessing
+
+    @nnx.jit
+    def run(network: MobileNetV2, pictures: jax.Array) -> jax.Array:
+        x = normalise(pictures, record).astype(network.dtype)
+        return network(x) if outputs == "logits" else network.features(x)
+
+    def predict(pictures: NDArray) -> NDArray:
+        network.eval()
+        return np.asarray(run(network, jax.device_put(pictures, where)), np.float32)
+
+    return predict
+
+
+@nnx.jit
+def _intermediates(network: MobileNetV2, x: jax.Array) -> dict[str, jax.Array]:
+    return network.intermediates(x)
+
+
+def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
+    """Every named intermediate in evaluation mode.
+
+    Args:
+        x: (batch, height, width, channels), normalised.
+
+    Returns:
+        Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
+    """
+    network.eval()
+    found = _intermediates(network, jnp.asarray(x, network.dtype))
+    # jit sorts a dict's keys.
+    return {name: np.asarray(found[name]) for name in intermediate_names(network.spec)}

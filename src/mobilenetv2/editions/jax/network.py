@@ -1,0 +1,187 @@
+"""MobileNetV2 in JAX (Flax NNX), read off the spec. Module names are the canonical ones.
+
+Pictures are (batch, height, width, channels), as JAX and its compilers like them.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from mobilenetv2.editions.jax.weights import assign
+from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
+from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.initialisation import Initialisation, initialise
+
+ACTIVATIONS = {"relu6": jax.nn.relu6, "relu": jax.nn.relu}
+
+
+class BatchNorm(nnx.Module):
+    """BatchNorm over all axes but the last, its running statistics in ``nnx.BatchStat``.
+
+    Flax's own does not correct the running variance by Bessel's factor, which PyTorch does; here
+    it is as the spec's numerics say.
+    """
+
+    def __init__(self, channels: int, numerics: Numerics, dtype: DTypeLike) -> None:
+        self.scale = nnx.Param(jnp.ones(channels, dtype))
+        self.shift = nnx.Param(jnp.zeros(channels, dtype))
+        self.mean = nnx.BatchStat(jnp.zeros(channels, dtype))
+        self.variance = nnx.BatchStat(jnp.ones(channels, dtype))
+        self.numerics = numerics
+        self.update_rate = numerics.update_rate
+        self.use_running_average = False  # Flax's name: net.train() and net.eval() set it
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) -> the same; in training statistics move."""
+        mean, variance = self.mean[...], self.variance[...]
+        if not self.use_running_average:
+            axes = tuple(range(x.ndim - 1))
+            mean = x.mean(axes)
+            variance = ((x - mean) ** 2).mean(axes)
+            self._update(mean, variance, x.size // x.shape[-1])
+        factor = self.scale[...] * jax.lax.rsqrt(variance + self.numerics.epsilon)
+        return (x - mean) * factor + self.shift[...]
+
+    def _update(self, mean: jax.Array, variance: jax.Array, count: int) -> None:
+        if self.numerics.running_variance == "unbiased":
+            variance = variance * (count / max(1, count - 1))
+        rate = self.update_rate
+        for old, new in ((self.mean, mean), (self.variance, variance)):
+            old[...] = (1 - rate) * old[...] + rate * jax.lax.stop_gradient(new)
+
+
+class ConvBN(nnx.Module):
+    """Convolution, BatchNorm and, unless the layer is linear, the activation.
+
+    (batch, height, width, in_channels) -> (batch, ceil(height / stride), ..., out_channels).
+    """
+
+    def __init__(self, layer: Convolution, numerics: Numerics, dtype: DTypeLike) -> None:
+        kernel = (layer.kernel, layer.kernel, layer.in_channels // layer.groups, layer.out_channels)
+        self.kernel = nnx.Param(jnp.zeros(kernel, dtype))
+        self.bias = nnx.Param(jnp.zeros(layer.out_channels, dtype)) if layer.bias else None
+        self.bn = BatchNorm(layer.out_channels, numerics, dtype)
+        self.stride, self.groups, self.linear = layer.stride, layer.groups, layer.linear
+        self.numerics = numerics
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """See the class."""
+        kernel = self.kernel[...]
+        y = jax.lax.conv_general_dilated(
+            x, kernel, (self.stride, self.stride),
+            # From the picture that came: the spec's own size is only a default.
+            [padding(self.numerics.padding, side, kernel.shape[0], self.stride)
+             for side in x.shape[1:3]],
+            feature_group_count=self.groups, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
+        if self.bias is not None:
+            y = y + self.bias[...]
+        y = self.bn(y)
+        return y if self.linear else ACTIVATIONS[self.numerics.activation](y)
+
+
+class InvertedResidual(nnx.Module):
+    """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
+
+    def __init__(self, block: Block, numerics: Numerics, dtype: DTypeLike) -> None:
+        self.index, self.residual = block.index, block.residual
+        self.expand = ConvBN(block.expand, numerics, dtype) if block.expand else None
+        self.depthwise = ConvBN(block.depthwise, numerics, dtype)
+        self.project = ConvBN(block.project, numerics, dtype)
+        self.shortcut = ConvBN(block.shortcut, numerics, dtype) if block.shortcut else None
+
+    def __call__(self, x: jax.Array, found: dict[str, jax.Array]) -> jax.Array:
+        """(batch, height, width, k) -> (batch, ceil(height / stride), ..., k').
+
+        Every convolution's output is put into ``found``; ``jit`` drops what nobody uses.
+        """
+        name, y = f"blocks.{self.index}", x
+        if self.expand is not None:
+            y = found[f"{name}.expand"] = self.expand(y)
+        y = found[f"{name}.depthwise"] = self.depthwise(y)
+        y = found[f"{name}.project"] = self.project(y)
+        if self.shortcut is not None:
+            x = found[f"{name}.shortcut"] = self.shortcut(x)
+        if self.residual:
+            y = y + x
+        found[name] = y
+        return y
+
+
+class Linear(nnx.Module):
+    """(batch, features) -> (batch, outputs)."""
+
+    def __init__(self, outputs: int, features: int, dtype: DTypeLike) -> None:
+        self.kernel = nnx.Param(jnp.zeros((features, outputs), dtype))
+        self.bias = nnx.Param(jnp.zeros(outputs, dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """See the class."""
+        return x @ self.kernel[...] + self.bias[...]
+
+
+class MobileNetV2(nnx.Module):
+    """The whole network, with the record of what it is and takes in ``config``.
+
+    Args:
+        config: a spec, or a model's whole config.
+        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
+        seed: of the weights and of dropout; None is 0.
+        dtype: of the weights; float64 needs ``jax_enable_x64``.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig | NetworkSpec,
+        initialisation: Initialisation = "torchvision",
+        seed: int | None = None,
+        dtype: DTypeLike = jnp.float32,
+    ) -> None:
+        self.config = nnx.static(
+            config if isinstance(config, ModelConfig) else ModelConfig.default(config)
+        )
+        network, numerics = resolve(self.spec), self.spec.numerics
+        self.stem = ConvBN(network.stem, numerics, dtype)
+        self.blocks = nnx.List(
+            [InvertedResidual(block, numerics, dtype) for block in network.blocks]
+        )
+        self.head = ConvBN(network.head, numerics, dtype)
+        self.dropout = nnx.Dropout(self.spec.dropout, rngs=nnx.Rngs(seed or 0))
+        self.classifier = Linear(*network.classifier_shape, dtype)
+        assign(self, initialise(parameter_shapes(self.spec), initialisation, seed or 0))
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """Of the weights."""
+        return jnp.dtype(self.stem.kernel.dtype)
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the network is."""
+        return self.config.spec
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels), normalised -> logits (batch, classes)."""
+        return self.intermediates(x)["logits"]
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) -> pooled features (batch, head channels)."""
+        return self.intermediates(x)["features"]
+
+    def intermediates(self, x: jax.Array) -> dict[str, jax.Array]:
+        """One forward pass with every tensor of :func:`spec.names.intermediate_names`, in order.
+
+        Args:
+            x: (batch, height, width, channels), normalised; any size, not only the spec's.
+        """
+        found: dict[str, jax.Array] = {}
+        y = found["stem"] = self.stem(x)
+        for block in self.blocks:
+            y = block(y, found)
+        y = found["head"] = self.head(y)
+        y = found["features"] = y.mean((1, 2))
+        found["logits"] = self.classifier(self.dropout(y))
+        return found

@@ -1,0 +1,112 @@
+"""Every operation of the network in a few lines of NumPy: the definitions, to be read.
+
+Arrays of pictures are (batch, channels, height, width). Results have the type of the inputs, so
+that float64 in is float64 throughout.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.spec.blocks import Padding
+
+
+def convolution(x: NDArray, weight: NDArray, stride: int, padding: Padding) -> NDArray:
+    """Every output channel is a weighted sum over all input channels and the kernel's pixels.
+
+    Args:
+        x: (batch, in_channels, height, width).
+        weight: (out_channels, in_channels, kernel, kernel).
+        stride: pixels from one output to the next.
+        padding: zeros ((top, bottom), (left, right)).
+
+    Returns:
+        (batch, out_channels, out_height, out_width).
+    """
+    out_channels, in_channels, kernel, _ = weight.shape
+    total: NDArray | float = 0.0
+    for row, column, seen in _shifted(x, kernel, stride, padding):
+        batch, _, height, width = seen.shape
+        pixels = seen.reshape(batch, in_channels, height * width)
+        summed = weight[:, :, row, column] @ pixels  # (out, in) @ (batch, in, pixels)
+        total = total + summed.reshape(batch, out_channels, height, width)
+    return np.asarray(total)
+
+
+def depthwise_convolution(x: NDArray, weight: NDArray, stride: int, padding: Padding) -> NDArray:
+    """Every channel by itself is a weighted sum over the kernel's pixels.
+
+    Args:
+        x: (batch, channels, height, width).
+        weight: (channels, 1, kernel, kernel).
+
+    Returns:
+        (batch, channels, out_height, out_width).
+    """
+    total: NDArray | float = 0.0
+    for row, column, seen in _shifted(x, weight.shape[-1], stride, padding):
+        total = total + seen * weight[:, :, row, column, None]
+    return np.asarray(total)
+
+
+def _shifted(
+    x: NDArray, kernel: int, stride: int, padding: Padding
+) -> list[tuple[int, int, NDArray]]:
+    """For each kernel pixel (row, column): what it sees, (batch, channels, out_h, out_w)."""
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    height, width = ((side - kernel) // stride + 1 for side in x.shape[2:])
+    return [
+        (
+            row,
+            column,
+            x[
+                :,
+                :,
+                row : row + stride * height : stride,
+                column : column + stride * width : stride,
+            ],
+        )
+        for row in range(kernel)
+        for column in range(kernel)
+    ]
+
+
+def batch_norm(
+    x: NDArray, scale: NDArray, shift: NDArray, mean: NDArray, variance: NDArray, epsilon: float
+) -> NDArray:
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift, channel by channel.
+
+    Args:
+        x: (batch, channels, height, width); the others are (channels,).
+    """
+    factor = scale / np.sqrt(variance + x.dtype.type(epsilon))
+    return np.asarray((x - _channels(mean)) * _channels(factor) + _channels(shift))
+
+
+def _channels(values: NDArray) -> NDArray:
+    return values[:, None, None]
+
+
+def relu(x: NDArray) -> NDArray:
+    """What is negative becomes 0."""
+    return np.asarray(np.maximum(x, 0))
+
+
+def relu6(x: NDArray) -> NDArray:
+    """Between 0 and 6: the bound keeps the numbers exact where there are few bits for them."""
+    return np.asarray(np.clip(x, 0, 6))
+
+
+def global_average_pool(x: NDArray) -> NDArray:
+    """(batch, channels, height, width) -> (batch, channels): the mean over all positions."""
+    return np.asarray(x.mean((2, 3)))
+
+
+def linear(x: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
+    """(batch, features), (outputs, features), (outputs,) -> (batch, outputs)."""
+    return np.asarray(x @ weight.T + bias)
+
+
+def softmax(logits: NDArray) -> NDArray:
+    """(batch, classes) -> probabilities that sum to 1; the largest logit is taken off first."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))

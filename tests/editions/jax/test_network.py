@@ -1,0 +1,195 @@
+"""The JAX edition against the NumPy edition, and what JAX asks of it: jit, grad, devices."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mobilenetv2.editions import jax as edition
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.spec.names import intermediate_names, is_statistic, parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.weights.initialisation import initialise
+
+Case = Callable[[NetworkSpec], Any]
+SMALL = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0)
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def built(spec: NetworkSpec, arrays: Any, **options: Any) -> Any:
+    network = edition.build(spec, **options)
+    edition.load(network, arrays)
+    return network
+
+
+def test_every_intermediate_is_that_of_the_plain_reference(
+    spec: NetworkSpec, reference: Case, double: None
+) -> None:
+    arrays, x, expected = reference(spec)
+    found = edition.intermediates(built(spec, arrays, dtype="float64"), x)
+    assert tuple(found) == intermediate_names(spec)
+    for name, value in found.items():
+        assert value.dtype == np.float64
+        error = np.abs(value - expected[name]).max()
+        assert error <= 1e-9 * max(1, np.abs(expected[name]).max()), name
+
+
+def test_float32_stays_within_the_tolerance_of_the_project(reference: Case) -> None:
+    arrays, x, expected = reference(SMALL)
+    found = edition.intermediates(built(SMALL, arrays), x)
+    assert {value.dtype for value in found.values()} == {np.dtype(np.float32)}
+    assert 0.5 < expected["logits"].std() < 20
+    for name, value in found.items():
+        error = np.abs(value - expected[name]).max()
+        assert error <= 1e-4 * max(1, np.abs(expected[name]).max()), name
+
+
+def test_weights_go_in_and_come_out_unchanged_and_start_as_everywhere(
+    spec: NetworkSpec, reference: Case
+) -> None:
+    arrays, _, _ = reference(spec)
+    found = edition.dump(built(spec, arrays))
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+    assert {n: a.shape for n, a in found.items()} == parameter_shapes(spec)
+    started = edition.dump(edition.build(spec, "paper", seed=4))
+    expected = initialise(parameter_shapes(spec), "paper", 4)
+    assert all(np.array_equal(started[name], array) for name, array in expected.items())
+
+
+def test_the_predictor_takes_pictures_and_computes_in_evaluation_mode(reference: Case) -> None:
+    arrays, _, _ = reference(SMALL)
+    network = built(SMALL, arrays)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 40, 33, 3), np.uint8)
+    record = network.config.preprocessing
+    x = (pictures.astype(np.float32) - np.float32(record.mean)) / np.float32(record.std)
+    expected = edition.intermediates(network, x)
+    network.train()
+    for name in ("logits", "features"):
+        found = edition.predictor(network, outputs=name)(pictures)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4)
+    with pytest.raises(MobileNetV2Error, match=r"--device tpu: JAX cannot use it here .* try cpu"):
+        edition.predictor(network, "tpu")
+
+
+@pytest.mark.parametrize("rule", ["unbiased", "biased"])
+def test_the_running_statistics_move_as_the_numerics_say(rule: Any, double: None) -> None:
+    spec = SMALL.replace(numerics=Numerics(momentum=0.25, running_variance=rule))
+    network = edition.build(spec, seed=1, dtype="float64")
+    before = edition.dump(network)
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(4, 40, 33, 3)))
+
+    @nnx.jit
+    def train(network: Any, x: Any) -> Any:
+        return network(x)
+
+    network.train()
+    train(network, x)
+    batch = np.asarray(
+        jax.lax.conv_general_dilated(
+            x, network.stem.kernel[...], (2, 2), [(1, 1)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+    )  # fmt: skip
+    moved = np.asarray(network.stem.bn.mean[...]), np.asarray(network.stem.bn.variance[...])
+    mean, variance = batch.mean((0, 1, 2)), batch.var((0, 1, 2), ddof=rule == "unbiased")
+    np.testing.assert_allclose(moved[0], 0.25 * mean, atol=1e-12)
+    np.testing.assert_allclose(moved[1], 0.75 + 0.25 * variance, rtol=1e-12)
+    network.eval()
+    train(network, x)
+    np.testing.assert_array_equal(moved[0], network.stem.bn.mean[...])
+    after = edition.dump(network)
+    assert all(np.array_equal(after[n], a) == (not is_statistic(n)) for n, a in before.items())
+
+
+def test_gradients_are_those_of_finite_differences(double: None) -> None:
+    network = edition.build(SMALL, seed=1, dtype="float64")
+    network.train()
+    graph, parameters, rest = nnx.split(network, nnx.Param, ...)
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(4, 40, 33, 3)))
+
+    def loss(parameters: Any) -> Any:
+        return (nnx.merge(graph, parameters, rest, copy=True)(x) ** 2).sum()
+
+    gradient = jax.jit(jax.grad(loss))(parameters)
+    random = np.random.default_rng(3)
+    step = jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape)), parameters)
+
+    def along(t: float) -> Any:
+        return jax.jit(loss)(jax.tree.map(lambda p, d: p + t * d, parameters, step))
+
+    expected = float(along(1e-7) - along(-1e-7)) / 2e-7
+    found = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, step)))
+    assert abs(float(found) - expected) <= 1e-4 * abs(expected)
+
+
+DEVICES = """
+import jax, jax.numpy as jnp, numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from mobilenetv2.editions import jax as edition
+from mobilenetv2.spec.network import NetworkSpec
+assert len(jax.devices()) == 4, jax.devices()
+spec = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0)
+x = np.random.default_rng(0).normal(size=(8, 40, 33, 3))
+labels = np.arange(8) % 5
+
+@nnx.jit
+def step(network, x, labels):
+    def loss(network):
+        scores = jax.nn.log_softmax(network(x))
+        return -jnp.take_along_axis(scores, labels[:, None], 1).mean()
+    value, gradients = nnx.value_and_grad(loss)(network)
+    nnx.update(network, jax.tree.map(
+        lambda p, g: p - 0.1 * g, nnx.state(network, nnx.Param), gradients))
+    return value
+
+results = []
+for count in (1, 4):
+    network = edition.build(spec, seed=1, dtype="float64")
+    network.train()
+    mesh = Mesh(np.array(jax.devices()[:count]), ("batch",))
+    graph, state = nnx.split(network)
+    nnx.update(network, jax.device_put(state, NamedSharding(mesh, P())))
+    split = [jax.device_put(a, NamedSharding(mesh, P("batch"))) for a in (x, labels)]
+    assert len(split[0].sharding.device_set) == count
+    losses = [float(step(network, *split)) for _ in range(3)]
+    assert len(network.stem.kernel[...].sharding.device_set) == count
+    results.append((losses, {k: np.asarray(v) for k, v in edition.dump(network).items()}))
+(one, alone), (four, together) = results
+assert one[2] < one[0]
+np.testing.assert_allclose(four, one, rtol=1e-9)
+for name in alone:
+    np.testing.assert_allclose(together[name], alone[name], rtol=1e-5, atol=1e-6, err_msg=name)
+print("equal")
+"""
+
+
+@pytest.mark.slow
+def test_training_on_four_devices_gives_what_one_gives() -> None:
+    """Data-parallel over a mesh: the batch is split, BatchNorm sees all of it."""
+    run = subprocess.run(
+        [sys.executable, "-c", DEVICES], capture_output=True, text=True, check=False,
+        env={**os.environ, "JAX_ENABLE_X64": "1",
+             "XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "equal"
+
+
+def test_float64_is_refused_where_jax_has_it_off() -> None:
+    with pytest.raises(MobileNetV2Error, match="set JAX_ENABLE_X64=1 before"):
+        edition.build(SMALL, dtype="float64")
