@@ -115,27 +115,6 @@ def test_the_running_statistics_move_as_the_numerics_say(rule: Any, double: None
     assert all(np.array_equal(after[n], a) == (not is_statistic(n)) for n, a in before.items())
 
 
-def test_gradients_are_those_of_finite_differences(double: None) -> None:
-    network = edition.build(SMALL, seed=1, dtype="float64")
-    network.train()
-    graph, parameters, rest = nnx.split(network, nnx.Param, ...)
-    x = jnp.asarray(np.random.default_rng(2).normal(size=(4, 40, 33, 3)))
-
-    def loss(parameters: Any) -> Any:
-        return (nnx.merge(graph, parameters, rest, copy=True)(x) ** 2).sum()
-
-    gradient = jax.jit(jax.grad(loss))(parameters)
-    random = np.random.default_rng(3)
-    step = jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape)), parameters)
-
-    def along(t: float) -> Any:
-        return jax.jit(loss)(jax.tree.map(lambda p, d: p + t * d, parameters, step))
-
-    expected = float(along(1e-7) - along(-1e-7)) / 2e-7
-    found = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, step)))
-    assert abs(float(found) - expected) <= 1e-4 * abs(expected)
-
-
 DEVICES = """
 import jax, jax.numpy as jnp, numpy as np
 from flax import nnx
