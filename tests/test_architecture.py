@@ -113,6 +113,36 @@ def test_import_and_help_load_no_framework(code: str) -> None:
     assert run.stdout.splitlines()[-1].strip() == "LOADED"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("edition", "bare"),
+    [
+        ("torch", "import torch"),
+        ("numpy", "import numpy"),
+        ("jax", "import jax; from flax import nnx"),
+        ("keras", "import os; os.environ['KERAS_BACKEND'] = 'tensorflow'; import keras"),
+    ],
+)
+def test_an_edition_imports_its_own_framework_and_no_other(edition: str, bare: str) -> None:
+    """Keras and TensorFlow import JAX by themselves where it is installed: that is theirs."""
+    frameworks = "torch keras tensorflow jax flax optax PIL sklearn matplotlib transformers".split()
+    if edition not in ("torch", "numpy"):
+        pytest.importorskip(edition)
+    build = (
+        "import mobilenetv2 as mn; spec = mn.NetworkSpec(width=0.1, classes=3, size=32)\n"
+        f"mn.build(spec, edition='{edition}')"
+    )
+    loaded = []
+    for code in (bare, build):
+        check = f"{code}\nimport sys\nprint('LOADED', *(set({frameworks}) & set(sys.modules)))"
+        run = subprocess.run(
+            [sys.executable, "-c", check], capture_output=True, text=True, check=True
+        )
+        loaded.append(set(run.stdout.splitlines()[-1].split()[1:]))
+    assert loaded[1] <= loaded[0], loaded
+    assert edition in loaded[1] | {"numpy"}
+
+
 def test_the_config_shown_is_one_that_is_read() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     shown = json.loads(text.split("```json\n")[1].split("```")[0])

@@ -17,6 +17,7 @@ examples:
   mobilenetv2 train photos/ --weights imagenet --output runs/photos
   mobilenetv2 evaluate photos/ --model runs/photos/best
   mobilenetv2 predict new.jpg --model runs/photos/best
+  mobilenetv2 parity runs/photos/best                    the same in every framework?
 """
 
 
@@ -35,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     _evaluate(verbs)
     _predict(verbs)
     _weights(verbs)
+    _parity(verbs)
     return parser
 
 
@@ -175,6 +177,32 @@ def _weights(verbs) -> None:  # type: ignore[no-untyped-def]
     )
     action.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     _json(action)
+
+
+def _parity(verbs) -> None:  # type: ignore[no-untyped-def]
+    verb = _verb(
+        verbs, "parity", "prove that every framework's edition computes the same, layer by layer",
+        "  mobilenetv2 parity runs/photos/best\n"
+        "  mobilenetv2 parity imagenet --editions torch,keras:jax --size 225x193\n"
+        "  mobilenetv2 parity imagenet --photos holiday/ --json\n",
+    )  # fmt: skip
+    verb.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    verb.add_argument(
+        "--editions", metavar="NAMES",
+        help="of torch, keras, jax, numpy; keras:tensorflow, keras:jax and keras:torch choose its "
+        "backend (default: those that are installed)",
+    )  # fmt: skip
+    verb.add_argument("--size", type=_size, help="input size, if not the model's own")
+    verb.add_argument(
+        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
+        help="compare on these (default: two pictures of noise)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--tolerance", type=float, default=1e-4, metavar="X",
+        help="largest difference as a share of max(1, the reference's largest value) "
+        "(default: 1e-4)",
+    )  # fmt: skip
+    _json(verb)
 
 
 def _size(text: str) -> tuple[int, int]:

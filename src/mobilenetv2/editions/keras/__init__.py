@@ -1,0 +1,88 @@
+"""The Keras 3 edition, on TensorFlow, JAX or PyTorch.
+
+Keras has one backend in a process, chosen before it is imported. So nothing here imports Keras
+before :func:`build` knows which one is wanted.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.keras.backend import Backend, choose
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.initialisation import Initialisation
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    config: ModelConfig | NetworkSpec,
+    initialisation: Initialisation = "torchvision",
+    seed: int | None = None,
+    dtype: Literal["float32", "float64"] = "float32",
+    backend: Backend | None = None,
+    **options: Any,
+) -> "keras.Model":
+    """See :meth:`mobilenetv2.editions.edition.Edition.build`.
+
+    Args:
+        backend: 'tensorflow', 'jax' or 'torch'; None takes ``KERAS_BACKEND``, Keras's own
+            configuration, or what is installed, in this order.
+        options: of :func:`mobilenetv2.editions.keras.network.MobileNetV2`.
+
+    Raises:
+        MissingExtra: Keras or the backend is not installed.
+        MobileNetV2Error: Keras already runs on another backend in this process.
+    """
+    choose(backend)
+    from mobilenetv2.editions.keras.network import MobileNetV2
+
+    return MobileNetV2(config, initialisation, seed, dtype, **options)
+
+
+def load(network: "keras.Model", arrays: Arrays, where: str = "weights") -> None:
+    """Copy canonical arrays into the network, in place; its dtype stays.
+
+    Raises:
+        WeightsError: the arrays are not exactly the network's, with the whole difference.
+    """
+    from mobilenetv2.editions.keras.weights import load
+
+    load(network, arrays, where)
+
+
+def dump(network: "keras.Model") -> Arrays:
+    """The network's weights as canonical float32 arrays: copies."""
+    from mobilenetv2.editions.keras.weights import dump
+
+    return dump(network)
+
+
+def predictor(
+    network: "keras.Model",
+    device: str = "cpu",
+    outputs: Literal["logits", "features"] = "logits",
+) -> Callable[[NDArray], NDArray]:
+    """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
+
+    Raises:
+        MobileNetV2Error: another device than the one that the backend has chosen.
+    """
+    from mobilenetv2.editions.keras.inference import predictor
+
+    return predictor(network, device, outputs)
+
+
+def intermediates(network: "keras.Model", x: NDArray) -> dict[str, NDArray]:
+    """Every tensor of :func:`spec.names.intermediate_names`, in evaluation mode, in order.
+
+    Args:
+        x: float (batch, height, width, channels), normalised.
+    """
+    from mobilenetv2.editions.keras.inference import intermediates
+
+    return intermediates(network, x)

@@ -1,0 +1,52 @@
+"""The Keras edition as a predictor, and all its intermediates."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.keras.names import CLASSIFIER, POOLED, intermediate_layers
+from mobilenetv2.errors import MobileNetV2Error
+
+
+def predictor(
+    network: keras.Model, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
+) -> Callable[[NDArray], NDArray]:
+    """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
+
+    Raises:
+        MobileNetV2Error: ``device`` is not 'cpu': Keras's backend chooses where it computes.
+    """
+    if device != "cpu":
+        raise MobileNetV2Error(
+            f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
+        )
+    end = network.get_layer(CLASSIFIER if outputs == "logits" else POOLED)
+    model = keras.Model(network.input, end.output)
+    record, dtype = network.config.preprocessing, end.dtype
+    mean, std = (np.array(values, np.float32) for values in (record.mean, record.std))
+
+    def predict(pictures: NDArray) -> NDArray:
+        x = ((pictures.astype(np.float32) - mean) / std).astype(dtype)
+        return np.asarray(model.predict_on_batch(x), np.float32)
+
+    return predict
+
+
+def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
+    """Every named intermediate in evaluation mode.
+
+    Args:
+        x: (batch, height, width, channels), normalised.
+
+    Returns:
+        Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
+    """
+    found = intermediate_layers(network.config.spec) | {"logits": CLASSIFIER}
+    ends = {name: network.get_layer(layer).output for name, layer in found.items()}
+    dtype = network.get_layer(CLASSIFIER).dtype
+    # Not predict_on_batch: it makes float32 of float64 on some backends.
+    tensors = keras.Model(network.input, ends)(keras.ops.convert_to_tensor(x, dtype))
+    return {name: np.asarray(keras.ops.convert_to_numpy(tensors[name])) for name in ends}

@@ -1,0 +1,133 @@
+"""MobileNetV2 as a functional Keras model, read off the spec, under keras.applications' names."""
+
+from typing import Any, Literal
+
+import keras
+from keras import layers
+
+from mobilenetv2.editions.keras.batchnorm import UnbiasedBatchNormalization
+from mobilenetv2.editions.keras.names import (
+    CLASSIFIER,
+    POOLED,
+    activation_name,
+    batch_norm_name,
+    block_prefix,
+    convolution_name,
+)
+from mobilenetv2.editions.keras.weights import assign
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.spec.blocks import Block, Convolution, resolve
+from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.initialisation import Initialisation, initialise
+
+
+def MobileNetV2(
+    config: ModelConfig | NetworkSpec,
+    initialisation: Initialisation = "torchvision",
+    seed: int | None = None,
+    dtype: Literal["float32", "float64"] = "float32",
+    *,
+    input_shape: tuple[int | None, int | None] | None = None,
+    include_top: bool = True,
+    pooling: Literal["avg", "max"] | None = None,
+    classifier_activation: str | None = None,
+    name: str = "mobilenetv2",
+) -> keras.Model:
+    """A ``keras.Model`` from normalised pictures (batch, height, width, channels) to logits.
+
+    It is made of Keras's own layers, so a ``.keras`` file of it can be read without this package
+    (BatchNorm under PyTorch's numerics excepted, see :mod:`.batchnorm`).
+
+    Args:
+        config: a spec, or a model's whole config; it is kept in the model's ``.config``.
+        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
+        seed: of the weights and of dropout; None is 0.
+        dtype: of the weights and of what is computed.
+        input_shape: (height, width), each None where it may differ from call to call; the
+            padding is right for every size all the same. Without it, the spec's size.
+        include_top: with dropout and classifier; False ends with the head's feature map.
+        pooling: without the top, 'avg' or 'max' over the feature map's positions.
+        classifier_activation: None gives logits, as every edition does; keras.applications
+            defaults to 'softmax'.
+
+    Raises:
+        MobileNetV2Error: float64 on another backend than TensorFlow.
+    """
+    config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
+    if dtype == "float64" and keras.backend.backend() != "tensorflow":
+        raise MobileNetV2Error(
+            f"on {keras.backend.backend()} Keras computes BatchNorm in float32 whatever is asked "
+            "for; for float64 build with backend='tensorflow'"
+        )
+    spec, network = config.spec, resolve(config.spec)
+    make = Layers(spec.numerics, dtype)
+    size = spec.size if input_shape is None else input_shape
+    inputs = layers.Input((*size, spec.input_channels), dtype=dtype)
+    x = make.conv_bn(inputs, network.stem)
+    for block in network.blocks:
+        x = make.inverted_residual(x, block)
+    x = make.conv_bn(x, network.head)
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name=POOLED, dtype=dtype)(x)
+        if spec.dropout:
+            x = layers.Dropout(spec.dropout, seed=seed or 0, name="dropout", dtype=dtype)(x)
+        x = layers.Dense(
+            spec.classes, activation=classifier_activation, name=CLASSIFIER, dtype=dtype
+        )(x)
+    elif pooling == "avg":
+        x = layers.GlobalAveragePooling2D(name=POOLED, dtype=dtype)(x)
+    elif pooling == "max":
+        x = layers.GlobalMaxPooling2D(name="global_max_pooling2d", dtype=dtype)(x)
+    model = keras.Model(inputs, x, name=name)
+    model.config = config
+    assign(model, initialise(parameter_shapes(spec), initialisation, seed or 0))
+    return model
+
+
+class Layers:
+    """Makes the parts of the network under one set of numerics."""
+
+    def __init__(self, numerics: Numerics, dtype: str) -> None:
+        self.numerics, self.dtype = numerics, dtype
+        self.batch_norm = (
+            UnbiasedBatchNormalization
+            if numerics.running_variance == "unbiased"
+            else layers.BatchNormalization
+        )
+
+    def conv_bn(self, x: Any, layer: Convolution) -> Any:
+        """Convolution, BatchNorm and, unless the layer is linear, the activation."""
+        name, same = convolution_name(layer.name), True
+        if layer.stride == 2 and layer.kernel == 3 and self.numerics.padding == "symmetric":
+            # The one case in which 'same' is another rule. Keras works 'same' out from the size
+            # that comes, so that it is right for odd and for unknown sizes.
+            pad = "Conv1_pad" if layer.role == "stem" else name.replace("depthwise", "pad")
+            x, same = layers.ZeroPadding2D(1, name=pad, dtype=self.dtype)(x), False
+        options: dict[str, Any] = {
+            "kernel_size": layer.kernel, "strides": layer.stride, "use_bias": layer.bias,
+            "padding": "same" if same else "valid", "name": name, "dtype": self.dtype,
+        }  # fmt: skip
+        if layer.role == "depthwise":
+            x = layers.DepthwiseConv2D(**options)(x)
+        else:
+            x = layers.Conv2D(layer.out_channels, **options)(x)
+        x = self.batch_norm(
+            # Rounded: 1 - 0.1 is 0.9, not 0.9 and a little.
+            momentum=round(1 - self.numerics.update_rate, 12),
+            epsilon=self.numerics.epsilon, name=batch_norm_name(layer.name), dtype=self.dtype,
+        )(x)  # fmt: skip
+        if layer.linear:
+            return x
+        bound = 6.0 if self.numerics.activation == "relu6" else None
+        return layers.ReLU(bound, name=activation_name(layer.name), dtype=self.dtype)(x)
+
+    def inverted_residual(self, x: Any, block: Block) -> Any:
+        """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
+        y = x if block.expand is None else self.conv_bn(x, block.expand)
+        y = self.conv_bn(self.conv_bn(y, block.depthwise), block.project)
+        if not block.residual:
+            return y
+        x = x if block.shortcut is None else self.conv_bn(x, block.shortcut)
+        return layers.Add(name=f"{block_prefix(block.index)}add", dtype=self.dtype)([x, y])

@@ -1,0 +1,182 @@
+"""The Keras edition against the NumPy edition, on the backend that KERAS_BACKEND names.
+
+``test_backends`` runs this file once more on every other backend.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilenetv2.editions import keras as edition
+from mobilenetv2.editions.keras.backend import choose
+from mobilenetv2.errors import MobileNetV2Error, WeightsError
+from mobilenetv2.spec.names import intermediate_names, is_statistic, parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.weights.initialisation import initialise
+
+BACKEND = choose(os.environ.get("KERAS_BACKEND", "tensorflow"))
+Case = Callable[[NetworkSpec], Any]
+SMALL = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0)
+KERAS = Numerics("same", 1e-3, 0.99, "old", running_variance="biased")
+# Only on TensorFlow does Keras compute in float64.
+EXACT = BACKEND == "tensorflow"
+DTYPE: Any = "float64" if EXACT else "float32"
+TOLERANCE = 1e-9 if EXACT else 1e-4
+
+
+def built(spec: NetworkSpec, arrays: Any, **options: Any) -> Any:
+    network = edition.build(spec, **options)
+    edition.load(network, arrays)
+    return network
+
+
+def assert_close(found: dict[str, Any], expected: dict[str, Any], tolerance: float) -> None:
+    for name, value in found.items():
+        error = np.abs(value - expected[name]).max()
+        assert error <= tolerance * max(1, np.abs(expected[name]).max()), name
+
+
+def test_every_intermediate_is_that_of_the_plain_reference(
+    spec: NetworkSpec, reference: Case
+) -> None:
+    if not EXACT and spec.numerics.activation == "relu":
+        pytest.skip("unbounded, a random network of 17 blocks grows: float32 is no measure")
+    arrays, x, expected = reference(spec)
+    found = edition.intermediates(built(spec, arrays, dtype=DTYPE), x)
+    assert tuple(found) == intermediate_names(spec)
+    assert {value.dtype for value in found.values()} == {np.dtype(DTYPE)}
+    assert_close(found, expected, TOLERANCE)
+
+
+@pytest.mark.parametrize("numerics", [Numerics(), KERAS], ids=["symmetric", "same"])
+def test_one_network_of_unknown_size_is_right_for_odd_and_even_ones(
+    numerics: Numerics, reference: Case
+) -> None:
+    spec = SMALL.replace(numerics=numerics)
+    arrays, _, _ = reference(spec)
+    network = built(spec, arrays, dtype=DTYPE, input_shape=(None, None))
+    assert network.input_shape == (None, None, None, 3)
+    for size in ((40, 33), (64, 64), (33, 47), (65, 32)):
+        other = spec.replace(size=size)
+        _, x, expected = reference(other)
+        assert_close(edition.intermediates(network, x), expected, TOLERANCE)
+
+
+def test_the_layers_have_the_names_of_keras_applications(reference: Case) -> None:
+    import keras
+
+    original = keras.applications.MobileNetV2((64, 64, 3), 0.35, weights=None, classes=7)
+    spec = NetworkSpec(width=0.35, size=(64, 64), classes=7, dropout=0.0, numerics=KERAS)
+    ours = edition.build(spec, classifier_activation="softmax")
+    names = [layer.name for layer in original.layers if "pad" not in layer.name]
+    assert [layer.name for layer in ours.layers][1:] == names[1:]  # the input is numbered
+    assert ours.get_layer("predictions").activation is keras.activations.softmax
+    for layer in original.layers:
+        if layer.weights:
+            ours.get_layer(layer.name).set_weights(layer.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        ours.predict_on_batch(x), original.predict_on_batch(x), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_without_the_top_it_ends_with_features(reference: Case) -> None:
+    arrays, x, expected = reference(SMALL)
+    for pooling, wanted in (
+        (None, expected["head"]),
+        ("avg", expected["features"]),
+        ("max", expected["head"].max((1, 2))),
+    ):
+        network = edition.build(SMALL, include_top=False, pooling=pooling)
+        assert {n for n in arrays if not n.startswith("classifier")} == edition.dump(network).keys()
+        edition.load(network, arrays)  # all of them; it has no place for the classifier's
+        np.testing.assert_allclose(network.predict_on_batch(x), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_go_in_and_come_out_unchanged_and_start_as_everywhere(
+    spec: NetworkSpec, reference: Case
+) -> None:
+    arrays, _, _ = reference(spec)
+    found = edition.dump(built(spec, arrays))
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+    assert {n: a.shape for n, a in found.items()} == parameter_shapes(spec)
+    started = edition.dump(edition.build(spec, "paper", seed=4))
+    expected = initialise(parameter_shapes(spec), "paper", 4)
+    assert all(np.array_equal(started[name], array) for name, array in expected.items())
+    with pytest.raises(WeightsError, match=r"mine: .*head.bn.mean"):
+        edition.load(built(spec, arrays), {**arrays, "head.bn.mean": np.zeros(3)}, "mine")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("numerics", [Numerics(), KERAS], ids=["unbiased", "biased"])
+def test_saved_as_keras_and_back_it_is_the_same(
+    numerics: Numerics, reference: Case, tmp_path: Path
+) -> None:
+    import keras
+
+    spec = SMALL.replace(numerics=numerics, dropout=0.3)
+    arrays, x, _ = reference(spec)
+    network = built(spec, arrays)
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")  # our own file, not a foreign one
+    np.testing.assert_array_equal(again.predict_on_batch(x), network.predict_on_batch(x))
+    own = [type(layer).__module__.startswith("keras") for layer in again.layers]
+    assert all(own) == (numerics is KERAS)  # then it can be read without this package
+    network.save_weights(tmp_path / "network.weights.h5")
+    fresh = edition.build(spec)
+    fresh.load_weights(tmp_path / "network.weights.h5")
+    assert all(np.array_equal(a, arrays[name]) for name, a in edition.dump(fresh).items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["unbiased", "biased"])
+def test_compile_and_fit_work_and_the_statistics_move_as_the_numerics_say(rule: Any) -> None:
+    import keras
+
+    numerics = Numerics(momentum=0.25, running_variance=rule)
+    spec = SMALL.replace(numerics=numerics, size=(33, 40))
+    network = edition.build(spec, seed=1, dtype=DTYPE)
+    before = edition.dump(network)
+    x = np.random.default_rng(2).normal(size=(4, 33, 40, 3)).astype(DTYPE)
+    stem = network.get_layer("Conv1")
+    output = stem(network.get_layer("Conv1_pad")(x))  # (4, 17, 20, 8)
+    batch = keras.ops.convert_to_numpy(output)
+    network.compile("sgd", "mse", metrics=["mae"])
+    network.fit(x, np.zeros((4, 5), DTYPE), batch_size=4, epochs=1, verbose=0)
+    mean, variance = batch.mean((0, 1, 2)), batch.var((0, 1, 2), ddof=rule == "unbiased")
+    after = edition.dump(network)
+    np.testing.assert_allclose(after["stem.bn.mean"], 0.25 * mean, atol=1e-6)
+    np.testing.assert_allclose(after["stem.bn.variance"], 0.75 + 0.25 * variance, rtol=1e-6)
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert {name for name in before if is_statistic(name)} <= moved
+    assert "classifier.bias" in moved
+    frozen = network.evaluate(x, np.zeros((4, 5), DTYPE), verbose=0, return_dict=True)
+    assert set(frozen) == {"loss", "mae"}
+    assert all(np.array_equal(after[name], a) for name, a in edition.dump(network).items())
+
+
+def test_the_predictor_takes_pictures(reference: Case) -> None:
+    arrays, _, _ = reference(SMALL)
+    network = built(SMALL, arrays)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 40, 33, 3), np.uint8)
+    record = network.config.preprocessing
+    x = (pictures.astype(np.float32) - np.float32(record.mean)) / np.float32(record.std)
+    expected = edition.intermediates(network, x)
+    for name in ("logits", "features"):
+        found = edition.predictor(network, outputs=name)(pictures)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4)
+    with pytest.raises(MobileNetV2Error, match="chooses its device by itself; leave --device out"):
+        edition.predictor(network, "cuda")
+
+
+def test_float64_is_refused_where_keras_has_none() -> None:
+    if EXACT:
+        assert edition.build(SMALL, dtype="float64").get_layer("Conv1").kernel.dtype == "float64"
+    else:
+        with pytest.raises(MobileNetV2Error, match="build with backend='tensorflow'"):
+            edition.build(SMALL, dtype="float64")
