@@ -144,7 +144,7 @@ def test_bad_editions_are_named(folder: Path) -> None:
         parse(" , ")
     assert parse("torch, keras:jax,torch") == ["torch", "keras:jax"]
     x = np.zeros((1, 16, 16, 3), np.float32)  # too small for the spec
-    with pytest.raises(MobileNetV2Error, match="torch edition: size 16"):
+    with pytest.raises(MobileNetV2Error, match="edition: size 16 must be"):
         check(folder, x, ["torch"], (16, 16))
 
 

@@ -53,7 +53,7 @@ def pictures(config: ModelConfig, size: Size, photos: list[str]) -> NDArray:
         return np.random.default_rng(0).normal(size=shape).astype(np.float32)
     record = config.preprocessing.at(size)
     found = [preprocess(read(path), record, str(path)) for path in named(photos)]
-    return normalise(np.stack(found), record)
+    return normalise(np.stack(found), record).transpose(0, 2, 3, 1)
 
 
 def show(found: Parity, title: str) -> None:
