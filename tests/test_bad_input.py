@@ -66,7 +66,10 @@ def test_class_lists_that_differ_between_splits(
         (["--set", "network=smal"], "network 'smal' is unknown; did you mean 'small'?"),
         (["--weights", "{folder}"], "not a model folder, it has no config.json"),
         (["--weights", "{folder}/nothing"], "nothing: no such model folder"),
-        (["--resume"], "--resume goes on with the run's own recipe and weights; leave out"),
+        (
+            ["--resume"],
+            "--resume goes on with the run's own recipe, weights and edition; leave out",
+        ),
     ],
 )
 def test_an_option_that_cannot_be(

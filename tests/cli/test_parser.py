@@ -45,10 +45,10 @@ def test_the_first_help_names_every_verb_and_shows_the_whole_job(
 ) -> None:
     status, out, _ = printed(["--help"], capsys)
     assert status == 0
-    for verb in ("describe", "train", "evaluate", "predict", "weights"):
+    for verb in ("describe", "train", "evaluate", "predict", "weights", "parity"):
         assert re.search(rf"^    {verb} +\w", out, re.M), verb
     assert EXAMPLES.strip() in out
-    for example in examples(re.sub(r"  +(try it|published).*", "", EXAMPLES)):
+    for example in examples(re.sub(r"  +(try it|published|the same).*", "", EXAMPLES)):
         assert make_parser().parse_args(example).verb == example[0]
 
 
@@ -79,7 +79,7 @@ sys.exit(f"loaded: {loaded}" if loaded else 0)
         (["train"], "arguments are required: DATA, --output; see 'mobilenetv2 train --help'"),
         (["train", "x", "--output", "y", "--epochs", "few"], "--epochs: invalid int value: 'few'"),
         (["train", "x", "--output", "y", "--resume", "--overwrite"], "not allowed with argument"),
-        (["train", "x", "--output", "y", "--edition", "keras"], "invalid choice: 'keras'"),
+        (["train", "x", "--output", "y", "--edition", "numpy"], "invalid choice: 'numpy'"),
         (["describe", "--size", "2x2x4"], "'2x2x4' is not a size such as 224 or 192x256"),
         (["describe", "--size", "big"], "'big' is not a size such as 224 or 192x256"),
         (["predict", "x", "--model", "m", "--json", "--csv", "f"], "not allowed with argument"),

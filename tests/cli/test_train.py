@@ -11,8 +11,8 @@ from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
 from mobilenetv2.errors import RunError, WeightsError
 from mobilenetv2.train import run as job_room
+from mobilenetv2.train.loop import Stopped
 from mobilenetv2.train.recipe import read
-from mobilenetv2.train.torch import Stopped
 
 
 def options(*words: str) -> Namespace:
@@ -74,17 +74,17 @@ def test_without_weights_it_says_where_to_get_some() -> None:
 @pytest.mark.parametrize(
     "change",
     [["--epochs", "0"], ["--seed", "0"], ["--set", "epochs=1"], ["--recipe", "scratch"],
-     ["--weights", "none"]],
+     ["--weights", "none"], ["--edition", "torch"]],
 )  # fmt: skip
 def test_resuming_takes_no_other_recipe_or_weights(change: list[str]) -> None:
-    with pytest.raises(RunError, match="--resume goes on with the run's own recipe and weights"):
+    with pytest.raises(RunError, match="--resume goes on with the run's own recipe, weights"):
         resumed(options("digits", "--resume", *change))
 
 
 def test_resuming_takes_recipe_and_weights_from_the_run(trained: Path) -> None:
     words = ["train", "x", "--output", str(trained), "--resume"]
-    weights, recipe = resumed(make_parser().parse_args(words))
-    assert weights is None
+    weights, recipe, edition = resumed(make_parser().parse_args(words))
+    assert (weights, edition) == (None, "torch")
     assert recipe == read(str(trained / "recipe.toml"))
     assert (recipe.network, recipe.epochs) == ("small", 1)
 

@@ -55,8 +55,8 @@ def test_the_start_says_which_weights_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert started_from(begin(tmp_path / "a", Path("imagenet"))) == tmp_path / "imagenet"
-    assert started_from(begin(tmp_path / "b")) is None
+    assert started_from(begin(tmp_path / "a", Path("imagenet"))) == (tmp_path / "imagenet", "torch")
+    assert started_from(begin(tmp_path / "b")) == (None, "torch")
 
 
 def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> None:
@@ -165,4 +165,5 @@ def test_start_json_is_readable_by_others(tmp_path: Path) -> None:
     assert json.loads(begin(tmp_path / "r").start.read_text()) == {
         "data": "photos",
         "weights": None,
+        "edition": "torch",
     }

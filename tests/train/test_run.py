@@ -14,7 +14,7 @@ import pytest
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.spec.records import Origin, Preprocessing
-from mobilenetv2.train import run as job_room
+from mobilenetv2.train import batchnorm
 from mobilenetv2.train.batchnorm import rebase
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
@@ -43,7 +43,7 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rebased = Mock(side_effect=rebase)
-    monkeypatch.setattr(job_room, "rebase", rebased)
+    monkeypatch.setattr(batchnorm, "rebase", rebased)
     job = Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None))
     origin = train(job).config.origin
     assert origin == Origin("x", folded=False, note="Rebased on measured activations.")

@@ -1,8 +1,6 @@
 """The loop: it learns, it stops when told, and it goes on as if it had never been stopped."""
 
 import json
-import os
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -20,9 +18,11 @@ from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RunError
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.train import torch as loop
+from mobilenetv2.train import loop
+from mobilenetv2.train.checkpoint import Checkpoint
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.torch import TorchTrainer
 from mobilenetv2.weights import store
 
 RECIPE = Recipe(
@@ -43,8 +43,9 @@ def fit(
     split: Split, folder: Path, recipe: Recipe = RECIPE, resume: bool = False
 ) -> list[dict[str, float]]:
     folder.mkdir(exist_ok=True)
-    torch.manual_seed(0)
-    return loop.fit(MobileNetV2(SPEC), split, split, recipe, RunFolder(folder), "cpu", resume)
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
+    config = trainer.network.config
+    return loop.fit(trainer, config, split, split, recipe, RunFolder(folder), resume)
 
 
 def outcome(folder: Path, rows: list[dict[str, float]]) -> list[object]:
@@ -80,8 +81,8 @@ def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
         try:
             rows = fit(split, tmp_path / "stopped", resume=True)
         except loop.Stopped:
-            saved = loop.read_checkpoint(RunFolder(tmp_path / "stopped"))
-            stops.append((saved["epoch"], saved["step"]))
+            saved = Checkpoint.read(RunFolder(tmp_path / "stopped").checkpoint)
+            stops.append((saved.epoch, saved.step))
     assert stops == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]
     assert outcome(tmp_path / "stopped", rows) == expected
 
@@ -90,25 +91,12 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(
     split: Split, tmp_path: Path
 ) -> None:
     fit(split, tmp_path, RECIPE)
-    with pytest.raises(RunError, match=r"checkpoint.pt: belongs to another recipe than"):
+    with pytest.raises(RunError, match=r"checkpoint.safetensors: belongs to another recipe than"):
         fit(split, tmp_path, Recipe(epochs=3), resume=True)
-    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-    with pytest.raises(RunError, match=r"checkpoint.pt: cannot be resumed from"):
+    with pytest.raises(RunError, match=r"checkpoint.safetensors: cannot be resumed from"):
         fit(split, tmp_path, RECIPE, resume=True)
-
-
-def test_a_checkpoint_is_read_as_data_and_never_executed(tmp_path: Path) -> None:
-    class Harmful:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return os.mkdir, (str(tmp_path / "executed"),)
-
-    torch.save({"network": Harmful()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(RunError, match="cannot be resumed from"):
-        loop.read_checkpoint(RunFolder(tmp_path))
-    assert not (tmp_path / "executed").exists()
-    pickle.loads(pickle.dumps(Harmful()))
-    assert (tmp_path / "executed").exists()  # it would have been
 
 
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(

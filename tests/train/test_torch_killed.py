@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.torch import read_checkpoint
+from mobilenetv2.train.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
 
@@ -77,17 +76,17 @@ def test_interrupted_within_epochs_and_resumed_it_ends_byte_for_byte_the_same(
     process = begin(photos, run, *options)
     before = 0
     for delay in (0.0, 0.15):  # in epoch 2, then in epoch 3
-        wait_for(process, run / "checkpoint.pt", before)
+        wait_for(process, run / "checkpoint.safetensors", before)
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
         assert "Traceback" not in errors
         assert f"go on with: mobilenetv2 train {photos} --output {run} --resume" in errors
-        saved = read_checkpoint(RunFolder(run))
-        moments.append((saved["epoch"], saved["step"]))
+        saved = Checkpoint.read(run / "checkpoint.safetensors")
+        moments.append((saved.epoch, saved.step))
         assert not (run / "summary.md").exists()
-        before = (run / "checkpoint.pt").stat().st_mtime_ns
+        before = (run / "checkpoint.safetensors").stat().st_mtime_ns
         process = begin(photos, run, "--resume")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

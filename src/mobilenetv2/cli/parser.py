@@ -102,7 +102,9 @@ def _train(verbs) -> None:  # type: ignore[no-untyped-def]
         "are weights, else scratch)",
     )  # fmt: skip
     verb.add_argument(
-        "--edition", choices=("torch",), default="torch", help="the framework that trains"
+        "--edition",
+        choices=("torch", "keras", "jax"),
+        help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
     )
     verb.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe's key"

@@ -22,8 +22,8 @@ def load_predictor(
 
     config, arrays = store.load(Path(arguments.model))
     require("torch")
+    from mobilenetv2.allocator import keep_memory
     from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.torch.allocator import keep_memory
     from mobilenetv2.editions.torch.inference import check_device, predictor
 
     keep_memory()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from mobilenetv2.cli.main import INTERRUPTED
-from mobilenetv2.errors import RunError, WeightsError, require
+from mobilenetv2.errors import RunError, WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
@@ -15,18 +15,18 @@ from mobilenetv2.train.record import open_run, started_from
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
     output = Path(arguments.output)
-    weights, recipe = resumed(arguments) if arguments.resume else chosen(arguments)
-    require("torch")
-    from mobilenetv2.editions.torch.allocator import keep_memory
-    from mobilenetv2.editions.torch.inference import check_device
+    if arguments.resume:
+        weights, recipe, edition = resumed(arguments)
+    else:
+        (weights, recipe), edition = chosen(arguments), arguments.edition or "torch"
+    from mobilenetv2.allocator import keep_memory
+    from mobilenetv2.train.loop import Stopped
     from mobilenetv2.train.run import Job, train
-    from mobilenetv2.train.torch import Stopped
 
     keep_memory()
     job = Job(
-        data=arguments.data, output=output, weights=weights, recipe=recipe,
-        device=check_device(arguments.device), resume=arguments.resume,
-        overwrite=arguments.overwrite,
+        data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
+        device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
     )  # fmt: skip
     try:
         summary = train(job)
@@ -45,20 +45,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
-    """The weights and the recipe that an interrupted run was begun with.
+def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
+    """The weights, the recipe and the edition that an interrupted run was begun with.
 
     Raises:
         RunError: there is no such run, or options would change its recipe.
     """
-    changes = (arguments.recipe, arguments.set, arguments.epochs, arguments.seed, arguments.weights)
+    changes = (
+        arguments.recipe, arguments.set, arguments.epochs, arguments.seed, arguments.weights,
+        arguments.edition,
+    )  # fmt: skip
     if any(change not in (None, []) for change in changes):
         raise RunError(
-            "--resume goes on with the run's own recipe and weights; leave out --weights, "
-            "--recipe, --set, --epochs and --seed"
+            "--resume goes on with the run's own recipe, weights and edition; leave out "
+            "--weights, --recipe, --set, --epochs, --seed and --edition"
         )
     run = open_run(Path(arguments.output), resume=True, overwrite=False)
-    return started_from(run), read(str(run.recipe))
+    weights, edition = started_from(run)
+    return weights, read(str(run.recipe)), edition
 
 
 def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:

@@ -4,12 +4,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, cast, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.initialisation import Initialisation
 
@@ -46,8 +47,8 @@ class Edition(Protocol):
             WeightsError: the arrays are not exactly the network's, with the whole difference.
         """
 
-    def dump(self, network: Any) -> Arrays:
-        """The network's weights as canonical float32 arrays: copies."""
+    def dump(self, network: Any, dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+        """The network's weights as canonical arrays: copies."""
 
     def predictor(
         self,
@@ -66,6 +67,16 @@ class Edition(Protocol):
         Returns:
             Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
         """
+
+
+def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
+    """(value - mean) / std in float32: the same numbers, bit for bit, as in ``images``.
+
+    uint8 (batch, height, width, channels) -> float32 of the same shape. Not within ``jit``: a
+    compiler makes a division by a constant a multiplication, which rounds differently.
+    """
+    mean, std = (np.array(values, np.float32) for values in (record.mean, record.std))
+    return np.asarray((pictures.astype(np.float32) - mean) / std)
 
 
 def find(name: str) -> Edition:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from mobilenetv2.editions.torch.network import ConvBN, MobileNetV2
+from mobilenetv2.train.trainer import LEAST_UPDATE_RATE
 
-LEAST_UPDATE_RATE = 0.1
 SMALLEST_VARIANCE = 1e-8
 """A channel below this is dead: there is no scale to give it."""
 

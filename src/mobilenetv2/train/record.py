@@ -46,7 +46,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """Everything that resuming needs."""
-        return self.path / "checkpoint.pt"
+        return self.path / "checkpoint.safetensors"
 
     @property
     def recipe(self) -> Path:
@@ -139,7 +139,12 @@ def open_run(path: Path, resume: bool, overwrite: bool) -> RunFolder:
 
 
 def start(
-    run: RunFolder, data: str, weights: Path | None, recipe: Recipe, splits: Sequence[Split]
+    run: RunFolder,
+    data: str,
+    weights: Path | None,
+    recipe: Recipe,
+    splits: Sequence[Split],
+    edition: str = "torch",
 ) -> None:
     """Make the folder. Called once everything that can be checked has been checked.
 
@@ -149,7 +154,11 @@ def start(
     if run.recipe.is_file():  # open_run allowed it to be overwritten
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
-    started = {"data": data, "weights": str(weights.resolve()) if weights else None}
+    started = {
+        "data": data,
+        "weights": str(weights.resolve()) if weights else None,
+        "edition": edition,
+    }
     try:
         write_atomically(run.recipe, recipe.to_toml())
         run.write_split(splits)
@@ -159,17 +168,18 @@ def start(
         raise
 
 
-def started_from(run: RunFolder) -> Path | None:
-    """The weights that a run was started with; None where it began from scratch.
+def started_from(run: RunFolder) -> tuple[Path | None, str]:
+    """The weights that a run was started with (None: from scratch), and its edition.
 
     Raises:
         RunError: there is no such record.
     """
     try:
-        weights = json.loads(run.start.read_text("utf-8"))["weights"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        started = json.loads(run.start.read_text("utf-8"))
+        weights, edition = started["weights"], str(started.get("edition", "torch"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{run.start}: does not say what the run started from ({error}); "
             "begin it again with --overwrite"
         ) from None
-    return Path(weights) if weights else None
+    return (Path(weights) if weights else None), edition

@@ -10,23 +10,25 @@ import numpy as np
 from mobilenetv2.data.check import Checked, check, check_classes
 from mobilenetv2.data.dataset import ALL, Split, open_dataset
 from mobilenetv2.data.partition import partition
-from mobilenetv2.editions import torch as edition
-from mobilenetv2.editions.torch.inference import normalise, predictor
-from mobilenetv2.errors import DataError, RecipeError, RunError
+from mobilenetv2.errors import DataError, RecipeError, RunError, require
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
+from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.train import head, record
-from mobilenetv2.train import torch as loop
-from mobilenetv2.train.batchnorm import rebase
+from mobilenetv2.train.checkpoint import Checkpoint
+from mobilenetv2.train.loop import fit
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.summary import Summary, summarise
+from mobilenetv2.train.trainer import Trainer, find
 from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.classifier import replace_classifier
+from mobilenetv2.weights.initialisation import initialise
 
 REBASED_ON = 256
 """Photos whose activations give a folded network its BatchNorm statistics."""
@@ -43,6 +45,8 @@ class Job:
     weights: Path | None
     """A model folder to start from; None starts from scratch."""
     recipe: Recipe
+    edition: str = "torch"
+    """The framework that trains: 'torch', 'keras' or 'jax'."""
     device: str = "cpu"
     resume: bool = False
     overwrite: bool = False
@@ -64,7 +68,7 @@ def train(job: Job) -> Summary:
 
     Raises:
         MobileNetV2Error: anything that is the input's fault, before anything is written.
-        train.torch.Stopped: Ctrl-C; ``resume`` goes on.
+        train.loop.Stopped: Ctrl-C; ``resume`` goes on.
     """
     started = time.monotonic()
     run = record.open_run(job.output, job.resume, job.overwrite)
@@ -76,13 +80,16 @@ def train(job: Job) -> Summary:
             "trained = 'head' fits a classifier on the features of given weights; give --weights, "
             "or train from scratch with trained = 'all'"
         )
+    framework = find(job.edition)
+    framework.check(recipe, job.device)
     dataset = open_dataset(job.data)
     check_classes(dataset)
     resumable = job.resume and run.checkpoint.is_file()
     if resumable:
-        network = edition.MobileNetV2(loop.read_checkpoint(run)["config"])
+        config = Checkpoint.read(run.checkpoint).config
+        arrays = initialise(parameter_shapes(config.spec), recipe.initialisation, recipe.seed)
     else:
-        network = make_network(job, recipe, dataset.classes)
+        config, arrays = starting_point(job, recipe, dataset.classes)
     checked = check(dataset, recipe.most_unreadable)
     for note in checked.notes:
         say(note)
@@ -97,31 +104,31 @@ def train(job: Job) -> Summary:
     if job.resume:
         check_same_photos(run, parts, job.data)
     else:
-        record.start(run, job.data, job.weights, recipe, parts)
+        record.start(run, job.data, job.weights, recipe, parts, job.edition)
     rows: list[dict[str, float]] = []
     fitted: head.Head | None = None
-    if not resumable:
-        if network.config.origin and network.config.origin.folded:
-            rebase_on_photos(network, splits.train)
-        if job.weights and (recipe.trained == "head" or recipe.head_first):
-            fitted = fit_head(network, splits, job.device)
+    if not resumable and config.origin and config.origin.folded:
+        config, arrays = rebased(config, arrays, splits.train)
+    trainer = framework.make(config, arrays, recipe, job.device)
+    if not resumable and job.weights and (recipe.trained == "head" or recipe.head_first):
+        fitted = fit_head(trainer, config, splits)
     if recipe.trained == "all":
-        rows = loop.fit(network, splits.train, splits.selection, recipe, run, job.device, resumable)
+        rows = fit(trainer, config, splits.train, splits.selection, recipe, run, resumable)
     if not rows:
-        store.save(run.best, network.config, edition.dump(network))
-        store.save(run.last, network.config, edition.dump(network))
+        store.save(run.best, config, trainer.dump())
+        store.save(run.last, config, trainer.dump())
 
     config, arrays = store.load(run.best)
-    edition.load(network, arrays)
+    trainer.load(arrays)
     if fitted and not rows:  # its figures are known from the cached features
         figures = {"train": fitted.train, "selection": fitted.selection}
     else:
         sample = some(splits.train, TRAIN_SAMPLE, recipe.seed)
         figures = {
-            "train": evaluate(network, sample, job.device, "a sample of train"),
-            "selection": evaluate(network, splits.selection, job.device, "selection"),
+            "train": evaluate(trainer, config, sample, "a sample of train"),
+            "selection": evaluate(trainer, config, splits.selection, "selection"),
         }
-    figures[splits.held_out.name] = evaluate(network, splits.held_out, job.device, "held out")
+    figures[splits.held_out.name] = evaluate(trainer, config, splits.held_out, "held out")
     measured = {
         f"{part}.{name}": getattr(metrics, name)
         for part, metrics in figures.items()
@@ -184,8 +191,10 @@ def divide(checked: Checked, recipe: Recipe) -> Splits:
     return Splits(train, selection, held_out)
 
 
-def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.MobileNetV2:
-    """From weights with a new classifier, or from scratch."""
+def starting_point(
+    job: Job, recipe: Recipe, classes: tuple[str, ...]
+) -> tuple[ModelConfig, Arrays]:
+    """Given weights with a new classifier, or a network from scratch: alike in every edition."""
     labels = Labels(classes)
     if job.weights is None:
         changes = {"size": recipe.size} if recipe.size else {}
@@ -196,7 +205,8 @@ def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.
         if recipe.view == "largest":
             seen = seen.largest()
         config = ModelConfig(spec, seen, labels, Origin("trained here"))
-        return edition.build(config, recipe.initialisation, recipe.seed)
+        shapes = parameter_shapes(spec)
+        return config, initialise(shapes, recipe.initialisation, recipe.seed)
     config, arrays = store.load(job.weights)
     size = recipe.size or config.spec.size
     seen = config.preprocessing.at(size)
@@ -205,10 +215,7 @@ def make_network(job: Job, recipe: Recipe, classes: tuple[str, ...]) -> edition.
         spec=config.spec.replace(size=size),
         preprocessing=seen.largest() if recipe.view == "largest" else seen,
     )
-    config, arrays = replace_classifier(config, arrays, labels, recipe.initialisation, recipe.seed)
-    network = edition.build(config, recipe.initialisation, recipe.seed)
-    edition.load(network, arrays, str(job.weights))
-    return network
+    return replace_classifier(config, arrays, labels, recipe.initialisation, recipe.seed)
 
 
 def some(split: Split, count: int, seed: int) -> Split:
@@ -219,38 +226,43 @@ def some(split: Split, count: int, seed: int) -> Split:
     return split.with_photos(tuple(split.photos[index] for index in sorted(chosen)))
 
 
-def rebase_on_photos(network: edition.MobileNetV2, train: Split) -> None:
-    """Give a network whose BatchNorm came folded the statistics of some training photos."""
-    import torch
+def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelConfig, Arrays]:
+    """Give a network whose BatchNorm came folded the statistics of some training photos.
 
-    config = network.config
+    Raises:
+        MissingExtra: PyTorch, in which it is done for every edition, is not installed.
+    """
+    require("torch")
+    from mobilenetv2.editions import torch as edition
+    from mobilenetv2.editions.torch.inference import normalise
+    from mobilenetv2.train.batchnorm import rebase
+
     sample = some(train, REBASED_ON, 0)
     say(f"BatchNorm came folded: rebasing it on {len(sample)} photos")
     photos = [preprocess(sample.image(p), config.preprocessing) for p in sample.photos]
+    network = edition.MobileNetV2(config, seed=0)
+    edition.load(network, arrays)
     rebase(
         network,
         (
-            normalise(np.stack(photos[i : i + 32]), config.preprocessing, torch.device("cpu"))
+            normalise(np.stack(photos[i : i + 32]), config.preprocessing)
             for i in range(0, len(photos), 32)
         ),
     )
     assert config.origin is not None
     note = f"{config.origin.note} Rebased on measured activations.".strip()
     origin = dataclasses.replace(config.origin, folded=False, note=note)
-    network.config = dataclasses.replace(config, origin=origin)
+    return dataclasses.replace(config, origin=origin), edition.dump(network)
 
 
-def fit_head(network: edition.MobileNetV2, splits: Splits, device: str) -> head.Head:
+def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> head.Head:
     """Fit the classifier on features that are computed once."""
-    features = predictor(network, device, "features")
-    record_ = network.config.preprocessing
-    train = run_predictor(features, splits.train, record_, "features of train")
-    selection = run_predictor(features, splits.selection, record_, "features of selection")
+    features, seen = trainer.predictor("features"), config.preprocessing
+    train = run_predictor(features, splits.train, seen, "features of train")
+    selection = run_predictor(features, splits.selection, seen, "features of selection")
     fitted = head.fit(train, selection, splits.train.classes)
-    network.cpu()
-    arrays = edition.dump(network)
-    arrays |= {"classifier.weight": fitted.weight, "classifier.bias": fitted.bias}
-    edition.load(network, arrays)
+    classifier = {"classifier.weight": fitted.weight, "classifier.bias": fitted.bias}
+    trainer.load(trainer.dump() | classifier)
     say(
         f"head on cached features: train top-1 {fitted.train.top1:.1%}, "
         f"selection {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"
@@ -258,11 +270,9 @@ def fit_head(network: edition.MobileNetV2, splits: Splits, device: str) -> head.
     return fitted
 
 
-def evaluate(network: edition.MobileNetV2, split: Split, device: str, label: str) -> Metrics:
-    """The network in float32, in evaluation mode, on a split."""
-    logits, labels = run_predictor(
-        predictor(network, device), split, network.config.preprocessing, label
-    )
+def evaluate(trainer: Trainer, config: ModelConfig, split: Split, label: str) -> Metrics:
+    """The network in evaluation mode on a split."""
+    logits, labels = run_predictor(trainer.predictor(), split, config.preprocessing, label)
     return measure(logits, labels, split.classes)
 
 

@@ -179,3 +179,17 @@ def test_a_new_network_starts_as_its_initialisation_says() -> None:
     assert all(np.array_equal(found[name], array) for name, array in expected.items())
     seeded = dump(MobileNetV2(spec, "paper", seed=seed))
     assert all(np.array_equal(seeded[name], array) for name, array in found.items())
+
+
+def test_biased_statistics_do_not_disturb_the_gradient() -> None:
+    """Autograd keeps the running statistics; moving them in place after it would be an error."""
+    found = []
+    rules: tuple[Any, ...] = ("unbiased", "biased")
+    for rule in rules:
+        numerics = Numerics(running_variance=rule)
+        network, _ = build(SPECS["defaults"].replace(numerics=numerics, dropout=0.0))
+        network.double().train()
+        network(torch.from_numpy(pictures(SPECS["defaults"])).double()).square().sum().backward()
+        found.append(network.stem.conv.weight.grad)
+    assert found[0] is not None
+    torch.testing.assert_close(found[0], found[1])

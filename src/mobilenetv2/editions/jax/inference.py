@@ -9,10 +9,10 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
+from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.jax.network import MobileNetV2
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.spec.names import intermediate_names
-from mobilenetv2.spec.records import Preprocessing
 
 
 def check_device(name: str) -> jax.Device:
@@ -31,12 +31,6 @@ def check_device(name: str) -> jax.Device:
         ) from None
 
 
-def normalise(pictures: jax.Array, record: Preprocessing) -> jax.Array:
-    """uint8 (batch, height, width, channels) -> float32, as :func:`images.normalise`."""
-    mean, std = (jnp.array(values, jnp.float32) for values in (record.mean, record.std))
-    return (pictures.astype(jnp.float32) - mean) / std
-
-
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
@@ -44,16 +38,16 @@ def predictor(
 
     Each call takes the network's weights as they are, and puts it into evaluation mode.
     """
-    where, record = check_device(device), network.config.preprocessing
+    where = check_device(device)
 
     @nnx.jit
-    def run(network: MobileNetV2, pictures: jax.Array) -> jax.Array:
-        x = normalise(pictures, record).astype(network.dtype)
+    def run(network: MobileNetV2, x: jax.Array) -> jax.Array:
         return network(x) if outputs == "logits" else network.features(x)
 
     def predict(pictures: NDArray) -> NDArray:
         network.eval()
-        return np.asarray(run(network, jax.device_put(pictures, where)), np.float32)
+        x = normalise(pictures, network.config.preprocessing).astype(network.dtype)
+        return np.asarray(run(network, jax.device_put(x, where)), np.float32)
 
     return predict
 

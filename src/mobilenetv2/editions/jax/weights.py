@@ -1,6 +1,6 @@
 """Canonical weights into the JAX edition and out of it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,12 +39,12 @@ def assign(network: "MobileNetV2", arrays: Arrays) -> None:
         variable[...] = jnp.asarray(value, variable.dtype)
 
 
-def dump(network: "MobileNetV2") -> Arrays:
-    """The network's weights as canonical float32 arrays: copies."""
+def dump(network: "MobileNetV2", dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+    """The network's weights as canonical arrays: copies."""
     arrays: Arrays = {}
     for name in parameter_shapes(network.spec):
         variable, layout = _variable(network, name)
-        array = np.asarray(variable[...], np.float32)
+        array = np.asarray(variable[...], dtype)
         arrays[name] = layout.to_canonical(array) if layout else array.copy()
     return arrays
 

@@ -55,11 +55,11 @@ def load(network: "keras.Model", arrays: Arrays, where: str = "weights") -> None
     load(network, arrays, where)
 
 
-def dump(network: "keras.Model") -> Arrays:
-    """The network's weights as canonical float32 arrays: copies."""
+def dump(network: "keras.Model", dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+    """The network's weights as canonical arrays: copies."""
     from mobilenetv2.editions.keras.weights import dump
 
-    return dump(network)
+    return dump(network, dtype)
 
 
 def predictor(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.keras.names import CLASSIFIER, POOLED, intermediate_layers
 from mobilenetv2.errors import MobileNetV2Error
 
@@ -25,11 +26,9 @@ def predictor(
         )
     end = network.get_layer(CLASSIFIER if outputs == "logits" else POOLED)
     model = keras.Model(network.input, end.output)
-    record, dtype = network.config.preprocessing, end.dtype
-    mean, std = (np.array(values, np.float32) for values in (record.mean, record.std))
 
     def predict(pictures: NDArray) -> NDArray:
-        x = ((pictures.astype(np.float32) - mean) / std).astype(dtype)
+        x = normalise(pictures, network.config.preprocessing).astype(end.dtype)
         return np.asarray(model.predict_on_batch(x), np.float32)
 
     return predict

@@ -1,7 +1,7 @@
 """Canonical weights into the Keras edition and out of it."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -44,11 +44,11 @@ def assign(network: keras.Model, arrays: Arrays) -> None:
             variable.assign(layout.from_canonical(array) if layout else array)
 
 
-def dump(network: keras.Model) -> Arrays:
-    """The network's weights as canonical float32 arrays: copies."""
+def dump(network: keras.Model, dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+    """The network's weights as canonical arrays: copies."""
     arrays: Arrays = {}
     for name, variable, layout in _variables(network):
-        array = np.array(keras.ops.convert_to_numpy(variable), np.float32)
+        array = np.array(keras.ops.convert_to_numpy(variable.value), dtype)
         arrays[name] = layout.to_canonical(array) if layout else array
     return arrays
 

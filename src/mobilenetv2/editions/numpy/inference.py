@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.numpy.network import MobileNetV2
 from mobilenetv2.errors import MobileNetV2Error
 
@@ -20,11 +21,9 @@ def predictor(
     """
     if device != "cpu":
         raise MobileNetV2Error(f"--device {device}: NumPy computes on the CPU only")
-    record = network.config.preprocessing
-    mean, std = (np.array(values, np.float32) for values in (record.mean, record.std))
 
     def predict(pictures: NDArray) -> NDArray:
-        x = (pictures.astype(np.float32) - mean) / std
+        x = normalise(pictures, network.config.preprocessing)
         return intermediates(network, x)[outputs].astype(np.float32)
 
     return predict

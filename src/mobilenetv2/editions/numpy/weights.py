@@ -1,5 +1,7 @@
 """Canonical weights into the NumPy edition and out of it: it keeps them as they are."""
 
+from typing import Literal
+
 import numpy as np
 
 from mobilenetv2.editions.numpy.network import MobileNetV2
@@ -16,6 +18,6 @@ def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
     network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
 
 
-def dump(network: MobileNetV2) -> Arrays:
-    """The network's weights as canonical float32 arrays: copies."""
-    return {name: array.astype(np.float32) for name, array in network.arrays.items()}
+def dump(network: MobileNetV2, dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+    """The network's weights as canonical arrays: copies."""
+    return {name: array.astype(dtype) for name, array in network.arrays.items()}

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mobilenetv2.spec.network import Numerics
 
@@ -21,12 +22,15 @@ class BatchNorm(nn.BatchNorm2d):
         if not (self.biased and self.training):
             return super().forward(x)
         assert self.running_var is not None and self.momentum is not None
-        before = self.running_var.clone()
-        y = super().forward(x)
+        # A copy: autograd keeps what the kernel was given, and it must not change afterwards.
+        moved = self.running_var.clone()
+        y = functional.batch_norm(
+            x, self.running_mean, moved, self.weight, self.bias, True, self.momentum, self.eps
+        )
         # PyTorch moved it by n / (n - 1) times the variance that Keras and Flax would take.
         count = x.numel() // x.shape[1]
         with torch.no_grad():
-            self.running_var.mul_((count - 1) / count).add_(
-                before, alpha=(1 - self.momentum) / count
+            self.running_var.mul_((1 - self.momentum) / count).add_(
+                moved, alpha=(count - 1) / count
             )
         return y

@@ -12,7 +12,9 @@ from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.spec.records import Preprocessing
 
 
-def normalise(pictures: NDArray, record: Preprocessing, device: torch.device) -> torch.Tensor:
+def normalise(
+    pictures: NDArray, record: Preprocessing, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """``(value - mean) / std`` on the device: the same numbers as :func:`images.normalise`.
 
     uint8 (batch, height, width, channels) -> float32 (batch, channels, height, width), in

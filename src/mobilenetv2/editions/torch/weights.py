@@ -1,6 +1,6 @@
 """Canonical weights into the PyTorch edition and out of it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -40,10 +40,10 @@ def assign(network: "MobileNetV2", arrays: Arrays) -> None:
             state[_renamed(name, BATCH_NORM)].copy_(torch.tensor(np.asarray(array)))
 
 
-def dump(network: "MobileNetV2") -> Arrays:
-    """The network's weights as canonical float32 arrays on the CPU: copies."""
+def dump(network: "MobileNetV2", dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+    """The network's weights as canonical arrays on the CPU: copies."""
     return {
-        _renamed(name, _BACK): tensor.detach().to("cpu", torch.float32).numpy().copy()
+        _renamed(name, _BACK): tensor.detach().to("cpu", getattr(torch, dtype)).numpy().copy()
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

@@ -1,0 +1,32 @@
+"""The exponential moving average of the weights and the BatchNorm statistics of a run."""
+
+from mobilenetv2.train.trainer import State
+from mobilenetv2.weights.canonical import Arrays
+
+
+class Average:
+    """Kept in NumPy on canonical arrays, so that it is one and the same for every edition.
+
+    Args:
+        decay: the share that each step keeps of the average, less in the first steps.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.arrays: Arrays = {}
+
+    def update(self, arrays: Arrays) -> None:
+        """Take the weights after a step in."""
+        # TensorFlow's rule: a short run's average must not be mostly what it began with.
+        kept = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
+        for name, array in arrays.items():
+            if self.steps:
+                old = self.arrays[name]
+                old += (array - old) * old.dtype.type(1 - kept)
+            else:
+                self.arrays[name] = array.copy()
+        self.steps += 1
+
+    def restore(self, state: State, steps: int) -> None:
+        """Go on from ``arrays`` and ``steps`` of an earlier average."""
+        self.arrays, self.steps = state, steps

@@ -1,0 +1,134 @@
+"""A training step in JAX."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.edition import normalise
+from mobilenetv2.editions.jax import MobileNetV2, dump, load
+from mobilenetv2.editions.jax.inference import check_device, predictor
+from mobilenetv2.editions.jax.network import BatchNorm
+from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.trainer import (
+    EPSILON_OF_ADAM,
+    LEAST_UPDATE_RATE,
+    MOMENTUM_OF_ADAM,
+    State,
+    refuse,
+)
+from mobilenetv2.weights.canonical import Arrays
+
+
+def check(recipe: Recipe, device: str) -> None:
+    """See :class:`mobilenetv2.train.trainer.TrainerModule`; there is no mixed precision."""
+    refuse(recipe, "jax", precision=("float32", "auto"))
+    check_device(device)
+
+
+def make(config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> "JaxTrainer":
+    """See :class:`mobilenetv2.train.trainer.TrainerModule`."""
+    network = MobileNetV2(config, seed=recipe.seed)
+    load(network, arrays)
+    return JaxTrainer(network, recipe, device)
+
+
+class JaxTrainer:
+    """See :class:`mobilenetv2.train.trainer.Trainer`."""
+
+    def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
+        self.network, self.recipe, self.device = network, recipe, device
+        network.dropout.rate = network.spec.dropout if recipe.dropout is None else recipe.dropout
+        network.train()
+        for _, module in nnx.iter_modules(network):
+            if isinstance(module, BatchNorm):
+                module.update_rate = max(module.update_rate, LEAST_UPDATE_RATE)
+                module.use_running_average = recipe.batch_norm == "frozen"
+        self.optimizer = make_optimizer(recipe)
+        # The graph has the modes of training in it, whatever the network is put into later.
+        graph, parameters, _ = nnx.split(network, nnx.Param, ...)
+        self.moments = self.optimizer.init(parameters)
+        self._step = jax.jit(self._make_step(graph))
+        self.where = check_device(device)
+
+    def _make_step(self, graph: Any) -> Any:
+        dtype, smoothing = self.network.dtype, self.recipe.label_smoothing
+        optimizer = self.optimizer
+
+        def step(parameters: Any, rest: Any, moments: Any, x: Any, labels: Any, rate: Any) -> Any:
+            def loss_of(parameters: Any) -> Any:
+                network = nnx.merge(graph, parameters, rest, copy=True)
+                logits = network(x)
+                target = jax.nn.one_hot(labels, logits.shape[1], dtype=dtype)
+                target = optax.smooth_labels(target, smoothing)
+                _, _, moved = nnx.split(network, nnx.Param, ...)
+                return optax.softmax_cross_entropy(logits, target).mean(), (logits, moved)
+
+            (loss, (logits, moved)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+                parameters
+            )
+            directions, moments = optimizer.update(gradients, moments, parameters)
+            parameters = jax.tree.map(lambda p, d: p - rate * d, parameters, directions)
+            return parameters, moved, moments, loss, (logits.argmax(1) == labels).sum()
+
+        return step
+
+    def step(self, pictures: NDArray, labels: NDArray, rate: float) -> tuple[float, int]:
+        """See the protocol."""
+        _, parameters, rest = nnx.split(self.network, nnx.Param, ...)
+        x = normalise(pictures, self.network.config.preprocessing).astype(self.network.dtype)
+        x, labels = jax.device_put((x, labels), self.where)
+        parameters, rest, self.moments, loss, right = self._step(
+            parameters, rest, self.moments, x, labels,
+            jnp.asarray(rate, self.network.dtype),
+        )  # fmt: skip
+        nnx.update(self.network, parameters, rest)
+        return float(loss), int(right)
+
+    def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
+        """See the protocol."""
+        return predictor(self.network, self.device, outputs)
+
+    def dump(self) -> Arrays:
+        """See the protocol."""
+        return dump(self.network)
+
+    def load(self, arrays: Arrays) -> None:
+        """See the protocol."""
+        load(self.network, arrays)
+
+    def state(self) -> State:
+        """See the protocol."""
+        leaves = jax.tree.leaves((self._saved(), self.moments))
+        return {f"{index:04}": np.array(leaf) for index, leaf in enumerate(leaves)}
+
+    def restore(self, state: State) -> None:
+        """See the protocol."""
+        leaves, structure = jax.tree.flatten((self._saved(), self.moments))
+        arrays = [
+            jnp.asarray(state[f"{index:04}"], leaf.dtype) for index, leaf in enumerate(leaves)
+        ]
+        saved, self.moments = jax.tree.unflatten(structure, arrays)
+        nnx.update(self.network, saved)
+
+    def _saved(self) -> Any:
+        """Of dropout's random state only the count: the key is made from the recipe's seed."""
+        return nnx.state(self.network, nnx.Any(nnx.Param, nnx.BatchStat, nnx.RngCount))
+
+
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    """What is taken off the weights, before it is multiplied by the learning rate."""
+    decay = optax.add_decayed_weights(
+        recipe.weight_decay, lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)
+    )
+    if recipe.optimizer == "adamw":
+        return optax.chain(optax.scale_by_adam(*MOMENTUM_OF_ADAM, eps=EPSILON_OF_ADAM), decay)
+    if not recipe.momentum:
+        return decay
+    return optax.chain(decay, optax.trace(recipe.momentum, nesterov=True))

@@ -1,0 +1,117 @@
+"""A training step in Keras, on whichever backend it runs."""
+
+import dataclasses
+from typing import Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.edition import normalise
+from mobilenetv2.editions.keras import build, dump, load, predictor
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.keras_optimizers import SGD, AdamW
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.trainer import (
+    EPSILON_OF_ADAM,
+    LEAST_UPDATE_RATE,
+    MOMENTUM_OF_ADAM,
+    State,
+    refuse,
+)
+from mobilenetv2.weights.canonical import Arrays
+
+
+def check(recipe: Recipe, device: str) -> None:
+    """See :class:`mobilenetv2.train.trainer.TrainerModule`.
+
+    There is no mixed precision. A Keras layer with frozen statistics has frozen scales, too.
+    """
+    refuse(recipe, "keras", precision=("float32", "auto"), batch_norm=("adapt",))
+    if device != "cpu":
+        raise MobileNetV2Error(
+            f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
+        )
+
+
+def make(config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> "KerasTrainer":
+    """See :class:`mobilenetv2.train.trainer.TrainerModule`."""
+    trainer = KerasTrainer(config, recipe)
+    trainer.load(arrays)
+    return trainer
+
+
+class KerasTrainer:
+    """See :class:`mobilenetv2.train.trainer.Trainer`."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        recipe: Recipe,
+        dtype: Literal["float32", "float64"] = "float32",
+    ) -> None:
+        self.recipe, self.dtype, self.classes = recipe, dtype, config.spec.classes
+        dropout = config.spec.dropout if recipe.dropout is None else recipe.dropout
+        trained = dataclasses.replace(config, spec=config.spec.replace(dropout=dropout))
+        # Recipes may train at another size than they evaluate at.
+        self.network = build(trained, seed=recipe.seed, dtype=dtype, input_shape=(None, None))
+        for layer in self.network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
+        self.network.compile(
+            optimizer=make_optimizer(recipe),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing, dtype=dtype
+            ),
+            metrics=[keras.metrics.CategoricalAccuracy(name="right")],
+            # XLA's convolutions are slow on CPUs, and on JAX there is no way without.
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        self.network.optimizer.build(self.network.trainable_variables)
+        self.predictors = {
+            outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")
+        }
+
+    def step(self, pictures: NDArray, labels: NDArray, rate: float) -> tuple[float, int]:
+        """See the protocol."""
+        self.network.optimizer.learning_rate = rate
+        self.network.reset_metrics()
+        x = normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
+        target = np.eye(self.classes, dtype=self.dtype)[labels]
+        found = self.network.train_on_batch(x, target, return_dict=True)
+        return float(found["loss"]), round(float(found["right"]) * len(labels))
+
+    def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
+        """See the protocol."""
+        return self.predictors[outputs]
+
+    def dump(self) -> Arrays:
+        """See the protocol."""
+        return dump(self.network)
+
+    def load(self, arrays: Arrays) -> None:
+        """See the protocol."""
+        load(self.network, arrays)
+
+    def state(self) -> State:
+        """See the protocol."""
+        variables = [*self.network.variables, *self.network.optimizer.variables]
+        return {
+            f"{index:04}": np.array(keras.ops.convert_to_numpy(variable.value))
+            for index, variable in enumerate(variables)
+        }
+
+    def restore(self, state: State) -> None:
+        """See the protocol."""
+        variables = [*self.network.variables, *self.network.optimizer.variables]
+        for index, variable in enumerate(variables):
+            variable.assign(state[f"{index:04}"])
+
+
+def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    """In PyTorch's conventions, which Keras's own do not follow."""
+    if recipe.optimizer == "adamw":
+        return AdamW(MOMENTUM_OF_ADAM, EPSILON_OF_ADAM, recipe.weight_decay)
+    return SGD(recipe.momentum, recipe.weight_decay)
