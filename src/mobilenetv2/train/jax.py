@@ -50,12 +50,14 @@ class JaxTrainer:
             if isinstance(module, BatchNorm):
                 module.update_rate = max(module.update_rate, LEAST_UPDATE_RATE)
                 module.use_running_average = recipe.batch_norm == "frozen"
+        self.where = check_device(device)
+        # Committed to their device from the start: otherwise the second step is compiled anew.
+        nnx.update(network, jax.device_put(nnx.state(network), self.where))
         self.optimizer = make_optimizer(recipe)
         # The graph has the modes of training in it, whatever the network is put into later.
         graph, parameters, _ = nnx.split(network, nnx.Param, ...)
-        self.moments = self.optimizer.init(parameters)
+        self.moments = jax.device_put(self.optimizer.init(parameters), self.where)
         self._step = jax.jit(self._make_step(graph))
-        self.where = check_device(device)
 
     def _make_step(self, graph: Any) -> Any:
         dtype, smoothing = self.network.dtype, self.recipe.label_smoothing

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
 from mobilenetv2.editions.jax.weights import assign
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
 from mobilenetv2.spec.names import parameter_shapes
@@ -64,19 +65,20 @@ class ConvBN(nnx.Module):
         self.kernel = nnx.Param(jnp.zeros(kernel, dtype))
         self.bias = nnx.Param(jnp.zeros(layer.out_channels, dtype)) if layer.bias else None
         self.bn = BatchNorm(layer.out_channels, numerics, dtype)
-        self.stride, self.groups, self.linear = layer.stride, layer.groups, layer.linear
+        self.stride, self.linear = layer.stride, layer.linear
+        self.depthwise = layer.role == "depthwise"
         self.numerics = numerics
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """See the class."""
         kernel = self.kernel[...]
-        y = jax.lax.conv_general_dilated(
-            x, kernel, (self.stride, self.stride),
-            # From the picture that came: the spec's own size is only a default.
-            [padding(self.numerics.padding, side, kernel.shape[0], self.stride)
-             for side in x.shape[1:3]],
-            feature_group_count=self.groups, dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )  # fmt: skip
+        # From the picture that came: the spec's own size is only a default.
+        rows, columns = (
+            padding(self.numerics.padding, side, kernel.shape[0], self.stride)
+            for side in x.shape[1:3]
+        )
+        convolve = depthwise_convolution if self.depthwise else convolution
+        y = convolve(x, kernel, self.stride, (rows, columns))
         if self.bias is not None:
             y = y + self.bias[...]
         y = self.bn(y)
