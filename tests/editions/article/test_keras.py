@@ -22,9 +22,11 @@ from mobilenetv2.editions.article import keras as article  # noqa: E402
 
 @pytest.fixture
 def double() -> Iterator[None]:
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy("float32")
+    for dtype in ("float64", "float32"):
+        keras.config.set_floatx(dtype)  # of inputs
+        keras.config.set_dtype_policy(dtype)  # of layers
+        if dtype == "float64":
+            yield
 
 
 def test_the_functions() -> None:
