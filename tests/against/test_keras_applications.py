@@ -1,0 +1,120 @@
+"""keras.applications.MobileNetV2, randomised, against our editions: both directions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="keras is not installed: pip install 'mobilenetv2[keras]'")
+
+from mobilenetv2.editions.keras.backend import choose
+
+choose("tensorflow")
+
+import keras  # noqa: E402 - after the choice of its backend
+
+from mobilenetv2.editions import keras as edition  # noqa: E402
+from mobilenetv2.spec.blocks import resolve  # noqa: E402
+from mobilenetv2.spec.names import parameter_shapes  # noqa: E402
+from mobilenetv2.spec.network import NetworkSpec  # noqa: E402
+from mobilenetv2.spec.published import published  # noqa: E402
+from mobilenetv2.spec.records import ModelConfig  # noqa: E402
+from mobilenetv2.weights.canonical import Arrays, random_arrays  # noqa: E402
+
+Fixture = Callable[..., Any]
+CASES = [(0.35, (64, 64)), (0.35, (65, 97)), (1.0, (64, 97)), (1.4, (65, 64))]
+PUBLISHED_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+TRUNCATED_WIDTHS = (0.14, 0.28, 0.42, 0.56, 0.84, 1.12, 1.49, 1.67, 1.68)
+"""Where ``int(filters * alpha)`` before the rounding gives another network."""
+
+
+def original(spec: NetworkSpec, **options: Any) -> Any:
+    """Theirs. Its layers have the names that our edition gives, so our loader fills it."""
+    options = {"classes": spec.classes, "classifier_activation": None, **options}
+    model = keras.applications.MobileNetV2(
+        (*spec.size, 3), alpha=spec.width, weights=None, **options
+    )
+    model.config = ModelConfig.default(spec)
+    return model
+
+
+def randomised(spec: NetworkSpec) -> tuple[Any, Arrays]:
+    """Theirs with numbers drawn layer by layer in its own order, and those as canonical arrays."""
+    model, random = original(spec), np.random.default_rng(11)
+    for layer in model.layers:
+        drawn = []
+        for variable in layer.weights:
+            if variable.name in ("gamma", "moving_variance"):
+                drawn.append(random.uniform(0.5, 1.5, variable.shape))
+            elif variable.name in ("kernel", "depthwise_kernel"):
+                depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+                fan_in = np.prod(variable.shape[:2] if depthwise else variable.shape[:-1])
+                drawn.append(random.normal(0, np.sqrt(2 / fan_in), variable.shape))
+            else:
+                drawn.append(random.normal(0, 0.3, variable.shape))
+        if drawn:
+            layer.set_weights(drawn)
+    return model, edition.dump(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "size"), CASES)
+def test_our_weights_in_their_model(
+    width: float, size: tuple[int, int], ours: Fixture, pictures: Fixture, assert_same: Fixture
+) -> None:
+    spec = published("keras", width=width, size=size, classes=7)
+    arrays, x = random_arrays(spec), pictures(size)
+    model = original(spec)
+    edition.load(model, arrays)
+    expected = model.predict_on_batch(x)
+    for found in ours(spec, arrays, x):
+        assert_same(found["logits"], expected)
+    # Without the classifier: the feature map, and what pooling makes of it.
+    for pooling, name in ((None, "head"), ("avg", "features")):
+        headless = original(spec, include_top=False, pooling=pooling)
+        edition.load(headless, arrays)
+        expected = headless.predict_on_batch(x)
+        for found in ours(spec, arrays, x):
+            assert_same(found[name], expected, logits=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "size"), CASES)
+def test_their_weights_in_our_editions(
+    width: float, size: tuple[int, int], ours: Fixture, pictures: Fixture, assert_same: Fixture
+) -> None:
+    spec, x = published("keras", width=width, size=size, classes=7), pictures(size)
+    model, arrays = randomised(spec)
+    expected = model.predict_on_batch(x)
+    assert_same(edition.intermediates(_as_ours(spec, arrays), x)["logits"], expected)
+    for found in ours(spec, arrays, x):
+        assert_same(found["logits"], expected)
+
+
+def _as_ours(spec: NetworkSpec, arrays: Arrays) -> Any:
+    network = edition.build(spec)
+    edition.load(network, arrays)
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [*PUBLISHED_WIDTHS, *TRUNCATED_WIDTHS])
+def test_every_shape_at_every_width(width: float) -> None:
+    spec = published("keras", width=width, size=32)
+    found = {name: array.shape for name, array in edition.dump(original(spec)).items()}
+    assert found == parameter_shapes(spec)
+    if width in TRUNCATED_WIDTHS:
+        assert found != parameter_shapes(spec.replace(rounding="nearest"))
+
+
+@pytest.mark.slow
+def test_of_an_unknown_size_theirs_is_wrong_for_odd_ones_and_ours_is_not() -> None:
+    spec = published("keras", width=0.35, size=(225, 225), classes=3)
+    theirs = keras.applications.MobileNetV2(
+        (None, None, 3), alpha=0.35, weights=None, include_top=False
+    )
+    x = np.zeros((1, 225, 225, 3), np.float32)
+    assert theirs(x).shape[1:3] == (7, 7)
+    ours = edition.build(spec, input_shape=(None, None), include_top=False)
+    assert tuple(ours(x).shape[1:3]) == (8, 8) == resolve(spec).head.out_size
