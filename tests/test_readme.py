@@ -28,7 +28,7 @@ def commands() -> list[list[str]]:
 
 def test_the_readme_shows_every_step_of_the_job() -> None:
     verbs = {command[1] for command in commands()}
-    assert verbs == {"weights", "train", "evaluate", "predict", "describe"}
+    assert verbs == {"weights", "train", "evaluate", "predict", "describe", "parity"}
 
 
 def test_every_verb_and_option_of_the_readme_exists() -> None:

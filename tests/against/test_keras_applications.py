@@ -117,4 +117,4 @@ def test_of_an_unknown_size_theirs_is_wrong_for_odd_ones_and_ours_is_not() -> No
     x = np.zeros((1, 225, 225, 3), np.float32)
     assert theirs(x).shape[1:3] == (7, 7)
     ours = edition.build(spec, input_shape=(None, None), include_top=False)
-    assert tuple(ours(x).shape[1:3]) == (8, 8) == resolve(spec).head.out_size
+    assert tuple(ours(x).shape[1:3]) == (8, 8) == resolve(spec).blocks[-1].out_size

@@ -18,7 +18,7 @@ def test_the_paper_has_17_blocks_and_52_convolutions() -> None:
     assert len(network.blocks) == 17
     assert len(list(network.convolutions)) == 52
     assert network.output_stride == 32
-    assert network.head.in_size == (7, 7)
+    assert network.blocks[-1].out_size == (7, 7)
     assert network.classifier_shape == (1000, 1280)
 
 
@@ -91,7 +91,7 @@ def test_the_two_rules_differ_only_on_even_sizes_at_stride_2() -> None:
 
 def test_small_pictures_keep_four_pixels_or_more() -> None:
     for side in range(32, 200):
-        assert resolve(small(side)).head.out_size[0] >= 4
+        assert resolve(small(side)).blocks[-1].out_size[0] >= 4
     assert resolve(small(32)).output_stride == 8
     assert resolve(small(64)).output_stride == 16
     assert resolve(small(128)).output_stride == 32

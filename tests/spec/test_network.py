@@ -58,7 +58,10 @@ def test_a_spec_survives_json(spec: NetworkSpec) -> None:
         ({"classes": True}, "classes: expected a whole number, found True"),
         ({"stages": ()}, "stages is empty"),
         ({"stem_stride": 3}, "stem_stride 3 must be 1 or 2"),
-        ({"head": "big"}, "head: expected one of 'published', 'scaled', 'fixed', found 'big'"),
+        (
+            {"head": "big"},
+            "head: expected one of 'published', 'scaled', 'fixed', 'none', found 'big'",
+        ),
         ({"rounding": "down"}, "rounding: expected one of 'nearest'"),
         ({"shortcut": "add"}, "shortcut: .* found 'add'"),
         ({"expand": "never"}, "expand: .* found 'never'"),

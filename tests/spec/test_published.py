@@ -99,7 +99,7 @@ def test_the_small_preset_strides_as_its_shorter_side_allows(height: int, width:
     network = resolve(small((height, width)))
     shorter = min(height, width)
     assert network.output_stride == (8 if shorter < 64 else 16 if shorter < 128 else 32)
-    assert min(network.head.out_size) >= 4
+    assert min(network.blocks[-1].out_size) >= 4
     assert network.spec.size == (height, width)
 
 

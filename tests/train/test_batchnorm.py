@@ -119,7 +119,7 @@ def test_a_dead_channel_stays_as_it_is_and_everything_is_finite() -> None:
         rebase(network, batches())
         torch.testing.assert_close(network(x), before, rtol=1e-4, atol=1e-4)
     assert all(np.isfinite(array).all() for array in dump(network).values())
-    assert not network.head.conv.weight[0].any()
+    assert network.head is not None and not network.head.conv.weight[0].any()
 
 
 def test_adapting_statistics_move_at_least_a_tenth_a_step() -> None:

@@ -1,14 +1,17 @@
 """A spec resolved: one record per convolution and per block, every size and channel count known."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.network import NetworkSpec, Size
+from mobilenetv2.spec.network import BlockKind, NetworkSpec, Size, StageSpec
 
-Role = Literal["stem", "expand", "depthwise", "project", "shortcut", "head", "classifier"]
+Role = Literal[
+    "stem", "expand", "depthwise", "project", "pointwise", "reduce", "convolve", "shortcut", "head",
+    "classifier",
+]  # fmt: skip
 Padding = tuple[tuple[int, int], tuple[int, int]]
 """((top, bottom), (left, right)) in pixels."""
 
@@ -44,18 +47,19 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One inverted residual: expansion (perhaps), depthwise, linear projection, shortcut."""
+    """One block: its main path, and what is added to it."""
 
     index: int
     stage: int
+    kind: BlockKind
     expansion: int
     stride: int
     in_channels: int
-    expanded_channels: int
+    inner_channels: int
+    """Of the 3x3 convolution: the expanded channels, or the reduced ones of a bottleneck."""
     out_channels: int
-    expand: Convolution | None
-    depthwise: Convolution
-    project: Convolution
+    steps: tuple[Convolution, ...]
+    """The main path, in the order in which it runs."""
     shortcut: Convolution | None
     """The projection shortcut's convolution; None for an identity or no shortcut."""
     residual: bool
@@ -64,8 +68,32 @@ class Block:
     @property
     def convolutions(self) -> tuple[Convolution, ...]:
         """In the order in which they run, the shortcut last."""
-        steps = (self.expand, self.depthwise, self.project, self.shortcut)
-        return tuple(step for step in steps if step is not None)
+        return (*self.steps, self.shortcut) if self.shortcut else self.steps
+
+    @property
+    def expand(self) -> Convolution | None:
+        """The expansion, where the block has one."""
+        return next((step for step in self.steps if step.role == "expand"), None)
+
+    @property
+    def depthwise(self) -> Convolution:
+        """The 3x3 convolution of an inverted or a separable block."""
+        return next(step for step in self.steps if step.role == "depthwise")
+
+    @property
+    def project(self) -> Convolution:
+        """The linear projection of an inverted block."""
+        return next(step for step in self.steps if step.role == "project")
+
+    @property
+    def in_size(self) -> Size:
+        """Height and width that come in."""
+        return self.steps[0].in_size
+
+    @property
+    def out_size(self) -> Size:
+        """Height and width that go out."""
+        return self.steps[-1].out_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +103,8 @@ class Network:
     spec: NetworkSpec
     stem: Convolution
     blocks: tuple[Block, ...]
-    head: Convolution
+    head: Convolution | None
+    """None where the last block's output is pooled."""
 
     @property
     def convolutions(self) -> Iterator[Convolution]:
@@ -83,12 +112,14 @@ class Network:
         yield self.stem
         for block in self.blocks:
             yield from block.convolutions
-        yield self.head
+        if self.head:
+            yield self.head
 
     @property
     def classifier_shape(self) -> tuple[int, int]:
         """(classes, pooled features)."""
-        return (self.spec.classes, self.head.out_channels)
+        last = self.head or self.blocks[-1]
+        return (self.spec.classes, last.out_channels)
 
     @property
     def output_stride(self) -> int:
@@ -115,12 +146,14 @@ def resolve(spec: NetworkSpec) -> Network:
     for stage_index, stage in enumerate(spec.stages):
         for repeat in range(stage.repeats):
             block = _block(
-                spec, len(blocks), stage_index, stage.expansion,
+                spec, len(blocks), stage_index, stage,
                 stage.stride if repeat == 0 else 1, channels, spec.stage_channels(stage), size,
             )  # fmt: skip
             blocks.append(block)
-            channels, size = block.out_channels, block.project.out_size
-    head = _convolution(spec, "head", "head", channels, spec.channels("head"), size)
+            channels, size = block.out_channels, block.out_size
+    head = None
+    if spec.head != "none":
+        head = _convolution(spec, "head", "head", channels, spec.channels("head"), size)
     network = Network(spec, stem, tuple(blocks), head)
     if network.output_stride > max(spec.size):
         raise SpecError(
@@ -131,37 +164,85 @@ def resolve(spec: NetworkSpec) -> Network:
 
 
 def _block(
-    spec: NetworkSpec, index: int, stage: int, expansion: int,
+    spec: NetworkSpec, index: int, stage_index: int, stage: StageSpec,
     stride: int, in_channels: int, out_channels: int, size: Size,
 ) -> Block:  # fmt: skip
     name = f"blocks.{index}"
-    expanded = expansion * in_channels
-    expand = None
+    inner, steps = MAKERS[stage.kind](spec, name, stage.expansion, stride, in_channels,
+                                      out_channels, size)  # fmt: skip
+    shortcut = None
+    same = stride == 1 and in_channels == out_channels
+    residual = stage.kind != "separable" and spec.shortcut != "none"
+    if stage.kind == "inverted":
+        residual = residual and stride == 1
+        projected = spec.shortcut == "projection"
+        residual = residual and (projected or same)
+    else:  # ResNet projects wherever the shapes differ
+        projected = not same or spec.shortcut == "projection"
+    if residual and projected:
+        shortcut = _convolution(
+            spec, f"{name}.shortcut", "shortcut", in_channels, out_channels, size, stride=stride
+        )
+    return Block(
+        index, stage_index, stage.kind, stage.expansion, stride, in_channels, inner, out_channels,
+        steps, shortcut, residual,
+    )  # fmt: skip
+
+
+Steps = tuple[int, tuple[Convolution, ...]]
+"""Inner channels, and the main path."""
+
+
+def _inverted(
+    spec: NetworkSpec, name: str, expansion: int, stride: int, ins: int, outs: int, size: Size
+) -> Steps:
+    expanded = expansion * ins
+    steps = []
     if expansion > 1 or spec.expand == "always":
-        expand = _convolution(spec, f"{name}.expand", "expand", in_channels, expanded, size)
+        steps.append(_convolution(spec, f"{name}.expand", "expand", ins, expanded, size))
     depthwise = _convolution(
         spec, f"{name}.depthwise", "depthwise", expanded, expanded, size, kernel=3, stride=stride
     )
     project = _convolution(
-        spec, f"{name}.project", "project", expanded, out_channels, depthwise.out_size
+        spec, f"{name}.project", "project", expanded, outs, depthwise.out_size, linear=True
     )
-    shortcut = None
-    residual = stride == 1 and spec.shortcut != "none"
-    if spec.shortcut == "identity":
-        residual = residual and in_channels == out_channels
-    elif residual:
-        shortcut = _convolution(
-            spec, f"{name}.shortcut", "shortcut", in_channels, out_channels, size
-        )
-    return Block(
-        index, stage, expansion, stride, in_channels, expanded, out_channels,
-        expand, depthwise, project, shortcut, residual,
-    )  # fmt: skip
+    return expanded, (*steps, depthwise, project)
+
+
+def _separable(
+    spec: NetworkSpec, name: str, expansion: int, stride: int, ins: int, outs: int, size: Size
+) -> Steps:
+    depthwise = _convolution(
+        spec, f"{name}.depthwise", "depthwise", ins, ins, size, kernel=3, stride=stride
+    )
+    pointwise = _convolution(spec, f"{name}.pointwise", "pointwise", ins, outs, depthwise.out_size)
+    return ins, (depthwise, pointwise)
+
+
+def _bottleneck(
+    spec: NetworkSpec, name: str, expansion: int, stride: int, ins: int, outs: int, size: Size
+) -> Steps:
+    inner = max(1, outs // expansion)
+    reduce = _convolution(spec, f"{name}.reduce", "reduce", ins, inner, size)
+    convolve = _convolution(
+        spec, f"{name}.convolve", "convolve", inner, inner, size, kernel=3, stride=stride
+    )
+    expand = _convolution(
+        spec, f"{name}.expand", "expand", inner, outs, convolve.out_size, linear=True
+    )
+    return inner, (reduce, convolve, expand)
+
+
+MAKERS: dict[BlockKind, Callable[..., Steps]] = {
+    "inverted": _inverted,
+    "separable": _separable,
+    "bottleneck": _bottleneck,
+}
 
 
 def _convolution(
     spec: NetworkSpec, name: str, role: Role, in_channels: int, out_channels: int, size: Size,
-    kernel: int = 1, stride: int = 1,
+    kernel: int = 1, stride: int = 1, linear: bool = False,
 ) -> Convolution:  # fmt: skip
     rows, columns = (padding(spec.numerics.padding, side, kernel, stride) for side in size)
     height, width = (
@@ -170,7 +251,7 @@ def _convolution(
     )
     return Convolution(
         name, role, in_channels, out_channels, kernel, stride, (rows, columns), spec.conv_bias,
-        linear=role in ("project", "shortcut"), in_size=size, out_size=(height, width),
+        linear=linear or role == "shortcut", in_size=size, out_size=(height, width),
     )  # fmt: skip
 
 
@@ -184,3 +265,17 @@ def padding(rule: str, side: int, kernel: int, stride: int) -> tuple[int, int]:
         return (kernel // 2, kernel // 2)
     total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
     return (total // 2, total - total // 2)
+
+
+def require_inverted(spec: NetworkSpec, edition: str) -> tuple[tuple[Block, ...], Convolution]:
+    """The blocks and the head of a MobileNetV2, for editions that have nothing else.
+
+    Raises:
+        SpecError: another kind of block, or no head.
+    """
+    network = resolve(spec)
+    others = sorted({block.kind for block in network.blocks} - {"inverted"})
+    if others or network.head is None:
+        what = f"{' and '.join(others)} blocks" if others else "a network without a head"
+        raise SpecError(f"the {edition} edition does not have {what}; only the torch edition does")
+    return network.blocks, network.head

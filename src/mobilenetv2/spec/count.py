@@ -99,12 +99,14 @@ def expanded_memory(spec: NetworkSpec, bytes_per_value: int = 4) -> int:
     """The part of :func:`activation_memory` that is expanded tensors, written and read.
 
     The stem's output, which a first block without an expansion reads as its expanded tensor,
-    is counted on reading only.
+    is counted on reading only. Blocks of other kinds expand nothing.
     """
     total = 0
     for block in resolve(spec).blocks:
-        wide = _elements(block.expanded_channels, block.depthwise.in_size)
-        narrow = _elements(block.expanded_channels, block.depthwise.out_size)
+        if block.kind != "inverted":
+            continue
+        wide = _elements(block.inner_channels, block.depthwise.in_size)
+        narrow = _elements(block.inner_channels, block.depthwise.out_size)
         total += (2 if block.expand else 1) * wide + 2 * narrow
     return bytes_per_value * total
 
@@ -115,7 +117,7 @@ def bottleneck_memory(spec: NetworkSpec, bytes_per_value: int = 2) -> int:
     The stem's output is not counted: it can be fused into the first block, as the paper does.
     """
     return bytes_per_value * max(
-        _elements(block.out_channels, block.project.out_size) for block in resolve(spec).blocks
+        _elements(block.out_channels, block.out_size) for block in resolve(spec).blocks
     )
 
 
@@ -123,7 +125,9 @@ def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None =
     """The paper's section 5.1: the most that must be held at once while one block runs.
 
     A block's input and output stay; of the expanded tensor only one of ``split`` slices exists
-    at a time, since the depthwise convolution works on every channel by itself.
+    at a time, since the depthwise convolution works on every channel by itself. In a block of
+    another kind it is the input and output of one convolution, and the block's input beside them
+    where it is still to be added.
 
     Args:
         split: slices of the expansion; None splits it t ways, 1 holds all of it.
@@ -132,15 +136,19 @@ def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None =
 
 
 def _block_peak(block: Block, split: int | None) -> int:
-    slices = min(split or block.expansion, block.expanded_channels)
-    channels = math.ceil(block.expanded_channels / slices)
-    depthwise = block.depthwise
-    held = _elements(block.in_channels, depthwise.in_size) + _elements(
-        block.out_channels, block.project.out_size
-    )
-    inner = _elements(channels, depthwise.out_size)
+    held = _elements(block.in_channels, block.in_size)
+    if block.kind != "inverted":
+        return max(
+            _elements(step.in_channels, step.in_size) + _elements(step.out_channels, step.out_size)
+            + (held if block.residual and step is not block.steps[0] else 0)
+            for step in block.steps
+        )  # fmt: skip
+    slices = min(split or block.expansion, block.inner_channels)
+    channels = math.ceil(block.inner_channels / slices)
+    held += _elements(block.out_channels, block.out_size)
+    inner = _elements(channels, block.depthwise.out_size)
     if block.expand:  # otherwise the depthwise convolution reads the block's input itself
-        inner += _elements(channels, depthwise.in_size)
+        inner += _elements(channels, block.depthwise.in_size)
     return held + inner
 
 

@@ -48,4 +48,6 @@ def intermediate_names(spec: NetworkSpec) -> tuple[str, ...]:
     for block in network.blocks:
         names += [convolution.name for convolution in block.convolutions]
         names.append(f"blocks.{block.index}")
-    return (*names, network.head.name, "features", "logits")
+    if network.head:
+        names.append(network.head.name)
+    return (*names, "features", "logits")

@@ -8,7 +8,7 @@ Table 2. A network is a stem (3x3 convolution), stages of inverted residual bloc
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.mapping import check_types, from_mapping, to_mapping
@@ -26,24 +26,39 @@ def _whole(name: str, value: object, least: int, most: int) -> None:
         raise SpecError(f"{name} {value!r} must be a whole number from {least} to {most}")
 
 
+BlockKind = Literal["inverted", "separable", "bottleneck"]
+"""'inverted': MobileNetV2's inverted residual: expand, depthwise, linear projection.
+'separable': MobileNetV1's (arXiv 1704.04861): depthwise, then pointwise, both activated.
+'bottleneck': ResNet's classic residual (arXiv 1512.03385): reduce, 3x3 convolution, expand; the
+activation follows the addition."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageSpec:
     """One row of the paper's Table 2: ``repeats`` blocks, the first of which has ``stride``."""
 
     expansion: int
-    """t: the expanded channels are t times the block's input channels."""
+    """t: the expanded channels are t times the block's input channels. Of a 'bottleneck' it is
+    the reduction: the channels inside are its output channels divided by t. 'separable' has 1."""
     channels: int
     """c: output channels at width 1.0."""
     repeats: int
     """n: number of blocks."""
     stride: int
-    """s: stride of the first block's depthwise convolution, 1 or 2; the others have 1."""
+    """s: stride of the first block's 3x3 convolution, 1 or 2; the others have 1."""
+    kind: BlockKind = "inverted"
 
     def __post_init__(self) -> None:
         for name in ("expansion", "channels", "repeats"):
             _whole(f"stage {name}", getattr(self, name), least=1, most=100_000)
         if self.stride not in (1, 2):
             raise SpecError(f"stage stride {self.stride!r} must be 1 or 2")
+        if self.kind not in get_args(BlockKind):
+            raise SpecError(
+                f"stage kind {self.kind!r} is unknown; known are: {', '.join(get_args(BlockKind))}"
+            )
+        if self.kind == "separable" and self.expansion != 1:
+            raise SpecError("a separable stage has no expansion; its expansion must be 1")
 
 
 #                      t    c   n  s
@@ -108,9 +123,10 @@ class NetworkSpec:
     stem_channels: int = 32
     stem_stride: int = 2
     head_channels: int = 1280
-    head: Literal["published", "scaled", "fixed"] = "published"
+    head: Literal["published", "scaled", "fixed", "none"] = "published"
     """'published': scaled by the width only above 1.0; 'scaled': always (TF-slim without its
-    finegrain mode); 'fixed': never (timm's 110d and 120d)."""
+    finegrain mode); 'fixed': never (timm's 110d and 120d); 'none': there is no head
+    convolution, the last block's output is pooled (MobileNetV1, ResNet)."""
     stem_fixed: bool = False
     """The stem keeps its channels whatever the width (tonylins; timm's 110d and 120d)."""
     first_stage_fixed: bool = False

@@ -27,6 +27,20 @@ SLIM_EVALUATION = Preprocessing(
 )
 
 
+V1_STAGES = tuple(
+    StageSpec(1, channels, repeats, stride, "separable")
+    for channels, repeats, stride in (
+        (64, 1, 1), (128, 1, 2), (128, 1, 1), (256, 1, 2), (256, 1, 1), (512, 1, 2), (512, 5, 1),
+        (1024, 1, 2), (1024, 1, 1),
+    )
+)  # fmt: skip
+CLASSIC_STAGES = tuple(
+    # Four times the channels outside, the paper's own inside: what is narrow changes places.
+    StageSpec(4, 4 * stage.channels, stage.repeats, stage.stride, "bottleneck")
+    for stage in PAPER_STAGES
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """A published family: its spec at width 1.0 and 224 pixels, and its preprocessing."""
@@ -118,6 +132,17 @@ PUBLISHED: dict[str, Published] = {
         NetworkSpec(rounding="truncate", expand="always", dropout=0.0, numerics=KERAS),
         MINUS_ONE_TO_ONE,
         "the article's Keras version: an expansion always, projections truncated, not rounded",
+    ),
+    "mobilenet-v1": Published(
+        NetworkSpec(stages=V1_STAGES, head="none", rounding="truncate", dropout=0.001,
+                    numerics=SLIM),
+        MINUS_ONE_TO_ONE,
+        "MobileNetV1 (arXiv 1704.04861): depthwise separable blocks",
+    ),
+    "resnet-bottleneck": Published(
+        NetworkSpec(stages=CLASSIC_STAGES, head="none"),
+        IMAGENET,
+        "MobileNetV2's table with ResNet's classic residual: wide outside, narrow inside",
     ),
 }  # fmt: skip
 

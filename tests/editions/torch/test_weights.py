@@ -52,5 +52,5 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded() -> None:
 def test_the_networks_dtype_stays() -> None:
     network, arrays = MobileNetV2(SPEC).to(torch.bfloat16), random_arrays(SPEC)
     load(network, arrays)
-    assert network.head.conv.weight.dtype == torch.bfloat16
+    assert network.stem.conv.weight.dtype == torch.bfloat16
     assert dump(network)["head.conv.weight"].dtype == np.float32

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
 from mobilenetv2.editions.jax.weights import assign
-from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
+from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
@@ -146,11 +146,10 @@ class MobileNetV2(nnx.Module):
             config if isinstance(config, ModelConfig) else ModelConfig.default(config)
         )
         network, numerics = resolve(self.spec), self.spec.numerics
+        blocks, head = require_inverted(self.spec, "jax")
         self.stem = ConvBN(network.stem, numerics, dtype)
-        self.blocks = nnx.List(
-            [InvertedResidual(block, numerics, dtype) for block in network.blocks]
-        )
-        self.head = ConvBN(network.head, numerics, dtype)
+        self.blocks = nnx.List([InvertedResidual(block, numerics, dtype) for block in blocks])
+        self.head = ConvBN(head, numerics, dtype)
         self.dropout = nnx.Dropout(self.spec.dropout, rngs=nnx.Rngs(seed or 0))
         self.classifier = Linear(*network.classifier_shape, dtype)
         assign(self, initialise(parameter_shapes(self.spec), initialisation, seed or 0))

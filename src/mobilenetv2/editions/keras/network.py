@@ -16,7 +16,7 @@ from mobilenetv2.editions.keras.names import (
 )
 from mobilenetv2.editions.keras.weights import assign
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.spec.blocks import Block, Convolution, resolve
+from mobilenetv2.spec.blocks import Block, Convolution, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
@@ -62,13 +62,14 @@ def MobileNetV2(
             "for; for float64 build with backend='tensorflow'"
         )
     spec, network = config.spec, resolve(config.spec)
+    blocks, head = require_inverted(spec, "keras")
     make = Layers(spec.numerics, dtype)
     size = spec.size if input_shape is None else input_shape
     inputs = layers.Input((*size, spec.input_channels), dtype=dtype)
     x = make.conv_bn(inputs, network.stem)
-    for block in network.blocks:
+    for block in blocks:
         x = make.inverted_residual(x, block)
-    x = make.conv_bn(x, network.head)
+    x = make.conv_bn(x, head)
     if include_top:
         x = layers.GlobalAveragePooling2D(name=POOLED, dtype=dtype)(x)
         if spec.dropout:

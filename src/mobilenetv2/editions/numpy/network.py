@@ -5,7 +5,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
+from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
@@ -36,6 +36,7 @@ class MobileNetV2:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise SpecError(f"dtype {self.dtype} must be float32 or float64")
+        require_inverted(self.spec, "numpy")
         started = initialise(parameter_shapes(self.spec), initialisation, seed or 0)
         self.arrays: Arrays = {name: array.astype(self.dtype) for name, array in started.items()}
 
@@ -58,12 +59,12 @@ class MobileNetV2:
         Args:
             x: (batch, channels, height, width), normalised; any size, not only the spec's.
         """
-        network = resolve(self.spec)
+        blocks, head = require_inverted(self.spec, "numpy")
         found: dict[str, NDArray] = {}
-        y = found["stem"] = self._layer(network.stem, x.astype(self.dtype))
-        for block in network.blocks:
+        y = found["stem"] = self._layer(resolve(self.spec).stem, x.astype(self.dtype))
+        for block in blocks:
             y = self._block(block, y, found)
-        y = found["head"] = self._layer(network.head, y)
+        y = found["head"] = self._layer(head, y)
         y = found["features"] = operations.global_average_pool(y)
         weight, bias = self.arrays["classifier.weight"], self.arrays["classifier.bias"]
         found["logits"] = operations.linear(y, weight, bias)

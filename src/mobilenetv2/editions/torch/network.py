@@ -8,7 +8,7 @@ from mobilenetv2.editions.torch.batchnorm import BatchNorm
 from mobilenetv2.editions.torch.weights import assign
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
 from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import BlockKind, NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.initialisation import Initialisation, initialise
 
@@ -65,6 +65,45 @@ class InvertedResidual(nn.Module):
         return y
 
 
+class SeparableBlock(nn.Module):
+    """MobileNetV1's: a depthwise convolution, then a pointwise one, both activated."""
+
+    def __init__(self, block: Block, numerics: Numerics) -> None:
+        super().__init__()
+        self.depthwise, self.pointwise = (ConvBN(step, numerics) for step in block.steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        y: Tensor = self.pointwise(self.depthwise(x))
+        return y
+
+
+class Bottleneck(nn.Module):
+    """ResNet's classic residual: compress, convolve, expand; activated after the addition."""
+
+    def __init__(self, block: Block, numerics: Numerics) -> None:
+        super().__init__()
+        self.residual = block.residual
+        self.reduce, self.convolve, self.expand = (ConvBN(step, numerics) for step in block.steps)
+        self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
+        self.activation = ACTIVATIONS[numerics.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        y: Tensor = self.expand(self.convolve(self.reduce(x)))
+        if self.residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        y = self.activation(y)
+        return y
+
+
+BLOCKS: dict[BlockKind, type[InvertedResidual] | type[SeparableBlock] | type[Bottleneck]] = {
+    "inverted": InvertedResidual,
+    "separable": SeparableBlock,
+    "bottleneck": Bottleneck,
+}
+
+
 class MobileNetV2(nn.Module):
     """The whole network, with the record of what it is and takes in ``config``.
 
@@ -86,8 +125,8 @@ class MobileNetV2(nn.Module):
         self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
         network, numerics = resolve(self.spec), self.spec.numerics
         self.stem = ConvBN(network.stem, numerics)
-        self.blocks = nn.ModuleList(InvertedResidual(block, numerics) for block in network.blocks)
-        self.head = ConvBN(network.head, numerics)
+        self.blocks = nn.ModuleList(BLOCKS[block.kind](block, numerics) for block in network.blocks)
+        self.head = ConvBN(network.head, numerics) if network.head else None
         self.dropout = nn.Dropout(self.spec.dropout)
         classes, features = network.classifier_shape
         self.classifier = nn.Linear(features, classes)
@@ -109,7 +148,9 @@ class MobileNetV2(nn.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
-        return functional.adaptive_avg_pool2d(self.head(x), 1).flatten(1)
+        if self.head is not None:
+            x = self.head(x)
+        return functional.adaptive_avg_pool2d(x, 1).flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width), normalised -> logits (batch, classes)."""
@@ -128,7 +169,7 @@ class MobileNetV2(nn.Module):
                 lambda _module, _inputs, output, name=name: found.update({name: output.clone()})
             )
             for name, module in self.named_modules()
-            if isinstance(module, ConvBN | InvertedResidual)
+            if isinstance(module, ConvBN | InvertedResidual | SeparableBlock | Bottleneck)
         ]
         try:
             found["features"] = features = self.features(x)
