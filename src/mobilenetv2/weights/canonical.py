@@ -9,6 +9,8 @@ from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.weights.difference import require_same
 
 Arrays = dict[str, NDArray]
+LINEAR = (".project.conv.weight", ".shortcut.conv.weight")
+"""Of convolutions without an activation."""
 
 
 def check(spec: NetworkSpec, arrays: Arrays, where: str) -> None:
@@ -46,20 +48,29 @@ def identity_batch_norm(name: str, bias: NDArray, epsilon: float) -> Arrays:
     }
 
 
+def is_folded(arrays: Arrays) -> bool:
+    """Whether every BatchNorm is such an identity: statistics that no training leaves."""
+    scales = [array for name, array in arrays.items() if name.endswith(".bn.scale")]
+    means = [array for name, array in arrays.items() if name.endswith(".bn.mean")]
+    return all((array == 1).all() for array in scales) and not any(array.any() for array in means)
+
+
 def random_arrays(spec: NetworkSpec, seed: int = 0) -> Arrays:
     """Weights for tests and measurements, with statistics far from the identity.
 
     Convolutions keep the signal's scale (He et al., fan-in); BatchNorm has random scales,
     shifts, means and variances, so that a port that swaps or forgets one is caught. The logits
-    of a normal input have a standard deviation of the order of 1.
+    of a normal input have a standard deviation of the order of 1. Linear convolutions are drawn
+    smaller, so that the sum of the residuals keeps its scale too, as in a trained network:
+    otherwise it grows from block to block, and float32's rounding with it, thirtyfold.
     """
     generator = np.random.default_rng(seed)
     arrays: Arrays = {}
     for name, shape in parameter_shapes(spec).items():
         part = name.rpartition(".")[2]
         if part == "weight":
-            fan_in = int(np.prod(shape[1:]))
-            array = generator.normal(0, np.sqrt(2 / fan_in), shape)
+            gain = 0.5 if name.endswith(LINEAR) else 2.0
+            array = generator.normal(0, np.sqrt(gain / np.prod(shape[1:])), shape)
         elif part in ("scale", "variance"):
             array = generator.uniform(0.5, 1.5, shape)
         else:
