@@ -10,6 +10,7 @@ from mobilenetv2.weights.layout import (
     LAYOUTS,
     LITERT_CONVOLUTION,
     LITERT_DEPTHWISE,
+    SLIM_LINEAR,
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,
@@ -45,9 +46,10 @@ def test_depthwise_kernels_come_out_as_channels_one_height_width() -> None:
         assert from_litert[c, 0, y, x] == litert[0, y, x, c]
 
 
-def test_a_linear_layer_comes_out_as_out_in() -> None:
+@pytest.mark.parametrize("layout", [TENSORFLOW_LINEAR, SLIM_LINEAR])
+def test_a_linear_layer_comes_out_as_out_in(layout: Layout) -> None:
     foreign = numbered(IN, OUT)
-    canonical = TENSORFLOW_LINEAR.to_canonical(foreign)
+    canonical = layout.to_canonical(foreign.reshape((1,) * layout.ones + foreign.shape))
     assert canonical.shape == (OUT, IN)
     for o, i in np.ndindex(OUT, IN):
         assert canonical[o, i] == foreign[i, o]
@@ -58,20 +60,21 @@ def test_a_linear_layer_comes_out_as_out_in() -> None:
 def test_the_way_back_is_the_exact_inverse_on_any_shape(
     layout: Layout, data: st.DataObject
 ) -> None:
-    shape = tuple(data.draw(st.integers(1, 5)) for _ in layout.axes)
+    shape = (1,) * layout.ones + tuple(data.draw(st.integers(1, 5)) for _ in layout.axes)
     foreign = numbered(*shape).astype(np.float32)
     there = layout.to_canonical(foreign)
+    assert layout.shape(there.shape) == shape
     np.testing.assert_array_equal(layout.from_canonical(there), foreign, strict=True)
     np.testing.assert_array_equal(
-        layout.to_canonical(layout.from_canonical(foreign)), foreign, strict=True
+        layout.to_canonical(layout.from_canonical(there)), there, strict=True
     )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_results_are_contiguous_whichever_way(layout: Layout) -> None:
-    foreign = numbered(*range(2, 2 + len(layout.axes)))
+    foreign = numbered(*(1,) * layout.ones, *range(2, 2 + len(layout.axes)))
     assert layout.to_canonical(foreign).flags.c_contiguous
-    assert layout.from_canonical(foreign).flags.c_contiguous
+    assert layout.from_canonical(layout.to_canonical(foreign)).flags.c_contiguous
 
 
 def test_every_layout_is_listed_once_under_a_name_of_its_own() -> None:

@@ -21,6 +21,11 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.missing or self.unexpected or self.reshaped)
 
+    @property
+    def size(self) -> int:
+        """How many tensors differ."""
+        return len(self.missing) + len(self.unexpected) + len(self.reshaped)
+
     def __str__(self) -> str:
         """One line for each tensor: '-' missing, '+' unexpected, '!' of another shape.
 
