@@ -1,0 +1,157 @@
+"""Repositories of the Hugging Face hub, ``hf://OWNER/NAME[@REVISION]``, by huggingface_hub.
+
+Only what a network needs is fetched: the two configs and one weights file. They lie in the hub's
+own cache (``HF_HOME``), which other programs share; ``HF_ENDPOINT`` names a mirror and
+``HF_HUB_OFFLINE=1`` forbids the network, as everywhere.
+"""
+
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+
+from mobilenetv2.errors import WeightsError, require
+
+CONFIGS = ("config.json", "preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""In the order of preference: safetensors cannot hold code."""
+LARGEST = 256 * 1024**2
+"""Bytes: no MobileNetV2 comes near."""
+
+ADDRESS = re.compile(r"hf://(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+WAY_OUT = "give the file itself with: weights import FILE"
+
+
+def parse(address: str) -> tuple[str, str]:
+    """(repository id, revision) of ``hf://OWNER/NAME[@REVISION]``.
+
+    Raises:
+        WeightsError: it has another form.
+    """
+    match = ADDRESS.fullmatch(address)
+    if match is None or ".." in address:
+        raise WeightsError(f"{address!r} is not of the form hf://OWNER/NAME or ...@REVISION")
+    return match["id"], match["revision"] or "main"
+
+
+def cached(address: str, file: str | None = None, cache_dir: Path | None = None) -> Path | None:
+    """The folder of a repository that was fetched before, or None; no network is touched.
+
+    Raises:
+        WeightsError: the address has another form.
+    """
+    repository, revision = parse(address)
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    def there(name: str) -> bool:
+        found = try_to_load_from_cache(repository, name, cache_dir, revision)
+        return isinstance(found, str)
+
+    if not there(CONFIGS[0]):
+        return None
+    for name in (file,) if file else WEIGHTS:
+        found = try_to_load_from_cache(repository, name, cache_dir, revision)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def snapshot(address: str, file: str | None = None, cache_dir: Path | None = None) -> Path:
+    """Fetch a repository's configs and weights file.
+
+    Args:
+        file: the weights file; None takes the safetensors where there is one.
+        cache_dir: instead of the hub's own.
+
+    Returns:
+        The folder that has them.
+
+    Raises:
+        WeightsError: no such repository, gated, offline, or nothing in it that can be read.
+        MissingExtra: huggingface_hub is not installed.
+        OSError: the disk is full or may not be written to.
+    """
+    repository, revision = parse(address)
+    require("huggingface_hub")
+    import huggingface_hub
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
+
+    if not sys.stderr.isatty() and not are_progress_bars_disabled():
+        disable_progress_bars()  # in a log it would be a line for every redraw
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        raise WeightsError(f"{address}: not in the cache, and HF_HUB_OFFLINE forbids the network")
+    try:
+        interface = huggingface_hub.HfApi(endpoint=endpoint)
+        details = interface.model_info(repository, revision=revision, files_metadata=True)
+        sizes = {entry.rfilename: entry.size or 0 for entry in details.siblings or ()}
+        chosen = _chosen(address, sizes, file)
+        folder = huggingface_hub.snapshot_download(
+            repository, revision=revision, allow_patterns=chosen, cache_dir=cache_dir,
+            endpoint=endpoint,
+        )  # fmt: skip
+    except WeightsError:
+        raise
+    except Exception as error:  # its client's errors have no common base, and it has changed before
+        if isinstance(error, OSError) and error.filename:
+            raise  # the disk's
+        raise WeightsError(f"{address}: {_reason(error)}") from None
+    # A mirror may be slow to copy: nothing is said to be there that is not.
+    for name in chosen:
+        if not (Path(folder) / name).is_file():
+            raise WeightsError(f"{address}: {name} was announced and did not come; try again")
+    return Path(folder)
+
+
+def weights_file(folder: Path, file: str | None = None) -> Path:
+    """The weights file in a folder that :func:`snapshot` returned."""
+    names = (file,) if file else WEIGHTS
+    return folder / next((name for name in names if (folder / name).is_file()), names[0])
+
+
+def published_sha256(path: Path) -> str | None:
+    """The SHA-256 that the hub keeps a large file under, or None where it has none.
+
+    The hub's cache is named by the hub's identifiers, which are checksums of large files.
+    """
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        return blob.name
+    return None
+
+
+def _chosen(address: str, sizes: dict[str, int], file: str | None) -> list[str]:
+    """What is fetched of the files that there are, by name and bytes."""
+    names = (file,) if file else WEIGHTS
+    weights = next((name for name in names if name in sizes), None)
+    if weights is None:
+        raise WeightsError(f"{address}: it has no {' or '.join(names)}")
+    if CONFIGS[0] not in sizes:
+        raise WeightsError(f"{address}: it has no {CONFIGS[0]}")
+    chosen = [*(name for name in CONFIGS if name in sizes), weights]
+    for name in chosen:
+        if sizes[name] > LARGEST:
+            raise WeightsError(
+                f"{address}: {name} has {sizes[name]:,} bytes, the limit is {LARGEST:,}"
+            )
+    return chosen
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "its owner lets only some people in; ask on its page, then log in: hf auth login"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "no such repository on the hub, or a private one (to log in: hf auth login)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "no such revision of this repository"
+    if isinstance(error, errors.HfHubHTTPError):
+        return f"the hub answers {error.response.status_code}; try again later, or {WAY_OUT}"
+    if isinstance(error, errors.HFValidationError):
+        return str(error).splitlines()[0]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"no network, or the hub does not answer ({line}); {WAY_OUT}"
