@@ -1,0 +1,220 @@
+"""A foreign graph followed as a chain of convolutions: what the readers of graphs share.
+
+The names in an exported graph are left-overs of a converter, so the network is read off its
+structure. A reader goes through the operators in the order in which they run and tells a
+:class:`Chain` what happens to which tensor; the chain holds that against what MobileNetV2 does:
+one path from the picture to the pooling, with additions of a block's input on the way.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import DialectError
+
+NOT_OURS = "not a MobileNetV2 classifier"
+Pads = tuple[tuple[int, int], tuple[int, int]]
+"""Zeros ((top, bottom), (left, right)) in pixels."""
+UNBOUNDED = (-math.inf, math.inf)
+ACTIVATIONS = {UNBOUNDED: "", (0.0, math.inf): "relu", (0.0, 6.0): "relu6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tensor on the chain: what a convolution gave, in its ``state``-th form (raw, activated,
+    added to ...)."""
+
+    step: int
+    state: int
+
+
+PICTURE = Place(-1, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchNorm:
+    """The four tensors of shape (channels,) and what goes with them."""
+
+    scale: NDArray
+    shift: NDArray
+    mean: NDArray
+    variance: NDArray
+    epsilon: float
+    momentum: float | None = None
+    """The share of the old average, where the file has it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One convolution, in canonical layout, and what follows it up to the next one."""
+
+    source: Place
+    depthwise: bool
+    weight: NDArray
+    bias: NDArray | None
+    stride: int
+    padding: str
+    """'same', 'symmetric', 'either' where the size makes them one, or '' at stride 1."""
+    bounds: tuple[float, float] = UNBOUNDED
+    """Values are kept between these: (0, 6) is ReLU6."""
+    batch_norm: BatchNorm | None = None
+    added: Place | None = None
+    """What is added behind it: the block's input, or its projection."""
+    projection: "Step | None" = None
+    """The convolution of a projection shortcut; set when the chain is finished."""
+
+    @property
+    def activation(self) -> str:
+        """'relu6', 'relu', '' for none, or the odd bounds in words."""
+        return ACTIVATIONS.get(self.bounds, f"bounds {self.bounds[0]:g} to {self.bounds[1]:g}")
+
+
+class Chain:
+    """The convolutions found so far. Every method returns the place of what it made."""
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []
+        self._states: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def convolve(self, step: Step) -> Place:
+        """A convolution of ``step.source``."""
+        if self._steps and step.source == PICTURE:
+            raise DialectError(f"{NOT_OURS}: a second convolution takes the picture")
+        self._steps.append(step)
+        self._states.append(0)
+        return Place(len(self._steps) - 1, 0)
+
+    def __getitem__(self, place: Place) -> Step:
+        """The convolution that made ``place``."""
+        return self._steps[place.step]
+
+    def bound(self, place: Place, low: float, high: float) -> Place:
+        """An activation that keeps values between two bounds; several in a row narrow them."""
+        step = self._untouched(place, "an activation")
+        bounds = (max(step.bounds[0], low), min(step.bounds[1], high))
+        return self._change(place, bounds=bounds)
+
+    def normalise(self, place: Place, batch_norm: BatchNorm) -> Place:
+        """BatchNorm right behind a convolution."""
+        step = self._linear(place, "a BatchNorm")
+        if step.batch_norm is not None:
+            raise DialectError(f"{NOT_OURS}: two BatchNorms behind one convolution")
+        return self._change(place, batch_norm=batch_norm)
+
+    def affine(self, place: Place, factor: NDArray, offset: NDArray) -> Place:
+        """``y * factor + offset`` channel by channel: a bias, or a BatchNorm written out."""
+        step = self._linear(place, "an addition or a product with a constant")
+        if step.batch_norm is not None:
+            raise DialectError(f"{NOT_OURS}: a constant is applied behind a BatchNorm")
+        channels = step.weight.shape[0]
+        if {factor.size, offset.size} - {1, channels}:
+            raise DialectError(f"a constant of another size than the {channels} channels before it")
+        factor, offset = (np.broadcast_to(x.ravel(), channels) for x in (factor, offset))
+        bias = np.zeros(channels) if step.bias is None else step.bias.astype(np.float64)
+        weight = step.weight
+        if (factor != 1).any():
+            weight = (weight * factor.astype(np.float64)[:, None, None, None]).astype(np.float32)
+        bias = (bias * factor + offset).astype(np.float32)
+        return self._change(place, weight=weight, bias=bias)
+
+    def add(self, first: Place, second: Place) -> Place:
+        """A shortcut: one of the two is a block's output, the other its input or projection."""
+        for main, other in ((first, second), (second, first)):
+            inputs = self._sources(main)[1:]  # a block has two or three convolutions
+            projected = self._sources(other)[:1]
+            if other in inputs or (projected and projected[0] in inputs):
+                self._linear(main, "an addition")
+                return self._change(main, added=other)
+        raise DialectError(f"{NOT_OURS}: an addition of a tensor outside the block")
+
+    def finish(self, end: Place) -> list[Step]:
+        """Every convolution from the stem to the head, projections inside the block's last one.
+
+        Args:
+            end: what is pooled.
+
+        Raises:
+            DialectError: convolutions beside the chain.
+        """
+        path: list[Step] = []
+        used, place = set(), end
+        while place != PICTURE:
+            step = self._final(place)
+            used.add(place.step)
+            inputs = self._sources(place)
+            if step.added is not None and step.added not in inputs:
+                shortcut = self._final(step.added)
+                used.add(step.added.step)
+                step = dataclasses.replace(step, projection=shortcut)
+            path.append(step)
+            place = step.source
+        if len(used) != len(self._steps):
+            raise DialectError(f"{NOT_OURS}: convolutions beside the chain")
+        return path[::-1]
+
+    def _sources(self, place: Place, most: int = 3) -> list[Place]:
+        """What the convolution of ``place`` took, what the one before it took, and so on."""
+        found: list[Place] = []
+        while place != PICTURE and len(found) < most:
+            place = self._steps[place.step].source
+            found.append(place)
+        return found
+
+    def _final(self, place: Place) -> Step:
+        if self._states[place.step] != place.state:
+            raise DialectError(f"{NOT_OURS}: a tensor inside a block is used twice")
+        return self._steps[place.step]
+
+    def _untouched(self, place: Place, what: str) -> Step:
+        if place == PICTURE:
+            raise DialectError(f"{NOT_OURS}: {what} before the first convolution")
+        step = self._final(place)
+        if step.added is not None:
+            raise DialectError(f"{NOT_OURS}: {what} behind a shortcut's addition")
+        return step
+
+    def _linear(self, place: Place, what: str) -> Step:
+        step = self._untouched(place, what)
+        if step.bounds != UNBOUNDED:
+            raise DialectError(f"{NOT_OURS}: {what} behind an activation")
+        return step
+
+    def _change(self, place: Place, **changes: object) -> Place:
+        self._steps[place.step] = dataclasses.replace(self._steps[place.step], **changes)  # type: ignore[arg-type]
+        self._states[place.step] += 1
+        return Place(place.step, self._states[place.step])
+
+
+def padding_rule(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> str:
+    """Which of the two rules a convolution follows.
+
+    Args:
+        pads: all zeros that are put around, by the convolution and by operators in front.
+        size: height and width in pixels before any of them.
+
+    Returns:
+        As :attr:`Step.padding`.
+
+    Raises:
+        DialectError: neither rule pads so.
+    """
+    half = kernel // 2
+    symmetric = all(pad == (half, half) for pad in pads)
+    if stride == 1 and symmetric:
+        return ""
+    same = stride == 2 and all(
+        pad == ((0, 1) if kernel == 3 and side % 2 == 0 else (half, half))
+        for pad, side in zip(pads, size, strict=True)
+    )
+    if not same and not (symmetric and stride == 2):
+        raise DialectError(
+            f"a {kernel} x {kernel} convolution of stride {stride} padded "
+            f"{pads[0]} x {pads[1]} at {size[0]} x {size[1]} pixels"
+        )
+    return "either" if same and symmetric else "same" if same else "symmetric"
