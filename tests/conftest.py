@@ -1,8 +1,10 @@
 """What several rooms' tests share: photos of coloured shapes, a tiny model, a tiny finished run."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -31,6 +33,19 @@ def draw(path: Path, shape: str, seed: int) -> None:
     else:
         pen.polygon([(x, y + 18), (x + 18, y + 18), (x + 9, y)], fill=SHAPES[shape])
     image.save(path)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches beyond this machine: every other name is as unknown as it is offline."""
+    resolve = socket.getaddrinfo
+
+    def guarded(host: str | bytes | None, *rest: Any, **options: Any) -> Any:
+        if host not in (None, "", "localhost", "127.0.0.1", "::1"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", guarded)
 
 
 @pytest.fixture(scope="session")

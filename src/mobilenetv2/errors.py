@@ -53,6 +53,9 @@ EXTRAS = {
     "jax": "jax",
     "flax": "jax",
     "optax": "jax",
+    "h5py": "keras",
+    "huggingface_hub": "hub",
+    "onnx": "onnx",
     "ai_edge_litert": "litert",
 }
 """Import name of each optional package -> the extra of this distribution that installs it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.cli import train as train_verb
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
@@ -56,8 +57,12 @@ def test_without_json_it_prints_the_summary_and_names_the_model(
     ],
 )  # fmt: skip
 def test_the_recipe_follows_from_data_and_weights(
-    words: list[str], weights: Path | None, recipe: str
-) -> None:
+    words: list[str], weights: Path | None, recipe: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in ("imagenet", "x"):
+        (tmp_path / name).mkdir()
     assert chosen(options(*words)) == (weights, read(recipe))
 
 
@@ -66,9 +71,24 @@ def test_epochs_and_seed_win_over_set() -> None:
     assert chosen(options(*words))[1] == read("digits", ["epochs=0", "seed=7"])
 
 
-def test_without_weights_it_says_where_to_get_some() -> None:
-    with pytest.raises(WeightsError, match=r"no --weights given .* or train from scratch with"):
+def test_without_weights_the_published_default_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_verb, "locate", lambda name: tmp_path / name)
+    assert chosen(options("photos")) == (tmp_path / "timm-100", read("finetune"))
+    assert "starting from timm-100, published ImageNet weights" in capsys.readouterr().err
+
+
+def test_offline_it_says_how_to_give_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOBILENETV2_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError) as caught:
         chosen(options("photos"))
+    message = str(caught.value)
+    assert "no --weights given, and the default cannot be had: no network" in message
+    assert "weights import FILE imagenet" in message
+    assert message.endswith("or train from scratch with --weights none")
 
 
 @pytest.mark.parametrize(

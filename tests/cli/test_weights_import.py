@@ -30,7 +30,8 @@ def test_json_is_one_object_with_what_was_read(
     config, arrays = store.load(out_folder)
     assert config == store.load_config(model) and "classifier.weight" in arrays
     assert json.loads(out) == {
-        "model": str(out_folder), "width": 0.1, "size": [32, 32], "classes": 3,
+        "model": str(out_folder), "dialect": None, "epsilon": 1e-5,
+        "width": 0.1, "size": [32, 32], "classes": 3,
         "background": None, "padding": "symmetric", "parameters": parameters(config.spec),
         "multiply_adds": multiply_adds(config.spec), "mean": [123.675, 116.28, 103.53],
         "std": [58.395, 57.12, 57.375],
@@ -72,7 +73,11 @@ def test_an_existing_folder_is_replaced_only_when_asked_and_only_a_model(
     "name, content, message",
     [
         ("missing.tflite", None, "missing.tflite: no such file"),
-        ("model.pth", b"PK", "model.pth: only LiteRT (.tflite) files are read so far"),
+        ("model.pth", b"PK", "model.pth: does not begin like a PyTorch file"),
+        ("model.h5", b"\x89HDF", "model.h5: "),
+        ("model.onnx", b"\x08\x07", "model.onnx: "),
+        ("model.safetensors", bytes(64), "model.safetensors: "),
+        ("notes.txt", b"just a text", "notes.txt: "),
         ("empty.tflite", b"", "empty.tflite: not a LiteRT file"),
         ("text.tflite", b"just a text", "text.tflite: not a LiteRT file (its identifier is not TF"),
         ("zeros.tflite", b"\0\0\0\0TFL3" + bytes(64), "zeros.tflite: "),

@@ -10,6 +10,8 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.spec import count
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
+from mobilenetv2.weights.catalogue import HUB, catalogue
+from mobilenetv2.weights.store import load_config
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,15 +36,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_spec(name: str) -> NetworkSpec:
-    """A published network, a model folder's, or one from a JSON file.
+    """A published network, a model folder's, a catalogue name's, or one from a JSON file.
 
     Raises:
         SpecError: none of the three, or not a spec.
     """
     path = Path(name)
     if path.is_dir():
-        from mobilenetv2.weights.store import load_config
-
         return load_config(path).spec
     if path.is_file():
         try:
@@ -52,6 +52,10 @@ def find_spec(name: str) -> NetworkSpec:
         if isinstance(mapping, dict) and "spec" in mapping:
             mapping = mapping["spec"]
         return NetworkSpec.from_dict(mapping, str(path))
+    if name not in PUBLISHED and (name.startswith(HUB) or name in catalogue()):
+        from mobilenetv2.weights.models import locate
+
+        return load_config(locate(name)).spec
     return published(name)
 
 

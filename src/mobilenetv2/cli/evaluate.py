@@ -27,9 +27,10 @@ MOST_ROWS = 60
 
 def run(arguments: argparse.Namespace) -> int:
     """Print (and write) the figures; 0."""
+    from mobilenetv2.weights.models import locate
     from mobilenetv2.weights.store import load_config
 
-    labels = load_config(Path(arguments.model)).labels
+    labels = load_config(locate(arguments.model)).labels
     dataset = open_dataset(arguments.data)
     split = chosen(dataset, arguments)
     outputs = match(split.classes, labels, dataset.place)

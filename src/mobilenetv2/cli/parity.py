@@ -3,7 +3,6 @@
 import argparse
 import json
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +10,37 @@ from numpy.typing import NDArray
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.predict import photos as named
 from mobilenetv2.editions.edition import FRAMEWORKS
-from mobilenetv2.evaluate.parity import Parity, check, parse
+from mobilenetv2.errors import SpecError
+from mobilenetv2.evaluate.parity import LEAST_DEVIATION, Parity, check, parse
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import normalise, preprocess
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.models import locate
 from mobilenetv2.weights.store import load_config
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0, or 1 where an edition is outside tolerance."""
-    config = load_config(Path(arguments.model))
+    model = locate(arguments.model)
+    config = load_config(model)
     size = arguments.size or config.spec.size
+    try:
+        config.spec.replace(size=size)
+    except SpecError as error:
+        raise SpecError(f"--size {size[0]}x{size[1]}: {error}") from None
     editions = parse(arguments.editions) if arguments.editions else installed()
     x = pictures(config, size, arguments.photos)
-    found = check(Path(arguments.model), x, editions, size, tolerance=arguments.tolerance)
+    found = check(model, x, editions, size, tolerance=arguments.tolerance)
+    if found.deviation < LEAST_DEVIATION:
+        say(
+            "note: these pictures hardly tell the editions apart: the logits' standard deviation "
+            f"is {found.deviation:.3g}, below {LEAST_DEVIATION:g}; give --photos of several things"
+        )
     if arguments.json:
-        print(json.dumps({"model": arguments.model, "size": list(size), **found.to_dict()}))
+        result = {"model": arguments.model, "size": list(size), **found.to_dict()}
+        print(json.dumps(result, allow_nan=False))
     else:
         show(found, f"{arguments.model}, {len(x)} pictures of {size[0]} x {size[1]}")
     return 0 if found.passed else PARTLY_FAILED
@@ -50,7 +62,7 @@ def pictures(config: ModelConfig, size: Size, photos: list[str]) -> NDArray:
     """
     if not photos:
         shape = (2, *size, config.spec.input_channels)
-        return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
     record = config.preprocessing.at(size)
     found = [preprocess(read(path), record, str(path)) for path in named(photos)]
     return normalise(np.stack(found), record).transpose(0, 2, 3, 1)

@@ -1,7 +1,6 @@
 """The model that ``predict`` and ``evaluate`` run, at this stage on the PyTorch edition."""
 
 import argparse
-from pathlib import Path
 from typing import Literal
 
 from mobilenetv2.errors import require
@@ -19,8 +18,9 @@ def load_predictor(
         MissingExtra: PyTorch is not installed.
     """
     from mobilenetv2.weights import store
+    from mobilenetv2.weights.models import locate
 
-    config, arrays = store.load(Path(arguments.model))
+    config, arrays = store.load(locate(arguments.model))
     require("torch")
     from mobilenetv2.allocator import keep_memory
     from mobilenetv2.editions import torch as edition

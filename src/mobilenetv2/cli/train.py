@@ -10,6 +10,8 @@ from mobilenetv2.errors import RunError, WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
+from mobilenetv2.weights.catalogue import DEFAULT
+from mobilenetv2.weights.models import locate
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,21 +71,34 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
     """The weights (None: from scratch) and the recipe that the options ask for.
 
     Raises:
-        WeightsError: no weights were given, and none can be had.
+        WeightsError: no such weights, or none were given and none can be had.
         RecipeError: no such recipe, or an impossible value.
     """
     if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
         weights = None
-    elif arguments.weights is None:
-        raise WeightsError(
-            "no --weights given and none at hand; turn a published file into a model folder with "
-            "'mobilenetv2 weights import FILE imagenet' and give --weights imagenet, or train "
-            "from scratch with --weights none"
-        )
     else:
-        weights = Path(arguments.weights)
+        weights = starting(arguments.weights)
     scratch = "digits" if arguments.data == "digits" else "scratch"
     changes = list(arguments.set)
     changes += [f"epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"seed={arguments.seed}"] if arguments.seed is not None else []
     return weights, read(arguments.recipe or ("finetune" if weights else scratch), changes)
+
+
+def starting(weights: str | None) -> Path:
+    """The model folder to begin with; without one, the published default is fetched.
+
+    Raises:
+        WeightsError: it cannot be had.
+    """
+    if weights is not None:
+        return locate(weights)
+    say(f"starting from {DEFAULT}, published ImageNet weights; --weights takes others")
+    try:
+        return locate(DEFAULT)
+    except WeightsError as error:
+        raise WeightsError(
+            f"no --weights given, and the default cannot be had: {error}; turn a published file "
+            "into a model folder with 'mobilenetv2 weights import FILE imagenet' and give "
+            "--weights imagenet, or train from scratch with --weights none"
+        ) from None

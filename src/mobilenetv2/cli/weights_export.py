@@ -1,0 +1,63 @@
+"""``mobilenetv2 weights export``: a model folder in another project's dialect."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.cli.predict import photos as named
+from mobilenetv2.images.decode import read
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import say
+from mobilenetv2.spec.records import Preprocessing
+from mobilenetv2.weights import store
+from mobilenetv2.weights.exporter import export_checkpoint
+from mobilenetv2.weights.models import locate
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the checkpoint, say what a person should know of it, and what it changes; 0."""
+    config, arrays = store.load(locate(arguments.model))
+    made = export_checkpoint(
+        config, arrays, arguments.dialect, Path(arguments.out),
+        arguments.ignore_numerics, arguments.overwrite,
+    )  # fmt: skip
+    for note in made.notes:
+        say(f"note: {note}")
+    crossed = made.config.spec.numerics != config.spec.numerics and arguments.ignore_numerics
+    found = None
+    if crossed:
+        from mobilenetv2.evaluate.crossing import effect
+
+        record = config.preprocessing
+        pictures = chosen(arguments.photos, record) if arguments.photos else built_in(record)
+        found = effect(config, made.config, arrays, pictures)
+    if arguments.json:
+        written: dict[str, object] = {
+            "paths": [str(path) for path in made.paths], "notes": list(made.notes),
+        }  # fmt: skip
+        if found:
+            written |= {"photos": found.pictures, "agreements": found.agreements,
+                        "logits_difference": found.difference}  # fmt: skip
+        print(json.dumps(written))
+        return 0
+    for path in made.paths:
+        print(path)
+    if found:
+        print(f"numerics ignored: {found}", file=sys.stderr)
+    return 0
+
+
+def chosen(names: list[str], record: Preprocessing) -> NDArray:
+    """uint8 (photos, height, width, channels) of the photos and folders named."""
+    return np.stack([preprocess(read(path), record, str(path)) for path in named(names)])
+
+
+def built_in(record: Preprocessing) -> NDArray:
+    """The two photos that scikit-learn ships, for where none are given."""
+    from mobilenetv2.data.photographs import photographs
+
+    return np.stack([preprocess(photo, record, "a built-in photo") for photo in photographs()])

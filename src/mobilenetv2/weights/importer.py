@@ -1,0 +1,231 @@
+"""A published checkpoint, in any dialect, as this project's config and canonical arrays."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mobilenetv2.errors import DialectError, SpecError, WeightsError
+from mobilenetv2.spec.network import NetworkSpec, Size
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.weights.canonical import Arrays, check, is_folded
+from mobilenetv2.weights.containers import container
+from mobilenetv2.weights.containers.container import Container
+from mobilenetv2.weights.dialects import (
+    huggingface_config,
+    keras,
+    keras_config,
+    registry,
+    timm_config,
+)
+from mobilenetv2.weights.dialects.description import Description
+from mobilenetv2.weights.dialects.dialect import Dialect
+from mobilenetv2.weights.dialects.inference import infer
+from mobilenetv2.weights.dialects.label_lists import background_of, usual_labels
+from mobilenetv2.weights.initialisation import initialise
+from mobilenetv2.weights.sidecar import digest, read_sidecar
+
+LARGEST_CONFIG = 16 * 1024**2
+HEADLESS = "Came without a classifier: this one is new, and says nothing before it is trained."
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person says of a checkpoint; None: what the file says, or what is usual."""
+
+    dialect: str = "auto"
+    labels: Labels | None = None
+    width: float | None = None
+    size: Size | None = None
+    spec: NetworkSpec | None = None
+    """The whole network but its classes: for a stage table that is no published one."""
+    preprocessing: Preprocessing | None = None
+    licence: str | None = None
+
+
+def import_checkpoint(path: Path, wishes: Wishes | None = None) -> tuple[ModelConfig, Arrays]:
+    """Read a file, a TensorFlow checkpoint's prefix, or a folder from a model hub.
+
+    Returns:
+        The config, and canonical float32 arrays: bit for bit those of the file, but for folded
+        and quantised ones.
+
+    Raises:
+        WeightsError: not a weights file, damaged, or hostile.
+        DialectError: not a MobileNetV2, or another than was asked for.
+        MissingExtra: the library that reads such a file is not installed.
+    """
+    wishes = wishes or Wishes()
+    try:
+        if wishes.dialect == "litert" or path.suffix.lower() == ".tflite":
+            return _graph(path, "litert", wishes)
+        if wishes.dialect == "onnx" or path.suffix.lower() == ".onnx":
+            return _graph(path, "onnx", wishes)
+        return _named(path, wishes)
+    except SpecError as error:
+        message = str(error)
+        raise DialectError(message if str(path) in message else f"{path}: {message}") from None
+
+
+def _graph(path: Path, dialect: str, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
+    for name in ("width", "size", "spec"):
+        if getattr(wishes, name) is not None:
+            raise DialectError(
+                f"{path}: --{name} is not for {dialect} files, whose graph says what they are"
+            )
+    from mobilenetv2.weights.dialects import litert, onnx
+
+    module: Any = {"litert": litert, "onnx": onnx}[dialect]
+    config, arrays = module.import_file(path, wishes.labels)
+    return _with_wishes(config, wishes), arrays
+
+
+def _with_wishes(config: ModelConfig, wishes: Wishes) -> ModelConfig:
+    origin = config.origin
+    if origin and wishes.licence:
+        origin = dataclasses.replace(origin, licence=wishes.licence)
+    record = wishes.preprocessing or config.preprocessing
+    return dataclasses.replace(config, origin=origin, preprocessing=record)
+
+
+def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
+    folder, weights = (path, _hub_weights(path)) if path.is_dir() else (None, path)
+    found = container.read(weights)
+    where = str(weights)
+    dialect, foreign = _dialect(found, wishes.dialect, where)
+    foreign = {name: array for name, array in foreign.items() if not dialect.ignores(name)}
+    said = Description()
+    sidecar = read_sidecar(weights)
+    if sidecar is not None:
+        licence = sidecar.origin.licence if sidecar.origin else None
+        said = Description(sidecar.spec, sidecar.preprocessing, sidecar.labels, licence)
+    elif folder is not None:
+        said = _hub_description(folder, dialect)
+    labels = wishes.labels or said.labels
+    foreign, headless = _with_classifier(dialect, foreign, labels)
+    if sidecar is None and dialect.name == "keras":
+        said = dataclasses.replace(said, spec=_keras_spec(found, dialect, foreign, where))
+    base = wishes.spec or said.spec
+    wanted = base or dialect.bases[0]
+    if wishes.spec is not None and said.spec is None:
+        # A stage table of one's own has the dialect's numerics: a file never says others.
+        wanted = wanted.replace(numerics=dialect.numerics)
+    size = wishes.size or (said.preprocessing.size if said.preprocessing else wanted.size)
+    wanted = wanted.replace(size=size, background=None)
+    shapes = {name: tuple(array.shape) for name, array in foreign.items()}
+    width = None if wishes.spec is not None else wishes.width
+    spec = infer(dialect, shapes, wanted, where, width, exactly=base is not None and width is None)
+    labels = labels or usual_labels(spec.classes)
+    spec = spec.replace(background=_background(labels, spec.classes, where))
+    record = wishes.preprocessing or said.preprocessing or dialect.preprocessing(spec)
+    arrays = dialect.decode(spec, foreign)
+    check(spec, arrays, where)
+    origin = Origin(
+        source=path.name, sha256=digest(weights), dialect=dialect.name,
+        licence=wishes.licence or said.licence, folded=is_folded(arrays),
+        note=HEADLESS if headless else "",
+    )  # fmt: skip
+    metrics = sidecar.metrics if sidecar else {}
+    return ModelConfig(spec, record.at(spec.size), labels, origin, metrics), arrays
+
+
+def _dialect(found: Container, name: str, where: str) -> tuple[Dialect, Arrays]:
+    """The dialect, and the arrays under the names of its table."""
+    arrays = dict(found.arrays)
+    if found.metadata.get("format") == "keras-3":
+        arrays = keras.named(arrays, found.metadata["names"])
+    dialect = registry.detect(arrays, where) if name == "auto" else registry.find(name)
+    prepared = dialect.prepare(arrays)
+    if not dialect.recognises(prepared):
+        other = next((d.name for d in registry.DIALECTS.values()
+                      if d.recognises(d.prepare(arrays))), None)  # fmt: skip
+        hint = f"; its names are {other}'s" if other else ""
+        raise DialectError(f"{where}: not in the dialect {name}{hint}")
+    return dialect, prepared
+
+
+def _with_classifier(
+    dialect: Dialect, foreign: Arrays, labels: Labels | None
+) -> tuple[Arrays, bool]:
+    """The arrays, with a new classifier where the file has none."""
+    keys = {key.canonical: key for key in dialect.keys(dialect.bases[0])}
+    weight, bias = keys["classifier.weight"], keys["classifier.bias"]
+    head = foreign.get(keys["head.bn.scale"].foreign)
+    if weight.foreign in foreign or bias.foreign in foreign or head is None or head.ndim != 1:
+        return foreign, False
+    classes = len(labels) if labels else len(Labels.imagenet())
+    made = initialise({"classifier.weight": (classes, head.shape[0])}, "torchvision", seed=0)
+    array = made["classifier.weight"]
+    return foreign | {
+        weight.foreign: weight.layout.from_canonical(array) if weight.layout else array,
+        bias.foreign: np.zeros(classes, np.float32),
+    }, True
+
+
+def _keras_spec(
+    found: Container, dialect: Dialect, foreign: Arrays, where: str
+) -> NetworkSpec | None:
+    """What a model's own config says; None for bare weights."""
+    config = found.metadata.get("config") or found.metadata.get("model_config")
+    if not isinstance(config, Mapping):
+        return None
+    layers = keras_config.layers(config)
+    numerics, dropout = keras_config.numerics(layers, dialect.numerics)
+    shapes = {name: tuple(array.shape) for name, array in foreign.items()}
+    base = dialect.bases[0].replace(numerics=numerics, dropout=dropout)
+    base = base.replace(size=keras_config.size(layers) or base.size)
+    return keras_config.with_strides(infer(dialect, shapes, base, where), layers)
+
+
+def _hub_weights(folder: Path) -> Path:
+    """The weights file of a folder as model hubs lay it out, or a TensorFlow checkpoint's folder.
+
+    Raises:
+        WeightsError: there is none, or it is a model folder of ours.
+    """
+    if "spec" in (_json(folder / "config.json") or {}):
+        raise DialectError(f"{folder}: a model folder already; it can be used as it is")
+    for name in HUB_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    if any(folder.glob("*.index")) or (folder / "checkpoint").is_file():
+        return folder
+    raise WeightsError(f"{folder}: a folder without {' or '.join(HUB_WEIGHTS)}")
+
+
+def _hub_description(folder: Path, dialect: Dialect) -> Description:
+    config = _json(folder / "config.json")
+    if config is None:
+        return Description()
+    try:
+        if dialect.name == "huggingface":
+            return huggingface_config.describe(config, _json(folder / "preprocessor_config.json"))
+        return timm_config.describe(config) if dialect.name == "timm" else Description()
+    except (DialectError, SpecError) as error:
+        raise DialectError(f"{folder}: {error}") from None
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise WeightsError(f"{path}: larger than {LARGEST_CONFIG:,} bytes")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path}: not a JSON object")
+    return found
+
+
+def _background(labels: Labels, classes: int, where: str) -> Literal["first", "last"] | None:
+    try:
+        return background_of(labels, classes)
+    except DialectError as error:
+        raise DialectError(f"{where}: {error}") from None

@@ -1,0 +1,72 @@
+"""MODEL, wherever a person may name one: a model folder, a catalogue name, ``hf://OWNER/NAME``.
+
+A published checkpoint is fetched and imported once; the model folder stays in the cache under its
+name, the first digits of its SHA-256 and this package's version, which decides how it is read.
+"""
+
+import re
+from pathlib import Path
+
+from mobilenetv2.errors import WeightsError
+from mobilenetv2.progress import say
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.version import __version__
+from mobilenetv2.weights import store
+from mobilenetv2.weights.cache import Fetched, folder, obtain
+from mobilenetv2.weights.catalogue import HUB, catalogue
+from mobilenetv2.weights.importer import Wishes, import_checkpoint
+
+MODELS = "models"
+
+
+def locate(model: str) -> Path:
+    """The model folder of that name; fetched and imported if need be.
+
+    Args:
+        model: a folder comes first, so that a name of the catalogue can be a folder of one's own.
+
+    Raises:
+        WeightsError: none of the three, or it cannot be had.
+        MissingExtra: the library that reads such a checkpoint is not installed.
+    """
+    path = Path(model)
+    if path.exists():
+        return path  # the store says what is wrong with a file, or with another folder
+    if model.startswith(HUB) or model in catalogue():
+        return imported(model)
+    # A folder whose replacement was interrupted is brought back by its reader.
+    if path.with_name(f".previous-{path.name}").exists():
+        return path
+    hint = suggestion(model, catalogue()) if "/" not in model else ""
+    raise WeightsError(
+        f"{model}: no such model folder, nor a name in the catalogue"
+        + (f"; {hint}" if hint.startswith("did you") else "; 'mobilenetv2 weights list' shows them")
+    )
+
+
+def imported(name: str) -> Path:
+    """The model folder of a published checkpoint, in the cache."""
+    found = obtain(name)
+    target = folder() / MODELS / f"{_plain(name)}-{found.sha256[:12]}-{__version__}"
+    if not (target / store.CONFIG).is_file():
+        say(f"importing {name} into {target}")
+        store.save(target, *import_checkpoint(found.path, _wishes(found)))
+    return target
+
+
+def _wishes(found: Fetched) -> Wishes:
+    """What the catalogue knows and the file does not say."""
+    entry = catalogue().get(found.name)
+    if entry is None:
+        return Wishes()
+    record = entry.published_preprocessing()
+    graph = entry.dialect in ("litert", "onnx")
+    size = None if graph else (entry.size, entry.size)
+    return Wishes(
+        dialect=entry.dialect, size=size, licence=entry.licence,
+        preprocessing=None if graph or found.path.is_dir() else record,
+    )  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
