@@ -47,3 +47,31 @@ def assert_same() -> Callable[..., None]:
 def pictures() -> Callable[[tuple[int, int]], Any]:
     """Noise of a size: float32 (2, height, width, 3)."""
     return lambda size: np.random.default_rng(5).normal(size=(2, *size, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[[Any], None]:
+    """Fills a PyTorch module with numbers in its own order, far from the identity.
+
+    Kernels keep the signal's scale; of BatchNorm the scales and variances are positive.
+    """
+    import torch
+
+    def fill(model: Any) -> None:
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    for tensor in (module.weight, module.running_var):
+                        assert tensor is not None
+                        tensor.uniform_(0.5, 1.5, generator=generator)
+                    for tensor in (module.bias, module.running_mean):
+                        assert tensor is not None
+                        tensor.normal_(0, 0.3, generator=generator)
+                elif isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                    fan_in = module.weight[0].numel()
+                    module.weight.normal_(0, (1.4 / fan_in) ** 0.5, generator=generator)
+                    if module.bias is not None:
+                        module.bias.normal_(0, 0.3, generator=generator)
+
+    return fill

@@ -1,6 +1,8 @@
 """keras.applications.MobileNetV2, randomised, against our editions: both directions."""
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from mobilenetv2.spec.network import NetworkSpec  # noqa: E402
 from mobilenetv2.spec.published import published  # noqa: E402
 from mobilenetv2.spec.records import ModelConfig  # noqa: E402
 from mobilenetv2.weights.canonical import Arrays, random_arrays  # noqa: E402
+from mobilenetv2.weights.exporter import export_checkpoint  # noqa: E402
+from mobilenetv2.weights.importer import import_checkpoint  # noqa: E402
 
 Fixture = Callable[..., Any]
 CASES = [(0.35, (64, 64)), (0.35, (65, 97)), (1.0, (64, 97)), (1.4, (65, 64))]
@@ -96,6 +100,82 @@ def _as_ours(spec: NetworkSpec, arrays: Arrays) -> Any:
     network = edition.build(spec)
     edition.load(network, arrays)
     return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["m.h5", "m.weights.h5", "m.keras"])
+def test_our_file_in_their_model(
+    file: str, tmp_path: Path, ours: Fixture, pictures: Fixture, assert_same: Fixture
+) -> None:
+    spec, x = published("keras", width=0.35, size=(64, 97), classes=7), pictures((64, 97))
+    arrays = random_arrays(spec)
+    export_checkpoint(ModelConfig.default(spec), arrays, "keras", tmp_path / file)
+    if file == "m.keras":  # a whole model, which ends in probabilities
+        model = keras.models.load_model(tmp_path / file)
+        model.layers[-1].activation = keras.activations.linear
+        model = keras.Model(model.input, model.layers[-1](model.layers[-2].output))
+    else:
+        model = original(spec)
+        model.load_weights(tmp_path / file)
+    expected = model.predict_on_batch(x)
+    for found in ours(spec, arrays, x):
+        assert_same(found["logits"], expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["m.h5", "m.weights.h5", "m.keras"])
+@pytest.mark.parametrize(("width", "size"), [(0.35, (65, 97)), (1.4, (64, 64))])
+def test_their_file_in_our_editions(
+    width: float, size: tuple[int, int], file: str, tmp_path: Path,
+    ours: Fixture, pictures: Fixture, assert_same: Fixture,
+) -> None:  # fmt: skip
+    model, arrays = randomised(published("keras", width=width, size=size, classes=7))
+    x = pictures(size)
+    if file == "m.weights.h5":
+        model.save_weights(tmp_path / file)
+    else:
+        # A whole model in the old format, too.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model.save(tmp_path / file)
+    config, read = import_checkpoint(tmp_path / file)
+    assert config.origin is not None and config.origin.dialect == "keras"
+    assert config.spec.size == ((224, 224) if file == "m.weights.h5" else size)
+    assert config.spec.numerics == published("keras").numerics
+    assert all(np.array_equal(read[name], arrays[name]) for name in arrays)
+    expected = model.predict_on_batch(x)
+    for found in ours(config.spec.replace(size=size), read, x):
+        assert_same(found["logits"], expected)
+
+
+@pytest.mark.slow
+def test_a_model_without_its_top(tmp_path: Path) -> None:
+    spec = published("keras", width=0.35, size=64)
+    model = original(spec, include_top=False)
+    model.save_weights(tmp_path / "m.weights.h5")
+    config, arrays = import_checkpoint(tmp_path / "m.weights.h5")
+    assert config.origin is not None and "without a classifier" in config.origin.note
+    assert config.spec.classes == 1000
+    head = model.get_layer("Conv_1").get_weights()[0]
+    assert np.array_equal(arrays["head.conv.weight"], head.transpose(3, 2, 0, 1))
+
+
+@pytest.mark.slow
+def test_our_own_models_are_read_back_with_strides_padding_and_numerics(tmp_path: Path) -> None:
+    """What bare weights do not say, a model's own config does."""
+    for spec in (
+        published("small", width=0.35, classes=4),
+        published("keras", width=0.35, size=(48, 33), classes=4, dropout=0.3),
+        published("torchvision", width=0.5, size=64, classes=4),
+    ):
+        network = edition.build(spec)
+        network.save(tmp_path / "m.keras")
+        config, arrays = import_checkpoint(tmp_path / "m.keras")
+        assert config.spec.replace(rounding=spec.rounding, numerics=spec.numerics) == spec
+        for field in ("padding", "epsilon", "activation", "running_variance", "update_rate"):
+            assert getattr(config.spec.numerics, field) == getattr(spec.numerics, field), field
+        expected = edition.dump(network)
+        assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
 
 
 @pytest.mark.slow

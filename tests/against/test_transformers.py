@@ -1,6 +1,7 @@
-"""transformers' MobileNetV2, randomised, against our editions: both directions."""
+"""transformers' MobileNetV2, randomised, against our editions: both directions, through files."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,13 @@ pytest.importorskip("transformers", reason="transformers is not installed (extra
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2Model
 
 from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.published import published
-from mobilenetv2.weights.canonical import Arrays, random_arrays
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import SLIM, published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import random_arrays
+from mobilenetv2.weights.dialects import registry
+from mobilenetv2.weights.exporter import export_checkpoint
+from mobilenetv2.weights.importer import import_checkpoint
 
 Fixture = Callable[..., Any]
 CASES = [
@@ -24,77 +29,20 @@ CASES = [
     (1.0, (65, 64), False),
     (1.4, (65, 64), True),
 ]
-BATCH_NORM = {
-    "scale": "weight",
-    "shift": "bias",
-    "mean": "running_mean",
-    "variance": "running_var",
-}
-STEM = {
-    "stem": "first_conv",
-    "blocks.0.depthwise": "conv_3x3",
-    "blocks.0.project": "reduce_1x1",
-}
-BLOCK = {"expand": "expand_1x1", "depthwise": "conv_3x3", "project": "reduce_1x1"}
-
-
-def key(name: str) -> str:
-    """Their name of a canonical tensor."""
-    owner, kind, part = name.rsplit(".", 2) if name.count(".") > 1 else ("", "", name)
-    if not owner:
-        return name  # classifier.weight, classifier.bias
-    if owner in STEM:
-        place = f"conv_stem.{STEM[owner]}"
-    elif owner == "head":
-        place = "conv_1x1"
-    else:
-        _, index, role = owner.split(".")
-        place = f"layer.{int(index) - 1}.{BLOCK[role]}"
-    end = f"normalization.{BATCH_NORM[part]}" if kind == "bn" else f"convolution.{part}"
-    return f"mobilenet_v2.{place}.{end}"
+DIALECT = registry.find("huggingface")
 
 
 def spec_of(width: float, size: tuple[int, int], tf_padding: bool, classes: int) -> NetworkSpec:
-    spec = published("huggingface", width=width, size=size, classes=classes, background=None)
-    rule = "same" if tf_padding else "symmetric"
-    return spec.replace(numerics=_with_padding(spec, rule))
-
-
-def _with_padding(spec: NetworkSpec, rule: Any) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(spec.numerics, padding=rule)
+    rule = Numerics("same" if tf_padding else "symmetric", 1e-3, SLIM.momentum, "old")
+    return published(
+        "huggingface", width=width, size=size, classes=classes, background=None, dropout=0.2,
+        numerics=rule,
+    )  # fmt: skip
 
 
 def original(width: float, tf_padding: bool, classes: int) -> Any:
     config = MobileNetV2Config(depth_multiplier=width, tf_padding=tf_padding, num_labels=classes)
     return MobileNetV2ForImageClassification(config).eval()
-
-
-def randomise(model: Any) -> None:
-    """Numbers in the model's own order, far from the identity."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name.endswith("running_var") or name.endswith("normalization.weight"):
-                tensor.uniform_(0.5, 1.5, generator=generator)
-            elif tensor.ndim > 1:
-                fan_in = tensor[0].numel()
-                tensor.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
-            elif tensor.ndim == 1:
-                tensor.normal_(0, 0.3, generator=generator)
-
-
-def dump(model: Any, spec: NetworkSpec) -> Arrays:
-    state = model.state_dict()
-    return {name: state[key(name)].numpy().copy() for name in parameter_shapes(spec)}
-
-
-def load(model: Any, arrays: Arrays) -> None:
-    state = {key(name): torch.tensor(array) for name, array in arrays.items()}
-    found = model.load_state_dict(state, strict=False)
-    assert not found.unexpected_keys
-    assert all(name.endswith("num_batches_tracked") for name in found.missing_keys)
 
 
 @pytest.fixture(autouse=True)
@@ -104,17 +52,21 @@ def without_gradients() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("classes", [7, 1001])
 @pytest.mark.parametrize(("width", "size", "tf_padding"), CASES)
-def test_our_weights_in_their_model(
-    width: float, size: tuple[int, int], tf_padding: bool, classes: int,
+def test_our_folder_in_their_model(
+    width: float, size: tuple[int, int], tf_padding: bool, tmp_path: Path,
     ours: Fixture, pictures: Fixture, assert_same: Fixture,
 ) -> None:  # fmt: skip
-    spec, x = spec_of(width, size, tf_padding, classes), pictures(size)
-    arrays, model = random_arrays(spec), original(width, tf_padding, classes)
-    load(model, arrays)
+    spec, x = spec_of(width, size, tf_padding, 7), pictures(size)
+    arrays = random_arrays(spec)
+    export_checkpoint(ModelConfig.default(spec), arrays, "huggingface", tmp_path / "hub")
+    model, report = MobileNetV2ForImageClassification.from_pretrained(
+        tmp_path / "hub", output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["unexpected_keys"]
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
-    logits = model(pixels).logits.numpy()
+    logits = model.eval()(pixels).logits.numpy()
+    assert model.config.id2label[6] == "class 6"
     body: MobileNetV2Model = model.mobilenet_v2
     bare = body(pixels)
     for found in ours(spec, arrays, x):
@@ -126,15 +78,18 @@ def test_our_weights_in_their_model(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "size", "tf_padding"), CASES)
-def test_their_weights_in_our_editions(
-    width: float, size: tuple[int, int], tf_padding: bool,
+def test_their_folder_in_our_editions(
+    width: float, size: tuple[int, int], tf_padding: bool, tmp_path: Path, randomise: Fixture,
     ours: Fixture, pictures: Fixture, assert_same: Fixture,
 ) -> None:  # fmt: skip
-    spec, x = spec_of(width, size, tf_padding, 7), pictures(size)
-    model = original(width, tf_padding, 7)
+    model, x = original(width, tf_padding, 7), pictures(size)
     randomise(model)
+    model.save_pretrained(tmp_path / "hub")
+    config, arrays = import_checkpoint(tmp_path / "hub")
+    assert config.spec == spec_of(width, (224, 224), tf_padding, 7)
+    assert config.labels.names[3] == "LABEL_3"
     logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).logits.numpy()
-    for found in ours(spec, dump(model, spec), x):
+    for found in ours(config.spec.replace(size=size), arrays, x):
         assert_same(found["logits"], logits)
 
 
@@ -145,16 +100,18 @@ def test_every_shape_at_every_width(width: float) -> None:
     spec = spec_of(width, (32, 32), True, 1001)
     with torch.device("meta"):
         state = original(width, True, 1001).state_dict()
-    found = {name: tuple(state[key(name)].shape) for name in parameter_shapes(spec)}
-    assert found == parameter_shapes(spec)
-    assert len(state) == len(found) + sum(name.endswith(".bn.mean") for name in found)
+    expected = {key.foreign: key.shape for key in DIALECT.keys(spec)}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    assert {name: shape for name, shape in found.items() if not DIALECT.ignores(name)} == expected
     if width in (0.55, 1.1):
-        assert found != parameter_shapes(spec.replace(rounding="nearest"))
+        assert parameter_shapes(spec) != parameter_shapes(spec.replace(rounding="nearest"))
 
 
-def test_the_numerics_are_those_that_the_published_spec_names() -> None:
+def test_what_the_published_spec_says_of_their_code_is_so() -> None:
+    """Momentum and dropout as they stand there, which the import mends."""
     model = original(0.35, True, 1001)
-    numerics = published("huggingface").numerics
+    theirs = published("huggingface")
     norm = model.mobilenet_v2.conv_1x1.normalization
-    assert (norm.eps, norm.momentum) == (numerics.epsilon, numerics.update_rate)
-    assert model.dropout.p == published("huggingface").dropout
+    assert (norm.eps, norm.momentum) == (theirs.numerics.epsilon, theirs.numerics.update_rate)
+    assert model.dropout.p == theirs.dropout
+    assert DIALECT.numerics == SLIM and DIALECT.bases[0].dropout == 0.2

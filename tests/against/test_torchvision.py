@@ -1,0 +1,83 @@
+"""torchvision.models.mobilenet_v2, randomised, against our editions: both directions.
+
+torchvision needs another build of PyTorch than the suite's: CONTRIBUTING.md says how to run this.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("torchvision", reason="torchvision is not installed (see CONTRIBUTING.md)")
+
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import random_arrays
+from mobilenetv2.weights.catalogue import find
+from mobilenetv2.weights.exporter import export_checkpoint
+from mobilenetv2.weights.importer import import_checkpoint
+
+Fixture = Callable[..., Any]
+CASES = [(0.35, (64, 64)), (0.75, (65, 97)), (1.0, (64, 97)), (1.4, (96, 96))]
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def spec_of(width: float, size: tuple[int, int]) -> NetworkSpec:
+    return published("torchvision", width=width, size=size, classes=11)
+
+
+def original(width: float) -> Any:
+    return mobilenet_v2(num_classes=11, width_mult=width).eval()
+
+
+@pytest.mark.parametrize(("width", "size"), CASES)
+def test_our_file_in_their_model(
+    width: float, size: tuple[int, int], tmp_path: Path,
+    ours: Fixture, pictures: Fixture, assert_same: Fixture,
+) -> None:  # fmt: skip
+    spec, x = spec_of(width, size), pictures(size)
+    arrays, model = random_arrays(spec), original(width)
+    export_checkpoint(ModelConfig.default(spec), arrays, "torchvision", tmp_path / "m.pth")
+    model.load_state_dict(torch.load(tmp_path / "m.pth", weights_only=True), strict=True)
+    logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
+    for found in ours(spec, arrays, x):
+        assert_same(found["logits"], logits)
+
+
+@pytest.mark.parametrize(("width", "size"), CASES)
+def test_their_file_in_our_editions(
+    width: float, size: tuple[int, int], tmp_path: Path, randomise: Fixture,
+    ours: Fixture, pictures: Fixture, assert_same: Fixture,
+) -> None:  # fmt: skip
+    model, x = original(width), pictures(size)
+    randomise(model)
+    torch.save(model.state_dict(), tmp_path / "m.pth")
+    config, arrays = import_checkpoint(tmp_path / "m.pth")
+    assert config.spec == spec_of(width, (224, 224))
+    logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
+    for found in ours(config.spec.replace(size=size), arrays, x):
+        assert_same(found["logits"], logits)
+
+
+@pytest.mark.parametrize("version", ["IMAGENET1K_V1", "IMAGENET1K_V2"])
+def test_the_catalogue_says_what_torchvision_says(version: str) -> None:
+    theirs = MobileNet_V2_Weights[version]
+    entry = find(f"torchvision-{version[-2:].lower()}")
+    transforms, record = theirs.transforms(), entry.published_preprocessing()
+    assert entry.where == theirs.url and entry.sha256_prefix in theirs.url
+    assert entry.top1 == theirs.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert record is not None
+    assert list(record.size) == transforms.crop_size * 2
+    assert list(record.resize) == transforms.resize_size * 2
+    assert [255 * one for one in transforms.mean] == pytest.approx(record.mean)
+    assert [255 * one for one in transforms.std] == pytest.approx(record.std)
