@@ -1,5 +1,6 @@
-"""The three verbs of the Python interface; each imports its framework when it is called."""
+"""The verbs of the Python interface; each imports its framework when it is called."""
 
+import os
 import sys
 from os import PathLike
 from pathlib import Path
@@ -24,7 +25,7 @@ def build(spec: NetworkSpec | ModelConfig, edition: "EditionName" = "torch", **o
             own, such as ``backend="jax"`` of Keras.
 
     Raises:
-        MobileNetV2Error: there is no such edition.
+        MobileNetV2Error: there is no such edition, or an option has an impossible value.
         MissingExtra: its framework is not installed.
     """
     from mobilenetv2.editions.edition import find
@@ -41,21 +42,25 @@ def load(
     """The network of a model folder, in evaluation mode, its config in ``.config``.
 
     Args:
+        folder: or a name of the catalogue ('timm-100'), or ``hf://OWNER/NAME``.
         edition: the framework, as in :func:`build`.
         classes: give it a new, freshly initialised classifier for these.
         options: as in :func:`build`.
 
     Raises:
         WeightsError: not a model folder, or a damaged one.
+        MobileNetV2Error: as in :func:`build`.
     """
-    from mobilenetv2.editions.edition import find
+    from mobilenetv2.editions.edition import check_options, find
     from mobilenetv2.weights import store
     from mobilenetv2.weights.classifier import replace_classifier
+    from mobilenetv2.weights.models import locate
 
-    config, arrays = store.load(Path(folder))
+    found, seed = find(edition), options.get("seed")
+    check_options(seed=seed)
+    config, arrays = store.load(locate(os.fspath(folder)))
     if classes is not None:
-        config, arrays = replace_classifier(config, arrays, classes, seed=options.get("seed", 0))
-    found = find(edition)
+        config, arrays = replace_classifier(config, arrays, classes, seed=seed or 0)
     network = found.build(config, **options)
     found.load(network, arrays, str(folder))
     if hasattr(network, "eval"):
@@ -76,7 +81,8 @@ def save(network: Any, folder: str | PathLike[str]) -> None:
     from mobilenetv2.editions.edition import find
     from mobilenetv2.weights import store
 
-    store.save(Path(folder), network_config(network), find(edition_of(network)).dump(network))
+    edition, config = find(edition_of(network)), network_config(network)
+    store.save(Path(folder), config, edition.dump(network))
 
 
 def convert(network: Any, edition: "EditionName", **options: Any) -> Any:
@@ -84,14 +90,18 @@ def convert(network: Any, edition: "EditionName", **options: Any) -> Any:
 
     Args:
         edition: the framework, as in :func:`build`.
-        options: as in :func:`build`.
-    """
-    from mobilenetv2.editions.edition import find
+        options: as in :func:`build`; under ``dtype="float64"`` no digit is lost.
 
-    arrays = find(edition_of(network)).dump(network)
+    Raises:
+        MobileNetV2Error: it is no edition's network, or as in :func:`build`.
+    """
+    from mobilenetv2.editions.edition import check_options, find
+
+    given, config = find(edition_of(network)), network_config(network)
+    dtype = check_options(options.get("dtype", "float32"), options.get("seed"))
     made = find(edition)
-    converted = made.build(network_config(network), **options)
-    made.load(converted, arrays)
+    converted = made.build(config, **options)
+    made.load(converted, given.dump(network, dtype))
     if hasattr(converted, "eval"):
         converted.eval()
     return converted
@@ -108,8 +118,19 @@ def edition_of(network: Any) -> "EditionName":
         if module and isinstance(network, module.MobileNetV2):
             return name
     keras = sys.modules.get("keras")
+    layers: set[str] = set()
     if keras and isinstance(network, keras.Model):
-        return "keras"
+        layers = {layer.name for layer in network.layers}
+        if "Conv1" in layers:
+            return "keras"
+    article = sys.modules.get("mobilenetv2.editions.article.torch")
+    if "block_0_expand" in layers or (article and isinstance(network, article.MobileNetV2)):
+        place = f"mobilenetv2.editions.article.{'keras' if layers else 'torch'}"
+        raise MobileNetV2Error(
+            f"this network is the article's version; take its weights with {place}.dump(network) "
+            "and give them to mobilenetv2.editions.torch.load, or another edition's, with what "
+            "mobilenetv2.build(network.spec) makes"
+        )
     raise MobileNetV2Error(
         f"a {type(network).__name__} is no edition's network; give what build or load returned"
     )

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("keras", reason="keras is not installed: pip install 'mobilenetv2[keras]'")
 
-from mobilenetv2.editions.keras.backend import choose
+from mobilenetv2.editions.keras_backend import choose
 
 choose("tensorflow")
 

@@ -231,7 +231,7 @@ def test_tf2onnx_of_keras_applications(
         "tf2onnx", reason="tf2onnx is not installed: pip install --no-deps tf2onnx"
     )
     pytest.importorskip("keras", reason="keras is not installed: pip install 'mobilenetv2[keras]'")
-    from mobilenetv2.editions.keras.backend import choose
+    from mobilenetv2.editions.keras_backend import choose
 
     choose("tensorflow")
     import keras

@@ -9,24 +9,29 @@ import numpy as np
 import pytest
 from torch import nn
 
-from mobilenetv2.cli.main import main
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.parity import (
     REFERENCE,
+    Case,
     Difference,
     Parity,
     check,
+    check_all,
     compare,
     first_departure,
     parse,
 )
+from mobilenetv2.images.decode import read
+from mobilenetv2.images.preprocess import normalise, preprocess
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import store
 from mobilenetv2.weights.canonical import random_arrays
+from mobilenetv2.weights.importer import import_checkpoint
 
 SPEC = NetworkSpec(
     width=0.1, size=(40, 32), classes=5, head_channels=24, numerics=Numerics("same", 1e-3)
@@ -113,28 +118,22 @@ def test_every_two_editions_are_compared() -> None:
     assert not found.departures and not found.passed  # each near the reference, not each other
 
 
-def test_the_verb_prints_a_table_and_a_verdict(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["parity", str(folder), "--editions", "torch,numpy"]) == 0
-    out = capsys.readouterr().out
-    assert "blocks.16.project" in out and "torch - numpy" in out
-    assert "torch: the same at every tensor" in out
-    # Float32 is not float64: nothing is within a tolerance of 1e-12.
-    assert main(["parity", str(folder), "--editions", "torch", "--tolerance", "1e-12"]) == 1
-    assert "torch: departs first at stem" in capsys.readouterr().out
+def test_json_has_no_number_where_there_is_none() -> None:
+    rows = compare({"logits": np.ones((1, 2))}, {"logits": np.array([[np.nan, 1.0]])})
+    wrong = np.array([[np.nan, 1.0]])
+    found = Parity({"torch": rows}, {REFERENCE: wrong, "torch": wrong}, 1e-4).to_dict()
+    text = json.dumps(found, allow_nan=False)
+    assert json.loads(text)["editions"]["torch"][0]["absolute"] is None
+    assert json.loads(text)["logits_deviation"] is None and not found["passed"]
 
 
-def test_json_other_sizes_and_photos(
-    folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("tolerance", [float("inf"), float("nan"), 0.0, -1e-4])
+def test_a_tolerance_that_anything_or_nothing_passes_is_an_error(
+    folder: Path, tolerance: float
 ) -> None:
-    command = ["parity", str(folder), "--editions", "torch", "--size", "65x33", "--json"]
-    assert main([*command, "--photos", str(photos / "ball")]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["passed"] and found["size"] == [65, 33] and found["pictures"] == 12
-    assert [row["name"] for row in found["editions"]["torch"]] == list(intermediate_names(SPEC))
-    assert found["first_departure"] == {"torch": None}
-    assert found["logits_deviation"] > 0.05
+    x = np.zeros((1, 40, 32, 3), np.float32)
+    with pytest.raises(MobileNetV2Error, match=r"--tolerance .* must be a finite number above 0"):
+        check(folder, x, ["torch"], tolerance=tolerance)
 
 
 def test_bad_editions_are_named(folder: Path) -> None:
@@ -148,17 +147,48 @@ def test_bad_editions_are_named(folder: Path) -> None:
         check(folder, x, ["torch"], (16, 16))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
+SAME = Numerics("same", 1e-3)
+CASES = {
+    "width 0.1, same, odd": (SPEC.replace(numerics=SAME), (41, 33)),
+    "width 0.1, symmetric, not square": (SPEC.replace(numerics=Numerics()), (34, 45)),
+    "width 0.35, same, even": (NetworkSpec(width=0.35, classes=5, numerics=SAME), (48, 32)),
+    "width 1.4, symmetric": (NetworkSpec(width=1.4, classes=5), (32, 33)),
+    "small": (published("small", width=0.35), (32, 32)),
+}
+EDITIONS = "torch,keras:tensorflow,jax,numpy"
+needs_all = pytest.mark.skipif(
     not all(map(find_spec, ("keras", "flax"))), reason="keras and flax are not installed"
 )
-@pytest.mark.parametrize("rule", ["same", "symmetric"])
-def test_all_editions_and_backends_agree(rule: Any, tmp_path: Path) -> None:
-    spec = SPEC.replace(numerics=Numerics(rule))
-    store.save(tmp_path / "model", ModelConfig.default(spec), random_arrays(spec))
-    x = np.random.default_rng(0).normal(size=(3, 41, 34, 3)).astype(np.float32)
-    editions = parse("torch,keras:tensorflow,keras:jax,keras:torch,jax,numpy")
-    found = check(tmp_path / "model", x, editions, (41, 34))
+
+
+@needs_all
+@pytest.mark.slow
+def test_all_editions_and_backends_agree(tmp_path: Path) -> None:
+    cases = []
+    for index, (spec, size) in enumerate(CASES.values()):
+        store.save(tmp_path / f"{index}", ModelConfig.default(spec), random_arrays(spec))
+        x = np.random.default_rng(index).normal(size=(3, *size, 3)).astype(np.float32)
+        cases.append(Case(tmp_path / f"{index}", x, size))
+    for name, found in zip(CASES, check_all(cases, parse(EDITIONS)), strict=True):
+        assert found.passed, (name, found.departures)
+        assert 0.5 < found.deviation < 20, name
+        assert len(found.pairs) == 6 and all(len(a) == 3 for a in found.logits.values())
+    for found in check_all(cases[:2], parse("keras:jax,keras:torch")):
+        assert found.passed, found.departures
+
+
+@needs_all
+@pytest.mark.slow
+def test_published_weights_agree_on_real_photos(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "published" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+    config, arrays = import_checkpoint(path)
+    store.save(tmp_path / "model", config, arrays)
+    files = sorted((shared_data / "imagenet-samples").glob("*/*"))[::17][:5]
+    assert len(files) == 5
+    record = config.preprocessing
+    photos = np.stack([preprocess(read(file), record, file.name) for file in files])
+    x = normalise(photos, record).transpose(0, 2, 3, 1)
+    found = check(tmp_path / "model", x, parse("torch,keras:tensorflow,jax"), detailed=1)
     assert found.passed, found.departures
-    assert 0.5 < found.deviation < 20
-    assert len(found.pairs) == 15
+    assert 0.5 < found.deviation < 20 and found.disagreements == 0
+    assert len(set(found.logits[REFERENCE].argmax(1))) > 3  # photos of several things

@@ -1,4 +1,7 @@
-"""What the loop decides by: the best epoch, and signals. Each edition's tests run the loop."""
+"""What the loop decides by: the best epoch, and signals.
+
+``test_torch_killed`` and ``test_run_editions`` run the whole loop.
+"""
 
 import signal
 

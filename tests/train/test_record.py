@@ -129,7 +129,10 @@ def test_a_beginning_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"data": "x"}'])
+UNKNOWN = '{"weights": null, "edition": "mxnet"}'
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"data": "x"}', UNKNOWN])
 def test_a_damaged_start_is_named(tmp_path: Path, text: str) -> None:
     run = RunFolder(tmp_path)
     run.start.write_text(text)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.errors import RecipeError, RunError
+from mobilenetv2.errors import MissingExtra, RecipeError, RunError
 from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.train import batchnorm
+from mobilenetv2.train import run as run_room
 from mobilenetv2.train.batchnorm import rebase
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
@@ -51,6 +52,17 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     train(replace(job, resume=True))
     train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
     assert rebased.call_count == 1
+
+
+def test_a_start_that_is_refused_leaves_nothing(
+    folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rebasing is the last thing before the first step that needs a package."""
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(run_room, "rebased", Mock(side_effect=MissingExtra("torch is not there")))
+    with pytest.raises(MissingExtra):
+        train(Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None)))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
     assert (made.held_out, made.epochs, made.seconds) == ("validation", 2, 90)
 
 
+def test_it_calls_the_network_by_its_blocks(tmp_path: Path) -> None:
+    config = ModelConfig.default(published("mobilenet-v1", width=0.25, classes=3, size=32))
+    figures = {"train": ALL_RIGHT, "validation": ALL_RIGHT}
+    summarise(RunFolder(tmp_path), "photos/", config, figures, "validation", [], 90)
+    assert "\nA MobileNetV1 of width 0.25 at 32 x 32" in (tmp_path / "summary.md").read_text()
+
+
 @pytest.mark.parametrize(
     "train, held_out, advice",
     [

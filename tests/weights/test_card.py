@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.weights.card import card
@@ -38,6 +38,22 @@ def test_the_network_is_described_with_its_exact_costs() -> None:
         "A MobileNetV2 of width 0.35 for 224 x 224 pixels and 1000 classes: "
         "1,677,128 parameters, 59,285,808 multiply-adds."
     ) in card(config, "x")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (published("small"), "A MobileNetV2"),
+        (published("mobilenet-v1"), "A MobileNetV1"),
+        (published("resnet-bottleneck"), "A network of ResNet's bottlenecks"),
+        (
+            NetworkSpec(stages=(StageSpec(1, 16, 1, 1, "separable"), StageSpec(6, 24, 1, 2))),
+            "A network of separable and inverted blocks",
+        ),
+    ],
+)
+def test_the_network_is_called_by_its_blocks(spec: NetworkSpec, name: str) -> None:
+    assert f"\n{name} of width 1 for " in card(ModelConfig.default(spec), "x")
 
 
 def test_everything_that_decides_the_input_is_named() -> None:

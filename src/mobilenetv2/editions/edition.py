@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import MobileNetV2Error, require
+from mobilenetv2.errors import MobileNetV2Error, SpecError, require
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
@@ -15,6 +15,7 @@ from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.initialisation import Initialisation
 
 EditionName = Literal["torch", "keras", "jax", "numpy"]
+Dtype = Literal["float32", "float64"]
 FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax"), "numpy": ()}
 
 
@@ -27,7 +28,7 @@ class Edition(Protocol):
         config: ModelConfig | NetworkSpec,
         initialisation: Initialisation = "torchvision",
         seed: int | None = None,
-        dtype: Literal["float32", "float64"] = "float32",
+        dtype: Dtype = "float32",
         **options: Any,
     ) -> Any:
         """A network with fresh weights, in training mode where the framework has modes.
@@ -38,6 +39,9 @@ class Edition(Protocol):
             seed: of the weights: the same seed, the same weights in every edition.
             dtype: of the weights and of what is computed.
             options: the edition's own.
+
+        Raises:
+            SpecError: another dtype, a negative seed, or a network that the edition does not have.
         """
 
     def load(self, network: Any, arrays: Arrays, where: str = "weights") -> None:
@@ -47,7 +51,7 @@ class Edition(Protocol):
             WeightsError: the arrays are not exactly the network's, with the whole difference.
         """
 
-    def dump(self, network: Any, dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+    def dump(self, network: Any, dtype: Dtype = "float32") -> Arrays:
         """The network's weights as canonical arrays: copies."""
 
     def predictor(
@@ -67,6 +71,24 @@ class Edition(Protocol):
         Returns:
             Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
         """
+
+
+def check_options(dtype: Any = "float32", seed: object = None) -> Dtype:
+    """What every edition's ``build`` takes, checked in one place; the name of the dtype.
+
+    Raises:
+        SpecError: ``dtype`` is neither float32 nor float64, by name or as NumPy's, or ``seed`` is
+            not a whole number from 0.
+    """
+    if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
+        raise SpecError(f"seed {seed!r} must be a whole number, at least 0")
+    try:
+        name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
+    except TypeError:
+        name = ""
+    if name not in get_args(Dtype):
+        raise SpecError(f"dtype {dtype!r} must be 'float32' or 'float64'")
+    return cast(Dtype, name)
 
 
 def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:

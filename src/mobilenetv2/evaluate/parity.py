@@ -5,6 +5,7 @@ one backend in a process, and frameworks do not always get on with each other.
 """
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import FRAMEWORKS
-from mobilenetv2.editions.keras.backend import BACKENDS
+from mobilenetv2.editions.keras_backend import BACKENDS
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import Size
@@ -27,6 +28,8 @@ TOLERANCE = 1e-4
 REFERENCE = "numpy:float64"
 MARGIN = 1e-3
 """Two logits closer than this may change places between editions."""
+LEAST_DEVIATION = 0.5
+"""Logits that deviate less from their mean say little about the layers before them."""
 MISSING, ERROR = "parity: missing: ", "parity: error: "
 """How the child's own messages begin."""
 Tensors = Mapping[str, NDArray]
@@ -115,25 +118,30 @@ class Parity:
         return close and not self.departures and not self.disagreements
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Plain values for JSON; None for what is infinite or not a number."""
         return {
             "passed": self.passed, "tolerance": self.tolerance, "reference": REFERENCE,
-            "pictures": len(self.logits[REFERENCE]), "logits_deviation": self.deviation,
+            "pictures": len(self.logits[REFERENCE]), "logits_deviation": _plain(self.deviation),
             "first_departure": {name: self.departures.get(name) for name in self.rows},
             "disagreements": self.disagreements,
             "pairs": [
-                {"editions": list(names), "absolute": row.absolute, "relative": row.relative}
+                {"editions": list(names), "absolute": _plain(row.absolute),
+                 "relative": _plain(row.relative)}
                 for names, row in self.pairs.items()
             ],
             "editions": {
                 name: [
-                    {"name": row.name, "absolute": row.absolute, "relative": row.relative,
-                     "scale": row.scale}
+                    {"name": row.name, "absolute": _plain(row.absolute),
+                     "relative": _plain(row.relative), "scale": _plain(row.scale)}
                     for row in rows
                 ]
                 for name, rows in self.rows.items()
             },
         }  # fmt: skip
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def parse(names: str) -> list[str]:
@@ -152,6 +160,20 @@ def parse(names: str) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One model on one batch of pictures."""
+
+    model: Path
+    """A model folder."""
+    x: NDArray
+    """float32 (pictures, height, width, channels), normalised."""
+    size: Size | None = None
+    """Of the pictures, if not the model's own."""
+    detailed: int = 2
+    """Pictures of which all tensors are compared; of the others only the logits."""
+
+
 def check(
     model: Path,
     x: NDArray,
@@ -160,38 +182,48 @@ def check(
     detailed: int = 2,
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Run a model in every edition on the same pictures.
+    """Run a model in every edition on the same pictures: :func:`check_all` of one :class:`Case`."""
+    return check_all([Case(model, x, size, detailed)], editions, tolerance)[0]
 
-    Args:
-        model: a model folder.
-        x: float32 (pictures, height, width, channels), normalised.
-        size: of the pictures, if not the model's own.
-        detailed: pictures of which all tensors are compared; of the others only the logits.
+
+def check_all(
+    cases: Sequence[Case], editions: Sequence[str], tolerance: float = TOLERANCE
+) -> list[Parity]:
+    """Run every case in every edition, each edition in one child process.
 
     Raises:
-        MobileNetV2Error: an edition could not be run, with its own message.
+        MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
+            anything or nothing would pass.
+        MissingExtra: an edition's framework is not installed.
     """
+    if not (math.isfinite(tolerance) and tolerance > 0):
+        raise MobileNetV2Error(f"--tolerance {tolerance:g} must be a finite number above 0")
     with tempfile.TemporaryDirectory(prefix="parity-") as name:
         folder = Path(name)
-        np.save(folder / "x.npy", x)
-        reference = run(REFERENCE, model, folder, size, detailed)
-        rows, logits = {}, {REFERENCE: reference.pop("all")}
+        for index, case in enumerate(cases):
+            np.save(folder / f"x{index}.npy", case.x)
+        references = run(REFERENCE, cases, folder)
+        logits = [{REFERENCE: reference.pop("all")} for reference in references]
+        rows: list[dict[str, list[Difference]]] = [{} for _ in cases]
         for edition in editions:
-            found = run(edition, model, folder, size, detailed)
-            logits[edition] = found.pop("all")
-            rows[edition] = compare(reference, found)
-    return Parity(rows, logits, tolerance)
+            for index, found in enumerate(run(edition, cases, folder)):
+                logits[index][edition] = found.pop("all")
+                rows[index][edition] = compare(references[index], found)
+    return [Parity(*both, tolerance) for both in zip(rows, logits, strict=True)]
 
 
-def run(
-    edition: str, model: Path, folder: Path, size: Size | None, detailed: int
-) -> dict[str, NDArray]:
-    """One edition in a child process: its tensors, and under 'all' the logits of all pictures."""
-    job = {"model": str(model), "edition": edition, "size": size, "detailed": detailed}
-    out = folder / "found.npz"
+def run(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:
+    """One edition in a child process: each case's tensors, and under 'all' all pictures' logits.
+
+    Args:
+        folder: with the pictures, ``x0.npy`` and so on; the child writes there too.
+    """
+    jobs = [
+        {"model": str(case.model), "size": case.size, "detailed": case.detailed} for case in cases
+    ]
     child = subprocess.run(
-        [sys.executable, "-m", "mobilenetv2.evaluate.parity_child", str(folder)],
-        input=json.dumps(job), capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "mobilenetv2.evaluate.parity_child", edition, str(folder)],
+        input=json.dumps(jobs), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if child.returncode:
         lines = child.stderr.strip().splitlines()
@@ -201,8 +233,12 @@ def run(
             if line.startswith(ERROR):
                 raise MobileNetV2Error(f"{edition} edition: {line.removeprefix(ERROR)}")
         last = lines[-1] if lines else "no message"
+        models = ", ".join(dict.fromkeys(str(case.model) for case in cases))
         raise MobileNetV2Error(
-            f"{edition} edition on {model}: ended with status {child.returncode} ({last})"
+            f"{edition} edition on {models}: ended with status {child.returncode} ({last})"
         )
-    with np.load(out) as stored:
-        return dict(stored)
+    found = []
+    for index in range(len(cases)):
+        with np.load(folder / f"found{index}.npz") as stored:
+            found.append(dict(stored))
+    return found

@@ -124,7 +124,7 @@ PUBLISHED: dict[str, Published] = {
         "d-li14/mobilenetv2.pytorch (divisor 4 at width 0.1)",
     ),
     "article-torch": Published(
-        NetworkSpec(shortcut="projection", expand="always", conv_bias=True, dropout=0.0),
+        NetworkSpec(shortcut="projection", expand="always", conv_bias=True),
         IMAGENET,
         "the article's PyTorch version: biases, an expansion and a projection shortcut always",
     ),

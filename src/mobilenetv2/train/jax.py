@@ -51,8 +51,7 @@ class JaxTrainer:
                 module.update_rate = max(module.update_rate, LEAST_UPDATE_RATE)
                 module.use_running_average = recipe.batch_norm == "frozen"
         self.where = check_device(device)
-        # Committed to their device from the start: otherwise the second step is compiled anew.
-        nnx.update(network, jax.device_put(nnx.state(network), self.where))
+        self._commit()
         self.optimizer = make_optimizer(recipe)
         # The graph has the modes of training in it, whatever the network is put into later.
         graph, parameters, _ = nnx.split(network, nnx.Param, ...)
@@ -104,6 +103,7 @@ class JaxTrainer:
     def load(self, arrays: Arrays) -> None:
         """See the protocol."""
         load(self.network, arrays)
+        self._commit()
 
     def state(self) -> State:
         """See the protocol."""
@@ -116,8 +116,14 @@ class JaxTrainer:
         arrays = [
             jnp.asarray(state[f"{index:04}"], leaf.dtype) for index, leaf in enumerate(leaves)
         ]
-        saved, self.moments = jax.tree.unflatten(structure, arrays)
+        saved, moments = jax.tree.unflatten(structure, arrays)
+        self.moments = jax.device_put(moments, self.where)
         nnx.update(self.network, saved)
+        self._commit()
+
+    def _commit(self) -> None:
+        """Fix the network's arrays to their device: the step is compiled anew for any other."""
+        nnx.update(self.network, jax.device_put(nnx.state(self.network), self.where))
 
     def _saved(self) -> Any:
         """Of dropout's random state only the count: the key is made from the recipe's seed."""

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import normalise
+from mobilenetv2.editions.edition import Dtype, normalise
 from mobilenetv2.editions.keras import build, dump, load, predictor
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.accuracy import Predictor
@@ -50,7 +50,7 @@ class KerasTrainer:
         self,
         config: ModelConfig,
         recipe: Recipe,
-        dtype: Literal["float32", "float64"] = "float32",
+        dtype: Dtype = "float32",
     ) -> None:
         self.recipe, self.dtype, self.classes = recipe, dtype, config.spec.classes
         dropout = config.spec.dropout if recipe.dropout is None else recipe.dropout

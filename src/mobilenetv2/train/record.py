@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RunError
@@ -19,6 +20,7 @@ from mobilenetv2.evaluate import pictures
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.trainer import TrainedEdition
 
 COLUMNS = (
     "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
@@ -172,11 +174,13 @@ def started_from(run: RunFolder) -> tuple[Path | None, str]:
     """The weights that a run was started with (None: from scratch), and its edition.
 
     Raises:
-        RunError: there is no such record.
+        RunError: there is no such record, or it names an edition that cannot train.
     """
     try:
         started = json.loads(run.start.read_text("utf-8"))
         weights, edition = started["weights"], str(started.get("edition", "torch"))
+        if edition not in get_args(TrainedEdition):
+            raise ValueError(f"edition {edition!r} is unknown")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{run.start}: does not say what the run started from ({error}); "

@@ -103,13 +103,13 @@ def train(job: Job) -> Summary:
     parts = (splits.train, splits.selection, splits.held_out)
     if job.resume:
         check_same_photos(run, parts, job.data)
-    else:
-        record.start(run, job.data, job.weights, recipe, parts, job.edition)
-    rows: list[dict[str, float]] = []
-    fitted: head.Head | None = None
     if not resumable and config.origin and config.origin.folded:
         config, arrays = rebased(config, arrays, splits.train)
     trainer = framework.make(config, arrays, recipe, job.device)
+    if not job.resume:  # last of all: whatever can refuse has not
+        record.start(run, job.data, job.weights, recipe, parts, job.edition)
+    rows: list[dict[str, float]] = []
+    fitted: head.Head | None = None
     if not resumable and job.weights and (recipe.trained == "head" or recipe.head_first):
         fitted = fit_head(trainer, config, splits)
     if recipe.trained == "all":

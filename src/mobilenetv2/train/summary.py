@@ -8,6 +8,7 @@ from mobilenetv2.files import write_atomically
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.record import RunFolder
+from mobilenetv2.weights.card import kind
 
 CLOSE = 0.05
 """A larger gap between the training and the held-out figure is worth a word."""
@@ -48,7 +49,7 @@ def summarise(
     lines = [
         f"# {run.path.name}",
         "",
-        f"A MobileNetV2 of width {config.spec.width:g} at {config.spec.size[0]} x "
+        f"{kind(config.spec)} of width {config.spec.width:g} at {config.spec.size[0]} x "
         f"{config.spec.size[1]} pixels ({parameters(config.spec):,} parameters, "
         f"{multiply_adds(config.spec):,} multiply-adds), trained on {data} in "
         f"{seconds / 60:.1f} minutes: {how}.",

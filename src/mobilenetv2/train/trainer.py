@@ -84,7 +84,7 @@ def find(edition: str) -> TrainerModule:
     """
     for framework in FRAMEWORKS[edition]:
         if framework == "keras":
-            from mobilenetv2.editions.keras.backend import choose
+            from mobilenetv2.editions.keras_backend import choose
 
             choose()
         else:

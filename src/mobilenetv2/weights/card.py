@@ -1,7 +1,20 @@
 """The model card: ``config.json`` in words, for people and for model hubs."""
 
 from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
+
+KINDS = {
+    "inverted": "A MobileNetV2",
+    "separable": "A MobileNetV1",
+    "bottleneck": "A network of ResNet's bottlenecks",
+}
+
+
+def kind(spec: NetworkSpec) -> str:
+    """What a network is called, with its article: by its blocks, of which it may have several."""
+    found = list(dict.fromkeys(stage.kind for stage in spec.stages))
+    return KINDS[found[0]] if len(found) == 1 else f"A network of {' and '.join(found)} blocks"
 
 
 def card(config: ModelConfig, name: str) -> str:
@@ -17,7 +30,7 @@ def card(config: ModelConfig, name: str) -> str:
         "",
         f"# {name}",
         "",
-        f"A MobileNetV2 of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
+        f"{kind(spec)} of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
         f"{spec.classes} classes: {parameters(spec):,} parameters, "
         f"{multiply_adds(spec):,} multiply-adds.",
         "",

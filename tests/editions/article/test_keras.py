@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.editions.keras.backend import choose
+from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.spec import count
 from mobilenetv2.spec.published import published
 from mobilenetv2.weights.canonical import random_arrays

@@ -80,6 +80,7 @@ def test_the_whole_network_is_the_spec(size: tuple[int, int]) -> None:
     network = article.MobileNetV2(7).eval()
     spec = network.spec
     assert spec == published("article-torch", classes=7)
+    assert spec.dropout == network.dropout.p == 0.2
     arrays = random_arrays(spec)
     article.load(network, arrays)
     found = article.dump(network)

@@ -1,9 +1,11 @@
 """The Keras edition against the NumPy edition, on the backend that KERAS_BACKEND names.
 
-``test_backends`` runs this file once more on every other backend.
+``test_keras_backend`` runs this file once more on every other backend.
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.editions import keras as edition
-from mobilenetv2.editions.keras.backend import choose
-from mobilenetv2.errors import MobileNetV2Error, WeightsError
+from mobilenetv2.editions.keras_backend import choose
+from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.spec.names import intermediate_names, is_statistic, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.weights.initialisation import initialise
@@ -21,6 +23,7 @@ from mobilenetv2.weights.initialisation import initialise
 BACKEND = choose(os.environ.get("KERAS_BACKEND", "tensorflow"))
 Case = Callable[[NetworkSpec], Any]
 SMALL = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0)
+SHALLOW = SMALL.replace(stages=SMALL.stages[:2])
 KERAS = Numerics("same", 1e-3, 0.99, "old", running_variance="biased")
 # Only on TensorFlow does Keras compute in float64.
 EXACT = BACKEND == "tensorflow"
@@ -43,8 +46,6 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any], tolerance: flo
 def test_every_intermediate_is_that_of_the_plain_reference(
     spec: NetworkSpec, reference: Case
 ) -> None:
-    if not EXACT and spec.numerics.activation == "relu":
-        pytest.skip("unbounded, a random network of 17 blocks grows: float32 is no measure")
     arrays, x, expected = reference(spec)
     found = edition.intermediates(built(spec, arrays, dtype=DTYPE), x)
     assert tuple(found) == intermediate_names(spec)
@@ -97,6 +98,47 @@ def test_without_the_top_it_ends_with_features(reference: Case) -> None:
         np.testing.assert_allclose(network.predict_on_batch(x), wanted, rtol=1e-3, atol=1e-4)
 
 
+def test_shape_and_pooling_are_taken_as_keras_users_write_them_or_refused() -> None:
+    assert edition.build(SMALL, input_shape=(64, 48, 3)).input_shape == (None, 64, 48, 3)
+    assert edition.build(SMALL, input_shape=(None, 48)).input_shape == (None, None, 48, 3)
+    for shape in ((64, 64, 1), (64,), (1, 64, 64, 3)):
+        with pytest.raises(SpecError, match=r"input_shape .* must be \(height, width\), or .* 3\)"):
+            edition.build(SMALL, input_shape=shape)
+    for options in ({"pooling": "average", "include_top": False}, {"pooling": "avg"}):
+        with pytest.raises(SpecError, match=r"pooling 'av.*' must be 'avg' or 'max', and only"):
+            edition.build(SMALL, **options)
+
+
+def test_another_default_of_keras_changes_nothing(reference: Case) -> None:
+    import keras
+
+    arrays, x, expected = reference(SHALLOW)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        found = edition.intermediates(built(SHALLOW, arrays), x)
+        pooled = built(SHALLOW, arrays, include_top=False, pooling="max").predict_on_batch(x)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert_close(found, expected, 1e-4)
+    np.testing.assert_allclose(pooled, expected["head"].max((1, 2)), rtol=1e-3, atol=1e-4)
+
+
+def test_what_gives_no_logits_has_no_predictor_of_them(reference: Case) -> None:
+    arrays, x, _ = reference(SHALLOW)
+    topless = built(SHALLOW, arrays, include_top=False, pooling="avg")
+    softmax = built(SHALLOW, arrays, classifier_activation="softmax")
+    for network, message in (
+        (topless, "has no logits: .* build it with include_top=True"),
+        (softmax, "gives softmax instead of logits; build it without classifier_activation"),
+    ):
+        for use in (lambda n: edition.predictor(n), lambda n: edition.intermediates(n, x)):
+            with pytest.raises(MobileNetV2Error, match=message):
+                use(network)
+        edition.predictor(network, outputs="features")  # these it has
+    with pytest.raises(MobileNetV2Error, match="has no features"):
+        edition.predictor(edition.build(SHALLOW, include_top=False), outputs="features")
+
+
 def test_weights_go_in_and_come_out_unchanged_and_start_as_everywhere(
     spec: NetworkSpec, reference: Case
 ) -> None:
@@ -130,6 +172,49 @@ def test_saved_as_keras_and_back_it_is_the_same(
     fresh = edition.build(spec)
     fresh.load_weights(tmp_path / "network.weights.h5")
     assert all(np.array_equal(a, arrays[name]) for name, a in edition.dump(fresh).items())
+
+
+READ = """
+import sys, numpy as np
+from mobilenetv2.editions import keras as edition
+from mobilenetv2.spec.records import ModelConfig
+import json
+folder = sys.argv[1]
+config = ModelConfig.from_mapping(json.load(open(f"{folder}/config.json")), "config")
+network = edition.read(f"{folder}/network.keras", config)
+np.savez(f"{folder}/found.npz", **edition.intermediates(network, np.load(f"{folder}/x.npy")))
+"""
+
+
+@pytest.mark.slow
+def test_a_saved_network_is_read_in_a_fresh_process(reference: Case, tmp_path: Path) -> None:
+    arrays, x, expected = reference(SMALL)
+    network = built(SMALL, arrays)
+    network.save(tmp_path / "network.keras")
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "config.json").write_text(network.config.to_json())
+    found = subprocess.run(
+        [sys.executable, "-c", READ, str(tmp_path)], capture_output=True, text=True, check=False,
+        env={**os.environ, "KERAS_BACKEND": BACKEND},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    with np.load(tmp_path / "found.npz") as stored:
+        assert_close(dict(stored), expected, 1e-4)
+
+
+def test_a_file_that_is_no_saved_network_or_another_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nothing.keras: no such file"):
+        edition.read(tmp_path / "nothing.keras")
+    (tmp_path / "text.keras").write_text("not a zip")
+    with pytest.raises(WeightsError, match=r"text.keras: Keras cannot read it \("):
+        edition.read(tmp_path / "text.keras")
+    path = tmp_path / "network.keras"
+    edition.build(SHALLOW).save(path)
+    assert edition.read(path, SHALLOW).config.spec == SHALLOW
+    assert not hasattr(edition.read(path), "config")
+    for other in (SMALL, SHALLOW.replace(classes=6), SHALLOW.replace(stages=SHALLOW.stages[:1])):
+        with pytest.raises(WeightsError, match="not the network of the config that was given"):
+            edition.read(path, other)
 
 
 @pytest.mark.slow

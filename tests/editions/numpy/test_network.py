@@ -38,7 +38,7 @@ def test_float64_is_float64_throughout_and_float32_is_close_to_it() -> None:
         scale = max(1, np.abs(value).max())
         assert np.abs(found[np.float32][name] - value).max() <= 1e-4 * scale, name
     assert tuple(found[np.float64]) == intermediate_names(SPEC)
-    with pytest.raises(SpecError, match="dtype float16 must be float32 or float64"):
+    with pytest.raises(SpecError, match="float16'> must be 'float32' or 'float64'"):
         MobileNetV2(SPEC, dtype=np.float16)
 
 

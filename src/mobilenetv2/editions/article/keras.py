@@ -20,10 +20,9 @@ Keras 3 lacks ``keras.backend.int_shape`` and ``keras.backend.relu``, from which
 
 from typing import Any
 
-import keras
 import numpy as np
-from keras import layers
 
+from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.rounding import make_divisible as nearest_multiple
@@ -34,6 +33,11 @@ from mobilenetv2.weights.layout import (
     TENSORFLOW_LINEAR,
     Layout,
 )
+
+choose()  # Keras by itself would insist on TensorFlow
+
+import keras  # noqa: E402
+from keras import layers  # noqa: E402
 
 PARAMETERS, MULTIPLY_ADDS = 3_505_960, 313_619_328
 EPSILON, MOMENTUM = 1e-3, 0.999

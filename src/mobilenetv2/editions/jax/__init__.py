@@ -1,9 +1,8 @@
 """The JAX edition, in Flax NNX."""
 
-from typing import Literal
-
 import jax
 
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.jax.inference import intermediates as intermediates
 from mobilenetv2.editions.jax.inference import predictor as predictor
 from mobilenetv2.editions.jax.network import MobileNetV2 as MobileNetV2
@@ -19,13 +18,14 @@ def build(
     config: ModelConfig | NetworkSpec,
     initialisation: Initialisation = "torchvision",
     seed: int | None = None,
-    dtype: Literal["float32", "float64"] = "float32",
+    dtype: Dtype = "float32",
 ) -> MobileNetV2:
     """See :meth:`mobilenetv2.editions.edition.Edition.build`.
 
     Raises:
         MobileNetV2Error: float64 while JAX has it switched off.
     """
+    dtype = check_options(dtype, seed)
     if dtype == "float64" and not jax.config.jax_enable_x64:
         raise MobileNetV2Error(
             "JAX computes in float32 here; for float64 set JAX_ENABLE_X64=1 before it is imported"

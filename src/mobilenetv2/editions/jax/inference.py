@@ -1,6 +1,7 @@
 """The JAX edition as a predictor: uint8 pictures in, logits or pooled features out."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
@@ -40,16 +41,18 @@ def predictor(
     """
     where = check_device(device)
 
-    @nnx.jit
-    def run(network: MobileNetV2, x: jax.Array) -> jax.Array:
-        return network(x) if outputs == "logits" else network.features(x)
-
     def predict(pictures: NDArray) -> NDArray:
         network.eval()
         x = normalise(pictures, network.config.preprocessing).astype(network.dtype)
-        return np.asarray(run(network, jax.device_put(x, where)), np.float32)
+        return np.asarray(_run(network, jax.device_put(x, where), outputs), np.float32)
 
     return predict
+
+
+# Of the module, not of a predictor: it is compiled once for a network, however often one is made.
+@partial(nnx.jit, static_argnames="outputs")
+def _run(network: MobileNetV2, x: jax.Array, outputs: str) -> jax.Array:
+    return network(x) if outputs == "logits" else network.features(x)
 
 
 @nnx.jit

@@ -1,11 +1,12 @@
 """Canonical weights into the JAX edition and out of it."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.weights.canonical import Arrays, check
 from mobilenetv2.weights.layout import TENSORFLOW_CONVOLUTION, TENSORFLOW_LINEAR, Layout
@@ -39,7 +40,7 @@ def assign(network: "MobileNetV2", arrays: Arrays) -> None:
         variable[...] = jnp.asarray(value, variable.dtype)
 
 
-def dump(network: "MobileNetV2", dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+def dump(network: "MobileNetV2", dtype: Dtype = "float32") -> Arrays:
     """The network's weights as canonical arrays: copies."""
     arrays: Arrays = {}
     for name in parameter_shapes(network.spec):

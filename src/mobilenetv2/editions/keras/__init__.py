@@ -5,11 +5,13 @@ before :func:`build` knows which one is wanted.
 """
 
 from collections.abc import Callable
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.keras.backend import Backend, choose
+from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.editions.keras_backend import Backend, choose
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.canonical import Arrays
@@ -23,7 +25,7 @@ def build(
     config: ModelConfig | NetworkSpec,
     initialisation: Initialisation = "torchvision",
     seed: int | None = None,
-    dtype: Literal["float32", "float64"] = "float32",
+    dtype: Dtype = "float32",
     backend: Backend | None = None,
     **options: Any,
 ) -> "keras.Model":
@@ -44,6 +46,30 @@ def build(
     return MobileNetV2(config, initialisation, seed, dtype, **options)
 
 
+def read(
+    path: str | PathLike[str],
+    config: ModelConfig | NetworkSpec | None = None,
+    backend: Backend | None = None,
+) -> "keras.Model":
+    """A ``.keras`` file of this edition, in any process: Keras alone lacks one of its layers.
+
+    Only of this edition: read a stranger's file with ``mobilenetv2 weights import``.
+
+    Args:
+        path: what ``network.save("network.keras")`` wrote.
+        config: of the network that was saved, for its ``.config``: Keras keeps no such thing.
+            Without it the model answers and trains, but cannot be saved as a model folder.
+        backend: as in :func:`build`.
+
+    Raises:
+        WeightsError: no such file, no Keras model, or one that is not the config's network.
+    """
+    choose(backend)
+    from mobilenetv2.editions.keras.saved import read
+
+    return read(path, config)
+
+
 def load(network: "keras.Model", arrays: Arrays, where: str = "weights") -> None:
     """Copy canonical arrays into the network, in place; its dtype stays.
 
@@ -55,7 +81,7 @@ def load(network: "keras.Model", arrays: Arrays, where: str = "weights") -> None
     load(network, arrays, where)
 
 
-def dump(network: "keras.Model", dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+def dump(network: "keras.Model", dtype: Dtype = "float32") -> Arrays:
     """The network's weights as canonical arrays: copies."""
     from mobilenetv2.editions.keras.weights import dump
 

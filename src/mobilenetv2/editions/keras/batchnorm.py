@@ -6,7 +6,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("mobilenetv2")
 class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's own but for what training adds to ``moving_variance``."""
+    """Keras's own but for what training adds to ``moving_variance``.
+
+    A ``.keras`` file with this layer is read by :func:`mobilenetv2.editions.keras.read`, or by
+    Keras itself once this module has been imported.
+    """
 
     def call(self, inputs, training=None, mask=None):  # type: ignore[no-untyped-def]
         """(batch, ..., channels) -> the same."""

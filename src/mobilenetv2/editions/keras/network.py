@@ -5,6 +5,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.keras.batchnorm import UnbiasedBatchNormalization
 from mobilenetv2.editions.keras.names import (
     CLASSIFIER,
@@ -15,21 +16,24 @@ from mobilenetv2.editions.keras.names import (
     convolution_name,
 )
 from mobilenetv2.editions.keras.weights import assign
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.errors import MobileNetV2Error, SpecError
 from mobilenetv2.spec.blocks import Block, Convolution, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.initialisation import Initialisation, initialise
 
+LAST = "channels_last"
+"""Said to every layer: a user's keras.json may have another default."""
+
 
 def MobileNetV2(
     config: ModelConfig | NetworkSpec,
     initialisation: Initialisation = "torchvision",
     seed: int | None = None,
-    dtype: Literal["float32", "float64"] = "float32",
+    dtype: Dtype = "float32",
     *,
-    input_shape: tuple[int | None, int | None] | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
     include_top: bool = True,
     pooling: Literal["avg", "max"] | None = None,
     classifier_activation: str | None = None,
@@ -46,15 +50,18 @@ def MobileNetV2(
         seed: of the weights and of dropout; None is 0.
         dtype: of the weights and of what is computed.
         input_shape: (height, width), each None where it may differ from call to call; the
-            padding is right for every size all the same. Without it, the spec's size.
+            padding is right for every size all the same. Without it, the spec's size. A third
+            number must be the spec's channels.
         include_top: with dropout and classifier; False ends with the head's feature map.
-        pooling: without the top, 'avg' or 'max' over the feature map's positions.
+        pooling: only without the top: 'avg' or 'max' over the feature map's positions.
         classifier_activation: None gives logits, as every edition does; keras.applications
             defaults to 'softmax'.
 
     Raises:
         MobileNetV2Error: float64 on another backend than TensorFlow.
+        SpecError: another shape, pooling or dtype.
     """
+    dtype = check_options(dtype, seed)
     config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
     if dtype == "float64" and keras.backend.backend() != "tensorflow":
         raise MobileNetV2Error(
@@ -63,28 +70,44 @@ def MobileNetV2(
         )
     spec, network = config.spec, resolve(config.spec)
     blocks, head = require_inverted(spec, "keras")
+    if pooling not in ((None,) if include_top else (None, "avg", "max")):
+        raise SpecError(
+            f"pooling {pooling!r} must be 'avg' or 'max', and only where include_top is False"
+        )
     make = Layers(spec.numerics, dtype)
-    size = spec.size if input_shape is None else input_shape
-    inputs = layers.Input((*size, spec.input_channels), dtype=dtype)
+    inputs = layers.Input(_shape(spec, input_shape), dtype=dtype)
     x = make.conv_bn(inputs, network.stem)
     for block in blocks:
         x = make.inverted_residual(x, block)
     x = make.conv_bn(x, head)
     if include_top:
-        x = layers.GlobalAveragePooling2D(name=POOLED, dtype=dtype)(x)
+        x = layers.GlobalAveragePooling2D(LAST, name=POOLED, dtype=dtype)(x)
         if spec.dropout:
             x = layers.Dropout(spec.dropout, seed=seed or 0, name="dropout", dtype=dtype)(x)
         x = layers.Dense(
             spec.classes, activation=classifier_activation, name=CLASSIFIER, dtype=dtype
         )(x)
     elif pooling == "avg":
-        x = layers.GlobalAveragePooling2D(name=POOLED, dtype=dtype)(x)
+        x = layers.GlobalAveragePooling2D(LAST, name=POOLED, dtype=dtype)(x)
     elif pooling == "max":
-        x = layers.GlobalMaxPooling2D(name="global_max_pooling2d", dtype=dtype)(x)
+        x = layers.GlobalMaxPooling2D(LAST, name="global_max_pooling2d", dtype=dtype)(x)
     model = keras.Model(inputs, x, name=name)
     model.config = config
     assign(model, initialise(parameter_shapes(spec), initialisation, seed or 0))
     return model
+
+
+def _shape(spec: NetworkSpec, wish: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
+    """(height, width, channels), as Keras's users may write it too."""
+    size = spec.size if wish is None else tuple(wish)
+    if len(size) == 3 and size[-1] == spec.input_channels:
+        size = size[:2]
+    if len(size) != 2:
+        raise SpecError(
+            f"input_shape {wish!r} must be (height, width), or (height, width, "
+            f"{spec.input_channels}): the spec has {spec.input_channels} channels"
+        )
+    return (*size, spec.input_channels)
 
 
 class Layers:
@@ -105,10 +128,12 @@ class Layers:
             # The one case in which 'same' is another rule. Keras works 'same' out from the size
             # that comes, so that it is right for odd and for unknown sizes.
             pad = "Conv1_pad" if layer.role == "stem" else name.replace("depthwise", "pad")
-            x, same = layers.ZeroPadding2D(1, name=pad, dtype=self.dtype)(x), False
+            pads = layers.ZeroPadding2D(1, LAST, name=pad, dtype=self.dtype)
+            x, same = pads(x), False
         options: dict[str, Any] = {
             "kernel_size": layer.kernel, "strides": layer.stride, "use_bias": layer.bias,
-            "padding": "same" if same else "valid", "name": name, "dtype": self.dtype,
+            "padding": "same" if same else "valid", "data_format": LAST, "name": name,
+            "dtype": self.dtype,
         }  # fmt: skip
         if layer.role == "depthwise":
             x = layers.DepthwiseConv2D(**options)(x)

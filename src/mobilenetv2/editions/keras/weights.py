@@ -1,11 +1,12 @@
 """Canonical weights into the Keras edition and out of it."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
+from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.keras.names import CLASSIFIER, batch_norm_name, convolution_name
 from mobilenetv2.spec.names import Shapes, parameter_shapes
 from mobilenetv2.weights.canonical import Arrays, check
@@ -44,7 +45,7 @@ def assign(network: keras.Model, arrays: Arrays) -> None:
             variable.assign(layout.from_canonical(array) if layout else array)
 
 
-def dump(network: keras.Model, dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+def dump(network: keras.Model, dtype: Dtype = "float32") -> Arrays:
     """The network's weights as canonical arrays: copies."""
     arrays: Arrays = {}
     for name, variable, layout in _variables(network):

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from mobilenetv2.editions.edition import check_options
 from mobilenetv2.editions.numpy import operations
-from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
@@ -33,9 +33,7 @@ class MobileNetV2:
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise SpecError(f"dtype {self.dtype} must be float32 or float64")
+        self.dtype = np.dtype(check_options(dtype, seed))
         require_inverted(self.spec, "numpy")
         started = initialise(parameter_shapes(self.spec), initialisation, seed or 0)
         self.arrays: Arrays = {name: array.astype(self.dtype) for name, array in started.items()}

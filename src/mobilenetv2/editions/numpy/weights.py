@@ -1,9 +1,8 @@
 """Canonical weights into the NumPy edition and out of it: it keeps them as they are."""
 
-from typing import Literal
-
 import numpy as np
 
+from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.numpy.network import MobileNetV2
 from mobilenetv2.weights.canonical import Arrays, check
 
@@ -18,6 +17,6 @@ def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
     network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
 
 
-def dump(network: MobileNetV2, dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
     """The network's weights as canonical arrays: copies."""
     return {name: array.astype(dtype) for name, array in network.arrays.items()}

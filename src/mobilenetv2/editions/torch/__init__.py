@@ -1,7 +1,6 @@
 """The PyTorch edition."""
 
-from typing import Literal
-
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.torch.inference import intermediates as intermediates
 from mobilenetv2.editions.torch.inference import predictor as predictor
 from mobilenetv2.editions.torch.network import MobileNetV2 as MobileNetV2
@@ -16,8 +15,9 @@ def build(
     config: ModelConfig | NetworkSpec,
     initialisation: Initialisation = "torchvision",
     seed: int | None = None,
-    dtype: Literal["float32", "float64"] = "float32",
+    dtype: Dtype = "float32",
 ) -> MobileNetV2:
     """See :meth:`mobilenetv2.editions.edition.Edition.build`."""
+    dtype = check_options(dtype, seed)
     network = MobileNetV2(config, initialisation, seed)
     return network.double() if dtype == "float64" else network

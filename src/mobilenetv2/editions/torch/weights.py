@@ -1,10 +1,11 @@
 """Canonical weights into the PyTorch edition and out of it."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.weights.canonical import Arrays, check
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def assign(network: "MobileNetV2", arrays: Arrays) -> None:
             state[_renamed(name, BATCH_NORM)].copy_(torch.tensor(np.asarray(array)))
 
 
-def dump(network: "MobileNetV2", dtype: Literal["float32", "float64"] = "float32") -> Arrays:
+def dump(network: "MobileNetV2", dtype: Dtype = "float32") -> Arrays:
     """The network's weights as canonical arrays on the CPU: copies."""
     return {
         _renamed(name, _BACK): tensor.detach().to("cpu", getattr(torch, dtype)).numpy().copy()

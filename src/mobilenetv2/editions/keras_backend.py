@@ -1,4 +1,7 @@
-"""Which framework Keras computes with: one for a process, chosen before Keras is imported."""
+"""Which framework Keras computes with: one for a process, chosen before Keras is imported.
+
+Beside the editions, because two of them need it: ``keras`` and the article's Keras version.
+"""
 
 import json
 import os
@@ -7,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
-from mobilenetv2.errors import MissingExtra, MobileNetV2Error, require
+from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error, require
 
 Backend = Literal["tensorflow", "jax", "torch"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+VARIABLE = "KERAS_BACKEND"
 
 
 def choose(backend: str | None = None) -> str:
@@ -24,41 +28,50 @@ def choose(backend: str | None = None) -> str:
         MobileNetV2Error: no such backend, or Keras already runs on another.
         MissingExtra: Keras or the backend is not installed.
     """
-    if backend is not None and backend not in BACKENDS:
-        raise MobileNetV2Error(
-            f"Keras backend {backend!r} is unknown; known are: {', '.join(BACKENDS)}"
-        )
+    if backend is not None:
+        _check(backend, "Keras backend")
     if "keras" in sys.modules:
         running: str = require("keras.backend").backend()
+        _check(running, "Keras already runs in this process, and its backend")
         if backend not in (None, running):
             raise MobileNetV2Error(
                 f"Keras already runs on {running} in this process and can have one backend only; "
-                f"for {backend} start a new process, or set KERAS_BACKEND={backend} before Keras "
+                f"for {backend} start a new process, or set {VARIABLE}={backend} before Keras "
                 "is imported"
             )
         return running
     if find_spec("keras") is None:
         require("keras")  # raises, with the line that installs it
-    wanted = backend or os.environ.get("KERAS_BACKEND") or _configured() or _installed()
+    wanted = backend or os.environ.get(VARIABLE) or _configured() or _installed()
+    _check(wanted, f"the environment variable {VARIABLE}: Keras backend")
     if find_spec(wanted) is None:
         raise MissingExtra(
-            f"Keras's backend {wanted} is not installed; install it with: pip install {wanted}, "
-            f"or choose another of {', '.join(BACKENDS)} with KERAS_BACKEND"
+            f"Keras's backend {wanted} is not installed; install it with: "
+            f"pip install 'mobilenetv2[{EXTRAS[wanted]}]', "
+            f"or choose another of {', '.join(BACKENDS)} with {VARIABLE}"
         )
-    os.environ["KERAS_BACKEND"] = wanted
+    os.environ[VARIABLE] = wanted
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings on stderr
     require("keras")
     return wanted
 
 
+def _check(backend: str, what: str) -> None:
+    """Keras has others, such as 'numpy', which cannot train, and imports what it is told to."""
+    if backend not in BACKENDS:
+        raise MobileNetV2Error(
+            f"{what} {backend!r} is unknown here; known are: {', '.join(BACKENDS)}"
+        )
+
+
 def _configured() -> str | None:
-    """The backend of Keras's configuration file, which Keras writes by itself: if installed."""
+    """The backend of Keras's configuration file, which Keras writes by itself: if it can serve."""
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
         found = json.loads((home / "keras.json").read_text("utf-8")).get("backend")
     except (OSError, ValueError, AttributeError):
         return None
-    return found if isinstance(found, str) and find_spec(found) else None
+    return found if found in BACKENDS and find_spec(found) else None
 
 
 def _installed() -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.editions.keras.backend import BACKENDS
+from mobilenetv2.editions.keras_backend import BACKENDS, choose
 from mobilenetv2.errors import MobileNetV2Error
 
-TESTS = Path(__file__).parent / "test_network.py"
+TESTS = Path(__file__).parent / "keras" / "test_network.py"
 
 
 def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -26,14 +26,14 @@ def test_the_edition_on_the_other_backends(backend: str) -> None:
     found = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
          "-o", "filterwarnings=default", str(TESTS)],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
         env={**os.environ, "KERAS_BACKEND": backend},
     )  # fmt: skip
     assert found.returncode == 0, found.stdout[-5000:]
     assert " passed" in found.stdout
 
 
-CHOICE = "from mobilenetv2.editions.keras.backend import choose\nprint('RUNS', choose({}))"
+CHOICE = "from mobilenetv2.editions.keras_backend import choose\nprint('RUNS', choose({}))"
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ CHOICE = "from mobilenetv2.editions.keras.backend import choose\nprint('RUNS', c
         ("'jax'", "torch", "tensorflow", "jax"),
         ("", "torch", "tensorflow", "torch"),
         ("", "", "jax", "jax"),
-        ("", "", "a backend that is not installed", "tensorflow"),
+        ("", "", "numpy", "tensorflow"),
         ("", "", "", "tensorflow"),
     ],
 )
@@ -76,16 +76,59 @@ def test_a_backend_that_is_not_there_or_unknown_is_named() -> None:
         "import sys, importlib.util as u\n"
         "real = u.find_spec\n"
         "u.find_spec = lambda name: None if name == 'jax' else real(name)\n"
-        "from mobilenetv2.editions.keras.backend import choose\n"
+        "from mobilenetv2.editions.keras_backend import choose\n"
         "from mobilenetv2.errors import MobileNetV2Error\n"
         "try: choose('jax')\n"
         "except MobileNetV2Error as error: print(error)\n"
     )
-    assert "Keras's backend jax is not installed" in found.stdout, found.stderr
+    message = (
+        "Keras's backend jax is not installed; install it with: pip install 'mobilenetv2[jax]'"
+    )
+    assert message in found.stdout, found.stderr
+
+
+@pytest.mark.parametrize("backend", ["numpy", "os", "tensorflwo"])
+def test_the_variable_is_checked_before_keras_imports_what_it_names(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    with pytest.raises(
+        MobileNetV2Error, match=f"variable KERAS_BACKEND: .* '{backend}' is unknown"
+    ):
+        choose()
+    assert "keras" not in sys.modules
+
+
+@pytest.mark.slow
+def test_another_backend_that_runs_already_is_refused() -> None:
+    found = run(
+        "import keras\n"
+        "from mobilenetv2.editions.keras_backend import choose\n"
+        "from mobilenetv2.errors import MobileNetV2Error\n"
+        "try: choose()\n"
+        "except MobileNetV2Error as error: print(error)\n",
+        KERAS_BACKEND="numpy",
+    )
+    assert "runs in this process, and its backend 'numpy' is unknown" in found.stdout, found.stderr
+
+
+@pytest.mark.slow
+def test_the_article_takes_what_is_installed_too() -> None:
+    """Keras by itself insists on TensorFlow."""
+    found = run(
+        "import sys, importlib.util as u\n"
+        "real = u.find_spec\n"
+        "u.find_spec = lambda name: None if name == 'tensorflow' else real(name)\n"
+        "sys.modules['tensorflow'] = None\n"
+        "import mobilenetv2.editions.article.keras as article\n"
+        "print(article.keras.backend.backend())\n"
+    )
+    assert found.stdout == "jax\n", found.stderr
 
 
 def test_an_unknown_backend_is_an_error() -> None:
-    from mobilenetv2.editions.keras.backend import choose
-
-    with pytest.raises(MobileNetV2Error, match="'mxnet' is unknown; known are: tensorflow, jax"):
+    with pytest.raises(
+        MobileNetV2Error, match="'mxnet' is unknown here; known are: tensorflow, jax"
+    ):
         choose("mxnet")
