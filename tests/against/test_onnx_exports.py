@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("onnx", reason="needs the extra mobilenetv2[onnx]")
-runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[onnx]")
+runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[against]")
 torch = pytest.importorskip("torch", reason="needs the extra mobilenetv2[torch]")
 
 from mobilenetv2.editions import numpy as plain  # noqa: E402
@@ -114,7 +114,7 @@ def test_pytorchs_older_exporter_with_its_batch_norms(
 def test_pytorchs_newer_exporter_folded(
     family: str, size: str, tmp_path: Path, pictures: Fixture, assert_same: Fixture
 ) -> None:
-    pytest.importorskip("onnxscript", reason="needs the extra mobilenetv2[onnx]")
+    pytest.importorskip("onnxscript", reason="needs the extra mobilenetv2[against]")
     network, spec, _ = ours(family)
     path = tmp_path / "net.onnx"
     batch, side = torch.export.Dim("batch"), torch.export.Dim.AUTO
@@ -134,7 +134,7 @@ def test_pytorchs_newer_exporter_folded(
 def test_pytorchs_newer_exporter_with_its_batch_norms(
     family: str, tmp_path: Path, pictures: Fixture, assert_same: Fixture
 ) -> None:
-    pytest.importorskip("onnxscript", reason="needs the extra mobilenetv2[onnx]")
+    pytest.importorskip("onnxscript", reason="needs the extra mobilenetv2[against]")
     network, spec, arrays = ours(family)
     path = tmp_path / "net.onnx"
     export(network, path, spec.size, dynamo=True, external_data=False, optimize=False)
@@ -177,7 +177,7 @@ def test_onnx_runtimes_quantiser(
 ) -> None:
     """QDQ files: weights dequantised; its ReLU6, where it left them out, are in the ranges."""
     quantization = pytest.importorskip(
-        "onnxruntime.quantization", reason="needs the extra mobilenetv2[onnx]"
+        "onnxruntime.quantization", reason="needs the extra mobilenetv2[against]"
     )
     from mobilenetv2.weights.dialects.onnx_writer import write
 

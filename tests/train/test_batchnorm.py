@@ -15,7 +15,7 @@ from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.batchnorm import rebase, set_policy
-from mobilenetv2.weights.canonical import identity_batch_norm, random_arrays
+from mobilenetv2.weights.canonical import LINEAR, identity_batch_norm, random_arrays
 from mobilenetv2.weights.dialects.litert import import_file
 
 SPECS = {
@@ -31,6 +31,8 @@ def folded(spec: NetworkSpec, dead: str = "") -> MobileNetV2:
     for name in [key.removesuffix(".bn.shift") for key in arrays if key.endswith(".bn.shift")]:
         arrays |= identity_batch_norm(name, arrays[f"{name}.bn.shift"], spec.numerics.epsilon)
     for name, array in arrays.items():
+        if name.endswith(LINEAR):
+            array *= 2  # signals large beside the biases: few channels are dead behind ReLU6
         if name.endswith("conv.weight"):
             array *= np.exp(random.normal(0, 0.5, (len(array), 1, 1, 1))).astype(np.float32)
         if dead and name.startswith(f"{dead}.conv"):

@@ -255,7 +255,7 @@ SPELLINGS: list[Edit] = [
 
 def logits(model: Any, spec: NetworkSpec, arrays: Arrays) -> tuple[NDArray, NDArray]:
     """ONNX Runtime's and the plain reference's, on two pictures."""
-    runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[onnx]")
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[against]")
     network = plain.build(spec, dtype=np.float64)
     plain.load(network, arrays)
     session = runtime.InferenceSession(model.SerializeToString())
@@ -559,7 +559,9 @@ def tangle(model: Any, random: np.random.Generator) -> None:
     one = nodes[random.integers(len(nodes))]
     tensors = [name for other in nodes for name in (*other.input, *other.output)]
     some = tensors[random.integers(len(tensors))]
-    what = random.integers(7)
+    what = int(random.integers(7))
+    if not one.input and what in (0, 2):
+        what = 3
     if what == 0:
         one.input[random.integers(len(one.input))] = some
     elif what == 1:
@@ -582,7 +584,7 @@ def tangle(model: Any, random: np.random.Generator) -> None:
         old.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), old.name))
     else:
         sides = model.graph.input[0].type.tensor_type.shape.dim
-        sides[random.integers(4)].dim_value = [0, 1, 3, 7, 224, 2**40][random.integers(6)]
+        sides[random.integers(4)].dim_value = [1, 3, 7, 224, 2**40][random.integers(5)]
 
 
 @pytest.mark.parametrize("edit", [None, explicit_pad, aliased_constants, mean_and_matmul])
@@ -591,7 +593,7 @@ def test_a_tangled_graph_is_an_error_of_ours_or_imported_as_what_it_computes(
     folded: bool, edit: Edit | None, tmp_path: Path
 ) -> None:
     """Never silently as another network: what ONNX Runtime still runs gives the same logits."""
-    runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[onnx]")
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[against]")
     quiet = runtime.SessionOptions()
     quiet.log_severity_level = 4
     random = np.random.default_rng(5)
@@ -599,7 +601,7 @@ def test_a_tangled_graph_is_an_error_of_ours_or_imported_as_what_it_computes(
     if edit:
         edit(source)
     refused = run = 0
-    for _ in range(40):
+    for _ in range(30):
         model = onnx.load_from_string(source.SerializeToString())
         tangle(model, random)
         try:

@@ -180,7 +180,10 @@ def _dequantised(stored: NDArray, scale: NDArray, zero_point: NDArray, axis: int
     if scale.size > 1:
         shape[axis] = scale.size
     levels = stored.astype(np.int64) - zero_point.reshape(shape)
-    return np.asarray(levels * scale.astype(np.float64).reshape(shape), np.float32)
+    values = levels * scale.astype(np.float64).reshape(shape)
+    if not (np.abs(values) < np.finfo(np.float32).max).all():
+        raise WeightsError("damaged LiteRT file (its constants are too large for float32)")
+    return np.asarray(values, np.float32)
 
 
 def _operator(operator: Any, codes: list[str]) -> Operator:
