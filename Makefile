@@ -48,5 +48,5 @@ $(STAMPS)/dev: $(STAMPS)/torch
 	touch $@
 
 $(STAMPS)/all: $(STAMPS)/dev
-	$(PIP) --constraint constraints.txt --editable ".[torch,keras,jax,litert,hub,onnx,against,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[torch,keras,jax,litert,hub,against,dev]"
 	touch $@

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -73,6 +74,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.chdir(tmp_path)
     mn.save(mn.build(mn.NetworkSpec(width=0.1, classes=3, size=(32, 32))), "runs/photos/best")
+    Image.new("RGB", (40, 40), "red").save("new.jpg")
     scope = {"x": torch.zeros(1, 3, 32, 32)}
     exec(blocks("python")[0], scope)
     assert mn.load("shoes").spec.classes == 5

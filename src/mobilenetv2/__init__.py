@@ -7,9 +7,13 @@
     net = mn.load("runs/shoes/best", edition="keras")  # a model folder as a keras.Model
     net = mn.convert(net, "jax")             # the same network in another framework
     mn.save(net, "shoes")
+    classify = mn.Classifier("shoes")        # without a training framework
+    classify("photo.jpg").top(5)
 
 Importing this loads no framework.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.api import build as build
 from mobilenetv2.api import convert as convert
@@ -24,3 +28,15 @@ from mobilenetv2.spec.records import Labels as Labels
 from mobilenetv2.spec.records import ModelConfig as ModelConfig
 from mobilenetv2.spec.records import Preprocessing as Preprocessing
 from mobilenetv2.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from mobilenetv2.runtime.classifier import Classifier as Classifier
+
+
+def __getattr__(name: str) -> Any:
+    # Its engine is imported with it, and importing the package imports nothing.
+    if name == "Classifier":
+        from mobilenetv2.runtime.classifier import Classifier
+
+        return Classifier
+    raise AttributeError(f"module 'mobilenetv2' has no attribute {name!r}")

@@ -32,6 +32,10 @@ class ImageError(DataError):
     """One picture that cannot be read; the message begins with its name."""
 
 
+class ArtifactError(MobileNetV2Error):
+    """An exported file or a runtime that cannot be used."""
+
+
 class RecipeError(MobileNetV2Error):
     """A training recipe with an unknown key or an impossible value."""
 
@@ -55,7 +59,6 @@ EXTRAS = {
     "optax": "jax",
     "h5py": "keras",
     "huggingface_hub": "hub",
-    "onnx": "onnx",
     "ai_edge_litert": "litert",
 }
 """Import name of each optional package -> the extra of this distribution that installs it."""

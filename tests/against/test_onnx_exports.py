@@ -2,7 +2,7 @@
 
 PyTorch's two exporters (with and without folding, old and new operator sets), tf2onnx, and ONNX
 Runtime's quantiser. tf2onnx is in no extra: ``pip install --no-deps tf2onnx`` beside
-``mobilenetv2[keras,onnx]`` runs its tests, ``pip install torchvision`` that of torchvision.
+``mobilenetv2[keras]`` runs its tests, ``pip install torchvision`` that of torchvision.
 """
 
 import warnings
@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime as runtime
 import pytest
+import torch
 from numpy.typing import NDArray
 
-pytest.importorskip("onnx", reason="needs the extra mobilenetv2[onnx]")
-runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[against]")
-torch = pytest.importorskip("torch", reason="needs the extra mobilenetv2[torch]")
-
-from mobilenetv2.editions import numpy as plain  # noqa: E402
-from mobilenetv2.editions import torch as edition  # noqa: E402
-from mobilenetv2.spec.network import NetworkSpec  # noqa: E402
-from mobilenetv2.spec.published import published  # noqa: E402
-from mobilenetv2.spec.records import ModelConfig  # noqa: E402
-from mobilenetv2.weights.canonical import Arrays, random_arrays  # noqa: E402
-from mobilenetv2.weights.dialects.onnx import import_file  # noqa: E402
+from mobilenetv2.editions import numpy as plain
+from mobilenetv2.editions import torch as edition
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import Arrays, random_arrays
+from mobilenetv2.weights.dialects.onnx import import_file
 
 Fixture = Callable[..., Any]
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -202,7 +201,6 @@ def test_onnx_runtimes_quantiser(
         )  # fmt: skip
     found, back = import_file(quantised)
     assert found.spec == spec  # its config is still in there
-    import onnx
 
     bare = onnx.load(quantised)
     del bare.metadata_props[:]

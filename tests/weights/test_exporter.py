@@ -201,7 +201,6 @@ def test_folded_batch_norms_are_known_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", [PYTORCH_SPEC, published("small", width=0.35, classes=5, size=64)])
 def test_onnx_takes_any_network_and_keeps_every_bit(spec: NetworkSpec, tmp_path: Path) -> None:
-    pytest.importorskip("onnx", reason="onnx is not installed (extra: onnx)")
     config, arrays = config_of(spec), random_arrays(spec)
     export_checkpoint(config, arrays, "onnx", tmp_path / "m.onnx")
     found, back = import_checkpoint(tmp_path / "m.onnx")

@@ -27,14 +27,11 @@ MOST_ROWS = 60
 
 def run(arguments: argparse.Namespace) -> int:
     """Print (and write) the figures; 0."""
-    from mobilenetv2.weights.models import locate
-    from mobilenetv2.weights.store import load_config
-
-    labels = load_config(locate(arguments.model)).labels
+    config, predictor = load_predictor(arguments)
+    labels = config.labels
     dataset = open_dataset(arguments.data)
     split = chosen(dataset, arguments)
     outputs = match(split.classes, labels, dataset.place)
-    config, predictor = load_predictor(arguments)
     if arguments.report:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
     split, notes = look_through(split)

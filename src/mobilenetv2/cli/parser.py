@@ -68,6 +68,14 @@ def _device(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
 
 
+def _runtime(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--runtime", choices=("onnxruntime", "torch"),
+        help="what computes (default: onnxruntime; torch for another --device than the cpu)",
+    )  # fmt: skip
+    verb.add_argument("--threads", type=int, metavar="N", help="of the runtime (default: its own)")
+
+
 def _describe(verbs) -> None:  # type: ignore[no-untyped-def]
     verb = _verb(
         verbs, "describe", "show a network layer by layer, and what it costs",
@@ -138,6 +146,7 @@ def _evaluate(verbs) -> None:  # type: ignore[no-untyped-def]
     verb.add_argument(
         "--report", metavar="DIR", help="write the figures as JSON and pictures into a folder"
     )
+    _runtime(verb)
     _device(verb)
     _json(verb)
 
@@ -157,6 +166,7 @@ def _predict(verbs) -> None:  # type: ignore[no-untyped-def]
     verb.add_argument(
         "--features", action="store_true", help="give the pooled features instead of classes"
     )
+    _runtime(verb)
     _device(verb)
     out = verb.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="print one JSON object a line")

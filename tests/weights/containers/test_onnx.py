@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
-onnx = pytest.importorskip("onnx", reason="needs the extra mobilenetv2[onnx]")
-
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-
-from mobilenetv2.errors import WeightsError  # noqa: E402
-from mobilenetv2.weights.containers import onnx as container  # noqa: E402
-from mobilenetv2.weights.containers.onnx import Graph, parse, read  # noqa: E402
+from mobilenetv2.errors import WeightsError
+from mobilenetv2.weights.containers import onnx as container
+from mobilenetv2.weights.containers.onnx import Graph, parse, read
 
 WEIGHT = np.arange(36, dtype=np.float32).reshape(4, 1, 3, 3)
 SIX = np.array([6], np.float32)

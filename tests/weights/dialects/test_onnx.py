@@ -9,22 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
-onnx = pytest.importorskip("onnx", reason="needs the extra mobilenetv2[onnx]")
-
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-
-from mobilenetv2.editions import numpy as plain  # noqa: E402
-from mobilenetv2.errors import DialectError, WeightsError  # noqa: E402
-from mobilenetv2.spec.network import NetworkSpec  # noqa: E402
-from mobilenetv2.spec.published import published  # noqa: E402
-from mobilenetv2.spec.records import Labels, ModelConfig  # noqa: E402
-from mobilenetv2.weights.canonical import Arrays, check, random_arrays  # noqa: E402
-from mobilenetv2.weights.dialects.onnx import import_file  # noqa: E402
-from mobilenetv2.weights.dialects.onnx_writer import write  # noqa: E402
-from mobilenetv2.weights.folding import fold  # noqa: E402
+from mobilenetv2.editions import numpy as plain
+from mobilenetv2.errors import DialectError, WeightsError
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.weights.canonical import Arrays, check, random_arrays
+from mobilenetv2.weights.dialects.onnx import import_file
+from mobilenetv2.weights.dialects.onnx_writer import write
+from mobilenetv2.weights.folding import fold
 
 Edit = Callable[[Any], None]
 TORCH = published("torchvision", width=0.35, size=64, classes=7)

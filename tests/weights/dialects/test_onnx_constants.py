@@ -3,17 +3,15 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
-onnx = pytest.importorskip("onnx", reason="needs the extra mobilenetv2[onnx]")
-
-from onnx import TensorProto, helper  # noqa: E402
-from onnx.reference import ReferenceEvaluator  # noqa: E402
-
-from mobilenetv2.errors import DialectError  # noqa: E402
-from mobilenetv2.weights.containers.onnx import Graph, Node  # noqa: E402
-from mobilenetv2.weights.dialects.onnx_constants import FORMULAS, Constants, target_shape  # noqa: E402
+from mobilenetv2.errors import DialectError
+from mobilenetv2.weights.containers.onnx import Graph, Node
+from mobilenetv2.weights.dialects.onnx_constants import FORMULAS, Constants, target_shape
 
 X = np.random.default_rng(0).uniform(0.5, 3, (2, 3, 4)).astype(np.float32)
 Y = np.random.default_rng(1).uniform(0.5, 3, (3, 1)).astype(np.float32)

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="needs the extra mobilenetv2[onnx]")
-
-from mobilenetv2.editions import numpy as plain  # noqa: E402
-from mobilenetv2.errors import DialectError, SpecError, WeightsError  # noqa: E402
-from mobilenetv2.spec.network import NetworkSpec  # noqa: E402
-from mobilenetv2.spec.published import published  # noqa: E402
-from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing  # noqa: E402
-from mobilenetv2.weights.canonical import random_arrays  # noqa: E402
-from mobilenetv2.weights.dialects.onnx import CONFIG_KEY, import_file  # noqa: E402
-from mobilenetv2.weights.dialects.onnx_writer import write  # noqa: E402
-from mobilenetv2.weights.folding import fold  # noqa: E402
+from mobilenetv2.editions import numpy as plain
+from mobilenetv2.errors import DialectError, SpecError, WeightsError
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.weights.canonical import random_arrays
+from mobilenetv2.weights.dialects.onnx import CONFIG_KEY, import_file
+from mobilenetv2.weights.dialects.onnx_writer import write
+from mobilenetv2.weights.folding import fold
 
 SPECS = {
     "symmetric": published("torchvision", size=64, classes=7),

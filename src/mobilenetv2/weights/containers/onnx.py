@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import WeightsError, require
+from mobilenetv2.errors import WeightsError
 from mobilenetv2.weights.containers.protobuf import Schema, require_few_fields
 
 LARGEST_FILE = 512 * 1024**2
@@ -69,13 +69,11 @@ def read(path: Path) -> Graph:
     Raises:
         WeightsError: not an ONNX file, damaged, larger than 512 MiB, or with parts that lie
             outside it or that run other code: external data, functions, other operator sets.
-        MissingExtra: the package ``onnx`` is not installed.
         OSError: it cannot be opened.
     """
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    require("onnx")
     try:
         return parse(path.read_bytes())
     except WeightsError as error:

@@ -25,7 +25,7 @@ def adopted(text: str, steps: Sequence[Step], labels: Labels | None, found: Orig
     Raises:
         DialectError: it is damaged, or describes another network than the graph.
     """
-    config = _parsed(text)
+    config = parsed(text)
     try:
         if sum(stage.repeats for stage in config.spec.stages) > len(steps):
             raise DialectError("more blocks than the graph has convolutions")
@@ -51,10 +51,15 @@ def size_in(text: str) -> Size:
     Raises:
         DialectError: it is no config.
     """
-    return _parsed(text).spec.size
+    return parsed(text).spec.size
 
 
-def _parsed(text: str) -> ModelConfig:
+def parsed(text: str) -> ModelConfig:
+    """The config that a file of ours carries.
+
+    Raises:
+        DialectError: it is no config.
+    """
     try:
         return ModelConfig.from_mapping(json.loads(text), "the config inside it")
     except (ValueError, RecursionError) as error:

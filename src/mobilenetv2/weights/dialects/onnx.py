@@ -39,7 +39,6 @@ def import_file(path: Path, labels: Labels | None = None) -> tuple[ModelConfig, 
     Raises:
         WeightsError: not an ONNX file, or damaged.
         DialectError: an ONNX file of another network.
-        MissingExtra: the package ``onnx`` is not installed.
     """
     graph = read(path)
     try:

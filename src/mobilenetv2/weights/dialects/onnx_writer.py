@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import require
 from mobilenetv2.spec.blocks import Convolution, require_inverted, resolve
 from mobilenetv2.spec.names import BATCH_NORM
 from mobilenetv2.spec.records import ModelConfig
@@ -16,10 +15,12 @@ from mobilenetv2.weights.folding import fold
 
 OPSET, IR = 17, 8
 """Of 2022, and both are what runtimes since then take."""
-INPUT, OUTPUT = "input", "logits"
+INPUT, OUTPUT, FEATURES = "input", "logits", "features"
 
 
-def write(config: ModelConfig, arrays: Arrays, folded: bool = True) -> bytes:
+def write(
+    config: ModelConfig, arrays: Arrays, folded: bool = True, features: bool = False
+) -> bytes:
     """The network as an ONNX model. The same arguments give the same bytes.
 
     It takes ``input``, float32 (any batch, channels, height, width), normalised as
@@ -31,13 +32,12 @@ def write(config: ModelConfig, arrays: Arrays, folded: bool = True) -> bytes:
         arrays: canonical.
         folded: BatchNorm folded into the convolutions, for inference. False keeps it, so that the
             arrays come back bit for bit.
+        features: a second output, ``features``: what is pooled, (batch, channels).
 
     Raises:
         SpecError: a network of other blocks than MobileNetV2's.
         WeightsError: the arrays do not fit the config.
-        MissingExtra: the package ``onnx`` is not installed.
     """
-    require("onnx")
     import onnx
     from onnx import helper
 
@@ -51,6 +51,8 @@ def write(config: ModelConfig, arrays: Arrays, folded: bool = True) -> bytes:
         (INPUT, ["batch", spec.input_channels, height, width]),
         (OUTPUT, ["batch", spec.classes]),
     )
+    if features:
+        ends += ((FEATURES, ["batch", resolve(spec).classifier_shape[1]]),)
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, s) for name, s in ends]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "mobilenetv2", values[:1], values[1:], graph.constants),
@@ -89,7 +91,7 @@ class _Graph:
         if network.head:
             y = self.layer(network.head, y)
         y = self.node("GlobalAveragePool", "pool", [y])
-        y = self.node("Flatten", "features", [y], axis=1)
+        y = self.node("Flatten", FEATURES, [y], axis=1)
         names = [self.constant(f"classifier.{part}", self.arrays[f"classifier.{part}"])
                  for part in ("weight", "bias")]  # fmt: skip
         self.node("Gemm", OUTPUT, [y, *names], transB=1)

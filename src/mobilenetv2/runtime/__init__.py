@@ -1,0 +1,1 @@
+"""Prediction without a training framework."""

@@ -1,0 +1,114 @@
+"""From photos to names, in Python: ``mn.Classifier("shoes")("photo.jpg").top(5)``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenetv2.errors import ImageError
+from mobilenetv2.images.decode import decode, read
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.runtime.engine import DEFAULT
+from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.spec.records import Labels
+from mobilenetv2.weights.models import locate
+
+BATCH = 8
+Photo = str | PathLike[str] | bytes | Image.Image | NDArray
+"""A path, a file's bytes, a Pillow image, or an array uint8 (height, width, 3), red first."""
+Photos = list[Any] | tuple[Any, ...]
+"""Of photos, one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One class with its probability."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the network says of one photo."""
+
+    probabilities: NDArray
+    """float64 (classes,)."""
+    labels: Labels
+
+    def top(self, count: int = 5) -> list[Guess]:
+        """The likeliest classes, best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [
+            Guess(int(i), self.labels.names[i], float(self.probabilities[i])) for i in best.tolist()
+        ]
+
+
+class Classifier:
+    """A model that names what is on photos. No training framework is needed.
+
+    Args:
+        model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``.
+        runtime: the engine.
+        threads: of one operator; None leaves it to the engine.
+
+    Raises:
+        WeightsError, ArtifactError: the model cannot be had, read or run.
+    """
+
+    def __init__(
+        self, model: str | PathLike[str], runtime: str = DEFAULT, threads: int | None = None
+    ) -> None:
+        self.config, self._predict = predictor(
+            locate(fspath(model)), runtime=runtime, threads=threads
+        )
+
+    @overload
+    def __call__(self, photos: Photo) -> Answer: ...
+
+    @overload
+    def __call__(self, photos: Photos) -> list[Answer]: ...
+
+    def __call__(self, photos: Photo | Photos) -> Answer | list[Answer]:
+        """One photo gives one answer, a list of photos a list.
+
+        Raises:
+            ImageError: a photo that cannot be read.
+        """
+        if isinstance(photos, list | tuple):
+            parts = [photos[i : i + BATCH] for i in range(0, len(photos), BATCH)]
+            return [answer for part in parts for answer in self._answers(part)]
+        return self._answers([photos])[0]
+
+    def _answers(self, photos: Sequence[Photo]) -> list[Answer]:
+        record = self.config.preprocessing
+        pictures = [preprocess(opened(photo), record, "photo") for photo in photos]
+        logits = self._predict(np.stack(pictures)).astype(np.float64)
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        return [Answer(row, self.config.labels) for row in powers / powers.sum(1, keepdims=True)]
+
+
+def opened(photo: Photo) -> Image.Image:
+    """An RGB picture, whatever it came as.
+
+    Raises:
+        ImageError: it cannot be read, or is no picture.
+    """
+    if isinstance(photo, Image.Image):
+        return photo.convert("RGB")
+    if isinstance(photo, bytes):
+        return decode(photo, "the photo's bytes")
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            raise ImageError(
+                f"an array {photo.dtype} of shape {list(photo.shape)} is no picture: uint8 "
+                "(height, width, 3) is"
+            )
+        return Image.fromarray(photo)
+    return read(Path(photo))

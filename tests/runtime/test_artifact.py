@@ -1,0 +1,71 @@
+"""What can be run: a model folder, an export of ours; what cannot is said."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
+from mobilenetv2.runtime.artifact import load
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import random_arrays
+from mobilenetv2.weights.dialects.onnx_writer import write
+
+SPEC = published("small", width=0.1, classes=4)
+CONFIG = ModelConfig.default(SPEC)
+
+
+def exported(path: Path) -> Path:
+    path.write_bytes(write(CONFIG, random_arrays(SPEC)))
+    return path
+
+
+def test_a_model_folder_becomes_a_graph_with_both_outputs(tmp_path: Path) -> None:
+    store.save(tmp_path / "m", CONFIG, random_arrays(SPEC))
+    found = load(tmp_path / "m")
+    assert found.config == CONFIG and found.where == str(tmp_path / "m")
+    graph = onnx.load_from_string(found.graph).graph
+    assert [output.name for output in graph.output] == ["logits", "features"]
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+def test_an_exported_file_is_run_as_it_is(tmp_path: Path) -> None:
+    path = exported(tmp_path / "m.onnx")
+    found = load(path)
+    assert found.config == CONFIG and found.graph == path.read_bytes()
+
+
+def test_somebody_elses_file_says_how_to_bring_it_in(tmp_path: Path) -> None:
+    model = onnx.load_from_string(exported(tmp_path / "m.onnx").read_bytes())
+    del model.metadata_props[:]
+    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match=r"other\.onnx: it does not say .* weights import"):
+        load(tmp_path / "other.onnx")
+    model.metadata_props.add(key="mobilenetv2.config", value="{")
+    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match="the config inside it is not JSON"):
+        load(tmp_path / "other.onnx")
+
+
+def test_what_cannot_be_run(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x07damaged")
+    with pytest.raises(WeightsError, match=r"bad\.onnx"):
+        load(tmp_path / "bad.onnx")
+    with pytest.raises(WeightsError, match="no such model folder"):
+        load(tmp_path / "nowhere")
+    spec = published("mobilenet-v1", width=0.25, classes=3, size=64)
+    store.save(tmp_path / "v1", ModelConfig.default(spec), random_arrays(spec))
+    with pytest.raises(SpecError, match="the ONNX edition does not have separable blocks"):
+        load(tmp_path / "v1")
+
+
+def test_a_graph_with_data_in_other_files_is_refused(tmp_path: Path) -> None:
+    model = onnx.load_from_string(exported(tmp_path / "m.onnx").read_bytes())
+    tensor = model.graph.initializer[2]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(WeightsError, match=r"external|other file"):
+        load(tmp_path / "m.onnx")
