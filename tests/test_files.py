@@ -6,7 +6,29 @@ from unittest.mock import Mock
 
 import pytest
 
-from mobilenetv2.files import PREVIOUS, TEMPORARY, atomic_folder, recover, sweep, write_atomically
+from mobilenetv2.files import (
+    PREVIOUS,
+    TEMPORARY,
+    atomic_folder,
+    recover,
+    require_only,
+    sweep,
+    write_atomically,
+)
+
+
+def test_only_what_may_be_lost_is(tmp_path: Path) -> None:
+    require_only(tmp_path / "none", {"a"})
+    (tmp_path / "a").write_text("")
+    require_only(tmp_path, {"a", "b"})
+    (tmp_path / "c").write_text("")
+    with pytest.raises(FileExistsError) as caught:
+        require_only(tmp_path, {"a"})
+    assert caught.value.filename == str(tmp_path / "c")
+    (tmp_path / "c").unlink()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(FileExistsError):
+        require_only(tmp_path, {"a", "b"})
 
 
 def test_an_error_while_writing_a_folder_leaves_the_old_and_nothing_else(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -36,6 +36,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     _flush_folder(path.parent)
+
+
+def require_only(folder: Path, names: Collection[str]) -> None:
+    """Raise if a folder that is to be replaced as a whole holds anything else.
+
+    Raises:
+        FileExistsError: the first of what would be lost.
+    """
+    if folder.is_dir():
+        for entry in sorted(folder.iterdir()):
+            if entry.name not in names or entry.is_dir():
+                raise FileExistsError(
+                    errno.EEXIST, "would be lost, so the folder is not replaced", str(entry)
+                )
 
 
 @contextmanager

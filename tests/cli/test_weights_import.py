@@ -1,11 +1,14 @@
 """``weights import``: what it prints, what it refuses, and that it leaves nothing behind."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mobilenetv2.cli import weights_import
 from mobilenetv2.cli.main import main
+from mobilenetv2.cli.weights_import import label_file
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.weights import store
 from mobilenetv2.weights.dialects import litert
@@ -58,9 +61,14 @@ def test_an_existing_folder_is_replaced_only_when_asked_and_only_a_model(
     capsys.readouterr()
     assert main(command) == 2
     assert "imported exists; choose another place, or give --overwrite" in capsys.readouterr().err
+    # Whatever else lies there would be lost.
+    assert main([*command, "--overwrite"]) == 2
+    assert "old: would be lost, so the folder is not replaced" in capsys.readouterr().err
     assert (tmp_path / "imported" / "old").exists()
+    (tmp_path / "imported" / "old").unlink()
+    before = (tmp_path / "imported" / "model.safetensors").stat().st_ino
     assert main([*command, "--overwrite"]) == 0
-    assert not (tmp_path / "imported" / "old").exists()
+    assert (tmp_path / "imported" / "model.safetensors").stat().st_ino != before
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.jpg").write_text("mine")
     capsys.readouterr()
@@ -110,3 +118,22 @@ def test_labels_that_cannot_be_read_are_named(
         err = capsys.readouterr().err
         assert err.startswith(f"mobilenetv2: error: {labels}: {message}")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_published_name_is_fetched_and_copied(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(weights_import, "locate", lambda name: model)
+    out = tmp_path / "out"
+    assert main(["weights", "import", "timm-100", str(out)]) == 0
+    assert main(["weights", "import", "hf://owner/name", str(out), "--overwrite"]) == 0
+    assert store.load_config(out) == store.load_config(model)
+    capsys.readouterr()
+    capped = refused("weights", "import", "timm-100", tmp_path / "other", "--width", "0.5")
+    assert "--width is for files; 'weights fetch' gives one" in capped
+
+
+def test_a_list_of_names_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes("background\ncat\n".encode("utf-8-sig"))
+    assert label_file(tmp_path / "names.txt").background == 0

@@ -9,7 +9,7 @@ import pytest
 
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.spec.published import KERAS, SLIM, published
+from mobilenetv2.spec.published import KERAS, PUBLISHED, SLIM, published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.weights.canonical import Arrays, random_arrays
 from mobilenetv2.weights.exporter import export_checkpoint, express_in
@@ -223,3 +223,50 @@ def test_litert_keeps_what_the_network_computes(tmp_path: Path) -> None:
         plain.load(network, weights)
         logits.append(plain.intermediates(network, x)["logits"])
     assert np.abs(logits[0] - logits[1]).max() <= 1e-4 * max(1, np.abs(logits[0]).max())
+
+
+def test_a_folder_with_anything_else_in_it_is_not_replaced(tmp_path: Path) -> None:
+    config, arrays = config_of(SLIM_SPEC), random_arrays(SLIM_SPEC)
+    (tmp_path / "h").mkdir()
+    (tmp_path / "h" / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="would be lost") as caught:
+        export_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
+    assert str(caught.value.filename).endswith("thesis.txt")
+    assert (tmp_path / "h" / "thesis.txt").read_text() == "mine"
+    (tmp_path / "h" / "thesis.txt").unlink()
+    export_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
+    export_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
+
+
+def test_what_hugging_face_would_do_otherwise_is_said() -> None:
+    slim = ModelConfig(SLIM_SPEC, PUBLISHED["tf-slim"].at((64, 64)), NAMES)
+    notes = express_in(slim, "huggingface").notes
+    assert "huggingface cannot say how pictures are resized here; its own way comes near" in notes
+    # Its code has the momentum in the wrong convention.
+    assert any("statistics move by 0.997 a batch, not 0.003" in note for note in notes)
+    assert not any(
+        "resized" in note for note in express_in(config_of(SLIM_SPEC), "huggingface").notes
+    )
+
+
+def test_the_way_out_is_one() -> None:
+    with pytest.raises(DialectError) as caught:
+        express_in(ModelConfig.default(published("mobilenet-v1")), "timm")
+    assert "onnx" not in str(caught.value)
+    with pytest.raises(DialectError, match=r"--dialect onnx takes any MobileNetV2"):
+        express_in(ModelConfig.default(published("small")), "timm")
+
+
+@pytest.mark.slow
+def test_a_slim_checkpoint_keeps_its_sidecar_by_any_of_its_names(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra: keras)")
+    config, arrays = config_of(SLIM_SPEC), random_arrays(SLIM_SPEC)
+    out = tmp_path / "slim" / "m.ckpt"
+    export_checkpoint(config, arrays, "tf-slim", out)
+    names = (out, out.with_name("m.ckpt.index"), out.with_name("m.ckpt.data-00000-of-00001"),
+             out.parent)  # fmt: skip
+    for path in names:
+        found, back = import_checkpoint(path)
+        assert found.labels == NAMES and same(back, arrays), path
+    export_checkpoint(config, arrays, "tf-slim", out, overwrite=True)
+    assert import_checkpoint(out)[0].labels == NAMES

@@ -1,5 +1,6 @@
 """Foreign checkpoints in: what is read off them, what travels with them, what is refused."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import IMAGENET, SLIM, published
-from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin
 from mobilenetv2.weights import store
 from mobilenetv2.weights.canonical import Arrays, random_arrays
 from mobilenetv2.weights.containers import safetensors
@@ -242,3 +243,65 @@ def test_the_counter_is_dropped_and_rebuilt() -> None:
     torch.save({n: torch.from_numpy(a) for n, a in arrays.items()}, buffer)
     state = torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
     assert state[counters[0]].shape == ()
+
+
+def test_the_weights_file_of_a_hub_folder_brings_the_config_beside_it(tmp_path: Path) -> None:
+    config = {"model_type": "mobilenet_v2", "depth_multiplier": 0.35, "tf_padding": False,
+              "layer_norm_eps": 1e-5}  # fmt: skip
+    folder = hub(tmp_path / "hub", foreign("huggingface"), config=config)
+    found, _ = import_checkpoint(folder / "model.safetensors")
+    assert (found.spec.numerics.padding, found.spec.numerics.epsilon) == ("symmetric", 1e-5)
+
+
+def test_a_file_that_says_what_it_is_is_not_overruled(tmp_path: Path) -> None:
+    config = {"model_type": "mobilenet_v2", "depth_multiplier": 0.35}
+    folder = hub(tmp_path / "hub", foreign("huggingface"), config=config)
+    with pytest.raises(DialectError, match=r"--spec says something else \(padding, epsilon\)"):
+        import_checkpoint(folder, Wishes(spec=published("torchvision", width=0.35)))
+    with pytest.raises(DialectError, match=r"of width 0\.35, but width 1 was asked for"):
+        import_checkpoint(folder, Wishes(width=1.0))
+    found, _ = import_checkpoint(folder, Wishes(width=0.35, spec=published("keras", width=0.35)))
+    assert found.spec.width == 0.35
+
+
+def test_strides_that_a_sidecar_says_stay_when_a_width_is_asked_for(tmp_path: Path) -> None:
+    from mobilenetv2.weights.sidecar import sidecar_path
+
+    spec = published("small", width=0.35, classes=5)
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(safetensors.write(foreign("torchvision", spec)))
+    config = ModelConfig.default(spec)
+    origin = Origin("here", sha256=digest(path), note="Numerics ignored.")
+    sidecar_path(path).write_text(dataclasses.replace(config, origin=origin).to_json())
+    found, _ = import_checkpoint(path, Wishes(width=0.35))
+    assert found.spec == spec
+    assert found.origin is not None and found.origin.note == "Numerics ignored."
+    with pytest.raises(DialectError, match="other strides"):
+        import_checkpoint(path, Wishes(spec=published("torchvision", width=0.35)))
+
+
+def test_published_dropout_alone_is_mended(tmp_path: Path) -> None:
+    for stated, meant in ((0.8, 0.2), (0.6, 0.6), (0.2, 0.2), (0.0, 0.0)):
+        config = {"depth_multiplier": 0.35, "classifier_dropout_prob": stated}
+        folder = hub(tmp_path / str(stated), foreign("huggingface"), config=config)
+        assert import_checkpoint(folder)[0].spec.dropout == meant
+
+
+def test_a_graph_is_known_by_its_content(tmp_path: Path) -> None:
+    from mobilenetv2.weights.dialects.litert_writer import write
+
+    spec = published("tf-slim", width=0.1, size=32, classes=5, background=None)
+    (tmp_path / "renamed").write_bytes(write(ModelConfig.default(spec), random_arrays(spec)))
+    found, _ = import_checkpoint(tmp_path / "renamed")
+    assert found.origin is not None and found.origin.dialect == "litert"
+    with pytest.raises(DialectError, match="in the dialect litert, not timm"):
+        import_checkpoint(tmp_path / "renamed", Wishes(dialect="timm"))
+
+
+def test_an_average_that_was_preferred_is_named(tmp_path: Path) -> None:
+    state = {n: torch.from_numpy(a) for n, a in foreign("timm").items()}
+    worse = {n: t + 1 for n, t in state.items()}
+    torch.save({"state_dict": worse, "state_dict_ema": state}, tmp_path / "m.pth")
+    found, arrays = import_checkpoint(tmp_path / "m.pth")
+    assert same(arrays, random_arrays(SPEC))
+    assert found.origin is not None and "state_dict_ema" in found.origin.note

@@ -21,19 +21,19 @@ from mobilenetv2.weights.models import locate
 def run(arguments: argparse.Namespace) -> int:
     """Write the checkpoint, say what a person should know of it, and what it changes; 0."""
     config, arrays = store.load(locate(arguments.model))
+    record, pictures = config.preprocessing, None
+    if arguments.ignore_numerics:  # before anything is written: a photo may be unreadable
+        pictures = chosen(arguments.photos, record) if arguments.photos else built_in(record)
     made = export_checkpoint(
         config, arrays, arguments.dialect, Path(arguments.out),
         arguments.ignore_numerics, arguments.overwrite,
     )  # fmt: skip
     for note in made.notes:
         say(f"note: {note}")
-    crossed = made.config.spec.numerics != config.spec.numerics and arguments.ignore_numerics
     found = None
-    if crossed:
+    if pictures is not None and made.config.spec.numerics != config.spec.numerics:
         from mobilenetv2.evaluate.crossing import effect
 
-        record = config.preprocessing
-        pictures = chosen(arguments.photos, record) if arguments.photos else built_in(record)
         found = effect(config, made.config, arrays, pictures)
     if arguments.json:
         written: dict[str, object] = {

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from mobilenetv2.cli.describe import find_spec
 from mobilenetv2.errors import DialectError, RunError, WeightsError
+from mobilenetv2.files import require_only
 from mobilenetv2.progress import say
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import Labels, ModelConfig
 from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.catalogue import HUB, catalogue
 from mobilenetv2.weights.dialects.label_lists import read_labels
 from mobilenetv2.weights.importer import Wishes, import_checkpoint
+from mobilenetv2.weights.models import locate
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,6 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise RunError(f"{out} exists; choose another place, or give --overwrite to replace it")
     if out.exists() and not (out / store.CONFIG).is_file():
         raise RunError(f"{out}: not a model folder, so not overwritten")
+    require_only(out, store.FILES)
+    if arguments.file.startswith(HUB) or (not source.exists() and arguments.file in catalogue()):
+        return copied(arguments, out)
     if not source.exists() and not source.with_name(f"{source.name}.index").is_file():
         raise WeightsError(f"{source}: no such file")
     wishes = Wishes(
@@ -31,13 +38,32 @@ def run(arguments: argparse.Namespace) -> int:
         size=arguments.size,
         spec=find_spec(arguments.spec) if arguments.spec else None,
     )
-    config, arrays = import_checkpoint(source, wishes)
+    return finished(arguments, out, *import_checkpoint(source, wishes))
+
+
+def finished(arguments: argparse.Namespace, out: Path, config: ModelConfig, arrays: Arrays) -> int:
+    """Write the model folder and say what it is; 0."""
     store.save(out, config, arrays)
     if arguments.json:
         print(json.dumps({"model": str(out), **facts(config)}))
     else:
         show(config, out)
     return 0
+
+
+def copied(arguments: argparse.Namespace, out: Path) -> int:
+    """A published checkpoint by name: what MODEL would be, as a folder of one's own.
+
+    Raises:
+        DialectError: options that are for files.
+    """
+    for option in ("labels", "width", "size", "spec"):
+        if getattr(arguments, option) is not None:
+            raise DialectError(
+                f"{arguments.file}: --{option} is for files; 'weights fetch' gives one"
+            )
+    config, arrays = store.load(locate(arguments.file))
+    return finished(arguments, out, config, arrays)
 
 
 def label_file(path: Path) -> Labels:
@@ -47,7 +73,7 @@ def label_file(path: Path) -> Labels:
         DialectError: not a text.
     """
     try:
-        return read_labels(path.read_text("utf-8"))
+        return read_labels(path.read_text("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DialectError(f"{path}: not a text in UTF-8 ({error})") from None
 

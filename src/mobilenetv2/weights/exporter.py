@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenetv2.errors import DialectError
-from mobilenetv2.files import atomic_folder, write_atomically
+from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.spec.records import ModelConfig, Origin
 from mobilenetv2.weights.canonical import Arrays, check
 from mobilenetv2.weights.containers import hdf5_writer, pytorch, safetensors, tensorflow
@@ -20,6 +20,7 @@ from mobilenetv2.weights.sidecar import DATA, digest, sidecar_path
 
 PYTORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 KERAS_SUFFIXES = (".weights.h5", ".h5", ".keras")
+HUB_FILES = {"model.safetensors", "config.json", "preprocessor_config.json"}
 SUFFIXES = {
     "keras": KERAS_SUFFIXES, "onnx": (".onnx",), "litert": (".tflite",),
     "tf-slim": (".ckpt",), "huggingface": (),
@@ -46,9 +47,10 @@ def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) ->
     spec = config.spec
     theirs = express(dialect, spec)
     if theirs is None:
+        inverted = {stage.kind for stage in spec.stages} == {"inverted"}
+        way_out = ". --dialect onnx takes any MobileNetV2" if inverted else ""
         raise DialectError(
-            f"{name} has no such network: it differs in {unlike(dialect, spec)}. "
-            "--dialect onnx takes any network"
+            f"{name} has no such network: it differs in {unlike(dialect, spec)}{way_out}"
         )
     others = dialect.other_numerics(spec)
     changes = ", ".join(f"{field} {ours} -> {them}" for field, (ours, them) in others.items())
@@ -67,14 +69,16 @@ def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) ->
         note = f"Numerics ignored on the way to {name}: {changes}."
         origin = dataclasses.replace(origin, note=f"{origin.note} {note}".strip())
         notes.append(note)
-    usual = dialect.bases[0]
+    usual, rate = dialect.bases[0], dialect.update_rate
     if spec.dropout != usual.dropout and name != "huggingface":
         notes.append(f"{name}'s own model has a dropout of {usual.dropout:g}, not {spec.dropout:g}")
-    if spec.numerics.update_rate != usual.numerics.update_rate:
+    if spec.numerics.update_rate != rate:
         notes.append(
-            f"trained on in {name}, BatchNorm's statistics move by "
-            f"{usual.numerics.update_rate:g} a batch, not {spec.numerics.update_rate:g}"
+            f"trained on in {name}, BatchNorm's statistics move by {rate:g} a batch, not "
+            f"{spec.numerics.update_rate:g}"
         )
+    if name == "huggingface" and huggingface_config.approximated(config.preprocessing):
+        notes.append(f"{name} cannot say how pictures are resized here; its own way comes near")
     if config.preprocessing != dialect.preprocessing(spec) and name != "huggingface":
         notes.append(
             f"give it pixels as (value - {_mean(config.preprocessing.mean)}) / "
@@ -111,6 +115,8 @@ def export_checkpoint(
                 errno.EEXIST, "is there already; choose another place or give --overwrite",
                 str(place),
             )  # fmt: skip
+    if name == "huggingface":
+        require_only(out, HUB_FILES)
     if name in registry.GRAPHS:
         _write_file(out, _graph(config, arrays, name))
         return dataclasses.replace(made, paths=(out,))
@@ -208,9 +214,10 @@ def _write_slim(foreign: Arrays, out: Path) -> tuple[Path, ...]:
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
         prefix = Path(folder) / out.name
         tensorflow.write(foreign, prefix)
-        # The index last: without it there is no checkpoint.
+        # The old index first, the new one last: without it there is no checkpoint.
         index, data, _ = _places("tf-slim", out)
         paths = (data, index)
+        index.unlink(missing_ok=True)
         for path in paths:
             with (prefix.parent / path.name).open("rb") as file:
                 os.fsync(file.fileno())

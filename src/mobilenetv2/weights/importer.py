@@ -15,6 +15,7 @@ from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.weights.canonical import Arrays, check, is_folded
 from mobilenetv2.weights.containers import container
 from mobilenetv2.weights.containers.container import Container
+from mobilenetv2.weights.containers.kind import recognise
 from mobilenetv2.weights.dialects import (
     huggingface_config,
     keras,
@@ -23,8 +24,8 @@ from mobilenetv2.weights.dialects import (
     timm_config,
 )
 from mobilenetv2.weights.dialects.description import Description
-from mobilenetv2.weights.dialects.dialect import Dialect
-from mobilenetv2.weights.dialects.inference import infer
+from mobilenetv2.weights.dialects.dialect import COMPUTED, Dialect
+from mobilenetv2.weights.dialects.inference import infer, same_network
 from mobilenetv2.weights.dialects.label_lists import background_of, usual_labels
 from mobilenetv2.weights.initialisation import initialise
 from mobilenetv2.weights.sidecar import digest, read_sidecar
@@ -62,14 +63,28 @@ def import_checkpoint(path: Path, wishes: Wishes | None = None) -> tuple[ModelCo
     """
     wishes = wishes or Wishes()
     try:
-        if wishes.dialect == "litert" or path.suffix.lower() == ".tflite":
-            return _graph(path, "litert", wishes)
-        if wishes.dialect == "onnx" or path.suffix.lower() == ".onnx":
-            return _graph(path, "onnx", wishes)
-        return _named(path, wishes)
+        graph = _graph_kind(path, wishes.dialect)
+        return _graph(path, graph, wishes) if graph else _named(path, wishes)
     except SpecError as error:
         message = str(error)
         raise DialectError(message if str(path) in message else f"{path}: {message}") from None
+
+
+def _graph_kind(path: Path, dialect: str) -> str | None:
+    """'onnx' or 'litert', where the file is one of them.
+
+    Raises:
+        DialectError: it is, and another dialect was asked for.
+    """
+    if dialect in registry.GRAPHS:
+        return dialect
+    kind = {".tflite": "litert", ".onnx": "onnx"}.get(path.suffix.lower())
+    kind = kind or (recognise(path) if path.is_file() else None)
+    if kind not in registry.GRAPHS:
+        return None
+    if dialect != "auto":
+        raise DialectError(f"{path}: in the dialect {kind}, not {dialect}")
+    return kind
 
 
 def _graph(path: Path, dialect: str, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
@@ -94,7 +109,7 @@ def _with_wishes(config: ModelConfig, wishes: Wishes) -> ModelConfig:
 
 
 def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
-    folder, weights = (path, _hub_weights(path)) if path.is_dir() else (None, path)
+    weights = _weights_in(path) if path.is_dir() else path
     found = container.read(weights)
     where = str(weights)
     dialect, foreign = _dialect(found, wishes.dialect, where)
@@ -104,22 +119,13 @@ def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
     if sidecar is not None:
         licence = sidecar.origin.licence if sidecar.origin else None
         said = Description(sidecar.spec, sidecar.preprocessing, sidecar.labels, licence)
-    elif folder is not None:
-        said = _hub_description(folder, dialect)
+    elif weights.name in HUB_WEIGHTS:
+        said = _hub_description(weights.parent, dialect)
     labels = wishes.labels or said.labels
     foreign, headless = _with_classifier(dialect, foreign, labels)
     if sidecar is None and dialect.name == "keras":
         said = dataclasses.replace(said, spec=_keras_spec(found, dialect, foreign, where))
-    base = wishes.spec or said.spec
-    wanted = base or dialect.bases[0]
-    if wishes.spec is not None and said.spec is None:
-        # A stage table of one's own has the dialect's numerics: a file never says others.
-        wanted = wanted.replace(numerics=dialect.numerics)
-    size = wishes.size or (said.preprocessing.size if said.preprocessing else wanted.size)
-    wanted = wanted.replace(size=size, background=None)
-    shapes = {name: tuple(array.shape) for name, array in foreign.items()}
-    width = None if wishes.spec is not None else wishes.width
-    spec = infer(dialect, shapes, wanted, where, width, exactly=base is not None and width is None)
+    spec = _spec(dialect, foreign, wishes, said, where)
     labels = labels or usual_labels(spec.classes)
     spec = spec.replace(background=_background(labels, spec.classes, where))
     record = wishes.preprocessing or said.preprocessing or dialect.preprocessing(spec)
@@ -128,10 +134,54 @@ def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
     origin = Origin(
         source=path.name, sha256=digest(weights), dialect=dialect.name,
         licence=wishes.licence or said.licence, folded=is_folded(arrays),
-        note=HEADLESS if headless else "",
+        note=HEADLESS if headless else _note(found, sidecar),
     )  # fmt: skip
     metrics = sidecar.metrics if sidecar else {}
     return ModelConfig(spec, record.at(spec.size), labels, origin, metrics), arrays
+
+
+def _spec(
+    dialect: Dialect, foreign: Arrays, wishes: Wishes, said: Description, where: str
+) -> NetworkSpec:
+    """The network: what the file says of itself, held against its shapes and the wishes.
+
+    Raises:
+        DialectError: they contradict each other.
+    """
+    base = said.spec or wishes.spec
+    wanted = base or dialect.bases[0]
+    if said.spec is None:
+        # A stage table of one's own has the dialect's numerics: a bare file never says others.
+        wanted = wanted.replace(numerics=dialect.numerics)
+    size = wishes.size or (said.preprocessing.size if said.preprocessing else wanted.size)
+    wanted = wanted.replace(size=size, background=None)
+    shapes = {name: tuple(array.shape) for name, array in foreign.items()}
+    width = None if base is not None else wishes.width
+    spec = infer(dialect, shapes, wanted, where, width, exactly=base is not None)
+    if wishes.width is not None and not same_network(spec, spec.replace(width=wishes.width)):
+        raise DialectError(
+            f"{where}: it is of width {spec.width:g}, but width {wishes.width:g} was asked for"
+        )
+    if said.spec is not None and wishes.spec is not None:
+        asked = wishes.spec.replace(classes=spec.classes, input_channels=spec.input_channels)
+        others = [
+            field for field in COMPUTED
+            if getattr(asked.numerics, field) != getattr(spec.numerics, field)
+        ]  # fmt: skip
+        if others or not same_network(spec, asked):
+            raise DialectError(
+                f"{where}: it says itself what it is, and --spec says something else "
+                f"({', '.join(others) or 'other strides'}); leave --spec out"
+            )
+    return spec
+
+
+def _note(found: Container, sidecar: ModelConfig | None) -> str:
+    """What a person should know of where the weights were."""
+    if sidecar is not None and sidecar.origin is not None:
+        return sidecar.origin.note
+    key = str(found.metadata.get("key") or "")
+    return f"Taken from '{key}', the average of the weights." if "ema" in key.lower() else ""
 
 
 def _dialect(found: Container, name: str, where: str) -> tuple[Dialect, Arrays]:
@@ -182,8 +232,8 @@ def _keras_spec(
     return keras_config.with_strides(infer(dialect, shapes, base, where), layers)
 
 
-def _hub_weights(folder: Path) -> Path:
-    """The weights file of a folder as model hubs lay it out, or a TensorFlow checkpoint's folder.
+def _weights_in(folder: Path) -> Path:
+    """The weights file of a folder as model hubs lay it out, or a TensorFlow checkpoint's prefix.
 
     Raises:
         WeightsError: there is none, or it is a model folder of ours.
@@ -193,8 +243,11 @@ def _hub_weights(folder: Path) -> Path:
     for name in HUB_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    if any(folder.glob("*.index")) or (folder / "checkpoint").is_file():
-        return folder
+    indices = sorted(folder.glob("*.index"))
+    if len(indices) == 1:
+        return indices[0].with_suffix("")
+    if indices or (folder / "checkpoint").is_file():
+        return folder  # several: its own list says which is the newest
     raise WeightsError(f"{folder}: a folder without {' or '.join(HUB_WEIGHTS)}")
 
 

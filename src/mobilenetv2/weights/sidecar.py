@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.containers.kind import prefix_of
 
 LARGEST = 16 * 1024**2
 DATA = ".data-00000-of-00001"
@@ -23,7 +24,7 @@ def sidecar_path(path: Path) -> Path:
 
 def digest(path: Path) -> str | None:
     """SHA-256 of a checkpoint's weights file in hexadecimal; None of what is several files."""
-    for file in (path, path.with_name(path.name + DATA)):
+    for file in (path, path.with_name(prefix_of(path).name + DATA)):
         if file.is_file():
             with file.open("rb") as opened:
                 return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -32,7 +33,7 @@ def digest(path: Path) -> str | None:
 
 def read_sidecar(path: Path) -> ModelConfig | None:
     """The config beside a checkpoint; None where there is none, or it is another file's."""
-    path = path.with_name(path.name.removesuffix(".index"))
+    path = prefix_of(path)
     beside = sidecar_path(path)
     if not beside.is_file() or beside.stat().st_size > LARGEST:
         return None

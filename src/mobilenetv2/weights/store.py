@@ -18,6 +18,7 @@ from mobilenetv2.weights.card import card
 from mobilenetv2.weights.difference import require_same
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FILES = frozenset({CONFIG, WEIGHTS, CARD})
 LARGEST_CONFIG = 64 * 1024**2
 LARGEST_HEADER = 16 * 1024**2
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}

@@ -57,6 +57,9 @@ def test_preprocessing_is_the_publishers_at_the_networks_size_and_channels() -> 
     grey = published("timm", size=64, input_channels=1)
     record = registry.find("timm").preprocessing(grey)
     assert (record.channels, record.size, record.interpolation) == (1, (64, 64), "bicubic")
+    assert record.mean == pytest.approx((114.495,))
+    slim = registry.find("tf-slim").preprocessing(published("tf-slim", input_channels=1))
+    assert (slim.mean, slim.std) == ((127.5,), (127.5,))
 
 
 def test_slims_averages_take_the_place_of_what_they_average() -> None:

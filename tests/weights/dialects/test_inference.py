@@ -91,7 +91,9 @@ def test_what_is_no_network_is_shown_as_a_whole_against_the_nearest() -> None:
     del shapes["features.3.conv.2.weight"]
     shapes["features.4.conv.0.0.weight"] = (7, 7, 1, 1)
     shapes["extra.weight"] = (1,)
-    with pytest.raises(DialectError, match=r"the nearest is width 0\.5 in torchvision's") as caught:
+    with pytest.raises(
+        DialectError, match=r"of the nearest, width 0\.5 in torchvision's"
+    ) as caught:
         infer(TORCHVISION, shapes, TORCHVISION.bases[0], "f.pth")
     lines = str(caught.value).splitlines()[1:]
     assert lines == [

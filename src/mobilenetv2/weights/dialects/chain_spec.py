@@ -12,9 +12,8 @@ from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.rounding import scale
 from mobilenetv2.weights.dialects.chain import NOT_OURS, Step
 from mobilenetv2.weights.dialects.chain_arrays import in_order, require_fit
+from mobilenetv2.weights.dialects.inference import WIDTHS
 
-WIDTHS = (1.0, 0.75, 0.5, 0.35, 1.3, 1.4, 1.1, 1.2, *(step / 20 for step in range(1, 61)))
-"""Tried in this order: neighbouring widths may round to the same network."""
 NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual blocks"
 
 

@@ -54,6 +54,11 @@ class Dialect:
         """What its files compute with, where they do not say."""
         return self.bases[0].numerics
 
+    @property
+    def update_rate(self) -> float:
+        """By what its code moves BatchNorm's statistics, whatever was meant."""
+        return PUBLISHED[self.families[0]].spec.numerics.update_rate
+
     def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
         """What ``spec`` computes otherwise than its files will: field -> (the spec's, theirs)."""
         return {
@@ -68,8 +73,8 @@ class Dialect:
         record = PUBLISHED[self.families[0]].at(spec.size)
         if spec.input_channels == record.channels:
             return record
-        grey = Preprocessing.default(spec)
-        return dataclasses.replace(record, mean=grey.mean, std=grey.std)
+        grey = [(sum(values) / len(values),) for values in (record.mean, record.std)]
+        return dataclasses.replace(record, mean=grey[0], std=grey[1])
 
     def keys(self, spec: NetworkSpec) -> tuple[Key, ...]:
         """The foreign name, layout and shape of every tensor."""

@@ -2,8 +2,8 @@
 
 Two of its numbers are TensorFlow's, in a place where they mean something else. BatchNorm's momentum
 (0.997 in the code, PyTorch's convention) is repaired on the way in and not in the files. The
-published ``classifier_dropout_prob`` of 0.8 is slim's share to *keep*: a value of 0.5 or more comes
-in as one minus it, and goes out again as it was where the weights came from Hugging Face.
+published ``classifier_dropout_prob`` of 0.8 is slim's share to *keep*: it comes in as 0.2, and goes
+out again as 0.8 where the weights came from Hugging Face.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ RESAMPLING: dict[int, Interpolation] = {
     0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
 }  # fmt: skip
 """Pillow's numbers."""
-LEAST_KEPT = 0.5
+PUBLISHED_DROPOUT, MEANT_DROPOUT = 0.8, 0.2
 
 
 def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> Description:
@@ -59,7 +59,7 @@ def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) 
         divisor=field(config, "depth_divisible_by", int, 8),
         expand="when-needed" if field(config, "first_layer_is_expansion", bool, True) else "always",
         head="published" if fine else "scaled",
-        dropout=round(1 - dropout, 12) if dropout >= LEAST_KEPT else dropout,
+        dropout=MEANT_DROPOUT if dropout == PUBLISHED_DROPOUT else dropout,
         numerics=numerics,
         background="first" if labels and labels.background == 0 else None,
     )
@@ -107,15 +107,21 @@ def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessin
         raise DialectError(f"preprocessor_config.json: {error}") from None
 
 
+def approximated(record: Preprocessing) -> bool:
+    """Whether its resize can only come near: it knows no central part, and covers squares only."""
+    square = record.resize[0] == record.resize[1]
+    return record.central_fraction < 1 or (record.fit == "cover" and not square)
+
+
 def written(config: ModelConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """(config.json, preprocessor_config.json) of a network that the dialect can express."""
     spec, record = config.spec, config.preprocessing
     theirs = config.origin is not None and config.origin.dialect == "huggingface"
-    keep = theirs and 0 < spec.dropout <= 1 - LEAST_KEPT
+    keep = theirs and spec.dropout == MEANT_DROPOUT
     size: int | list[int] = spec.size[0] if spec.size[0] == spec.size[1] else list(spec.size)
     network = {
         "architectures": ["MobileNetV2ForImageClassification"],
-        "classifier_dropout_prob": round(1 - spec.dropout, 12) if keep else spec.dropout,
+        "classifier_dropout_prob": PUBLISHED_DROPOUT if keep else spec.dropout,
         "depth_divisible_by": spec.divisor,
         "depth_multiplier": spec.width,
         "dtype": "float32",

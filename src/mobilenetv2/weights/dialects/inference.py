@@ -57,7 +57,7 @@ def infer(dialect: Dialect, shapes: Shapes, wanted: NetworkSpec, where: str,
     others = [name for name in PUBLISHED if name not in dialect.families]
     match = next(_matching(dialect, shapes, candidates), None)
     match = match or next(_matching(dialect, shapes, _candidates(dialect, wanted, others)), None)
-    if match and (width is None or _same(match.spec, match.spec.replace(width=width))):
+    if match and (width is None or same_network(match.spec, match.spec.replace(width=width))):
         return match.spec
     if width is not None:
         candidates = [*_candidates(dialect, wanted, dialect.families[:1], [width])]
@@ -66,9 +66,9 @@ def infer(dialect: Dialect, shapes: Shapes, wanted: NetworkSpec, where: str,
         raise DialectError(f"{where}: {cause}{_report(_nearest(dialect, shapes, candidates)[1])}")
     nearest, difference = _nearest(dialect, shapes, candidates)
     raise DialectError(
-        f"{where}: {dialect.name} names, but no MobileNetV2 that was published; the nearest is "
-        f"{nearest.words}. If it has a stage table of its own, give it with --spec FILE"
-        f"{_report(difference)}"
+        f"{where}: {dialect.name} names, but no MobileNetV2 that was published: of the nearest, "
+        f"{nearest.words}, {difference.summary()}. If it has a stage table of its own, give it "
+        f"with --spec FILE{_report(difference)}"
     )
 
 
@@ -76,7 +76,7 @@ def express(dialect: Dialect, spec: NetworkSpec) -> NetworkSpec | None:
     """The network of the dialect that has the same convolutions as ``spec``, if there is one."""
     widths = (spec.width, *WIDTHS)
     for candidate in _candidates(dialect, spec, dialect.families, widths):
-        if _same(spec, candidate.spec):
+        if same_network(spec, candidate.spec):
             return candidate.spec
     return None
 
@@ -86,13 +86,13 @@ def unlike(dialect: Dialect, spec: NetworkSpec) -> str:
     base = dialect.bases[0]
     names = (
         "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
-        "conv_bias", "rounding", "stem_fixed", "first_stage_fixed", "divisor", "width",
+        "conv_bias", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
     )  # fmt: skip
     found = [name for name in names if getattr(spec, name) != getattr(base, name)]
-    return ", ".join(found)
+    return ", ".join(found) or f"width {spec.width:g}"
 
 
-def _same(one: NetworkSpec, other: NetworkSpec) -> bool:
+def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
     """Whether two specs are the same convolutions, whatever rule they come from."""
     try:
         networks = [
