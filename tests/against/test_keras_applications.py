@@ -17,6 +17,8 @@ choose("tensorflow")
 import keras  # noqa: E402 - after the choice of its backend
 
 from mobilenetv2.editions import keras as edition  # noqa: E402
+from mobilenetv2.editions.article import keras as article  # noqa: E402
+from mobilenetv2.errors import DialectError  # noqa: E402
 from mobilenetv2.spec.blocks import resolve  # noqa: E402
 from mobilenetv2.spec.names import parameter_shapes  # noqa: E402
 from mobilenetv2.spec.network import NetworkSpec  # noqa: E402
@@ -176,6 +178,185 @@ def test_our_own_models_are_read_back_with_strides_padding_and_numerics(tmp_path
             assert getattr(config.spec.numerics, field) == getattr(spec.numerics, field), field
         expected = edition.dump(network)
         assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
+
+
+def rebuilt(model: Any, change: Callable[[Any], list[Any]]) -> Any:
+    """The model with other layers for some of its own, and its weights under the same names."""
+    inputs = keras.Input(model.input_shape[1:])
+    outputs: dict[str, Any] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            outputs[layer.name] = inputs
+            continue
+        given = layer.input if isinstance(layer.input, list) else [layer.input]
+        x = [outputs[one._keras_history.operation.name] for one in given]
+        x = x if len(x) > 1 else x[0]
+        for made in change(layer):
+            x = made(x)
+        outputs[layer.name] = x
+    found = keras.Model(inputs, x)
+    for layer in model.layers:
+        if layer.weights:
+            found.get_layer(layer.name).set_weights(layer.get_weights())
+    return found
+
+
+def same(layer: Any, **changes: Any) -> Any:
+    return type(layer).from_config({**layer.get_config(), **changes})
+
+
+def with_stem_pad(layer: Any) -> list[Any]:
+    """As tf.keras built the stem for a while."""
+    if layer.name != "Conv1":
+        return [same(layer)]
+    pad = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="Conv1_pad")
+    return [pad, same(layer, padding="valid")]
+
+
+def with_activation_layers(layer: Any) -> list[Any]:
+    relu = isinstance(layer, keras.layers.ReLU)
+    return [keras.layers.Activation("relu6", name=layer.name) if relu else same(layer)]
+
+
+def save(model: Any, path: Path) -> Path:
+    with warnings.catch_warnings():  # the old format is "considered legacy"
+        warnings.simplefilter("ignore", UserWarning)
+        model.save(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["m.h5", "m.keras"])
+@pytest.mark.parametrize("change", [with_stem_pad, with_activation_layers])
+def test_layers_of_other_ages(
+    change: Callable[[Any], list[Any]], file: str, tmp_path: Path,
+    ours: Fixture, pictures: Fixture, assert_same: Fixture,
+) -> None:  # fmt: skip
+    spec = published("keras", width=0.35, size=(64, 96), classes=7)
+    original_model, _ = randomised(spec)
+    model, x = rebuilt(original_model, change), pictures(spec.size)
+    config, arrays = import_checkpoint(save(model, tmp_path / file))
+    assert config.spec == spec
+    expected = model.predict_on_batch(x)
+    for found in ours(config.spec, arrays, x):
+        assert_same(found["logits"], expected)
+
+
+def refused_swish(layer: Any) -> list[Any]:
+    relu = isinstance(layer, keras.layers.ReLU)
+    return [keras.layers.Activation("swish", name=layer.name) if relu else same(layer)]
+
+
+def refused_slope(layer: Any) -> list[Any]:
+    relu = isinstance(layer, keras.layers.ReLU)
+    return [same(layer, negative_slope=0.1) if relu else same(layer)]
+
+
+def refused_pooling(layer: Any) -> list[Any]:
+    pooling = isinstance(layer, keras.layers.GlobalAveragePooling2D)
+    return [keras.layers.GlobalMaxPooling2D(name="pool") if pooling else same(layer)]
+
+
+def refused_dilation(layer: Any) -> list[Any]:
+    dilated = layer.name == "block_14_depthwise"
+    return [same(layer, dilation_rate=[2, 2]) if dilated else same(layer)]
+
+
+def refused_sigmoid(layer: Any) -> list[Any]:
+    return [same(layer, activation="sigmoid") if layer.name == "predictions" else same(layer)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (refused_swish, r"layer Conv1_relu \(Activation\) has activation 'silu'"),
+        (refused_slope, r"layer Conv1_relu \(ReLU\) has negative_slope 0\.1"),
+        (refused_pooling, r"layer pool \(GlobalMaxPooling2D\): MobileNetV2 has no layer of this"),
+        (refused_dilation, r"layer block_14_depthwise \(DepthwiseConv2D\) has dilation_rate"),
+        (refused_sigmoid, r"layer predictions \(Dense\) has activation 'sigmoid'"),
+    ],
+)
+def test_layers_that_mobilenetv2_does_not_have(
+    change: Callable[[Any], list[Any]], message: str, tmp_path: Path
+) -> None:
+    model = rebuilt(original(published("keras", width=0.35, size=32, classes=3)), change)
+    with pytest.raises(DialectError, match=message):
+        import_checkpoint(save(model, tmp_path / "m.keras"))
+
+
+def tuned(base: Any, how: str) -> Any:
+    """A new classifier of 5 classes on a model without its top, as people write it."""
+    end = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.3), keras.layers.Dense(5)]
+    if how == "sequential":
+        return keras.Sequential([keras.Input(base.input_shape[1:]), base, *end])
+    if how == "flat":
+        inputs, x = base.input, base.output
+    else:
+        inputs = keras.Input(base.input_shape[1:])
+        base.trainable = False
+        x = base(inputs, training=False)
+    for layer in end:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["m.h5", "m.keras", "m.weights.h5"])
+@pytest.mark.parametrize("how", ["flat", "nested", "sequential"])
+def test_a_fine_tuned_model(
+    how: str, file: str, tmp_path: Path, ours: Fixture, pictures: Fixture, assert_same: Fixture
+) -> None:
+    spec = published("keras", width=0.35, size=(64, 96), classes=5)
+    full, _ = randomised(spec)
+    base = original(spec, include_top=False)
+    for layer in base.layers:
+        layer.set_weights(full.get_layer(layer.name).get_weights() if layer.weights else [])
+    model, x = tuned(base, how), pictures(spec.size)
+    model.layers[-1].set_weights(full.layers[-1].get_weights())
+    if file == "m.weights.h5":
+        model.save_weights(tmp_path / file)
+    else:
+        save(model, tmp_path / file)
+    config, arrays = import_checkpoint(tmp_path / file)
+    if file != "m.weights.h5":
+        assert config.spec == spec.replace(dropout=0.3)
+    expected = model.predict_on_batch(x)
+    for found in ours(config.spec.replace(size=spec.size), arrays, x):
+        assert_same(found["logits"], expected)
+
+
+@pytest.mark.slow
+def test_a_rescaling_in_the_model_becomes_preprocessing(
+    tmp_path: Path, ours: Fixture, assert_same: Fixture
+) -> None:
+    spec = published("keras", width=0.35, size=64, classes=5)
+    full, _ = randomised(spec)
+    inputs = keras.Input((64, 64, 3))
+    model = keras.Model(inputs, full(keras.layers.Rescaling(1 / 64, -2)(inputs)))
+    config, arrays = import_checkpoint(save(model, tmp_path / "m.keras"))
+    record = config.preprocessing
+    assert (record.mean, record.std) == ((128.0,) * 3, (64.0,) * 3)
+    pixels = np.random.default_rng(5).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    expected = model.predict_on_batch(pixels)
+    x = ((pixels - record.mean) / record.std).astype(np.float32)
+    for found in ours(config.spec, arrays, x):
+        assert_same(found["logits"], expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["m.h5", "m.keras"])
+def test_the_articles_keras_version(
+    file: str, tmp_path: Path, ours: Fixture, pictures: Fixture, assert_same: Fixture
+) -> None:
+    """Other names, an expansion in the first block, every padding written out."""
+    model, x = article.MobileNetV2((64, 97, 3), classes=4, alpha=0.35), pictures((64, 97))
+    article.load(model, random_arrays(model.spec))
+    config, arrays = import_checkpoint(save(model, tmp_path / file))
+    assert config.spec.replace(rounding=model.spec.rounding) == model.spec
+    expected = model.predict_on_batch(x)
+    for found in ours(config.spec, arrays, x):
+        assert_same(found["logits"], expected)
 
 
 @pytest.mark.slow

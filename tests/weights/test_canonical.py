@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.spec.names import is_statistic, parameter_shapes
+from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.weights.canonical import check, identity_batch_norm, random_arrays, trainable
+from mobilenetv2.weights.canonical import check, identity_batch_norm, random_arrays
 
 SPEC = NetworkSpec(width=0.1, size=(32, 32), classes=5, head_channels=24)
 
@@ -79,12 +79,3 @@ def test_random_batch_norms_are_far_from_the_identity() -> None:
             assert abs(array - 1).max() > 0.2
         elif ".bn." in name:
             assert abs(array).max() > 0.2
-
-
-def test_trainable_arrays_are_all_but_the_running_statistics() -> None:
-    arrays = random_arrays(SPEC)
-    kept = trainable(arrays)
-    assert set(arrays) - set(kept) == {name for name in arrays if is_statistic(name)}
-    assert "stem.bn.mean" not in kept and "stem.bn.variance" not in kept
-    assert "stem.bn.scale" in kept and "stem.bn.shift" in kept
-    assert all(kept[name] is arrays[name] for name in kept)

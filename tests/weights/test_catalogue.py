@@ -11,7 +11,7 @@ import pytest
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.weights.catalogue import DEFAULT, HUB, catalogue, find
-from mobilenetv2.weights.download import file_sha256
+from mobilenetv2.weights.checksum import file_sha256
 
 ENTRIES = list(catalogue().values())
 DIALECTS = "torchvision timm keras tf-slim huggingface tonylins d-li14 litert".split()

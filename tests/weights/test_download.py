@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 import mobilenetv2
 from mobilenetv2 import progress
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.weights.download import TRIES, Checksum, download
+from mobilenetv2.weights.checksum import Checksum
+from mobilenetv2.weights.download import TRIES, download
 
 
 def left(folder: Path) -> set[str]:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.weights.download import TRIES, Checksum, download
+from mobilenetv2.weights.checksum import Checksum
+from mobilenetv2.weights.download import TRIES, download
 
 WAY_OUT = "give the file itself with: weights import FILE"
 

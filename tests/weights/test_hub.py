@@ -34,6 +34,8 @@ class Hub:
         self.files = dict(FILES)
         self.sizes: dict[str, int] = {}
         self.refusal: tuple[int, str] | None = None
+        self.explains = True
+        """Says of a file that is not there that this is why; some mirrors do not."""
         self.asked: list[str] = []
 
 
@@ -62,7 +64,11 @@ class Handler(BaseHTTPRequestHandler):
             about = {"id": "owner/name", "modelId": "owner/name", "sha": COMMIT, "private": False}
             facts = {"tags": [], "downloads": 0, "likes": 0, "siblings": siblings}
             return self.reply(200, json.dumps(about | facts))
-        body = self.hub.files[path.partition(f"/resolve/{COMMIT}/")[2]]
+        name = path.partition(f"/resolve/{COMMIT}/")[2]
+        if name not in self.hub.files:
+            why = {"X-Error-Code": "EntryNotFound"} if self.hub.explains else {}
+            return self.reply(404, b"", **why, **{"X-Repo-Commit": COMMIT})
+        body = self.hub.files[name]
         return self.reply(200, body, **{"ETag": f'"{oid(body)}"', "X-Repo-Commit": COMMIT})
 
     def entry(self, name: str) -> dict[str, Any]:
@@ -136,6 +142,38 @@ def test_what_is_cached_needs_no_hub(fake: Hub, tmp_path: Path) -> None:
     assert len(fake.asked) == asked
 
 
+def test_what_another_program_fetched_only_counts_with_both_configs(
+    fake: Hub, tmp_path: Path
+) -> None:
+    """transformers does so for a network without its image processor."""
+    import huggingface_hub
+
+    wanted = ["config.json", "model.safetensors"]
+    folder = huggingface_hub.snapshot_download(
+        "owner/name", allow_patterns=wanted, cache_dir=tmp_path
+    )
+    assert names(Path(folder)) == wanted
+    assert hub.cached("hf://owner/name", cache_dir=tmp_path) is None
+    assert hub.snapshot("hf://owner/name", cache_dir=tmp_path) == Path(folder)
+    assert names(Path(folder)) == [*wanted, "preprocessor_config.json"]
+    assert hub.cached("hf://owner/name", cache_dir=tmp_path) == Path(folder)
+
+
+@pytest.mark.parametrize("explains", [True, False])
+def test_that_there_is_no_preprocessor_is_remembered(
+    explains: bool, fake: Hub, tmp_path: Path
+) -> None:
+    fake.explains = explains
+    del fake.files["preprocessor_config.json"]
+    folder = hub.snapshot("hf://owner/name", cache_dir=tmp_path)
+    assert names(folder) == ["config.json", "model.safetensors"]
+    asked = len(fake.asked)
+    expected = folder if explains else None  # then the hub is asked again
+    assert hub.cached("hf://owner/name", cache_dir=tmp_path) == expected
+    assert hub.cached(f"hf://owner/name@{COMMIT}", cache_dir=tmp_path) == expected
+    assert len(fake.asked) == asked
+
+
 def test_the_file_that_is_named_or_the_only_one(fake: Hub, tmp_path: Path) -> None:
     folder = hub.snapshot("hf://owner/name", "pytorch_model.bin", tmp_path / "named")
     assert "model.safetensors" not in names(folder)
@@ -192,7 +230,7 @@ def test_what_is_missing_or_too_large_is_named(fake: Hub, tmp_path: Path) -> Non
 
 def test_offline_by_order(fake: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(WeightsError, match="not in the cache, and HF_HUB_OFFLINE forbids the net"):
+    with pytest.raises(WeightsError, match="not in the cache, or not all of it, and HF_HUB_OFF"):
         hub.snapshot("hf://owner/name", cache_dir=tmp_path)
     assert fake.asked == []
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mobilenetv2.weights import layout as module
 from mobilenetv2.weights.layout import (
-    LAYOUTS,
     LITERT_CONVOLUTION,
     LITERT_DEPTHWISE,
     SLIM_LINEAR,
@@ -17,6 +17,7 @@ from mobilenetv2.weights.layout import (
     Layout,
 )
 
+LAYOUTS = [thing for thing in vars(module).values() if isinstance(thing, Layout)]
 OUT, IN, HEIGHT, WIDTH = 2, 3, 4, 5
 
 
@@ -77,6 +78,7 @@ def test_results_are_contiguous_whichever_way(layout: Layout) -> None:
     assert layout.from_canonical(layout.to_canonical(foreign)).flags.c_contiguous
 
 
-def test_every_layout_is_listed_once_under_a_name_of_its_own() -> None:
+def test_every_layout_has_a_name_of_its_own_and_names_every_axis_once() -> None:
+    assert len(LAYOUTS) == 6
     assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
     assert all(sorted(layout.axes) == list(range(len(layout.axes))) for layout in LAYOUTS)

@@ -1,6 +1,7 @@
 """MODEL by folder, catalogue name or hub address: fetched and imported once."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import pytest
 
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import Labels
+from mobilenetv2.spec.records import Labels, ModelConfig
 from mobilenetv2.weights import cache, catalogue, models, store
+from mobilenetv2.weights.cache import Fetched
 from mobilenetv2.weights.canonical import random_arrays
 from mobilenetv2.weights.containers import safetensors
-from mobilenetv2.weights.dialects import registry
+from mobilenetv2.weights.dialects import huggingface_config, registry
 from mobilenetv2.weights.models import locate
 from mobilenetv2.weights.sidecar import digest
 
@@ -56,6 +58,39 @@ def test_a_catalogue_name_is_imported_once_with_what_the_catalogue_knows(
     assert config.origin is not None and config.origin.licence == "Apache-2.0"
     assert locate("timm-050") == folder
     assert capsys.readouterr().err == ""
+
+
+def test_a_repository_with_other_configs_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub's repository changes its configs and keeps its weights."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    weights = tmp_path / "snapshot" / "model.safetensors"
+    weights.parent.mkdir()
+    spec = published("huggingface", width=0.35, size=96)
+    arrays = registry.find("huggingface").encode(spec, random_arrays(spec))
+    weights.write_bytes(safetensors.write(arrays))
+    network, preprocessor = huggingface_config.written(ModelConfig.default(spec))
+    fetched = Fetched("hf://a/b", weights.parent, weights, str(digest(weights)), "nothing", True)
+    monkeypatch.setattr(models, "obtain", lambda _: fetched)
+
+    def put(name: str, content: dict[str, Any]) -> Path:
+        (weights.parent / name).write_text(json.dumps(content))
+        return locate("hf://a/b")
+
+    first = put("config.json", network)
+    second = put("preprocessor_config.json", preprocessor | {"size": {"shortest_edge": 130}})
+    third = put("preprocessor_config.json", preprocessor | {"size": {"shortest_edge": 140}})
+    assert len({first, second, third}) == 3
+    sides = [store.load_config(folder).preprocessing.resize for folder in (second, third)]
+    assert sides == [(130, 130), (140, 140)]
+    assert (
+        put("preprocessor_config.json", preprocessor | {"size": {"shortest_edge": 130}}) == second
+    )
+    named = {"id2label": {str(index): f"shoe {index}" for index in range(spec.classes)}}
+    other = put("config.json", network | named)
+    assert other not in (first, second, third)
+    assert store.load_config(other).labels.names[7] == "shoe 7"
 
 
 def test_a_folder_of_ones_own_comes_first(

@@ -21,7 +21,8 @@ from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import write_atomically
 from mobilenetv2.weights import hub
 from mobilenetv2.weights.catalogue import HUB, Checkpoint, find
-from mobilenetv2.weights.download import Checksum, check, download
+from mobilenetv2.weights.checksum import Checksum, check
+from mobilenetv2.weights.download import download
 
 VARIABLE = "MOBILENETV2_CACHE"
 FIRST_SEEN = "first-seen"

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.spec.names import is_statistic, parameter_shapes
+from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.weights.difference import require_same
 
@@ -77,8 +77,3 @@ def random_arrays(spec: NetworkSpec, seed: int = 0) -> Arrays:
             array = generator.normal(0, 0.3, shape)
         arrays[name] = array.astype(np.float32)
     return arrays
-
-
-def trainable(arrays: Arrays) -> Arrays:
-    """Without BatchNorm's running statistics."""
-    return {name: array for name, array in arrays.items() if not is_statistic(name)}

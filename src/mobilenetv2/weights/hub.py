@@ -5,11 +5,13 @@ own cache (``HF_HOME``), which other programs share; ``HF_ENDPOINT`` names a mir
 ``HF_HUB_OFFLINE=1`` forbids the network, as everywhere.
 """
 
+import contextlib
 import importlib.util
 import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from mobilenetv2.errors import WeightsError, require
 
@@ -38,6 +40,9 @@ def parse(address: str) -> tuple[str, str]:
 def cached(address: str, file: str | None = None, cache_dir: Path | None = None) -> Path | None:
     """The folder of a repository that was fetched before, or None; no network is touched.
 
+    Other programs fetch parts of a repository, so it only counts where all of :data:`CONFIGS` are
+    there too, or the cache has it from the hub that there is no such file.
+
     Raises:
         WeightsError: the address has another form.
     """
@@ -46,15 +51,14 @@ def cached(address: str, file: str | None = None, cache_dir: Path | None = None)
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    def there(name: str) -> bool:
-        found = try_to_load_from_cache(repository, name, cache_dir, revision)
-        return isinstance(found, str)
+    def there(name: str) -> Any:
+        """A path, None where nothing is known, or the cache's mark for: there is none."""
+        return try_to_load_from_cache(repository, name, cache_dir, revision)
 
-    if not there(CONFIGS[0]):
+    if not isinstance(there(CONFIGS[0]), str) or there(CONFIGS[1]) is None:
         return None
     for name in (file,) if file else WEIGHTS:
-        found = try_to_load_from_cache(repository, name, cache_dir, revision)
-        if isinstance(found, str):
+        if isinstance(found := there(name), str):
             return Path(found).parent
     return None
 
@@ -77,13 +81,16 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
     repository, revision = parse(address)
     require("huggingface_hub")
     import huggingface_hub
+    from huggingface_hub import errors
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 
     if not sys.stderr.isatty() and not are_progress_bars_disabled():
         disable_progress_bars()  # in a log it would be a line for every redraw
     endpoint = os.environ.get("HF_ENDPOINT") or None
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-        raise WeightsError(f"{address}: not in the cache, and HF_HUB_OFFLINE forbids the network")
+        raise WeightsError(
+            f"{address}: not in the cache, or not all of it, and HF_HUB_OFFLINE forbids the network"
+        )
     try:
         interface = huggingface_hub.HfApi(endpoint=endpoint)
         details = interface.model_info(repository, revision=revision, files_metadata=True)
@@ -93,6 +100,13 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
             repository, revision=revision, allow_patterns=chosen, cache_dir=cache_dir,
             endpoint=endpoint,
         )  # fmt: skip
+        if CONFIGS[1] not in sizes:
+            # Asked for all the same: the cache then knows that there is none, as `cached` needs.
+            with contextlib.suppress(errors.EntryNotFoundError, errors.HfHubHTTPError):
+                huggingface_hub.hf_hub_download(
+                    repository, CONFIGS[1], revision=Path(folder).name, cache_dir=cache_dir,
+                    endpoint=endpoint,
+                )  # fmt: skip
     except WeightsError:
         raise
     except Exception as error:  # its client's errors have no common base, and it has changed before

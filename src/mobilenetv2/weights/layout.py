@@ -41,12 +41,3 @@ TENSORFLOW_LINEAR = Layout("(in, out)", (1, 0))
 SLIM_LINEAR = Layout("(1, 1, in, out)", (1, 0), ones=2)
 LITERT_CONVOLUTION = Layout("(out, height, width, in)", (0, 3, 1, 2))
 LITERT_DEPTHWISE = Layout("(1, height, width, channels)", (3, 0, 1, 2))
-
-LAYOUTS = (
-    TENSORFLOW_CONVOLUTION,
-    TENSORFLOW_DEPTHWISE,
-    TENSORFLOW_LINEAR,
-    SLIM_LINEAR,
-    LITERT_CONVOLUTION,
-    LITERT_DEPTHWISE,
-)

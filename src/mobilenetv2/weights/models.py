@@ -1,9 +1,11 @@
 """MODEL, wherever a person may name one: a model folder, a catalogue name, ``hf://OWNER/NAME``.
 
 A published checkpoint is fetched and imported once; the model folder stays in the cache under its
-name, the first digits of its SHA-256 and this package's version, which decides how it is read.
+name, the first digits of its SHA-256, those of the configs that lie beside it in a hub's
+repository, and this package's version, which decides how they are read.
 """
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from mobilenetv2.errors import WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.version import __version__
-from mobilenetv2.weights import store
+from mobilenetv2.weights import hub, store
 from mobilenetv2.weights.cache import Fetched, folder, obtain
 from mobilenetv2.weights.catalogue import HUB, catalogue
+from mobilenetv2.weights.checksum import file_sha256
 from mobilenetv2.weights.importer import Wishes, import_checkpoint
 
 MODELS = "models"
@@ -47,11 +50,22 @@ def locate(model: str) -> Path:
 def imported(name: str) -> Path:
     """The model folder of a published checkpoint, in the cache."""
     found = obtain(name)
-    target = folder() / MODELS / f"{_plain(name)}-{found.sha256[:12]}-{__version__}"
+    target = folder() / MODELS / f"{_plain(name)}-{_digits(found)}-{__version__}"
     if not (target / store.CONFIG).is_file():
         say(f"importing {name} into {target}")
         store.save(target, *import_checkpoint(found.path, _wishes(found)))
     return target
+
+
+def _digits(found: Fetched) -> str:
+    """What decides what comes of the import: the weights, and a repository's configs."""
+    if not found.path.is_dir():
+        return found.sha256[:12]
+    configs = hashlib.sha256()
+    for name in hub.CONFIGS:
+        file = found.path / name
+        configs.update(f"{name} {file_sha256(file) if file.is_file() else 'none'}\n".encode())
+    return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
 def _wishes(found: Fetched) -> Wishes:

@@ -4,12 +4,12 @@ A bare state dict has no labels, no preprocessing and no strides. The sidecar is
 ``config.json`` whose origin names the file by its SHA-256, so that it is never taken for another's.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.checksum import file_sha256
 from mobilenetv2.weights.containers.kind import prefix_of
 
 LARGEST = 16 * 1024**2
@@ -26,8 +26,7 @@ def digest(path: Path) -> str | None:
     """SHA-256 of a checkpoint's weights file in hexadecimal; None of what is several files."""
     for file in (path, path.with_name(prefix_of(path).name + DATA)):
         if file.is_file():
-            with file.open("rb") as opened:
-                return hashlib.file_digest(opened, "sha256").hexdigest()
+            return file_sha256(file)
     return None
 
 

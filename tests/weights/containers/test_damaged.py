@@ -39,7 +39,7 @@ def legacy() -> bytes:
 
 def keras3() -> bytes:
     pytest.importorskip("h5py", reason="h5py is not installed (extra: keras)")
-    return write_keras3([("layers/dense", [KERNEL, KERNEL[0]])], {"layers/dense/vars": "dense"})
+    return write_keras3([("layers/dense", [KERNEL, KERNEL[0]])])
 
 
 def archive() -> bytes:

@@ -27,17 +27,14 @@ def test_what_is_written_is_read_and_is_always_the_same(opened: Open, tmp_path: 
     assert list(found.arrays) == list(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(found.arrays[name], array, strict=True)
-    assert found.metadata["backend"] == "tensorflow"
 
     entries: list[tuple[str, list[NDArray]]] = [
         ("layers/conv2d", [np.ones((2, 3), "f4")]),
         ("layers/dense", [np.ones(3), np.ones(2)]),
     ]
-    names = {"layers/conv2d/vars": "Conv1"}
-    assert write_keras3(entries, names) == write_keras3(entries, names)
-    (tmp_path / "a.weights.h5").write_bytes(write_keras3(entries, names))
+    assert write_keras3(entries) == write_keras3(entries)
+    (tmp_path / "a.weights.h5").write_bytes(write_keras3(entries))
     found = opened(tmp_path / "a.weights.h5")
-    assert found.metadata["names"] == names
     paths = ["layers/conv2d/vars/0", "layers/dense/vars/0", "layers/dense/vars/1"]
     assert list(found.arrays) == paths
 
@@ -96,11 +93,10 @@ def test_keras_loads_what_is_written_and_we_read_what_keras_saves(
     entries: dict[str, list[Any]] = {}
     for name, array in found.arrays.items():
         entries.setdefault(name.rpartition("/vars/")[0], []).append(array)
-    for names in (None, found.metadata["names"]):
-        path.write_bytes(write_keras3(list(entries.items()), names))
-        other = network(1)
-        other.load_weights(path)
-        same_weights(model, other)
+    path.write_bytes(write_keras3(list(entries.items())))
+    other = network(1)
+    other.load_weights(path)
+    same_weights(model, other)
 
     for path in (tmp_path / "b.h5", tmp_path / "b.keras"):
         save(model, path)

@@ -4,7 +4,7 @@ The same arrays always give the same bytes: HDF5's times are left out.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,11 @@ from mobilenetv2.errors import require
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, NDArray]]]]
 """For every layer in order its name and its (weight name, array)."""
+MADE_BY = {"backend": "tensorflow", "keras_version": "2.15.0"}
+"""What Keras looks for: kernels of other ages and backends would be turned round."""
 
 
-def write_legacy(
-    layers: Layers, backend: str = "tensorflow", keras_version: str = "2.15.0"
-) -> bytes:
+def write_legacy(layers: Layers) -> bytes:
     """A ``.h5`` that ``load_weights`` of Keras 2 and 3 takes; the same input, the same bytes.
 
     Args:
@@ -29,8 +29,8 @@ def write_legacy(
     with _Writer() as writer:
         root = writer.file
         root.attrs["layer_names"] = np.array([layer.encode() for layer, _ in layers], "S")
-        root.attrs["backend"] = backend.encode()
-        root.attrs["keras_version"] = keras_version.encode()
+        for name, said in MADE_BY.items():
+            root.attrs[name] = said.encode()
         for layer, weights in layers:
             group = root.create_group(layer)
             group.attrs["weight_names"] = np.array([name.encode() for name, _ in weights], "S")
@@ -39,13 +39,8 @@ def write_legacy(
     return writer.content
 
 
-def write_keras3(
-    entries: Sequence[tuple[str, Sequence[NDArray]]], names: Mapping[str, str] | None = None
-) -> bytes:
+def write_keras3(entries: Sequence[tuple[str, Sequence[NDArray]]]) -> bytes:
     """A ``.weights.h5`` of Keras 3: for every path such as ``layers/conv2d`` its variables.
-
-    Args:
-        names: as :func:`hdf5.read` gives them: 'layers/conv2d/vars' -> the layer's own name.
 
     Raises:
         MissingExtra: h5py is not installed.
@@ -53,8 +48,6 @@ def write_keras3(
     with _Writer() as writer:
         for path, arrays in entries:
             group = writer.file.require_group(f"{path}/vars")
-            if names and f"{path}/vars" in names:
-                group.attrs["name"] = names[f"{path}/vars"]
             for index, array in enumerate(arrays):
                 group.create_dataset(str(index), data=array, track_times=False)
     return writer.content

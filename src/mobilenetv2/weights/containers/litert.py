@@ -52,6 +52,8 @@ class Operator:
     activation: str = "NONE"
     """NONE, RELU, RELU6 ...: fused behind the operator."""
     dilation: tuple[int, int] = (1, 1)
+    window: tuple[int, int] = (0, 0)
+    """Height and width of what AVERAGE_POOL_2D takes the mean of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +209,15 @@ def _operator(operator: Any, codes: list[str]) -> Operator:
     activation = activations.get(options.FusedActivationFunction(), "unknown")
     if kind in ("FULLY_CONNECTED", "ADD"):
         return Operator(kind, inputs, outputs, activation=activation)
-    dilation = (1, 1)
-    if kind != "AVERAGE_POOL_2D":
+    dilation, window = (1, 1), (0, 0)
+    if kind == "AVERAGE_POOL_2D":
+        window = (options.FilterHeight(), options.FilterWidth())
+    else:
         dilation = (options.DilationHFactor(), options.DilationWFactor())
     return Operator(
         kind, inputs, outputs, (options.StrideH(), options.StrideW()),
         _by_number(tflite.Padding).get(options.Padding(), "unknown"), activation, dilation,
+        window,
     )  # fmt: skip
 
 

@@ -5,9 +5,10 @@ else, and only ever runs in the process of :mod:`~mobilenetv2.weights.containers
 """
 
 import io
+import pickle  # for the name of its error
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import WeightsError, require
 from mobilenetv2.weights.containers.archive import open_zip
-from mobilenetv2.weights.containers.container import Budget, Container, is_plain, numeric, plain
+from mobilenetv2.weights.containers.container import Budget, Container, numeric
 
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
 STORED = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
@@ -24,13 +25,13 @@ STORED = ("state_dict", "model_state_dict", "model", "net", "network", "weights"
 WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel, AveragedModel and torch.compile put before every name."""
 DEEPEST = 3
+WAY_OUT = "save the state dict alone: torch.save(model.state_dict(), FILE)"
 
 
 def read(path: Path) -> Container:
-    """The state dict of a file, and whatever plain values lie beside it.
+    """The state dict of a file.
 
-    ``metadata`` has ``key`` (where the state dict lay, e.g. ``state_dict_ema``), ``passed_over``
-    (other state dicts that are there), ``prefix`` (taken off every name), and ``checkpoint``.
+    ``metadata`` has ``key``: where the state dict lay, e.g. ``state_dict_ema``; None at the top.
 
     Raises:
         WeightsError: no state dict, other objects than tensors, or damaged.
@@ -47,20 +48,16 @@ def read(path: Path) -> Container:
     except MemoryError:
         raise
     except Exception as error:  # of its own unpickler, of the zip reader, of building tensors
-        raise WeightsError(_complaint(str(error))) from None
-    found, key, beside = _state_dict(loaded)
-    metadata: dict[str, Any] = {"format": "pytorch", "key": key, "checkpoint": plain(beside)}
-    metadata["passed_over"] = [
-        name for name in (*AVERAGED, *STORED) if _is_state_dict(beside.get(name))
-    ]
+        raise WeightsError(_complaint(error)) from None
+    found, key = _state_dict(loaded)
     found.pop("n_averaged", None)  # AveragedModel's own counter is no part of the network
-    names, metadata["prefix"] = _unwrapped(list(found))
+    names = _unwrapped(list(found))
     budget = Budget(size)
     arrays: dict[str, NDArray] = {}
     for name, value in zip(names, found.values(), strict=True):
         if isinstance(value, torch.Tensor):
             arrays[name] = _array(value, name, budget)
-    return Container(arrays, metadata)
+    return Container(arrays, {"format": "pytorch", "key": key})
 
 
 def _harmless() -> list[Any]:
@@ -73,44 +70,53 @@ def _harmless() -> list[Any]:
     return [argparse.Namespace, np.dtype, *kinds, *((scalar, name) for name in names)]
 
 
-def _complaint(message: str) -> str:
-    named = re.search(r"GLOBAL ([\w.]+)", message)
-    if named:
+def _complaint(error: Exception) -> str:
+    # Not in PyTorch's words, which advise to switch off what keeps a file's code from running.
+    message = str(error)
+    if "TorchScript" in message:
+        return f"a TorchScript program, which is not run here; {WAY_OUT}"
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in message:
+        named = re.search(r"GLOBAL ([\w.]+)", message)
+        which = f" ({named[1]})" if named else ""
+        doubt = "" if named else ", or is damaged"
         return (
-            f"holds {named[1]}, an object that only running its code could rebuild, and files are "
-            "not run here; save the state_dict of the network and use that"
+            f"holds Python objects beside its tensors{which}, which are not loaded, for "
+            f"safety{doubt}; {WAY_OUT}"
         )
     first = message.strip().partition("\n")[0][:200]
-    return f"damaged PyTorch file ({first}); download it again"
+    return f"damaged PyTorch file ({first or type(error).__name__}); download it again"
 
 
 def _is_state_dict(value: Any) -> bool:
+    """Tensors with sides: averages keep their decay and their count of steps as tensors, too."""
     import torch
 
-    return isinstance(value, Mapping) and any(isinstance(v, torch.Tensor) for v in value.values())
+    return isinstance(value, Mapping) and any(
+        isinstance(item, torch.Tensor) and item.ndim > 0 for item in value.values()
+    )
 
 
-def _state_dict(loaded: Any) -> tuple[dict[Any, Any], str | None, dict[Any, Any]]:
-    """The tensors, under which key they lay, and what lay beside them."""
-    where: list[str] = []
-    beside: dict[Any, Any] = {}
-    for _ in range(DEEPEST):
-        if not isinstance(loaded, Mapping):
-            break
-        inner = next((k for k in (*AVERAGED, *STORED) if isinstance(loaded.get(k), Mapping)), None)
-        if inner is None:
-            if not _is_state_dict(loaded):
-                break
-            return dict(loaded), ".".join(where) or None, beside
-        beside |= {key: value for key, value in loaded.items() if key != inner and is_plain(value)}
-        loaded = loaded[inner]
-        where.append(inner)
+def _places(value: Any, depth: int = DEEPEST) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
+    """Every state dict behind the known keys and the keys that lead there, the best one first."""
+    if not depth or not isinstance(value, Mapping):
+        return
+    for key in (*AVERAGED, *STORED):
+        for keys, found in _places(value.get(key), depth - 1):
+            yield (key, *keys), found
+    if _is_state_dict(value):
+        yield (), dict(value)
+
+
+def _state_dict(loaded: Any) -> tuple[dict[Any, Any], str | None]:
+    """The tensors, and under which key they lay."""
+    for keys, found in _places(loaded):
+        return found, ".".join(keys) or None
     held = sorted(map(str, loaded))[:8] if isinstance(loaded, Mapping) else type(loaded).__name__
     raise WeightsError(f"holds no state dict with tensors (it has: {held})")
 
 
-def _unwrapped(names: list[Any]) -> tuple[list[str], str]:
-    """The names without the wrappers that all of them begin with, and those wrappers."""
+def _unwrapped(names: list[Any]) -> list[str]:
+    """The names without the wrappers that all of them begin with."""
     if not all(isinstance(name, str) for name in names):
         raise WeightsError("its state dict has keys that are no names")
     prefix = ""
@@ -118,7 +124,7 @@ def _unwrapped(names: list[Any]) -> tuple[list[str], str]:
         (w for w in WRAPPERS if all(name.startswith(prefix + w) for name in names)), None
     ):
         prefix += wrapper
-    return [name.removeprefix(prefix) for name in names], prefix
+    return [name.removeprefix(prefix) for name in names]
 
 
 def _array(tensor: Any, name: str, budget: Budget) -> NDArray:

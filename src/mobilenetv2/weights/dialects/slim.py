@@ -5,6 +5,8 @@ from mobilenetv2.weights.dialects.dialect import Dialect
 from mobilenetv2.weights.dialects.keys import SLIM, KeyTable
 
 AVERAGE = "/ExponentialMovingAverage"
+SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
+"""What TensorFlow 1's optimisers name their slots; a second one ends in ``_1``."""
 _FIRST, _BLOCK = "MobilenetV2/expanded_conv", "MobilenetV2/expanded_conv_{n}"
 TABLE = KeyTable(
     stem=("MobilenetV2/Conv", "MobilenetV2/Conv/BatchNorm"),
@@ -31,7 +33,11 @@ def averaged(foreign: Arrays) -> Arrays:
 DIALECT = Dialect(
     "tf-slim", ("tf-slim",), TABLE, SLIM,
     signature=("MobilenetV2/Conv/weights", "MobilenetV2/expanded_conv/project/weights"),
-    # The step, the optimiser's slots, and the averages, once they have taken the weights' places.
-    dropped=rf"^global_step$|{AVERAGE}$|/(RMSProp|Momentum|Adam)(_\d+)?$|/biased$|/local_step$",
+    # The step, Adam's two powers, the slots, and the averages once they have taken the weights'
+    # places. Powers and step may lie in a scope.
+    dropped=(
+        rf"(^|/)(global_step|beta[12]_power(_\d+)?)$|{AVERAGE}$|/({SLOTS})(_\d+)?$"
+        r"|/biased$|/local_step$"
+    ),
     prepare=averaged,
 )  # fmt: skip
