@@ -24,7 +24,7 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[list[str]]:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    return [shlex.split(line) for line in lines if line.startswith("mobilenetv2 ")]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("mobilenetv2 ")]
 
 
 def test_the_readme_shows_every_step_of_the_job() -> None:

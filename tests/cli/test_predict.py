@@ -162,3 +162,24 @@ def test_the_table_names_each_photo_once_and_the_error(
         assert out.count(str(path)) == 1
     assert f"error: {mixed[1]}: not a picture" in out
     assert out.count("%") == 6
+
+
+def test_features_of_a_folder_with_a_bad_photo_go_on_past_it(
+    model: Path, mixed: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *map(str, mixed), "--model", str(model), "--features"]) == 1
+    lines_ = capsys.readouterr().out.splitlines()
+    assert len(lines_) == 4
+    assert lines_[1].startswith(f"{mixed[1]} error: ")
+    assert len(lines_[0].split()) == len(lines_[3].split()) > 100
+
+
+def test_a_weights_file_or_a_run_is_no_model_and_says_what_to_do(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.pth").write_bytes(b"")
+    photo = str(photos / "ball" / "00.png")
+    assert main(["predict", photo, "--model", str(tmp_path / "m.pth")]) == 2
+    assert "a file, not a model folder; 'mobilenetv2 weights import" in capsys.readouterr().err
+    assert main(["predict", photo, "--model", str(trained)]) == 2
+    assert f"did you mean {trained / 'best'}?" in capsys.readouterr().err

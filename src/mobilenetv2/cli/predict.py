@@ -133,7 +133,10 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
     """A table: one line for each answer."""
     if features:
         for row in rows:
-            print(row["image"], *(f"{v:.5g}" for v in row.get("features", [row.get("error")])))
+            if "error" in row:
+                print(row["image"], f"error: {row['error']}")
+            else:
+                print(row["image"], *(f"{value:.5g}" for value in row["features"]))
         return
     lines: list[tuple[str, str, str]] = []
     for row in rows:

@@ -34,13 +34,17 @@ class Guess:
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """What the network says of one photo."""
 
     probabilities: NDArray
     """float64 (classes,)."""
     labels: Labels
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in self.top(3))
+        return f"Answer({best})"
 
     def top(self, count: int = 5) -> list[Guess]:
         """The likeliest classes, best first."""

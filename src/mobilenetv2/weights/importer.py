@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,7 +112,8 @@ def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
     weights = _weights_in(path) if path.is_dir() else path
     found = container.read(weights)
     where = str(weights)
-    dialect, foreign = _dialect(found, wishes.dialect, where)
+    model = keras_config.of(found, where)
+    dialect, foreign = _dialect(found, wishes.dialect, where, model.names if model else ())
     foreign = {name: array for name, array in foreign.items() if not dialect.ignores(name)}
     said = Description()
     sidecar = read_sidecar(weights)
@@ -123,12 +124,18 @@ def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
         said = _hub_description(weights.parent, dialect)
     labels = wishes.labels or said.labels
     foreign, headless = _with_classifier(dialect, foreign, labels)
-    if sidecar is None and dialect.name == "keras":
-        said = dataclasses.replace(said, spec=_keras_spec(found, dialect, foreign, where))
+    given = None
+    if sidecar is None and model is not None and dialect.name == "keras":
+        shapes = {name: tuple(array.shape) for name, array in foreign.items()}
+        spec = keras_config.spec(model, dialect, shapes, where, wishes.width)
+        said = dataclasses.replace(said, spec=spec)
+        given = keras_config.preprocessing(model)
     spec = _spec(dialect, foreign, wishes, said, where)
     labels = labels or usual_labels(spec.classes)
     spec = spec.replace(background=_background(labels, spec.classes, where))
     record = wishes.preprocessing or said.preprocessing or dialect.preprocessing(spec)
+    if given is not None and wishes.preprocessing is None:
+        record = dataclasses.replace(record, mean=given[0], std=given[1])
     arrays = dialect.decode(spec, foreign)
     check(spec, arrays, where)
     origin = Origin(
@@ -184,11 +191,17 @@ def _note(found: Container, sidecar: ModelConfig | None) -> str:
     return f"Taken from '{key}', the average of the weights." if "ema" in key.lower() else ""
 
 
-def _dialect(found: Container, name: str, where: str) -> tuple[Dialect, Arrays]:
-    """The dialect, and the arrays under the names of its table."""
+def _dialect(
+    found: Container, name: str, where: str, order: Sequence[str] = ()
+) -> tuple[Dialect, Arrays]:
+    """The dialect, and the arrays under the names of its table.
+
+    Args:
+        order: the layers of a Keras model, where it says them.
+    """
     arrays = dict(found.arrays)
     if found.metadata.get("format") == "keras-3":
-        arrays = keras.named(arrays, found.metadata["names"])
+        arrays = keras.named(arrays, found.metadata["names"], order)
     dialect = registry.detect(arrays, where) if name == "auto" else registry.find(name)
     prepared = dialect.prepare(arrays)
     if not dialect.recognises(prepared):
@@ -215,21 +228,6 @@ def _with_classifier(
         weight.foreign: weight.layout.from_canonical(array) if weight.layout else array,
         bias.foreign: np.zeros(classes, np.float32),
     }, True
-
-
-def _keras_spec(
-    found: Container, dialect: Dialect, foreign: Arrays, where: str
-) -> NetworkSpec | None:
-    """What a model's own config says; None for bare weights."""
-    config = found.metadata.get("config") or found.metadata.get("model_config")
-    if not isinstance(config, Mapping):
-        return None
-    layers = keras_config.layers(config)
-    numerics, dropout = keras_config.numerics(layers, dialect.numerics)
-    shapes = {name: tuple(array.shape) for name, array in foreign.items()}
-    base = dialect.bases[0].replace(numerics=numerics, dropout=dropout)
-    base = base.replace(size=keras_config.size(layers) or base.size)
-    return keras_config.with_strides(infer(dialect, shapes, base, where), layers)
 
 
 def _weights_in(folder: Path) -> Path:

@@ -33,6 +33,12 @@ def locate(model: str) -> Path:
         MissingExtra: the library that reads such a checkpoint is not installed.
     """
     path = Path(model)
+    if path.is_file() and path.suffix.lower() != ".onnx":
+        raise WeightsError(
+            f"{path}: a file, not a model folder; 'mobilenetv2 weights import {path} OUT' makes one"
+        )
+    if path.is_dir() and (path / "best" / store.CONFIG).is_file():
+        raise WeightsError(f"{path}: a run, not a model folder; did you mean {path / 'best'}?")
     if path.exists():
         return path  # the store says what is wrong with a file, or with another folder
     if model.startswith(HUB) or model in catalogue():

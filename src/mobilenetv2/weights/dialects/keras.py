@@ -7,33 +7,16 @@ Weights come as legacy ``.h5`` (Keras 1 and 2, and what keras.applications publi
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from numpy.typing import NDArray
 
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.dialects.dialect import Dialect
-from mobilenetv2.weights.dialects.keys import KERAS, KeyTable
+from mobilenetv2.weights.dialects.keras_names import TABLE, usual_names
+from mobilenetv2.weights.dialects.keys import KERAS
 
-FIRST = {
-    "expand": ("expanded_conv_expand", "expanded_conv_expand_BN"),
-    "depthwise": ("expanded_conv_depthwise", "expanded_conv_depthwise_BN"),
-    "project": ("expanded_conv_project", "expanded_conv_project_BN"),
-    "shortcut": ("expanded_conv_shortcut", "expanded_conv_shortcut_BN"),
-}
-TABLE = KeyTable(
-    stem=("Conv1", "bn_Conv1"),
-    first=FIRST,
-    block={
-        "expand": ("block_{n}_expand", "block_{n}_expand_BN"),
-        "depthwise": ("block_{n}_depthwise", "block_{n}_depthwise_BN"),
-        "project": ("block_{n}_project", "block_{n}_project_BN"),
-        "shortcut": ("block_{n}_shortcut", "block_{n}_shortcut_BN"),
-    },
-    head=("Conv_1", "Conv_1_bn"),
-    classifier="predictions",
-)
 PARTS = {
     "conv2d": ("kernel", "bias"),
     "depthwise_conv2d": ("kernel", "bias"),
@@ -45,14 +28,35 @@ PARTS = {
 
 
 def layer_names(foreign: Arrays) -> Arrays:
-    """'Conv1/Conv1/kernel:0' and the like -> 'Conv1/kernel'; one form for every age of Keras."""
+    """'Conv1/Conv1/kernel:0' and the like -> 'Conv1/kernel'; one form for every age of Keras.
+
+    Layers that have other names, as in the first published files, get today's by their order, as
+    Keras itself loads such files; the only linear layer is the classifier, whatever its name.
+    """
+    paths = {name: name.split("/") for name in foreign}
+    variables = {name: _variable(path[-1]) for name, path in paths.items()}
+    owners = Counter((path[0], variables[name]) for name, path in paths.items())
     found: Arrays = {}
     for name, array in foreign.items():
-        layer, _, rest = name.partition("/")
-        variable = rest.rpartition("/")[2].partition(":")[0]
-        variable = variable.replace("depthwise_kernel", "kernel")
-        found[f"{layer}/{variable}" if rest else name] = array
-    return found
+        *path, _ = paths[name]
+        if path and not variables[name].isdigit():
+            # A model inside the model is one layer of the old format, with all its variables.
+            nested = owners[path[0], variables[name]] > 1
+            layer = path[-1] if nested else path[0]
+            short = f"{layer}/{variables[name]}"
+            name = name if short in found or short in foreign else short
+        found[name] = array
+    names = usual_names(found)
+    return {_renamed(name, names): array for name, array in found.items()}
+
+
+def _variable(word: str) -> str:
+    return word.partition(":")[0].replace("depthwise_kernel", "kernel")
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    layer, slash, variable = name.partition("/")
+    return f"{names.get(layer, layer)}{slash}{variable}"
 
 
 DIALECT = Dialect(
@@ -62,24 +66,34 @@ DIALECT = Dialect(
 )  # fmt: skip
 
 
-def named(foreign: Arrays, names: Mapping[str, str]) -> Arrays:
+def named(foreign: Arrays, names: Mapping[str, str], order: Sequence[str] = ()) -> Arrays:
     """Keras 3's 'layers/conv2d_3/vars/0' -> 'block_1_project/kernel'.
 
     Args:
         names: 'layers/conv2d_3/vars' -> the layer's name; where a file does not say it, layers are
             taken in the order in which keras.applications makes them.
+        order: the layers' names as they run, where the model's config says so: arrays then come
+            in it, and layers of other names are known by their place.
     """
     usual = {f"{folder}/vars": layer for folder, layer in numbered_layers(DIALECT.bases[0]).items()}
+    if not order and not set(usual.values()) & set(names.values()):
+        names = {}
     found: Arrays = {}
     for name, array in foreign.items():
         folder, _, place = name.rpartition("/")
-        kind = re.sub(r"_\d+$", "", folder.removesuffix("/vars").rpartition("/")[2])
-        parts, layer = PARTS.get(kind, ()), names.get(folder) or usual.get(folder)
-        if layer is None or not place.isdigit() or int(place) >= len(parts):
+        # Of a model inside the model: 'layers/functional/layers/conv2d_3/vars'.
+        inner = folder[max(folder.rfind("layers/"), 0) :]
+        own = inner.removesuffix("/vars").rpartition("/")[2]
+        parts = PARTS.get(re.sub(r"_\d+$", "", own), ())
+        if not place.isdigit() or int(place) >= len(parts):
             found[name] = array  # the optimiser's, or unknown: named in an error
-        else:
-            found[f"{layer}/{parts[int(place)]}"] = array
-    return found
+            continue
+        short = f"{names.get(folder) or usual.get(inner, own)}/{parts[int(place)]}"
+        found[name if short in found or short in foreign else short] = array
+    places = {layer: index for index, layer in enumerate(order)}
+    return dict(
+        sorted(found.items(), key=lambda item: places.get(item[0].split("/")[0], len(places)))
+    )
 
 
 def numbered_layers(spec: NetworkSpec) -> dict[str, str]:
