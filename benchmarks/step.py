@@ -88,10 +88,11 @@ def distance(found: Arrays, expected: Arrays, before: Arrays, statistics: bool) 
 
 
 def largest(found: Arrays, expected: Arrays, before: Arrays, count: int = 3) -> str:
-    """The tensors whose gradients differ most, as a share of the whole gradient's norm."""
-    names = [name for name in before if not is_statistic(name)]
-    whole = np.sqrt(sum(float(((expected[n] - before[n]) ** 2).sum()) for n in names))
-    rows = [(float(np.linalg.norm(found[n] - expected[n]) / whole), n) for n in names]
+    """The tensors whose gradients differ most, each relative to its own norm."""
+    rows = []
+    for name in before:
+        moved = np.linalg.norm(expected[name] - before[name])
+        rows.append((float(np.linalg.norm(found[name] - expected[name]) / max(moved, 1e-30)), name))
     return ", ".join(f"`{name}` {value:.1e}" for value, name in sorted(rows)[: -count - 1 : -1])
 
 
