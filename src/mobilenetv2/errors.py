@@ -60,6 +60,14 @@ EXTRAS = {
     "h5py": "keras",
     "huggingface_hub": "hub",
     "ai_edge_litert": "litert",
+    "openvino": "openvino",
+    "nncf": "openvino",
+    "executorch": "export",
+    "coremltools": "export",
+    "ncnn": "export",
+    "pnnx": "export",
+    "MNN": "export",
+    "psutil": "export",
 }
 """Import name of each optional package -> the extra of this distribution that installs it."""
 

@@ -25,11 +25,10 @@ def load_predictor(
     model = locate(arguments.model)
     if arguments.runtime == TORCH or (arguments.runtime is None and arguments.device != "cpu"):
         return in_torch(model, arguments.device, outputs)
-    from mobilenetv2.runtime.engine import DEFAULT
     from mobilenetv2.runtime.predictor import predictor
 
     try:
-        return predictor(model, outputs, arguments.runtime or DEFAULT, arguments.threads)
+        return predictor(model, outputs, arguments.runtime, arguments.threads)
     except SpecError as error:
         if arguments.runtime is not None:
             raise

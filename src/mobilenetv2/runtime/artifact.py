@@ -1,51 +1,82 @@
 """What is run: a model folder, whose graph is built here, or a file that was exported."""
 
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
+from typing import Any
 
 from mobilenetv2.errors import ArtifactError, DialectError
+from mobilenetv2.runtime.engine import DEFAULT, TAKES, Artifact, FileFormat, checked
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import store
-from mobilenetv2.weights.containers.onnx import read
 from mobilenetv2.weights.dialects.chain_config import parsed
-from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
-from mobilenetv2.weights.dialects.onnx_writer import write
 
-SUFFIX = ".onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A network ready for an engine."""
-
-    config: ModelConfig
-    graph: bytes
-    """ONNX; it takes normalised float32 pictures (batch, channels, height, width)."""
-    where: str
+SUFFIXES: dict[str, FileFormat] = {
+    ".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", ".param": "ncnn", ".mnn": "mnn",
+}  # fmt: skip
+"""Of exported files, lower case."""
+LARGEST_FILE = 512 * 1024**2
 
 
-def load(path: Path) -> Artifact:
-    """Read a model folder, BatchNorm folded on the way, or an exported ``.onnx`` file.
+def load(path: Path, runtime: str | None = None) -> Artifact:
+    """Read a model folder, BatchNorm folded on the way, or an exported file.
+
+    Args:
+        runtime: the engine that a model folder's graph is built for; None is the default.
 
     Raises:
         WeightsError: not a model folder, or damaged.
-        ArtifactError: an ONNX file that does not say what it takes.
+        ArtifactError: a file that does not say what it takes, or that was changed; no such engine.
         SpecError: a network of other blocks than MobileNetV2's.
     """
-    if path.suffix.lower() == SUFFIX and path.is_file():
-        return Artifact(config_inside(path), path.read_bytes(), str(path))
+    if is_exported(path):
+        module: Any = importlib.import_module(
+            f"mobilenetv2.runtime.files.{SUFFIXES[path.suffix.lower()]}"
+        )
+        artifact: Artifact = module.read(path)
+        return artifact
     config, arrays = store.load(path)
-    return Artifact(config, write(config, arrays, features=True), str(path))
+    kind = TAKES[checked(runtime or DEFAULT)][0]
+    if kind == "onnx":
+        from mobilenetv2.weights.dialects.onnx_writer import write
+
+        return Artifact(config, kind, write(config, arrays, features=True), str(path))
+    if kind == "litert":
+        from mobilenetv2.weights.dialects import litert_writer
+
+        return Artifact(config, kind, litert_writer.write(config, arrays), str(path))
+    raise ArtifactError(
+        f"{path}: --runtime {runtime} runs exported files only; make one with "
+        f"'mobilenetv2 export {path} OUT --format {kind}'"
+    )
 
 
-def config_inside(path: Path) -> ModelConfig:
-    """The config that our exports carry: preprocessing and labels among it.
+def is_exported(path: Path) -> bool:
+    """Whether it is a file of a format that engines here run."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def contents(path: Path) -> bytes:
+    """A whole file, if it is not too large.
 
     Raises:
-        WeightsError: damaged, or with data in other files.
-        ArtifactError: somebody else's file.
+        ArtifactError: larger than 512 MiB.
+        OSError: it cannot be read.
     """
-    text = read(path).metadata.get(CONFIG_KEY)
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise ArtifactError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
+    return path.read_bytes()
+
+
+def config_inside(text: str | None, path: Path) -> ModelConfig:
+    """The config that an exported file carries: preprocessing and labels among it.
+
+    Args:
+        text: what was found under our key in the file's metadata; None is somebody else's file.
+
+    Raises:
+        ArtifactError: there is none, or it is damaged.
+    """
     if text is None:
         raise ArtifactError(
             f"{path}: it does not say its preprocessing and labels, as this project's exports do; "

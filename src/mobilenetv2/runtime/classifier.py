@@ -13,7 +13,6 @@ from PIL import Image
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import decode, read
 from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.runtime.engine import DEFAULT
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.records import Labels
 from mobilenetv2.weights.models import locate
@@ -59,7 +58,7 @@ class Classifier:
 
     Args:
         model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``.
-        runtime: the engine.
+        runtime: the engine; None is ONNX Runtime, or what runs such an exported file.
         threads: of one operator; None leaves it to the engine.
 
     Raises:
@@ -67,7 +66,7 @@ class Classifier:
     """
 
     def __init__(
-        self, model: str | PathLike[str], runtime: str = DEFAULT, threads: int | None = None
+        self, model: str | PathLike[str], runtime: str | None = None, threads: int | None = None
     ) -> None:
         self.config, self._predict = predictor(
             locate(fspath(model)), runtime=runtime, threads=threads

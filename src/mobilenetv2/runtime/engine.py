@@ -1,45 +1,107 @@
 """What runs a network's graph: one small protocol, and the engines that keep to it by name."""
 
 import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
-EngineName = Literal["onnxruntime"]
+EngineName = Literal["onnxruntime", "openvino", "litert", "ncnn", "mnn"]
 DEFAULT: EngineName = "onnxruntime"
 Output = Literal["logits", "features"]
+FileFormat = Literal["onnx", "openvino", "litert", "ncnn", "mnn"]
+TAKES: dict[EngineName, tuple[FileFormat, ...]] = {
+    "onnxruntime": ("onnx",),
+    "openvino": ("onnx", "openvino"),
+    "litert": ("litert",),
+    "ncnn": ("ncnn",),
+    "mnn": ("mnn",),
+}
+"""The formats of each engine; the first is built from a model folder, where that is done here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A network ready for an engine. Everything is in memory, so what was checked is what runs."""
+
+    config: ModelConfig
+    format: FileFormat
+    graph: bytes
+    where: str
+    """What it is called in an error."""
+    weights: bytes = b""
+    """The second file of formats that have two (OpenVINO's .bin, ncnn's .bin)."""
 
 
 class Engine(Protocol):
     """A graph, ready to run."""
 
     outputs: tuple[str, ...]
-    """What the graph gives: 'logits', and 'features' where it was built here."""
+    """What the graph gives: 'logits', and 'features' where it was built for it."""
+    takes_pictures: bool
+    """Whether the graph normalises by itself."""
 
     def run(self, x: NDArray, output: Output) -> NDArray:
-        """float32 (batch, channels, height, width), normalised -> float32 (batch, n)."""
+        """Any batch -> float32 (batch, n).
+
+        Args:
+            x: float32 (batch, channels, height, width), normalised; where ``takes_pictures``,
+                uint8 (batch, height, width, channels) as ``images.preprocess`` gives it.
+
+        Raises:
+            ArtifactError: the graph has no such output, or cannot take such a picture.
+        """
 
 
-def start(graph: bytes, where: str, name: str = DEFAULT, threads: int | None = None) -> Engine:
-    """The engine of that name, on a graph in ONNX.
+def start(artifact: Artifact, name: str | None = None, threads: int | None = None) -> Engine:
+    """The engine of that name on an artifact.
 
     Args:
-        graph: an ONNX file's bytes.
-        where: what it is called in an error.
-        threads: of one operator; None leaves it to the engine.
+        name: None is the first that takes the artifact's format.
+        threads: that the engine may use; None leaves it to the engine.
 
     Raises:
         ArtifactError: no such engine, or it cannot run the graph.
         MissingExtra: the engine is not installed.
     """
-    known = get_args(EngineName)
-    if name not in known:
-        raise ArtifactError(f"--runtime {name}: unknown; {suggestion(name, known)}")
+    fitting = [engine for engine, formats in TAKES.items() if artifact.format in formats]
+    name = checked(name or fitting[0])
+    if name not in fitting:
+        raise ArtifactError(
+            f"{artifact.where}: --runtime {name} does not run {artifact.format} files; "
+            f"{' or '.join(fitting)} does"
+        )
     if threads is not None and threads < 1:
         raise ArtifactError(f"--threads {threads} must be at least 1")
     module: Any = importlib.import_module(f"mobilenetv2.runtime.{name}")
-    engine: Engine = module.start(graph, where, threads)
+    engine: Engine = module.start(artifact, threads)
     return engine
+
+
+def checked(name: str) -> EngineName:
+    """The name, if it is an engine's.
+
+    Raises:
+        ArtifactError: it is none's.
+    """
+    known: tuple[EngineName, ...] = get_args(EngineName)
+    for engine in known:
+        if engine == name:
+            return engine
+    raise ArtifactError(f"--runtime {name}: unknown; {suggestion(name, known)}")
+
+
+def predictor(
+    engine: Engine, record: Preprocessing, output: Output = "logits"
+) -> Callable[[NDArray], NDArray]:
+    """uint8 pictures (batch, height, width, channels) at the network's size -> float32 (batch, n),
+    wherever the engine's graph has its normalisation."""
+    if engine.takes_pictures:
+        return lambda pictures: engine.run(pictures, output)
+    return lambda pictures: engine.run(normalise(pictures, record), output)

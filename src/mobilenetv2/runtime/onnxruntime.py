@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.runtime.engine import Output
+from mobilenetv2.runtime.engine import Artifact, Output
 
 ERRORS_ONLY = 3
 """Of its five levels of messages, which go to stderr."""
+PICTURES = "tensor(uint8)"
 
 
 class OnnxRuntime:
@@ -17,17 +18,23 @@ class OnnxRuntime:
 
     def __init__(self, session: Any, where: str) -> None:
         self.session, self.where = session, where
-        self.input = session.get_inputs()[0].name
+        (given,) = session.get_inputs()
+        self.input, self.takes_pictures = given.name, given.type == PICTURES
+        batch = given.shape[0]
+        self.batch: int | None = batch if isinstance(batch, int) else None
         self.outputs = tuple(output.name for output in session.get_outputs())
 
     def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol.
-
-        Raises:
-            ArtifactError: the graph has no such output, or cannot take such a picture.
-        """
+        """See the protocol."""
         if output not in self.outputs:
             raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
+        if self.batch is None:
+            return self._run(x, output)
+        from mobilenetv2.runtime.fixed import in_fixed_batches
+
+        return in_fixed_batches(lambda part: self._run(part, output), x, self.batch)
+
+    def _run(self, x: NDArray, output: Output) -> NDArray:
         try:
             (found,) = self.session.run([output], {self.input: x})
         except Exception as error:  # its own classes derive from nothing narrower
@@ -35,7 +42,7 @@ class OnnxRuntime:
         return np.asarray(found, np.float32)
 
 
-def start(graph: bytes, where: str, threads: int | None = None) -> OnnxRuntime:
+def start(artifact: Artifact, threads: int | None = None) -> OnnxRuntime:
     """A session on the CPU.
 
     Raises:
@@ -49,8 +56,10 @@ def start(graph: bytes, where: str, threads: int | None = None) -> OnnxRuntime:
         options.intra_op_num_threads = threads
     try:
         # From bytes, so that nothing beside the file can be opened.
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            artifact.graph, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise ArtifactError(f"{where}: ONNX Runtime cannot run it ({reason})") from None
-    return OnnxRuntime(session, where)
+        raise ArtifactError(f"{artifact.where}: ONNX Runtime cannot run it ({reason})") from None
+    return OnnxRuntime(session, artifact.where)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.runtime import engine
 from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import DEFAULT, Output, start
+from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.records import ModelConfig
 
 Predictor = Callable[[NDArray], NDArray]
@@ -15,15 +15,17 @@ Predictor = Callable[[NDArray], NDArray]
 
 
 def predictor(
-    model: Path, outputs: Output = "logits", runtime: str = DEFAULT, threads: int | None = None
+    model: Path, outputs: Output = "logits", runtime: str | None = None, threads: int | None = None
 ) -> tuple[ModelConfig, Predictor]:
     """The config of a model folder or an exported file, and what answers for it.
+
+    Args:
+        runtime: None is the default for a model folder, the file's own for an exported one.
 
     Raises:
         WeightsError, ArtifactError, SpecError: it cannot be read, or not be run.
         MissingExtra: the engine is not installed.
     """
-    artifact = load(model)
-    engine = start(artifact.graph, artifact.where, runtime, threads)
-    record = artifact.config.preprocessing
-    return artifact.config, lambda pictures: engine.run(normalise(pictures, record), outputs)
+    artifact = load(model, runtime)
+    started = engine.start(artifact, runtime, threads)
+    return artifact.config, engine.predictor(started, artifact.config.preprocessing, outputs)

@@ -20,6 +20,8 @@ from mobilenetv2.weights.checksum import file_sha256
 from mobilenetv2.weights.importer import Wishes, import_checkpoint
 
 MODELS = "models"
+EXPORTED = (".onnx", ".xml", ".tflite", ".param", ".mnn")
+"""Suffixes of files that the runtime takes as they are."""
 
 
 def locate(model: str) -> Path:
@@ -33,7 +35,7 @@ def locate(model: str) -> Path:
         MissingExtra: the library that reads such a checkpoint is not installed.
     """
     path = Path(model)
-    if path.is_file() and path.suffix.lower() != ".onnx":
+    if path.is_file() and path.suffix.lower() not in EXPORTED:
         raise WeightsError(
             f"{path}: a file, not a model folder; 'mobilenetv2 weights import {path} OUT' makes one"
         )

@@ -143,7 +143,7 @@ def test_a_config_that_is_not_the_graphs_is_an_error(
 ) -> None:
     spec, path = SPECS["small"], tmp_path / "net.onnx"
     model = onnx.load_from_string(write(config_of(spec), random_arrays(spec)))
-    (entry,) = model.metadata_props
+    entry, _ = model.metadata_props  # the config, the seal
     assert entry.key == CONFIG_KEY
     text = change(entry.value)
     if "pixels" in message:  # only the spec's and the preprocessing's height

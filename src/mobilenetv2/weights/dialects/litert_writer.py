@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from mobilenetv2.spec.blocks import Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights import seal
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.containers.litert_builder import Builder
 from mobilenetv2.weights.dialects.litert import CONFIG
-from mobilenetv2.weights.folding import fold
+from mobilenetv2.weights.folding import Folded, fold
 from mobilenetv2.weights.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 
 LABELS = "labels.txt"
@@ -35,9 +36,17 @@ def write(config: ModelConfig, arrays: Arrays) -> bytes:
         SpecError: a network of other blocks than MobileNetV2's.
         WeightsError: the arrays do not fit the config.
     """
+    return write_folded(config, fold(config.spec, arrays))
+
+
+def write_folded(config: ModelConfig, folded: Folded) -> bytes:
+    """:func:`write` of a network that is folded already.
+
+    Raises:
+        SpecError: a network of other blocks than MobileNetV2's.
+    """
     spec = config.spec
     require_inverted(spec, "LiteRT")
-    folded = fold(spec, arrays)
     network, builder = resolve(spec), Builder()
     activation = spec.numerics.activation.upper()
 
@@ -67,7 +76,7 @@ def write(config: ModelConfig, arrays: Arrays) -> bytes:
     ]
     end = builder.tensor("logits", (1, classes))
     builder.operator("FULLY_CONNECTED", [y, *constants], end)
-    return builder.finish(start, end) + _archive(config)
+    return sealed(builder.finish(start, end), config)
 
 
 def _layer(builder: Builder, step: Convolution, x: int, weight: NDArray, bias: NDArray,
@@ -99,8 +108,11 @@ def _zeros(pads: Sequence[tuple[int, int]]) -> NDArray:
     return np.array([(0, 0), *pads, (0, 0)], np.int32)
 
 
-def _archive(config: ModelConfig) -> bytes:
-    """The zip archive that LiteRT's metadata keeps behind the flatbuffer."""
+def sealed(graph: bytes, config: ModelConfig) -> bytes:
+    """A flatbuffer with the config and the labels behind it, and the seal.
+
+    They lie in a zip archive, where LiteRT's metadata keeps its files; the seal is its comment.
+    """
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
         # A name with a line break would be two labels; the config has it as it is.
@@ -109,4 +121,6 @@ def _archive(config: ModelConfig) -> bytes:
             entry = zipfile.ZipInfo(name, LONG_AGO)
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, text)
-    return memory.getvalue()
+        archive.comment = b"0" * seal.DIGITS
+    body = (graph + memory.getvalue())[: -seal.DIGITS]
+    return body + seal.digest(body).encode()

@@ -1,0 +1,1 @@
+"""Runtimes and precisions side by side: how fast, how exact, how large."""

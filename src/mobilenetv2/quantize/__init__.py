@@ -1,0 +1,1 @@
+"""The network in eight-bit integers, measured against its float self."""

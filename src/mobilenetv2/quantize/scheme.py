@@ -1,0 +1,78 @@
+"""A quantised network as data: what every int8 format is written from.
+
+Real number = scale x (integer - zero point). Weights are symmetric int8 (-127 to 127), one scale an
+output channel, or one a tensor; tensors between layers have one scale and zero point each, uint8
+here (int8 formats subtract 128 from both integer and zero point). Biases are int32 at the scale
+of input x weight.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.folding import Folded
+
+LEVELS = 255
+"""From the lowest to the highest integer of 8 bits."""
+MOST = 127
+"""The largest weight: -128 is left out, so that a weight and its negative are both there."""
+SMALLEST_SCALE = 1e-9
+"""A channel or tensor of zeros still has a scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The real numbers that a tensor's 8 bits span; 0 is always one of them."""
+
+    low: float
+    high: float
+
+    @property
+    def scale(self) -> float:
+        """As float32 has it: what runtimes compute with."""
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        return float(np.float32(max((high - low) / LEVELS, SMALLEST_SCALE)))
+
+    @property
+    def zero_point(self) -> int:
+        """The uint8 integer that stands for 0."""
+        return int(np.clip(np.rint(-min(self.low, 0.0) / self.scale), 0, LEVELS))
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What calibration, equalisation and bias correction end in."""
+
+    config: ModelConfig
+    folded: Folded
+    """float32 weights and biases, after equalisation and bias correction."""
+    ranges: Mapping[str, Range]
+    """By tensor: 'input' (normalised), each layer's output after its activation ('stem',
+    'blocks.3.expand', 'head' ...), each residual sum ('blocks.3'), 'features', 'logits'."""
+    per_channel: bool = True
+    method: str = ""
+    """What was done, in words, for the metadata."""
+
+    def weight_scales(self, name: str) -> NDArray:
+        """float32 (out_channels,) of a layer; all the same where it is one a tensor."""
+        weight = np.abs(self.folded[name][0])
+        peaks = weight.reshape(len(weight), -1).max(1)
+        if not self.per_channel:
+            peaks = np.full_like(peaks, peaks.max())
+        return np.asarray(np.maximum(peaks / MOST, SMALLEST_SCALE), np.float32)
+
+    def integers(self, name: str) -> NDArray:
+        """int8 weights of a layer, in the shape of the float ones."""
+        weight = self.folded[name][0]
+        scales = self.weight_scales(name).reshape(-1, *[1] * (weight.ndim - 1))
+        return np.asarray(np.clip(np.rint(weight / scales), -MOST, MOST), np.int8)
+
+    def bias_integers(self, name: str, given: Range) -> NDArray:
+        """int32 (out_channels,) biases of a layer that takes a tensor of the range ``given``."""
+        scales = self.weight_scales(name).astype(np.float64) * given.scale
+        bounds = np.iinfo(np.int32)
+        found = np.rint(self.folded[name][1] / scales)
+        return np.asarray(np.clip(found, bounds.min, bounds.max), np.int32)

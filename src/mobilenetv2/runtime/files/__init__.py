@@ -1,0 +1,1 @@
+"""Exported files, read as data: the graph, and the config inside it."""
