@@ -79,6 +79,26 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     shutil.rmtree(_previous(target), ignore_errors=True)
 
 
+def take_place(made: Path, target: Path) -> None:
+    """Rename a finished file or folder, on the same disk, to where an older one may be.
+
+    Raises:
+        NotADirectoryError, IsADirectoryError: the older one is of the other kind.
+    """
+    if made.is_dir():
+        recover(target)
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
+        shutil.rmtree(_previous(target), ignore_errors=True)
+        _exchange(made, target)
+        shutil.rmtree(_previous(target), ignore_errors=True)
+    else:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(target))
+        os.replace(made, target)
+    _flush_folder(target.parent)
+
+
 def _exchange(temporary: Path, target: Path) -> None:
     """Put ``temporary`` in the place of ``target``; the old one stays under its other name."""
     for attempt in range(100):

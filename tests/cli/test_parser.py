@@ -45,10 +45,20 @@ def test_the_first_help_names_every_verb_and_shows_the_whole_job(
 ) -> None:
     status, out, _ = printed(["--help"], capsys)
     assert status == 0
-    for verb in ("describe", "train", "evaluate", "predict", "weights", "parity"):
+    for verb in (
+        "describe",
+        "train",
+        "evaluate",
+        "predict",
+        "weights",
+        "export",
+        "quantize",
+        "benchmark",
+        "parity",
+    ):
         assert re.search(rf"^    {verb} +\w", out, re.M), verb
     assert EXAMPLES.strip() in out
-    for example in examples(re.sub(r"  +(try it|published|the same).*", "", EXAMPLES)):
+    for example in examples(re.sub(r"  +(try it|published|the same|for other).*", "", EXAMPLES)):
         assert make_parser().parse_args(example).verb == example[0]
 
 

@@ -7,13 +7,12 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.cli import photos as named
 from mobilenetv2.cli.main import PARTLY_FAILED, table
-from mobilenetv2.cli.predict import photos as named
 from mobilenetv2.editions.edition import FRAMEWORKS
 from mobilenetv2.errors import SpecError
 from mobilenetv2.evaluate.parity import LEAST_DEVIATION, Parity, check, parse
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import ModelConfig
@@ -64,8 +63,7 @@ def pictures(config: ModelConfig, size: Size, photos: list[str]) -> NDArray:
         shape = (2, *size, config.spec.input_channels)
         return np.random.default_rng(0).standard_normal(shape, np.float32)
     record = config.preprocessing.at(size)
-    found = [preprocess(read(path), record, str(path)) for path in named(photos)]
-    return normalise(np.stack(found), record).transpose(0, 2, 3, 1)
+    return normalise(named.pictures(photos, record), record).transpose(0, 2, 3, 1)
 
 
 def show(found: Parity, title: str) -> None:

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.photos import photos
 from mobilenetv2.cli.predictor import load_predictor
 from mobilenetv2.data.batches import in_parallel
-from mobilenetv2.data.sources import FolderSource
-from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
+from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.evaluate.accuracy import BATCH, Predictor
 from mobilenetv2.evaluate.metrics import softmax
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.decode import SUFFIXES, read
+from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import Labels, Preprocessing
@@ -60,31 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         say(f"{failed} of {len(paths)} photos could not be read")
     return PARTLY_FAILED if failed else 0
-
-
-def photos(names: list[str]) -> list[Path]:
-    """The photos named, and those in the folders named, at any depth, in order.
-
-    Raises:
-        DataError: a name that is not there, or a folder without photos.
-    """
-    found: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            inside = [
-                path / entry
-                for entry in FolderSource(path).names()
-                if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
-            ]
-            if not inside:
-                raise DataError(f"{path}: no photos in this folder")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError(f"{path}: no such photo or folder")
-    return found
 
 
 def answer(paths: list[Path], predictor: Predictor, record_: Preprocessing) -> Iterator[Answer]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.cli.predict import photos as named
-from mobilenetv2.images.decode import read
+from mobilenetv2.cli.photos import pictures as named
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import Preprocessing
@@ -23,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     config, arrays = store.load(locate(arguments.model))
     record, pictures = config.preprocessing, None
     if arguments.ignore_numerics:  # before anything is written: a photo may be unreadable
-        pictures = chosen(arguments.photos, record) if arguments.photos else built_in(record)
+        pictures = named(arguments.photos, record) if arguments.photos else built_in(record)
     made = export_checkpoint(
         config, arrays, arguments.dialect, Path(arguments.out),
         arguments.ignore_numerics, arguments.overwrite,
@@ -49,11 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     if found:
         print(f"numerics ignored: {found}", file=sys.stderr)
     return 0
-
-
-def chosen(names: list[str], record: Preprocessing) -> NDArray:
-    """uint8 (photos, height, width, channels) of the photos and folders named."""
-    return np.stack([preprocess(read(path), record, str(path)) for path in named(names)])
 
 
 def built_in(record: Preprocessing) -> NDArray:

@@ -18,7 +18,8 @@ from mobilenetv2.weights.folding import Folded
 LEVELS = 255
 """From the lowest to the highest integer of 8 bits."""
 MOST = 127
-"""The largest weight: -128 is left out, so that a weight and its negative are both there."""
+"""The largest weight of 8 bits: -128 is left out, so that a weight and its negative are both
+there."""
 SMALLEST_SCALE = 1e-9
 """A channel or tensor of zeros still has a scale."""
 
@@ -55,6 +56,13 @@ class Scheme:
     per_channel: bool = True
     method: str = ""
     """What was done, in words, for the metadata."""
+    weight_bits: int = 8
+    """7 for processors whose int8 products saturate (:mod:`mobilenetv2.quantize.onnx`)."""
+
+    @property
+    def most(self) -> int:
+        """The largest weight: 127 of 8 bits, 63 of 7."""
+        return MOST >> (8 - self.weight_bits)
 
     def weight_scales(self, name: str) -> NDArray:
         """float32 (out_channels,) of a layer; all the same where it is one a tensor."""
@@ -62,13 +70,13 @@ class Scheme:
         peaks = weight.reshape(len(weight), -1).max(1)
         if not self.per_channel:
             peaks = np.full_like(peaks, peaks.max())
-        return np.asarray(np.maximum(peaks / MOST, SMALLEST_SCALE), np.float32)
+        return np.asarray(np.maximum(peaks / self.most, SMALLEST_SCALE), np.float32)
 
     def integers(self, name: str) -> NDArray:
         """int8 weights of a layer, in the shape of the float ones."""
         weight = self.folded[name][0]
         scales = self.weight_scales(name).reshape(-1, *[1] * (weight.ndim - 1))
-        return np.asarray(np.clip(np.rint(weight / scales), -MOST, MOST), np.int8)
+        return np.asarray(np.clip(np.rint(weight / scales), -self.most, self.most), np.int8)
 
     def bias_integers(self, name: str, given: Range) -> NDArray:
         """int32 (out_channels,) biases of a layer that takes a tensor of the range ``given``."""

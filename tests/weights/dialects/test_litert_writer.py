@@ -1,6 +1,8 @@
 """Our LiteRT files: Google's interpreter computes the network, and our reader takes them back."""
 
 import dataclasses
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,14 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
+from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.weights.canonical import random_arrays
 from mobilenetv2.weights.containers import litert as container
 from mobilenetv2.weights.dialects.litert import import_file
-from mobilenetv2.weights.dialects.litert_writer import write
+from mobilenetv2.weights.dialects.litert_writer import Form, write
 from mobilenetv2.weights.folding import fold
 
 SPECS = {
@@ -110,6 +113,35 @@ def test_relu6_is_fused_and_symmetric_padding_is_a_pad_in_front(tmp_path: Path) 
                                                "FULLY_CONNECTED", "PAD")] == [35, 17, 10, 1, 1, pads]  # fmt: skip # noqa: E501
         assert len(kinds) == 64 + pads
         assert sum(operator.activation == "RELU6" for operator in graph.operators) == 35
+
+
+def test_every_tensor_can_be_an_output(tmp_path: Path) -> None:
+    path, spec = tmp_path / "net.tflite", SPECS["small"]
+    path.write_bytes(write(config_of(spec), random_arrays(spec), Form(intermediates=True)))
+    graph = container.read(path)
+    names = [graph.tensors[end].name for end in graph.outputs]
+    network = plain.build(spec, dtype=np.float64)
+    plain.load(network, random_arrays(spec))
+    x = np.zeros((1, *spec.size, spec.input_channels), np.float32)
+    layers = {step.name for step in resolve(spec).convolutions}
+    sums = {f"blocks.{block.index}" for block in resolve(spec).blocks if block.residual}
+    assert names[:2] == ["logits", "features"]
+    assert set(names) == layers | sums | {"logits", "features"} and len(names) == len(set(names))
+    shapes = {name: values.shape for name, values in plain.intermediates(network, x).items()}
+    for end in graph.outputs:
+        assert graph.tensors[end].shape == shapes[graph.tensors[end].name]
+
+
+def test_google_reads_the_archive_where_it_lies(tmp_path: Path) -> None:
+    """Its readers take entries that are stored, at offsets from the start of the file."""
+    data = write(config_of(SPECS["small"]), random_arrays(SPECS["small"]))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            assert entry.compress_type == zipfile.ZIP_STORED
+            assert data[entry.header_offset : entry.header_offset + 4] == b"PK\x03\x04"
+        first = archive.start_dir
+    directory = data.rindex(b"PK\x05\x06")
+    assert int.from_bytes(data[directory + 16 : directory + 20], "little") == first
 
 
 def test_the_same_arguments_give_the_same_bytes() -> None:

@@ -1,0 +1,123 @@
+"""Who takes part: runtimes x precisions, and exported files that are there already."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.export.format import FORMATS, PRECISIONS
+from mobilenetv2.export.job import COMPARISON
+from mobilenetv2.quantize.job import PACKAGES as INT8_PACKAGES
+from mobilenetv2.runtime.artifact import SUFFIXES
+from mobilenetv2.runtime.engine import TAKES, EngineName
+from mobilenetv2.weights.checksum import file_sha256
+
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+RUNTIMES: dict[str, str] = {
+    **{name: TAKES[name][-1] for name in ENGINES},
+    **{name: name for name in ("executorch", "pt2", "savedmodel", "keras")},
+}
+"""Runtime -> the format that is written for it: of an engine that takes several, its own."""
+INT8 = "int8"
+UNKNOWN = "?"
+LARGEST_RECORD = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One row of the table: a file in a runtime."""
+
+    runtime: str
+    format: str
+    precision: str
+    """Of the file; :data:`UNKNOWN` of one that does not say."""
+    path: Path | None = None
+    """A file that was there before; None is one that is written for the occasion."""
+
+    @property
+    def name(self) -> str:
+        """For progress and errors."""
+        return f"{self.runtime} {self.path.name if self.path else self.precision}"
+
+
+def missing(runtime: str, precision: str) -> list[str]:
+    """Packages that a contestant needs and that are not installed, by import name."""
+    packages = list(FORMATS[RUNTIMES[runtime]].packages)
+    if precision == INT8:
+        packages += INT8_PACKAGES.get(RUNTIMES[runtime], ())
+    return [package for package in packages if find_spec(package) is None]
+
+
+def made(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Contestant]:
+    """Every runtime in every precision that its format has.
+
+    Raises:
+        ArtifactError: a precision that none of the runtimes has.
+    """
+    found = []
+    for precision in precisions:
+        able = [name for name in runtimes if has(name, precision)]
+        if not able:
+            others = [name for name in RUNTIMES if has(name, precision)]
+            raise ArtifactError(
+                f"--precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
+            )
+        found += [Contestant(name, RUNTIMES[name], precision) for name in able]
+    return found
+
+
+def has(runtime: str, precision: str) -> bool:
+    """Whether a file of that precision can be written for a runtime."""
+    if precision == INT8:
+        return RUNTIMES[runtime] in INT8_PACKAGES
+    return precision in PRECISIONS and precision in FORMATS[RUNTIMES[runtime]].precisions
+
+
+def of_file(path: Path, runtimes: Sequence[str]) -> list[Contestant]:
+    """An exported file in each of the runtimes that takes its format."""
+    format_ = SUFFIXES[path.suffix.lower()]
+    precision = precision_of(path)
+    return [
+        Contestant(name, format_, precision, path)
+        for name in ENGINES
+        if name in runtimes and format_ in TAKES[name]
+    ]
+
+
+def of_folder(folder: Path, runtimes: Sequence[str]) -> list[Contestant]:
+    """Every exported file in a folder that engines here take, by name.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"--artifacts {folder}: no such folder")
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
+    ]
+    found = [each for file in files for each in of_file(file, runtimes)]
+    if not found:
+        raise ArtifactError(
+            f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
+            f"names end in {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def precision_of(path: Path) -> str:
+    """What ``export`` or ``quantize`` wrote down beside a file, if it is about this file."""
+    record = path.with_name(f"{path.name}{COMPARISON}")
+    try:
+        if record.stat().st_size > LARGEST_RECORD:
+            return UNKNOWN
+        known = json.loads(record.read_text("utf-8"))
+        precision, digest = known["precision"], known["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return UNKNOWN
+    fits = precision in (*PRECISIONS, INT8) and digest == file_sha256(path)
+    return str(precision) if fits else UNKNOWN

@@ -1,0 +1,66 @@
+"""What a figure was measured on."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mobilenetv2.benchmark import memory
+from mobilenetv2.data.batches import workers
+
+FLAGS = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
+)  # fmt: skip
+"""What decides how quick eight and sixteen bits are, on x86 and ARM."""
+CPU = Path("/proc/cpuinfo")
+IDLE = 0.25
+"""Of the cores: programs that use more than that of them make every figure larger."""
+
+
+def describe() -> dict[str, Any]:
+    """For JSON: processor, its flags that matter, cores, memory in bytes, how many programs used
+    the cores in the last minute, system, Python."""
+    fields = processor(CPU.read_text() if CPU.is_file() else "")
+    have = (fields.get("flags") or fields.get("Features") or "").split()
+    return {
+        "processor": fields.get("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "flags": [flag for flag in FLAGS if flag in have],
+        "cores": os.cpu_count() or 1,
+        "cores_usable": workers(),
+        "memory_bytes": memory.total(),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def processor(text: str) -> dict[str, str]:
+    """The first processor of Linux's ``/proc/cpuinfo``."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def sentence(machine: Mapping[str, Any]) -> str:
+    """'AMD EPYC (avx2, avx512f), 2 cores, Python 3.11.7'."""
+    flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
+    return (
+        f"{machine['processor']}{flags}, {machine['cores_usable']} cores, "
+        f"Python {machine['python']}"
+    )
+
+
+def warning(machine: Mapping[str, Any]) -> str | None:
+    """What a person should know before anything is measured; None where all is quiet."""
+    load, cores = machine["load_average"], machine["cores_usable"]
+    if load is None or load <= IDLE * cores:
+        return None
+    return (
+        f"note: other programs use this machine (load {load:g} of {cores} cores in the last "
+        "minute); latencies will be longer than they need be, though in turns they compare"
+    )

@@ -1,0 +1,187 @@
+"""``mobilenetv2 export``: a model as files for other runtimes, each verified."""
+
+import argparse
+import errno
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.photos import pictures
+from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error
+from mobilenetv2.export import samples
+from mobilenetv2.export.format import FORMATS, Format, Options
+from mobilenetv2.export.job import Outcome, Request, requests
+from mobilenetv2.export.job import run as run_job
+from mobilenetv2.export.verify import Reference
+from mobilenetv2.progress import say
+from mobilenetv2.weights import store
+from mobilenetv2.weights.models import locate
+
+ALL = len(FORMATS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files, print what was compared; 1 where a file could not be kept, else 0."""
+    if arguments.list:
+        return show_list(arguments.json)
+    if arguments.model is None or arguments.out is None:
+        raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
+    wanted = available(chosen(arguments), everything=len(arguments.format) == ALL)
+    if not arguments.overwrite:
+        require_new(wanted)
+    config, arrays = store.load(locate(arguments.model))
+    record = config.preprocessing
+    photos = pictures(arguments.photos, record) if arguments.photos else samples.pictures(record)
+    outcomes = list(run_job(Reference(config, arrays, photos), wanted))
+    if arguments.json:
+        for outcome in outcomes:
+            print(json.dumps(as_json(outcome)))
+    else:
+        show(outcomes)
+    for outcome in outcomes:
+        if outcome.error:
+            say(f"{outcome.request.format.name}: {outcome.error}")
+    return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
+
+
+def chosen(arguments: argparse.Namespace) -> list[Request]:
+    """What the options ask for; of ``--format all``, what each format can do of it."""
+    options = [
+        Options(precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset)
+        for precision in arguments.precision
+    ]
+    if len(arguments.format) < ALL:
+        return requests(arguments.format, options, Path(arguments.out))
+    able = [
+        (name, each) for name, made in FORMATS.items() for each in options if honours(made, each)
+    ]
+    out = Path(arguments.out)
+    return [request for name, each in able for request in requests([name], [each], out)]
+
+
+def honours(format_: Format, options: Options) -> bool:
+    """Whether a format has all that is asked for."""
+    try:
+        format_.check(options)
+    except MobileNetV2Error:
+        return False
+    return True
+
+
+def available(wanted: list[Request], everything: bool) -> list[Request]:
+    """The requests whose packages are here.
+
+    Raises:
+        MissingExtra: some are not, and were asked for by name; under ``--format all`` they are
+            named and left out.
+    """
+    absent = {request.format.name: lacking(request.format) for request in wanted}
+    missing = {name: packages for name, packages in absent.items() if packages}
+    if missing and not everything:
+        extras = sorted({EXTRAS[package] for names in missing.values() for package in names})
+        parts = ", ".join(f"{name} needs {' and '.join(p)}" for name, p in missing.items())
+        raise MissingExtra(f"{parts}; install it with: {install(extras)}")
+    for name, packages in missing.items():
+        say(
+            f"note: {name} is left out, for want of {' and '.join(packages)}; "
+            f"{install(sorted({EXTRAS[package] for package in packages}))} brings it"
+        )
+    return [request for request in wanted if request.format.name not in missing]
+
+
+def lacking(format_: Format) -> list[str]:
+    """The packages of a format that are not installed."""
+    return [package for package in format_.packages if find_spec(package) is None]
+
+
+def install(extras: Sequence[str]) -> str:
+    """The line that installs extras."""
+    return f"pip install 'mobilenetv2[{','.join(extras)}]'"
+
+
+def require_new(wanted: Sequence[Request]) -> None:
+    """Raise if a file is there already.
+
+    Raises:
+        FileExistsError: the first.
+    """
+    for request in wanted:
+        ends = ("", *request.format.beside)
+        for end in ends:
+            name = request.out.name
+            other = request.out.with_name(name.removesuffix(request.format.suffix) + end)
+            place = other if end else request.out
+            if place.exists():
+                raise FileExistsError(
+                    errno.EEXIST, "is there already; choose another place or give --overwrite",
+                    str(place),
+                )  # fmt: skip
+
+
+def show(outcomes: Sequence[Outcome]) -> None:
+    """One row for each file."""
+    rows = []
+    for outcome in outcomes:
+        found, wanted = outcome.comparison, outcome.request
+        cells: list[Any] = [wanted.format.name, wanted.options.precision]
+        if found is None:
+            rows.append([*cells, "-", "-", "-", "-", "failed"])
+            continue
+        rows.append([
+            *cells, f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
+            f"{found.difference:.1e}", f"{found.tolerance * max(1.0, found.largest):.1e}",
+            f"{found.same_top1} of {found.photos}",
+            str(wanted.out) if not outcome.error else "not kept",
+        ])  # fmt: skip
+    table(
+        None,
+        ("format", "precision", "size", "difference", "allowed", "same top-1", "file"),
+        rows,
+        texts=(0, 1, 6),
+    )
+    unseen = [o.request.format.name for o in outcomes if not o.request.format.runs_here]
+    if unseen:
+        say(
+            f"note: {', '.join(unseen)} does not run on this system; it was compared by computing "
+            "what the file says"
+        )
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """One JSON line."""
+    wanted = outcome.request
+    found: dict[str, Any] = {
+        "format": wanted.format.name, "precision": wanted.options.precision, "file": str(wanted.out)
+    }  # fmt: skip
+    if outcome.comparison:
+        found |= outcome.comparison.to_dict()
+    return found | ({"error": outcome.error} if outcome.error else {"bytes": outcome.size})
+
+
+def show_list(as_lines: bool) -> int:
+    """Every format: what it is for, and whether it can be written here; 0."""
+    rows = []
+    for name, made in FORMATS.items():
+        missing = lacking(made)
+        if as_lines:
+            print(json.dumps({
+                "format": name, "installed": not missing, "missing": missing,
+                "precisions": made.precisions, "options": sorted(made.options),
+                "purpose": made.purpose, "devices": made.likes, "runs_here": made.runs_here,
+            }))  # fmt: skip
+            continue
+        state = "yes" if not missing else install(sorted({EXTRAS[p] for p in missing}))
+        if not made.runs_here:
+            state += " (checked by its specification, does not run here)"
+        ending = made.suffix or "a folder"
+        rows.append([name, ending, ", ".join(made.precisions), made.purpose, made.likes, state])
+    if rows:
+        table(
+            None, ("format", "file", "precisions", "what it is for", "likes", "installed"), rows,
+            texts=(0, 1, 2, 3, 4, 5),
+        )  # fmt: skip
+        say("int8 of onnx, openvino and litert is made by 'mobilenetv2 quantize'")
+    return 0

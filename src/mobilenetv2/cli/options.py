@@ -1,0 +1,63 @@
+"""What the verbs' parsers share: options, errors, help texts. Standard library only."""
+
+import argparse
+
+DATA_HELP = (
+    "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
+    "class; or a folder of class folders; a .zip or .tar of either; or 'digits', built in"
+)
+MODEL_HELP = "a model folder, such as RUN/best, or a name of 'weights list' or hf://OWNER/NAME"
+RUN_HELP = f"{MODEL_HELP}, or an exported file"
+DIALECTS = (
+    "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
+    "onnx", "litert",
+)  # fmt: skip
+"""As in ``weights.dialects.registry``, which would have to be imported for it."""
+RUNTIMES = ("onnxruntime", "openvino", "litert", "ncnn", "mnn")
+"""As in ``runtime.engine``."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors like ours: one sentence, then exit status 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """One sentence, and where to read on."""
+        self.exit(2, f"mobilenetv2: error: {message}; see '{self.prog} --help'\n")
+
+
+def make_verb(verbs, name: str, help_: str, examples: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+    """A verb whose page begins with its help and ends with examples."""
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name, help=help_, description=help_[0].upper() + help_[1:] + ".",
+        epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    return verb
+
+
+def add_json(verb: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    verb.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def add_device(verb: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    verb.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
+
+
+def add_runtime(verb: argparse.ArgumentParser) -> None:
+    """``--runtime`` and ``--threads``."""
+    verb.add_argument(
+        "--runtime", choices=(*RUNTIMES, "torch"), metavar="NAME",
+        help=f"what computes: {', '.join(RUNTIMES)} or torch (default: onnxruntime, or what runs "
+        "such an exported file; torch for another --device than the cpu)",
+    )  # fmt: skip
+    verb.add_argument("--threads", type=int, metavar="N", help="of the runtime (default: its own)")
+
+
+def size(text: str) -> tuple[int, int]:
+    """'224' or '192x256' as (height, width)."""
+    height, times, width = text.lower().partition("x")
+    try:
+        return int(height), int(width if times else height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224 or 192x256") from None

@@ -1,0 +1,196 @@
+"""``mobilenetv2 quantize``: a model in eight-bit integers, judged on held-out photos."""
+
+import argparse
+import dataclasses
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mobilenetv2.cli.evaluate import interval
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.data.check import look_through
+from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error
+from mobilenetv2.evaluate.matching import match
+from mobilenetv2.evaluate.metrics import wilson
+from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import requests
+from mobilenetv2.progress import say, track
+from mobilenetv2.quantize import calibration_set, job, post_training
+from mobilenetv2.quantize.calibration_set import CalibrationSet
+from mobilenetv2.quantize.judgement import Judge
+from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.runtime.artifact import load
+from mobilenetv2.runtime.engine import start
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.record import RunFolder, read_split
+from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.models import locate
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files and print the table; 1 where one could not be kept, else 0."""
+    if arguments.epochs is not None and not arguments.train:
+        raise MobileNetV2Error("--epochs is of --train, which is not given")
+    wanted = named(arguments)
+    job.require_packages(list(wanted))
+    for place in wanted.values():
+        if place.exists() and not arguments.overwrite:
+            raise FileExistsError(
+                errno.EEXIST, "is there already; choose another place or give --overwrite",
+                str(place),
+            )  # fmt: skip
+    model = locate(arguments.model)
+    config, arrays = store.load(model)
+    photos = chosen(arguments, config)
+    outputs = match(photos.judged.classes, config.labels, arguments.data)
+    judge = Judge(photos.judged, outputs, config.preprocessing, start(load(model)))
+    settings = settings_of(arguments)
+    say(f"calibrating on {photos.source}")
+    scheme = post_training.quantise(
+        config,
+        arrays,
+        photos.pictures,
+        settings,
+        counted(post_training.PASSES * len(photos.pictures)),
+    )
+    if arguments.train:
+        scheme = trained(scheme, arrays, photos, outputs, arguments.epochs)
+    facts = {
+        "model": arguments.model, "calibrated_on": photos.source, "method": scheme.method,
+        "judged_on": f"{arguments.data} ({photos.judged.name})",
+    }  # fmt: skip
+    outcomes = list(
+        job.run(job.Job(scheme, photos.pictures, judge, facts, arguments.force), wanted)
+    )
+    if arguments.sensitivity:
+        draw_sensitivity(config, arrays, photos, settings, folder_of(arguments))
+    if arguments.json:
+        for outcome in outcomes:
+            print(json.dumps(as_json(outcome, facts)))
+    else:
+        show(outcomes, judge, facts)
+    for outcome in outcomes:
+        if outcome.error:
+            say(f"{outcome.format}: {outcome.error}")
+    return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
+
+
+def counted(total: int) -> Callable[[int], None]:
+    """Progress of work that tells how much more of it is done."""
+    bar = track(range(total), "calibrating", total)
+
+    def step(more: int) -> None:
+        for _ in range(more):
+            next(bar, None)
+
+    return step
+
+
+def named(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Format -> file."""
+    out = Path(arguments.out)
+    names = arguments.format or [requests([], [Options()], out)[0].format.name]
+    for name in names:
+        if name not in job.PACKAGES:
+            raise ArtifactError(f"{out}: int8 is made of {', '.join(job.PACKAGES)}, not of {name}")
+    return job.places(names, out)
+
+
+def folder_of(arguments: argparse.Namespace) -> Path:
+    """Where pictures go: OUT, or the folder that it is in."""
+    out = Path(arguments.out)
+    return out if out.is_dir() else out.parent
+
+
+def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet:
+    """The photos; what cannot be read is named and left out of those that are judged."""
+    record = RunFolder(Path(arguments.model).parent).split
+    folder = Path(arguments.calibration) if arguments.calibration else None
+    photos = calibration_set.choose(
+        open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
+        arguments.split, folder, read_split(record) if record.is_file() else None,
+    )  # fmt: skip
+    judged, notes = look_through(photos.judged)
+    for note in notes:
+        say(note)
+    if len(photos.pictures) < min(50, arguments.calibration_photos):
+        say(f"note: {len(photos.pictures)} photos are few to calibrate on; 100 or more are better")
+    return dataclasses.replace(photos, judged=judged)
+
+
+def settings_of(arguments: argparse.Namespace) -> post_training.Settings:
+    """The defaults, with what was asked for."""
+    changes: dict[str, Any] = {}
+    if arguments.method:
+        changes["method"] = arguments.method
+    if arguments.no_equalise:
+        changes["equalise"] = False
+    if arguments.no_bias_correction:
+        changes["correct_biases"] = False
+    if arguments.per_tensor:
+        changes["per_channel"] = False
+    return dataclasses.replace(post_training.Settings(), **changes)
+
+
+def trained(
+    scheme: Scheme, arrays: Arrays, photos: CalibrationSet, outputs: list[int], epochs: int | None
+) -> Scheme:
+    """Quantisation-aware training, where there are photos to train on."""
+    if photos.training is None:
+        raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
+    from mobilenetv2.quantize import training
+
+    recipe = training.Recipe() if epochs is None else training.Recipe(epochs=epochs)
+    return training.train(scheme, arrays, photos.training, outputs, recipe)
+
+
+def draw_sensitivity(
+    config: ModelConfig, arrays: Arrays, photos: CalibrationSet, settings: post_training.Settings,
+    folder: Path,
+) -> None:  # fmt: skip
+    """``sensitivity.png`` and ``sensitivity.json``: each layer quantised alone."""
+    from mobilenetv2.quantize import sensitivity
+
+    found = sensitivity.measure(config, arrays, photos.pictures, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    sensitivity.save(found, folder)
+    say(f"which layers suffer: {folder / 'sensitivity.png'}")
+
+
+def show(outcomes: list[job.Outcome], judge: Judge, facts: dict[str, Any]) -> None:
+    """Float first, then each file."""
+    rows: list[list[Any]] = []
+    for outcome in outcomes:
+        found = outcome.judgement
+        if found is None:
+            rows.append([outcome.format, "-", "-", "-", "-", "-", "-", "failed"])
+            continue
+        if not rows or rows[0][0] != "float32":
+            bounds = interval(wilson(found.float_right, found.photos))
+            share = f"{found.float_right / found.photos:.1%}"
+            rows.insert(0, ["float32", share, bounds, "", "", "", "", ""])
+        rows.append([
+            f"{outcome.format} int8", f"{found.top1:.1%}",
+            interval(wilson(found.right, found.photos)), f"{found.drop:+.1f}",
+            f"{found.agreement:.1%}", interval(wilson(found.same, found.photos)),
+            f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
+            str(outcome.out) if not outcome.error else "not kept",
+        ])  # fmt: skip
+    table(
+        f"{facts['model']} on {len(judge.split)} photos of {facts['judged_on']}, calibrated on "
+        f"{facts['calibrated_on']}",
+        ("", "top-1", "95% interval", "points lost", "same answer", "95% interval", "size", "file"),
+        rows, texts=(0, 7),
+    )  # fmt: skip
+
+
+def as_json(outcome: job.Outcome, facts: dict[str, Any]) -> dict[str, Any]:
+    """One JSON line."""
+    found = {"format": outcome.format, "precision": "int8", "file": str(outcome.out), **facts}
+    if outcome.judgement:
+        found |= outcome.judgement.to_dict()
+    return found | ({"error": outcome.error} if outcome.error else {"bytes": outcome.size})

@@ -1,0 +1,157 @@
+"""ExecuTorch: PyTorch's own runtime for devices, everything handed to XNNPACK."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
+from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.export.format import Options
+from mobilenetv2.runtime import artifact
+from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.fixed import in_fixed_batches
+from mobilenetv2.runtime.silence import silence
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights import seal
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.folding import fold
+
+METHOD, OUTPUT = "forward", "logits"
+CONFIG_METHOD = "mobilenetv2_config"
+"""It takes nothing and gives the config: methods are all that a program can carry."""
+
+
+def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Make ``out``, for one picture at a time, sealed.
+
+    Raises:
+        SpecError: a network of other blocks than MobileNetV2's.
+        ArtifactError: the converter failed.
+        MissingExtra: ExecuTorch is not installed.
+    """
+    with greetings_off():
+        body: bytes = lowered(config, arrays).to_executorch().buffer
+    # A flatbuffer's reader goes by offsets: what follows is not seen.
+    out.write_bytes(body + seal.digest(body).encode())
+
+
+def lowered(config: ModelConfig, arrays: Arrays) -> Any:
+    """The network after XNNPACK took its part: an ``EdgeProgramManager``."""
+    network = FoldedMobileNetV2(config, fold(config.spec, arrays))
+    x = torch.zeros(1, config.spec.input_channels, *config.spec.size)
+    program = torch.export.export(network, (x,))
+    with greetings_off():
+        require("executorch")
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        try:
+            return to_edge_transform_and_lower(
+                program, partitioner=[XnnpackPartitioner()],
+                constant_methods={CONFIG_METHOD: config.to_json()},
+            )  # fmt: skip
+        except Exception as error:  # its passes raise whatever comes
+            reason = str(error).strip().partition("\n")[0]
+            raise ArtifactError(f"ExecuTorch cannot convert the network ({reason})") from None
+
+
+def reload(out: Path, threads: int | None = None) -> Engine:
+    """What :func:`write` made, in ExecuTorch's runtime.
+
+    Raises:
+        ArtifactError: it was changed, or the runtime does not take it.
+        MissingExtra: ExecuTorch is not installed.
+    """
+    data = artifact.contents(out)
+    seal.check(data, str(out))
+    return ExecuTorch(program(data, str(out)), str(out), threads)
+
+
+def config_inside(path: Path) -> ModelConfig:
+    """The config of a file of ours.
+
+    Raises:
+        ArtifactError: somebody else's, or one that was changed.
+        MissingExtra: ExecuTorch is not installed.
+    """
+    data = artifact.contents(path)
+    seal.check(data, str(path))
+    return ExecuTorch(program(data, str(path)), str(path), None).config
+
+
+def program(data: bytes, where: str) -> Any:
+    """A program in the runtime; nothing of it runs yet."""
+    with greetings_off():
+        require("executorch")
+        from executorch.runtime import Runtime
+
+        try:
+            return Runtime.get().load_program(data)
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ArtifactError(f"{where}: ExecuTorch cannot run it ({reason})") from None
+
+
+class ExecuTorch:
+    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+
+    outputs: tuple[str, ...] = (OUTPUT,)
+    takes_pictures = False
+
+    def __init__(self, loaded: Any, where: str, threads: int | None) -> None:
+        self.loaded, self.where, self.threads = loaded, where, threads
+        with greetings_off():
+            try:
+                self.method = loaded.load_method(METHOD)
+            except RuntimeError as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise ArtifactError(f"{where}: ExecuTorch cannot run it ({reason})") from None
+
+    @property
+    def config(self) -> ModelConfig:
+        """What travels inside."""
+        text = None
+        if CONFIG_METHOD in self.loaded.method_names:
+            (text,) = self.loaded.load_method(CONFIG_METHOD).execute([])
+        return artifact.config_inside(text, Path(self.where))
+
+    def run(self, x: NDArray, output: Output) -> NDArray:
+        """See the protocol."""
+        if output not in self.outputs:
+            raise ArtifactError(f"{self.where}: it has no {output}, only {OUTPUT}")
+        sides = tuple(self.method.metadata.input_tensor_meta(0).sizes())
+        if x.shape[1:] != sides[1:]:
+            raise ArtifactError(
+                f"{self.where}: it takes {list(sides[1:])}, not {list(x.shape[1:])}"
+            )
+        limit_threads(self.threads)
+        return in_fixed_batches(self._run, x, sides[0])
+
+    def _run(self, x: NDArray) -> NDArray:
+        given = torch.from_numpy(np.ascontiguousarray(x, np.float32))
+        (found,) = self.method.execute([given])
+        return np.array(found.numpy(), np.float32)  # a copy: its memory is used again
+
+
+def limit_threads(threads: int | None) -> None:
+    """Of XNNPACK's pool, which is the whole process's."""
+    from executorch.extension.pybindings import portable_lib
+
+    if threads is not None and portable_lib._threadpool_get_thread_count() != threads:
+        with silence():
+            portable_lib._unsafe_reset_threadpool(threads)  # unsafe while another thread computes
+
+
+@contextmanager
+def greetings_off() -> Iterator[None]:
+    """It imports torchao, which names what it could not load, calls itself experimental, and warns
+    of what it does itself."""
+    with silence(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

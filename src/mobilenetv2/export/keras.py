@@ -1,0 +1,115 @@
+"""Keras 3's ``.keras`` file, which Keras alone reads: the edition made of stock layers."""
+
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.editions import keras as edition
+from mobilenetv2.editions.keras_backend import choose
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.export.format import Options
+from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
+from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.silence import silence
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights import seal
+from mobilenetv2.weights.canonical import Arrays
+
+CONFIG = "mobilenetv2.json"
+"""Name of our entry in the archive; Keras looks at its own only."""
+
+
+def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Make ``out``: normalised (batch, height, width, channels) to logits, ready to be trained on.
+
+    Its BatchNorms are Keras's own, so that ``keras.models.load_model`` needs nothing of this
+    package; the config inside says which rule for their running variance the network has.
+
+    Raises:
+        SpecError: a network of other blocks than MobileNetV2's.
+        MissingExtra: Keras or a backend of it is not installed.
+    """
+    with silence():  # TensorFlow's greetings
+        choose()
+    network = edition.build(_stock(config))
+    edition.load(network, arrays)
+    network.save(out)
+    out.write_bytes(sealed(out.read_bytes(), config.to_json()))
+
+
+def sealed(archive: bytes, config: str) -> bytes:
+    """The archive with the config as one more entry; the seal is its comment."""
+    memory = io.BytesIO(archive)
+    with zipfile.ZipFile(memory, "a") as opened:
+        opened.writestr(zipfile.ZipInfo(CONFIG), config)
+        opened.comment = b"0" * seal.DIGITS
+    body = memory.getvalue()[: -seal.DIGITS]
+    return body + seal.digest(body).encode()
+
+
+def reload(out: Path, threads: int | None = None) -> Engine:
+    """What :func:`write` made, in Keras. Not for strangers' files: import those.
+
+    Raises:
+        ArtifactError: it was damaged, Keras does not take it, or the backend cannot be limited
+            to so many threads.
+    """
+    seal.check(out.read_bytes(), str(out))
+    with silence():
+        backend = choose()
+    _limit_threads(backend, threads)
+    import keras
+
+    try:
+        model = keras.saving.load_model(out, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ArtifactError(f"{out}: Keras cannot run it ({reason})") from None
+    return KerasModel(model)
+
+
+class KerasModel:
+    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+
+    outputs: tuple[str, ...] = ("logits",)
+    takes_pictures = False
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def run(self, x: NDArray, output: Output) -> NDArray:
+        """See the protocol."""
+        if output not in self.outputs:
+            raise ArtifactError(f"a .keras file has no {output}, only logits")
+        wanted, found = self.model.input_shape[1:], x.transpose(0, 2, 3, 1)
+        if found.shape[1:] != wanted:
+            raise ArtifactError(
+                f"a .keras file for {list(wanted)} cannot take {list(found.shape[1:])}"
+            )
+        with errors_only():  # each model is traced, as it has to be
+            return np.asarray(self.model.predict_on_batch(found), np.float32)
+
+
+def _stock(config: ModelConfig) -> ModelConfig:
+    """The same, but that training takes the running variance as Keras's own BatchNorm does."""
+    numerics = dataclasses.replace(config.spec.numerics, running_variance="biased")
+    return dataclasses.replace(config, spec=config.spec.replace(numerics=numerics))
+
+
+def _limit_threads(backend: str, threads: int | None) -> None:
+    if threads is None:
+        return
+    if backend == "tensorflow":
+        with tensorflow() as tf:
+            limit_threads(tf, threads)
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+    else:
+        raise ArtifactError(f"--threads {threads}: Keras on {backend} has no number of threads")

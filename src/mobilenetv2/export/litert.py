@@ -1,0 +1,23 @@
+"""LiteRT (TensorFlow Lite), float32 or float16; written here, run by Google's interpreter."""
+
+from pathlib import Path
+
+from mobilenetv2.export.format import Options
+from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.files import litert as file
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.dialects.litert_writer import Form
+from mobilenetv2.weights.dialects.litert_writer import write as written
+
+
+def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """See :class:`mobilenetv2.export.format.Module`."""
+    out.write_bytes(written(config, arrays, Form(half=options.precision == "float16")))
+
+
+def reload(out: Path, threads: int | None = None) -> Engine:
+    """See :class:`mobilenetv2.export.format.Module`."""
+    from mobilenetv2.runtime import litert
+
+    return litert.start(file.read(out), threads)

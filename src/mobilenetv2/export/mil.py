@@ -1,0 +1,151 @@
+"""A Core ML program computed in NumPy: what a package says, where Apple's runtime is not.
+
+MIL is the language of ML Programs. Operators are those of Apple's specification that a MobileNetV2
+needs; every result is rounded to the type that the program gives it, sums are float32.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.numpy import operations
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.runtime.engine import Output
+from mobilenetv2.runtime.fixed import in_fixed_batches
+
+CONSTANT = "const"
+FUNCTION = "main"
+TYPES = {"fp16": np.float16, "fp32": np.float32}
+"""MIL's name of a type -> NumPy's."""
+
+Arguments = Mapping[str, Any]
+"""Of an operator, by name: arrays, numbers and texts."""
+
+
+class MilProgram:
+    """A program as an engine (:class:`mobilenetv2.runtime.engine.Engine`), picture by picture.
+
+    Args:
+        program: as coremltools' own reader gives it.
+        where: what it is called in an error.
+    """
+
+    takes_pictures = False
+
+    def __init__(self, program: Any, where: str) -> None:
+        self.function, self.where = program.functions[FUNCTION], where
+        ((self.input, given),) = self.function.inputs.items()
+        self.shape = tuple(given.shape)
+        self.outputs: tuple[str, ...] = tuple(output.name for output in self.function.outputs)
+
+    def operators(self) -> Counter[str]:
+        """How many of each kind, constants left out."""
+        kinds = (operation.op_type for operation in self.function.operations)
+        return Counter(kind for kind in kinds if kind != CONSTANT)
+
+    def run(self, x: NDArray, output: Output) -> NDArray:
+        """See the protocol."""
+        if output not in self.outputs:
+            raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
+        if x.shape[1:] != self.shape[1:]:
+            raise ArtifactError(
+                f"{self.where}: it takes {list(self.shape[1:])}, not {list(x.shape[1:])}"
+            )
+        return in_fixed_batches(lambda part: self._run(part, output), x, self.shape[0])
+
+    def _run(self, x: NDArray, output: str) -> NDArray:
+        found: dict[str, Any] = {self.input: x}
+        for operation in self.function.operations:
+            if operation.op_type == CONSTANT:
+                continue
+            compute = OPERATORS.get(operation.op_type)
+            if compute is None:
+                raise ArtifactError(f"{self.where}: the operator {operation.op_type} is unknown")
+            arguments = {
+                name: found.get(value.name, value.val)
+                for name, value in operation.inputs.items()
+                if value is not None
+            }
+            try:
+                y = compute(arguments)
+            except (KeyError, ValueError, IndexError) as error:
+                raise ArtifactError(
+                    f"{self.where}: {operation.op_type} {operation.name} cannot be ({error})"
+                ) from None
+            (made,) = operation.outputs
+            if y.shape != tuple(made.shape):
+                raise ArtifactError(
+                    f"{self.where}: {made.name} is {list(y.shape)}, not {list(made.shape)}"
+                )
+            found[made.name] = y.astype(TYPES[made.dtype.__type_info__().name])
+        return np.asarray(found[output], np.float32)
+
+
+def convolve(given: Arguments) -> NDArray:
+    """A convolution, dense or one channel by itself.
+
+    Raises:
+        ValueError: dilated, of unequal strides or in other groups.
+    """
+    x, weight = wide(given["x"]), wide(given["weight"])
+    strides, groups = list(given.get("strides", [1, 1])), int(given.get("groups", 1))
+    if strides[0] != strides[1] or any(side != 1 for side in given.get("dilations", [1])):
+        raise ValueError(f"strides {strides} or dilations")
+    kind = given.get("pad_type", "valid")
+    if kind not in ("valid", "custom"):
+        raise ValueError(f"padding {kind!r}")
+    top, bottom, left, right = given["pad"] if kind == "custom" else (0, 0, 0, 0)
+    if groups not in (1, x.shape[1]):
+        raise ValueError(f"{groups} groups of {x.shape[1]} channels")
+    # One channel in and one group are both: dense it is.
+    compute = operations.convolution if groups == 1 else operations.depthwise_convolution
+    y = compute(x, weight, int(strides[0]), ((int(top), int(bottom)), (int(left), int(right))))
+    return y + wide(given["bias"])[:, None, None] if "bias" in given else y
+
+
+def pad(given: Arguments) -> NDArray:
+    """Constant values before and after the last axes.
+
+    Raises:
+        ValueError: other than constant.
+    """
+    if given.get("mode", "constant") != "constant":
+        raise ValueError(f"padding {given['mode']!r}")
+    x, amounts = wide(given["x"]), np.reshape(given["pad"], (-1, 2)).tolist()
+    amounts = [[0, 0]] * (x.ndim - len(amounts)) + amounts
+    return np.pad(x, amounts, constant_values=float(given.get("constant_val", 0)))
+
+
+def mean(given: Arguments) -> NDArray:
+    """The mean over some axes."""
+    axes = tuple(int(axis) for axis in given["axes"])
+    return np.asarray(wide(given["x"]).mean(axes, keepdims=bool(given.get("keep_dims", False))))
+
+
+def linear(given: Arguments) -> NDArray:
+    """``x @ weight.T + bias``."""
+    y: NDArray = wide(given["x"]) @ wide(given["weight"]).T
+    return y + wide(given["bias"]) if "bias" in given else y
+
+
+def wide(values: Any) -> NDArray:
+    """In float32, whatever they are kept in."""
+    return np.asarray(values, np.float32)
+
+
+OPERATORS: dict[str, Callable[[Arguments], NDArray]] = {
+    "conv": convolve,
+    "pad": pad,
+    "clip": lambda given: np.clip(wide(given["x"]), given["alpha"], given["beta"]),
+    "relu6": lambda given: np.clip(wide(given["x"]), 0, 6),
+    "relu": lambda given: np.maximum(wide(given["x"]), 0),
+    "add": lambda given: wide(given["x"]) + wide(given["y"]),
+    "reduce_mean": mean,
+    "reshape": lambda given: wide(given["x"]).reshape([int(side) for side in given["shape"]]),
+    "linear": linear,
+    "cast": lambda given: wide(given["x"]),
+}
+"""By their names in MIL; a cast is done by the rounding of its result."""

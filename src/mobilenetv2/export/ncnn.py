@@ -1,0 +1,84 @@
+"""ncnn: by its own converter, pnnx, from our ONNX graph."""
+
+import dataclasses
+import os
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.export.format import Options
+from mobilenetv2.runtime import ncnn as runtime
+from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.files.ncnn import read, weights_path
+from mobilenetv2.spec.records import ModelConfig, Origin
+from mobilenetv2.weights import seal
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.dialects.onnx_writer import Form, write_folded
+from mobilenetv2.weights.float16 import rounded
+from mobilenetv2.weights.folding import fold
+from mobilenetv2.weights.sidecar import sidecar_path
+
+NAME = "model"
+SECONDS = 600
+
+
+def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Make ``out``, the graph; the weights in '.bin' in place of '.param'; and ``out``.json.
+
+    The config lies in the last, whose origin names both others by one SHA-256.
+
+    Raises:
+        SpecError: a network of other blocks than MobileNetV2's.
+        ArtifactError: pnnx failed.
+        MissingExtra: pnnx is not installed.
+    """
+    half, folded = options.precision == "float16", fold(config.spec, arrays)
+    model = write_folded(config, rounded(folded) if half else folded, Form(batch=1))
+    graph, weights = _converted(model, half)
+    origin = dataclasses.replace(
+        config.origin or Origin("trained here"), sha256=seal.digest(graph, weights)
+    )
+    out.write_bytes(graph)
+    weights_path(out).write_bytes(weights)
+    sidecar_path(out).write_text(dataclasses.replace(config, origin=origin).to_json(), "utf-8")
+
+
+def reload(out: Path, threads: int | None = None) -> Engine:
+    """What :func:`write` made, in ncnn.
+
+    Raises:
+        ArtifactError: a file of the three is damaged, or ncnn does not take it.
+    """
+    return runtime.start(read(out), threads)
+
+
+def _converted(model: bytes, half: bool) -> tuple[bytes, bytes]:
+    """(graph, weights) of an ONNX file."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"{NAME}.onnx").write_bytes(model)
+        try:
+            done = subprocess.run(
+                [_program(), f"{NAME}.onnx", f"fp16={int(half)}"], cwd=folder, timeout=SECONDS,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ArtifactError(f"pnnx cannot convert the network ({error})") from None
+        made = [Path(folder) / f"{NAME}.ncnn.{end}" for end in ("param", "bin")]
+        if done.returncode != 0 or not all(file.is_file() for file in made):
+            last = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
+            raise ArtifactError(
+                f"pnnx cannot convert the network (status {done.returncode}: {last})"
+            )
+        graph, weights = (file.read_bytes() for file in made)
+    return graph, weights
+
+
+def _program() -> str:
+    """pnnx itself. Its Python package is not imported: that imports all of PyTorch to start it."""
+    found = find_spec("pnnx")
+    if found is None or found.origin is None:
+        require("pnnx")  # raises, with the line that installs it
+        raise ArtifactError("pnnx is installed without its program; install it again")
+    return str(Path(found.origin).parent / ("pnnx.exe" if os.name == "nt" else "pnnx"))

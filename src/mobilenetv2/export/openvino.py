@@ -1,0 +1,127 @@
+"""OpenVINO's own format (IR): ``OUT.xml`` with the graph, ``OUT.bin`` with the weights.
+
+The graph comes from the ONNX writer, so that the two formats compute the same. The file also says
+what Intel's other tools look for in it (Model API, DL Streamer): labels, means and scales.
+"""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.export.format import Options
+from mobilenetv2.runtime.files import openvino as file
+from mobilenetv2.runtime.openvino import OpenVino, library, reason, start
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.dialects.onnx_writer import INPUT, Form, write_folded
+from mobilenetv2.weights.folding import Folded, fold
+
+
+def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """See :class:`mobilenetv2.export.format.Module`. float16 halves the .bin; OpenVINO computes in
+    what its device does best, whichever it is."""
+    form = Form(pictures=options.pictures, batch=options.batch, any_size=options.any_size)
+    made = model(config, fold(config.spec, arrays), form)
+    write_ir(made, config, out, half=options.precision == "float16")
+
+
+def reload(out: Path, threads: int | None = None) -> OpenVino:
+    """See :class:`mobilenetv2.export.format.Module`."""
+    return start(file.read(out), threads)
+
+
+def model(config: ModelConfig, folded: Folded, form: Form) -> Any:
+    """An openvino.Model of the network.
+
+    Raises:
+        SpecError: as :func:`mobilenetv2.weights.dialects.onnx_writer.write_folded`.
+        ArtifactError: OpenVINO does not take the graph.
+    """
+    return converted(write_folded(config, folded, form))
+
+
+def converted(graph: bytes) -> Any:
+    """An openvino.Model of an ONNX file that was written here, float or int8.
+
+    Raises:
+        ArtifactError: OpenVINO does not take the graph.
+    """
+    import onnx
+
+    openvino = library()
+    proto = onnx.load_from_string(graph)
+    del proto.metadata_props[:]  # it would come along: config and seal of another file
+    try:
+        # Its own converter, not read_model: that leaves ReLU6 as a minimum and a maximum.
+        made = openvino.convert_model(io.BytesIO(proto.SerializeToString()))
+    except Exception as error:
+        raise ArtifactError(f"OpenVINO cannot convert the network ({reason(error)})") from None
+    made.input().node.set_layout(openvino.Layout(_layout(made)))
+    return made
+
+
+def _layout(made: Any) -> str:
+    return "NHWC" if made.input().element_type == library().Type.u8 else "NCHW"
+
+
+def write_ir(
+    made: Any, config: ModelConfig, out: Path, half: bool = False, method: str = ""
+) -> None:
+    """Write an openvino.Model as ``out`` (.xml) with the config inside, and the .bin beside it.
+
+    Args:
+        half: weights in float16.
+        method: how it was quantised, in words.
+
+    Raises:
+        ArtifactError: OpenVINO cannot write there.
+    """
+    # In ASCII: XML cannot hold every character that a label can.
+    made.set_rt_info(json.dumps(json.loads(config.to_json())), list(file.CONFIG))
+    if method:
+        made.set_rt_info(method, [file.CONFIG[0], "method"])
+    for key, value in model_info(config, _layout(made)).items():
+        made.set_rt_info(value, ["model_info", key])
+    _settle_names(made)
+    try:
+        library().save_model(made, out, compress_to_fp16=half)
+    except RuntimeError as error:
+        raise ArtifactError(f"{out}: OpenVINO cannot write it ({reason(error)})") from None
+    out.write_bytes(file.sealed(out.read_bytes(), out.with_suffix(".bin").read_bytes()))
+
+
+def _settle_names(made: Any) -> None:
+    """Call what is numbered through the process after who takes it, so that the same network gives
+    the same file."""
+    for op in reversed(made.get_ordered_ops()):
+        kind = op.get_type_name()
+        if kind == "Constant" or re.fullmatch(rf"{kind}_\d+", op.friendly_name):
+            takers = [
+                (taker.get_node().friendly_name, taker.get_index())
+                for output in op.outputs()
+                for taker in output.get_target_inputs()
+            ]
+            if takers:
+                op.friendly_name = "{}/{}".format(*min(takers))
+
+
+def model_info(config: ModelConfig, layout: str) -> dict[str, str]:
+    """What other tools read, in their words."""
+    record = config.preprocessing
+    # Their lists are separated by spaces.
+    names = (re.sub(r"[^!-~\u00a1-\ud7ff]+", "_", name) or "_" for name in config.labels.names)
+    found = {
+        "model_type": "Classification",
+        "labels": " ".join(names),
+        "layout": f"{INPUT}:{layout}",
+        "resize_type": "standard" if record.fit == "stretch" else "crop",
+        # From OpenCV's blue first.
+        "reverse_input_channels": str(record.channels == 3),
+    }
+    if layout == "NCHW":  # else it normalises by itself
+        found["mean_values"] = " ".join(map(str, record.mean))
+        found["scale_values"] = " ".join(map(str, record.std))
+    return found

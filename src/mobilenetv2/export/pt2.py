@@ -1,0 +1,124 @@
+"""torch.export: the network as a graph of PyTorch's operators, without this package's code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
+from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.export.format import Options
+from mobilenetv2.runtime import artifact
+from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.fixed import in_fixed_batches
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.containers.archive import open_zip
+from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
+from mobilenetv2.weights.folding import fold
+
+OUTPUT = "logits"
+LARGEST_CONFIG = 16 * 1024**2
+ANY = 2
+"""Pictures that a program for any number is traced with: 0 and 1 are taken for special."""
+
+
+def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Make ``out``, with the config among its extra files.
+
+    Weights and arithmetic are of ``options.precision``, what goes in and comes out float32.
+
+    Raises:
+        SpecError: a network of other blocks than MobileNetV2's.
+    """
+    network = FoldedMobileNetV2(
+        config, fold(config.spec, arrays), options.pictures, getattr(torch, options.precision)
+    )
+    count, sides, channels = options.batch or ANY, config.spec.size, config.spec.input_channels
+    if options.pictures:
+        x = torch.zeros(count, *sides, channels, dtype=torch.uint8)
+    else:
+        x = torch.zeros(count, channels, *sides)
+    shapes = None if options.batch else {"x": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(network, (x,), dynamic_shapes=shapes)
+    program.example_inputs = None  # else a batch of zeros lies in the file
+    torch.export.save(program, out, extra_files={CONFIG_KEY: config.to_json()})
+
+
+def reload(out: Path, threads: int | None = None) -> Engine:
+    """What :func:`write` made, in PyTorch. Not for strangers' files: they can hold anything.
+
+    Raises:
+        ArtifactError: it is damaged, or PyTorch does not take it.
+    """
+    config_inside(out)  # every member's checksum, at which PyTorch does not look
+    try:
+        program = torch.export.load(out)
+    except Exception as error:  # its readers raise whatever comes
+        reason = str(error).strip().partition("\n")[0]
+        raise ArtifactError(f"{out}: PyTorch cannot run it ({reason})") from None
+    return ExportedProgram(program, str(out), threads)
+
+
+def config_inside(path: Path) -> ModelConfig:
+    """The config, read as data: nothing of the program is loaded.
+
+    Raises:
+        ArtifactError: not a file of ours, or damaged.
+    """
+    try:
+        with open_zip(path) as archive:
+            found = [n for n in archive.namelist() if n.endswith(f"/extra/{CONFIG_KEY}")]
+            text = None
+            if len(found) == 1 and archive.getinfo(found[0]).file_size <= LARGEST_CONFIG:
+                text = archive.read(found[0]).decode("utf-8", "replace")
+    except WeightsError as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    return artifact.config_inside(text, path)
+
+
+class ExportedProgram:
+    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+
+    outputs: tuple[str, ...] = (OUTPUT,)
+
+    def __init__(self, program: Any, where: str, threads: int | None) -> None:
+        self.where, self.threads = where, threads
+        (name,) = program.graph_signature.user_inputs
+        (given,) = (node for node in program.graph.nodes if node.name == name)
+        batch, self.dtype = given.meta["val"].shape[0], given.meta["val"].dtype
+        self.batch: int | None = batch if isinstance(batch, int) else None
+        self.takes_pictures = self.dtype == torch.uint8
+        self.module = program.module()
+
+    def run(self, x: NDArray, output: Output) -> NDArray:
+        """See the protocol."""
+        if output not in self.outputs:
+            raise ArtifactError(f"{self.where}: it has no {output}, only {OUTPUT}")
+        return self._run(x) if self.batch is None else in_fixed_batches(self._run, x, self.batch)
+
+    def _run(self, x: NDArray) -> NDArray:
+        try:
+            with torch.inference_mode(), limited(self.threads):
+                found = self.module(torch.from_numpy(np.ascontiguousarray(x)))
+        except Exception as error:  # guards of shapes and types, each with its own class
+            reason = str(error).strip().partition("\n")[0]
+            raise ArtifactError(f"{self.where}: PyTorch cannot run it ({reason})") from None
+        return np.asarray(found.numpy(), np.float32)
+
+
+@contextmanager
+def limited(threads: int | None) -> Iterator[None]:
+    """PyTorch with so many threads of one operator; its number is the whole process's."""
+    before = torch.get_num_threads()
+    if threads is not None and threads != before:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)

@@ -1,0 +1,47 @@
+"""Pictures made here, for comparisons where a person gives none: shapes on clouds of colour.
+
+Not noise alone: a network's answers to noise hardly differ from picture to picture.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.spec.records import Preprocessing
+
+SIDE = 256
+COUNT = 4
+
+
+def pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:
+    """The same every time: uint8 (count, height, width, channels) at the network's size."""
+    drawn = [_drawn(np.random.default_rng([seed, index])) for index in range(count)]
+    return np.stack([preprocess(image, record) for image in drawn])
+
+
+def _drawn(random: np.random.Generator) -> Image.Image:
+    image = _clouds(random)
+    pen = ImageDraw.Draw(image)
+    for _ in range(12):
+        x, y = random.integers(-40, SIDE, 2).tolist()
+        width, height = random.integers(20, 140, 2).tolist()
+        colour = tuple(random.integers(0, 256, 3).tolist())
+        kind = random.integers(3)
+        if kind == 0:
+            pen.ellipse((x, y, x + width, y + height), fill=colour)
+        elif kind == 1:
+            pen.rectangle((x, y, x + width, y + height), fill=colour, outline=(0, 0, 0))
+        else:
+            pen.line((x, y, x + width, y + height), fill=colour, width=int(random.integers(2, 14)))
+    return image
+
+
+def _clouds(random: np.random.Generator) -> Image.Image:
+    """The sum of ever finer noise, each at half the strength, as in photos."""
+    total = np.zeros((SIDE, SIDE, 3))
+    for octave in range(1, 8):
+        cells = random.integers(0, 256, (2**octave, 2**octave, 3), np.uint8)
+        smooth = Image.fromarray(cells).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        total += np.asarray(smooth) / 2**octave
+    return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8))

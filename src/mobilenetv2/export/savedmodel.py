@@ -1,0 +1,205 @@
+"""TensorFlow SavedModel: the network in TensorFlow's own operations, BatchNorm folded.
+
+Not from the Keras edition: that keeps BatchNorm, needs Keras to run on TensorFlow in this process,
+and writes what it traces from a layer's Python. Here every operator is in sight.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.export.format import Options
+from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.fixed import in_fixed_batches
+from mobilenetv2.runtime.silence import silence
+from mobilenetv2.spec.blocks import Convolution, require_inverted, resolve
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.folding import Folded, fold
+from mobilenetv2.weights.layout import (
+    TENSORFLOW_CONVOLUTION,
+    TENSORFLOW_DEPTHWISE,
+    TENSORFLOW_LINEAR,
+)
+
+CONFIG = Path("assets.extra") / "mobilenetv2.json"
+"""Where TensorFlow leaves room for the files of others."""
+SIGNATURE, INPUT, OUTPUT = "serving_default", "input", "logits"
+QUIET = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Make the folder ``out``: one signature, 'serving_default', from ``input`` to ``logits``.
+
+    ``input`` is float32 (batch, height, width, channels), normalised, as TensorFlow's users have
+    it; with ``options.pictures`` uint8. The config lies in 'assets.extra/mobilenetv2.json'.
+
+    Raises:
+        SpecError: a network of other blocks than MobileNetV2's.
+        MissingExtra: TensorFlow is not installed.
+    """
+    require_inverted(config.spec, "savedmodel")
+    with tensorflow() as tf:
+        record = config.preprocessing if options.pictures else None
+        network = Network(tf, config.spec, fold(config.spec, arrays), record)
+        module = tf.Module()
+        module.weights = network.variables  # what is written is what hangs on the module
+        shape = (options.batch, *config.spec.size, config.spec.input_channels)
+        kind = tf.uint8 if options.pictures else tf.float32
+        module.serve = tf.function(
+            lambda x: {OUTPUT: network(x)}, input_signature=[tf.TensorSpec(shape, kind, INPUT)]
+        )
+        tf.saved_model.save(module, str(out), signatures={SIGNATURE: module.serve})
+    (out / CONFIG).parent.mkdir()
+    (out / CONFIG).write_text(config.to_json(), "utf-8")
+
+
+def reload(out: Path, threads: int | None = None) -> Engine:
+    """What :func:`write` made, in TensorFlow. Not for strangers' files: they can hold anything.
+
+    Raises:
+        ArtifactError: TensorFlow does not take it, or already runs with other threads.
+    """
+    with tensorflow() as tf:
+        limit_threads(tf, threads)
+        try:
+            loaded = tf.saved_model.load(str(out))
+            signature = loaded.signatures[SIGNATURE]
+        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ArtifactError(f"{out}: TensorFlow cannot run it ({reason})") from None
+    return SavedModel(tf, loaded, signature)
+
+
+class SavedModel:
+    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+
+    outputs: tuple[str, ...] = (OUTPUT,)
+
+    def __init__(self, tf: Any, loaded: Any, signature: Any) -> None:
+        self.tf, self.signature = tf, signature
+        self.loaded = loaded  # its variables live as long as this
+        (self.given,) = signature.structured_input_signature[1].values()
+        self.takes_pictures = bool(self.given.dtype == tf.uint8)
+        self.batch: int | None = self.given.shape[0]
+
+    def run(self, x: NDArray, output: Output) -> NDArray:
+        """See the protocol."""
+        if output not in self.outputs:
+            raise ArtifactError(f"a SavedModel has no {output}, only {OUTPUT}")
+        x = x if self.takes_pictures else x.transpose(0, 2, 3, 1)
+        return in_fixed_batches(self._run, x, self.batch) if self.batch else self._run(x)
+
+    def _run(self, x: NDArray) -> NDArray:
+        if not self.given.shape.is_compatible_with(x.shape):
+            raise ArtifactError(f"a SavedModel for {self.given.shape} cannot take {x.shape}")
+        found = self.signature(**{INPUT: self.tf.constant(x, self.given.dtype)})
+        return np.asarray(found[OUTPUT].numpy(), np.float32)
+
+
+class Network:
+    """A folded network on TensorFlow: pictures (batch, height, width, channels) to logits."""
+
+    def __init__(
+        self, tf: Any, spec: NetworkSpec, folded: Folded, record: Preprocessing | None
+    ) -> None:
+        self.tf, self.spec, self.record = tf, spec, record
+        depthwise = {c.name for c in resolve(spec).convolutions if c.role == "depthwise"}
+        layouts = dict.fromkeys(depthwise, TENSORFLOW_DEPTHWISE)
+        layouts["classifier"] = TENSORFLOW_LINEAR
+        self.variables = {
+            name: tuple(
+                tf.Variable(values, trainable=False, name=f"{name}.{part}")
+                for part, values in (
+                    ("weight", layouts.get(name, TENSORFLOW_CONVOLUTION).from_canonical(weight)),
+                    ("bias", bias),
+                )
+            )
+            for name, (weight, bias) in folded.items()
+        }
+
+    def __call__(self, x: Any) -> Any:
+        """float32 normalised, or uint8 where there is a record -> float32 (batch, classes)."""
+        tf, network = self.tf, resolve(self.spec)
+        if self.record is not None:
+            x = (tf.cast(x, tf.float32) - list(self.record.mean)) / list(self.record.std)
+        y = self.layer(network.stem, x)
+        for block in network.blocks:
+            x = y
+            for step in block.steps:
+                y = self.layer(step, y)
+            if block.shortcut:
+                x = self.layer(block.shortcut, x)
+            if block.residual:
+                y = tf.add(x, y, name=f"blocks.{block.index}")
+        if network.head:
+            y = self.layer(network.head, y)
+        y = tf.reduce_mean(y, (1, 2), name="features")
+        weight, bias = self.variables["classifier"]
+        return tf.nn.bias_add(tf.matmul(y, weight, name="classifier"), bias, name=OUTPUT)
+
+    def layer(self, layer: Convolution, x: Any) -> Any:
+        """A convolution with its bias and activation."""
+        nn, numerics, padding = self.tf.nn, self.spec.numerics, "SAME"
+        if layer.stride == 2 and layer.kernel == 3 and numerics.padding == "symmetric":
+            # The one case in which 'SAME' is another rule. Converters know this pair of
+            # operators, which is Keras's; few know explicit pads inside a convolution.
+            x, padding = self.tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), "VALID"
+        weight, bias = self.variables[layer.name]
+        convolve = nn.depthwise_conv2d if layer.role == "depthwise" else nn.conv2d
+        y = convolve(x, weight, [1, layer.stride, layer.stride, 1], padding, name=layer.name)
+        y = nn.bias_add(y, bias)
+        if layer.linear:
+            return y
+        return nn.relu6(y) if numerics.activation == "relu6" else nn.relu(y)
+
+
+@contextmanager
+def tensorflow() -> Iterator[Any]:
+    """TensorFlow, which says in the block only what is wrong.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    os.environ.setdefault(QUIET, "3")
+    with silence():  # its native part greets all the same
+        tf: Any = require("tensorflow")
+    with errors_only():
+        yield tf
+
+
+@contextmanager
+def errors_only() -> Iterator[None]:
+    """No 'Assets written to' a temporary place in the block, and no advice on tracing."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def limit_threads(tf: Any, threads: int | None) -> None:
+    """Of one operator, for the whole process.
+
+    Raises:
+        ArtifactError: TensorFlow has computed already, with another number.
+    """
+    if threads is None:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        raise ArtifactError(
+            f"--threads {threads}: TensorFlow runs in this process with another number already; "
+            "start a new one"
+        ) from None

@@ -1,0 +1,137 @@
+"""From what a tensor held to the range that its 8 bits span.
+
+A wide range cuts nothing off and has coarse steps, a narrow one the other way round. The methods:
+
+* 'min-max': nothing is cut off.
+* 'percentile': a small share of the values is, however large they are.
+* 'mse': the mean squared error of rounding and cutting together is least.
+* 'entropy': the distribution changes least (Kullback-Leibler divergence), as in TensorRT's
+  calibration (Migacz, GTC 2017).
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.quantize.observation import Histogram
+from mobilenetv2.quantize.scheme import LEVELS, Range
+from mobilenetv2.quantize.tensors import Tensor
+
+Method = Literal["min-max", "percentile", "mse", "entropy"]
+METHODS: tuple[Method, ...] = get_args(Method)
+PERCENTILE = 99.99
+SHARES = np.linspace(1.0, 0.1, 91)
+"""Of the whole range, that are tried."""
+ROUNDS = 2
+"""In which the two ends are moved, one after the other."""
+
+
+def calibrate(histogram: Histogram, method: Method, tensor: Tensor | None = None) -> Range:
+    """The range by a method's name, never beyond what the tensor can hold.
+
+    Raises:
+        SpecError: the method is unknown.
+    """
+    if method not in METHODS:
+        raise SpecError(f"calibration {method!r} is unknown; known are: {', '.join(METHODS)}")
+    found = _METHODS[method](histogram)
+    if tensor is None:
+        return found
+    return Range(max(found.low, tensor.low), min(found.high, tensor.high))
+
+
+def min_max(histogram: Histogram) -> Range:
+    """From the smallest to the largest value."""
+    return Range(min(histogram.low, 0.0), max(histogram.high, 0.0))
+
+
+def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
+    """At least ``percent`` of the values are inside, and half of the rest at the most beyond
+    either end."""
+    total = np.cumsum(histogram.counts)
+    beyond = total[-1] * (1 - percent / 100) / 2
+    centres = histogram.centres
+    low = centres[np.searchsorted(total, beyond, side="right")]
+    high = centres[np.searchsorted(total, total[-1] - beyond, side="left")]
+    return Range(min(float(low), 0.0), max(float(high), 0.0))
+
+
+def mse(histogram: Histogram) -> Range:
+    """The least mean squared error of those tried; :func:`min_max` is among them."""
+    best = min_max(histogram)
+    least = squared_error(histogram, best)
+    for _ in range(ROUNDS):
+        for end in ("high", "low"):
+            for share in SHARES:
+                if end == "high":
+                    candidate = Range(best.low, float(share) * max(histogram.high, 0.0))
+                else:
+                    candidate = Range(float(share) * min(histogram.low, 0.0), best.high)
+                error = squared_error(histogram, candidate)
+                if error < least:
+                    least, found = error, candidate
+                    best = found
+    return best
+
+
+def squared_error(histogram: Histogram, given: Range) -> float:
+    """Mean of (value - what its 8 bits stand for) squared."""
+    centres = histogram.centres
+    integers = np.clip(np.rint(centres / given.scale) + given.zero_point, 0, LEVELS)
+    errors = (centres - given.scale * (integers - given.zero_point)) ** 2
+    return float(errors @ histogram.counts / max(histogram.counts.sum(), 1))
+
+
+def entropy(histogram: Histogram) -> Range:
+    """The least divergence of the distribution that is cut off and rounded from that which is only
+    cut off; both ends move towards 0 together."""
+    best, least = min_max(histogram), np.inf
+    for share in SHARES:
+        candidate = Range(float(share) * histogram.low, float(share) * histogram.high)
+        found = divergence(histogram, candidate)
+        if found < least:
+            best, least = candidate, found
+    return best
+
+
+def divergence(histogram: Histogram, given: Range) -> float:
+    """Kullback-Leibler divergence in nats, infinite where a bin that was hit is hit no more.
+
+    Exact zeros, of which ReLU makes many, are left out: every range has them.
+    """
+    centres, counts = histogram.centres, histogram.counts.astype(np.float64)
+    counts = np.where(np.abs(centres) < 1e-12, 0.0, counts)
+    inside = (centres >= given.low - 1e-12) & (centres <= given.high + 1e-12)
+    reference = counts[inside]
+    if reference.sum() == 0:
+        return np.inf
+    levels = np.clip(np.rint(centres[inside] / given.scale) + given.zero_point, 0, LEVELS)
+    levels = levels.astype(np.int64)
+    # Each level's values are spread evenly over its bins that were hit at all.
+    hit = reference > 0
+    sums = np.bincount(levels, reference, LEVELS + 1)
+    bins = np.maximum(np.bincount(levels, hit, LEVELS + 1), 1)
+    rounded = np.where(hit, (sums / bins)[levels], 0.0)
+    # What was cut off counts at the ends of the reference only: that is the price of cutting.
+    reference = reference.copy()
+    reference[0] += counts[centres < given.low - 1e-12].sum()
+    reference[-1] += counts[centres > given.high + 1e-12].sum()
+    return _kullback_leibler(reference / reference.sum(), rounded / rounded.sum())
+
+
+def _kullback_leibler(p: NDArray, q: NDArray) -> float:
+    some = p > 0
+    if (q[some] == 0).any():
+        return np.inf
+    return float((p[some] * np.log(p[some] / q[some])).sum())
+
+
+_METHODS: dict[Method, Callable[[Histogram], Range]] = {
+    "min-max": min_max,
+    "percentile": percentile,
+    "mse": mse,
+    "entropy": entropy,
+}

@@ -1,0 +1,147 @@
+"""Which photos calibrate and which judge: never the same ones, nor copies of each other."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Photo, Split
+from mobilenetv2.data.partition import partition
+from mobilenetv2.data.sources import Source, open_source
+from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.images.decode import SUFFIXES, decode
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import track
+from mobilenetv2.spec.records import Preprocessing
+
+SEED = 0
+SHARE = 0.5
+"""Of a folder without splits: at most this much calibrates."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSet:
+    """What a quantised network is made with and judged on."""
+
+    pictures: NDArray
+    """uint8 (photos, height, width, channels), through the model's own preprocessing."""
+    judged: Split
+    training: Split | None
+    """Labelled photos that may be trained on, where there are any."""
+    source: str
+    """In words: how many photos, and from where."""
+
+
+def choose(
+    dataset: Dataset, record: Preprocessing, count: int, split: str | None = None,
+    folder: Path | None = None, parts: Mapping[str, str] | None = None,
+) -> CalibrationSet:  # fmt: skip
+    """Photos to calibrate on and photos to judge on.
+
+    Args:
+        count: how many calibrate, spread over the classes where there are classes.
+        split: what is judged on; None is test, else validation.
+        folder: photos to calibrate on, at any depth; None takes the dataset's training split.
+        parts: photo -> part of the run that the model was trained in, of a folder without splits.
+
+    Raises:
+        DataError: no photos are left for one of the two, or the split is the training one.
+    """
+    if count < 1:
+        raise DataError(f"--calibration-photos {count} must be at least 1")
+    judged, training = _divided(dataset, count, split, folder is not None, parts or {})
+    if not len(judged):
+        raise DataError(f"{dataset.place}: no photos are left to measure on")
+    seen = {digest(judged.source.read(photo.name)) for photo in judged.photos}
+    if folder is not None:
+        source = open_source(folder)
+        names = [n for n in source.names() if Path(n).suffix.lower() in SUFFIXES]
+        order = np.random.default_rng(SEED).permutation(len(names))
+        found = [names[i] for i in order]
+    elif training is not None:
+        source, found = training.source, _spread(training)
+    else:
+        raise DataError(
+            f"{dataset.place}: it has no training split to calibrate on; give --calibration FOLDER "
+            "with photos that the result is not measured on"
+        )
+    pictures = _pictures(source, found, record, count, seen)
+    if not pictures:
+        raise DataError(
+            f"{source.place}: no photos to calibrate on that are not measured on, too; give other "
+            "ones with --calibration"
+        )
+    return CalibrationSet(
+        np.stack(pictures), judged, training, f"{len(pictures)} photos of {source.place}"
+    )
+
+
+def _divided(
+    dataset: Dataset, count: int, split: str | None, elsewhere: bool, parts: Mapping[str, str]
+) -> tuple[Split, Split | None]:
+    """(what is judged, what may be trained and calibrated on)."""
+    if ALL not in dataset.splits:
+        judged, training = dataset.split(split), dataset.splits.get("train")
+        if training is judged and not elsewhere:
+            raise DataError(
+                f"{dataset.place}: its training split cannot be calibrated and measured on at "
+                "once; give --split or --calibration"
+            )
+        return judged, None if training is judged else training
+    whole = dataset.splits[ALL]
+    wanted = SPLITS.get(split or "", split)
+    if parts:
+        wanted = wanted or "validation"
+        return _part(whole, parts, (wanted,)), _part(whole, parts, ("train", "selection"))
+    if wanted:
+        raise DataError(f"{dataset.place}: has no splits, so no {split!r}")
+    if elsewhere:
+        return whole, None
+    digests = {photo.name: digest(whole.source.read(photo.name)) for photo in whole.photos}
+    share = min(SHARE, count / len(whole))
+    return partition(whole, share, SEED, ("validation", "train"), digests)
+
+
+def _part(split: Split, parts: Mapping[str, str], names: Sequence[str]) -> Split:
+    photos = tuple(photo for photo in split.photos if parts.get(photo.name) in names)
+    return split.with_photos(photos, names[0])
+
+
+def _spread(split: Split) -> list[str]:
+    """Names in an order that takes the classes in turn."""
+    random = np.random.default_rng(SEED)
+    ranked: list[tuple[int, int, Photo]] = []
+    for label in range(len(split.classes)):
+        photos = [photo for photo in split.photos if photo.label == label]
+        ranked += [
+            (int(place), label, photos[i])
+            for place, i in enumerate(random.permutation(len(photos)))
+        ]
+    return [photo.name for _, _, photo in sorted(ranked, key=lambda each: each[:2])]
+
+
+def _pictures(
+    source: Source, names: Sequence[str], record: Preprocessing, count: int, seen: set[str]
+) -> list[NDArray]:
+    """The first ``count`` that can be read and are not among ``seen``."""
+    found: list[NDArray] = []
+    for name in track(names, "reading photos to calibrate on", min(count, len(names))):
+        data = source.read(name)
+        if digest(data) in seen:
+            continue
+        try:
+            where = f"{source.place}/{name}"
+            found.append(preprocess(decode(data, where), record, where))
+        except ImageError:
+            continue  # one of many: another takes its place
+        if len(found) == count:
+            break
+    return found
+
+
+def digest(data: bytes) -> str:
+    """Equal for exact copies of a photo."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

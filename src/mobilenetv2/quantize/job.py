@@ -1,0 +1,135 @@
+"""int8 files made, run in their own runtime, judged, and only then put into place."""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import MobileNetV2Error, require
+from mobilenetv2.export.format import FORMATS, Format
+from mobilenetv2.export.job import COMPARISON, beside, settle
+from mobilenetv2.export.versions import versions
+from mobilenetv2.progress import say
+from mobilenetv2.quantize.judgement import MOST_LOST, Judge, Judgement
+from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.weights.checksum import file_sha256
+
+STEM = "model-int8"
+PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": (), "litert": (), "openvino": ("nncf",)}
+"""Format -> what its int8 writer needs beyond the format's own packages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file."""
+
+    format: str
+    out: Path
+    judgement: Judgement | None
+    size: int = 0
+    """Bytes of all its files."""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all files of one call share."""
+
+    scheme: Scheme
+    pictures: NDArray
+    """That were calibrated on: uint8 (photos, height, width, channels)."""
+    judge: Judge
+    facts: Mapping[str, Any]
+    """For the record beside each file: which photos, which method."""
+    force: bool = False
+    """Keep what loses too much, as well."""
+
+
+def places(names: Sequence[str], out: Path) -> dict[str, Path]:
+    """Format -> file: ``out`` itself, where it ends as the one format's files do."""
+    if len(names) == 1 and out.name.endswith(FORMATS[names[0]].suffix):
+        return {names[0]: out}
+    return {name: out / f"{STEM}{FORMATS[name].suffix}" for name in names}
+
+
+def require_packages(names: Sequence[str]) -> None:
+    """Raise before anything is computed if a package is missing.
+
+    Raises:
+        MissingExtra: the first; the message has the line that installs it.
+    """
+    for name in names:
+        for package in (*FORMATS[name].packages, *PACKAGES[name]):
+            require(package)
+
+
+def run(job: Job, wanted: Mapping[str, Path]) -> Iterator[Outcome]:
+    """Every file that is wanted, one after the other; each is announced."""
+    for index, (name, out) in enumerate(wanted.items(), 1):
+        say(f"{index} of {len(wanted)}: {name} int8")
+        try:
+            yield quantise_to(job, name, out)
+        except MobileNetV2Error as error:
+            yield Outcome(name, out, None, error=str(error))
+
+
+def quantise_to(job: Job, name: str, out: Path) -> Outcome:
+    """One file: written beside its place, reloaded, judged, renamed.
+
+    Raises:
+        MissingExtra: a package is not installed.
+        ArtifactError: the converter or the runtime failed.
+        OSError: the disk is full, or the place cannot be written.
+    """
+    format_ = FORMATS[name]
+    with beside(out) as folder:
+        made = folder / out.name
+        writer(name)(job, made)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        judgement = job.judge.judge(format_.module().reload(made), f"{name} int8")
+        kept = judgement.passed or job.force
+        if kept:
+            record = describe(job, format_, made, judgement)
+            text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+            (folder / f"{out.name}{COMPARISON}").write_text(text, "utf-8")
+            settle(folder, out)
+    if kept:
+        return Outcome(name, out, judgement, size)
+    return Outcome(
+        name, out, judgement,
+        error=f"it loses {judgement.drop:.1f} points of top-1 where at most {MOST_LOST:.1f} are "
+        "allowed, so it was not kept; more calibration photos, another --method or --train may "
+        "help, and --force keeps it",
+    )  # fmt: skip
+
+
+def writer(name: str) -> Callable[[Job, Path], None]:
+    """What makes the file of a format."""
+    module: Any = importlib.import_module(f"mobilenetv2.quantize.{name}")
+    if name == "openvino":
+        return lambda job, out: module.write(
+            job.scheme.config, job.scheme.folded, job.pictures, out
+        )
+
+    def write(job: Job, out: Path) -> None:
+        out.write_bytes(module.write(job.scheme))
+
+    return write
+
+
+def describe(job: Job, format_: Format, made: Path, judgement: Judgement) -> dict[str, Any]:
+    """What is written beside a file."""
+    return {
+        "file": made.name,
+        "sha256": file_sha256(made),
+        "format": format_.name,
+        "precision": "int8",
+        "reference": "the float32 network in ONNX Runtime",
+        **job.facts,
+        "versions": versions((*format_.packages, *PACKAGES[format_.name])),
+        **judgement.to_dict(),
+    }

@@ -1,0 +1,83 @@
+"""The verb: files that are there and verified, a list, and errors in one sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mobilenetv2.cli import export as verb
+from mobilenetv2.cli.main import main
+from mobilenetv2.export.format import FORMATS
+
+
+def test_one_file_is_written_and_predicts_the_same(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "shapes.onnx"
+    words = ["export", str(model), str(out), "--pictures", "--photos", str(photos / "ball")]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "onnx" in shown and "12 of 12" in shown and str(out) in shown
+    photo = str(photos / "box" / "00.png")
+    answers = []
+    for place in (model, out):
+        assert main(["predict", photo, "--model", str(place), "--json"]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    for one, two in zip(answers[0]["predictions"], answers[1]["predictions"], strict=True):
+        assert one["label"] == two["label"]
+        assert one["probability"] == pytest.approx(two["probability"], abs=1e-5)
+
+
+def test_several_at_once_as_json(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(model), str(tmp_path / "all"), "--format", "onnx"]
+    assert main([*words, "--precision", "float32,float16", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["precision"] for row in rows] == ["float32", "float16"]
+    assert all(row["passed"] and Path(row["file"]).stat().st_size == row["bytes"] for row in rows)
+    assert rows[1]["bytes"] < 0.75 * rows[0]["bytes"]
+    assert main([*words, "--json"]) == 2
+    assert "is there already; choose another place or give --overwrite" in capsys.readouterr().err
+    assert main([*words, "--json", "--overwrite"]) == 0
+
+
+def test_the_list_has_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in FORMATS)
+    assert main(["export", "--list", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["format"] for row in rows] == list(FORMATS)
+
+
+def test_a_missing_package_is_named_before_anything_is_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = verb.find_spec
+    monkeypatch.setattr(
+        verb, "find_spec", lambda name: None if name in ("MNN", "openvino") else find(name)
+    )
+    words = ["export", str(model), str(tmp_path / "o"), "--format", "onnx,openvino,mnn"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "openvino needs openvino, mnn needs MNN" in error
+    assert "pip install 'mobilenetv2[export,openvino]'" in error
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_is_wrong_is_one_sentence(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in (
+        ([], "export needs MODEL and OUT"),
+        ([str(model), str(tmp_path / "m")], "which format? Give --format"),
+        ([str(model), str(tmp_path / "m.onnx"), "--precision", "bfloat16"], "has no bfloat16"),
+        ([str(model), str(tmp_path / "m.onnx"), "--opset", "9"], "opset 9 must be from 13 to 22"),
+        ([str(model), str(tmp_path / "m.onnx"), "--batch", "0"], "batch 0 must be at least 1"),
+        (["nowhere", str(tmp_path / "m.onnx")], "nowhere: no such model folder"),
+    ):
+        status = main(["export", *words])
+        error = capsys.readouterr().err
+        assert status in (1, 2) and message in error and "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []

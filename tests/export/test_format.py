@@ -1,0 +1,27 @@
+"""The table of formats: every one has a module, and says what it has not."""
+
+import importlib
+
+import pytest
+
+from mobilenetv2.errors import EXTRAS, ArtifactError
+from mobilenetv2.export.format import FORMATS, Options, find
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_its_module_and_its_packages_an_extra(name: str) -> None:
+    made = FORMATS[name]
+    assert set(made.packages) - {"onnxruntime"} <= set(EXTRAS)
+    module = importlib.import_module(f"mobilenetv2.export.{name}")
+    assert callable(module.write) and callable(module.reload)
+    assert made.purpose and made.likes and "float32" in made.precisions
+
+
+def test_an_option_that_a_format_has_not_is_named() -> None:
+    with pytest.raises(ArtifactError, match="--format litert has no bfloat16; it has float32, fl"):
+        FORMATS["litert"].check(Options("bfloat16"))
+    with pytest.raises(ArtifactError, match="--format mnn has no --any-size; onnx, openvino"):
+        FORMATS["mnn"].check(Options(any_size=True))
+    FORMATS["onnx"].check(Options("float16", True, 4, False, 15))
+    with pytest.raises(ArtifactError, match="--format onx: unknown; did you mean 'onnx'"):
+        find("onx")

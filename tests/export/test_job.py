@@ -1,0 +1,109 @@
+"""Files that are there whole and verified, or not at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.export import job, samples
+from mobilenetv2.export import onnx as format_module
+from mobilenetv2.export.format import FORMATS, Options
+from mobilenetv2.export.job import Request, export, requests
+from mobilenetv2.export.verify import Reference
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import random_arrays
+from mobilenetv2.weights.checksum import file_sha256
+
+SPEC = published("small", width=0.1, classes=4)
+CONFIG = ModelConfig.default(SPEC)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference(CONFIG, random_arrays(SPEC), samples.pictures(CONFIG.preprocessing))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_the_comparison_lies_beside_the_file(reference: Reference, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "m.onnx"
+    (wanted,) = requests([], [Options()], out)
+    found = export(reference, wanted)
+    assert found.error == "" and found.comparison and found.comparison.passed
+    assert names(out.parent) == ["m.onnx", "m.onnx.comparison.json"]
+    assert found.size == out.stat().st_size
+    record = json.loads((out.parent / "m.onnx.comparison.json").read_text())
+    assert record["sha256"] == file_sha256(out) and record["passed"] is True
+    assert record["versions"]["onnxruntime"] and record["photos"] == 4
+
+
+def test_a_file_that_is_another_network_is_not_kept(
+    reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "m.onnx"
+    out.write_bytes(b"the old one")
+    write = format_module.write
+
+    def wrong(config: ModelConfig, arrays: Any, path: Path, options: Options) -> None:
+        write(config, arrays | {"classifier.bias": arrays["classifier.bias"] + 1e-2}, path, options)
+
+    monkeypatch.setattr(format_module, "write", wrong)
+    found = export(reference, Request(FORMATS["onnx"], Options(), out))
+    assert "differs from its edition by 0.01" in found.error
+    assert names(tmp_path) == ["m.onnx"] and out.read_bytes() == b"the old one"
+
+
+def test_a_converter_that_fails_leaves_nothing(
+    reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(config: ModelConfig, arrays: Any, path: Path, options: Options) -> None:
+        path.write_bytes(b"half of it")
+        raise ArtifactError("the converter failed")
+
+    monkeypatch.setattr(format_module, "write", failing)
+    found = export(reference, Request(FORMATS["onnx"], Options(), tmp_path / "m.onnx"))
+    assert found.error == "the converter failed" and names(tmp_path) == []
+
+
+def test_names_in_a_folder_say_what_is_in_them(tmp_path: Path) -> None:
+    options = [Options(), Options("float16", pictures=True)]
+    found = requests(["onnx", "openvino"], options, tmp_path / "all")
+    assert [request.out.name for request in found] == [
+        "model.onnx", "model-float16-pictures.onnx", "model.xml", "model-float16-pictures.xml",
+    ]  # fmt: skip
+    (one,) = requests(["litert"], [Options()], tmp_path / "shoes.tflite")
+    assert one.out == tmp_path / "shoes.tflite"
+    (one,) = requests([], [Options()], tmp_path / "shoes.ncnn.param")
+    assert one.format.name == "ncnn" and one.out.name == "shoes.ncnn.param"
+
+
+def test_a_file_without_a_format_is_asked_about(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"m\.dat: which format\? Give --format"):
+        requests([], [Options()], tmp_path / "m.dat")
+    with pytest.raises(ArtifactError, match="--format keras has no --pictures"):
+        requests(["keras"], [Options(pictures=True)], tmp_path)
+
+
+def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        made = tmp_path / "work" / "saved"
+        made.mkdir(parents=True)
+        (made / content).write_text(content)
+        job.settle(tmp_path / "work", tmp_path / "saved")
+    assert names(tmp_path / "saved") == ["new"] and names(tmp_path) == ["saved", "work"]
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "work" / "file").mkdir()
+    with pytest.raises(NotADirectoryError):
+        job.settle(tmp_path / "work", tmp_path / "file")
+
+
+def test_random_tensors_are_the_same_every_time() -> None:
+    photos = samples.pictures(CONFIG.preprocessing, 1)
+    one, two = (Reference(CONFIG, random_arrays(SPEC), photos).tensors[0] for _ in range(2))
+    np.testing.assert_array_equal(one, two)

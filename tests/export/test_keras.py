@@ -1,0 +1,136 @@
+"""``.keras`` files: that they are the network, and that Keras needs nothing else to read them."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilenetv2.errors import ArtifactError, SpecError
+from mobilenetv2.export import keras as export
+from mobilenetv2.export.format import Options
+from mobilenetv2.export.samples import pictures
+from mobilenetv2.export.verify import Reference
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import random_arrays
+
+pytest.importorskip("keras", reason="Keras is not installed (extra: keras)")
+TINY: Any = {"width": 0.1, "classes": 5}
+SPECS = {
+    "symmetric, odd": NetworkSpec(size=(65, 97), **TINY),
+    "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
+    "article": published("article-torch", size=64, **TINY),
+    "grey": published("small", input_channels=1, **TINY),
+}
+
+
+def reference(spec: NetworkSpec) -> Reference:
+    config = ModelConfig.default(spec)
+    return Reference(config, random_arrays(spec), pictures(config.preprocessing, 2))
+
+
+def write(folder: Path, expected: Reference) -> Path:
+    out = folder / "shoes.keras"
+    export.write(expected.config, expected.arrays, out, Options())
+    return out
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_it_is_the_network(tmp_path: Path, name: str) -> None:
+    expected = reference(SPECS[name])
+    out = write(tmp_path, expected)
+    assert list(tmp_path.iterdir()) == [out]
+    engine = export.reload(out)
+    assert (engine.outputs, engine.takes_pictures) == (("logits",), False)
+    found = expected.compare(engine, "float32")
+    assert found.passed, found
+    assert found.deviation > 0.5
+    with zipfile.ZipFile(out) as archive:
+        text = archive.read("mobilenetv2.json")
+    # The rule for the running variance is the network's, though the layers have Keras's own.
+    assert ModelConfig.from_mapping(json.loads(text), "it") == expected.config
+
+
+@pytest.mark.slow
+def test_width_1_at_224(tmp_path: Path) -> None:
+    expected = reference(NetworkSpec())
+    assert expected.compare(export.reload(write(tmp_path, expected)), "float32").passed
+
+
+def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    other = reference(published("resnet-bottleneck", size=64, **TINY))
+    with pytest.raises(SpecError, match="blocks"):
+        write(tmp_path, other)
+    expected = reference(SPECS["grey"])
+    out = write(tmp_path, expected)
+    engine = export.reload(out)
+    with pytest.raises(ArtifactError, match="no features, only logits"):
+        engine.run(np.zeros((1, 1, *expected.config.spec.size), np.float32), "features")
+    with pytest.raises(ArtifactError, match=r"cannot take \[40, 40, 1\]"):
+        engine.run(np.zeros((1, 1, 40, 40), np.float32), "logits")
+    data = out.read_bytes()
+    for at in (0, 1000, len(data) // 2, len(data) - 1):
+        out.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(ArtifactError, match="changed or damaged since it was written"):
+            export.reload(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_keras_alone_reads_it(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    expected = reference(SPECS["same, odd"])
+    out = write(tmp_path, expected)
+    x, answers = expected.tensors
+    np.save(tmp_path / "x.npy", x.transpose(0, 2, 3, 1))
+    program = (
+        "import os, sys\n"
+        f"os.environ['KERAS_BACKEND'] = {backend!r}\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'mobilenetv2':\n"
+        "            raise ImportError('not here')\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+        "import keras, numpy as np\n"
+        "model = keras.models.load_model('shoes.keras')\n"
+        "np.save('y.npy', keras.ops.convert_to_numpy(model(np.load('x.npy'), training=False)))\n"
+        "model.compile('sgd', 'mse')\n"
+        "model.fit(np.load('x.npy'), np.zeros((4, 5)), verbose=0)\n"
+        "assert not any(name.startswith('mobilenetv2') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, check=True)
+    difference = np.abs(np.load(tmp_path / "y.npy") - answers).max()
+    assert difference <= 1e-4 * max(1.0, np.abs(answers).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_nothing_is_printed_on_any_backend(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    program = (
+        "import os, sys\n"
+        f"os.environ['KERAS_BACKEND'] = {backend!r}\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from mobilenetv2.errors import ArtifactError\n"
+        "from mobilenetv2.export import keras\n"
+        "from mobilenetv2.export.format import Options\n"
+        "from mobilenetv2.spec.network import NetworkSpec\n"
+        "from mobilenetv2.spec.records import ModelConfig\n"
+        "from mobilenetv2.weights.canonical import random_arrays\n"
+        "spec = NetworkSpec(width=0.1, size=(48, 64), classes=5)\n"
+        "out = Path(sys.argv[1])\n"
+        "keras.write(ModelConfig.default(spec), random_arrays(spec), out, Options())\n"
+        "for _ in range(6):\n"
+        "    keras.reload(out).run(np.zeros((2, 3, 48, 64), np.float32), 'logits')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "m.keras")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,146 @@
+"""torch.export's files against the plain reference, and what is inside them."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mobilenetv2.editions import numpy as plain
+from mobilenetv2.errors import ArtifactError, SpecError
+from mobilenetv2.export import pt2
+from mobilenetv2.export.format import Options, Precision
+from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import random_arrays
+
+TINY: Any = {"width": 0.1, "classes": 5}
+SPECS = {
+    "same, odd": NetworkSpec(size=(65, 48), numerics=Numerics("same", 1e-3), **TINY),
+    "small, grey": published("small", input_channels=1, **TINY),
+}
+
+
+def case(spec: NetworkSpec) -> tuple[ModelConfig, NDArray, NDArray, NDArray]:
+    """The config, pictures, the same normalised, and the reference's logits."""
+    config = ModelConfig.default(spec)
+    shape = (3, *spec.size, spec.input_channels)
+    pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    network = plain.build(spec, dtype="float64")
+    plain.load(network, random_arrays(spec))
+    x = normalise(pictures, config.preprocessing)
+    return config, pictures, x, network(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tolerance"),
+    [
+        ("same, odd", "float32", 1e-4),
+        ("same, odd", "float16", 1e-2),
+        ("same, odd", "bfloat16", 1e-1),
+        ("small, grey", "float32", 1e-4),
+    ],
+)
+@pytest.mark.parametrize("pictures", [False, True])
+def test_any_number_of_pictures_as_the_plain_reference_has_them(
+    name: str, precision: Precision, tolerance: float, pictures: bool, tmp_path: Path
+) -> None:
+    spec = SPECS[name]
+    config, photos, x, expected = case(spec)
+    pt2.write(config, random_arrays(spec), tmp_path / "m.pt2", Options(precision, pictures))
+    engine = pt2.reload(tmp_path / "m.pt2")
+    assert engine.takes_pictures == pictures and engine.outputs == ("logits",)
+    given = photos if pictures else x
+    for count in (3, 1):
+        found = engine.run(given[:count], "logits")
+        assert found.dtype == np.float32 and found.shape == (count, 5)
+        difference = np.abs(found - expected[:count]).max()
+        assert difference <= tolerance * max(1.0, np.abs(expected).max())
+    assert expected.std() > 0.3
+
+
+def test_a_fixed_number_of_pictures(tmp_path: Path) -> None:
+    config, _, x, expected = case(SPECS["small, grey"])
+    pt2.write(config, random_arrays(config.spec), tmp_path / "m.pt2", Options(batch=2))
+    engine = pt2.reload(tmp_path / "m.pt2")
+    assert getattr(engine, "batch", None) == 2
+    np.testing.assert_allclose(engine.run(x, "logits"), expected, atol=1e-4)
+
+
+def test_the_graph_is_what_people_expect_and_the_config_is_inside(tmp_path: Path) -> None:
+    spec = NetworkSpec(classes=7, size=(64, 64))
+    config = ModelConfig.default(spec)
+    pt2.write(config, random_arrays(spec), tmp_path / "m.pt2", Options())
+    assert pt2.config_inside(tmp_path / "m.pt2") == config
+    calls = [n for n in torch.export.load(tmp_path / "m.pt2").graph.nodes if n.op != "placeholder"]
+    assert Counter(str(n.target) for n in calls if n.op == "call_function") == {
+        "aten.conv2d.default": 52, "aten.hardtanh.default": 35, "aten.add.Tensor": 10,
+        "aten.adaptive_avg_pool2d.default": 1, "aten.flatten.using_ints": 1,
+        "aten.linear.default": 1,
+    }  # fmt: skip
+    weights = sum(array.nbytes for array in random_arrays(spec).values())
+    assert (tmp_path / "m.pt2").stat().st_size < 1.1 * weights
+
+
+def test_threads_are_the_engines_own(tmp_path: Path) -> None:
+    config, _, x, expected = case(SPECS["small, grey"])
+    pt2.write(config, random_arrays(config.spec), tmp_path / "m.pt2", Options())
+    before = torch.get_num_threads()
+    engine = pt2.reload(tmp_path / "m.pt2", before + 1)
+    np.testing.assert_allclose(engine.run(x, "logits"), expected, atol=1e-4)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.slow
+def test_it_runs_without_this_package(tmp_path: Path) -> None:
+    config, _, x, expected = case(SPECS["small, grey"])
+    pt2.write(config, random_arrays(config.spec), tmp_path / "m.pt2", Options())
+    np.save(tmp_path / "x.npy", x)
+    program = (
+        "import json, sys, numpy, torch\n"
+        "program = torch.export.load('m.pt2').module()\n"
+        "logits = program(torch.from_numpy(numpy.load('x.npy')))\n"
+        "assert not any(name.startswith('mobilenetv2') for name in sys.modules)\n"
+        "print(json.dumps(logits.tolist()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True
+    )
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-4)
+
+
+def test_what_it_cannot_do_is_one_sentence(tmp_path: Path) -> None:
+    config, _, x, _ = case(SPECS["small, grey"])
+    path = tmp_path / "m.pt2"
+    pt2.write(config, random_arrays(config.spec), path, Options())
+    engine = pt2.reload(path)
+    with pytest.raises(ArtifactError, match=r"m\.pt2: it has no features, only logits"):
+        engine.run(x, "features")
+    with pytest.raises(ArtifactError, match=r"m\.pt2: PyTorch cannot run it"):
+        engine.run(x[:, :, :20], "logits")
+    (tmp_path / "bad.pt2").write_bytes(b"no zip")
+    with pytest.raises(ArtifactError, match=r"bad\.pt2: damaged zip file"):
+        pt2.reload(tmp_path / "bad.pt2")
+    damaged = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        weight = next(n for n in archive.infolist() if n.filename.endswith("weight_5"))
+    damaged[weight.header_offset + 200] ^= 1
+    (tmp_path / "bad.pt2").write_bytes(damaged)
+    with pytest.raises(ArtifactError, match=r"bad\.pt2: damaged zip file"):
+        pt2.reload(tmp_path / "bad.pt2")
+    with zipfile.ZipFile(tmp_path / "other.pt2", "w") as archive:
+        archive.writestr("other/models/model.json", "{}")
+    with pytest.raises(ArtifactError, match=r"other\.pt2: it does not say its preprocessing"):
+        pt2.config_inside(tmp_path / "other.pt2")
+    spec = published("mobilenet-v1", width=0.25, classes=3, size=64)
+    with pytest.raises(SpecError, match="separable blocks"):
+        pt2.write(ModelConfig.default(spec), random_arrays(spec), path, Options())

@@ -1,0 +1,143 @@
+"""TensorFlow SavedModels: that they are the network, as TensorFlow's users expect it."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilenetv2.errors import ArtifactError, SpecError
+from mobilenetv2.export import savedmodel as export
+from mobilenetv2.export.format import Options
+from mobilenetv2.export.samples import pictures
+from mobilenetv2.export.verify import Reference
+from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import random_arrays
+
+pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: keras)")
+TINY: Any = {"width": 0.1, "classes": 5}
+SPECS = {
+    "symmetric, odd": NetworkSpec(size=(65, 97), **TINY),
+    "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
+    "same": NetworkSpec(size=(48, 64), numerics=Numerics("same", 1e-3), **TINY),
+    "projections": NetworkSpec(size=(48, 64), shortcut="projection", **TINY),
+    "relu, one pixel left": NetworkSpec(size=32, numerics=Numerics(activation="relu"), **TINY),
+    "grey": published("small", input_channels=1, **TINY),
+}
+
+
+def reference(spec: NetworkSpec) -> Reference:
+    config = ModelConfig.default(spec)
+    return Reference(config, random_arrays(spec), pictures(config.preprocessing, 2))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_it_is_the_network(tmp_path: Path, name: str) -> None:
+    expected = reference(SPECS[name])
+    out = tmp_path / "shoes"
+    export.write(expected.config, expected.arrays, out, Options())
+    assert list(tmp_path.iterdir()) == [out]
+    engine = export.reload(out)
+    assert (engine.outputs, engine.takes_pictures) == (("logits",), False)
+    found = expected.compare(engine, "float32")
+    assert found.passed, found
+    assert found.deviation > 0.5
+    text = (out / "assets.extra" / "mobilenetv2.json").read_text("utf-8")
+    assert ModelConfig.from_mapping(json.loads(text), "it") == expected.config
+
+
+@pytest.mark.parametrize("name", ["same", "grey"])
+def test_normalisation_inside_is_that_outside(tmp_path: Path, name: str) -> None:
+    expected = reference(SPECS[name])
+    export.write(expected.config, expected.arrays, tmp_path / "in", Options(pictures=True))
+    engine = export.reload(tmp_path / "in")
+    assert engine.takes_pictures
+    assert expected.compare(engine, "float32").passed
+    export.write(expected.config, expected.arrays, tmp_path / "out", Options())
+    outside = normalise(expected.photos, expected.config.preprocessing)
+    np.testing.assert_allclose(
+        engine.run(expected.photos, "logits"),
+        export.reload(tmp_path / "out").run(outside, "logits"),
+        atol=1e-5,
+    )
+
+
+def test_a_fixed_batch_takes_any_number_of_pictures(tmp_path: Path) -> None:
+    expected = reference(SPECS["same"])
+    export.write(expected.config, expected.arrays, tmp_path / "m", Options(batch=3))
+    engine = export.reload(tmp_path / "m")
+    assert expected.compare(engine, "float32").passed  # four of them
+    with pytest.raises(ArtifactError, match="cannot take"):
+        engine.run(np.zeros((3, 3, 40, 64), np.float32), "logits")
+    with pytest.raises(ArtifactError, match="no features, only logits"):
+        engine.run(np.zeros((3, 3, 48, 64), np.float32), "features")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+def test_width_1_has_the_operators_that_people_expect(tmp_path: Path, padding: Any) -> None:
+    import tensorflow as tf
+
+    expected = reference(NetworkSpec(numerics=Numerics(padding)))
+    export.write(expected.config, expected.arrays, tmp_path / "m", Options())
+    assert expected.compare(export.reload(tmp_path / "m"), "float32").passed
+    signature = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"]
+    functions = [
+        Counter(node.op for node in function.node_def)
+        for function in signature.graph.as_graph_def().library.function
+    ]
+    found = max(functions, key=lambda kinds: kinds["Conv2D"])
+    wanted = {
+        "Conv2D": 35, "DepthwiseConv2dNative": 17, "BiasAdd": 53, "Relu6": 35, "AddV2": 10,
+        "Mean": 1, "MatMul": 1, "Pad": 5 if padding == "symmetric" else 0,
+    }  # fmt: skip
+    assert {kind: found[kind] for kind in wanted} == wanted
+    rest = {"ReadVariableOp", "Const", "Identity", "NoOp"}
+    assert set(found) - set(wanted) <= rest, set(found) - set(wanted)
+
+
+def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    other = reference(published("resnet-bottleneck", size=64, **TINY))
+    with pytest.raises(SpecError, match="blocks"):
+        export.write(other.config, other.arrays, tmp_path / "m", Options())
+    with pytest.raises(ArtifactError, match=r"nothing: TensorFlow cannot run it \("):
+        export.reload(tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_nothing_is_printed_no_keras_is_needed_and_no_path_is_kept(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from mobilenetv2.export import savedmodel\n"
+        "from mobilenetv2.export.format import Options\n"
+        "from mobilenetv2.spec.network import NetworkSpec\n"
+        "from mobilenetv2.spec.records import ModelConfig\n"
+        "from mobilenetv2.weights.canonical import random_arrays\n"
+        "spec = NetworkSpec(width=0.1, size=(48, 64), classes=5)\n"
+        "out = Path(sys.argv[1])\n"
+        "savedmodel.write(ModelConfig.default(spec), random_arrays(spec), out, Options())\n"
+        "savedmodel.reload(out).run(np.zeros((2, 3, 48, 64), np.float32), 'logits')\n"
+        "try:\n"
+        "    savedmodel.reload(out, threads=3)\n"
+        "except Exception as error:\n"
+        "    sys.exit(str(error) if len(sys.argv) > 2 else 0)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "m")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    source = str(Path(export.__file__).parent).encode()
+    for file in (tmp_path / "m").rglob("*"):
+        assert file.is_dir() or source not in file.read_bytes()
+    done = subprocess.run(
+        [*command[:3], str(tmp_path / "n"), "say"], capture_output=True, text=True
+    )
+    assert done.stderr.startswith("--threads 3: TensorFlow runs in this process with another")
