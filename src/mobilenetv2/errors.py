@@ -5,7 +5,9 @@ and ends with exit status 2.
 """
 
 import importlib
+import sys
 from types import ModuleType
+from typing import Any, cast
 
 
 class MobileNetV2Error(Exception):
@@ -79,6 +81,8 @@ def require(module: str) -> ModuleType:
         MissingExtra: the package is absent; the message has the line that installs it.
     """
     package = module.partition(".")[0]
+    # OpenVINO and NNCF send usage statistics if this package of theirs can be imported.
+    cast(Any, sys.modules).setdefault("openvino_telemetry", None)
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:

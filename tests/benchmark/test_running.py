@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mobilenetv2.benchmark import running
 from mobilenetv2.benchmark.running import Runner, settled
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.canonical import random_arrays
@@ -52,13 +54,15 @@ def test_a_burst_counts_every_run_but_the_first(
     runner = Runner(request(tmp_path / "m.onnx", ModelConfig.default(SPEC), Form()))
     assert runner.loaded()["load_s"] > 0 and runner.loaded()["memory_after_load"] > 1e6
     seen: list[int] = []
-    run = runner.engine.run
-    monkeypatch.setattr(
-        runner, "engine",
-        type("Counted", (), {"takes_pictures": False, "run": staticmethod(
-            lambda x, output: (seen.append(len(x)), run(x, output))[1]
-        )}),
-    )  # fmt: skip
+
+    class Counted:
+        outputs, takes_pictures, engine = ("logits",), False, runner.engine
+
+        def run(self, x: NDArray, output: Output) -> NDArray:
+            seen.append(len(x))
+            return self.engine.run(x, output)
+
+    monkeypatch.setattr(runner, "engine", Counted())
     found = runner.burst(tmp_path / "x.npy", 4, 0.0)  # more pictures than there are
     assert len(found["seconds"]) == running.LEAST and seen == [4] * (running.LEAST + 1)
     seen.clear()

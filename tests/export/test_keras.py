@@ -86,7 +86,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
 def test_keras_alone_reads_it(tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend, reason=f"{backend} is not installed")
     expected = reference(SPECS["same, odd"])
-    out = write(tmp_path, expected)
+    write(tmp_path, expected)
     x, answers = expected.tensors
     np.save(tmp_path / "x.npy", x.transpose(0, 2, 3, 1))
     program = (

@@ -14,6 +14,7 @@ from mobilenetv2.export import mnn as export
 from mobilenetv2.export.format import Options, Precision
 from mobilenetv2.export.samples import pictures
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.runtime.files.mnn import read
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
@@ -25,7 +26,9 @@ SPECS = {
     "symmetric, odd": NetworkSpec(size=(65, 97), **TINY),
     "same": NetworkSpec(size=(48, 64), numerics=Numerics("same", 1e-3), **TINY),
     "projections": NetworkSpec(size=(48, 64), shortcut="projection", **TINY),
-    "relu, one pixel left": NetworkSpec(size=32, numerics=Numerics(activation="relu"), **TINY),
+    "relu, one pixel left": NetworkSpec(
+        size=(32, 32), numerics=Numerics(activation="relu"), **TINY
+    ),
     "grey": published("small", input_channels=1, **TINY),
 }
 
@@ -85,7 +88,7 @@ def test_a_thousand_long_labels_fit(tmp_path: Path) -> None:
     assert len(config.to_json().encode()) > 300_000  # more than one argument of a command can have
     out = tmp_path / "m.mnn"
     export.write(config, random_arrays(spec), out, Options())
-    assert export.read(out).config == config
+    assert read(out).config == config
 
 
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

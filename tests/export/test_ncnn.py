@@ -25,7 +25,9 @@ SPECS = {
     "symmetric, odd": NetworkSpec(size=(65, 97), **TINY),
     "same": NetworkSpec(size=(48, 64), numerics=Numerics("same", 1e-3), **TINY),
     "projections": NetworkSpec(size=(48, 64), shortcut="projection", **TINY),
-    "relu, one pixel left": NetworkSpec(size=32, numerics=Numerics(activation="relu"), **TINY),
+    "relu, one pixel left": NetworkSpec(
+        size=(32, 32), numerics=Numerics(activation="relu"), **TINY
+    ),
     "grey": published("small", input_channels=1, **TINY),
 }
 
@@ -91,6 +93,6 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
         return run([command[0], "nothing.onnx"], **options)
 
     monkeypatch.setattr(subprocess, "run", failing)
-    with pytest.raises(ArtifactError, match="^pnnx cannot convert the network"):
+    with pytest.raises(ArtifactError, match=r"^pnnx cannot convert the network"):
         export.write(expected.config, expected.arrays, out, Options())
     assert list(tmp_path.iterdir()) == []

@@ -28,7 +28,9 @@ SPECS = {
     "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
     "same": NetworkSpec(size=(48, 64), numerics=Numerics("same", 1e-3), **TINY),
     "projections": NetworkSpec(size=(48, 64), shortcut="projection", **TINY),
-    "relu, one pixel left": NetworkSpec(size=32, numerics=Numerics(activation="relu"), **TINY),
+    "relu, one pixel left": NetworkSpec(
+        size=(32, 32), numerics=Numerics(activation="relu"), **TINY
+    ),
     "grey": published("small", input_channels=1, **TINY),
 }
 

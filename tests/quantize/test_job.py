@@ -16,6 +16,7 @@ from mobilenetv2.quantize.judgement import Judge
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 from mobilenetv2.weights import store
+from mobilenetv2.weights.folding import fold
 
 FACTS = {"calibrated_on": "shapes"}
 
@@ -27,7 +28,7 @@ def made(model: Path, photos: Path) -> job.Job:
     outputs = match(found.judged.classes, config.labels, "photos")
     judge = Judge(found.judged, outputs, config.preprocessing, start(load(model)))
     scheme = post_training.quantise(config, arrays, found.pictures)
-    return job.Job(scheme, found.pictures, judge, FACTS)
+    return job.Job(scheme, fold(config.spec, arrays), found.pictures, judge, FACTS)
 
 
 def test_a_file_that_answers_alike_is_kept_with_its_judgement(

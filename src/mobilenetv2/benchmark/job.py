@@ -185,7 +185,7 @@ def _measure(
         row = rows[turn.key]
         if not row.error and turn.first is not None:
             row.speeds.append(Speed(turn.batch, tuple(turn.seconds), turn.first))
-            row.memory = max(row.memory or 0, turn.last["memory"])
+            row.memory = max(row.memory or row.memory_after_load or 0, turn.last["memory"])
             row.busy |= turn.busy
 
 

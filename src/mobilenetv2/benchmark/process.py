@@ -69,6 +69,7 @@ class Process:
                 f"{self.name}: no answer within {longest:.0f} seconds, so it was stopped"
             ) from None
         if line is None:
+            self._lines.put(None)  # for the next request
             raise ArtifactError(f"{self.name}: {self._end()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:

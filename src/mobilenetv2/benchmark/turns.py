@@ -33,7 +33,7 @@ class Turn:
 
     def share(self, seconds: float, rounds: int) -> int:
         """How many of so many parts of its seconds are over."""
-        return min(rounds, int(rounds * sum(self.seconds) / seconds))
+        return min(rounds, int(rounds * sum(self.seconds) / seconds + 1e-9))
 
 
 def interleave(

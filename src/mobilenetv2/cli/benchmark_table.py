@@ -16,7 +16,7 @@ def show(rows: Sequence[Row], facts: Mapping[str, Any], batches: Sequence[int]) 
     labelled = any(row.agreement and row.agreement.right is not None for row in rows)
     named = any(row.contestant.path for row in rows)
     columns = ["runtime", "precision", f"ms at {first}", "p95"]
-    columns += [f"{batch}: /s" for batch in batches]
+    columns += [f"/s at {batch}" for batch in batches]
     columns += ["same answer", "difference"]
     columns += ["top-1", "95% interval"] if labelled else []
     columns += ["size", "memory", "load", *(["file"] if named else [])]
@@ -28,7 +28,7 @@ def show(rows: Sequence[Row], facts: Mapping[str, Any], batches: Sequence[int]) 
     )
     print(f"measured on {sentence(facts['machine'])}")
     print(
-        "ms: median of a batch; /s: pictures a second at each size of batch; same answer, "
+        "ms: median of a batch; /s: pictures a second; same answer, "
         f"difference: against {facts['reference']}; memory: peak of the process; load: until it "
         "is ready to run"
     )

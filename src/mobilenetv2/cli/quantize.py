@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.record import RunFolder, read_split
 from mobilenetv2.weights import store
 from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.weights.folding import fold
 from mobilenetv2.weights.models import locate
 
 
@@ -63,9 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
         "model": arguments.model, "calibrated_on": photos.source, "method": scheme.method,
         "judged_on": f"{arguments.data} ({photos.judged.name})",
     }  # fmt: skip
-    outcomes = list(
-        job.run(job.Job(scheme, photos.pictures, judge, facts, arguments.force), wanted)
-    )
+    work = job.Job(
+        scheme, fold(config.spec, arrays), photos.pictures, judge, facts, arguments.train,
+        arguments.force,
+    )  # fmt: skip
+    outcomes = list(job.run(work, wanted))
     if arguments.sensitivity:
         draw_sensitivity(config, arrays, photos, settings, folder_of(arguments))
     if arguments.json:
@@ -137,7 +140,7 @@ def settings_of(arguments: argparse.Namespace) -> post_training.Settings:
 
 
 def trained(
-    scheme: Scheme, arrays: Arrays, photos: CalibrationSet, outputs: list[int], epochs: int | None
+    scheme: Scheme, arrays: Arrays, photos: CalibrationSet, outputs: Sequence[int], epochs: int | None
 ) -> Scheme:
     """Quantisation-aware training, where there are photos to train on."""
     if photos.training is None:

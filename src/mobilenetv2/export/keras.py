@@ -38,7 +38,8 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         choose()
     network = edition.build(_stock(config))
     edition.load(network, arrays)
-    network.save(out)
+    with silence():  # on every backend saving and loading import TensorFlow, where there is one
+        network.save(out)
     out.write_bytes(sealed(out.read_bytes(), config.to_json()))
 
 
@@ -66,7 +67,8 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     import keras
 
     try:
-        model = keras.saving.load_model(out, compile=False, safe_mode=True)
+        with silence():
+            model = keras.saving.load_model(out, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ArtifactError(f"{out}: Keras cannot run it ({reason})") from None

@@ -17,6 +17,7 @@ from mobilenetv2.progress import say
 from mobilenetv2.quantize.judgement import MOST_LOST, Judge, Judgement
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.weights.checksum import file_sha256
+from mobilenetv2.weights.folding import Folded
 
 STEM = "model-int8"
 PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": (), "litert": (), "openvino": ("nncf",)}
@@ -40,11 +41,15 @@ class Job:
     """What all files of one call share."""
 
     scheme: Scheme
+    folded: Folded
+    """The float network, for converters that quantise by themselves."""
     pictures: NDArray
     """That were calibrated on: uint8 (photos, height, width, channels)."""
     judge: Judge
     facts: Mapping[str, Any]
     """For the record beside each file: which photos, which method."""
+    trained: bool = False
+    """Whether the scheme comes of quantisation-aware training."""
     force: bool = False
     """Keep what loses too much, as well."""
 
@@ -111,14 +116,28 @@ def writer(name: str) -> Callable[[Job, Path], None]:
     """What makes the file of a format."""
     module: Any = importlib.import_module(f"mobilenetv2.quantize.{name}")
     if name == "openvino":
-        return lambda job, out: module.write(
-            job.scheme.config, job.scheme.folded, job.pictures, out
-        )
+        return _write_openvino
+    if name == "litert":
+        # Ends of uint8, as published files have them: a pixel is the integer where the
+        # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
+        return lambda job, out: _write(out, module.write(job.scheme, unsigned=True))
+    return lambda job, out: _write(out, module.write(job.scheme))
 
-    def write(job: Job, out: Path) -> None:
-        out.write_bytes(module.write(job.scheme))
 
-    return write
+def _write_openvino(job: Job, out: Path) -> None:
+    """By NNCF; a network that was trained in integers keeps the ones that it was trained with."""
+    from mobilenetv2.export.openvino import converted, write_ir
+    from mobilenetv2.quantize import onnx, openvino
+
+    config = job.scheme.config
+    if job.trained:
+        write_ir(converted(onnx.write(job.scheme)), config, out, method=job.scheme.method)
+    else:
+        openvino.write(config, job.folded, job.pictures, out)
+
+
+def _write(out: Path, content: bytes) -> None:
+    out.write_bytes(content)
 
 
 def describe(job: Job, format_: Format, made: Path, judgement: Judgement) -> dict[str, Any]:

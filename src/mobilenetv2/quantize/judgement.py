@@ -1,6 +1,6 @@
 """Float against int8 on photos that neither was calibrated or trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ class Judge:
     """
 
     def __init__(
-        self, split: Split, outputs: list[int], record: Preprocessing, reference: Engine
+        self, split: Split, outputs: Sequence[int], record: Preprocessing, reference: Engine
     ) -> None:
         self.split, self.record = split, record
         self.truth = np.array([outputs[photo.label] for photo in split.photos])

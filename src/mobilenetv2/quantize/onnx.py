@@ -4,10 +4,13 @@ Each weight is int8, each bias int32, each tensor between layers goes through ui
 Runtime and OpenVINO run the operators between as integer ones; ReLU6's Clip vanishes, since what
 its uint8 can say ends at 6 or before.
 
-On x86 without VNNI (AVX2, AVX-512 of before 2019) ONNX Runtime multiplies uint8 by int8 with
-``vpmaddubsw``, which adds two products in int16 and saturates at 32,767: 255 x 127 x 2 does not fit.
-Weights of 7 bits (``Scheme.weight_bits``) do: 255 x 63 x 2 = 32,130. The session option
+On x86 without VNNI (AVX2, early AVX-512) ONNX Runtime multiplies uint8 by int8 with ``vpmaddubsw``,
+which adds two products in int16 and saturates at 32,767: 255 x 127 x 2 does not fit. Weights of 7
+bits (``Scheme.weight_bits``) do: 255 x 63 x 2 = 32,130. Its session option
 ``session.x64quantprecision`` avoids it too, at a cost in speed.
+
+A graph that is quantised in part (``only``) has to run without ONNX Runtime's optimisations: with
+them it takes float weights between quantised tensors for weights to be quantised, one scale each.
 """
 
 from collections.abc import Collection

@@ -83,9 +83,7 @@ def quantise(
     folded = fold(config.spec, arrays)
     observed = observe(config, folded, pictures, step)
     if settings.equalise:
-        folded, factors = equalisation.equalise(
-            config.spec, folded, observed, settings.per_channel
-        )
+        folded, factors = equalisation.equalise(config.spec, folded, observed, settings.per_channel)
         observed = equalisation.scaled(observed, factors)
     histograms = count(config, folded, pictures, observed, step)
     ranges = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.quantize.tensors import sources
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.folding import Folded
 
@@ -20,6 +21,8 @@ LEVELS = 255
 MOST = 127
 """The largest weight of 8 bits: -128 is left out, so that a weight and its negative are both
 there."""
+LARGEST_BIAS = 2**30
+"""Half of what int32 holds: the products are added to it."""
 SMALLEST_SCALE = 1e-9
 """A channel or tensor of zeros still has a scale."""
 
@@ -65,12 +68,19 @@ class Scheme:
         return MOST >> (8 - self.weight_bits)
 
     def weight_scales(self, name: str) -> NDArray:
-        """float32 (out_channels,) of a layer; all the same where it is one a tensor."""
-        weight = np.abs(self.folded[name][0])
-        peaks = weight.reshape(len(weight), -1).max(1)
+        """float32 (out_channels,) of a layer; all the same where it is one a tensor.
+
+        A channel of zeros may still have a bias, which is counted in these steps: they are made
+        large enough for it.
+        """
+        weight, bias = self.folded[name]
+        peaks = np.abs(weight).reshape(len(weight), -1).max(1) / self.most
+        given = self.ranges[sources(self.config.spec)[name]]
+        needed = np.abs(bias.astype(np.float64)) / (given.scale * LARGEST_BIAS)
+        scales = np.maximum(np.maximum(peaks, needed), SMALLEST_SCALE)
         if not self.per_channel:
-            peaks = np.full_like(peaks, peaks.max())
-        return np.asarray(np.maximum(peaks / self.most, SMALLEST_SCALE), np.float32)
+            scales = np.full_like(scales, scales.max())
+        return np.asarray(scales, np.float32)
 
     def integers(self, name: str) -> NDArray:
         """int8 weights of a layer, in the shape of the float ones."""

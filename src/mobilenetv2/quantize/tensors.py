@@ -1,4 +1,4 @@
-"""Which tensors a network has, who writes them, and who takes them: what a scheme's ranges are of."""
+"""Which tensors a network has and which layers take them: what a scheme's ranges are of."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Tensor:
     """What a layer, an addition or the pooling gives to those after it."""
 
     name: str
-    """'input', a layer's ('stem', 'blocks.3.expand'), a sum's ('blocks.3'), 'features', 'logits'."""
+    """'input', a layer's ('blocks.3.expand'), a sum's ('blocks.3'), 'features', 'logits'."""
     channels: int
     pixels: int
     """Height x width; 1 after the pooling."""

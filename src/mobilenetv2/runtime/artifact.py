@@ -43,7 +43,8 @@ def load(path: Path, runtime: str | None = None) -> Artifact:
     if kind == "litert":
         from mobilenetv2.weights.dialects import litert_writer
 
-        return Artifact(config, kind, litert_writer.write(config, arrays), str(path))
+        form = litert_writer.Form(features=True)
+        return Artifact(config, kind, litert_writer.write(config, arrays, form), str(path))
     raise ArtifactError(
         f"{path}: --runtime {runtime} runs exported files only; make one with "
         f"'mobilenetv2 export {path} OUT --format {kind}'"

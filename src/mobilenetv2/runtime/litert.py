@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.runtime.engine import Artifact, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
-from mobilenetv2.runtime.quiet import quiet
+from mobilenetv2.runtime.silence import silence
 
 
 class LiteRt:
@@ -60,7 +60,7 @@ def start(artifact: Artifact, threads: int | None = None) -> LiteRt:
     """
     library: Any = require("ai_edge_litert.interpreter")
     try:
-        with quiet():  # it says that it has made its delegate
+        with silence():  # it says that it has made its delegate
             # From bytes, so that what was checked is what runs.
             interpreter = library.Interpreter(model_content=artifact.graph, num_threads=threads)
             interpreter.allocate_tensors()

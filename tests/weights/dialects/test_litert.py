@@ -21,6 +21,8 @@ from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.weights.canonical import Arrays, check, identity_batch_norm, random_arrays
 from mobilenetv2.weights.containers.litert import Graph, Operator, Tensor
 from mobilenetv2.weights.dialects import litert
+from mobilenetv2.weights.dialects.litert_writer import Form, write
+from mobilenetv2.weights.folding import fold
 from mobilenetv2.weights.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 
 PTQ = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
@@ -326,3 +328,15 @@ def test_a_hundred_photos_are_classified_as_well_as_published(
     assert (best[:, 0] == truth).sum() >= top1
     assert (best == truth[:, None]).any(1).sum() >= top5
     assert (best[:, 0] == theirs.argmax(1)).sum() >= 98
+
+
+def test_a_float16_file_comes_in_with_its_halves(tmp_path: Path) -> None:
+    spec = published("small", width=0.1, classes=4)
+    arrays = random_arrays(spec)
+    (tmp_path / "m.tflite").write_bytes(write(ModelConfig.default(spec), arrays, Form(half=True)))
+    config, found = litert.import_file(tmp_path / "m.tflite")
+    assert config.spec == spec
+    for name, (weight, bias) in fold(spec, arrays).items():
+        again = fold(spec, found)[name]
+        for one, other in zip(again, (weight, bias), strict=True):
+            np.testing.assert_array_equal(one, other.astype(np.float16).astype(np.float32))

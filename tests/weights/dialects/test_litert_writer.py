@@ -115,21 +115,23 @@ def test_relu6_is_fused_and_symmetric_padding_is_a_pad_in_front(tmp_path: Path) 
         assert sum(operator.activation == "RELU6" for operator in graph.operators) == 35
 
 
-def test_every_tensor_can_be_an_output(tmp_path: Path) -> None:
-    path, spec = tmp_path / "net.tflite", SPECS["small"]
-    path.write_bytes(write(config_of(spec), random_arrays(spec), Form(intermediates=True)))
-    graph = container.read(path)
-    names = [graph.tensors[end].name for end in graph.outputs]
-    network = plain.build(spec, dtype=np.float64)
-    plain.load(network, random_arrays(spec))
-    x = np.zeros((1, *spec.size, spec.input_channels), np.float32)
+def test_every_tensor_can_be_an_output() -> None:
+    import tflite
+
+    spec = SPECS["small"]
+    data = write(config_of(spec), random_arrays(spec), Form(intermediates=True))
+    # Our own reader takes few outputs: such a file is for comparing, not for keeping.
+    graph = tflite.Model.GetRootAs(data, 0).Subgraphs(0)
+    ends = [graph.Tensors(index) for index in graph.OutputsAsNumpy()]
+    found = {end.Name().decode(): tuple(end.ShapeAsNumpy().tolist()) for end in ends}
+    assert len(found) == len(ends) and list(found)[:2] == ["logits", "features"]
     layers = {step.name for step in resolve(spec).convolutions}
     sums = {f"blocks.{block.index}" for block in resolve(spec).blocks if block.residual}
-    assert names[:2] == ["logits", "features"]
-    assert set(names) == layers | sums | {"logits", "features"} and len(names) == len(set(names))
-    shapes = {name: values.shape for name, values in plain.intermediates(network, x).items()}
-    for end in graph.outputs:
-        assert graph.tensors[end].shape == shapes[graph.tensors[end].name]
+    assert found.keys() == layers | sums | {"logits", "features"}
+    network = plain.build(spec, dtype=np.float64)
+    plain.load(network, random_arrays(spec))
+    expected = plain.intermediates(network, np.zeros((1, *spec.size, spec.input_channels)))
+    assert found == {name: expected[name].shape for name in found}
 
 
 def test_google_reads_the_archive_where_it_lies(tmp_path: Path) -> None:

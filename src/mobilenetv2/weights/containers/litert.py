@@ -5,6 +5,7 @@ The flatbuffer's schema comes from the ``tflite`` package, which is generated fr
 a damaged file, and every count is held against a limit before it is believed.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,15 @@ def read(path: Path) -> Graph:
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    data = path.read_bytes()
+    return parse(path.read_bytes(), path)
+
+
+def parse(data: bytes, path: Path) -> Graph:
+    """:func:`read` of bytes that came from ``path``.
+
+    Raises:
+        WeightsError: as :func:`read`.
+    """
     if data[4:8] != IDENTIFIER:
         raise WeightsError(f"{path}: not a LiteRT file (its identifier is not TFL3)")
     try:
@@ -114,10 +123,26 @@ def _graph(data: bytes) -> Graph:
     operators = [
         _operator(graph.Operators(index), codes) for index in range(_count(graph.OperatorsLength()))
     ]
+    tensors, operators = _without_casts(tensors, operators)
     return Graph(
         tuple(tensors), tuple(operators),
         _indices(graph.InputsAsNumpy()), _indices(graph.OutputsAsNumpy()),
     )  # fmt: skip
+
+
+def _without_casts(
+    tensors: list[Tensor], operators: list[Operator]
+) -> tuple[list[Tensor], list[Operator]]:
+    """float16 files hold constants in half precision, with an operator each that widens them."""
+    tensors, kept = list(tensors), []
+    for operator in operators:
+        given = tensors[operator.inputs[0]].values if len(operator.inputs) == 1 else None
+        if operator.kind == "DEQUANTIZE" and given is not None and given.dtype == np.float16:
+            (made,) = operator.outputs
+            tensors[made] = dataclasses.replace(tensors[made], values=given.astype(np.float32))
+        else:
+            kept.append(operator)
+    return tensors, kept
 
 
 def _count(length: int) -> int:

@@ -34,7 +34,8 @@ def metadata(config: ModelConfig, outputs: Sequence[str] = ("logits",)) -> bytes
     """The flatbuffer for a network that takes ``input`` and gives ``outputs``, in that order.
 
     Mean and standard deviation are the same for a float and a quantised network: what the integers
-    stand for, the tensors' own quantisation says.
+    stand for, the tensors' own quantisation says. They are given a channel each; MediaPipe's tasks
+    take a network only where all channels have the same.
     """
     import flatbuffers
 

@@ -1,0 +1,169 @@
+"""From the command to the first answer: one photo, the whole process, against eager PyTorch.
+
+    python benchmarks/cold_start.py --model imagenet --photo ../shared/data/photos/cat_1080p.jpg \\
+        --core CORE --peer PEER --runs 20 --output benchmarks/cold-start.md
+
+CORE is a virtual environment with this project's core install (``pip install .``) and nothing else,
+PEER one with PyTorch, NumPy and Pillow; with torchvision in it, its own model and transforms are
+timed, too. The commands run in turns; file caches are warm after a first run that is not counted.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from machine import processor
+
+from mobilenetv2.data.batches import workers
+from mobilenetv2.files import write_atomically
+from mobilenetv2.progress import say
+from mobilenetv2.weights import store
+from mobilenetv2.weights.models import locate
+
+SCRIPT = Path(__file__).with_name("cold_start_torch.py")
+SHOWN = ("mobilenetv2", "numpy", "pillow", "onnxruntime", "torch", "torchvision")
+
+
+@dataclass(slots=True)
+class Command:
+    name: str
+    words: list[str]
+    environment: Path
+    seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
+    memory: int = 0
+    answer: str = ""
+
+    def run(self, count: bool) -> None:
+        """Once; the wall clock from before the process to after its end."""
+        began = time.perf_counter()
+        child = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert child.stdout is not None and child.stderr is not None
+        output, errors = child.stdout.read(), child.stderr.read()
+        _, status, used = os.wait4(child.pid, 0)
+        took = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+        child.stdout.close()
+        child.stderr.close()
+        if child.returncode:
+            sys.exit(f"{' '.join(self.words)}: {errors.decode()}")
+        self.answer = output.decode()
+        if count:
+            self.seconds.append(took)
+            self.processor_seconds.append(used.ru_utime + used.ru_stime)
+            # This script is small, so what a child inherits of its peak does not count.
+            self.memory = max(self.memory, used.ru_maxrss * 1024)
+
+
+def commands(options: argparse.Namespace, folder: Path) -> list[Command]:
+    model = locate(options.model)
+    config, _ = store.load(model)
+    record, labels = config.preprocessing, config.labels.names
+    facts = {
+        "resize": record.resize, "size": record.size, "cover": record.fit == "cover",
+        "mean": record.mean, "std": record.std, "labels": labels, "width": config.spec.width,
+        "epsilon": config.spec.numerics.epsilon, "same": config.spec.numerics.padding == "same",
+    }  # fmt: skip
+    (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+    weights = folder / "weights.pth"
+    # PyTorch's own loader is quickest with its own file; the numerics are in the facts.
+    subprocess.run(
+        [sys.executable, "-m", "mobilenetv2", "weights", "export", str(model), str(weights),
+         "--dialect", "torchvision", "--ignore-numerics"],
+        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    photo = str(options.photo)
+    ours = [str(options.core / "bin" / "mobilenetv2"), "predict", photo, "--model", str(model)]
+    python = str(options.peer / "bin" / "python")
+    theirs = [python, str(SCRIPT), photo, str(weights), str(folder / "facts.json")]
+    found = [
+        Command("`mobilenetv2 predict`, core install", ours, options.core),
+        Command("eager PyTorch, plain modules", theirs, options.peer),
+    ]
+    if not subprocess.run([python, "-c", "import torchvision"], capture_output=True).returncode:
+        name = "eager PyTorch, torchvision's model and transforms"
+        found.append(Command(name, [*theirs, "--torchvision"], options.peer))
+    return found
+
+
+def size(environment: Path) -> int:
+    """Bytes on the disk of what is installed, as ``du`` counts them."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    place = subprocess.run(
+        [environment / "bin" / "python", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return sum(
+        512 * file.lstat().st_blocks for file in Path(place).rglob("*") if not file.is_dir()
+    )  # fmt: skip
+
+
+def versions(environment: Path) -> str:
+    code = (
+        "from importlib.metadata import version, PackageNotFoundError\n"
+        f"for name in {SHOWN!r}:\n"
+        "    try: print(name, version(name))\n"
+        "    except PackageNotFoundError: pass\n"
+    )
+    found = subprocess.run(
+        [environment / "bin" / "python", "-c", code], capture_output=True, text=True, check=True
+    )
+    return ", ".join(found.stdout.splitlines())
+
+
+def row(command: Command, first: Command) -> str:
+    seconds = statistics.median(command.seconds)
+    used = statistics.median(command.processor_seconds)
+    ratio = seconds / statistics.median(first.seconds)
+    return (
+        f"| {command.name} | {seconds:.2f} s | {min(command.seconds):.2f} to "
+        f"{max(command.seconds):.2f} s | {ratio:.2f} | {used:.2f} s | {command.memory / 1e6:.0f} MB "
+        f"| {size(command.environment) / 1e6:.0f} MB |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--photo", type=Path, required=True)
+    parser.add_argument("--core", type=Path, required=True)
+    parser.add_argument("--peer", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        timed = commands(options, Path(folder))
+        for command in timed:
+            say(f"once, not counted: {command.name}")
+            command.run(count=False)
+        for index in range(options.runs):
+            say(f"{index + 1} of {options.runs}")
+            for command in timed[index % len(timed) :] + timed[: index % len(timed)]:
+                command.run(count=True)
+    lines = [
+        "# Cold start: from the command to the first answer", "",
+        f"`python benchmarks/cold_start.py`, {processor()}, {workers()} cores. One photo "
+        f"({options.photo.name}), the whole process from its start to its end, in turns, n = "
+        f"{options.runs} each, files in the system's cache. Both load the weights, resize, crop and "
+        "normalise with Pillow, and print the five likeliest classes.", "",
+        "| | median | from, to | ratio | processor time | most memory | installed |",
+        "|---|---|---|---|---|---|---|",
+        *(row(command, timed[0]) for command in timed), "",
+        f"Core install: {versions(options.core)}. PyTorch: {versions(options.peer)}.", "",
+        "What they answered:", "",
+        *(f"- {command.name}: {' '.join(command.answer.split())}" for command in timed), "",
+    ]  # fmt: skip
+    text = "\n".join(lines)
+    print(text)
+    if options.output:
+        write_atomically(options.output, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""``benchmark`` as a command: its table, its JSON, its picture, and how it fails."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mobilenetv2.benchmark import contestant
+from mobilenetv2.cli import benchmark as verb
+from mobilenetv2.cli.main import main
+from mobilenetv2.cli.parser import make_parser
+from mobilenetv2.errors import MissingExtra
+
+QUICK = ("--seconds", "0.03", "--threads", "1", "--batch", "1,2", "--runtime", "onnxruntime")
+
+
+def run(*words: str) -> int:
+    return main(["benchmark", *words])
+
+
+def test_float_and_int8_on_data_that_has_no_splits(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: torch)")
+    out = tmp_path / "out"
+    assert run(str(model), "--data", str(photos), "--output", str(out), *QUICK, "--json") == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert [row["precision"] for row in found["rows"]] in (["float32", "int8"], ["int8", "float32"])
+    rows = {row["precision"]: row for row in found["rows"]}
+    # Half of the photos calibrate, and are not among those that are judged.
+    assert found["photos"] == 18 and "18 photos" in found["calibrated_on"]
+    assert rows["float32"]["agreement"] == 1.0 and rows["float32"]["max_abs_difference"] < 1e-4
+    assert rows["int8"]["agreement"] > 0.5 and rows["int8"]["max_abs_difference"] > 1e-4
+    for row in rows.values():
+        low, high = row["top1_interval"]
+        assert 0 <= low <= row["top1"] <= high <= 1 and row["photos"] == 18
+        assert [speed["batch"] for speed in row["speed"]] == [1, 2]
+        for speed in row["speed"]:
+            assert 0 < speed["median_ms"] <= speed["p95_ms"] and speed["runs"] >= 2
+            assert speed["pictures_per_second"] > 0 and "runs_ms" not in speed
+        assert row["load_s"] > 0 and row["memory_bytes"] >= row["memory_after_load_bytes"] > 0
+    assert found["machine"]["cores"] >= 1 and "flags" in found["machine"]
+    assert {"mobilenetv2", "numpy", "onnxruntime"} <= set(found["versions"])
+    assert found["threads"] == 1 and found["command"].startswith("mobilenetv2 ") and found["date"]
+    saved = json.loads((out / "benchmark.json").read_text())
+    assert [len(speed["runs_ms"]) for row in saved["rows"] for speed in row["speed"]] == [
+        speed["runs"] for row in found["rows"] for speed in row["speed"]
+    ]
+    assert Image.open(out / "benchmark.png").width > 500
+    assert "writing onnx int8" in shown.err and "benchmark.png" in shown.err
+
+
+def test_without_data_float32_on_pictures_made_here(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(model), *QUICK) == 0
+    shown = capsys.readouterr().out
+    assert "32 pictures made here" in shown and "100.0%" in shown and "top-1" not in shown
+    assert "int8" not in shown and "measured on" in shown
+
+
+def test_files_that_are_there_take_part_and_a_broken_one_fails_alone(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tmp_path / "files"
+    assert (
+        main(["export", str(model), str(files), "--format", "onnx", "--precision", "float16"]) == 0
+    )
+    (files / "broken.onnx").write_bytes(b"no network")
+    capsys.readouterr()
+    assert run(str(model), "--artifacts", str(files), *QUICK, "--json") == 1
+    shown = capsys.readouterr()
+    rows = {Path(row["file"] or "made").name: row for row in json.loads(shown.out)["rows"]}
+    assert set(rows) == {"made", "model-float16.onnx", "broken.onnx"}
+    assert rows["model-float16.onnx"]["precision"] == "float16"  # from the record beside it
+    assert rows["model-float16.onnx"]["bytes"] < rows["made"]["bytes"]
+    assert "broken.onnx" in rows["broken.onnx"]["error"] and "speed" not in rows["broken.onnx"]
+    assert "onnxruntime broken.onnx: " in shown.err and "Traceback" not in shown.err
+    assert run(str(model), "--artifacts", str(files), *QUICK) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any("broken.onnx" in line and "failed" in line for line in lines)
+
+
+def test_an_exported_file_alone(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "m.onnx"
+    assert main(["export", str(model), str(file), "--pictures"]) == 0
+    capsys.readouterr()
+    assert run(str(file), "--data", str(photos), *QUICK, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["rows"]
+    assert row["precision"] == "float32" and row["max_abs_difference"] == 0.0
+    assert found["photos"] == 36 and found["calibrated_on"] is None
+    assert "itself" in found["reference"]
+    assert run(str(file), "--precision", "int8", *QUICK) == 2
+    assert "--precision is for a model folder" in capsys.readouterr().err
+    assert run(str(file), "--runtime", "litert") == 2
+    assert "litert does not run such a file" in capsys.readouterr().err
+
+
+def parsed(*words: str) -> Any:
+    return make_parser().parse_args(["benchmark", "x", *words])
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def forget(*absent: str) -> None:
+        monkeypatch.setattr(
+            contestant, "find_spec", lambda name: None if name in absent else object()
+        )
+
+    return forget
+
+
+def names(found: Sequence[contestant.Contestant]) -> list[tuple[str, str]]:
+    return [(who.runtime, who.precision) for who in found]
+
+
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
+    without: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without("ncnn", "nncf")
+    found = names(verb.contestants(parsed("--precision", "float32,int8"), None))
+    assert ("openvino", "float32") in found and ("openvino", "int8") not in found
+    assert ("ncnn", "float32") not in found and ("onnxruntime", "int8") in found
+    notes = capsys.readouterr().err
+    assert (
+        "note: ncnn is left out, for want of ncnn; pip install 'mobilenetv2[export]' brings it"
+        in notes
+    )
+    assert "note: openvino int8 is left out, for want of nncf; pip install" in notes
+    with pytest.raises(MissingExtra, match=r"ncnn cannot be measured, for want of ncnn; pip"):
+        verb.contestants(parsed("--runtime", "onnxruntime,ncnn"), None)
+
+
+def test_int8_takes_part_by_itself_where_there_are_photos() -> None:
+    assert verb.precisions(parsed()) == ["float32"]
+    assert verb.precisions(parsed("--data", "d")) == ["float32", "int8"]
+    assert verb.precisions(parsed("--calibration", "c")) == ["float32", "int8"]
+    assert verb.precisions(parsed("--data", "d", "--precision", "float16")) == ["float16"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--seconds", "0"), "--seconds 0 must be above 0 and at most an hour"),
+        (("--seconds", "nan"), "--seconds nan must be above 0"),
+        (("--threads", "0"), "--threads 0 must be at least 1"),
+        (("--precision", "bfloat16", "--runtime", "ncnn"), "--precision bfloat16: ncnn has none"),
+        (("--precision", "int8", "--runtime", "onnxruntime"), "give --calibration FOLDER"),
+        (("--artifacts", "nowhere"), "--artifacts nowhere: no such folder"),
+        (("--data", "nowhere"), "nowhere"),
+        (("--batch", "1,0"), "a batch is at least 1"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    model: Path, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = run(str(model), *words)
+    except SystemExit as end:  # the parser's own
+        status = int(str(end.code))
+    errors = capsys.readouterr().err
+    assert status == 2 and said in errors and "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("mobilenetv2: error: ")
+
+
+@pytest.mark.slow
+def test_every_runtime_that_is_installed_agrees(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(str(model), "--seconds", "0.02", "--threads", "1", "--batch", "1", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert len(rows) >= 1 and len({row["runtime"] for row in rows}) == len(rows)
+    for row in rows:
+        assert row["agreement"] == 1.0 and row["max_abs_difference"] < 1e-3, row["runtime"]
