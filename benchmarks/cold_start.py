@@ -16,10 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 from machine import processor
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
 
 from mobilenetv2.data.batches import workers
 from mobilenetv2.files import write_atomically
@@ -28,6 +32,7 @@ from mobilenetv2.weights import store
 from mobilenetv2.weights.models import locate
 
 SCRIPT = Path(__file__).with_name("cold_start_torch.py")
+PEER = ("torch", "numpy", "pillow")
 SHOWN = ("mobilenetv2", "numpy", "pillow", "onnxruntime", "torch", "torchvision")
 
 
@@ -36,6 +41,7 @@ class Command:
     name: str
     words: list[str]
     environment: Path
+    packages: tuple[str, ...]
     seconds: list[float] = field(default_factory=list)
     processor_seconds: list[float] = field(default_factory=list)
     memory: int = 0
@@ -84,24 +90,49 @@ def commands(options: argparse.Namespace, folder: Path) -> list[Command]:
     python = str(options.peer / "bin" / "python")
     theirs = [python, str(SCRIPT), photo, str(weights), str(folder / "facts.json")]
     found = [
-        Command("`mobilenetv2 predict`, core install", ours, options.core),
-        Command("eager PyTorch, plain modules", theirs, options.peer),
+        Command("`mobilenetv2 predict`, core install", ours, options.core, ("mobilenetv2",)),
+        Command("eager PyTorch, plain modules", theirs, options.peer, PEER),
     ]
     if not subprocess.run([python, "-c", "import torchvision"], capture_output=True).returncode:
         name = "eager PyTorch, torchvision's model and transforms"
-        found.append(Command(name, [*theirs, "--torchvision"], options.peer))
+        found.append(
+            Command(name, [*theirs, "--torchvision"], options.peer, (*PEER, "torchvision"))
+        )
     return found
 
 
-def size(environment: Path) -> int:
-    """Bytes on the disk of what is installed, as ``du`` counts them."""
+def site_packages(environment: Path) -> Path:
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    place = subprocess.run(
-        [environment / "bin" / "python", "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    return sum(
-        512 * file.lstat().st_blocks for file in Path(place).rglob("*") if not file.is_dir()
-    )  # fmt: skip
+    return Path(
+        subprocess.run(
+            [environment / "bin" / "python", "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
+
+
+def size(place: Path) -> int:
+    """Bytes on the disk, as ``du`` counts them."""
+    return sum(512 * file.lstat().st_blocks for file in place.rglob("*") if not file.is_dir())
+
+
+def needed(place: Path, roots: Sequence[str]) -> int:
+    """Bytes of distributions and all that they require, whatever else is installed there."""
+    known = {
+        canonicalize_name(found.metadata["Name"]): found
+        for found in metadata.distributions(path=[str(place)])
+    }
+    wanted, kept = [canonicalize_name(root) for root in roots], set[NormalizedName]()
+    while wanted:
+        name = wanted.pop()
+        if name in kept or name not in known:
+            continue
+        kept.add(name)
+        for text in known[name].requires or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                wanted.append(canonicalize_name(requirement.name))
+    files = {file.locate() for name in kept for file in known[name].files or ()}
+    return sum(512 * Path(str(f)).lstat().st_blocks for f in files if Path(str(f)).is_file())
 
 
 def versions(environment: Path) -> str:
@@ -121,11 +152,14 @@ def row(command: Command, first: Command) -> str:
     seconds = statistics.median(command.seconds)
     used = statistics.median(command.processor_seconds)
     ratio = seconds / statistics.median(first.seconds)
-    return (
-        f"| {command.name} | {seconds:.2f} s | {min(command.seconds):.2f} to "
-        f"{max(command.seconds):.2f} s | {ratio:.2f} | {used:.2f} s | {command.memory / 1e6:.0f} MB "
-        f"| {size(command.environment) / 1e6:.0f} MB |"
-    )
+    place = site_packages(command.environment)
+    cells = [
+        command.name, f"{seconds:.2f} s",
+        f"{min(command.seconds):.2f} to {max(command.seconds):.2f} s", f"{ratio:.2f}",
+        f"{used:.2f} s", f"{command.memory / 1e6:.0f} MB",
+        f"{needed(place, command.packages) / 1e6:.0f} MB", f"{size(place) / 1e6:.0f} MB",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -150,10 +184,11 @@ def main() -> None:
         "# Cold start: from the command to the first answer", "",
         f"`python benchmarks/cold_start.py`, {processor()}, {workers()} cores. One photo "
         f"({options.photo.name}), the whole process from its start to its end, in turns, n = "
-        f"{options.runs} each, files in the system's cache. Both load the weights, resize, crop and "
-        "normalise with Pillow, and print the five likeliest classes.", "",
-        "| | median | from, to | ratio | processor time | most memory | installed |",
-        "|---|---|---|---|---|---|---|",
+        f"{options.runs} each, files in the system's cache. All load the weights, resize, crop and "
+        "normalise, and print the five likeliest classes.", "",
+        "| | median | from, to | ratio | processor time | most memory | packages that it needs "
+        "| whole environment |",
+        "|---|---|---|---|---|---|---|---|",
         *(row(command, timed[0]) for command in timed), "",
         f"Core install: {versions(options.core)}. PyTorch: {versions(options.peer)}.", "",
         "What they answered:", "",

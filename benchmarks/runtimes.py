@@ -45,13 +45,15 @@ def interval(bounds: list[float]) -> str:
     return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
 
 
+COLUMNS = (
+    "runtime", "precision", "batch 1: median, p95 (ms)", "pictures/s",
+    "batch 32: median, p95 (ms)", "pictures/s", "same answer as float32 (%)", "largest difference",
+    "top-1 (%)", "file", "memory: loaded, peak", "load",
+)  # fmt: skip
+
+
 def table(found: Any) -> list[str]:
-    lines = [
-        "| runtime | precision | batch 1: median, p95 (ms) | pictures/s | batch 32: median, p95 (ms) "
-        "| pictures/s | same answer as float32 (%) | largest difference | top-1 (%) | file | memory: "
-        "loaded, peak | load |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in found["rows"]:
         if "error" in row:
             lines.append(
@@ -64,7 +66,7 @@ def table(found: Any) -> list[str]:
             cells.append(f"{speed['pictures_per_second']:.0f}")
         cells += [
             f"{100 * row['agreement']:.1f} ({interval(row['agreement_interval'])})",
-            f"{row['max_abs_difference'] or float('nan'):.1e}",
+            "-" if row["max_abs_difference"] is None else f"{row['max_abs_difference']:.1e}",
             f"{100 * row['top1']:.1f} ({interval(row['top1_interval'])})",
             f"{row['bytes'] / 1e6:.1f} MB",
             f"{row['memory_after_load_bytes'] / 1e6:.0f}, {row['memory_bytes'] / 1e6:.0f} MB",

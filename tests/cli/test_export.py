@@ -1,6 +1,7 @@
 """The verb: files that are there and verified, a list, and errors in one sentence."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,8 @@ def test_the_list_has_every_format(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_missing_package_is_named_before_anything_is_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    find = verb.find_spec
     monkeypatch.setattr(
-        verb, "find_spec", lambda name: None if name in ("MNN", "openvino") else find(name)
+        verb, "find_spec", lambda name: None if name in ("MNN", "openvino") else find_spec(name)
     )
     words = ["export", str(model), str(tmp_path / "o"), "--format", "onnx,openvino,mnn"]
     assert main(words) == 2

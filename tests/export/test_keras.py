@@ -127,7 +127,7 @@ def test_nothing_is_printed_on_any_backend(tmp_path: Path, backend: str) -> None
         "spec = NetworkSpec(width=0.1, size=(48, 64), classes=5)\n"
         "out = Path(sys.argv[1])\n"
         "keras.write(ModelConfig.default(spec), random_arrays(spec), out, Options())\n"
-        "for _ in range(6):\n"
+        f"for _ in range({6 if backend == 'tensorflow' else 1}):\n"  # it warns of the fifth
         "    keras.reload(out).run(np.zeros((2, 3, 48, 64), np.float32), 'logits')\n"
     )
     done = subprocess.run(

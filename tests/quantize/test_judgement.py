@@ -17,7 +17,7 @@ from mobilenetv2.spec.records import Preprocessing
 class Table:
     """Answers in turn what it was given."""
 
-    outputs = ("logits",)
+    outputs: tuple[str, ...] = ("logits",)
     takes_pictures = True
 
     def __init__(self, answers: list[int]) -> None:

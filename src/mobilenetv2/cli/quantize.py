@@ -140,7 +140,11 @@ def settings_of(arguments: argparse.Namespace) -> post_training.Settings:
 
 
 def trained(
-    scheme: Scheme, arrays: Arrays, photos: CalibrationSet, outputs: Sequence[int], epochs: int | None
+    scheme: Scheme,
+    arrays: Arrays,
+    photos: CalibrationSet,
+    outputs: Sequence[int],
+    epochs: int | None,
 ) -> Scheme:
     """Quantisation-aware training, where there are photos to train on."""
     if photos.training is None:

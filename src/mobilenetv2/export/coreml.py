@@ -23,6 +23,7 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import seal
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
+from mobilenetv2.weights.float16 import rounded
 from mobilenetv2.weights.folding import fold
 
 INPUT, OUTPUT = "input", "logits"
@@ -42,9 +43,9 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         ArtifactError: the converter failed.
         MissingExtra: coremltools is not installed.
     """
-    network = FoldedMobileNetV2(config, fold(config.spec, arrays))
+    half, folded = options.precision == "float16", fold(config.spec, arrays)
+    network = FoldedMobileNetV2(config, rounded(folded) if half else folded)
     x = torch.zeros(1, config.spec.input_channels, *config.spec.size)
-    half = options.precision == "float16"
     with greetings_off():
         tools: Any = require("coremltools")
         try:

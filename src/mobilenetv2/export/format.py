@@ -11,6 +11,7 @@ A format's module, ``mobilenetv2.export.NAME``, has two functions::
 
 import importlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -90,7 +91,8 @@ class Format:
             MissingExtra: a package is not installed; the message has the line that installs it.
         """
         for package in self.packages:
-            require(package)
+            if find_spec(package) is None:
+                require(package)  # which says how to get it
         found: Any = importlib.import_module(f"mobilenetv2.export.{self.name}")
         module: Module = found
         return module
@@ -135,7 +137,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "savedmodel", "", "TensorFlow, TensorFlow Serving, TensorFlow.js's converter",
-            "servers", ("tensorflow", "keras"), options=frozenset({"pictures", "batch"}),
+            "servers", ("tensorflow",), options=frozenset({"pictures", "batch"}),
             executes=True,
         ),
         Format(
@@ -159,7 +161,7 @@ FORMATS: dict[str, Format] = {
         Format(
             "ncnn", ".ncnn.param", "Tencent's small runtime, CPU and Vulkan",
             "phones, ARM boards", ("ncnn", "pnnx"), ("float32", "float16"),
-            beside=(".ncnn.bin",),
+            beside=(".ncnn.bin", ".ncnn.param.json"),
         ),
         Format(
             "mnn", ".mnn", "Alibaba's small runtime, CPU and GPU", "phones, ARM boards",

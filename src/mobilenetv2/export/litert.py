@@ -7,13 +7,15 @@ from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.files import litert as file
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.litert_writer import Form
-from mobilenetv2.weights.dialects.litert_writer import write as written
+from mobilenetv2.weights.dialects.litert_writer import Form, write_folded
+from mobilenetv2.weights.float16 import rounded
+from mobilenetv2.weights.folding import fold
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """See :class:`mobilenetv2.export.format.Module`."""
-    out.write_bytes(written(config, arrays, Form(half=options.precision == "float16")))
+    half, folded = options.precision == "float16", fold(config.spec, arrays)
+    out.write_bytes(write_folded(config, rounded(folded) if half else folded, Form(half=half)))
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:

@@ -13,6 +13,7 @@ from mobilenetv2.runtime.onnxruntime import OnnxRuntime
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.dialects.onnx_writer import INPUT, OPSET, Form, GraphWriter, write_folded
+from mobilenetv2.weights.float16 import rounded
 from mobilenetv2.weights.folding import Folded, fold
 
 FLOAT, FLOAT16 = 1, 10
@@ -27,7 +28,8 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     )  # fmt: skip
     folded = fold(config.spec, arrays)
     half = options.precision == "float16"
-    out.write_bytes((write_half if half else write_folded)(config, folded, form))
+    made = write_half(config, rounded(folded), form) if half else write_folded(config, folded, form)
+    out.write_bytes(made)
 
 
 def reload(out: Path, threads: int | None = None) -> OnnxRuntime:

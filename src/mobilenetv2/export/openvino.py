@@ -17,6 +17,7 @@ from mobilenetv2.runtime.openvino import OpenVino, library, reason, start
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.dialects.onnx_writer import INPUT, Form, write_folded
+from mobilenetv2.weights.float16 import rounded
 from mobilenetv2.weights.folding import Folded, fold
 
 
@@ -24,8 +25,9 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     """See :class:`mobilenetv2.export.format.Module`. float16 halves the .bin; OpenVINO computes in
     what its device does best, whichever it is."""
     form = Form(pictures=options.pictures, batch=options.batch, any_size=options.any_size)
-    made = model(config, fold(config.spec, arrays), form)
-    write_ir(made, config, out, half=options.precision == "float16")
+    half, folded = options.precision == "float16", fold(config.spec, arrays)
+    made = model(config, rounded(folded) if half else folded, form)
+    write_ir(made, config, out, half=half)
 
 
 def reload(out: Path, threads: int | None = None) -> OpenVino:

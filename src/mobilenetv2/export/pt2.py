@@ -16,10 +16,11 @@ from mobilenetv2.runtime import artifact
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights import float16
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.containers.archive import open_zip
 from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
-from mobilenetv2.weights.folding import fold
+from mobilenetv2.weights.folding import Folded, fold
 
 OUTPUT = "logits"
 LARGEST_CONFIG = 16 * 1024**2
@@ -35,9 +36,9 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     Raises:
         SpecError: a network of other blocks than MobileNetV2's.
     """
-    network = FoldedMobileNetV2(
-        config, fold(config.spec, arrays), options.pictures, getattr(torch, options.precision)
-    )
+    dtype = getattr(torch, options.precision)
+    folded = rounded(fold(config.spec, arrays), dtype)
+    network = FoldedMobileNetV2(config, folded, options.pictures, dtype)
     count, sides, channels = options.batch or ANY, config.spec.size, config.spec.input_channels
     if options.pictures:
         x = torch.zeros(count, *sides, channels, dtype=torch.uint8)
@@ -47,6 +48,34 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     program = torch.export.export(network, (x,), dynamic_shapes=shapes)
     program.example_inputs = None  # else a batch of zeros lies in the file
     torch.export.save(program, out, extra_files={CONFIG_KEY: config.to_json()})
+
+
+def rounded(folded: Folded, dtype: torch.dtype) -> Folded:
+    """Weights that the type holds exactly, the sum of each 3x3 filter kept: see
+    :mod:`mobilenetv2.weights.float16` for why. Biases stay as they are."""
+    if dtype == torch.float16:
+        return float16.rounded(folded)
+    if dtype == torch.float32:
+        return folded
+    return {name: (carried(weight, dtype), bias) for name, (weight, bias) in folded.items()}
+
+
+def carried(weight: NDArray, dtype: torch.dtype) -> NDArray:
+    """Each rounded together with what the larger ones of its filter lost; float32.
+
+    Args:
+        weight: (out, in, kernel, kernel), or another shape, whose weights are filters of one.
+    """
+    exact = torch.from_numpy(weight).double()
+    exact = exact.flatten(2).flatten(0, 1) if weight.ndim == 4 else exact.reshape(-1, 1)
+    order = exact.abs().argsort(1, descending=True)
+    sorted_, lost = exact.gather(1, order), torch.zeros(len(exact), dtype=exact.dtype)
+    for column in sorted_.T:
+        wanted = column + lost
+        column.copy_(wanted.to(dtype))
+        lost = wanted - column
+    found = torch.empty_like(exact).scatter_(1, order, sorted_)
+    return np.asarray(found.float().numpy()).reshape(weight.shape)
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:

@@ -1,6 +1,8 @@
 """Which layers suffer: each is quantised alone, and the logits are compared with the float ones."""
 
+import dataclasses
 import io
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +11,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import DataError, require
+from mobilenetv2.errors import require
 from mobilenetv2.evaluate.pictures import BLUE, GREY
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.quantize.observation import Pictures, Step
 from mobilenetv2.quantize.onnx import write
+from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.quantize.tensors import CLASSIFIER, sources
 from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.dialects.onnx_writer import INPUT, OUTPUT
 
 RED = "#c0392b"
 WORST = 5
-"""Layers that the picture sets off."""
+"""Parts that the picture sets off."""
+PICTURES = 32
+"""That are run for each part, at the most."""
 BATCH = 8
 ERRORS_ONLY = 3
 
@@ -39,23 +46,34 @@ class Sensitivity:
     """Share of the pictures whose first class is the float network's."""
 
 
-def measure(scheme: Scheme, pictures: Pictures, step: Step | None = None) -> list[Sensitivity]:
-    """Every part alone, in network order.
+def measure(
+    config: ModelConfig,
+    arrays: Arrays,
+    pictures: Pictures,
+    settings: Settings | None = None,
+    step: Step | None = None,
+) -> list[Sensitivity]:
+    """Every part alone, in network order, on the first :data:`PICTURES` pictures.
 
     Args:
-        pictures: uint8 (height, width, channels) each, at the network's size; a few dozen do.
+        arrays: canonical.
+        pictures: uint8 (height, width, channels) each, at the network's size. They are calibrated
+            on too: this compares layers, it does not judge the network.
         step: told after each part how many are done: 1.
 
     Raises:
-        DataError: no picture.
+        SpecError, WeightsError, DataError: as :func:`mobilenetv2.quantize.post_training.quantise`.
     """
-    if len(pictures) == 0:
-        raise DataError("sensitivity: not one picture is given")
-    exact = _logits(scheme, pictures, frozenset())
+    settings, pictures = settings or Settings(), pictures[:PICTURES]
+    plain = quantise(config, arrays, pictures, dataclasses.replace(settings, correct_biases=False))
+    scheme = quantise(config, arrays, pictures, settings) if settings.correct_biases else plain
+    exact = _logits(plain, pictures, frozenset())
     found = []
-    for name, parts in _parts(scheme).items():
-        rounded = _logits(scheme, pictures, parts)
-        found.append(compare(name, exact, rounded))
+    for name, only in parts(scheme).items():
+        # A corrected bias belongs to rounded weights: what stays float keeps its own.
+        own = {layer: scheme.folded[layer] for layer in only if layer in scheme.folded}
+        alone = dataclasses.replace(plain, folded={**plain.folded, **own})
+        found.append(compare(name, exact, _logits(alone, pictures, only)))
         if step:
             step(1)
     return found
@@ -64,24 +82,21 @@ def measure(scheme: Scheme, pictures: Pictures, step: Step | None = None) -> lis
 def compare(name: str, exact: NDArray, rounded: NDArray) -> Sensitivity:
     """The figures from logits, (pictures, classes) each."""
     exact, rounded = exact.astype(np.float64), rounded.astype(np.float64)
-    noise = float(((rounded - exact) ** 2).sum())
-    signal = float((exact**2).sum())
+    noise, signal = float(((rounded - exact) ** 2).sum()), float((exact**2).sum())
     decibels = 10 * math.log10(signal / noise) if noise and signal else math.inf
     return Sensitivity(name, decibels, float((exact.argmax(1) == rounded.argmax(1)).mean()))
 
 
-def _parts(scheme: Scheme) -> dict[str, frozenset[str]]:
-    """What is shown as one -> the names that are quantised for it."""
+def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
+    """What is shown as one, in network order -> the names that are quantised for it."""
     spec = scheme.config.spec
-    sums = {
-        block.convolutions[-1].name: f"blocks.{block.index}"
-        for block in resolve(spec).blocks if block.residual
-    }  # fmt: skip
+    ends = {block.convolutions[-1].name: block for block in resolve(spec).blocks if block.residual}
     found = {INPUT: frozenset({INPUT})}
     for name in sources(spec):
         found[name] = frozenset({name, OUTPUT} if name == CLASSIFIER else {name})
-        if name in sums:
-            found[sums[name]] = frozenset({sums[name]})
+        if name in ends:
+            total = f"blocks.{ends[name].index}"
+            found[total] = frozenset({total})
     return found
 
 
@@ -90,11 +105,11 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
-    # Else it would quantise more than was asked for: see mobilenetv2.quantize.onnx.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
-        write(scheme, only=only), options, providers=["CPUExecutionProvider"]
-    )
+        write(scheme, only=only), options, providers=["CPUExecutionProvider"],
+        # It would quantise float weights by itself: see mobilenetv2.quantize.onnx.
+        disabled_optimizers=["WeightBiasQuantization"],
+    )  # fmt: skip
     found = []
     for start in range(0, len(pictures), BATCH):
         batch = np.stack([*pictures[start : start + BATCH]])
@@ -103,7 +118,28 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
     return np.concatenate(found)
 
 
-def draw(rows: Sequence[Sensitivity], path: Path, title: str = "") -> None:
+def save(rows: Sequence[Sensitivity], folder: Path) -> None:
+    """``sensitivity.json`` and ``sensitivity.png`` in a folder that exists.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OSError: the place cannot be written.
+    """
+    records = [
+        {
+            "part": row.name,
+            "signal_to_noise_db": row.signal_to_noise
+            if math.isfinite(row.signal_to_noise)
+            else None,
+            "agreement": row.agreement,
+        }
+        for row in rows
+    ]
+    draw(rows, folder / "sensitivity.png")
+    write_atomically(folder / "sensitivity.json", json.dumps(records, indent=1) + "\n")
+
+
+def draw(rows: Sequence[Sensitivity], path: Path) -> None:
     """A PNG: a bar for every part, in network order from the top, the worst set off in red.
 
     Raises:
@@ -114,23 +150,26 @@ def draw(rows: Sequence[Sensitivity], path: Path, title: str = "") -> None:
         figsize=(8, 1.4 + 0.19 * len(rows)), layout="constrained"
     )
     axis = figure.subplots()
-    finite = [row.signal_to_noise for row in rows if math.isfinite(row.signal_to_noise)]
-    most = max(finite, default=1.0)
-    shown = [min(row.signal_to_noise, most) for row in rows]
-    worst = sorted(range(len(rows)), key=lambda index: shown[index])[:WORST]
-    colours = [RED if index in worst else BLUE for index in range(len(rows))]
+    levels = sorted(row.signal_to_noise for row in rows if math.isfinite(row.signal_to_noise))
+    # The second best: a picture that 8 bits hold exactly would flatten all the rest.
+    most = levels[-2] if len(levels) > 1 else 1.0
+    shown = np.array([min(row.signal_to_noise, most) for row in rows])
+    worst = set(np.argsort(shown, kind="stable")[:WORST].tolist())
     places = np.arange(len(rows))
+    colours = [RED if place in worst else BLUE for place in places]
     axis.barh(places, shown, color=colours, height=0.75)
-    for place, row, value in zip(places, rows, shown, strict=True):
+    for place, row in zip(places, rows, strict=True):
         axis.annotate(
-            f"{value:.0f} dB, {row.agreement:.0%}", (max(value, 0), place), fontsize=6,
-            color=GREY, va="center", xytext=(3, 0), textcoords="offset points",
+            f"{row.signal_to_noise:.0f} dB, {row.agreement:.0%}", (max(shown[place], 0), place),
+            fontsize=6, color=GREY, va="center", xytext=(3, 0), textcoords="offset points",
         )  # fmt: skip
     axis.set_yticks(places, [row.name for row in rows], fontsize=7)
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_xlim(min(0.0, *shown), most * 1.15)
-    axis.set_xlabel("signal to quantisation noise of the logits, dB (less is worse); top-1 as float")
-    axis.set_title(title or "Each layer alone in eight bits", loc="left")
+    axis.set_xlim(min(0.0, *shown), max(most, 1.0) * 1.15)
+    axis.set_xlabel(
+        "signal to quantisation noise of the logits in dB; pictures with the same top-1"
+    )
+    axis.set_title("Each layer alone in eight bits: the shortest bars suffer most", loc="left")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())
