@@ -94,7 +94,7 @@ def main() -> None:
 def measured(work: job.Job, folder: Path, everything: bool) -> Iterator[tuple[str, Judgement]]:
     for name in ("onnx", "litert", "openvino") if everything else ("onnx",):
         out = folder / f"m{FORMATS[name].suffix}"
-        job.writer(name)(work, out)
+        job.write(name, work.scheme, work.folded, work.pictures, out)
         module = importlib.import_module(f"mobilenetv2.export.{name}")
         yield name, work.judge.judge(module.reload(out), name)
 

@@ -63,7 +63,7 @@ def table(found: Any) -> list[str]:
         cells = [row["runtime"], row["precision"]]
         for speed in row["speed"]:
             cells.append(f"{speed['median_ms']:.1f}, {speed['p95_ms']:.1f}")
-            cells.append(f"{speed['pictures_per_second']:.0f}")
+            cells.append(f"{speed['pictures_per_second']:.1f}")
         cells += [
             f"{100 * row['agreement']:.1f} ({interval(row['agreement_interval'])})",
             "-" if row["max_abs_difference"] is None else f"{row['max_abs_difference']:.1e}",

@@ -44,6 +44,7 @@ def test_the_reference_is_the_network_itself(folder: Path) -> None:
     np.testing.assert_allclose(found, wanted, atol=1e-4 * max(1.0, np.abs(wanted).max()))
 
 
+@pytest.mark.slow
 def test_float_and_int8_are_measured_side_by_side(folder: Path) -> None:
     contestants = made(["onnxruntime"], ["float32", "int8"])
     exact, int8 = run(asked(folder, *contestants, calibrated=True))

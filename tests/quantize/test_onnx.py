@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.quantize.onnx import write
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.quantize.tensors import sources, tensors
@@ -171,7 +172,7 @@ def test_pictures_can_go_in_and_features_come_out() -> None:
     scheme = scheme_of(spec)
     record = scheme.config.preprocessing
     pixels = np.random.default_rng(1).integers(0, 256, (3, *spec.size, 3), np.uint8)
-    x = ((pixels - np.float32(record.mean)) / np.float32(record.std)).transpose(0, 3, 1, 2)
+    x = normalise(pixels, record)
     scheme = dataclasses.replace(
         scheme, ranges={**scheme.ranges, "input": Range(float(x.min()), float(x.max()))}
     )

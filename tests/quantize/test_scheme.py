@@ -1,6 +1,7 @@
 """Integers, scales and zero points, against arithmetic on the real numbers that they stand for."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ SPEC = published("small", width=0.1, classes=4)
 ENDS = st.floats(-1e4, 1e4, width=32)
 
 
-def scheme(**changes: object) -> Scheme:
+def scheme(**changes: Any) -> Scheme:
     ranges = {name: Range(-1.0, 6.0) for name in tensors(SPEC)}
     made = Scheme(ModelConfig.default(SPEC), fold(SPEC, random_arrays(SPEC)), ranges)
     return dataclasses.replace(made, **changes)

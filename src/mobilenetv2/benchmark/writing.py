@@ -1,7 +1,6 @@
 """What writes a contestant's file, in a process of its own: a converter that crashes takes nothing
 else with it."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from mobilenetv2.export.format import FORMATS, Options
+from mobilenetv2.quantize import job
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import store
-from mobilenetv2.weights.folding import Folded
+from mobilenetv2.weights.folding import Folded, fold
 
 
 def write(request: dict[str, Any]) -> dict[str, Any]:
@@ -29,11 +29,8 @@ def write(request: dict[str, Any]) -> dict[str, Any]:
     out, name = Path(request["out"]), request["format"]
     if request["precision"] == "int8":
         scheme = load_scheme(Path(request["scheme"]), config)
-        module: Any = importlib.import_module(f"mobilenetv2.quantize.{name}")
-        if name == "openvino":
-            module.write(config, scheme.folded, np.load(request["calibration"]), out)
-        else:
-            out.write_bytes(module.write(scheme))
+        pictures = np.load(request["calibration"])
+        job.write(name, scheme, fold(config.spec, arrays), pictures, out)
     else:
         options = Options(precision=request["precision"])
         FORMATS[name].module().write(config, arrays, out, options)

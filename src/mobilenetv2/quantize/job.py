@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def quantise_to(job: Job, name: str, out: Path) -> Outcome:
     format_ = FORMATS[name]
     with beside(out) as folder:
         made = folder / out.name
-        writer(name)(job, made)
+        write(name, job.scheme, job.folded, job.pictures, made, job.trained)
         size = sum(file.stat().st_size for file in folder.iterdir())
         judgement = job.judge.judge(format_.module().reload(made), f"{name} int8")
         kept = judgement.passed or job.force
@@ -112,32 +112,30 @@ def quantise_to(job: Job, name: str, out: Path) -> Outcome:
     )  # fmt: skip
 
 
-def writer(name: str) -> Callable[[Job, Path], None]:
-    """What makes the file of a format."""
+def write(
+    name: str, scheme: Scheme, folded: Folded, pictures: NDArray, out: Path, trained: bool = False
+) -> None:
+    """The file of a format, unjudged.
+
+    Args:
+        folded: the float network, for NNCF, which quantises by itself.
+        pictures: to calibrate on, for the same.
+        trained: the scheme was trained, so OpenVINO gets its integers, too.
+    """
     module: Any = importlib.import_module(f"mobilenetv2.quantize.{name}")
-    if name == "openvino":
-        return _write_openvino
-    if name == "litert":
+    if name == "openvino" and trained:
+        from mobilenetv2.export.openvino import converted, write_ir
+        from mobilenetv2.quantize import onnx
+
+        write_ir(converted(onnx.write(scheme)), scheme.config, out, method=scheme.method)
+    elif name == "openvino":
+        module.write(scheme.config, folded, pictures, out)
+    elif name == "litert":
         # Ends of uint8, as published files have them: a pixel is the integer where the
         # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
-        return lambda job, out: _write(out, module.write(job.scheme, unsigned=True))
-    return lambda job, out: _write(out, module.write(job.scheme))
-
-
-def _write_openvino(job: Job, out: Path) -> None:
-    """By NNCF; a network that was trained in integers keeps the ones that it was trained with."""
-    from mobilenetv2.export.openvino import converted, write_ir
-    from mobilenetv2.quantize import onnx, openvino
-
-    config = job.scheme.config
-    if job.trained:
-        write_ir(converted(onnx.write(job.scheme)), config, out, method=job.scheme.method)
+        out.write_bytes(module.write(scheme, unsigned=True))
     else:
-        openvino.write(config, job.folded, job.pictures, out)
-
-
-def _write(out: Path, content: bytes) -> None:
-    out.write_bytes(content)
+        out.write_bytes(module.write(scheme))
 
 
 def describe(job: Job, format_: Format, made: Path, judgement: Judgement) -> dict[str, Any]:

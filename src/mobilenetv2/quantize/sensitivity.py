@@ -166,9 +166,7 @@ def draw(rows: Sequence[Sensitivity], path: Path) -> None:
     axis.set_yticks(places, [row.name for row in rows], fontsize=7)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlim(min(0.0, *shown), max(most, 1.0) * 1.15)
-    axis.set_xlabel(
-        "signal to quantisation noise of the logits in dB; pictures with the same top-1"
-    )
+    axis.set_xlabel("signal to noise of the logits in dB; share of pictures with the float top-1")
     axis.set_title("Each layer alone in eight bits: the shortest bars suffer most", loc="left")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
