@@ -20,8 +20,13 @@ def test_every_format_has_its_module_and_its_packages_an_extra(name: str) -> Non
 def test_an_option_that_a_format_has_not_is_named() -> None:
     with pytest.raises(ArtifactError, match="--format litert has no bfloat16; it has float32, fl"):
         FORMATS["litert"].check(Options("bfloat16"))
-    with pytest.raises(ArtifactError, match="--format mnn has no --any-size; onnx, openvino"):
+    with pytest.raises(
+        ArtifactError, match="--format mnn has no --any-size, which is for onnx, openv"
+    ):
         FORMATS["mnn"].check(Options(any_size=True))
     FORMATS["onnx"].check(Options("float16", True, 4, False, 15))
+    for batch in (0, -1):
+        with pytest.raises(ArtifactError, match=f"--batch {batch} must be at least 1"):
+            Options(batch=batch)
     with pytest.raises(ArtifactError, match="--format onx: unknown; did you mean 'onnx'"):
         find("onx")

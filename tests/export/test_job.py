@@ -90,6 +90,29 @@ def test_a_file_without_a_format_is_asked_about(tmp_path: Path) -> None:
         requests(["keras"], [Options(pictures=True)], tmp_path)
 
 
+def test_a_files_name_is_not_made_a_folder(tmp_path: Path) -> None:
+    two = [Options(), Options("float16")]
+    with pytest.raises(
+        ArtifactError, match=r"m\.onnx: \.onnx is .* 2 are asked for; name a folder"
+    ):
+        requests([], two, tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match=r"\.onnx is the ending of one file, and not openvino"):
+        requests(["openvino"], [Options()], tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match="not savedmodel"):
+        requests(["savedmodel"], [Options()], tmp_path / "m.keras")
+    (tmp_path / "m.onnx").mkdir()  # a folder is one, whatever it is called
+    assert len(requests(["onnx", "litert"], [Options()], tmp_path / "m.onnx")) == 2
+
+
+def test_a_place_that_cannot_be_written_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError, match="is a file, not a folder.*file'$"):
+        job.beside(tmp_path / "file" / "m.onnx").__enter__()
+    with pytest.raises(OSError, match=f"{'long' * 60}") as caught:
+        job.beside(tmp_path / ("long" * 60)).__enter__()
+    assert ".partial-" not in str(caught.value)
+
+
 def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     for content in ("old", "new"):
         made = tmp_path / "work" / "saved"

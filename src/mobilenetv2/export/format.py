@@ -39,6 +39,10 @@ class Options:
     opset: int | None = None
     """Of ONNX; None is what the writer takes by itself."""
 
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise ArtifactError(f"--batch {self.batch} must be at least 1")
+
 
 class Module(Protocol):
     """What each format's module has."""
@@ -114,7 +118,7 @@ class Format:
                 flag = field.replace("_", "-")
                 able = [one.name for one in FORMATS.values() if field in one.options]
                 raise ArtifactError(
-                    f"--format {self.name} has no --{flag}; {', '.join(able)} has it"
+                    f"--format {self.name} has no --{flag}, which is for {', '.join(able)}"
                 )
 
 

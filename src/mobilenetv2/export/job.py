@@ -1,5 +1,6 @@
 """Files made, run in their own runtime, compared, and only then put into place."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,6 @@ from mobilenetv2.export.verify import Comparison, Reference
 from mobilenetv2.export.versions import versions
 from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.weights.checksum import file_sha256
 
 STEM = "model"
@@ -53,7 +53,8 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
             a folder, in which the files are 'model.onnx', 'model-float16.onnx' and so on.
 
     Raises:
-        ArtifactError: an unknown format, an option that it does not honour, or no format at all.
+        ArtifactError: an unknown format, an option that it does not honour, no format at all, or
+            ``out`` ends as a file does and is to be a folder.
     """
     formats = [find(name) for name in names] or [_by_suffix(out)]
     found = [
@@ -65,7 +66,17 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
         request.format.check(request.options)
     if len(found) == 1 and formats[0].suffix and out.name.endswith(formats[0].suffix):
         return [Request(formats[0], options[0], out)]
+    ending = next((one.suffix for one in FORMATS.values() if _ends(out, one)), "")
+    if ending and not out.is_dir():
+        count = f"{len(found)} are asked for" if len(found) > 1 else f"not {formats[0].name}"
+        raise ArtifactError(
+            f"{out}: {ending} is the ending of one file, and {count}; name a folder instead"
+        )
     return found
+
+
+def _ends(out: Path, format_: Format) -> bool:
+    return bool(format_.suffix) and out.name.endswith(format_.suffix)
 
 
 def _marks(options: Options) -> str:
@@ -74,7 +85,7 @@ def _marks(options: Options) -> str:
 
 
 def _by_suffix(out: Path) -> Format:
-    fitting = [one for one in FORMATS.values() if one.suffix and out.name.endswith(one.suffix)]
+    fitting = [one for one in FORMATS.values() if _ends(out, one)]
     if not fitting:
         raise ArtifactError(
             f"{out}: which format? Give --format, such as --format {','.join(list(FORMATS)[:3])}; "
@@ -149,9 +160,20 @@ def describe(wanted: Request, made: Path, comparison: Comparison) -> dict[str, A
 
 @contextmanager
 def beside(out: Path) -> Iterator[Path]:
-    """A temporary folder in the one where ``out`` is to be; it is gone at the end."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{out.name}-", dir=out.parent))
+    """A temporary folder in the one where ``out`` is to be; it is gone at the end.
+
+    Raises:
+        OSError: the place cannot be written; it is called by its own name, not by a temporary one.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{out.name}-", dir=out.parent))
+    except FileExistsError:
+        raise NotADirectoryError(
+            errno.ENOTDIR, "is a file, not a folder", str(out.parent)
+        ) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from None
     try:
         yield folder
     finally:
@@ -174,8 +196,3 @@ def run(reference: Reference, wanted: Sequence[Request]) -> Iterator[Outcome]:
     for index, request in enumerate(wanted, 1):
         say(f"{index} of {len(wanted)}: {request.format.name} {request.options.precision}")
         yield export(reference, request)
-
-
-def reloaded(path: Path, format_: Format, threads: int | None = None) -> Engine:
-    """A file of ours in its own runtime."""
-    return format_.module().reload(path, threads)

@@ -11,9 +11,8 @@ from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.format import Options
 from mobilenetv2.runtime import ncnn as runtime
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.files.ncnn import read, weights_path
+from mobilenetv2.runtime.files.ncnn import checksum, read, weights_path
 from mobilenetv2.spec.records import ModelConfig, Origin
-from mobilenetv2.weights import seal
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.dialects.onnx_writer import Form, write_folded
 from mobilenetv2.weights.float16 import rounded
@@ -27,7 +26,7 @@ SECONDS = 600
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """Make ``out``, the graph; the weights in '.bin' in place of '.param'; and ``out``.json.
 
-    The config lies in the last, whose origin names both others by one SHA-256.
+    The config lies in the last, whose origin has one SHA-256 over all three.
 
     Raises:
         SpecError: a network of other blocks than MobileNetV2's.
@@ -37,12 +36,17 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     half, folded = options.precision == "float16", fold(config.spec, arrays)
     model = write_folded(config, rounded(folded) if half else folded, Form(batch=1))
     graph, weights = _converted(model, half)
-    origin = dataclasses.replace(
-        config.origin or Origin("trained here"), sha256=seal.digest(graph, weights)
-    )
     out.write_bytes(graph)
     weights_path(out).write_bytes(weights)
-    sidecar_path(out).write_text(dataclasses.replace(config, origin=origin).to_json(), "utf-8")
+    sidecar_path(out).write_text(_tied(config, graph, weights).to_json(), "utf-8")
+
+
+def _tied(config: ModelConfig, graph: bytes, weights: bytes) -> ModelConfig:
+    """The config with the checksum of all three in its origin."""
+    origin = config.origin or Origin("trained here")
+    config = dataclasses.replace(config, origin=origin)
+    origin = dataclasses.replace(origin, sha256=checksum(graph, weights, config))
+    return dataclasses.replace(config, origin=origin)
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:

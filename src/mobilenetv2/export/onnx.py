@@ -24,7 +24,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     """See :class:`mobilenetv2.export.format.Module`."""
     form = Form(
         pictures=options.pictures, batch=options.batch, any_size=options.any_size,
-        opset=options.opset or OPSET,
+        opset=OPSET if options.opset is None else options.opset,
     )  # fmt: skip
     folded = fold(config.spec, arrays)
     half = options.precision == "float16"

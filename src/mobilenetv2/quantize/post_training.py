@@ -23,7 +23,13 @@ PASSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a network is quantised. The defaults are what did best."""
+    """How a network is quantised.
+
+    The defaults are what did best on Google's networks and on one of clothes. What matters is a
+    scale a channel (without it nearly all answers change) and corrected biases (6 to 9 dB of the
+    logits' signal to noise, where folded weights were not of 8 bits before); 'min-max', 'mse' and
+    'percentile' are within 2 dB, 'entropy' cuts off too much, equalising is worth 0.2 dB or less.
+    """
 
     method: Method = "mse"
     """How a tensor's range is found (:mod:`mobilenetv2.quantize.calibration`)."""

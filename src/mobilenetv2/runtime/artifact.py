@@ -14,6 +14,8 @@ SUFFIXES: dict[str, FileFormat] = {
     ".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", ".param": "ncnn", ".mnn": "mnn",
 }  # fmt: skip
 """Of exported files, lower case."""
+IMPORTED = (".onnx", ".tflite")
+"""Of those that 'weights import' reads from others, too."""
 LARGEST_FILE = 512 * 1024**2
 
 
@@ -79,9 +81,14 @@ def config_inside(text: str | None, path: Path) -> ModelConfig:
         ArtifactError: there is none, or it is damaged.
     """
     if text is None:
+        advice = (
+            f"'mobilenetv2 weights import {path} OUT' makes a model folder of it"
+            if path.suffix.lower() in IMPORTED
+            else "make it with 'mobilenetv2 export'"
+        )
         raise ArtifactError(
             f"{path}: it does not say its preprocessing and labels, as this project's exports do; "
-            f"'mobilenetv2 weights import {path} OUT' makes a model folder of it"
+            f"{advice}"
         )
     try:
         return parsed(text)

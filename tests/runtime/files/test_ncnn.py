@@ -12,11 +12,10 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import ncnn as export
 from mobilenetv2.export.format import Options, Precision
 from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.files.ncnn import layers, read, weights_path
+from mobilenetv2.runtime.files.ncnn import checksum, layers, read, weights_path
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
-from mobilenetv2.weights import seal
 from mobilenetv2.weights.canonical import random_arrays
 from mobilenetv2.weights.sidecar import sidecar_path
 
@@ -56,9 +55,8 @@ def test_the_config_and_both_files_come_back(written: dict[str, Path]) -> None:
     assert found.graph == path.read_bytes()
     assert found.weights == (path.parent / "shoes.ncnn.bin").read_bytes()
     assert found.config.spec == SPEC
-    assert found.config.origin == Origin(
-        "shoes", sha256=seal.digest(found.graph, found.weights), licence="MIT"
-    )
+    digest = checksum(found.graph, found.weights, found.config)
+    assert found.config.origin == Origin("shoes", sha256=digest, licence="MIT")
 
 
 def test_float16_is_read_too(tmp_path: Path) -> None:
@@ -100,6 +98,18 @@ def test_another_networks_file_is_refused(copy: Path, written: dict[str, Path], 
         read(copy)
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("123.675", "923.675"), ('"licence": "MIT"', '"licence": "XYZ"'), ('"cover"', '"stretch"')],
+)
+def test_a_config_that_was_edited_is_refused(copy: Path, was: str, now: str) -> None:
+    text = sidecar_path(copy).read_text("utf-8")
+    assert was in text
+    sidecar_path(copy).write_text(text.replace(was, now), "utf-8")
+    with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.param\.json was changed or damaged"):
+        read(copy)
+
+
 def test_what_is_missing_is_named(copy: Path) -> None:
     sidecar_path(copy).rename(copy.with_name("else.json"))
     with pytest.raises(ArtifactError, match=r"param: it does not say its preprocessing and labels"):
@@ -118,9 +128,8 @@ def resealed(path: Path, change: Callable[[str], str]) -> None:
     found = read(path)
     path.write_bytes(graph)
     assert found.config.origin is not None
-    origin = dataclasses.replace(
-        found.config.origin, sha256=seal.digest(graph, weights_path(path).read_bytes())
-    )
+    digest = checksum(graph, weights_path(path).read_bytes(), found.config)
+    origin = dataclasses.replace(found.config.origin, sha256=digest)
     config = dataclasses.replace(found.config, origin=origin)
     sidecar_path(path).write_text(config.to_json(), "utf-8")
 

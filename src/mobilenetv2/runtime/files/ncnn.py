@@ -4,6 +4,7 @@ ncnn reads weights as its graph says and trusts both: a graph that asks for more
 names what is not there, ends the process. So the graph is held against the config first.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.blocks import require_inverted, resolve
 from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import seal
 from mobilenetv2.weights.sidecar import LARGEST, sidecar_path
 
@@ -55,13 +57,21 @@ def read(path: Path) -> Artifact:
     config = config_inside(_text(beside), beside if beside.is_file() else path)
     graph, data = contents(path), contents(weights)
     written_for = config.origin.sha256 if config.origin else None
-    if written_for != seal.digest(graph, data):
+    if written_for != checksum(graph, data, config):
         raise ArtifactError(
             f"{path}: it, {weights.name} or {beside.name} was changed or damaged since they were "
             "written, or is another network's (the checksum does not fit); export it again"
         )
     _require_fit(list(layers(graph, path)), len(data), config.spec, path)
     return Artifact(config, "ncnn", graph, str(path), data)
+
+
+def checksum(graph: bytes, weights: bytes, config: ModelConfig) -> str:
+    """What ties the three files together: of both, and of all that the config says but itself."""
+    if config.origin:
+        origin = dataclasses.replace(config.origin, sha256=None)
+        config = dataclasses.replace(config, origin=origin)
+    return seal.digest(graph, weights, config.to_json().encode())
 
 
 def _text(beside: Path) -> str | None:
