@@ -48,5 +48,5 @@ $(STAMPS)/dev: $(STAMPS)/torch
 	touch $@
 
 $(STAMPS)/all: $(STAMPS)/dev
-	$(PIP) --constraint constraints.txt --editable ".[torch,keras,jax,litert,hub,against,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,against,dev]"
 	touch $@

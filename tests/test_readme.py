@@ -14,8 +14,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PUBLISHED = ROOT.parent / "shared" / "data" / "published" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 
-QUICK = ["--epochs", "1", "--set", "train_scale=0.3", "--set", "selection=0.3"]
-"""Appended to every `train`: the command stays what it is, only shorter."""
+QUICK = {
+    "train": ["--epochs", "1", "--set", "train_scale=0.3", "--set", "selection=0.3"],
+    # An epoch's answers are close calls, and a dozen photos judge them.
+    "quantize": ["--force"],
+    "benchmark": ["--runtime", "onnxruntime,litert", "--seconds", "0.1"],
+}
+"""Appended to a verb's commands: they stay what they are, only shorter."""
 
 
 def blocks(language: str) -> list[str]:
@@ -29,7 +34,8 @@ def commands() -> list[list[str]]:
 
 def test_the_readme_shows_every_step_of_the_job() -> None:
     verbs = {command[1] for command in commands()}
-    assert verbs == {"weights", "train", "evaluate", "predict", "describe", "parity"}
+    assert verbs == {"weights", "train", "evaluate", "predict", "describe", "parity",
+                     "export", "quantize", "benchmark"}  # fmt: skip
 
 
 def test_every_verb_and_option_of_the_readme_exists() -> None:
@@ -56,7 +62,7 @@ def test_the_readme_runs(tmp_path: Path, photo_folder: Callable[[Path, int], Pat
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "one.jpg").write_bytes(photo.read_bytes())
     for command in commands():
-        extra = QUICK if command[1] == "train" else []
+        extra = QUICK.get(command[1], [])
         run = subprocess.run(
             [sys.executable, "-m", *command, *extra], cwd=tmp_path, capture_output=True, text=True
         )

@@ -71,7 +71,7 @@ def test_what_is_wrong_is_one_sentence(
 ) -> None:
     for words, message in (
         ([], "export needs MODEL and OUT"),
-        ([str(model), str(tmp_path / "m")], "which format? Give --format"),
+        ([str(model), str(tmp_path / "m")], "which format? No format's file ends so"),
         ([str(model), str(tmp_path / "m.onnx"), "--precision", "bfloat16"], "has no bfloat16"),
         ([str(model), str(tmp_path / "m.onnx"), "--opset", "9"], "opset 9 must be from 13 to 22"),
         ([str(model), str(tmp_path / "m.onnx"), "--batch", "0"], "batch 0 must be at least 1"),

@@ -39,7 +39,7 @@ def test_what_is_wrong_is_one_sentence(
 ) -> None:
     base = ["quantize", str(model)]
     for words, message in (
-        ([*base, str(tmp_path / "m"), "--data", str(photos)], "which format? Give --format"),
+        ([*base, str(tmp_path / "m"), "--data", str(photos)], "which format? No format"),
         ([*base, str(tmp_path / "m.mnn"), "--data", str(photos)], "int8 is made of onnx, litert"),
         ([*base, str(tmp_path / "m.onnx"), "--data", "nowhere"], "nowhere"),
         (

@@ -1,5 +1,6 @@
 """Files that are there whole and verified, or not at all."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,23 @@ def test_a_file_that_is_another_network_is_not_kept(
     assert names(tmp_path) == ["m.onnx"] and out.read_bytes() == b"the old one"
 
 
+@pytest.mark.parametrize("pictures", [False, True])
+def test_a_file_for_any_size_is_compared_at_another_one(
+    reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: bool
+) -> None:
+    wanted = Request(
+        FORMATS["onnx"], Options(any_size=True, pictures=pictures), tmp_path / "m.onnx"
+    )
+    assert export(reference, wanted).error == ""
+    write = format_module.write
+
+    def one_size(config: ModelConfig, arrays: Any, path: Path, options: Options) -> None:
+        write(config, arrays, path, dataclasses.replace(options, any_size=False))
+
+    monkeypatch.setattr(format_module, "write", one_size)
+    assert "ONNX Runtime cannot run it" in export(reference, wanted).error
+
+
 def test_a_converter_that_fails_leaves_nothing(
     reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +102,7 @@ def test_names_in_a_folder_say_what_is_in_them(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_format_is_asked_about(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"m\.dat: which format\? Give --format"):
+    with pytest.raises(ArtifactError, match=r"m\.dat: which format\? No format"):
         requests([], [Options()], tmp_path / "m.dat")
     with pytest.raises(ArtifactError, match="--format keras has no --pictures"):
         requests(["keras"], [Options(pictures=True)], tmp_path)
@@ -106,7 +124,7 @@ def test_a_files_name_is_not_made_a_folder(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_called_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(NotADirectoryError, match="is a file, not a folder.*file'$"):
+    with pytest.raises(NotADirectoryError, match=r"is a file, not a folder.*file'$"):
         job.beside(tmp_path / "file" / "m.onnx").__enter__()
     with pytest.raises(OSError, match=f"{'long' * 60}") as caught:
         job.beside(tmp_path / ("long" * 60)).__enter__()

@@ -165,3 +165,11 @@ def test_what_it_cannot_do_is_one_sentence(tmp_path: Path) -> None:
     spec = published("mobilenet-v1", width=0.25, classes=3, size=64)
     with pytest.raises(SpecError, match="separable blocks"):
         pt2.write(ModelConfig.default(spec), random_arrays(spec), path, Options())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_a_full_disk_is_an_error_that_can_be_caught() -> None:
+    spec = SPECS["small, grey"]
+    config = ModelConfig.default(spec)
+    with pytest.raises(OSError, match="No space left"):
+        pt2.write(config, random_arrays(spec), Path("/dev/full"), Options())

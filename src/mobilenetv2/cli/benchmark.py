@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,7 +161,7 @@ def report(
     ]
     return {
         "model": arguments.model,
-        "command": shlex.join(["mobilenetv2", *sys.argv[1:]]),
+        "command": arguments.command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
         "versions": versions(sorted({"onnxruntime", *packages})),

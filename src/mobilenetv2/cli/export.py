@@ -10,7 +10,7 @@ from typing import Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.photos import pictures
-from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error
+from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2Error
 from mobilenetv2.export import samples
 from mobilenetv2.export.format import FORMATS, Format, Options
 from mobilenetv2.export.job import Outcome, Request, requests
@@ -20,7 +20,8 @@ from mobilenetv2.progress import say
 from mobilenetv2.weights import store
 from mobilenetv2.weights.models import locate
 
-ALL = len(FORMATS)
+EVERY = list(FORMATS)
+"""What the parser makes of --format all."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,21 +30,23 @@ def run(arguments: argparse.Namespace) -> int:
         return show_list(arguments.json)
     if arguments.model is None or arguments.out is None:
         raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
-    wanted = available(chosen(arguments), everything=len(arguments.format) == ALL)
+    config, arrays = store.load(locate(arguments.model))
+    wanted = available(chosen(arguments), everything=arguments.format == EVERY)
+    if not wanted:
+        raise ArtifactError(f"{arguments.out}: no format has all that is asked for")
     if not arguments.overwrite:
         require_new(wanted)
-    config, arrays = store.load(locate(arguments.model))
     record = config.preprocessing
     photos = pictures(arguments.photos, record) if arguments.photos else samples.pictures(record)
-    outcomes = list(run_job(Reference(config, arrays, photos), wanted))
-    if arguments.json:
-        for outcome in outcomes:
-            print(json.dumps(as_json(outcome)))
-    else:
-        show(outcomes)
-    for outcome in outcomes:
+    outcomes = []
+    for outcome in run_job(Reference(config, arrays, photos), wanted):
+        outcomes.append(outcome)
+        if arguments.json:
+            print(json.dumps(as_json(outcome)), flush=True)
         if outcome.error:
             say(f"{outcome.request.format.name}: {outcome.error}")
+    if not arguments.json:
+        show(outcomes)
     return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
 
 
@@ -53,22 +56,29 @@ def chosen(arguments: argparse.Namespace) -> list[Request]:
         Options(precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset)
         for precision in arguments.precision
     ]
-    if len(arguments.format) < ALL:
+    if arguments.format != EVERY:
         return requests(arguments.format, options, Path(arguments.out))
-    able = [
-        (name, each) for name, made in FORMATS.items() for each in options if honours(made, each)
-    ]
+    able = []
+    left: dict[str, list[str]] = {}
+    for name, made in FORMATS.items():
+        for each in options:
+            if reason := refusal(made, each):
+                left.setdefault(reason.partition(";")[0].partition(" has ")[2], []).append(name)
+            else:
+                able.append((name, each))
+    for reason, names in left.items():
+        say(f"note: {', '.join(names)} left out: {reason}")
     out = Path(arguments.out)
     return [request for name, each in able for request in requests([name], [each], out)]
 
 
-def honours(format_: Format, options: Options) -> bool:
-    """Whether a format has all that is asked for."""
+def refusal(format_: Format, options: Options) -> str:
+    """Why a format cannot have what is asked for; '' where it can."""
     try:
         format_.check(options)
-    except MobileNetV2Error:
-        return False
-    return True
+    except MobileNetV2Error as error:
+        return str(error)
+    return ""
 
 
 def available(wanted: list[Request], everything: bool) -> list[Request]:
@@ -84,11 +94,9 @@ def available(wanted: list[Request], everything: bool) -> list[Request]:
         extras = sorted({EXTRAS[package] for names in missing.values() for package in names})
         parts = ", ".join(f"{name} needs {' and '.join(p)}" for name, p in missing.items())
         raise MissingExtra(f"{parts}; install it with: {install(extras)}")
-    for name, packages in missing.items():
-        say(
-            f"note: {name} is left out, for want of {' and '.join(packages)}; "
-            f"{install(sorted({EXTRAS[package] for package in packages}))} brings it"
-        )
+    if missing:
+        parts = ", ".join(f"{name} ({' and '.join(p)})" for name, p in missing.items())
+        say(f"note: left out for want of packages: {parts}; {install(['export'])} brings them")
     return [request for request in wanted if request.format.name not in missing]
 
 

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +25,9 @@ ADVICE = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parsed = make_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = make_parser().parse_args(words)
+    parsed.command = shlex.join(["mobilenetv2", *words])  # for records of what was done
     try:
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
         status: int = verb.run(parsed)

@@ -18,14 +18,22 @@ FORMATS = (
 """As in ``export.format``, which would have to be imported for it."""
 INT8 = ("onnx", "openvino", "litert")
 PRECISIONS = ("float32", "float16", "bfloat16")
+ALIASES = {
+    "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "tflite": "litert",
+    "ort": "onnxruntime",
+}  # fmt: skip
+"""What other tools call them."""
 
 
 def names(known: tuple[str, ...]):  # type: ignore[no-untyped-def]
     """A parser of 'A,B' and of 'all'."""
 
     def parse(text: str) -> list[str]:
-        found = list(known) if text == "all" else [word.strip() for word in text.split(",")]
+        words = list(known) if text == "all" else [word.strip() for word in text.split(",")]
+        found = [ALIASES.get(word, word) for word in words]
         for name in found:
+            if name == "int8" and name not in known:
+                raise argparse.ArgumentTypeError("int8 is made by 'mobilenetv2 quantize'")
             if name not in known:
                 raise argparse.ArgumentTypeError(
                     f"{name!r} is unknown; choose from {', '.join(known)}"

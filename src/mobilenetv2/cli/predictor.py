@@ -4,13 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from mobilenetv2.errors import SpecError, require
+from mobilenetv2.errors import ArtifactError, SpecError, require
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.models import locate
 
 TORCH = "torch"
+EXECUTORCH = ".pte"
 
 
 def load_predictor(
@@ -22,28 +23,61 @@ def load_predictor(
         WeightsError, ArtifactError: there is no such model, it is damaged, or it cannot be run.
         MissingExtra: the runtime is not installed.
     """
-    model = locate(arguments.model)
-    if arguments.runtime == TORCH or (arguments.runtime is None and arguments.device != "cpu"):
-        return in_torch(model, arguments.device, outputs)
+    model, threads = locate(arguments.model), arguments.threads
+    if threads is not None and threads < 1:
+        raise ArtifactError(f"--threads {threads} must be at least 1")
+    if arguments.runtime not in (None, TORCH) and arguments.device != "cpu":
+        raise ArtifactError(
+            f"--runtime {arguments.runtime} computes on the CPU; --device {arguments.device} is "
+            "for --runtime torch"
+        )
+    if arguments.runtime == TORCH or arguments.device != "cpu":
+        return in_torch(model, arguments.device, outputs, threads)
+    if model.suffix.lower() == EXECUTORCH and model.is_file():
+        return in_executorch(model, arguments.runtime, outputs, threads)
     from mobilenetv2.runtime.predictor import predictor
 
     try:
-        return predictor(model, outputs, arguments.runtime, arguments.threads)
+        return predictor(model, outputs, arguments.runtime, threads)
     except SpecError as error:
         if arguments.runtime is not None:
             raise
         say(f"{error}; this one runs in PyTorch")
-        return in_torch(model, arguments.device, outputs)
+        return in_torch(model, arguments.device, outputs, threads)
+
+
+def in_executorch(
+    model: Path, runtime: str | None, outputs: Literal["logits", "features"], threads: int | None
+) -> tuple[ModelConfig, Predictor]:
+    """A ``.pte`` file, whose runtime needs PyTorch."""
+    if runtime is not None:
+        raise ArtifactError(f"{model}: --runtime {runtime} does not run .pte files; leave it out")
+    require("executorch")
+    from mobilenetv2.export import executorch
+    from mobilenetv2.runtime.engine import predictor
+
+    config = executorch.config_inside(model)
+    return config, predictor(executorch.reload(model, threads), config.preprocessing, outputs)
 
 
 def in_torch(
-    model: Path, device_name: str, outputs: Literal["logits", "features"]
+    model: Path,
+    device_name: str,
+    outputs: Literal["logits", "features"],
+    threads: int | None,
 ) -> tuple[ModelConfig, Predictor]:
     """The same in the PyTorch edition: on a GPU, or for networks that no engine has."""
     from mobilenetv2.weights import store
 
+    if model.is_file():
+        raise ArtifactError(
+            f"{model}: an exported file, which --runtime torch and other devices than the cpu do "
+            "not run; give the model folder"
+        )
     config, arrays = store.load(model)
-    require("torch")
+    torch = require("torch")
+    if threads is not None:
+        torch.set_num_threads(threads)
     from mobilenetv2.allocator import keep_memory
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.editions.torch.inference import check_device, predictor

@@ -12,7 +12,7 @@ from mobilenetv2.cli.evaluate import interval
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, require
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.format import Options
@@ -31,21 +31,28 @@ from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.folding import fold
 from mobilenetv2.weights.models import locate
 
+FEW = 200
+"""Photos, below which a point or two says little."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print the table; 1 where one could not be kept, else 0."""
     if arguments.epochs is not None and not arguments.train:
         raise MobileNetV2Error("--epochs is of --train, which is not given")
+    model = locate(arguments.model)
+    config, arrays = store.load(model)
     wanted = named(arguments)
     job.require_packages(list(wanted))
+    if arguments.train:
+        require("torch")
+    if arguments.sensitivity:
+        require("matplotlib")
     for place in wanted.values():
         if place.exists() and not arguments.overwrite:
             raise FileExistsError(
                 errno.EEXIST, "is there already; choose another place or give --overwrite",
                 str(place),
             )  # fmt: skip
-    model = locate(arguments.model)
-    config, arrays = store.load(model)
     photos = chosen(arguments, config)
     outputs = match(photos.judged.classes, config.labels, arguments.data)
     judge = Judge(photos.judged, outputs, config.preprocessing, start(load(model)))
@@ -122,6 +129,11 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
         say(note)
     if len(photos.pictures) < min(50, arguments.calibration_photos):
         say(f"note: {len(photos.pictures)} photos are few to calibrate on; 100 or more are better")
+    if len(judged) < FEW:
+        say(
+            f"note: one of {len(judged)} photos is {100 / len(judged):.1f} points, so that a loss "
+            "of a few points may be chance"
+        )
     return dataclasses.replace(photos, judged=judged)
 
 

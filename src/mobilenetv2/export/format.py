@@ -85,8 +85,6 @@ class Format:
     """Suffixes of further files, which take the place of ``suffix``."""
     runs_here: bool = True
     """False where the runtime is for another operating system."""
-    executes: bool = False
-    """Whether a file of it is a program of a whole framework, which is not run for strangers."""
 
     def module(self) -> Module:
         """Its writer and its runtime.
@@ -142,16 +140,15 @@ FORMATS: dict[str, Format] = {
         Format(
             "savedmodel", "", "TensorFlow, TensorFlow Serving, TensorFlow.js's converter",
             "servers", ("tensorflow",), options=frozenset({"pictures", "batch"}),
-            executes=True,
         ),
         Format(
             "keras", ".keras", "Keras 3, to go on training; any of its backends",
-            "where Keras is", ("keras", "tensorflow", "h5py"), executes=True,
+            "where Keras is", ("keras", "tensorflow", "h5py"),
         ),
         Format(
             "pt2", ".pt2", "torch.export: PyTorch without this package's code; AOTInductor",
             "servers", ("torch",), ("float32", "float16", "bfloat16"),
-            frozenset({"pictures", "batch"}), executes=True,
+            frozenset({"pictures", "batch"}),
         ),
         Format(
             "executorch", ".pte", "PyTorch on devices, with XNNPACK",

@@ -1,10 +1,12 @@
 """Files made, run in their own runtime, compared, and only then put into place."""
 
 import errno
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from mobilenetv2.weights.checksum import file_sha256
 
 STEM = "model"
 COMPARISON = ".comparison.json"
+LONG_AGO = 24 * 3600.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def _by_suffix(out: Path) -> Format:
     fitting = [one for one in FORMATS.values() if _ends(out, one)]
     if not fitting:
         raise ArtifactError(
-            f"{out}: which format? Give --format, such as --format {','.join(list(FORMATS)[:3])}; "
+            f"{out}: which format? No format's file ends so; give --format, such as --format {','.join(list(FORMATS)[:3])}; "
             "'mobilenetv2 export --list' has them all"
         )
     return max(fitting, key=lambda one: len(one.suffix))
@@ -99,7 +103,6 @@ def export(reference: Reference, wanted: Request) -> Outcome:
 
     Raises:
         MissingExtra: a package is not installed.
-        OSError: the disk is full, or the place cannot be written.
     """
     module = wanted.format.module()
 
@@ -107,12 +110,25 @@ def export(reference: Reference, wanted: Request) -> Outcome:
         module.write(reference.config, reference.arrays, out, wanted.options)
 
     def verify(out: Path) -> Comparison:
-        return reference.compare(module.reload(out), wanted.options.precision)
+        engine, precision = module.reload(out), wanted.options.precision
+        found = reference.compare(engine, precision)
+        if wanted.options.any_size and found.passed:
+            elsewhere = reference.elsewhere.compare(engine, precision)
+            return found if elsewhere.passed else elsewhere
+        return found
 
     try:
         comparison, size = place(wanted, write, verify)
     except MobileNetV2Error as error:
         return Outcome(wanted, None, error=str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return Outcome(wanted, None, error=f"{where}{error.strerror or error}")
+    except Exception as error:  # a converter's or a runtime's own: others still have their turn
+        reason = str(error).strip().partition("\n")[0]
+        return Outcome(
+            wanted, None, error=f"its converter or runtime failed: {type(error).__name__}: {reason}"
+        )
     if not comparison.passed:
         return Outcome(wanted, comparison, error=outside(comparison))
     return Outcome(wanted, comparison, size)
@@ -167,6 +183,7 @@ def beside(out: Path) -> Iterator[Path]:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        sweep_old(out)
         folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{out.name}-", dir=out.parent))
     except FileExistsError:
         raise NotADirectoryError(
@@ -178,6 +195,13 @@ def beside(out: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_old(out: Path) -> None:
+    """Remove what exports of ``out`` that were killed left, once nobody can be writing there."""
+    for orphan in out.parent.glob(f"{TEMPORARY}{glob.escape(out.name)}-*"):
+        if time.time() - orphan.stat().st_mtime > LONG_AGO:
+            shutil.rmtree(orphan, ignore_errors=True)
 
 
 def settle(folder: Path, out: Path) -> None:

@@ -15,13 +15,11 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
 from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.files.keras import CONFIG
 from mobilenetv2.runtime.silence import silence
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import seal
 from mobilenetv2.weights.canonical import Arrays
-
-CONFIG = "mobilenetv2.json"
-"""Name of our entry in the archive; Keras looks at its own only."""
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:

@@ -1,5 +1,6 @@
 """torch.export: the network as a graph of PyTorch's operators, without this package's code."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
     Raises:
         SpecError: a network of other blocks than MobileNetV2's.
+        OSError: the disk is full.
     """
     dtype = getattr(torch, options.precision)
     folded = rounded(fold(config.spec, arrays), dtype)
@@ -47,7 +49,10 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     shapes = None if options.batch else {"x": {0: torch.export.Dim("batch")}}
     program = torch.export.export(network, (x,), dynamic_shapes=shapes)
     program.example_inputs = None  # else a batch of zeros lies in the file
-    torch.export.save(program, out, extra_files={CONFIG_KEY: config.to_json()})
+    # Through memory: PyTorch's own writer ends the process when the disk is full.
+    made = io.BytesIO()
+    torch.export.save(program, made, extra_files={CONFIG_KEY: config.to_json()})
+    out.write_bytes(made.getbuffer())
 
 
 def rounded(folded: Folded, dtype: torch.dtype) -> Folded:

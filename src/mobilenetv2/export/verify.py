@@ -21,6 +21,8 @@ TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bflo
 bits less than float16."""
 RANDOM = 2
 """Random tensors beside the pictures."""
+WIDER = (33, 64)
+"""Rows and columns that a picture of another size has more: an odd number and an even one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,12 @@ class Reference:
         noise = self._random.normal(size=(RANDOM, *photos.shape[1:])).astype(np.float32)
         x = np.concatenate([photos, noise])
         return x, self._answers(x)
+
+    @cached_property
+    def elsewhere(self) -> "Reference":
+        """The same for a picture of another size, of files that take any."""
+        more = ((0, 0), (0, WIDER[0]), (0, WIDER[1]), (0, 0))
+        return Reference(self.config, self.arrays, np.pad(self.photos[:1], more, "reflect"))
 
     def _answers(self, x: NDArray) -> NDArray:
         # One by one: a whole batch in float64 takes much memory.

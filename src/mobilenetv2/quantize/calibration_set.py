@@ -52,7 +52,10 @@ def choose(
     """
     if count < 1:
         raise DataError(f"--calibration-photos {count} must be at least 1")
-    judged, training = _divided(dataset, count, split, folder is not None, parts or {})
+    # A run's own record is of its own photos: another folder is divided anew.
+    own = {photo.name for one in dataset.splits.values() for photo in one.photos}
+    known = parts if parts and own & parts.keys() else {}
+    judged, training = _divided(dataset, count, split, folder is not None, known)
     if not len(judged):
         raise DataError(f"{dataset.place}: no photos are left to measure on")
     seen = {digest(judged.source.read(photo.name)) for photo in judged.photos}

@@ -4,12 +4,13 @@ import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import MobileNetV2Error, require
+from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error
 from mobilenetv2.export.format import FORMATS, Format
 from mobilenetv2.export.job import COMPARISON, beside, settle
 from mobilenetv2.export.versions import versions
@@ -62,14 +63,19 @@ def places(names: Sequence[str], out: Path) -> dict[str, Path]:
 
 
 def require_packages(names: Sequence[str]) -> None:
-    """Raise before anything is computed if a package is missing.
+    """Raise before anything is computed if packages are missing.
 
     Raises:
-        MissingExtra: the first; the message has the line that installs it.
+        MissingExtra: all of them; the message has the line that installs them.
     """
-    for name in names:
-        for package in (*FORMATS[name].packages, *PACKAGES[name]):
-            require(package)
+    needed = {package for name in names for package in (*FORMATS[name].packages, *PACKAGES[name])}
+    missing = sorted(package for package in needed if find_spec(package) is None)
+    if missing:
+        extras = ",".join(sorted({EXTRAS[package] for package in missing}))
+        raise MissingExtra(
+            f"{' and '.join(missing)} not installed, and this needs it; "
+            f"install it with: pip install 'mobilenetv2[{extras}]'"
+        )
 
 
 def run(job: Job, wanted: Mapping[str, Path]) -> Iterator[Outcome]:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.errors import ArtifactError, DialectError
-from mobilenetv2.runtime.engine import DEFAULT, TAKES, Artifact, FileFormat, checked
+from mobilenetv2.runtime.engine import DEFAULT, TAKES, Artifact, checked
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import store
 from mobilenetv2.weights.dialects.chain_config import parsed
 
-SUFFIXES: dict[str, FileFormat] = {
+SUFFIXES = {
     ".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", ".param": "ncnn", ".mnn": "mnn",
+    ".keras": "keras",
 }  # fmt: skip
 """Of exported files, lower case."""
 IMPORTED = (".onnx", ".tflite")

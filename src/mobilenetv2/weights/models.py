@@ -20,8 +20,15 @@ from mobilenetv2.weights.checksum import file_sha256
 from mobilenetv2.weights.importer import Wishes, import_checkpoint
 
 MODELS = "models"
-EXPORTED = (".onnx", ".xml", ".tflite", ".param", ".mnn")
-"""Suffixes of files that the runtime takes as they are."""
+EXPORTED = (".onnx", ".xml", ".tflite", ".param", ".mnn", ".keras", ".pte")
+"""Suffixes of exported files that are run as they are."""
+PROGRAMS = {
+    ".pt2": "a program of PyTorch, which is not run here, since such files can do anything",
+    ".savedmodel": "a program of TensorFlow, which is not run here, since such files can do "
+    "anything",
+    ".mlpackage": "a Core ML package, which runs on Apple's systems only",
+}
+"""Of exports that are not."""
 
 
 def locate(model: str) -> Path:
@@ -35,12 +42,24 @@ def locate(model: str) -> Path:
         MissingExtra: the library that reads such a checkpoint is not installed.
     """
     path = Path(model)
+    if path.suffix.lower() in PROGRAMS and path.exists():
+        raise WeightsError(
+            f"{path}: {PROGRAMS[path.suffix.lower()]}; give the model folder that it was exported "
+            "from, or another format"
+        )
+    if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
+        raise WeightsError(
+            f"{path}: the weights of a file; did you mean {path.with_suffix('.xml')}?"
+        )
     if path.is_file() and path.suffix.lower() not in EXPORTED:
         raise WeightsError(
             f"{path}: a file, not a model folder; 'mobilenetv2 weights import {path} OUT' makes one"
         )
     if path.is_dir() and (path / "best" / store.CONFIG).is_file():
         raise WeightsError(f"{path}: a run, not a model folder; did you mean {path / 'best'}?")
+    inside = sorted(p for p in path.glob("*") if p.suffix in EXPORTED) if path.is_dir() else []
+    if inside and not (path / store.CONFIG).is_file():
+        raise WeightsError(f"{path}: holds exported files; did you mean {inside[0]}?")
     if path.exists():
         return path  # the store says what is wrong with a file, or with another folder
     if model.startswith(HUB) or model in catalogue():

@@ -82,6 +82,10 @@ def load_config(folder: Path) -> ModelConfig:
     """
     recover(folder)
     path = folder / CONFIG
+    if folder.is_file():
+        raise WeightsError(
+            f"{folder}: a file; this needs a model folder, such as what it was exported from"
+        )
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such model folder")
     if not path.is_file():
