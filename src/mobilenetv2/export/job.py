@@ -92,8 +92,8 @@ def _by_suffix(out: Path) -> Format:
     fitting = [one for one in FORMATS.values() if _ends(out, one)]
     if not fitting:
         raise ArtifactError(
-            f"{out}: which format? No format's file ends so; give --format, such as --format {','.join(list(FORMATS)[:3])}; "
-            "'mobilenetv2 export --list' has them all"
+            f"{out}: which format? No format's file ends so; give --format, such as --format "
+            f"{','.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
         )
     return max(fitting, key=lambda one: len(one.suffix))
 
