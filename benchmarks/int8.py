@@ -34,6 +34,7 @@ from mobilenetv2.weights import store
 from mobilenetv2.weights.folding import fold
 
 DEFAULT = Settings()
+NNCF = "openvino by NNCF"
 METHODS = {
     "the default": DEFAULT,
     "min-max": dataclasses.replace(DEFAULT, method="min-max"),
@@ -76,7 +77,7 @@ def main() -> None:
             work = job.Job(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
             for format_, found in measured(work, Path(folder), method == "the default"):
                 float_right = found.float_right
-                rows.append(row(format_, method if format_ != "openvino" else "NNCF", found))
+                rows.append(row(format_, method if format_ != NNCF else "its own", found))
                 print(rows[-1], file=sys.stderr, flush=True)
     count = len(photos.judged)
     lines += [
@@ -92,11 +93,13 @@ def main() -> None:
 
 
 def measured(work: job.Job, folder: Path, everything: bool) -> Iterator[tuple[str, Judgement]]:
-    for name in ("onnx", "litert", "openvino") if everything else ("onnx",):
+    names = ("onnx", "litert", "openvino", NNCF) if everything else ("onnx",)
+    for label in names:
+        name = "openvino" if label == NNCF else label
         out = folder / f"m{FORMATS[name].suffix}"
-        job.write(name, work.scheme, work.folded, work.pictures, out)
+        job.write(name, work.scheme, work.folded, work.pictures, out, nncf=label == NNCF)
         module = importlib.import_module(f"mobilenetv2.export.{name}")
-        yield name, work.judge.judge(module.reload(out), name)
+        yield label, work.judge.judge(module.reload(out), label)
 
 
 def row(format_: str, method: str, found: Judgement) -> str:

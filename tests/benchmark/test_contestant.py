@@ -32,11 +32,11 @@ def test_runtimes_are_crossed_with_the_precisions_that_they_have() -> None:
 
 
 def test_what_is_not_installed_is_found_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = {"nncf", "ncnn"}
+    absent = {"openvino", "ncnn"}
     monkeypatch.setattr(contestant, "find_spec", lambda name: None if name in absent else object())
-    assert contestant.missing("openvino", "float32") == []
-    assert contestant.missing("openvino", "int8") == ["nncf"]
-    assert contestant.missing("ncnn", "float32") == ["ncnn"]
+    assert contestant.missing("onnxruntime") == []
+    assert contestant.missing("openvino") == ["openvino"]
+    assert contestant.missing("ncnn") == ["ncnn"]
 
 
 def test_files_of_a_folder_run_in_every_runtime_that_takes_them(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from mobilenetv2.errors import DataError
 from mobilenetv2.export.openvino import reload
 from mobilenetv2.images.preprocess import normalise
-from mobilenetv2.quantize.openvino import write
+from mobilenetv2.quantize import onnx
+from mobilenetv2.quantize.openvino import write, write_scheme
+from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.runtime.openvino import library
@@ -108,3 +110,15 @@ def test_nothing_is_reported_to_anybody_and_nothing_printed(tmp_path: Path) -> N
     )  # fmt: skip
     assert (made.returncode, made.stdout, made.stderr) == (0, "", "")
     assert not (tmp_path / "home" / "intel").exists()
+
+
+def test_a_scheme_keeps_its_integers(tmp_path: Path) -> None:
+    photos = pictures(SPEC, 6)
+    # 7 bits: without VNNI, ONNX Runtime's products of 8 saturate.
+    scheme = quantise(CONFIG, random_arrays(SPEC), photos, Settings(weight_bits=7))
+    write_scheme(scheme, tmp_path / "m.xml")
+    x = normalise(photos, CONFIG.preprocessing)
+    found = reload(tmp_path / "m.xml").run(x, "logits")
+    expected = start(Artifact(CONFIG, "onnx", onnx.write(scheme), "m")).run(x, "logits")
+    steps = np.abs(found - expected) / scheme.ranges["logits"].scale
+    assert steps.mean() <= 1.5 and expected.std() > 5 * scheme.ranges["logits"].scale

@@ -103,7 +103,7 @@ def test_a_wrong_header_is_an_error_that_names_the_file(
 def test_a_place_that_is_no_model_folder_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="nowhere: no such model folder"):
         store.load(tmp_path / "nowhere")
-    with pytest.raises(WeightsError, match=r"README\.md: no such model folder"):
+    with pytest.raises(WeightsError, match=r"README\.md: a file; this needs a model folder"):
         store.load(folder / store.CARD)
     with pytest.raises(WeightsError, match=f"^{tmp_path}: not a model folder, it has no config"):
         store.load(tmp_path)

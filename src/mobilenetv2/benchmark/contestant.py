@@ -10,7 +10,7 @@ from typing import get_args
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import FORMATS, PRECISIONS
 from mobilenetv2.export.job import COMPARISON
-from mobilenetv2.quantize.job import PACKAGES as INT8_PACKAGES
+from mobilenetv2.quantize.job import FORMATS_OF_INT8
 from mobilenetv2.runtime.artifact import SUFFIXES
 from mobilenetv2.runtime.engine import TAKES, EngineName
 from mobilenetv2.weights.checksum import file_sha256
@@ -43,11 +43,9 @@ class Contestant:
         return f"{self.runtime} {self.path.name if self.path else self.precision}"
 
 
-def missing(runtime: str, precision: str) -> list[str]:
+def missing(runtime: str) -> list[str]:
     """Packages that a contestant needs and that are not installed, by import name."""
-    packages = list(FORMATS[RUNTIMES[runtime]].packages)
-    if precision == INT8:
-        packages += INT8_PACKAGES.get(RUNTIMES[runtime], ())
+    packages = FORMATS[RUNTIMES[runtime]].packages
     return [package for package in packages if find_spec(package) is None]
 
 
@@ -72,7 +70,7 @@ def made(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Contestant]
 def has(runtime: str, precision: str) -> bool:
     """Whether a file of that precision can be written for a runtime."""
     if precision == INT8:
-        return RUNTIMES[runtime] in INT8_PACKAGES
+        return RUNTIMES[runtime] in FORMATS_OF_INT8
     return precision in PRECISIONS and precision in FORMATS[RUNTIMES[runtime]].precisions
 
 

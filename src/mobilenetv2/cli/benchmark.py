@@ -23,7 +23,6 @@ from mobilenetv2.export.format import FORMATS
 from mobilenetv2.export.versions import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
-from mobilenetv2.quantize.job import PACKAGES as INT8_PACKAGES
 from mobilenetv2.runtime.artifact import is_exported, load
 from mobilenetv2.weights.models import locate
 from mobilenetv2.weights.store import load_config
@@ -129,7 +128,7 @@ def installed(wanted: Sequence[Contestant], asked: bool) -> list[Contestant]:
     kept: list[Contestant] = []
     absent: dict[str, list[str]] = {}
     for who in wanted:
-        packages = contestant.missing(who.runtime, who.precision if who.path is None else "")
+        packages = contestant.missing(who.runtime)
         if packages:
             label = who.runtime if who.precision != INT8 else f"{who.runtime} int8"
             if who.runtime not in absent:
@@ -156,7 +155,6 @@ def report(
         for package in (
             *FORMATS[row.contestant.format].packages,
             *FORMATS[RUNTIMES[row.contestant.runtime]].packages,
-            *(INT8_PACKAGES.get(row.contestant.format, ()) if given.calibrated_on else ()),
         )
     ]
     return {

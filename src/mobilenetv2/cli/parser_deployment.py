@@ -124,8 +124,8 @@ def _quantize(verbs) -> None:  # type: ignore[no-untyped-def]
         help=f"of {', '.join(INT8)}, or all",
     )
     verb.add_argument(
-        "--method", choices=("min-max", "percentile", "mse", "entropy"),
-        help="how ranges are found (default: what was measured to be best)",
+        "--method", choices=("min-max", "percentile", "mse", "entropy", "nncf"),
+        help="how ranges are found (default: mse; nncf: all of it by Intel's NNCF, OpenVINO only)",
     )  # fmt: skip
     verb.add_argument(
         "--no-equalise", action="store_true", help="leave out cross-layer equalisation"

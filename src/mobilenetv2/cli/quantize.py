@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = locate(arguments.model)
     config, arrays = store.load(model)
     wanted = named(arguments)
-    job.require_packages(list(wanted))
+    nncf = arguments.method == job.NNCF
+    job.require_packages(list(wanted), nncf)
     if arguments.train:
         require("torch")
     if arguments.sensitivity:
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         "judged_on": f"{arguments.data} ({photos.judged.name})",
     }  # fmt: skip
     work = job.Job(
-        scheme, fold(config.spec, arrays), photos.pictures, judge, facts, arguments.train,
+        scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf,
         arguments.force,
     )  # fmt: skip
     outcomes = list(job.run(work, wanted))
@@ -105,8 +106,11 @@ def named(arguments: argparse.Namespace) -> dict[str, Path]:
     out = Path(arguments.out)
     names = arguments.format or [requests([], [Options()], out)[0].format.name]
     for name in names:
-        if name not in job.PACKAGES:
-            raise ArtifactError(f"{out}: int8 is made of {', '.join(job.PACKAGES)}, not of {name}")
+        if name not in job.FORMATS_OF_INT8:
+            known = ", ".join(job.FORMATS_OF_INT8)
+            raise ArtifactError(f"{out}: int8 is made of {known}, not of {name}")
+    if arguments.method == job.NNCF and (names != ["openvino"] or arguments.train):
+        raise ArtifactError("--method nncf is for --format openvino alone, and without --train")
     return job.places(names, out)
 
 
@@ -140,7 +144,7 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
 def settings_of(arguments: argparse.Namespace) -> post_training.Settings:
     """The defaults, with what was asked for."""
     changes: dict[str, Any] = {}
-    if arguments.method:
+    if arguments.method and arguments.method != job.NNCF:
         changes["method"] = arguments.method
     if arguments.no_equalise:
         changes["equalise"] = False

@@ -21,8 +21,9 @@ from mobilenetv2.weights.checksum import file_sha256
 from mobilenetv2.weights.folding import Folded
 
 STEM = "model-int8"
-PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": (), "litert": (), "openvino": ("nncf",)}
-"""Format -> what its int8 writer needs beyond the format's own packages."""
+FORMATS_OF_INT8 = ("onnx", "litert", "openvino")
+NNCF = "nncf"
+"""The other way to an OpenVINO file: Intel's own calibration and bias correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class Job:
     judge: Judge
     facts: Mapping[str, Any]
     """For the record beside each file: which photos, which method."""
-    trained: bool = False
-    """Whether the scheme comes of quantisation-aware training."""
+    nncf: bool = False
+    """OpenVINO's file by NNCF."""
     force: bool = False
     """Keep what loses too much, as well."""
 
@@ -62,13 +63,14 @@ def places(names: Sequence[str], out: Path) -> dict[str, Path]:
     return {name: out / f"{STEM}{FORMATS[name].suffix}" for name in names}
 
 
-def require_packages(names: Sequence[str]) -> None:
+def require_packages(names: Sequence[str], nncf: bool = False) -> None:
     """Raise before anything is computed if packages are missing.
 
     Raises:
         MissingExtra: all of them; the message has the line that installs them.
     """
-    needed = {package for name in names for package in (*FORMATS[name].packages, *PACKAGES[name])}
+    needed = {package for name in names for package in FORMATS[name].packages}
+    needed |= {NNCF} if nncf else set()
     missing = sorted(package for package in needed if find_spec(package) is None)
     if missing:
         extras = ",".join(sorted({EXTRAS[package] for package in missing}))
@@ -99,7 +101,7 @@ def quantise_to(job: Job, name: str, out: Path) -> Outcome:
     format_ = FORMATS[name]
     with beside(out) as folder:
         made = folder / out.name
-        write(name, job.scheme, job.folded, job.pictures, made, job.trained)
+        write(name, job.scheme, job.folded, job.pictures, made, job.nncf)
         size = sum(file.stat().st_size for file in folder.iterdir())
         judgement = job.judge.judge(format_.module().reload(made), f"{name} int8")
         kept = judgement.passed or job.force
@@ -119,23 +121,20 @@ def quantise_to(job: Job, name: str, out: Path) -> Outcome:
 
 
 def write(
-    name: str, scheme: Scheme, folded: Folded, pictures: NDArray, out: Path, trained: bool = False
+    name: str, scheme: Scheme, folded: Folded, pictures: NDArray, out: Path, nncf: bool = False
 ) -> None:
     """The file of a format, unjudged.
 
     Args:
         folded: the float network, for NNCF, which quantises by itself.
         pictures: to calibrate on, for the same.
-        trained: the scheme was trained, so OpenVINO gets its integers, too.
+        nncf: OpenVINO's file by NNCF, not by the scheme.
     """
     module: Any = importlib.import_module(f"mobilenetv2.quantize.{name}")
-    if name == "openvino" and trained:
-        from mobilenetv2.export.openvino import converted, write_ir
-        from mobilenetv2.quantize import onnx
-
-        write_ir(converted(onnx.write(scheme)), scheme.config, out, method=scheme.method)
-    elif name == "openvino":
+    if name == "openvino" and nncf:
         module.write(scheme.config, folded, pictures, out)
+    elif name == "openvino":
+        module.write_scheme(scheme, out)
     elif name == "litert":
         # Ends of uint8, as published files have them: a pixel is the integer where the
         # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
@@ -153,6 +152,6 @@ def describe(job: Job, format_: Format, made: Path, judgement: Judgement) -> dic
         "precision": "int8",
         "reference": "the float32 network in ONNX Runtime",
         **job.facts,
-        "versions": versions((*format_.packages, *PACKAGES[format_.name])),
+        "versions": versions((*format_.packages, *((NNCF,) if job.nncf else ()))),
         **judgement.to_dict(),
     }
