@@ -13,10 +13,13 @@ def test_int8_of_a_folder_without_splits(
 ) -> None:
     out = tmp_path / "int8.onnx"
     words = ["quantize", str(model), str(out), "--data", str(photos)]
-    assert main([*words, "--calibration-photos", "12", "--force", "--json"]) == 0
+    assert (
+        main([*words, "--calibration-photos", "12", "--weight-bits", "7", "--force", "--json"]) == 0
+    )
     found, said = capsys.readouterr()
     row = json.loads(found)
     assert row["format"] == "onnx" and row["bytes"] == out.stat().st_size
+    assert "7-bit weights" in row["method"]
     assert row["photos"] >= 24 and row["agreement"] > 0.6  # chance: a third
     assert "calibrating on 12 photos of" in said
     assert main(["predict", str(photos / "ball" / "00.png"), "--model", str(out), "--json"]) == 0

@@ -133,6 +133,10 @@ def _quantize(verbs) -> None:  # type: ignore[no-untyped-def]
     verb.add_argument("--no-bias-correction", action="store_true", help="leave out bias correction")
     verb.add_argument("--per-tensor", action="store_true", help="one weight scale a layer")
     verb.add_argument(
+        "--weight-bits", type=int, choices=(7, 8), default=8,
+        help="7 for x86 processors without VNNI, whose products of 8 bits saturate (default: 8)",
+    )  # fmt: skip
+    verb.add_argument(
         "--train", action="store_true",
         help="train the integers on DATA's training split, where calibration is not enough",
     )  # fmt: skip

@@ -143,7 +143,7 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
 
 def settings_of(arguments: argparse.Namespace) -> post_training.Settings:
     """The defaults, with what was asked for."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"weight_bits": arguments.weight_bits}
     if arguments.method and arguments.method != job.NNCF:
         changes["method"] = arguments.method
     if arguments.no_equalise:

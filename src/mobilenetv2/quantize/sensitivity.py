@@ -160,7 +160,9 @@ def draw(rows: Sequence[Sensitivity], path: Path) -> None:
     axis.barh(places, shown, color=colours, height=0.75)
     for place, row in zip(places, rows, strict=True):
         axis.annotate(
-            f"{row.signal_to_noise:.0f} dB, {row.agreement:.0%}", (max(shown[place], 0), place),
+            f"{row.signal_to_noise:.0f} dB, {row.agreement:.0%}"
+            + (" (the bar is cut)" if row.signal_to_noise > most else ""),
+            (max(shown[place], 0), place),
             fontsize=6, color=GREY, va="center", xytext=(3, 0), textcoords="offset points",
         )  # fmt: skip
     axis.set_yticks(places, [row.name for row in rows], fontsize=7)
