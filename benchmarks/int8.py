@@ -83,7 +83,8 @@ def main() -> None:
     lines += [
         f"float32: {share(float_right, count)}", "",
         f"The default is: {DEFAULT.words(len(photos.pictures))}.", "",
-        "| format | method | top-1 (95% interval) | points lost | same answer (95% interval) |",
+        "| format | method | top-1 (95% interval) | points lost (95% interval) "
+        "| same answer (95% interval) |",
         "|---|---|---|---|---|", *rows, "",
     ]  # fmt: skip
     text = "\n".join(lines)
@@ -105,6 +106,7 @@ def measured(work: job.Job, folder: Path, everything: bool) -> Iterator[tuple[st
 def row(format_: str, method: str, found: Judgement) -> str:
     return (
         f"| {format_} | {method} | {share(found.right, found.photos)} | {found.drop:+.1f} "
+        f"({found.drop_interval[0]:+.1f} to {found.drop_interval[1]:+.1f}) "
         f"| {share(found.same, found.photos)} |"
     )
 

@@ -53,6 +53,22 @@ def test_what_is_wrong_is_one_sentence(
             [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--calibration", str(photos)],
             "no photos to calibrate on that are not measured on",
         ),
+        (
+            [
+                *base,
+                str(tmp_path / "m.xml"),
+                "--data",
+                str(photos),
+                "--method",
+                "nncf",
+                "--per-tensor",
+            ],
+            "leave out --per-tensor",
+        ),
+        (
+            [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--format", "onnx,litert"],
+            "name a folder instead",
+        ),
     ):
         assert main(words) == 2
         error = capsys.readouterr().err

@@ -8,9 +8,9 @@ import pytest
 
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import DataError
-from mobilenetv2.images.decode import decode
+from mobilenetv2.images.decode import decode, read
 from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.quantize.calibration_set import CalibrationSet, choose
+from mobilenetv2.quantize.calibration_set import CalibrationSet, choose, digest
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
@@ -46,9 +46,26 @@ def test_copies_of_judged_photos_do_not_calibrate(split: Path) -> None:
 
 def test_classes_take_turns(split: Path) -> None:
     found = choose(open_dataset(split), RECORD, 3)
-    # Each class has its own colour: the three pictures' strongest channels tell them apart.
-    marks = {int(np.argmax(p.reshape(-1, 3).std(0))) for p in found.pictures}
-    assert len(found.pictures) == 3 and len(marks) >= 2
+    classes = {
+        preprocess(read(path), RECORD).tobytes(): path.parent.name
+        for path in (split / "train").rglob("*.*")
+    }
+    assert {classes[picture.tobytes()] for picture in found.pictures} == {"ball", "box", "triangle"}
+
+
+def test_copies_of_judged_photos_are_not_trained_on(split: Path) -> None:
+    found = choose(open_dataset(split), RECORD, 5)
+    assert found.training is not None and len(found.training) == 24
+    judged = {digest(found.judged.source.read(p.name)) for p in found.judged.photos}
+    assert not judged & {digest(found.training.source.read(p.name)) for p in found.training.photos}
+
+
+def test_what_the_model_was_trained_on_is_not_measured_on(photos: Path) -> None:
+    whole = open_dataset(photos)
+    parts = {photo.name: "train" for photo in whole.splits["all"].photos}
+    for split in ("train", "selection"):
+        with pytest.raises(DataError, match=f"was trained on its {split} photos"):
+            choose(whole, RECORD, 5, split=split, parts=parts)
 
 
 def test_a_folder_without_splits_is_divided_the_same_way_every_time(photos: Path) -> None:

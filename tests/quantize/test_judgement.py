@@ -40,7 +40,8 @@ def test_right_same_and_lost_are_counted(photos: Path) -> None:
         after[lost] = (after[lost] + 1) % 3
     judge = Judge(split, outputs, record, Table(before))
     found = judge.judge(Table(after), "int8")
-    assert (found.photos, found.float_right, found.right, found.same) == (36, 35, 33, 32)
+    assert (found.photos, found.float_right, found.right, found.both) == (36, 35, 33, 32)
+    assert found.same == 32
     assert found.drop == pytest.approx(100 * 2 / 36) and not found.passed
     assert found.difference == pytest.approx(4 * 2 / (36 * 3))
     record_ = found.to_dict()
@@ -49,4 +50,12 @@ def test_right_same_and_lost_are_counted(photos: Path) -> None:
 
 @pytest.mark.parametrize(("right", "passed"), [(98, True), (97, False), (100, True)])
 def test_two_points_may_be_lost(right: int, passed: bool) -> None:
-    assert Judgement(100, right, 100, 90, 0.0).passed is passed
+    assert Judgement(100, right, 100, right, 90, 0.0).passed is passed
+
+
+def test_the_drop_has_a_paired_interval() -> None:
+    # By hand: 5.5 lost, 1.5 won of 102 after half a photo more for each.
+    low, high = Judgement(100, 86, 90, 85, 90, 0.0).drop_interval
+    assert (low, high) == pytest.approx((-1.1, 8.95), abs=0.02)
+    low, high = Judgement(1000, 900, 900, 900, 1000, 0.0).drop_interval
+    assert low == -high and 0.1 < high < 0.25

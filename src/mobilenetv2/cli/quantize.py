@@ -37,8 +37,7 @@ FEW = 200
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print the table; 1 where one could not be kept, else 0."""
-    if arguments.epochs is not None and not arguments.train:
-        raise MobileNetV2Error("--epochs is of --train, which is not given")
+    check(arguments)
     model = locate(arguments.model)
     config, arrays = store.load(model)
     wanted = named(arguments)
@@ -55,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
                 str(place),
             )  # fmt: skip
     photos = chosen(arguments, config)
+    if arguments.train and not (photos.training and len(photos.training)):
+        raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
     outputs = match(photos.judged.classes, config.labels, arguments.data)
     judge = Judge(photos.judged, outputs, config.preprocessing, start(load(model)))
     settings = settings_of(arguments)
@@ -69,25 +70,48 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.train:
         scheme = trained(scheme, arrays, photos, outputs, arguments.epochs)
     facts = {
-        "model": arguments.model, "calibrated_on": photos.source, "method": scheme.method,
+        "model": arguments.model, "calibrated_on": photos.source,
+        "method": f"post-training by NNCF, {photos.source}" if nncf else scheme.method,
         "judged_on": f"{arguments.data} ({photos.judged.name})",
     }  # fmt: skip
     work = job.Job(
         scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf,
         arguments.force,
     )  # fmt: skip
-    outcomes = list(job.run(work, wanted))
-    if arguments.sensitivity:
-        draw_sensitivity(config, arrays, photos, settings, folder_of(arguments))
-    if arguments.json:
-        for outcome in outcomes:
-            print(json.dumps(as_json(outcome, facts)))
-    else:
-        show(outcomes, judge, facts)
-    for outcome in outcomes:
+    outcomes = []
+    for outcome in job.run(work, wanted):
+        outcomes.append(outcome)
+        if arguments.json:
+            print(json.dumps(as_json(outcome, facts)), flush=True)
         if outcome.error:
             say(f"{outcome.format}: {outcome.error}")
+    if not arguments.json:
+        show(outcomes, judge, facts)
+    if arguments.sensitivity:
+        draw_sensitivity(config, arrays, photos, settings, folder_of(arguments))
     return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Options that do not go together.
+
+    Raises:
+        MobileNetV2Error: the first that is there in vain.
+    """
+    if arguments.epochs is not None and not arguments.train:
+        raise MobileNetV2Error("--epochs is of --train, which is not given")
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise MobileNetV2Error(f"--epochs {arguments.epochs} must be at least 1")
+    if arguments.method == job.NNCF:
+        for option in ("no_equalise", "no_bias_correction", "per_tensor", "train", "sensitivity"):
+            if getattr(arguments, option):
+                raise MobileNetV2Error(
+                    f"--method nncf does it all in its own way; leave out --{option}".replace(
+                        "_", "-"
+                    )
+                )
+        if arguments.weight_bits != 8:
+            raise MobileNetV2Error("--method nncf has 8-bit weights; leave out --weight-bits")
 
 
 def counted(total: int) -> Callable[[int], None]:
@@ -109,8 +133,8 @@ def named(arguments: argparse.Namespace) -> dict[str, Path]:
         if name not in job.FORMATS_OF_INT8:
             known = ", ".join(job.FORMATS_OF_INT8)
             raise ArtifactError(f"{out}: int8 is made of {known}, not of {name}")
-    if arguments.method == job.NNCF and (names != ["openvino"] or arguments.train):
-        raise ArtifactError("--method nncf is for --format openvino alone, and without --train")
+    if arguments.method == job.NNCF and names != ["openvino"]:
+        raise ArtifactError("--method nncf is for --format openvino alone")
     return job.places(names, out)
 
 
@@ -122,7 +146,7 @@ def folder_of(arguments: argparse.Namespace) -> Path:
 
 def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet:
     """The photos; what cannot be read is named and left out of those that are judged."""
-    record = RunFolder(Path(arguments.model).parent).split
+    record = RunFolder(Path(arguments.model).resolve().parent).split
     folder = Path(arguments.calibration) if arguments.calibration else None
     photos = calibration_set.choose(
         open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
@@ -163,10 +187,9 @@ def trained(
     epochs: int | None,
 ) -> Scheme:
     """Quantisation-aware training, where there are photos to train on."""
-    if photos.training is None:
-        raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
     from mobilenetv2.quantize import training
 
+    assert photos.training is not None  # checked before anything was computed
     recipe = training.Recipe() if epochs is None else training.Recipe(epochs=epochs)
     return training.train(scheme, arrays, photos.training, outputs, recipe)
 
@@ -190,15 +213,16 @@ def show(outcomes: list[job.Outcome], judge: Judge, facts: dict[str, Any]) -> No
     for outcome in outcomes:
         found = outcome.judgement
         if found is None:
-            rows.append([outcome.format, "-", "-", "-", "-", "-", "-", "failed"])
+            rows.append([outcome.format, *["-"] * 7, "failed"])
             continue
         if not rows or rows[0][0] != "float32":
             bounds = interval(wilson(found.float_right, found.photos))
             share = f"{found.float_right / found.photos:.1%}"
-            rows.insert(0, ["float32", share, bounds, "", "", "", "", ""])
+            rows.insert(0, ["float32", share, bounds, *[""] * 6])
         rows.append([
             f"{outcome.format} int8", f"{found.top1:.1%}",
             interval(wilson(found.right, found.photos)), f"{found.drop:+.1f}",
+            "{:+.1f} to {:+.1f}".format(*found.drop_interval),
             f"{found.agreement:.1%}", interval(wilson(found.same, found.photos)),
             f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
             str(outcome.out) if not outcome.error else "not kept",
@@ -206,8 +230,9 @@ def show(outcomes: list[job.Outcome], judge: Judge, facts: dict[str, Any]) -> No
     table(
         f"{facts['model']} on {len(judge.split)} photos of {facts['judged_on']}, calibrated on "
         f"{facts['calibrated_on']}",
-        ("", "top-1", "95% interval", "points lost", "same answer", "95% interval", "size", "file"),
-        rows, texts=(0, 7),
+        ("", "top-1", "95% interval", "points lost", "95% interval", "same answer", "95% interval",
+         "size", "file"),
+        rows, texts=(0, 8),
     )  # fmt: skip
 
 

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Photo, Split
 from mobilenetv2.data.partition import partition
 from mobilenetv2.data.sources import Source, open_source
-from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES, decode
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import track
 from mobilenetv2.spec.records import Preprocessing
 
 SEED = 0
+OF_TRAINING = ("train", "selection")
+"""Parts of a run that its model has seen."""
 SHARE = 0.5
 """Of a folder without splits: at most this much calibrates."""
 
@@ -59,6 +61,10 @@ def choose(
     if not len(judged):
         raise DataError(f"{dataset.place}: no photos are left to measure on")
     seen = {digest(judged.source.read(photo.name)) for photo in judged.photos}
+    if training is not None:  # a copy of a judged photo is not trained on either
+        training = training.with_photos(
+            tuple(p for p in training.photos if digest(training.source.read(p.name)) not in seen)
+        )
     if folder is not None:
         source = open_source(folder)
         names = [n for n in source.names() if Path(n).suffix.lower() in SUFFIXES]
@@ -98,7 +104,12 @@ def _divided(
     wanted = SPLITS.get(split or "", split)
     if parts:
         wanted = wanted or "validation"
-        return _part(whole, parts, (wanted,)), _part(whole, parts, ("train", "selection"))
+        if wanted in OF_TRAINING:
+            raise DataError(
+                f"{dataset.place}: the model was trained on its {wanted} photos; they cannot be "
+                "measured on"
+            )
+        return _part(whole, parts, (wanted,)), _part(whole, parts, OF_TRAINING)
     if wanted:
         raise DataError(f"{dataset.place}: has no splits, so no {split!r}")
     if elsewhere:
@@ -132,13 +143,13 @@ def _pictures(
     """The first ``count`` that can be read and are not among ``seen``."""
     found: list[NDArray] = []
     for name in track(names, "reading photos to calibrate on", min(count, len(names))):
-        data = source.read(name)
-        if digest(data) in seen:
-            continue
         try:
+            data = source.read(name)
+            if digest(data) in seen:
+                continue
             where = f"{source.place}/{name}"
             found.append(preprocess(decode(data, where), record, where))
-        except ImageError:
+        except (DataError, OSError):
             continue  # one of many: another takes its place
         if len(found) == count:
             break

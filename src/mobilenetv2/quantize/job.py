@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error
+from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2Error
 from mobilenetv2.export.format import FORMATS, Format
 from mobilenetv2.export.job import COMPARISON, beside, settle
 from mobilenetv2.export.versions import versions
@@ -60,6 +60,11 @@ def places(names: Sequence[str], out: Path) -> dict[str, Path]:
     """Format -> file: ``out`` itself, where it ends as the one format's files do."""
     if len(names) == 1 and out.name.endswith(FORMATS[names[0]].suffix):
         return {names[0]: out}
+    if out.suffix in {FORMATS[name].suffix for name in FORMATS_OF_INT8} or out.is_file():
+        raise ArtifactError(
+            f"{out}: it ends as one file does, or is one, and {', '.join(names)} is asked for; "
+            "name a folder instead"
+        )
     return {name: out / f"{STEM}{FORMATS[name].suffix}" for name in names}
 
 
@@ -88,6 +93,15 @@ def run(job: Job, wanted: Mapping[str, Path]) -> Iterator[Outcome]:
             yield quantise_to(job, name, out)
         except MobileNetV2Error as error:
             yield Outcome(name, out, None, error=str(error))
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            yield Outcome(name, out, None, error=f"{where}{error.strerror or error}")
+        except Exception as error:  # a converter's or a runtime's own: others have their turn
+            reason = str(error).strip().partition("\n")[0]
+            yield Outcome(
+                name, out, None,
+                error=f"its converter or runtime failed: {type(error).__name__}: {reason}",
+            )  # fmt: skip
 
 
 def quantise_to(job: Job, name: str, out: Path) -> Outcome:
