@@ -81,6 +81,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise MobileNetV2Error(
             f"--seconds {arguments.seconds:g} must be above 0 and at most an hour"
         )
+    if arguments.split and not arguments.data:
+        raise MobileNetV2Error("--split is of --data, which is not given")
     if arguments.threads is not None and arguments.threads < 1:
         raise MobileNetV2Error(f"--threads {arguments.threads} must be at least 1")
 
