@@ -1,6 +1,10 @@
 """What the verbs' parsers share: options, errors, help texts. Standard library only."""
 
 import argparse
+from typing import TypeAlias
+
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
+"""Where verbs, or actions of one, are added."""
 
 DATA_HELP = (
     "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
@@ -25,9 +29,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"mobilenetv2: error: {message}; see '{self.prog} --help'\n")
 
 
-def make_verb(verbs, name: str, help_: str, examples: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+def make_verb(verbs: Verbs, name: str, help_: str, examples: str) -> "Parser":
     """A verb whose page begins with its help and ends with examples."""
-    verb: argparse.ArgumentParser = verbs.add_parser(
+    verb: Parser = verbs.add_parser(
         name, help=help_, description=help_[0].upper() + help_[1:] + ".",
         epilog=f"examples:\n{examples}", formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip

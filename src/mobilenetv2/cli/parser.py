@@ -7,6 +7,7 @@ from mobilenetv2.cli.options import (
     MODEL_HELP,
     RUN_HELP,
     Parser,
+    Verbs,
     add_device,
     add_json,
     add_runtime,
@@ -50,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _describe(verbs) -> None:  # type: ignore[no-untyped-def]
+def _describe(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "describe", "show a network layer by layer, and what it costs",
         "  mobilenetv2 describe --width 0.5 --size 160 --classes 10\n"
@@ -67,7 +68,7 @@ def _describe(verbs) -> None:  # type: ignore[no-untyped-def]
     add_json(verb)
 
 
-def _train(verbs) -> None:  # type: ignore[no-untyped-def]
+def _train(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "train", "train a classifier on a folder of photos",
         "  mobilenetv2 train digits --output runs/digits\n"
@@ -105,7 +106,7 @@ def _train(verbs) -> None:  # type: ignore[no-untyped-def]
     add_json(verb)
 
 
-def _evaluate(verbs) -> None:  # type: ignore[no-untyped-def]
+def _evaluate(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "evaluate", "measure a model on labelled photos",
         "  mobilenetv2 evaluate photos/ --model runs/photos/best\n"
@@ -125,7 +126,7 @@ def _evaluate(verbs) -> None:  # type: ignore[no-untyped-def]
     add_json(verb)
 
 
-def _predict(verbs) -> None:  # type: ignore[no-untyped-def]
+def _predict(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "predict", "name what is on photos",
         "  mobilenetv2 predict cat.jpg --model imagenet\n"
@@ -147,7 +148,7 @@ def _predict(verbs) -> None:  # type: ignore[no-untyped-def]
     out.add_argument("--csv", metavar="FILE", help="write a table")
 
 
-def _parity(verbs) -> None:  # type: ignore[no-untyped-def]
+def _parity(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "parity", "prove that every framework's edition computes the same, layer by layer",
         "  mobilenetv2 parity runs/photos/best\n"

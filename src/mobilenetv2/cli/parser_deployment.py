@@ -1,12 +1,14 @@
 """``export``, ``quantize`` and ``benchmark``. Standard library only."""
 
 import argparse
+from collections.abc import Callable
 
 from mobilenetv2.cli.options import (
     DATA_HELP,
     MODEL_HELP,
     RUN_HELP,
     RUNTIMES,
+    Verbs,
     add_json,
     make_verb,
 )
@@ -25,7 +27,7 @@ ALIASES = {
 """What other tools call them."""
 
 
-def names(known: tuple[str, ...]):  # type: ignore[no-untyped-def]
+def names(known: tuple[str, ...]) -> Callable[[str], list[str]]:
     """A parser of 'A,B' and of 'all'."""
 
     def parse(text: str) -> list[str]:
@@ -43,14 +45,14 @@ def names(known: tuple[str, ...]):  # type: ignore[no-untyped-def]
     return parse
 
 
-def add_deployment(verbs) -> None:  # type: ignore[no-untyped-def]
+def add_deployment(verbs: Verbs) -> None:
     """The three verbs."""
     _export(verbs)
     _quantize(verbs)
     _benchmark(verbs)
 
 
-def _export(verbs) -> None:  # type: ignore[no-untyped-def]
+def _export(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "export", "write a model for other runtimes, verified before it is there",
         "  mobilenetv2 export runs/photos/best photos.onnx\n"
@@ -92,7 +94,7 @@ def _export(verbs) -> None:  # type: ignore[no-untyped-def]
     add_json(verb)
 
 
-def _quantize(verbs) -> None:  # type: ignore[no-untyped-def]
+def _quantize(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "quantize", "make a model int8, measured against its float self on held-out photos",
         "  mobilenetv2 quantize runs/photos/best int8/ --data photos/ --format onnx,litert\n"
@@ -152,7 +154,7 @@ def _quantize(verbs) -> None:  # type: ignore[no-untyped-def]
     add_json(verb)
 
 
-def _benchmark(verbs) -> None:  # type: ignore[no-untyped-def]
+def _benchmark(verbs: Verbs) -> None:
     verb = make_verb(
         verbs, "benchmark", "compare runtimes and precisions: speed, accuracy, size, memory",
         "  mobilenetv2 benchmark runs/photos/best --data photos/\n"

@@ -1,9 +1,9 @@
 """``weights list``, ``fetch``, ``import`` and ``export``. Standard library only."""
 
-from mobilenetv2.cli.options import DIALECTS, MODEL_HELP, add_json, make_verb, size
+from mobilenetv2.cli.options import DIALECTS, MODEL_HELP, Verbs, add_json, make_verb, size
 
 
-def add_weights(verbs) -> None:  # type: ignore[no-untyped-def]
+def add_weights(verbs: Verbs) -> None:
     """``weights`` and its actions."""
     verb = make_verb(
         verbs, "weights", "bring published weights in, and take weights out",
@@ -19,7 +19,7 @@ def add_weights(verbs) -> None:  # type: ignore[no-untyped-def]
     _weights_export(actions)
 
 
-def _weights_list(actions) -> None:  # type: ignore[no-untyped-def]
+def _weights_list(actions: Verbs) -> None:
     action = make_verb(
         actions, "list", "show what is published, by name",
         "  mobilenetv2 weights list\n"
@@ -34,7 +34,7 @@ def _weights_list(actions) -> None:  # type: ignore[no-untyped-def]
     add_json(action)
 
 
-def _weights_fetch(actions) -> None:  # type: ignore[no-untyped-def]
+def _weights_fetch(actions: Verbs) -> None:
     action = make_verb(
         actions, "fetch", "download a published checkpoint into the cache, verified",
         "  mobilenetv2 weights fetch torchvision-v2\n"
@@ -44,7 +44,7 @@ def _weights_fetch(actions) -> None:  # type: ignore[no-untyped-def]
     add_json(action)
 
 
-def _weights_import(actions) -> None:  # type: ignore[no-untyped-def]
+def _weights_import(actions: Verbs) -> None:
     action = make_verb(
         actions, "import", "turn a published checkpoint into a model folder",
         "  mobilenetv2 weights import mobilenet_v2_1.0_224_quant.tflite imagenet\n"
@@ -74,7 +74,7 @@ def _weights_import(actions) -> None:  # type: ignore[no-untyped-def]
     add_json(action)
 
 
-def _weights_export(actions) -> None:  # type: ignore[no-untyped-def]
+def _weights_export(actions: Verbs) -> None:
     action = make_verb(
         actions, "export", "write a model folder as another project's checkpoint",
         "  mobilenetv2 weights export runs/photos/best photos.pth --dialect torchvision\n"
