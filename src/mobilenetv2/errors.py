@@ -81,7 +81,8 @@ def require(module: str) -> ModuleType:
         MissingExtra: the package is absent; the message has the line that installs it.
     """
     package = module.partition(".")[0]
-    # OpenVINO and NNCF send usage statistics if this package of theirs can be imported.
+    # OpenVINO and NNCF send usage data to their maker, and write files into the home folder, unless
+    # this package is absent: then stubs of their own take its place.
     cast(Any, sys.modules).setdefault("openvino_telemetry", None)
     try:
         importlib.import_module(package)

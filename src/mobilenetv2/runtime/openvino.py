@@ -1,9 +1,8 @@
 """OpenVINO: Intel's engine, for its own processors and others (extra: openvino)."""
 
-import sys
 from threading import Lock
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +13,11 @@ from mobilenetv2.runtime.fixed import in_fixed_batches
 
 
 def library(name: str = "openvino") -> ModuleType:
-    """OpenVINO, or a package that builds on it (nncf), imported so that it reports to nobody.
+    """OpenVINO, or a package that builds on it (nncf); ``require`` sees that neither reports home.
 
     Raises:
         MissingExtra: it is not installed.
     """
-    # Importing either sends usage data to its maker and writes files into the home folder, unless
-    # this package is absent: then stubs of their own take its place.
-    cast(Any, sys.modules).setdefault("openvino_telemetry", None)
     return require(name)
 
 
