@@ -54,13 +54,12 @@ def test_logits_are_those_of_the_plain_reference(name: str, tmp_path: Path) -> N
     config, x, expected = case(SPECS[name])
     path = tmp_path / "m.pte"
     format_.write(config, random_arrays(config.spec), path, Options())
-    for threads in (None, 1, 2):
-        engine = format_.reload(path, threads)
-        assert engine.outputs == ("logits",) and not engine.takes_pictures
-        first = engine.run(x[:1], "logits")
-        found = engine.run(x, "logits")
-        assert found.dtype == np.float32 and (found[:1] == first).all()
-        assert np.abs(found - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
+    engine = format_.reload(path)
+    assert engine.outputs == ("logits",) and not engine.takes_pictures
+    first = engine.run(x[:1], "logits")
+    found = engine.run(x, "logits")
+    assert found.dtype == np.float32 and (found[:1] == first).all()
+    assert np.abs(found - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
     assert expected.std() > 0.3
     assert format_.config_inside(path) == config
 
@@ -97,6 +96,39 @@ def test_nothing_is_printed(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_threads_are_chosen_before_anything_loads(made: Path, threads: int) -> None:
+    # Another pool under a loaded method is freed memory: it aborted, or never came back.
+    program = (
+        "import sys; import numpy; from pathlib import Path\n"
+        "from mobilenetv2.errors import ArtifactError\n"
+        "from mobilenetv2.export import executorch\n"
+        "from executorch.extension.pybindings import portable_lib as pool\n"
+        "path, threads = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "config = executorch.config_inside(path)\n"
+        "engine = executorch.reload(path, threads)\n"
+        "assert pool._threadpool_get_thread_count() == threads\n"
+        "x = numpy.zeros((1, 1, *config.spec.size), numpy.float32)\n"
+        "before = engine.run(x, 'logits')\n"
+        "try:\n"
+        "    executorch.reload(path, threads + 1)\n"
+        "except ArtifactError as error:\n"
+        "    print(str(error).partition(': ')[2])\n"
+        "assert (executorch.reload(path).run(x, 'logits') == before).all()\n"
+        "assert (engine.run(x, 'logits') == before).all()\n"
+        "assert pool._threadpool_get_thread_count() == threads\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(made), str(threads)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.stdout == (
+        f"ExecuTorch computes with {threads} threads in this process already; "
+        "another number needs a process of its own\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_it_cannot_do_is_one_sentence(made: Path, tmp_path: Path) -> None:

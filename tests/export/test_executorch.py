@@ -18,6 +18,6 @@ def test_executorch_in_a_process_of_its_own() -> None:
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(ALONE)],
-        capture_output=True, text=True, env=variables, cwd=ALONE.parents[2],
+        capture_output=True, text=True, env=variables, cwd=ALONE.parents[2], timeout=900,
     )  # fmt: skip
     assert run.returncode == 0 and " passed" in run.stdout, run.stdout + run.stderr

@@ -82,7 +82,10 @@ def config_inside(path: Path) -> ModelConfig:
     """
     data = artifact.contents(path)
     seal.check(data, str(path))
-    return ExecuTorch(program(data, str(path)), str(path), None).config
+    loaded, text = program(data, str(path)), None
+    if CONFIG_METHOD in loaded.method_names:
+        (text,) = loaded.load_method(CONFIG_METHOD).execute([])
+    return artifact.config_inside(text, path)
 
 
 def program(data: bytes, where: str) -> Any:
@@ -105,21 +108,14 @@ class ExecuTorch:
     takes_pictures = False
 
     def __init__(self, loaded: Any, where: str, threads: int | None) -> None:
-        self.loaded, self.where, self.threads = loaded, where, threads
+        self.loaded, self.where = loaded, where
+        choose_threads(threads, where)
         with greetings_off():
             try:
                 self.method = loaded.load_method(METHOD)
             except RuntimeError as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise ArtifactError(f"{where}: ExecuTorch cannot run it ({reason})") from None
-
-    @property
-    def config(self) -> ModelConfig:
-        """What travels inside."""
-        text = None
-        if CONFIG_METHOD in self.loaded.method_names:
-            (text,) = self.loaded.load_method(CONFIG_METHOD).execute([])
-        return artifact.config_inside(text, Path(self.where))
 
     def run(self, x: NDArray, output: Output) -> NDArray:
         """See the protocol."""
@@ -130,7 +126,6 @@ class ExecuTorch:
             raise ArtifactError(
                 f"{self.where}: it takes {list(sides[1:])}, not {list(x.shape[1:])}"
             )
-        limit_threads(self.threads)
         return in_fixed_batches(self._run, x, sides[0])
 
     def _run(self, x: NDArray) -> NDArray:
@@ -139,13 +134,31 @@ class ExecuTorch:
         return np.array(found.numpy(), np.float32)  # a copy: its memory is used again
 
 
-def limit_threads(threads: int | None) -> None:
-    """Of XNNPACK's pool, which is the whole process's."""
+def choose_threads(threads: int | None, where: str) -> None:
+    """Of XNNPACK's pool, which is the whole process's and is chosen once, before anything loads.
+
+    A loaded method keeps a pointer to the pool, and another number of threads means another pool:
+    the method would compute with freed memory (seen: aborts, and runs that never ended).
+
+    Raises:
+        ArtifactError: another number was chosen before.
+    """
     from executorch.extension.pybindings import portable_lib
 
-    if threads is not None and portable_lib._threadpool_get_thread_count() != threads:
+    have = portable_lib._threadpool_get_thread_count()
+    if threads is not None and threads != have:
+        if _CHOSEN:
+            raise ArtifactError(
+                f"{where}: ExecuTorch computes with {have} threads in this process already; "
+                "another number needs a process of its own"
+            )
         with silence():
-            portable_lib._unsafe_reset_threadpool(threads)  # unsafe while another thread computes
+            portable_lib._unsafe_reset_threadpool(threads)
+    _CHOSEN.add(threads or have)
+
+
+_CHOSEN: set[int] = set()
+"""The pool's size, once something is loaded."""
 
 
 @contextmanager
