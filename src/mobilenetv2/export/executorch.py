@@ -109,8 +109,8 @@ class ExecuTorch:
 
     def __init__(self, loaded: Any, where: str, threads: int | None) -> None:
         self.loaded, self.where = loaded, where
-        choose_threads(threads, where)
         with greetings_off():
+            choose_threads(threads, where)
             try:
                 self.method = loaded.load_method(METHOD)
             except RuntimeError as error:
@@ -152,8 +152,7 @@ def choose_threads(threads: int | None, where: str) -> None:
                 f"{where}: ExecuTorch computes with {have} threads in this process already; "
                 "another number needs a process of its own"
             )
-        with silence():
-            portable_lib._unsafe_reset_threadpool(threads)
+        portable_lib._unsafe_reset_threadpool(threads)
     _CHOSEN.add(threads or have)
 
 
