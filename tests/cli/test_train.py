@@ -12,7 +12,7 @@ from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
 from mobilenetv2.errors import RunError, WeightsError
 from mobilenetv2.train import run as job_room
-from mobilenetv2.train.loop import Stopped
+from mobilenetv2.train.interrupt import Stopped
 from mobilenetv2.train.recipe import read
 
 

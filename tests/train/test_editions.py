@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mobilenetv2.data.mixing import targets
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -80,7 +81,9 @@ def weights64(trainer: Any, edition: str) -> Arrays:
 
 def batch(spec: NetworkSpec, count: int = 8) -> tuple[NDArray, NDArray]:
     random = np.random.default_rng(7)
-    return random.integers(0, 256, (count, *spec.size, 3), np.uint8), np.arange(count) % 5
+    return random.integers(0, 256, (count, *spec.size, 3), np.uint8), targets(
+        np.arange(count) % 5, 5, 0.1
+    )
 
 
 def run(
@@ -88,8 +91,8 @@ def run(
 ) -> tuple[list[tuple[float, int]], Arrays]:
     config = ModelConfig.default(spec)
     trainer = make(edition, config, random_arrays(spec), recipe, dtype)
-    pictures, labels = batch(spec)
-    found = [trainer.step(pictures, labels, rate) for rate in rates]
+    pictures, wanted = batch(spec)
+    found = [trainer.step(pictures, wanted, rate) for rate in rates]
     return found, weights64(trainer, edition)
 
 
@@ -144,16 +147,16 @@ def test_steps_of_every_optimiser_are_those_of_pytorch(edition: str, name: str) 
 def test_an_interrupted_run_of_steps_goes_on_exactly(edition: str) -> None:
     spec, recipe = SPECS["small"].replace(dropout=0.3), RECIPES["adamw"]
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
-    pictures, labels = batch(spec)
+    pictures, wanted = batch(spec)
 
     def fresh() -> Trainer:
         return find(edition).make(config, arrays, recipe, "cpu")
 
     whole, first, second = fresh(), fresh(), fresh()
-    expected = [whole.step(pictures, labels, 0.01) for _ in range(4)]
-    found = [first.step(pictures, labels, 0.01) for _ in range(2)]
+    expected = [whole.step(pictures, wanted, 0.01) for _ in range(4)]
+    found = [first.step(pictures, wanted, 0.01) for _ in range(2)]
     second.restore({name: array.copy() for name, array in first.state().items()})
-    found += [second.step(pictures, labels, 0.01) for _ in range(2)]
+    found += [second.step(pictures, wanted, 0.01) for _ in range(2)]
     assert found == expected
     dumps = whole.dump(), second.dump()
     assert all(np.array_equal(dumps[0][name], dumps[1][name]) for name in dumps[0])

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("flax", reason="flax is not installed (extra: jax)")
 
+from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.jax import inference
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
@@ -27,7 +28,7 @@ def test_step_and_predictor_are_compiled_once() -> None:
 
     def epoch(trainer: JaxTrainer) -> None:
         for _ in range(2):
-            trainer.step(pictures, np.arange(4), 0.01)
+            trainer.step(pictures, targets(np.arange(4), 5), 0.01)
         current = trainer.dump()
         trainer.load({name: array.copy() for name, array in current.items()})
         trainer.predictor()(pictures)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilenetv2.data.augment import Augmentation
+from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping
-from mobilenetv2.train.recipe import LARGEST_SEED, Recipe, names, read, replace
+from mobilenetv2.train.recipe import LARGEST_SEED, Distillation, Recipe, names, read, replace
 
 share = st.floats(0, 1, exclude_max=True)
 part = st.floats(0, 1, exclude_min=True, exclude_max=True)
@@ -22,10 +23,13 @@ size = st.none() | st.tuples(side, side)
 
 recipes = st.builds(
     Recipe,
-    trained=st.sampled_from(["all", "head"]),
+    trained=st.sampled_from(["all", "later", "head"]),
     epochs=st.integers(0, 10**6),
     batch_size=st.integers(2, 10**6),
-    optimizer=st.sampled_from(["sgd", "adamw"]),
+    optimizer=st.sampled_from(["sgd", "adamw", "rmsprop"]),
+    phases=st.lists(st.floats(0.1, 4), max_size=20).map(tuple),
+    mixing=st.builds(Mixing, mixup=st.floats(0, 100), cutmix=st.floats(0, 100)),
+    distillation=st.builds(Distillation, teacher=st.sampled_from(["", "runs/a b/best"])),
     learning_rate=positive,
     momentum=share,
     weight_decay=positive,
@@ -84,14 +88,18 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     [
         ("epoch = 3", "unknown key 'epoch'; did you mean 'epochs'?"),
         ("[augmentation]\nflp = true", "unknown key 'flp'; did you mean 'flip'?"),
-        ("colour = 3", "unknown key 'colour'; known are: augmentation, batch_norm"),
+        ("colour = 3", "unknown key 'colour'; known are: accumulate, augmentation,"),
         ("epochs = 2.5", "epochs: expected a whole number, found 2.5"),
         ("epochs = true", "epochs: expected a whole number, found True"),
         ('learning_rate = "fast"', "learning_rate: expected a number, found 'fast'"),
         ("head_first = 1", "head_first: expected true or false, found 1"),
-        ('trained = "some"', "trained: expected one of 'all', 'head', found 'some'"),
+        ('trained = "some"', "trained: expected one of 'all', 'later', 'head', found 'some'"),
         ('size = "big"', "size: expected a list, found 'big'"),
         ("size = [32, 32, 3]", "size: expected 2 values, found 3"),
+        ("[cache]\nviews = 0", "cache: cache.views must be from 1 to 1000, not 0"),
+        ("[mixing]\nmixup = -1", "mixing: mixup -1.0 must be from 0 to 100"),
+        ("[distillation]\nshare = 2", "distillation: share 2.0 must be from 0 to 1"),
+        ("[augmentation]\njitter = 1", "augmentation: jitter 1.0 must be at least 0 and below 1"),
         ("augmentation = 3", "augmentation: expected a table of Augmentation, found 3"),
         ("epochs = = 3", "recipe.toml: not TOML"),
     ],
@@ -120,8 +128,12 @@ def test_a_mistake_in_a_file_is_named_with_its_place(
         ("size", (31, 64), r"size \(31, 64\) must be from 32 to 8192 pixels"),
         ("size", (64, 8193), "size .* must be from 32 to 8192"),
         ("train_scale", 5.0, "train_scale 5.0 must be from 0.1 to 4"),
-        ("augmentation", Augmentation(crop_least=0.0), "crop_least must be in"),
-        ("augmentation", Augmentation(jitter=1.0), "jitter in"),
+        ("layer_decay", 0.0, "layer_decay 0.0 must be above 0, at most 1"),
+        ("epoch_factor", 1.5, "epoch_factor 1.5 must be above 0, at most 1"),
+        ("accumulate", 0, "accumulate 0 must be at least 1"),
+        ("gradient_clip", math.inf, "gradient_clip inf must be a finite number"),
+        ("balance", 1.5, "balance 1.5 must be from 0 to 1"),
+        ("phases", (0.5, 5.0), "must be at most 20 shares from 0.1 to 4"),
     ],
 )
 def test_an_impossible_value_is_refused(key: str, value: object, message: str) -> None:

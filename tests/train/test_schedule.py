@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenetv2.train.schedule import cosine
+from mobilenetv2.train.schedule import cosine, exponential, phase
 
 
 def test_it_rises_to_the_peak_and_falls_to_the_floor() -> None:
@@ -28,3 +28,17 @@ def test_every_rate_lies_between_floor_and_peak_and_there_is_one_top(
     assert all(0 < rate <= 1 for rate in rates)
     assert rates[:warmup] == sorted(rates[:warmup])
     assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+
+
+def test_the_exponential_schedule_steps_once_an_epoch() -> None:
+    rates = [exponential(step, 4, 2, 1.0, 0.5) for step in range(12)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25])
+
+
+def test_phases_are_equal_parts_of_a_run() -> None:
+    assert [phase(epoch, 6, (0.5, 0.75, 1.0)) for epoch in range(6)] == [
+        0.5, 0.5, 0.75, 0.75, 1.0, 1.0,
+    ]  # fmt: skip
+    assert phase(3, 6, ()) == 1.0
+    assert [phase(epoch, 2, (0.5, 0.75, 1.0)) for epoch in (0, 1)] == [0.5, 0.75]
+    assert phase(0, 0, (0.5,)) == 0.5

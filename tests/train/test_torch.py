@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,30 @@ from torch.nn import functional
 
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RunError
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.train import loop
 from mobilenetv2.train.checkpoint import Checkpoint
+from mobilenetv2.train.interrupt import Stopped
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.torch import TorchTrainer
+from mobilenetv2.train.views import PhotoViews
 from mobilenetv2.weights import store
 
 RECIPE = Recipe(
     epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32"
 )
 SPEC = published("small", width=0.1, classes=3, dropout=0.3)
+EVERYTHING = Recipe(
+    epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32",
+    optimizer="adamw", layer_decay=0.8, unfreeze_epochs=1.0, gradient_clip=1.0, accumulate=2,
+    phases=(0.5, 1.0), balance=0.5, reestimate=5,
+    augmentation=Augmentation(jitter=0.3), mixing=Mixing(mixup=0.4, cutmix=1.0, share=0.8),
+)  # fmt: skip
 TIMES = ("seconds", "images_per_second")
 
 
@@ -45,7 +55,8 @@ def fit(
     folder.mkdir(exist_ok=True)
     trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
     config = trainer.network.config
-    return loop.fit(trainer, config, split, split, recipe, RunFolder(folder), resume)
+    views = PhotoViews(split, config.preprocessing, recipe)
+    return loop.fit(trainer, config, split, split, views, recipe, RunFolder(folder), resume)
 
 
 def outcome(folder: Path, rows: list[dict[str, float]]) -> list[object]:
@@ -66,10 +77,15 @@ def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
     assert rows[-1]["selection_loss"] < 0.2
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [RECIPE, EVERYTHING, replace(RECIPE, optimizer="rmsprop", schedule="exponential")],
+    ids=["average", "everything", "rmsprop"],
+)
 def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
-    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = outcome(tmp_path / "whole", fit(split, tmp_path / "whole"))
+    expected = outcome(tmp_path / "whole", fit(split, tmp_path / "whole", recipe))
 
     @contextmanager
     def at_once() -> Iterator[Callable[[], bool]]:
@@ -79,8 +95,8 @@ def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
     rows, stops = None, []
     while rows is None:
         try:
-            rows = fit(split, tmp_path / "stopped", resume=True)
-        except loop.Stopped:
+            rows = fit(split, tmp_path / "stopped", recipe, resume=True)
+        except Stopped:
             saved = Checkpoint.read(RunFolder(tmp_path / "stopped").checkpoint)
             stops.append((saved.epoch, saved.step))
     assert stops == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]

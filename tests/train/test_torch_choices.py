@@ -1,8 +1,5 @@
 """What PyTorch's trainer decides: what decays, and in which precision it computes."""
 
-import pytest
-import torch
-
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.published import published
 from mobilenetv2.train import torch as trainers
@@ -22,22 +19,3 @@ def test_weights_decay_but_batchnorm_and_biases_do_not() -> None:
         decays = {name for name in found if name.endswith(("conv.weight", "classifier.weight"))}
         assert found == {name: 0.5 if name in decays else 0.0 for name in names.values()}
         assert len(decays) == sum(parameter.ndim > 1 for parameter in network.parameters())
-
-
-@pytest.mark.parametrize(
-    "capabilities, expected",
-    [
-        ({}, torch.float32),
-        ({"avx512_f": True}, torch.float32),
-        ({"avx512_bf16": True}, torch.bfloat16),
-        ({"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
-    ],
-)
-def test_auto_is_bfloat16_only_where_the_processor_computes_in_it(
-    capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert trainers.choose_precision("auto", "cpu") == expected
-    assert trainers.choose_precision("auto", "mps") == torch.float32
-    assert trainers.choose_precision("float32", "cpu") == torch.float32
-    assert trainers.choose_precision("bfloat16", "cpu") == torch.bfloat16

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         (weights, recipe), edition = chosen(arguments), arguments.edition or "torch"
     from mobilenetv2.allocator import keep_memory
-    from mobilenetv2.train.loop import Stopped
+    from mobilenetv2.train.interrupt import Stopped
     from mobilenetv2.train.run import Job, train
 
     keep_memory()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from mobilenetv2.errors import RecipeError
 from mobilenetv2.images.preprocess import FILTERS, preprocess
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
@@ -27,6 +28,12 @@ class Augmentation:
     """Mirror left and right, half of the time. Wrong for text and digits."""
     jitter: float = 0.2
     """Brightness, contrast and saturation change by up to this share."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop_least <= 1:
+            raise RecipeError(f"crop_least {self.crop_least!r} must be above 0, at most 1")
+        if not 0 <= self.jitter < 1:
+            raise RecipeError(f"jitter {self.jitter!r} must be at least 0 and below 1")
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:

@@ -89,6 +89,29 @@ def _rebase(layer: ConvBN, moments: Moments) -> None:
     norm.bias.copy_(b + a * norm.running_mean.double())
 
 
+@torch.no_grad()
+def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Measure the running statistics anew, as plain means over batches (Wu & Johnson, arXiv
+    2105.07576): running ones lag behind the weights, and an average of weights has none.
+
+    Args:
+        network: it is left in evaluation mode.
+        batches: what the network takes, at least one batch.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.train()
+    for count, batch in enumerate(batches, 1):
+        for norm in norms:
+            norm.momentum = 1 / count  # the mean of all so far; the first replaces what was there
+        network(batch)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
 def set_policy(network: nn.Module, policy: str) -> None:
     """Put the network into training mode under a recipe's ``batch_norm`` policy.
 

@@ -1,5 +1,7 @@
 """A training step in JAX."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -20,15 +22,17 @@ from mobilenetv2.train.trainer import (
     EPSILON_OF_ADAM,
     LEAST_UPDATE_RATE,
     MOMENTUM_OF_ADAM,
+    TORCH_ONLY,
     State,
     refuse,
 )
+from mobilenetv2.train.views import PhotoViews, Views
 from mobilenetv2.weights.canonical import Arrays
 
 
 def check(recipe: Recipe, device: str) -> None:
     """See :class:`mobilenetv2.train.trainer.TrainerModule`; there is no mixed precision."""
-    refuse(recipe, "jax", precision=("float32", "auto"))
+    refuse(recipe, "jax", **TORCH_ONLY)
     check_device(device)
 
 
@@ -59,15 +63,12 @@ class JaxTrainer:
         self._step = jax.jit(self._make_step(graph))
 
     def _make_step(self, graph: Any) -> Any:
-        dtype, smoothing = self.network.dtype, self.recipe.label_smoothing
         optimizer = self.optimizer
 
-        def step(parameters: Any, rest: Any, moments: Any, x: Any, labels: Any, rate: Any) -> Any:
+        def step(parameters: Any, rest: Any, moments: Any, x: Any, target: Any, rate: Any) -> Any:
             def loss_of(parameters: Any) -> Any:
                 network = nnx.merge(graph, parameters, rest, copy=True)
                 logits = network(x)
-                target = jax.nn.one_hot(labels, logits.shape[1], dtype=dtype)
-                target = optax.smooth_labels(target, smoothing)
                 _, _, moved = nnx.split(network, nnx.Param, ...)
                 return optax.softmax_cross_entropy(logits, target).mean(), (logits, moved)
 
@@ -76,21 +77,32 @@ class JaxTrainer:
             )
             directions, moments = optimizer.update(gradients, moments, parameters)
             parameters = jax.tree.map(lambda p, d: p - rate * d, parameters, directions)
-            return parameters, moved, moments, loss, (logits.argmax(1) == labels).sum()
+            return parameters, moved, moments, loss, ((logits.argmax(1) == target.argmax(1)).sum())
 
         return step
 
-    def step(self, pictures: NDArray, labels: NDArray, rate: float) -> tuple[float, int]:
+    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""
         _, parameters, rest = nnx.split(self.network, nnx.Param, ...)
         x = normalise(pictures, self.network.config.preprocessing).astype(self.network.dtype)
-        x, labels = jax.device_put((x, labels), self.where)
+        x, target = jax.device_put((x, targets.astype(self.network.dtype)), self.where)
         parameters, rest, self.moments, loss, right = self._step(
-            parameters, rest, self.moments, x, labels,
+            parameters, rest, self.moments, x, target,
             jnp.asarray(rate, self.network.dtype),
         )  # fmt: skip
         nnx.update(self.network, parameters, rest)
         return float(loss), int(right)
+
+    def views(self, photos: PhotoViews, cache: Path) -> Views:
+        """See the protocol."""
+        return photos
+
+    def thaw(self, epoch: float) -> None:
+        """See the protocol; nothing is ever frozen."""
+
+    def reestimate(self, batches: Iterable[NDArray]) -> None:
+        """See the protocol; ``check`` refuses recipes that ask for it."""
+        raise NotImplementedError
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """See the protocol."""

@@ -1,6 +1,8 @@
 """A training step in Keras, on whichever backend it runs."""
 
 import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 import keras
@@ -18,9 +20,11 @@ from mobilenetv2.train.trainer import (
     EPSILON_OF_ADAM,
     LEAST_UPDATE_RATE,
     MOMENTUM_OF_ADAM,
+    TORCH_ONLY,
     State,
     refuse,
 )
+from mobilenetv2.train.views import PhotoViews, Views
 from mobilenetv2.weights.canonical import Arrays
 
 
@@ -29,7 +33,7 @@ def check(recipe: Recipe, device: str) -> None:
 
     There is no mixed precision. A Keras layer with frozen statistics has frozen scales, too.
     """
-    refuse(recipe, "keras", precision=("float32", "auto"), batch_norm=("adapt",))
+    refuse(recipe, "keras", batch_norm=("adapt",), **TORCH_ONLY)
     if device != "cpu":
         raise MobileNetV2Error(
             f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
@@ -52,7 +56,7 @@ class KerasTrainer:
         recipe: Recipe,
         dtype: Dtype = "float32",
     ) -> None:
-        self.recipe, self.dtype, self.classes = recipe, dtype, config.spec.classes
+        self.recipe, self.dtype = recipe, dtype
         dropout = config.spec.dropout if recipe.dropout is None else recipe.dropout
         trained = dataclasses.replace(config, spec=config.spec.replace(dropout=dropout))
         # Recipes may train at another size than they evaluate at.
@@ -62,9 +66,7 @@ class KerasTrainer:
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
         self.network.compile(
             optimizer=make_optimizer(recipe),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=recipe.label_smoothing, dtype=dtype
-            ),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype),
             metrics=[keras.metrics.CategoricalAccuracy(name="right")],
             # XLA's convolutions are slow on CPUs, and on JAX there is no way without.
             jit_compile=keras.backend.backend() == "jax",
@@ -74,14 +76,25 @@ class KerasTrainer:
             outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")
         }
 
-    def step(self, pictures: NDArray, labels: NDArray, rate: float) -> tuple[float, int]:
+    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""
         self.network.optimizer.learning_rate = rate
         self.network.reset_metrics()
         x = normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
-        target = np.eye(self.classes, dtype=self.dtype)[labels]
+        target = targets.astype(self.dtype)
         found = self.network.train_on_batch(x, target, return_dict=True)
-        return float(found["loss"]), round(float(found["right"]) * len(labels))
+        return float(found["loss"]), round(float(found["right"]) * len(targets))
+
+    def views(self, photos: PhotoViews, cache: Path) -> Views:
+        """See the protocol."""
+        return photos
+
+    def thaw(self, epoch: float) -> None:
+        """See the protocol; nothing is ever frozen."""
+
+    def reestimate(self, batches: Iterable[NDArray]) -> None:
+        """See the protocol; ``check`` refuses recipes that ask for it."""
+        raise NotImplementedError
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """See the protocol."""

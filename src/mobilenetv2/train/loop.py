@@ -1,34 +1,31 @@
 """The training loop, to be read from top to bottom: one for every edition."""
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mobilenetv2.data.augment import augment, generator
-from mobilenetv2.data.batches import batches, epoch_order
+from mobilenetv2.data.batches import batches
 from mobilenetv2.data.dataset import Split
+from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RunError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
-from mobilenetv2.evaluate.metrics import measure
+from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train import schedule, targets
 from mobilenetv2.train.average import Average
 from mobilenetv2.train.checkpoint import Checkpoint
+from mobilenetv2.train.epochs import Row, Sums, best_epoch, describe, out_of_patience
+from mobilenetv2.train.interrupt import Stopped, stop_on_interrupt
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.schedule import cosine
 from mobilenetv2.train.trainer import Trainer
+from mobilenetv2.train.views import Views
 from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import Arrays
 
-
-class Stopped(Exception):
-    """A person asked for the end (Ctrl-C); everything is saved."""
+SAVED_EVERY = 300.0
+"""Seconds between checkpoints within an epoch: what a power cut costs at most."""
 
 
 def fit(
@@ -36,15 +33,18 @@ def fit(
     config: ModelConfig,
     train: Split,
     selection: Split,
+    views: Views,
     recipe: Recipe,
     run: RunFolder,
     resume: bool,
-) -> list[dict[str, float]]:
-    """Train the whole network; ``run.best`` and ``run.last`` hold the result.
+    teacher: targets.Teacher | None = None,
+) -> list[Row]:
+    """Train; ``run.best`` and ``run.last`` hold the result.
 
     Args:
         trainer: with the weights to start from.
         config: of the network; it goes into the model folders.
+        views: of the photos of ``train``.
         resume: go on from ``run.checkpoint`` where there is one.
 
     Returns:
@@ -52,17 +52,14 @@ def fit(
 
     Raises:
         Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
-        RunError: the loss is not a number, or the checkpoint is of another run.
+        RunError: the loss is not a number, memory is out, or the checkpoint is another run's.
     """  # fmt: skip
-    height, width = (max(32, round(side * recipe.train_scale)) for side in config.spec.size)
-    record = config.preprocessing
     average = Average(recipe.ema_decay) if recipe.ema_decay else None
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
-    warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps)
     labels = np.array([photo.label for photo in train.photos], np.int64)
 
-    rows: list[dict[str, float]] = []
+    rows: list[Row] = []
     epoch, step, sums = 0, 0, Sums()
     if resume and run.checkpoint.is_file():
         saved = Checkpoint.read(run.checkpoint)
@@ -73,15 +70,6 @@ def fit(
             average.restore(saved.average, saved.averaged_steps)
         rows, epoch, step, sums = saved.rows, saved.epoch, saved.step, Sums(*saved.sums)
 
-    def view(index: int) -> NDArray:
-        random = generator(recipe.seed, epoch, index)
-        photo = train.photos[index]
-        image, name = train.image(photo), train.full_name(photo)
-        return augment(image, recipe.augmentation, record, (height, width), random, name)
-
-    def rate(step: int) -> float:
-        return cosine(step, recipe.epochs * steps, warmup, recipe.learning_rate)
-
     def save() -> None:
         Checkpoint(
             config, recipe.to_toml(), trainer.state(), average.arrays if average else {},
@@ -90,12 +78,22 @@ def fit(
 
     with stop_on_interrupt() as stop:
         while epoch < recipe.epochs and not out_of_patience(rows, recipe):
-            started, done_before = time.monotonic(), step
-            order = epoch_order(len(train), recipe.seed, epoch)
-            todo = batches(view, order, batch_size, start=step, drop_last=True)
+            started = saved_at = time.monotonic()
+            done_before, now = step, epoch
+            order = epoch_order(labels, recipe.seed, epoch, recipe.balance)
+            todo = batches(
+                lambda index, now=now: views.view(index, now),  # type: ignore[misc]
+                order, batch_size, start=step, drop_last=True,
+            )  # fmt: skip
             label = f"epoch {epoch + 1}/{recipe.epochs}"
             for pictures, indices in track(todo, label, (steps - step) * batch_size, batch_size):
-                loss, right = trainer.step(pictures, labels[indices], rate(epoch * steps + step))
+                random = np.random.default_rng([recipe.seed, epoch, step, 3])
+                pictures, wanted = targets.make(
+                    pictures, labels[indices], len(train.classes), recipe, teacher, random
+                )
+                trainer.thaw(epoch + step / steps)
+                rate = rate_of(recipe, epoch * steps + step, steps)
+                loss, right = take(trainer, pictures, wanted, rate)
                 if average:
                     average.update(trainer.dump())
                 sums.add(loss, right, len(indices))
@@ -108,16 +106,16 @@ def fit(
                 if stop():
                     save()
                     raise Stopped
+                if time.monotonic() - saved_at > SAVED_EVERY:
+                    save()
+                    saved_at = time.monotonic()
             seconds = time.monotonic() - started
-            current = trainer.dump()
-            judged = average.arrays if average else current
-            trainer.load(judged)
-            logits, truth = run_predictor(trainer.predictor(), selection, record, "selection")
-            trainer.load(current)
-            measured = measure(logits, truth, selection.classes)
+            judged = average.arrays if average else trainer.dump()
+            judged, measured = judge(trainer, judged, config, selection, views, recipe, epoch)
             rows.append(
                 {
-                    "epoch": epoch + 1, "learning_rate": rate((epoch + 1) * steps - 1),
+                    "epoch": epoch + 1,
+                    "learning_rate": rate_of(recipe, (epoch + 1) * steps - 1, steps),
                     "train_loss": sums.loss / sums.count, "train_top1": sums.right / sums.count,
                     "selection_loss": measured.loss, "selection_top1": measured.top1,
                     "seconds": seconds,
@@ -138,59 +136,62 @@ def fit(
     return rows
 
 
-class Sums:
-    """Loss and right answers of an epoch so far."""
+def rate_of(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate of a step of the run.
 
-    def __init__(self, loss: float = 0.0, right: float = 0, count: float = 0) -> None:
-        self.loss, self.right, self.count = loss, right, count
-
-    def add(self, loss: float, right: int, count: int) -> None:
-        """One batch: mean loss, right answers, pictures."""
-        self.loss += loss * count
-        self.right += right
-        self.count += count
-
-    @property
-    def values(self) -> list[float]:
-        """What the constructor takes."""
-        return [self.loss, self.right, self.count]
+    Args:
+        steps: of an epoch.
+    """
+    whole = recipe.epochs * steps
+    warmup = min(round(recipe.warmup_epochs * steps), whole)
+    if recipe.schedule == "exponential":
+        peak, factor = recipe.learning_rate, recipe.epoch_factor
+        return schedule.exponential(step, steps, warmup, peak, factor)
+    return schedule.cosine(step, whole, warmup, recipe.learning_rate)
 
 
-def describe(row: dict[str, float], epochs: int) -> str:
-    """One line for one epoch."""
-    return (
-        f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.3f} "
-        f"top-1 {row['train_top1']:.1%} | selection loss {row['selection_loss']:.3f} "
-        f"top-1 {row['selection_top1']:.1%} | {row['seconds']:.0f} s, "
-        f"{row['images_per_second']:.0f} photos/s"
-    )
+def take(
+    trainer: Trainer, pictures: np.ndarray, wanted: np.ndarray, rate: float
+) -> tuple[float, int]:
+    """One step.
 
-
-def best_epoch(rows: list[dict[str, float]]) -> int:
-    """The epoch (from 1) with the best selection top-1, the lower loss deciding ties."""
-    best = max(rows, key=lambda row: (row["selection_top1"], -row["selection_loss"]))
-    return int(best["epoch"])
-
-
-def out_of_patience(rows: list[dict[str, float]], recipe: Recipe) -> bool:
-    """Whether the last ``patience`` epochs brought nothing better."""
-    return bool(rows and recipe.patience and len(rows) - best_epoch(rows) >= recipe.patience)
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[Any]:
-    """Yield a function that says whether Ctrl-C (or a polite kill) came; a second one is brutal."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        say("stopping after this step; everything will be saved")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    Raises:
+        RunError: there is not enough memory for the batch.
+    """
     try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return trainer.step(pictures, wanted, rate)
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch and JAX say it through a RuntimeError.
+        words = str(error).lower()
+        if isinstance(error, MemoryError) or "memory" in words or "resource_exhausted" in words:
+            raise RunError(
+                f"out of memory in a step of {len(pictures)} pictures of {pictures.shape[1]} x "
+                f"{pictures.shape[2]}; lower batch_size or size, or set accumulate; what was saved "
+                "last can be gone on with"
+            ) from None
+        raise
+
+
+def judge(
+    trainer: Trainer,
+    arrays: Arrays,
+    config: ModelConfig,
+    selection: Split,
+    views: Views,
+    recipe: Recipe,
+    epoch: int,
+) -> tuple[Arrays, Metrics]:
+    """The weights as they are saved, and how good they are on the selection photos.
+
+    The trainer goes on with its own weights afterwards.
+    """
+    current = trainer.dump()
+    trainer.load(arrays)
+    if recipe.reestimate:
+        order = np.arange(recipe.reestimate)
+        todo = batches(lambda index: views.view(index, epoch), order, recipe.batch_size)
+        trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
+        arrays = trainer.dump()
+    logits, truth = run_predictor(trainer.predictor(), selection, config.preprocessing, "selection")
+    trainer.load(current)
+    return arrays, measure(logits, truth, selection.classes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mobilenetv2.data.augment import Augmentation
+from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
 
@@ -19,21 +20,69 @@ LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class Distillation:
+    """Learning from a bigger network's answers, too (Hinton et al., arXiv 1503.02531)."""
+
+    teacher: str = ""
+    """A model folder or an exported file, its classes those of the data; '': there is none."""
+    share: float = 0.7
+    """Of the targets that are the teacher's probabilities; the rest are the labels."""
+    temperature: float = 1.0
+    """The teacher's logits are divided by it: above 1, its doubts count for more."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise RecipeError(f"share {self.share!r} must be from 0 to 1")
+        if not 0.1 <= self.temperature <= 100:
+            raise RecipeError(f"temperature {self.temperature!r} must be from 0.1 to 100")
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Where only the later blocks train: what the earlier ones give is computed once."""
+
+    blocks: int = 14
+    """So many blocks, and the stem, are frozen. At most all of them: then only the head trains."""
+    views: int = 4
+    """Random views of each photo that are computed; the epochs take turns."""
+
+    def __post_init__(self) -> None:
+        if self.blocks < 0:
+            raise RecipeError(f"cache.blocks must be at least 0, not {self.blocks}")
+        if not 1 <= self.views <= 1000:
+            raise RecipeError(f"cache.views must be from 1 to 1000, not {self.views}")
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Every knob of a run. Rates are for the batch size given; epochs may be 0."""
 
-    trained: Literal["all", "head"] = "all"
-    """'all': the whole network. 'head': only a new classifier, on cached features."""
+    trained: Literal["all", "later", "head"] = "all"
+    """'all': the whole network. 'later': the later blocks, on cached maps of the earlier ones.
+    'head': only a new classifier, on cached features."""
     epochs: int = 8
     batch_size: int = 32
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
+    """'sgd' has Nesterov's correction. 'rmsprop' is TensorFlow's, with slim's epsilon of 1."""
     learning_rate: float = 0.02
-    """Peak of the cosine."""
+    """The schedule's peak."""
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    epoch_factor: float = 0.98
+    """Of the 'exponential' schedule: what an epoch leaves of the rate."""
     momentum: float = 0.9
-    """Of SGD (with Nesterov's correction)."""
+    """Of SGD and RMSProp."""
     weight_decay: float = 4e-5
     """Not on BatchNorm and biases."""
     warmup_epochs: float = 0.5
+    gradient_clip: float = 0.0
+    """Longest gradient, all weights together; a longer one is shortened to it. 0: any."""
+    accumulate: int = 1
+    """A batch is computed in so many parts, one after the other: less memory, the same batch (but
+    for BatchNorm, which sees the parts)."""
+    layer_decay: float = 1.0
+    """Each layer's rate is this share of that of the layer above it; 1: all learn alike."""
+    unfreeze_epochs: float = 0.0
+    """The classifier trains first; the layers below join one by one over so many epochs."""
     label_smoothing: float = 0.1
     ema_decay: float = 0.0
     """Share that a step keeps of the exponential moving average of the weights, less in the first
@@ -55,10 +104,23 @@ class Recipe:
     train_scale: float = 1.0
     """Sides of the pictures while training, as a share of ``size``: smaller is faster, and random
     crops show things larger than the evaluation does (Touvron et al., arXiv 1906.06423)."""
+    phases: tuple[float, ...] = ()
+    """Progressive resizing: the run in equal parts, each at this share of the training size."""
+    balance: float = 0.0
+    """0: photos as they are. 1: every class equally often. Between: its count to this power."""
     view: Literal["largest", "weights"] = "largest"
     """What evaluation and use see of a photo. 'largest': the largest centred part of the network's
     shape. 'weights': what the weights came with, mostly a centre crop that cuts off an eighth."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    mixing: Mixing = field(default_factory=Mixing)
+    distillation: Distillation = field(default_factory=Distillation)
+    cache: Cache = field(default_factory=Cache)
+    reestimate: int = 0
+    """Photos on which BatchNorm's statistics are measured anew before every evaluation; 0: the
+    running ones are used."""
+    calibrate: bool = True
+    """Divide the classifier by a temperature that is fitted on the selection photos at the end, so
+    that probabilities mean what they say (Guo et al., arXiv 1706.04599)."""
     selection: float = 0.1
     """Share of the training photos held out to choose the best epoch."""
     validation: float = 0.2
@@ -74,14 +136,17 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "weight_decay", "warmup_epochs"):
+        for name in (
+            "learning_rate", "weight_decay", "warmup_epochs", "gradient_clip", "unfreeze_epochs",
+        ):  # fmt: skip
             if not math.isfinite(getattr(self, name)):
                 raise RecipeError(f"{name} {getattr(self, name)!r} must be a finite number")
         if self.seed > LARGEST_SEED:
             raise RecipeError(f"seed {self.seed} must be at most {LARGEST_SEED}")
         for name, least in (
             ("epochs", 0), ("batch_size", 2), ("learning_rate", 0), ("weight_decay", 0),
-            ("warmup_epochs", 0), ("patience", 0), ("seed", 0),
+            ("warmup_epochs", 0), ("patience", 0), ("seed", 0), ("gradient_clip", 0),
+            ("accumulate", 1), ("unfreeze_epochs", 0), ("reestimate", 0),
         ):  # fmt: skip
             if not getattr(self, name) >= least:
                 raise RecipeError(f"{name} {getattr(self, name)!r} must be at least {least}")
@@ -96,16 +161,22 @@ class Recipe:
             raise RecipeError(f"size {self.size!r} must be from 32 to 8192 pixels")
         if not 0.1 <= self.train_scale <= 4:
             raise RecipeError(f"train_scale {self.train_scale!r} must be from 0.1 to 4")
-        if not (0 < self.augmentation.crop_least <= 1 and 0 <= self.augmentation.jitter < 1):
-            raise RecipeError("augmentation.crop_least must be in (0, 1], jitter in [0, 1)")
+        for name in ("layer_decay", "epoch_factor"):
+            if not 0 < getattr(self, name) <= 1:
+                raise RecipeError(f"{name} {getattr(self, name)!r} must be above 0, at most 1")
+        if not 0 <= self.balance <= 1:
+            raise RecipeError(f"balance {self.balance!r} must be from 0 to 1")
+        if not all(0.1 <= share <= 4 for share in self.phases) or len(self.phases) > 20:
+            raise RecipeError(f"phases {self.phases!r} must be at most 20 shares from 0.1 to 4")
 
     def to_toml(self) -> str:
         """The recipe as a TOML file that :func:`read` takes."""
         plain = to_mapping(self)
-        augmentation = plain.pop("augmentation")
+        tables = {key: plain.pop(key) for key in [*plain] if isinstance(plain[key], dict)}
         lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None]
-        lines += ["", "[augmentation]"]
-        return "\n".join([*lines, *(f"{k} = {_toml(v)}" for k, v in augmentation.items()), ""])
+        for name, table in tables.items():
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+        return "\n".join([*lines, ""])
 
 
 def read(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:

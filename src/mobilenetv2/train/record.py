@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def maps(self) -> Path:
+        """What the frozen blocks give, where only the later ones train; gone at the end."""
+        return self.path / "maps.npy"
+
+    @property
     def recipe(self) -> Path:
         """The recipe as it was run."""
         return self.path / "recipe.toml"

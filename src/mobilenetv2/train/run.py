@@ -5,33 +5,29 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mobilenetv2.data.check import Checked, check, check_classes
-from mobilenetv2.data.dataset import ALL, Split, open_dataset
-from mobilenetv2.data.partition import partition
-from mobilenetv2.errors import DataError, RecipeError, RunError, require
+from mobilenetv2.data.check import check, check_classes
+from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.metrics import Metrics, measure
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import head, record
 from mobilenetv2.train.checkpoint import Checkpoint
+from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.loop import fit
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.splits import Splits, check_same_photos, divide, some
+from mobilenetv2.train.start import rebased, starting_point
 from mobilenetv2.train.summary import Summary, summarise
+from mobilenetv2.train.targets import open_teacher
 from mobilenetv2.train.trainer import Trainer, find
+from mobilenetv2.train.views import PhotoViews
 from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.classifier import replace_classifier
 from mobilenetv2.weights.initialisation import initialise
 
-REBASED_ON = 256
-"""Photos whose activations give a folded network its BatchNorm statistics."""
 TRAIN_SAMPLE = 1000
 """Training photos on which the final figure is taken too, to show it beside the held-out one."""
 
@@ -52,33 +48,22 @@ class Job:
     overwrite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """What each photo is for."""
-
-    train: Split
-    selection: Split
-    """Chooses the best epoch or the best penalty."""
-    held_out: Split
-    """Looked at once, at the end."""
-
-
 def train(job: Job) -> Summary:
     """Do the whole job.
 
     Raises:
         MobileNetV2Error: anything that is the input's fault, before anything is written.
-        train.loop.Stopped: Ctrl-C; ``resume`` goes on.
+        train.interrupt.Stopped: Ctrl-C; ``resume`` goes on.
     """
     started = time.monotonic()
     run = record.open_run(job.output, job.resume, job.overwrite)
     recipe = job.recipe
     if job.resume and run.summary.is_file():
         raise RunError(f"{job.output}: this run is finished; its model is {run.best}")
-    if recipe.trained == "head" and job.weights is None:
+    if recipe.trained != "all" and job.weights is None:
         raise RecipeError(
-            "trained = 'head' fits a classifier on the features of given weights; give --weights, "
-            "or train from scratch with trained = 'all'"
+            f"trained = {recipe.trained!r} builds on the features of given weights; give "
+            "--weights, or train from scratch with trained = 'all'"
         )
     framework = find(job.edition)
     framework.check(recipe, job.device)
@@ -89,7 +74,7 @@ def train(job: Job) -> Summary:
         config = Checkpoint.read(run.checkpoint).config
         arrays = initialise(parameter_shapes(config.spec), recipe.initialisation, recipe.seed)
     else:
-        config, arrays = starting_point(job, recipe, dataset.classes)
+        config, arrays = starting_point(job.weights, recipe, dataset.classes)
     checked = check(dataset, recipe.most_unreadable)
     for note in checked.notes:
         say(note)
@@ -105,15 +90,23 @@ def train(job: Job) -> Summary:
         check_same_photos(run, parts, job.data)
     if not resumable and config.origin and config.origin.folded:
         config, arrays = rebased(config, arrays, splits.train)
+    teacher = None
+    if recipe.distillation.teacher:
+        channels = config.spec.input_channels
+        teacher = open_teacher(recipe.distillation.teacher, dataset.classes, channels)
     trainer = framework.make(config, arrays, recipe, job.device)
     if not job.resume:  # last of all: whatever can refuse has not
         record.start(run, job.data, job.weights, recipe, parts, job.edition)
-    rows: list[dict[str, float]] = []
+    rows: list[Row] = []
     fitted: head.Head | None = None
     if not resumable and job.weights and (recipe.trained == "head" or recipe.head_first):
         fitted = fit_head(trainer, config, splits)
-    if recipe.trained == "all":
-        rows = fit(trainer, config, splits.train, splits.selection, recipe, run, resumable)
+    if recipe.trained != "head":
+        views = trainer.views(PhotoViews(splits.train, config.preprocessing, recipe), run.maps)
+        rows = fit(
+            trainer, config, splits.train, splits.selection, views, recipe, run, resumable, teacher
+        )
+        run.maps.unlink(missing_ok=True)
     if not rows:
         store.save(run.best, config, trainer.dump())
         store.save(run.last, config, trainer.dump())
@@ -142,117 +135,6 @@ def train(job: Job) -> Summary:
     )
     seconds = time.monotonic() - started
     return summarise(run, job.data, config, figures, splits.held_out.name, rows, seconds)
-
-
-def check_same_photos(run: RunFolder, parts: tuple[Split, ...], data: str) -> None:
-    """A resumed run goes on with the photos that it was begun with.
-
-    Raises:
-        RunError: some were added, removed or moved.
-    """
-    before = record.read_split(run.split)
-    now = {photo.name: part.name for part in parts for photo in part.photos}
-    changed = sorted(
-        name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
-    )
-    if changed:
-        raise RunError(
-            f"{data}: {len(changed)} photos are not as they were when {run.path} was begun "
-            f"(first: {changed[0]}); put them back or begin a new run"
-        )
-
-
-def divide(checked: Checked, recipe: Recipe) -> Splits:
-    """Split off what the data does not bring: a final held-out part, and a part to choose by.
-
-    Raises:
-        DataError: too few photos of a class to hold any out.
-    """
-    splits, place = checked.dataset.splits, checked.dataset.place
-    if ALL in splits or set(splits) == {"train"}:
-        whole = splits.get(ALL) or splits["train"]
-        rest, held_out = partition(
-            whole, recipe.validation, recipe.seed, ("train", "validation"), checked.digests
-        )
-    elif "train" in splits:
-        rest, held_out = splits["train"], splits.get("validation") or splits["test"]
-    else:
-        raise DataError(f"{place}: has {' and '.join(splits)} but no train folder to learn from")
-    train, selection = partition(
-        rest, recipe.selection, recipe.seed + 1, ("train", "selection"), checked.digests
-    )
-    for split in (train, selection, held_out):
-        for name, count in zip(split.classes, split.counts(), strict=True):
-            if count == 0:
-                raise DataError(
-                    f"{place}: class {name!r} has too few different photos to train on, to choose "
-                    "by and to hold out; give it at least 3, better 30"
-                )
-    return Splits(train, selection, held_out)
-
-
-def starting_point(
-    job: Job, recipe: Recipe, classes: tuple[str, ...]
-) -> tuple[ModelConfig, Arrays]:
-    """Given weights with a new classifier, or a network from scratch: alike in every edition."""
-    labels = Labels(classes)
-    if job.weights is None:
-        changes = {"size": recipe.size} if recipe.size else {}
-        spec = published(
-            recipe.network, width=recipe.width, classes=len(classes), background=None, **changes
-        )
-        seen = Preprocessing.default(spec)
-        if recipe.view == "largest":
-            seen = seen.largest()
-        config = ModelConfig(spec, seen, labels, Origin("trained here"))
-        shapes = parameter_shapes(spec)
-        return config, initialise(shapes, recipe.initialisation, recipe.seed)
-    config, arrays = store.load(job.weights)
-    size = recipe.size or config.spec.size
-    seen = config.preprocessing.at(size)
-    config = dataclasses.replace(
-        config,
-        spec=config.spec.replace(size=size),
-        preprocessing=seen.largest() if recipe.view == "largest" else seen,
-    )
-    return replace_classifier(config, arrays, labels, recipe.initialisation, recipe.seed)
-
-
-def some(split: Split, count: int, seed: int) -> Split:
-    """At most ``count`` photos of a split, chosen reproducibly."""
-    if len(split) <= count:
-        return split
-    chosen = np.random.default_rng([seed, 2]).choice(len(split), count, replace=False)
-    return split.with_photos(tuple(split.photos[index] for index in sorted(chosen)))
-
-
-def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelConfig, Arrays]:
-    """Give a network whose BatchNorm came folded the statistics of some training photos.
-
-    Raises:
-        MissingExtra: PyTorch, in which it is done for every edition, is not installed.
-    """
-    require("torch")
-    from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.torch.inference import normalise
-    from mobilenetv2.train.batchnorm import rebase
-
-    sample = some(train, REBASED_ON, 0)
-    say(f"BatchNorm came folded: rebasing it on {len(sample)} photos")
-    photos = [preprocess(sample.image(p), config.preprocessing) for p in sample.photos]
-    network = edition.MobileNetV2(config, seed=0)
-    edition.load(network, arrays)
-    rebase(
-        network,
-        (
-            normalise(np.stack(photos[i : i + 32]), config.preprocessing)
-            for i in range(0, len(photos), 32)
-        ),
-    )
-    assert config.origin is not None
-    note = f"{config.origin.note} Rebased on measured activations.".strip()
-    origin = dataclasses.replace(config.origin, folded=False, note=note)
-    return dataclasses.replace(config, origin=origin), edition.dump(network)
 
 
 def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> head.Head:

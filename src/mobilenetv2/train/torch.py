@@ -1,20 +1,25 @@
 """A training step in PyTorch."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.batchnorm import set_policy
+from mobilenetv2.train import depth, precision
+from mobilenetv2.train.batchnorm import reestimate, set_policy
 from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.rmsprop import RMSProp
 from mobilenetv2.train.trainer import EPSILON_OF_ADAM, MOMENTUM_OF_ADAM, State
+from mobilenetv2.train.views import PhotoViews, Views
 from mobilenetv2.weights.canonical import Arrays
 
 
@@ -27,6 +32,10 @@ def make(config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> "T
     """See :class:`mobilenetv2.train.trainer.TrainerModule`."""
     network = MobileNetV2(config, seed=recipe.seed)
     load(network, arrays)
+    if recipe.trained == "later":
+        from mobilenetv2.train.later import LaterTrainer
+
+        return LaterTrainer(network, recipe, device)
     return TorchTrainer(network, recipe, device)
 
 
@@ -35,31 +44,76 @@ class TorchTrainer:
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.network, self.recipe, self.device = network, recipe, torch.device(device)
-        self.precision = choose_precision(recipe.precision, device)
+        self.precision = precision.choose(recipe.precision, device)
+        if self.precision == torch.bfloat16 and device == "cpu":
+            precision.keep_slow_layers_in_float32(network)
         network.place(self.device)
         network.dropout.p = network.spec.dropout if recipe.dropout is None else recipe.dropout
         self.optimizer = make_optimizer(network, recipe)
+        self.thawed = depth.deepest(network.spec)
         torch.manual_seed(recipe.seed)  # of dropout
 
-    def step(self, pictures: NDArray, labels: NDArray, rate: float) -> tuple[float, int]:
+    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""
         set_policy(self.network, self.recipe.batch_norm)
+        self._freeze()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        x = normalise(pictures, self.network.config.preprocessing, self.device)
-        x = x.to(self.network.classifier.weight.dtype)
-        target = torch.from_numpy(labels).to(self.device)
+            group["lr"] = rate * group["scale"]
+        self.optimizer.zero_grad(set_to_none=True)
+        total, right = 0.0, 0
+        parts = min(self.recipe.accumulate, len(pictures))
+        for part in np.array_split(np.arange(len(pictures)), parts):
+            target = torch.from_numpy(targets[part]).to(self.device)
+            loss, logits = self._loss(pictures[part], target)
+            (loss * (len(part) / len(pictures))).backward()
+            total += loss.item() * len(part) / len(pictures)
+            right += int((logits.argmax(1) == target.argmax(1)).sum())
+        if self.recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        return total, right
+
+    def _loss(self, pictures: NDArray, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean cross-entropy, logits)."""
+        x = self._inputs(pictures)
         with torch.autocast(
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
-            logits = self.network(x)
+            logits = self._forward(x)
         if logits.dtype == torch.bfloat16:
             logits = logits.float()
-        loss = functional.cross_entropy(logits, target, label_smoothing=self.recipe.label_smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss.item(), int((logits.argmax(1) == target).sum())
+        return functional.cross_entropy(logits, target.to(logits.dtype)), logits
+
+    def _inputs(self, pictures: NDArray) -> Tensor:
+        x = normalise(pictures, self.network.config.preprocessing, self.device)
+        return x.to(self.network.classifier.weight.dtype)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits
+
+    def views(self, photos: PhotoViews, cache: Path) -> Views:
+        """See the protocol."""
+        return photos
+
+    def thaw(self, epoch: float) -> None:
+        """See the protocol."""
+        self.thawed = depth.thawed(epoch, self.recipe.unfreeze_epochs, self.network.spec)
+
+    def _freeze(self) -> None:
+        """Let what lies deeper than ``thawed`` compute as in evaluation, without gradients."""
+        if not self.recipe.unfreeze_epochs:
+            return
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(depth.depth(name, self.network.spec) <= self.thawed)
+        for name, module in self.network.named_modules():
+            if isinstance(module, nn.BatchNorm2d):
+                frozen = depth.depth(name, self.network.spec) > self.thawed
+                module.train(module.training and not frozen)
+
+    def reestimate(self, batches: Iterable[NDArray]) -> None:
+        """See the protocol."""
+        reestimate(self.network, (self._inputs(pictures) for pictures in batches))
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """See the protocol."""
@@ -96,29 +150,20 @@ class TorchTrainer:
         torch.set_rng_state(tensors["random"])
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW; matrices and kernels decay, BatchNorm and biases do not."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+def make_optimizer(network: MobileNetV2, recipe: Recipe) -> torch.optim.Optimizer:
+    """Matrices and kernels decay, BatchNorm and biases do not; each group's rate has its scale."""
+    parts: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+        scale = depth.scale(recipe.layer_decay, name, network.spec)
+        parts.setdefault((scale, decay), []).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay, "scale": scale}
+        for (scale, decay), parameters in parts.items()
     ]
     rate = recipe.learning_rate
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=MOMENTUM_OF_ADAM, eps=EPSILON_OF_ADAM)
+    if recipe.optimizer == "rmsprop":
+        return RMSProp(groups, lr=rate, momentum=recipe.momentum)
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-
-
-def choose_precision(wish: str, device: str) -> torch.dtype:
-    """bfloat16 only where the hardware computes in it: emulated, it is slower than float32."""
-    if wish != "auto":
-        return torch.bfloat16 if wish == "bfloat16" else torch.float32
-    if device.startswith("cuda"):
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        able = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    else:
-        able = False
-    return torch.bfloat16 if able else torch.float32

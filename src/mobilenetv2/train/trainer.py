@@ -5,6 +5,8 @@ One loop trains every edition. ``train/torch``, ``train/keras`` and ``train/jax`
 """
 
 import importlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from mobilenetv2.errors import RecipeError, require
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.views import PhotoViews, Views
 from mobilenetv2.weights.canonical import Arrays
 
 TrainedEdition = Literal["torch", "keras", "jax"]
@@ -28,22 +31,38 @@ State = dict[str, NDArray]
 class Trainer(Protocol):
     """A network in training. Everything that a step changes is in :meth:`state`.
 
-    A step is the same in every framework: cross-entropy with label smoothing; SGD with Nesterov's
+    A step is the same in every framework: cross-entropy with soft targets; SGD with Nesterov's
     momentum and coupled weight decay, or AdamW, both in PyTorch's conventions; weights with more
-    than one axis decay, BatchNorm and biases do not.
+    than one axis decay, BatchNorm and biases do not. Label smoothing, mixup, CutMix and a teacher
+    make the targets (:mod:`mobilenetv2.train.targets`), so that no edition knows of them.
     """
 
-    def step(self, pictures: NDArray, labels: NDArray, rate: float) -> tuple[float, int]:
+    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """One optimiser step.
 
         Args:
-            pictures: uint8 (batch, height, width, channels), of any size.
-            labels: int64 (batch,).
+            pictures: uint8 (batch, height, width, channels), of any size; where :meth:`views` gives
+                something else, that.
+            targets: float32 (batch, classes), each row's sum 1.
             rate: the learning rate of this step.
 
         Returns:
-            (the batch's mean loss, its right answers), both before the step.
+            (the batch's mean loss, its right answers), both before the step. Right is the class
+            with the largest target.
         """
+
+    def views(self, photos: PhotoViews, cache: Path) -> Views:
+        """What its steps take for the photos: mostly the pictures themselves.
+
+        Args:
+            cache: a file that may hold what is computed once; whoever asked removes it.
+        """
+
+    def thaw(self, epoch: float) -> None:
+        """Say how far the run is, in epochs: gradual unfreezing goes by it."""
+
+    def reestimate(self, batches: Iterable[NDArray]) -> None:
+        """Measure BatchNorm's statistics anew on inputs of a step."""
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """The network in evaluation mode, as it is when the function is called."""
@@ -108,3 +127,11 @@ def refuse(recipe: Recipe, edition: str, **supported: tuple[object, ...]) -> Non
                 f"{key} = {value!r} is not supported by the {edition} edition; use "
                 f"--set {key}={values[0]} or --edition torch"
             )
+
+
+TORCH_ONLY: dict[str, tuple[object, ...]] = {
+    "trained": ("all", "head"), "optimizer": ("sgd", "adamw"), "gradient_clip": (0.0,),
+    "accumulate": (1,), "layer_decay": (1.0,), "unfreeze_epochs": (0.0,), "reestimate": (0,),
+    "precision": ("float32", "auto"),
+}  # fmt: skip
+"""What the other editions support of the keys that PyTorch alone has in full."""

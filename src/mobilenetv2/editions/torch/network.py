@@ -32,9 +32,8 @@ class ConvBN(nn.Module):
             groups=layer.groups, bias=layer.bias,
         )  # fmt: skip
         self.bn = BatchNorm(layer.out_channels, numerics)
-        self.activation = (
-            nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation](inplace=True)
-        )
+        # Not in place: on CPUs PyTorch computes that in a new tensor, too, and copies it back.
+        self.activation = nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

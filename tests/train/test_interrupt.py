@@ -1,7 +1,4 @@
-"""What the loop decides by: the best epoch, and signals.
-
-``test_torch_killed`` and ``test_run_editions`` run the whole loop.
-"""
+"""Ctrl-C: the first signal asks, the second ends."""
 
 import signal
 import subprocess
@@ -9,26 +6,14 @@ import sys
 
 import pytest
 
-from mobilenetv2.train import loop
-
-
-def test_the_best_epoch_is_by_accuracy_then_by_loss() -> None:
-    figures = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)]
-    rows = [
-        {"epoch": epoch, "selection_top1": top1, "selection_loss": loss}
-        for epoch, (top1, loss) in enumerate(figures, 1)
-    ]
-    assert loop.best_epoch(rows) == 3
-
-
 SIGNALLED = """
 import signal
-from mobilenetv2.train import loop
+from mobilenetv2.train.interrupt import stop_on_interrupt
 
 number = signal.Signals({number})
 before = signal.getsignal(number)
 try:
-    with loop.stop_on_interrupt() as stop:
+    with stop_on_interrupt() as stop:
         assert not stop()
         signal.raise_signal(number)
         assert stop()

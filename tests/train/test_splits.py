@@ -11,7 +11,7 @@ from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import DataError
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.run import Splits, divide, some
+from mobilenetv2.train.splits import Splits, divide, some
 
 Fill = Callable[[Path, int], Path]
 RECIPE = Recipe()

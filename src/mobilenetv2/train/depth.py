@@ -1,0 +1,42 @@
+"""How far a layer is from the classifier: for rates by depth and for unfreezing from the top.
+
+Early layers know edges and colours, which any photo needs; late ones know the classes that they
+were trained for. So the early ones may move less (discriminative rates) or later (gradual
+unfreezing): Howard & Ruder, arXiv 1801.06146.
+"""
+
+from mobilenetv2.spec.network import NetworkSpec
+
+
+def depth(name: str, spec: NetworkSpec) -> int:
+    """0 for the classifier, 1 for the head, then the blocks from the last, the stem at the end.
+
+    Args:
+        name: of a parameter or module, canonical: 'blocks.3.expand.conv.weight'.
+    """
+    part, _, rest = name.partition(".")
+    blocks = sum(stage.repeats for stage in spec.stages)
+    if part == "blocks":
+        return 1 + blocks - int(rest.partition(".")[0])
+    return {"classifier": 0, "head": 1, "stem": 2 + blocks}[part]
+
+
+def deepest(spec: NetworkSpec) -> int:
+    """The stem's depth."""
+    return depth("stem", spec)
+
+
+def scale(layer_decay: float, name: str, spec: NetworkSpec) -> float:
+    """The share of the learning rate that a layer gets."""
+    return float(layer_decay ** depth(name, spec))
+
+
+def thawed(epoch: float, unfreeze_epochs: float, spec: NetworkSpec) -> int:
+    """The greatest depth that is trained: the classifier first, all after ``unfreeze_epochs``.
+
+    Args:
+        epoch: since the start, with fractions.
+    """
+    if epoch >= unfreeze_epochs:
+        return deepest(spec)
+    return int(epoch / unfreeze_epochs * (deepest(spec) + 1))

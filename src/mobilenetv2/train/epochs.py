@@ -1,0 +1,45 @@
+"""The figures of a run's epochs: what they were, which was best, whether to go on."""
+
+from mobilenetv2.train.recipe import Recipe
+
+Row = dict[str, float]
+"""Of ``metrics.csv``; its columns stand in :mod:`mobilenetv2.train.record`."""
+
+
+class Sums:
+    """Loss and right answers of an epoch so far."""
+
+    def __init__(self, loss: float = 0.0, right: float = 0, count: float = 0) -> None:
+        self.loss, self.right, self.count = loss, right, count
+
+    def add(self, loss: float, right: int, count: int) -> None:
+        """One batch: mean loss, right answers, pictures."""
+        self.loss += loss * count
+        self.right += right
+        self.count += count
+
+    @property
+    def values(self) -> list[float]:
+        """What the constructor takes."""
+        return [self.loss, self.right, self.count]
+
+
+def describe(row: Row, epochs: int) -> str:
+    """One line for one epoch."""
+    return (
+        f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.3f} "
+        f"top-1 {row['train_top1']:.1%} | selection loss {row['selection_loss']:.3f} "
+        f"top-1 {row['selection_top1']:.1%} | {row['seconds']:.0f} s, "
+        f"{row['images_per_second']:.0f} photos/s"
+    )
+
+
+def best_epoch(rows: list[Row]) -> int:
+    """The epoch (from 1) with the best selection top-1, the lower loss deciding ties."""
+    best = max(rows, key=lambda row: (row["selection_top1"], -row["selection_loss"]))
+    return int(best["epoch"])
+
+
+def out_of_patience(rows: list[Row], recipe: Recipe) -> bool:
+    """Whether the last ``patience`` epochs brought nothing better."""
+    return bool(rows and recipe.patience and len(rows) - best_epoch(rows) >= recipe.patience)

@@ -1,0 +1,42 @@
+"""The figures of epochs: which was best, and when to stop."""
+
+from mobilenetv2.train.epochs import Row, Sums, best_epoch, describe, out_of_patience
+from mobilenetv2.train.recipe import Recipe
+
+FIGURES = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)]
+ROWS: list[Row] = [
+    {"epoch": epoch, "selection_top1": top1, "selection_loss": loss}
+    for epoch, (top1, loss) in enumerate(FIGURES, 1)
+]
+
+
+def test_the_best_epoch_is_by_accuracy_then_by_loss() -> None:
+    assert best_epoch(ROWS) == 3
+
+
+def test_patience_counts_the_epochs_since_the_best() -> None:
+    assert not out_of_patience(ROWS, Recipe(patience=3))
+    assert out_of_patience(ROWS, Recipe(patience=2))
+    assert not out_of_patience(ROWS, Recipe(patience=0))
+    assert not out_of_patience([], Recipe(patience=1))
+
+
+def test_sums_are_of_pictures_not_of_batches() -> None:
+    sums = Sums()
+    sums.add(2.0, 1, 4)
+    sums.add(0.5, 7, 8)
+    assert sums.values == [12.0, 8, 12]
+    again = Sums(*sums.values)
+    again.add(0.0, 0, 8)
+    assert again.loss / again.count == 0.6
+
+
+def test_an_epoch_is_one_line() -> None:
+    row = {
+        "epoch": 2.0, "train_loss": 1.5, "train_top1": 0.625, "selection_loss": 0.75,
+        "selection_top1": 0.9, "seconds": 61.4, "images_per_second": 50.2,
+    }  # fmt: skip
+    assert describe(row, 8) == (
+        "epoch 2/8: train loss 1.500 top-1 62.5% | selection loss 0.750 top-1 90.0% | 61 s, "
+        "50 photos/s"
+    )

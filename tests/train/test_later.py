@@ -1,0 +1,78 @@
+"""Only later blocks train, on maps computed once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.mixing import targets
+from mobilenetv2.editions.torch import MobileNetV2
+from mobilenetv2.errors import RecipeError
+from mobilenetv2.spec.published import published
+from mobilenetv2.train.depth import depth
+from mobilenetv2.train.later import BATCH, LaterTrainer
+from mobilenetv2.train.recipe import Cache, Recipe
+from mobilenetv2.train.torch import TorchTrainer
+from mobilenetv2.train.views import PhotoViews
+
+SPEC = published("small", width=0.1, classes=3, dropout=0.0)
+RECIPE = Recipe(
+    trained="later", epochs=4, precision="float32", batch_norm="frozen", cache=Cache(12, 2)
+)
+
+
+@pytest.fixture(scope="module")
+def split(photos: Path) -> Split:
+    whole = open_dataset(photos).splits["all"]
+    return whole.with_photos(whole.photos[::2])
+
+
+def make(recipe: Recipe = RECIPE) -> LaterTrainer:
+    return LaterTrainer(MobileNetV2(SPEC, seed=0), recipe)
+
+
+def photo_views(split: Split, trainer: LaterTrainer) -> PhotoViews:
+    return PhotoViews(split, trainer.network.config.preprocessing, trainer.recipe)
+
+
+def test_a_step_on_maps_is_the_step_on_pictures_but_for_the_frozen_part(
+    split: Split, tmp_path: Path
+) -> None:
+    trainer, whole = make(), TorchTrainer(MobileNetV2(SPEC, seed=0), RECIPE)
+    photos = photo_views(split, trainer)
+    views = trainer.views(photos, tmp_path / "maps.npy")
+    indices, wanted = [1, 5, 2, 4], targets(np.array([0, 1, 2, 0]), 3)
+    before = trainer.dump()
+    loss, right = trainer.step(np.stack([views.view(i, 1) for i in indices]), wanted, 0.01)
+    # Epoch 3 has the views of epoch 1 again. Frozen statistics: both compute alike.
+    assert np.array_equal(views.view(5, 1), views.view(5, 3))
+    assert not np.array_equal(views.view(5, 1), views.view(5, 0))
+    expected, hits = whole.step(np.stack([photos.view(i, 1) for i in indices]), wanted, 0.01)
+    assert loss == pytest.approx(expected, rel=1e-3) and right == hits  # maps are float16
+    cut = 1 + 17 - 12
+    for name, array in trainer.dump().items():
+        if depth(name, SPEC) > cut:
+            assert np.array_equal(array, before[name])
+        else:
+            assert array == pytest.approx(whole.dump()[name], abs=2e-4, rel=1e-3)
+    moved = {depth(n, SPEC) for n, a in trainer.dump().items() if not np.array_equal(a, before[n])}
+    assert moved == set(range(cut + 1))
+
+
+def test_maps_are_computed_once_and_whole(split: Split, tmp_path: Path) -> None:
+    trainer, path = make(), tmp_path / "maps.npy"
+    photos = photo_views(split, trainer)
+    first = trainer.views(photos, path).view(0, 0)
+    made = path.stat().st_mtime_ns
+    assert np.array_equal(trainer.views(photos, path).view(0, 0), first)
+    assert path.stat().st_mtime_ns == made and [*tmp_path.iterdir()] == [path]
+    maps = np.load(path)
+    assert maps.shape == (2, len(split), 4, 4, maps.shape[-1]) and maps.dtype == np.float16
+    batch = np.stack([photos.view(index, 1) for index in range(min(BATCH, len(split)))])
+    assert np.array_equal(maps[1, :BATCH], trainer.early(batch))
+
+
+def test_a_network_without_so_many_blocks_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"cache.blocks 18: the network has 17 blocks"):
+        make(Recipe(trained="later", cache=Cache(18, 1)))
