@@ -68,7 +68,7 @@ def test_maps_are_computed_once_and_whole(split: Split, tmp_path: Path) -> None:
     assert np.array_equal(trainer.views(photos, path).view(0, 0), first)
     assert path.stat().st_mtime_ns == made and [*tmp_path.iterdir()] == [path]
     maps = np.load(path)
-    assert maps.shape == (2, len(split), 4, 4, maps.shape[-1]) and maps.dtype == np.float16
+    assert maps.shape == (2, len(split), 8, 8, maps.shape[-1]) and maps.dtype == np.float16
     batch = np.stack([photos.view(index, 1) for index in range(min(BATCH, len(split)))])
     assert np.array_equal(maps[1, :BATCH], trainer.early(batch))
 

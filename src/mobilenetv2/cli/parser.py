@@ -99,6 +99,10 @@ def _train(verbs: Verbs) -> None:
     )
     verb.add_argument("--epochs", type=int, help="the same as --set epochs=N")
     verb.add_argument("--seed", type=int, help="the same as --set seed=N")
+    verb.add_argument(
+        "--find-rate", action="store_true",
+        help="take the learning rate from a short trial; its picture goes into RUN",
+    )  # fmt: skip
     add_device(verb)
     again = verb.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an interrupted run")

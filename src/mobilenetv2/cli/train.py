@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     job = Job(
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
         device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
+        kept=kept(arguments) if automatic(arguments, weights) else None,
+        find_rate=arguments.find_rate,
     )  # fmt: skip
     try:
         summary = train(job)
@@ -47,6 +49,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def automatic(arguments: argparse.Namespace, weights: Path | None) -> bool:
+    """Whether the data and the machine may choose: only where nobody named a recipe."""
+    return arguments.recipe is None and weights is not None
+
+
+def kept(arguments: argparse.Namespace) -> frozenset[str]:
+    """The recipe's keys that the options set."""
+    keys = {change.partition("=")[0].strip() for change in arguments.set}
+    keys |= {"epochs"} if arguments.epochs is not None else set()
+    return frozenset(keys | ({"learning_rate"} if arguments.find_rate else set()))
+
+
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
     """The weights, the recipe and the edition that an interrupted run was begun with.
 
@@ -55,12 +69,12 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
     """
     changes = (
         arguments.recipe, arguments.set, arguments.epochs, arguments.seed, arguments.weights,
-        arguments.edition,
+        arguments.edition, arguments.find_rate or None,
     )  # fmt: skip
     if any(change not in (None, []) for change in changes):
         raise RunError(
             "--resume goes on with the run's own recipe, weights and edition; leave out "
-            "--weights, --recipe, --set, --epochs, --seed and --edition"
+            "--weights, --recipe, --set, --epochs, --seed, --find-rate and --edition"
         )
     run = open_run(Path(arguments.output), resume=True, overwrite=False)
     weights, edition = started_from(run)

@@ -108,6 +108,23 @@ def contact_sheet(
     _save(figure, path)
 
 
+def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
+    """The trial of a learning-rate finder: smoothed loss by rate, and the rate that was chosen."""
+    figure, axes = _canvas(1, 1, (6.5, 4))
+    axis = axes[0]
+    axis.plot(tried, losses, color=BLUE)
+    axis.axvline(chosen, color=GREY, linestyle="--")
+    axis.annotate(
+        f"{chosen:g}", (chosen, max(losses)), color=GREY, textcoords="offset points",
+        xytext=(4, -10),
+    )  # fmt: skip
+    axis.set_xscale("log")
+    axis.set_title("Loss while the learning rate rises", loc="left")
+    axis.set_xlabel("learning rate")
+    axis.grid(alpha=0.25)
+    _save(figure, path)
+
+
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 

@@ -85,6 +85,10 @@ class RunFolder:
         if rows:
             pictures.curves(rows, self.path / "curves.png")
 
+    def write_trial(self, rates: Sequence[float], losses: Sequence[float], chosen: float) -> None:
+        """``learning-rate.png``: what a trial of learning rates gave."""
+        pictures.rates(rates, losses, chosen, self.path / "learning-rate.png")
+
     def write_split(self, splits: Sequence[Split]) -> None:
         """``split.csv``: split, class, photo."""
         buffer = io.StringIO()

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
@@ -15,17 +16,20 @@ from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import head, record
 from mobilenetv2.train.checkpoint import Checkpoint
+from mobilenetv2.train.choice import choose, choose_size
 from mobilenetv2.train.epochs import Row
+from mobilenetv2.train.finder import Trial, find_rate
 from mobilenetv2.train.loop import fit
-from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.recipe import Recipe, replace
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.splits import Splits, check_same_photos, divide, some
 from mobilenetv2.train.start import rebased, starting_point
 from mobilenetv2.train.summary import Summary, summarise
 from mobilenetv2.train.targets import open_teacher
-from mobilenetv2.train.trainer import Trainer, find
+from mobilenetv2.train.trainer import Trainer, TrainerModule, find
 from mobilenetv2.train.views import PhotoViews
 from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.initialisation import initialise
 
 TRAIN_SAMPLE = 1000
@@ -46,6 +50,11 @@ class Job:
     device: str = "cpu"
     resume: bool = False
     overwrite: bool = False
+    kept: frozenset[str] | None = None
+    """Keys of the recipe that a person set; the others may be chosen by the data and the machine.
+    None: nothing is chosen."""
+    find_rate: bool = False
+    """Take the learning rate from a trial."""
 
 
 def train(job: Job) -> Summary:
@@ -88,15 +97,26 @@ def train(job: Job) -> Summary:
     parts = (splits.train, splits.selection, splits.held_out)
     if job.resume:
         check_same_photos(run, parts, job.data)
+    if job.kept is not None and not job.resume:
+        choice = choose_size(splits.train, recipe, job.kept, config)
+        if choice.reasons:
+            say(choice.reasons[0])
+            recipe = choice.recipe
+            config, arrays = starting_point(job.weights, recipe, dataset.classes)
     if not resumable and config.origin and config.origin.folded:
         config, arrays = rebased(config, arrays, splits.train)
     teacher = None
     if recipe.distillation.teacher:
         channels = config.spec.input_channels
         teacher = open_teacher(recipe.distillation.teacher, dataset.classes, channels)
+    trial = None
+    if not job.resume:
+        recipe, trial = settled(job, recipe, config, arrays, splits.train, framework)
     trainer = framework.make(config, arrays, recipe, job.device)
     if not job.resume:  # last of all: whatever can refuse has not
         record.start(run, job.data, job.weights, recipe, parts, job.edition)
+        if trial:
+            run.write_trial(trial.rates, trial.losses, trial.suggestion)
     rows: list[Row] = []
     fitted: head.Head | None = None
     if not resumable and job.weights and (recipe.trained == "head" or recipe.head_first):
@@ -135,6 +155,36 @@ def train(job: Job) -> Summary:
     )
     seconds = time.monotonic() - started
     return summarise(run, job.data, config, figures, splits.held_out.name, rows, seconds)
+
+
+def settled(
+    job: Job,
+    recipe: Recipe,
+    config: ModelConfig,
+    arrays: Arrays,
+    train: Split,
+    framework: TrainerModule,
+) -> tuple[Recipe, Trial | None]:
+    """The recipe with what the data, the machine and a trial decide; each decision is said."""
+
+    def make(recipe: Recipe) -> Trainer:
+        return framework.make(config, arrays, recipe, job.device)
+
+    if job.kept is not None and recipe.trained == "all":
+        choice = choose(train, recipe, job.kept, config, make)
+        recipe = choice.recipe
+        for reason in choice.reasons:
+            say(reason)
+    if not job.find_rate or recipe.trained == "head":
+        return recipe, None
+    trainer = make(recipe)
+    with TemporaryDirectory() as folder:
+        views = trainer.views(
+            PhotoViews(train, config.preprocessing, recipe), Path(folder) / "maps.npy"
+        )
+        trial = find_rate(trainer, train, views, recipe)
+    say(f"learning_rate {trial.suggestion:g}: a third of where the loss was lowest in a trial")
+    return replace(recipe, learning_rate=trial.suggestion), trial
 
 
 def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> head.Head:

@@ -1,0 +1,109 @@
+"""What the default recipe makes of the photos and the machine, and why, in sentences.
+
+Only keys that nobody set are chosen. The chosen recipe is written into the run folder, so a resumed
+run goes on with it whatever the machine is doing by then.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from mobilenetv2.data.batches import batches
+from mobilenetv2.data.dataset import Split
+from mobilenetv2.data.mixing import targets
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.recipe import Recipe, replace
+from mobilenetv2.train.trainer import Trainer
+from mobilenetv2.train.views import PhotoViews
+
+MINUTES = 11.0
+"""Of training that the number of epochs is chosen for."""
+EPOCHS = (4, 30)
+FEWEST_STEPS = 8
+"""Of an epoch: with fewer, a smaller batch gives more of them."""
+IMBALANCE = 4.0
+"""Times that the largest class is the smallest one, from which the small ones are helped."""
+SMALL_PHOTO, SMALL_SIZE = 100, 128
+"""Pixels: photos smaller than the first are trained on at the second."""
+SAMPLE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A recipe, and what was decided about it."""
+
+    recipe: Recipe
+    reasons: tuple[str, ...]
+
+
+def choose_size(train: Split, recipe: Recipe, kept: frozenset[str], config: ModelConfig) -> Choice:
+    """Whether the photos are too small for the network's own size."""
+    if "size" in kept or min(config.spec.size) <= SMALL_SIZE:
+        return Choice(recipe, ())
+    step = max(1, len(train) // SAMPLE)
+    side = median(min(train.image(photo).size) for photo in train.photos[::step])
+    if side >= SMALL_PHOTO:
+        return Choice(recipe, ())
+    reason = (
+        f"size {SMALL_SIZE}: half of the photos are smaller than {side:.0f} pixels, so more of "
+        "them would be blown up for nothing"
+    )
+    return Choice(replace(recipe, size=(SMALL_SIZE, SMALL_SIZE)), (reason,))
+
+
+def choose(
+    train: Split,
+    recipe: Recipe,
+    kept: frozenset[str],
+    config: ModelConfig,
+    make: Callable[[Recipe], Trainer],
+) -> Choice:
+    """Batch size, balance and epochs.
+
+    Args:
+        kept: keys that are not to be changed.
+        make: a trainer under a recipe, to measure what a step takes here.
+    """
+    reasons: list[str] = []
+    count = len(train)
+    if "batch_size" not in kept and count < FEWEST_STEPS * recipe.batch_size:
+        batch_size = max(2, count // FEWEST_STEPS)
+        recipe = replace(recipe, batch_size=batch_size)
+        reasons.append(f"batch_size {batch_size}: {count} photos make few steps of an epoch")
+    counts = [number for number in train.counts() if number]
+    ratio = max(counts) / min(counts)
+    if "balance" not in kept and ratio >= IMBALANCE:
+        recipe = replace(recipe, balance=0.5)
+        reasons.append(
+            f"balance 0.5: the largest class has {ratio:.0f} times the photos of the smallest, "
+            "so photos of small classes come more often"
+        )
+    if "epochs" not in kept:
+        speed = photos_a_second(train, recipe, config, make(recipe))
+        fitting = MINUTES * 60 * speed / count
+        epochs = min(EPOCHS[1], max(EPOCHS[0], math.floor(fitting)))
+        recipe = replace(recipe, epochs=epochs)
+        reasons.append(
+            f"epochs {epochs}: this machine trains {speed:.0f} photos a second, so that is about "
+            f"{epochs * count / speed / 60:.0f} minutes"
+        )
+    return Choice(recipe, tuple(reasons))
+
+
+def photos_a_second(train: Split, recipe: Recipe, config: ModelConfig, trainer: Trainer) -> float:
+    """Of the whole loop, from the median of a few steps after two that warm up."""
+    views = PhotoViews(train, config.preprocessing, recipe)
+    batch_size, steps = min(recipe.batch_size, len(train)), 7
+    labels = np.array([photo.label for photo in train.photos], np.int64)
+    order = np.resize(np.random.default_rng(0).permutation(len(train)), steps * batch_size)
+    # Of the last epoch: its pictures are the largest.
+    todo = batches(lambda index: views.view(index, max(0, recipe.epochs - 1)), order, batch_size)
+    times = [time.monotonic()]
+    for pictures, indices in todo:
+        trainer.step(pictures, targets(labels[indices], len(train.classes)), 0.0)
+        times.append(time.monotonic())
+    return float(batch_size / median(np.diff(times)[2:]))
