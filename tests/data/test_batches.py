@@ -4,12 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, epoch_order, in_parallel
+from mobilenetv2.data.batches import batches, in_parallel
 
 
 def picture(index: int) -> NDArray:
@@ -27,26 +25,11 @@ class Counted(list[int]):
             yield job
 
 
-@given(st.integers(0, 300), st.integers(0, 2**40), st.integers(0, 1000))
-def test_an_epochs_order_is_a_permutation_and_a_function_of_seed_and_epoch(
-    count: int, seed: int, epoch: int
-) -> None:
-    order = epoch_order(count, seed, epoch)
-    assert order.dtype == np.int64
-    assert_array_equal(np.sort(order), np.arange(count))
-    assert_array_equal(order, epoch_order(count, seed, epoch))
-
-
-def test_another_seed_or_epoch_has_another_order() -> None:
-    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(4) for epoch in range(4)}
-    assert len(orders) == 16
-
-
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 3]), (True, [4, 4])])
 def test_batches_are_the_pictures_in_order_and_a_short_last_one_is_dropped_if_asked(
     drop_last: bool, sizes: list[int]
 ) -> None:
-    order = epoch_order(11, 1, 1)
+    order = np.random.default_rng(1).permutation(11)
     given_ = list(batches(picture, order, 4, drop_last=drop_last))
     assert [len(indices) for _, indices in given_] == sizes
     assert_array_equal(np.concatenate([i for _, i in given_]), order[: sum(sizes)])
@@ -66,7 +49,7 @@ def test_starting_later_is_the_same_as_dropping_the_first_batches(
         loaded.append(index)
         return np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
 
-    order = epoch_order(22, 7, 2)
+    order = np.random.default_rng(2).permutation(22)
     whole = list(batches(load, order, 4, drop_last=drop_last))[start:]
     loaded.clear()
     later = list(batches(load, order, 4, start, drop_last))

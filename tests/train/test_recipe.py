@@ -176,5 +176,5 @@ def test_a_mistake_in_a_change_is_named(change: str, message: str) -> None:
 def test_a_missing_recipe_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="'fintune' is neither a file nor known; did you mean 'f"):
         read("fintune")
-    with pytest.raises(RecipeError, match="neither a file nor known; known are: digits, finetune"):
+    with pytest.raises(RecipeError, match="neither a file nor known; known are: digits, distill"):
         read(str(tmp_path))

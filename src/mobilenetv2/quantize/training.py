@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
-from mobilenetv2.data.batches import batches, epoch_order
+from mobilenetv2.data.batches import batches
 from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import Split
+from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.errors import RecipeError
@@ -87,7 +88,7 @@ def train(
     for epoch in range(recipe.epochs):
         started, right = time.monotonic(), 0
         losses: list[float] = []
-        order = epoch_order(len(split), recipe.seed, epoch)
+        order = epoch_order(truth, recipe.seed, epoch)
         todo = batches(Views(scheme, split, recipe, epoch), order, batch_size, drop_last=True)
         label = f"quantisation-aware epoch {epoch + 1}/{recipe.epochs}"
         for pictures, indices in track(todo, label, steps * batch_size, batch_size):
