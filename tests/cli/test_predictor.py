@@ -1,12 +1,16 @@
 """Which of runtimes and devices computes, and options that do not go together."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.evaluate.metrics import softmax
 
 
 def test_options_that_do_not_go_together_are_one_sentence(
@@ -40,6 +44,29 @@ def test_exports_that_are_not_run_here_say_why(
     (tmp_path / name).write_bytes(b"x")
     assert main(["predict", str(photos), "--model", str(tmp_path / name)]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+def test_with_flips_a_photo_and_its_mirror_image_get_the_same_answer(
+    runtime: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # At the network's own size: no resizing, no crop that could be off by one.
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(photo)
+    Image.fromarray(np.ascontiguousarray(pixels[:, ::-1])).save(tmp_path / "mirrored.png")
+    found = {}
+    for flips in ([], ["--flips"]):
+        for path in (photo, tmp_path / "mirrored.png"):
+            words = ["predict", str(path), "--model", str(model), "--runtime", runtime, *flips]
+            assert main([*words, "--json"]) == 0
+            (line,) = capsys.readouterr().out.splitlines()
+            answers = sorted(json.loads(line)["predictions"], key=lambda answer: answer["index"])
+            found[bool(flips), path == photo] = [answer["probability"] for answer in answers]
+    assert found[True, True] == pytest.approx(found[True, False], rel=1e-5)
+    assert found[False, True] != pytest.approx(found[False, False], rel=1e-3)
+    logits = [np.log(found[False, same]) for same in (True, False)]
+    assert softmax(np.mean(logits, 0)) == pytest.approx(found[True, True], rel=1e-4)
 
 
 @pytest.mark.slow

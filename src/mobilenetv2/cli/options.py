@@ -56,6 +56,10 @@ def add_runtime(verb: argparse.ArgumentParser) -> None:
         "such an exported file; torch for another --device than the cpu)",
     )  # fmt: skip
     verb.add_argument("--threads", type=int, metavar="N", help="of the runtime (default: its own)")
+    verb.add_argument(
+        "--flips", action="store_true",
+        help="answer each photo and its mirror image, and take the mean: surer, twice the time",
+    )  # fmt: skip
 
 
 def size(text: str) -> tuple[int, int]:

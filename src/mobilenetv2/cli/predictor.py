@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mobilenetv2.errors import ArtifactError, SpecError, require
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.progress import say
@@ -23,6 +26,23 @@ def load_predictor(
         WeightsError, ArtifactError: there is no such model, it is damaged, or it cannot be run.
         MissingExtra: the runtime is not installed.
     """
+    config, predict = _load(arguments, outputs)
+    return config, with_flips(predict) if arguments.flips else predict
+
+
+def with_flips(predict: Predictor) -> Predictor:
+    """The mean of what is said of each picture and of its mirror image."""
+
+    def answer(pictures: NDArray) -> NDArray:
+        mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+        return np.asarray((predict(pictures) + predict(mirrored)) / 2)
+
+    return answer
+
+
+def _load(
+    arguments: argparse.Namespace, outputs: Literal["logits", "features"]
+) -> tuple[ModelConfig, Predictor]:
     model, threads = locate(arguments.model), arguments.threads
     if threads is not None and threads < 1:
         raise ArtifactError(f"--threads {threads} must be at least 1")
