@@ -1,0 +1,128 @@
+"""Pictures a second in training, against a plain PyTorch loop and keras.applications with ``fit``.
+
+    python benchmarks/train.py --data ../shared/data/clothing/train --output benchmarks/train.md
+
+Every contestant is a process that waits while the others work; rounds go from one to the next.
+The plain loop is torchvision's network and reference loop: NCHW, float32, no compilation. Nothing
+else should run on the machine. Needs the extras torch and keras.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mobilenetv2.benchmark.machine import sentence
+from mobilenetv2.files import write_atomically
+from mobilenetv2.progress import say
+
+KINDS = {
+    "plain-nchw": "(a) plain PyTorch loop, NCHW, float32",
+    "plain-channels_last": "(a) in channels_last memory",
+    "keras": "(b) keras.applications on TensorFlow, float32",
+    "ours-float32-freed": "ours, float32, the C library's own malloc",
+    "ours-float32": "ours, float32",
+    "ours-bfloat16-everywhere": "ours, bfloat16 in all layers",
+    "ours-bfloat16": "ours, bfloat16 (the default where the processor has it)",
+}
+SIZES = {32: 128, 96: 32, 128: 32, 224: 32}
+"""Side -> batch."""
+HERE = Path(__file__).parent
+
+
+class Contestant:
+    def __init__(self, kind: str, size: int, batch: int, data: str) -> None:
+        words = [sys.executable, str(HERE / "train_contestant.py"), kind, str(size), str(batch)]
+        self.process = subprocess.Popen(
+            [*words, data], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, do: str, count: int) -> Any:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps({"do": do, "count": count}) + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("REPORT"):
+                return json.loads(line.removeprefix("REPORT"))
+        raise SystemExit("a contestant ended")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="a folder of class folders")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=4, help="of a round")
+    parser.add_argument("--photos", type=int, default=640, help="of the loop with data")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
+    arguments = parser.parse_args()
+    lines = [
+        "# Training: pictures a second", "", sentence(), "",
+        f"`python benchmarks/train.py --rounds {arguments.rounds} --steps {arguments.steps}`. "
+        f"Width 1.0, 10 classes, SGD. Medians of {arguments.rounds} rounds of {arguments.steps} "
+        "steps in turns, each contestant a process of its own; in brackets, times (a).", "",
+    ]  # fmt: skip
+    header = "| contestant | " + " | ".join(f"{s} px, batch {SIZES[s]}" for s in arguments.sizes)
+    steps: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    loops: dict[str, list[str]] = {kind: [] for kind in ("plain-nchw", "keras", "ours-float32",
+                                                         "ours-bfloat16")}  # fmt: skip
+    curves: dict[str, list[float]] = {}
+    for size in arguments.sizes:
+        batch = SIZES[size]
+        say(f"{size} pixels")
+        contestants = {kind: Contestant(kind, size, batch, arguments.data) for kind in KINDS}
+        speeds: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        for kind, contestant in contestants.items():
+            first = contestant.ask("steps", 12)  # warms up
+            if size == 128:
+                curves[kind] = first["losses"]
+        for _ in range(arguments.rounds):
+            for kind, contestant in contestants.items():
+                found = contestant.ask("steps", arguments.steps)
+                speeds[kind].append(found["pictures"] / found["seconds"])
+        add(steps, speeds)
+        with_data: dict[str, list[float]] = {kind: [] for kind in loops}
+        for kind in loops:
+            contestants[kind].ask("photos", 2 * batch)  # warms up
+        for _ in range(3):
+            for kind in loops:
+                found = contestants[kind].ask("photos", arguments.photos)
+                with_data[kind].append(found["pictures"] / found["seconds"])
+        add(loops, with_data)
+        for contestant in contestants.values():
+            contestant.end()
+    for title, table in (("One step", steps), ("The loop with photos from files", loops)):
+        lines += [f"## {title}", "", header + " |", "|---|" + "---|" * len(arguments.sizes)]
+        lines += [f"| {KINDS[kind]} | " + " | ".join(cells) + " |" for kind, cells in table.items()]
+        lines.append("")
+    if curves:
+        lines += [
+            "## The losses of the first steps at 128 pixels", "",
+            "The same weights and pictures in all of PyTorch's; dropout draws differ.", "",
+        ]  # fmt: skip
+        lines += ["| contestant | " + " | ".join(f"step {n}" for n in range(1, 13, 2)) + " |"]
+        lines += ["|---|" + "---|" * 6]
+        lines += [
+            f"| {KINDS[kind]} | " + " | ".join(f"{loss:.3f}" for loss in losses[::2]) + " |"
+            for kind, losses in curves.items()
+        ]
+        lines.append("")
+    write_atomically(arguments.output, "\n".join(lines))
+
+
+def add(cells: dict[str, list[str]], speeds: dict[str, list[float]]) -> None:
+    base = median(speeds["plain-nchw"])
+    for kind, column in cells.items():
+        value = median(speeds[kind])
+        column.append(f"{value:.0f} ({value / base:.2f})")
+
+
+if __name__ == "__main__":
+    main()
