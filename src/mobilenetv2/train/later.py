@@ -84,6 +84,9 @@ class MapViews:
     maps: NDArray
     """float16 (views, photos, h, w, k), read from the file as it is needed."""
 
+    def __len__(self) -> int:
+        return int(self.maps.shape[1])
+
     def view(self, index: int, epoch: int) -> NDArray:
         """float16 (h, w, k): the epochs take turns with the views."""
         return np.asarray(self.maps[epoch % len(self.maps), index])

@@ -188,7 +188,7 @@ def judge(
     current = trainer.dump()
     trainer.load(arrays)
     if recipe.reestimate:
-        order = np.arange(recipe.reestimate)
+        order = np.arange(min(recipe.reestimate, len(views)))
         todo = batches(lambda index: views.view(index, epoch), order, recipe.batch_size)
         trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
         arrays = trainer.dump()

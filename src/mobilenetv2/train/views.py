@@ -19,6 +19,9 @@ SMALLEST = 32
 class Views(Protocol):
     """Photos by index, as an epoch sees them. Called in threads."""
 
+    def __len__(self) -> int:
+        """Photos."""
+
     def view(self, index: int, epoch: int) -> NDArray:
         """One input of a step, of one shape within an epoch."""
 
@@ -30,6 +33,9 @@ class PhotoViews:
     split: Split
     record: Preprocessing
     recipe: Recipe
+
+    def __len__(self) -> int:
+        return len(self.split)
 
     def size(self, epoch: int) -> Size:
         """(height, width) of an epoch's pictures."""
