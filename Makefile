@@ -48,5 +48,5 @@ $(STAMPS)/dev: $(STAMPS)/torch
 	touch $@
 
 $(STAMPS)/all: $(STAMPS)/dev
-	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,against,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,against,dev]"
 	touch $@

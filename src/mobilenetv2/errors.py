@@ -70,6 +70,7 @@ EXTRAS = {
     "pnnx": "export",
     "MNN": "export",
     "psutil": "export",
+    "tensorboard": "tensorboard",
 }
 """Import name of each optional package -> the extra of this distribution that installs it."""
 

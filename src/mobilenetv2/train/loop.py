@@ -12,7 +12,7 @@ from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import schedule, targets
+from mobilenetv2.train import schedule, targets, tensorboard
 from mobilenetv2.train.average import Average
 from mobilenetv2.train.checkpoint import Checkpoint
 from mobilenetv2.train.epochs import Row, Sums, best_epoch, describe, out_of_patience
@@ -128,6 +128,8 @@ def fit(
                 store.save(run.best, config, judged)
             store.save(run.last, config, judged)
             run.write_metrics(rows)
+            if recipe.tensorboard:
+                tensorboard.log(rows[-1], run.path / "tensorboard")
             save()
             if stop():
                 raise Stopped

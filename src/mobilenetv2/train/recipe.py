@@ -131,6 +131,8 @@ class Recipe:
     """'auto': bfloat16 where the processor computes in it, else float32."""
     initialisation: Literal["torchvision", "paper"] = "torchvision"
     """Of what does not come from weights."""
+    tensorboard: bool = False
+    """Log every epoch for TensorBoard, too, into RUN/tensorboard."""
     most_unreadable: float = 0.01
     """More unreadable photos than this share are an error."""
     seed: int = 0

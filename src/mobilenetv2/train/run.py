@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.errors import RecipeError, RunError
+from mobilenetv2.errors import RecipeError, RunError, require
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.progress import say
@@ -74,6 +74,8 @@ def train(job: Job) -> Summary:
             f"trained = {recipe.trained!r} builds on the features of given weights; give "
             "--weights, or train from scratch with trained = 'all'"
         )
+    if recipe.tensorboard:
+        require("tensorboard")
     framework = find(job.edition)
     framework.check(recipe, job.device)
     dataset = open_dataset(job.data)
