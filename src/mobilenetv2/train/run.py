@@ -1,6 +1,5 @@
 """A whole training run: data, network, head, loop, the final figure, the summary."""
 
-import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.errors import RecipeError, RunError, require
 from mobilenetv2.evaluate.accuracy import run as run_predictor
-from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import ModelConfig
@@ -18,11 +16,12 @@ from mobilenetv2.train import head, record
 from mobilenetv2.train.checkpoint import Checkpoint
 from mobilenetv2.train.choice import choose, choose_size
 from mobilenetv2.train.epochs import Row
+from mobilenetv2.train.figures import take_figures
 from mobilenetv2.train.finder import Trial, find_rate
 from mobilenetv2.train.loop import fit
 from mobilenetv2.train.recipe import Recipe, replace
 from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.splits import Splits, check_same_photos, divide, some
+from mobilenetv2.train.splits import Splits, check_same_photos, divide
 from mobilenetv2.train.start import rebased, starting_point
 from mobilenetv2.train.summary import Summary, summarise
 from mobilenetv2.train.targets import open_teacher
@@ -31,9 +30,6 @@ from mobilenetv2.train.views import PhotoViews
 from mobilenetv2.weights import store
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.initialisation import initialise
-
-TRAIN_SAMPLE = 1000
-"""Training photos on which the final figure is taken too, to show it beside the held-out one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +116,8 @@ def train(job: Job) -> Summary:
         if trial:
             run.write_trial(trial.rates, trial.losses, trial.suggestion)
     rows: list[Row] = []
-    fitted: head.Head | None = None
     if not resumable and job.weights and (recipe.trained == "head" or recipe.head_first):
-        fitted = fit_head(trainer, config, splits)
+        fit_head(trainer, config, splits)
     if recipe.trained != "head":
         views = trainer.views(PhotoViews(splits.train, config.preprocessing, recipe), run.maps)
         rows = fit(
@@ -133,28 +128,7 @@ def train(job: Job) -> Summary:
         store.save(run.best, config, trainer.dump())
         store.save(run.last, config, trainer.dump())
 
-    config, arrays = store.load(run.best)
-    trainer.load(arrays)
-    if fitted and not rows:  # its figures are known from the cached features
-        figures = {"train": fitted.train, "selection": fitted.selection}
-    else:
-        sample = some(splits.train, TRAIN_SAMPLE, recipe.seed)
-        figures = {
-            "train": evaluate(trainer, config, sample, "a sample of train"),
-            "selection": evaluate(trainer, config, splits.selection, "selection"),
-        }
-    figures[splits.held_out.name] = evaluate(trainer, config, splits.held_out, "held out")
-    measured = {
-        f"{part}.{name}": getattr(metrics, name)
-        for part, metrics in figures.items()
-        for name in ("top1", "top5", "loss", "images")
-    }
-    config = dataclasses.replace(config, metrics={k: float(v) for k, v in measured.items()})
-    store.save(run.best, config, arrays)
-    held_out = figures[splits.held_out.name]
-    run.write_pictures(
-        held_out, f"{splits.held_out.name}: {held_out.top1:.1%} of {len(splits.held_out)}"
-    )
+    config, figures = take_figures(trainer, splits, recipe, run)
     seconds = time.monotonic() - started
     return summarise(run, job.data, config, figures, splits.held_out.name, rows, seconds)
 
@@ -189,7 +163,7 @@ def settled(
     return replace(recipe, learning_rate=trial.suggestion), trial
 
 
-def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> head.Head:
+def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> None:
     """Fit the classifier on features that are computed once."""
     features, seen = trainer.predictor("features"), config.preprocessing
     train = run_predictor(features, splits.train, seen, "features of train")
@@ -201,13 +175,6 @@ def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> head.Head
         f"head on cached features: train top-1 {fitted.train.top1:.1%}, "
         f"selection {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"
     )
-    return fitted
-
-
-def evaluate(trainer: Trainer, config: ModelConfig, split: Split, label: str) -> Metrics:
-    """The network in evaluation mode on a split."""
-    logits, labels = run_predictor(trainer.predictor(), split, config.preprocessing, label)
-    return measure(logits, labels, split.classes)
 
 
 __all__ = ["Job", "RunFolder", "Summary", "train"]

@@ -1,0 +1,192 @@
+"""Whether a classifier is as often right as it says, and the temperature that makes it so.
+
+Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.evaluate.metrics import softmax, wilson
+from mobilenetv2.weights.canonical import Arrays
+
+BINS = 15
+FEWEST = 50
+"""Photos. Of fewer, a temperature says more about those photos than about the network."""
+COLDEST, HOTTEST = 0.05, 20.0
+"""A temperature is looked for between these."""
+STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The photos whose confidence lies in (low, high]; 0 belongs to the first bin."""
+
+    low: float
+    high: float
+    photos: int
+    confidence: float
+    """Mean probability of the answers; NaN without photos."""
+    accuracy: float
+    """Share of right answers; NaN without photos."""
+    interval: tuple[float, float]
+    """95%, of the accuracy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Confidence against accuracy. Fractions; NaN where the network gave no numbers."""
+
+    photos: int
+    confidence: float
+    """Mean probability of the answers."""
+    accuracy: float
+    error: float
+    """Expected calibration error over bins of equal width."""
+    mass_error: float
+    """The same over bins of equally many photos: no bin is left with a handful."""
+    brier: float
+    """Mean squared distance of the probabilities from the truth, summed over classes: 0 to 2."""
+    bins: tuple[Bin, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON; a figure that does not exist is null."""
+        return {
+            "error": _number(self.error),
+            "mass_error": _number(self.mass_error),
+            "brier": _number(self.brier),
+            "confidence": _number(self.confidence),
+            "bins": [
+                {
+                    "low": row.low,
+                    "high": row.high,
+                    "photos": row.photos,
+                    "confidence": _number(row.confidence),
+                    "accuracy": _number(row.accuracy),
+                    "accuracy_interval": list(row.interval),
+                }
+                for row in self.bins
+            ],
+        }
+
+
+def calibration(logits: NDArray, labels: NDArray, bins: int = BINS) -> Calibration:
+    """Measure it. A background class without photos takes its share of the probability.
+
+    Args:
+        logits: float (photos, classes); at least one photo.
+        labels: int (photos,), the true classes.
+        bins: that the confidences from 0 to 1 are divided into.
+    """
+    count = len(labels)
+    probabilities = _probabilities(logits)
+    answers = probabilities.argmax(1)
+    sure, right = probabilities[np.arange(count), answers], answers == labels
+    edges = np.arange(bins + 1) / bins
+    place = np.searchsorted(edges[1:-1], sure, side="left")  # NaN: the last
+    rows = []
+    for index in range(bins):
+        inside = place == index
+        photos, hits = int(inside.sum()), int(right[inside].sum())
+        rows.append(
+            Bin(
+                float(edges[index]), float(edges[index + 1]), photos,
+                float(sure[inside].mean()) if photos else math.nan,
+                hits / photos if photos else math.nan, wilson(hits, photos),
+            )
+        )  # fmt: skip
+    truth = np.zeros_like(probabilities)
+    truth[np.arange(count), labels] = 1
+    order = np.lexsort((right, sure))  # photos of the same confidence: always in the same order
+    parts = np.array_split(order, min(bins, count))
+    gaps = [len(part) * abs(sure[part].mean() - right[part].mean()) for part in parts]
+    return Calibration(
+        photos=count,
+        confidence=float(sure.mean()),
+        accuracy=float(right.mean()),
+        error=sum(r.photos * abs(r.confidence - r.accuracy) for r in rows if r.photos) / count,
+        mass_error=float(sum(gaps)) / count,
+        brier=float(((probabilities - truth) ** 2).sum(1).mean()),
+        bins=tuple(rows),
+    )
+
+
+def fit_temperature(logits: NDArray, labels: NDArray) -> float:
+    """The temperature T for which softmax(logits / T) gives these labels the best likelihood.
+
+    Where every answer is right the likelihood has no best T, it rises for ever as T falls. The
+    labels then count for (n + 1) / (n + 2), the rest for the other classes alike, as in Platt's
+    scaling (1999): n right answers out of n do not show that it is never wrong.
+
+    Args:
+        logits: float (photos, classes), of photos that nothing was trained on. Photos with a logit
+            that is no finite number are left out.
+        labels: int (photos,).
+
+    Returns:
+        Between 0.05 and 20; 1 where nothing can be said (no photos, or logits that are all equal).
+    """
+    kept = np.isfinite(logits).all(1)
+    logits, labels = logits[kept].astype(np.float64), labels[kept]
+    count, classes = logits.shape
+    if count == 0 or classes < 2:
+        return 1.0
+    logits = logits - logits.max(1, keepdims=True)
+    if not logits.any():
+        return 1.0
+    target = logits[np.arange(count), labels]
+    if (target == 0).all():
+        target = logits.sum(1) / (classes - 1) / (count + 2)
+    # The negative log likelihood is convex in 1 / T: Newton's steps on its derivative, and half of
+    # the bracket, in logarithms, where a step would leave it.
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    inverse = 1.0
+    for _ in range(STEPS):
+        probabilities = softmax(inverse * logits)
+        mean = (probabilities * logits).sum(1)
+        slope = float((mean - target).mean())
+        curvature = float(((probabilities * logits**2).sum(1) - mean**2).mean())
+        low, high = (inverse, high) if slope < 0 else (low, inverse)
+        step = inverse - slope / curvature if curvature > 0 else -1.0
+        following = step if low < step < high else math.sqrt(low * high)
+        if slope == 0 or abs(following - inverse) <= 1e-12 * inverse:
+            break
+        inverse = following
+    return 1 / inverse
+
+
+def doubt(labels: NDArray) -> str | None:
+    """What a person should know of a temperature fitted on these photos; None: nothing."""
+    if len(labels) >= FEWEST:
+        return None
+    return (
+        f"the temperature was fitted on {len(labels)} photos; of fewer than {FEWEST} it is a rough "
+        "guess"
+    )
+
+
+def temper(arrays: Arrays, temperature: float) -> Arrays:
+    """The same network with its logits divided by ``temperature``: classifier weight and bias are.
+
+    Every runtime and every export then gives the tempered probabilities, and no answer changes.
+
+    Args:
+        arrays: canonical.
+        temperature: above 0.
+    """
+    tempered = {
+        name: (arrays[name] / temperature).astype(arrays[name].dtype)
+        for name in ("classifier.weight", "classifier.bias")
+    }
+    return arrays | tempered
+
+
+def _probabilities(logits: NDArray) -> NDArray:
+    with np.errstate(invalid="ignore"):  # an infinite logit gives no probabilities: NaN
+        return softmax(logits)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

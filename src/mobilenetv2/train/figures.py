@@ -1,0 +1,80 @@
+"""The end of a run: probabilities that mean what they say, and the figures, each taken once."""
+
+import dataclasses
+
+from numpy.typing import NDArray
+
+from mobilenetv2.data.dataset import Split
+from mobilenetv2.evaluate.accuracy import run as run_predictor
+from mobilenetv2.evaluate.calibration import calibration, doubt, fit_temperature, temper
+from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.progress import say
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.splits import Splits, some
+from mobilenetv2.train.trainer import Trainer
+from mobilenetv2.weights import store
+
+TRAIN_SAMPLE = 1000
+"""Training photos on which the final figure is taken too, to show it beside the held-out one."""
+TEMPERATURE = "temperature"
+"""Of ``config.metrics``: what the classifier was divided by."""
+
+
+def take_figures(
+    trainer: Trainer, splits: Splits, recipe: Recipe, run: RunFolder
+) -> tuple[ModelConfig, dict[str, Metrics]]:
+    """Calibrate ``run.best``, measure it, and write both down.
+
+    Returns:
+        (its config with the figures, the figures of 'train', 'selection' and the held-out split).
+    """
+    config, arrays = store.load(run.best)
+    trainer.load(arrays)
+    measured: dict[str, float] = {}
+    if TEMPERATURE in config.metrics:  # a run that was killed after this, and goes on
+        measured[TEMPERATURE] = config.metrics[TEMPERATURE]
+    elif recipe.calibrate:
+        logits, labels = answers(trainer, config, splits.selection)
+        measured[TEMPERATURE] = fit_temperature(logits, labels)
+        arrays = temper(arrays, measured[TEMPERATURE])
+        trainer.load(arrays)
+        note = doubt(labels)
+        if note:
+            say(note)
+
+    figures: dict[str, Metrics] = {}
+    sample, name = some(splits.train, TRAIN_SAMPLE, recipe.seed), splits.held_out.name
+    for split, label in (
+        (sample, "a sample of train"),
+        (splits.selection, "selection"),
+        (splits.held_out, "held out"),
+    ):
+        logits, labels = answers(trainer, config, split, label)
+        figures[split.name] = measure(logits, labels, split.classes)
+        measured[f"{split.name}.calibration_error"] = calibration(logits, labels).error
+    if TEMPERATURE in measured:
+        before = calibration(logits * measured[TEMPERATURE], labels).error
+        measured[f"{name}.calibration_error_before"] = before
+        say(
+            f"temperature {measured[TEMPERATURE]:.2f}: expected calibration error on {name} "
+            f"{before:.3f} before, {measured[f'{name}.calibration_error']:.3f} after"
+        )
+    measured |= {
+        f"{part}.{figure}": float(getattr(metrics, figure))
+        for part, metrics in figures.items()
+        for figure in ("top1", "top5", "loss", "images")
+    }
+    config = dataclasses.replace(config, metrics=measured)
+    store.save(run.best, config, arrays)
+    top1 = figures[name].top1
+    run.write_pictures(figures[name], f"{name}: {top1:.1%} of {len(splits.held_out)}")
+    return config, figures
+
+
+def answers(
+    trainer: Trainer, config: ModelConfig, split: Split, label: str | None = None
+) -> tuple[NDArray, NDArray]:
+    """The network in evaluation mode on a split: (logits (photos, classes), labels (photos,))."""
+    return run_predictor(trainer.predictor(), split, config.preprocessing, label or split.name)
