@@ -86,8 +86,9 @@ def _train(verbs: Verbs) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--recipe", metavar="NAME|FILE",
-        help="finetune, head-only, scratch, digits, or a TOML file (default: finetune where there "
-        "are weights, else scratch)",
+        help="finetune, head-only, later-blocks, distill, scratch, scratch-small, digits, "
+        "imagenet-paper, imagenet-modern, or a TOML file (default: finetune where there are "
+        "weights, fitted to the photos and the machine; else scratch)",
     )  # fmt: skip
     verb.add_argument(
         "--edition",
