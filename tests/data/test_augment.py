@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
+from mobilenetv2.errors import RecipeError
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
 COLOUR = Preprocessing(size=(32, 32), resize=(36, 36))
@@ -106,3 +108,44 @@ def test_a_grey_view_is_jittered_too() -> None:
     how = Augmentation(crop="none", flip=False, jitter=0.2)
     views = [view(how, (0, 0, index), record=GREY) for index in range(20)]
     assert np.std([made.mean() for made in views]) > 5
+
+
+def test_a_policy_and_erasing_change_views_and_can_be_made_again() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    record = Preprocessing.default(NetworkSpec(size=(32, 32)))
+    plain = Augmentation(jitter=0.0)
+    seen = {}
+    for how in (
+        plain,
+        Augmentation(jitter=0.0, policy="randaugment", operations=3, magnitude=20),
+        Augmentation(jitter=0.0, policy="trivialaugment"),
+        Augmentation(jitter=0.0, erasing=1.0),
+    ):
+        views = [augment(image, how, record, (32, 32), generator(0, 0, i)) for i in range(20)]
+        again = [augment(image, how, record, (32, 32), generator(0, 0, i)) for i in range(20)]
+        assert np.array_equal(views, again)
+        seen[how] = np.stack(views)
+    for how, views_ in seen.items():
+        differing = (views_ != seen[plain]).any((1, 2, 3)).sum()
+        assert differing == 0 if how == plain else differing >= 14
+    # What is erased is one rectangle; nothing else of the view is touched.
+    for erased, before in zip(seen[how], seen[plain], strict=True):
+        rows, columns = np.nonzero((erased != before).any(-1))
+        if len(rows):
+            area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+            assert area >= len(rows) > 0.9 * area and 0.01 < area / 32**2 < 0.4
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"operations": 15}, "operations 15 must be from 0 to 14"),
+        ({"magnitude": 31}, "magnitude 31 must be from 0 to 30"),
+        ({"erasing": 1.5}, "erasing 1.5 must be from 0 to 1"),
+        ({"crop_least": 0.0}, "crop_least 0.0 must be above 0, at most 1"),
+        ({"jitter": 1.0}, "jitter 1.0 must be at least 0 and below 1"),
+    ],
+)
+def test_impossible_values_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Augmentation(**values)

@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from mobilenetv2.data.policy import HIGHEST, rand_augment, trivial_augment
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.images.preprocess import FILTERS, preprocess
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
 
 ASPECT = (3 / 4, 4 / 3)
+ERASED, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,26 @@ class Augmentation:
     """Mirror left and right, half of the time. Wrong for text and digits."""
     jitter: float = 0.2
     """Brightness, contrast and saturation change by up to this share."""
+    policy: Literal["none", "randaugment", "trivialaugment"] = "none"
+    """A set of fourteen operations that needs no tuning (:mod:`mobilenetv2.data.policy`)."""
+    operations: int = 2
+    """Of 'randaugment' on each view."""
+    magnitude: int = 9
+    """Of 'randaugment', from 0 to 30."""
+    erasing: float = 0.0
+    """Share of views in which a rectangle becomes noise."""
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_least <= 1:
             raise RecipeError(f"crop_least {self.crop_least!r} must be above 0, at most 1")
         if not 0 <= self.jitter < 1:
             raise RecipeError(f"jitter {self.jitter!r} must be at least 0 and below 1")
+        if not 0 <= self.operations <= 14:
+            raise RecipeError(f"operations {self.operations!r} must be from 0 to 14")
+        if not 0 <= self.magnitude <= HIGHEST:
+            raise RecipeError(f"magnitude {self.magnitude!r} must be from 0 to {HIGHEST}")
+        if not 0 <= self.erasing <= 1:
+            raise RecipeError(f"erasing {self.erasing!r} must be from 0 to 1")
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -73,7 +89,12 @@ def augment(
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if how.jitter:
         image = _jittered(image, how.jitter, random)
-    return np.asarray(image).reshape(*size, record.channels)
+    if how.policy == "randaugment":
+        image = rand_augment(image, how.operations, how.magnitude, random)
+    elif how.policy == "trivialaugment":
+        image = trivial_augment(image, random)
+    view = np.asarray(image).reshape(*size, record.channels)
+    return _erased(view, random) if how.erasing and random.random() < how.erasing else view
 
 
 def _part(
@@ -103,6 +124,22 @@ def _shifted(picture: NDArray, random: np.random.Generator) -> NDArray:
         for side in picture.shape[:2]
     )
     return np.ascontiguousarray(picture[rows][:, columns])
+
+
+def _erased(view: NDArray, random: np.random.Generator) -> NDArray:
+    """A rectangle of 2% to a third of the view becomes noise: Zhong et al., arXiv 1708.04896."""
+    height, width, channels = view.shape
+    for _ in range(10):
+        area = height * width * random.uniform(*ERASED)
+        ratio = np.exp(random.uniform(*np.log(ERASED_ASPECT)))
+        rows, columns = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+        if 0 < rows < height and 0 < columns < width:
+            top, left = random.integers(height - rows), random.integers(width - columns)
+            view = view.copy()
+            noise = random.integers(0, 256, (rows, columns, channels), np.uint8)
+            view[top : top + rows, left : left + columns] = noise
+            break
+    return view
 
 
 def _jittered(image: Image.Image, amount: float, random: np.random.Generator) -> Image.Image:
