@@ -2,13 +2,13 @@
 
 import json
 import shutil
+import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from mobilenetv2.cli.evaluate import most_confident_mistakes
 from mobilenetv2.cli.main import main
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -44,13 +44,15 @@ def test_folders_are_matched_by_label_by_wordnet_id_and_by_index(
     )):  # fmt: skip
         metrics, err = evaluated(capsys, renamed(photos, tmp_path / str(way), names), model)
         assert err == ""
-        losses.append(metrics.pop("loss"))
+        measured = metrics.pop("calibration")
+        losses.append([metrics.pop("loss"), metrics.pop("calibration_error"), measured["brier"]])
         found.append({key: value for key, value in metrics.items() if key != "data"})
     assert found[0]["images"] == 36 and found[0]["split"] == "all"
     assert [row["name"] for row in found[0]["classes"]] == ["triangle", "Ball", "box, crate"]
     assert [row["photos"] for row in found[0]["classes"]] == [12, 12, 12]
     assert found[1:] == found[:1] * 3
-    assert losses[1:] == pytest.approx(losses[:1] * 3, rel=1e-12)  # summed in another order
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=1e-12)  # summed in another order
     wrong = renamed(photos, tmp_path / "wrong", {"ball": "2", "box": "1", "triangle": "0"})
     assert evaluated(capsys, wrong, model)[0]["confusion"] != found[0]["confusion"]
 
@@ -122,22 +124,78 @@ def test_the_table_has_the_worst_class_first_and_the_figures_of_the_json(
     assert "images  36\n" in out and f"loss    {metrics['loss']:.4f}\n" in out
 
 
-def test_the_report_holds_the_figures_and_pictures(
+def test_the_calibration_error_is_printed_and_in_the_json(
+    photos: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics, _ = evaluated(capsys, photos, model)
+    bins = metrics["calibration"]["bins"]
+    assert sum(row["photos"] for row in bins) == 36
+    gaps = [
+        row["photos"] * abs(row["confidence"] - row["accuracy"]) for row in bins if row["photos"]
+    ]
+    assert metrics["calibration_error"] == pytest.approx(sum(gaps) / 36)
+    assert metrics["calibration_error"] == metrics["calibration"]["error"]
+    assert main(["evaluate", str(photos), "--model", str(model)]) == 0
+    assert f"calibration error  {metrics['calibration_error']:.1%}\n" in capsys.readouterr().out
+
+
+def test_the_report_holds_the_figures_a_page_and_pictures(
     photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "deep" / "report"
     metrics, err = evaluated(capsys, photos, model, "--report", str(report))
-    assert err == f"report: {report}\n"
+    assert err == f"report: {report / 'report.html'}\n"
     assert json.loads((report / "metrics.json").read_text()) == metrics
     assert metrics["top1"] < 1  # so there are mistakes to show
     pictures = {"classes.png", "confusion.png", "mistakes.png"}
-    assert {path.name for path in report.iterdir()} == pictures | {"metrics.json"}
+    assert {path.name for path in report.iterdir()} == pictures | {"metrics.json", "report.html"}
     assert all((report / name).read_bytes().startswith(PNG) for name in pictures)
+    page = (report / "report.html").read_text("utf-8")
+    assert f"{metrics['top1']:.1%}" in page and "Grad-CAM" in page
+    wrong = round(36 * (1 - metrics["top1"]))
+    assert page.count(" glows") - 1 == min(wrong, 36)  # one beside each mistake, and the sentence
 
 
-def test_the_surest_mistakes_come_first() -> None:
-    logits = np.array([[0.0, 2.0], [3.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
-    mistakes = most_confident_mistakes(logits, np.array([0, 0, 0, 0]), most=2)
-    assert [(m.photo, m.truth, m.answer) for m in mistakes] == [(3, 0, 1), (0, 0, 1)]
-    assert mistakes[0].probability == pytest.approx(1 / (1 + np.exp(-5)))
-    assert most_confident_mistakes(logits, np.array([1, 0, 1, 1])) == []
+def test_a_report_of_a_run_tells_of_its_training_and_of_photos_that_it_was_trained_on(
+    photos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated(capsys, photos, trained / "best", "--report", str(tmp_path))
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "The model was trained on 30 of these 36 photos" in page
+    assert "<h2>Training</h2>" in page and "<h2>Recipe</h2>" in page
+    evaluated(capsys, photos, trained / "best", "--split", "val", "--report", str(tmp_path))
+    assert "was trained on 30" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_report_of_an_exported_file_has_grad_cam_where_its_format_allows(
+    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    for suffix, glows in (("onnx", True), ("tflite", False)):
+        file, report = tmp_path / f"net.{suffix}", tmp_path / suffix
+        assert main(["export", str(model), str(file)]) == 0
+        evaluated(capsys, photos, file, "--report", str(report))
+        page = (report / "report.html").read_text("utf-8")
+        assert ("There are no Grad-CAM pictures" in page) == (not glows)
+        assert (" glows" in page) == glows
+
+
+def test_without_matplotlib_the_page_is_written_and_the_pictures_are_said_to_be_missing(
+    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Without(), *sys.meta_path])
+    _, err = evaluated(capsys, photos, model, "--report", str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "report.html"}
+    assert "note: no PNG files: matplotlib is not installed" in err
+
+
+class Without(MetaPathFinder):
+    """As if matplotlib were not installed."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] == "matplotlib":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, in_parallel
+from mobilenetv2.data.batches import batches, in_parallel, whole_batches
 
 
 def picture(index: int) -> NDArray:
@@ -58,6 +60,26 @@ def test_starting_later_is_the_same_as_dropping_the_first_batches(
         assert_array_equal(pictures, more_pictures)
         assert_array_equal(indices, more_indices)
     assert set(loaded) == {index for _, indices in later for index in indices}
+
+
+@given(
+    st.integers(0, 25), st.integers(1, 7), st.integers(0, 6), st.booleans(),
+)  # fmt: skip
+def test_whole_batches_are_the_same_batches(
+    count: int, batch_size: int, start: int, drop_last: bool
+) -> None:
+    order = np.random.default_rng(count).permutation(count)
+
+    def load(indices: NDArray) -> NDArray:
+        assert indices.dtype == np.int64 and len(indices) <= batch_size
+        return np.stack([picture(int(index)) for index in indices])
+
+    one_by_one = list(batches(picture, order, batch_size, start, drop_last))
+    whole = list(whole_batches(load, order, batch_size, start, drop_last))
+    assert len(one_by_one) == len(whole)
+    for (pictures, indices), (more_pictures, more_indices) in zip(one_by_one, whole, strict=True):
+        assert_array_equal(pictures, more_pictures)
+        assert_array_equal(indices, more_indices)
 
 
 def test_an_error_in_a_worker_is_raised_after_the_batches_before_it() -> None:

@@ -55,6 +55,51 @@ def test_cutmix_pastes_one_box_and_keeps_the_rest() -> None:
             assert pasted[box].all()
 
 
+def test_cutmix_keeps_what_a_box_cut_off_by_the_border_leaves() -> None:
+    # With alpha 1 the box's area is uniform before it is cut off: along each axis r - r * r / 4 of
+    # its side r is left on average, so that 1 - (1/2 - 1/5 + 1/48) = 0.679 is kept, not a half.
+    pictures, wanted = np.zeros((2, 64, 64, 1), np.uint8), np.eye(2, dtype=np.float32)
+    kept = []
+    for seed in range(3000):
+        _, shares = mix(pictures, wanted, Mixing(cutmix=1.0), np.random.default_rng(seed))
+        if shares[0, 0] < 1:  # the partner is another one, half of the time
+            kept.append(shares[0, 0])
+    assert 1350 < len(kept) < 1650
+    assert np.mean(kept) == pytest.approx(0.679, abs=0.03)
+
+
+def test_the_mean_share_of_mixup_is_a_half_and_alpha_says_how_far_from_it() -> None:
+    pictures, wanted = flat(2)
+    spread = []
+    for alpha in (0.2, 1.0, 20.0):
+        kept = []
+        for seed in range(800):
+            _, shares = mix(pictures, wanted, Mixing(mixup=alpha), np.random.default_rng(seed))
+            if shares[0, 0] < 1:
+                kept.append(float(shares[0, 0]))
+        assert np.mean(kept) == pytest.approx(0.5, abs=0.07)
+        spread.append(np.var(kept))
+        assert spread[-1] == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.25)  # of Beta(a, a)
+    assert spread == sorted(spread, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_maps_are_mixed_without_rounding_to_whole_numbers(kind: str) -> None:
+    # What frozen blocks made of pictures: numbers near 0, of either sign.
+    maps = np.random.default_rng(0).normal(0, 0.3, (4, 6, 6, 8)).astype(np.float16)
+    seen = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        mixed, shares = mix(maps, np.eye(4, dtype=np.float32), Mixing(**{kind: 1.0}), random)
+        assert mixed.dtype == np.float16 and mixed.shape == maps.shape
+        assert mixed.std() > 0.1
+        if kind == "mixup":
+            expected = np.tensordot(shares, maps.astype(np.float32), 1)
+            assert mixed == pytest.approx(expected, abs=2e-3)
+        seen += bool((mixed != maps).any())
+    assert seen > 15
+
+
 def test_only_the_share_is_mixed_and_both_kinds_come() -> None:
     pictures, wanted = flat(4)
     kinds = {"plain": 0, "mixup": 0, "cutmix": 0}

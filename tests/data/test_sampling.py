@@ -30,6 +30,25 @@ def test_balance_moves_the_counts(balance: float, counts: list[int]) -> None:
         assert times.max() - times.min() <= 1
 
 
+@pytest.mark.parametrize("balance", [0.3, 0.5, 1.0])
+def test_photos_of_a_class_take_turns_over_epochs_too(balance: float) -> None:
+    # Of the largest class an epoch takes a part: the next one goes on with the others.
+    times = np.zeros(100, int)
+    for epoch in range(12):
+        times += np.bincount(epoch_order(LABELS, 5, epoch, balance), minlength=100)
+        for label in range(3):
+            of_class = times[label == LABELS]
+            assert of_class.max() - of_class.min() <= 1
+
+
+def test_an_epoch_of_a_balanced_run_can_be_made_alone() -> None:
+    later = epoch_order(LABELS, 5, 7, 0.5)
+    for epoch in (0, 9, 3):
+        epoch_order(LABELS, 5, epoch, 0.5)
+    assert np.array_equal(epoch_order(LABELS, 5, 7, 0.5), later)
+    assert not np.array_equal(epoch_order(LABELS, 6, 7, 0.5), later)
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0, 1), st.integers(0, 100))
 def test_an_epoch_is_as_long_as_the_photos(labels: list[int], balance: float, epoch: int) -> None:
     order = epoch_order(np.array(labels), 3, epoch, balance)

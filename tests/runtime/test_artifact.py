@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
-from mobilenetv2.runtime.artifact import load
+from mobilenetv2.runtime.artifact import built, load
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import store
@@ -29,6 +29,17 @@ def test_a_model_folder_becomes_a_graph_with_both_outputs(tmp_path: Path) -> Non
     graph = onnx.load_from_string(found.graph).graph
     assert [output.name for output in graph.output] == ["logits", "features"]
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
+def test_the_last_map_is_in_the_graph_only_when_it_is_asked_for(runtime: str) -> None:
+    arrays = random_arrays(SPEC)
+    bare, asked = (built(CONFIG, arrays, Path("m"), runtime, last_map=ask) for ask in (False, True))
+    assert bare == built(CONFIG, arrays, Path("m"), runtime)
+    assert len(bare.graph) < len(asked.graph) < len(bare.graph) + 1000
+    if asked.format == "onnx":
+        graph = onnx.load_from_string(asked.graph).graph
+        assert [output.name for output in graph.output] == ["logits", "features", "map"]
 
 
 def test_an_exported_file_is_run_as_it_is(tmp_path: Path) -> None:

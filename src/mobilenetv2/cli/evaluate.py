@@ -2,25 +2,24 @@
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.predictor import load_predictor
 from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split, open_dataset
-from mobilenetv2.errors import DataError
-from mobilenetv2.evaluate import pictures
+from mobilenetv2.errors import ArtifactError, DataError, SpecError, WeightsError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.metrics import Metrics, measure, softmax
-from mobilenetv2.files import write_atomically
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.evaluate.report.folder import PAGE, write
+from mobilenetv2.evaluate.report.gallery import Explainer
+from mobilenetv2.evaluate.report.reliability import share
+from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.progress import say
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.runtime.feature_map import feature_map
+from mobilenetv2.weights.models import locate
 
 MOST_ROWS = 60
 
@@ -31,27 +30,37 @@ def run(arguments: argparse.Namespace) -> int:
     labels = config.labels
     dataset = open_dataset(arguments.data)
     split = chosen(dataset, arguments)
+    caution = flattered(split, arguments.model)
     outputs = match(split.classes, labels, dataset.place)
     if arguments.report:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
     split, notes = look_through(split)
     logits, folder_labels = run_predictor(predictor, split, config.preprocessing)
     truth = np.array(outputs)[folder_labels]
-    metrics = measure(logits, truth, labels.names)
+    result = Result.of(arguments.model, arguments.data, split, config, logits, truth)
     for note in notes:
         say(note)
-    facts = {"model": arguments.model, "data": arguments.data, "split": split.name}
     if arguments.json:
-        print(json.dumps({**facts, **metrics.to_dict()}))
+        print(json.dumps(result.to_dict()))
     else:
-        show(metrics, f"{arguments.model} on {arguments.data} ({split.name})")
+        show(result, f"{arguments.model} on {arguments.data} ({split.name})")
     if arguments.report:
-        folder = Path(arguments.report)
-        write_report(metrics, facts, folder)
-        mistakes = most_confident_mistakes(logits, truth)
-        draw_mistakes(mistakes, split, config, folder / "mistakes.png")
-        say(f"report: {folder}")
+        folder, source = Path(arguments.report), locate(arguments.model)
+        if caution:
+            notes = [f"{caution[0].upper()}{caution[1:]}.", *notes]
+        write(folder, result, source, explainer(source, arguments.threads), notes)
+        say(f"report: {folder / PAGE}")
     return 0
+
+
+def explainer(model: Path, threads: int | None) -> Explainer | None:
+    """What draws Grad-CAM; None for files that do not give their last feature map, and for networks
+    that no engine here has."""
+    try:
+        found = feature_map(model, threads=threads)
+    except (ArtifactError, SpecError, WeightsError):
+        return None
+    return Explainer(lambda pictures: found.answer(pictures)[1], found.weight)
 
 
 def chosen(dataset: Dataset, arguments: argparse.Namespace) -> Split:
@@ -63,30 +72,46 @@ def chosen(dataset: Dataset, arguments: argparse.Namespace) -> Split:
     if ALL not in dataset.splits:
         return dataset.split(arguments.split)
     split = dataset.splits[ALL]
+    if not arguments.split:
+        if note := flattered(split, arguments.model):
+            say(f"note: {note}")
+        return split
+    wanted = SPLITS.get(arguments.split, arguments.split)
+    table_, parts = parts_of_run(arguments.model)
+    photos = tuple(p for p in split.photos if parts.get(p.name) == wanted)
+    if not photos:
+        raise DataError(
+            f"{arguments.data}: has no splits, and {table_} names no photos of "
+            f"{arguments.split!r} in it"
+        )
+    return split.with_photos(photos, wanted)
+
+
+def flattered(split: Split, model: str) -> str | None:
+    """What to say where a model was trained on some photos of a folder without splits."""
+    if split.name != ALL:
+        return None
+    parts = parts_of_run(model)[1]
+    seen = sum(parts.get(photo.name) in ("train", "selection") for photo in split.photos)
+    if not seen:
+        return None
+    return (
+        f"the model was trained on {seen} of these {len(split)} photos, so the figures flatter "
+        "it; --split validation takes those that it never saw"
+    )
+
+
+def parts_of_run(model: str) -> tuple[Path, dict[str, str]]:
+    """Where ``split.csv`` of the run around a model is, and photo -> part if there is one."""
     from mobilenetv2.train.record import RunFolder, read_split
 
-    table_ = RunFolder(Path(arguments.model).parent).split
-    parts = read_split(table_) if table_.is_file() else {}
-    if arguments.split:
-        wanted = SPLITS.get(arguments.split, arguments.split)
-        photos = tuple(p for p in split.photos if parts.get(p.name) == wanted)
-        if not photos:
-            raise DataError(
-                f"{arguments.data}: has no splits, and {table_} names no photos of "
-                f"{arguments.split!r} in it"
-            )
-        return split.with_photos(photos, wanted)
-    seen = sum(parts.get(photo.name) in ("train", "selection") for photo in split.photos)
-    if seen:
-        say(
-            f"note: the model was trained on {seen} of these {len(split)} photos, so the figures "
-            "flatter it; --split validation takes those that it never saw"
-        )
-    return split
+    table_ = RunFolder(Path(model).parent).split
+    return table_, read_split(table_) if table_.is_file() else {}
 
 
-def show(metrics: Metrics, title: str) -> None:
+def show(result: Result, title: str) -> None:
     """The table of classes, the worst first, and the totals."""
+    metrics = result.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
     shown = rows[:MOST_ROWS]
     table(
@@ -106,66 +131,9 @@ def show(metrics: Metrics, title: str) -> None:
     print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
     print(f"top-5   {metrics.top5:.2%}")
     print(f"loss    {metrics.loss:.4f}")
+    print(f"calibration error  {share(result.calibration.error)}")
 
 
 def interval(bounds: tuple[float, float]) -> str:
     """'84.9% - 91.2%'."""
     return f"{bounds[0]:.1%} - {bounds[1]:.1%}"
-
-
-def write_report(metrics: Metrics, facts: dict[str, str], folder: Path) -> None:
-    """``metrics.json``, ``confusion.png`` and ``classes.png`` of the classes that have photos."""
-    write_atomically(
-        folder / "metrics.json", json.dumps({**facts, **metrics.to_dict()}, indent=1) + "\n"
-    )
-    rows = [row for row in metrics.classes if row.photos]
-    kept = [index for index, row in enumerate(metrics.classes) if row.photos]
-    title = f"{facts['data']}: {metrics.top1:.1%} of {metrics.images}"
-    pictures.confusion(
-        metrics.confusion[np.ix_(kept, kept)], [row.name for row in rows],
-        folder / "confusion.png", title,
-    )  # fmt: skip
-    pictures.per_class(
-        [(row.name, row.recall, row.recall_interval) for row in rows], folder / "classes.png"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A photo by its place in the split, what it is, what was answered, and how surely."""
-
-    photo: int
-    truth: int
-    answer: int
-    probability: float
-
-
-def most_confident_mistakes(logits: NDArray, truth: NDArray, most: int = 24) -> list[Mistake]:
-    """The surest first.
-
-    Args:
-        logits: float (photos, classes).
-        truth: int (photos,).
-    """
-    probabilities = softmax(logits)
-    answers = probabilities.argmax(1)
-    wrong = np.flatnonzero(answers != truth)
-    sure = probabilities[wrong, answers[wrong]]
-    return [
-        Mistake(int(wrong[i]), int(truth[wrong[i]]), int(answers[wrong[i]]), float(sure[i]))
-        for i in np.argsort(-sure, kind="stable")[:most]
-    ]
-
-
-def draw_mistakes(mistakes: list[Mistake], split: Split, config: ModelConfig, path: Path) -> None:
-    """A sheet of the photos as the network saw them; nothing where there are no mistakes."""
-    names, shown = config.labels.names, []
-    for mistake in mistakes:
-        picture = preprocess(split.image(split.photos[mistake.photo]), config.preprocessing)
-        caption = (
-            f"is {names[mistake.truth][:22]}\n{names[mistake.answer][:18]} "
-            f"{mistake.probability:.0%}"
-        )
-        shown.append((picture, caption))
-    if shown:
-        pictures.contact_sheet(shown, path, "The surest mistakes: what it is, what was answered")

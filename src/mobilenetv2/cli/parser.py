@@ -22,9 +22,11 @@ EXAMPLES = """\
 examples:
   mobilenetv2 train digits --output runs/digits          try it: built-in data, a minute or two
   mobilenetv2 weights import model.tflite imagenet       published weights become a model folder
+  mobilenetv2 audit photos/                              leaks, copies, damage: before training
   mobilenetv2 train photos/ --weights imagenet --output runs/photos
   mobilenetv2 evaluate photos/ --model runs/photos/best
   mobilenetv2 predict new.jpg --model runs/photos/best
+  mobilenetv2 explain new.jpg --model runs/photos/best   where on the photo the evidence lies
   mobilenetv2 export runs/photos/best photos.onnx        for other runtimes, verified
   mobilenetv2 quantize runs/photos/best int8/ --data photos/ --format onnx,litert
   mobilenetv2 parity runs/photos/best                    the same in every framework?
@@ -42,9 +44,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-V", "--version", action="version", version=f"mobilenetv2 {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _describe(verbs)
+    _audit(verbs)
     _train(verbs)
     _evaluate(verbs)
     _predict(verbs)
+    _explain(verbs)
     add_weights(verbs)
     add_deployment(verbs)
     _parity(verbs)
@@ -65,6 +69,26 @@ def _describe(verbs: Verbs) -> None:
         "--spec", metavar="NAME|FILE", default="torchvision",
         help="a published network by name, a model folder, or a JSON file (default: torchvision)",
     )  # fmt: skip
+    add_json(verb)
+
+
+def _audit(verbs: Verbs) -> None:
+    verb = make_verb(
+        verbs, "audit", "find what is wrong with a folder of photos: copies, leaks, wrong labels",
+        "  mobilenetv2 audit photos/\n"
+        "  mobilenetv2 audit photos.zip --output audit\n"
+        "  mobilenetv2 audit photos/ --model runs/photos/best --output audit\n",
+    )  # fmt: skip
+    verb.add_argument("data", metavar="DATA", help=DATA_HELP)
+    verb.add_argument(
+        "--model", metavar="MODEL", help=f"also find the labels that a model doubts: {RUN_HELP}"
+    )
+    verb.add_argument(
+        "--output", metavar="DIR",
+        help="write audit.html, a page with thumbnails, and audit.json; an older audit is replaced",
+    )  # fmt: skip
+    add_runtime(verb)
+    add_device(verb)
     add_json(verb)
 
 
@@ -151,6 +175,32 @@ def _predict(verbs: Verbs) -> None:
     out = verb.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="print one JSON object a line")
     out.add_argument("--csv", metavar="FILE", help="write a table")
+
+
+def _explain(verbs: Verbs) -> None:
+    verb = make_verb(
+        verbs, "explain", "draw where on photos the evidence for each answer lies (Grad-CAM)",
+        "  mobilenetv2 explain cat.jpg --model imagenet\n"
+        "  mobilenetv2 explain holiday/ --model runs/photos/best --output holiday-explained\n"
+        "  mobilenetv2 explain cat.jpg --model imagenet --class lynx --output lynx.png\n",
+    )  # fmt: skip
+    verb.add_argument(
+        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
+    )
+    verb.add_argument("--model", required=True, metavar="MODEL", help=RUN_HELP)
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument("--top", type=int, default=3, metavar="N", help="answers (default: 3)")
+    which.add_argument(
+        "--class", dest="classes", action="append", default=[], metavar="NAME|INDEX",
+        help="explain this class, whatever the answer is; may be given several times",
+    )  # fmt: skip
+    verb.add_argument(
+        "--output", metavar="FILE|DIR",
+        help="a .png file, or a folder for several (default: NAME-explained.png in this folder)",
+    )  # fmt: skip
+    verb.add_argument("--overwrite", action="store_true", help="replace pictures that are there")
+    add_runtime(verb)
+    add_json(verb)
 
 
 def _parity(verbs: Verbs) -> None:

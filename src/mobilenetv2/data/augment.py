@@ -14,6 +14,8 @@ from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
 
 ASPECT = (3 / 4, 4 / 3)
+MOVED = 8
+"""'shifted' moves by up to this part of a side."""
 ERASED, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 
 
@@ -23,7 +25,8 @@ class Augmentation:
 
     crop: Literal["resized", "shifted", "none"] = "resized"
     """'resized': a random part of the photo, of random aspect ratio, stretched to the size.
-    'shifted': the whole picture moved by up to an eighth. 'none': as in evaluation."""
+    'shifted': the whole picture moved by up to an eighth, which is the padded crop of CIFAR's
+    recipes. 'none': as in evaluation."""
     crop_least: float = 0.35
     """Smallest share of the photo's area that 'resized' keeps."""
     flip: bool = True
@@ -38,6 +41,8 @@ class Augmentation:
     """Of 'randaugment', from 0 to 30."""
     erasing: float = 0.0
     """Share of views in which a rectangle becomes noise."""
+    border: Literal["edge", "reflection", "black"] = "edge"
+    """What 'shifted' moves in: the outermost pixels again, the picture mirrored, or zeros."""
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_least <= 1:
@@ -80,20 +85,46 @@ def augment(
             image = image.convert("L")
         box = _part(image, how.crop_least, random)
         image = image.resize((size[1], size[0]), FILTERS[record.interpolation], box=box)
+        view = np.asarray(image).reshape(*size, record.channels)
     else:
-        array = preprocess(image, record.at(size), name)
+        view = preprocess(image, record.at(size), name)
         if how.crop == "shifted":
-            array = _shifted(array, random)
-        image = Image.fromarray(array if record.channels == 3 else array[..., 0])
-    if how.flip and random.random() < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if how.jitter:
-        image = _jittered(image, how.jitter, random)
-    if how.policy == "randaugment":
-        image = rand_augment(image, how.operations, how.magnitude, random)
-    elif how.policy == "trivialaugment":
-        image = trivial_augment(image, random)
-    view = np.asarray(image).reshape(*size, record.channels)
+            view = _shifted(view, how.border, *movement(size, random))
+    if mirrored(how, random):
+        view = view[:, ::-1]
+    return finish(view, how, random)
+
+
+def movement(size: Size, random: np.random.Generator) -> tuple[int, int]:
+    """Rows and columns that 'shifted' moves a picture of (height, width) by."""
+    down, right = (int(random.integers(-(side // MOVED), side // MOVED + 1)) for side in size)
+    return down, right
+
+
+def mirrored(how: Augmentation, random: np.random.Generator) -> bool:
+    """Whether this view is."""
+    return how.flip and bool(random.random() < 0.5)
+
+
+def finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
+    """What comes after crop and flip: jitter, policy, erasing.
+
+    Args:
+        view: uint8 (height, width, channels).
+
+    Returns:
+        The same shape, its values in a row in memory.
+    """
+    view = np.ascontiguousarray(view)
+    if how.jitter or how.policy != "none":
+        image = Image.fromarray(view if view.shape[2] == 3 else view[..., 0])
+        if how.jitter:
+            image = _jittered(image, how.jitter, random)
+        if how.policy == "randaugment":
+            image = rand_augment(image, how.operations, how.magnitude, random)
+        elif how.policy == "trivialaugment":
+            image = trivial_augment(image, random)
+        view = np.asarray(image).reshape(view.shape)
     return _erased(view, random) if how.erasing and random.random() < how.erasing else view
 
 
@@ -117,13 +148,27 @@ def _part(
     return (left, top, left + width, top + height)
 
 
-def _shifted(picture: NDArray, random: np.random.Generator) -> NDArray:
-    """Moved by up to an eighth of each side; border pixels go on where nothing is left."""
-    rows, columns = (
-        np.clip(np.arange(side) + random.integers(-(side // 8), side // 8 + 1), 0, side - 1)
-        for side in picture.shape[:2]
-    )
-    return np.ascontiguousarray(picture[rows][:, columns])
+def _shifted(picture: NDArray, border: str, down: int, right: int) -> NDArray:
+    """Row i of the view is row i + down of the picture."""
+    height, width = picture.shape[:2]
+    moved: NDArray = picture[origin(height, down, border)][:, origin(width, right, border)]
+    if border == "black":
+        moved[outside(height, down)] = 0
+        moved[:, outside(width, right)] = 0
+    return moved
+
+
+def origin(side: int, by: int, border: str) -> NDArray:
+    """Where each row or column of a moved picture comes from: int64 (side,)."""
+    wanted = np.arange(by, side + by)
+    if border == "reflection":  # the outermost pixel comes once
+        wanted = (side - 1) - np.abs((side - 1) - np.abs(wanted))
+    return np.clip(wanted, 0, side - 1)
+
+
+def outside(side: int, by: int) -> slice:
+    """The rows or columns of a moved picture that were not in it."""
+    return slice(side - by, side) if by > 0 else slice(0, -by)
 
 
 def _erased(view: NDArray, random: np.random.Generator) -> NDArray:

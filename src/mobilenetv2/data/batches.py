@@ -19,6 +19,8 @@ Result = TypeVar("Result")
 
 AHEAD = 64
 """Jobs in flight for each worker: enough to ride out a slow photo, bounded in memory."""
+BATCHES_AHEAD = 4
+"""The same where a job is a whole batch."""
 
 
 def workers() -> int:
@@ -69,10 +71,28 @@ def batches(
     Yields:
         (uint8 (batch, height, width, channels), int64 (batch,)).
     """  # fmt: skip
-    indices = [int(index) for index in order[start * batch_size :]]
+    chunks = _chunks(order, batch_size, start, drop_last)
+    pictures = in_parallel(load, [int(index) for chunk in chunks for index in chunk])
+    for chunk in chunks:
+        yield np.stack([next(pictures) for _ in chunk]), chunk
+
+
+def whole_batches(
+    load: Callable[[NDArray], NDArray],
+    order: Sequence[int] | NDArray,
+    batch_size: int,
+    start: int = 0,
+    drop_last: bool = False,
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """As :func:`batches`, but ``load`` makes a batch at a time of int64 indices (batch,)."""
+    chunks = _chunks(order, batch_size, start, drop_last)
+    yield from zip(in_parallel(load, chunks, ahead=BATCHES_AHEAD), chunks, strict=True)
+
+
+def _chunks(
+    order: Sequence[int] | NDArray, batch_size: int, start: int, drop_last: bool
+) -> list[NDArray]:
+    indices = np.asarray(order, np.int64)[start * batch_size :]
     if drop_last:
         indices = indices[: len(indices) // batch_size * batch_size]
-    pictures = in_parallel(load, indices)
-    for first in range(0, len(indices), batch_size):
-        chosen = indices[first : first + batch_size]
-        yield np.stack([next(pictures) for _ in chosen]), np.array(chosen)
+    return [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]

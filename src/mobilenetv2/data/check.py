@@ -5,14 +5,12 @@ are left out, up to a limit, and photos that stand in two splits are left out of
 """
 
 import dataclasses
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from mobilenetv2.data.batches import in_parallel
-from mobilenetv2.data.dataset import Dataset, Photo, Split
-from mobilenetv2.errors import DataError, ImageError
-from mobilenetv2.progress import track
+from mobilenetv2.data.dataset import Dataset, Split
+from mobilenetv2.data.look import look_at
+from mobilenetv2.errors import DataError
 
 MOST_UNREADABLE = 0.01
 SHOWN = 5
@@ -98,25 +96,9 @@ def look_through(split: Split, most_unreadable: float = MOST_UNREADABLE) -> tupl
 
 def _look_at(splits: list[Split]) -> tuple[dict[str, str], dict[str, str]]:
     """(digest of every photo, what is wrong with the unreadable ones), by name."""
-    jobs = [(split, photo) for split in splits for photo in split.photos]
-    looks = track(in_parallel(lambda job: _look(*job), jobs), "checking photos", len(jobs))
-    found = {photo.name: look for (_, photo), look in zip(jobs, looks, strict=True)}
-    digests = {name: digest for name, (digest, _) in found.items()}
-    return digests, {name: problem for name, (_, problem) in found.items() if problem}
-
-
-def _look(split: Split, photo: Photo) -> tuple[str, str]:
-    """(digest of the bytes, what is wrong or '')."""
-    try:
-        data = split.source.read(photo.name)
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-    except ImageError as error:
-        return photo.name, str(error)
-    try:
-        split.image(photo)
-    except ImageError as error:
-        return digest, str(error)
-    return digest, ""
+    looks = list(look_at(splits, lambda name, data, image: None))
+    digests = {look.photo.name: look.digest for look in looks}
+    return digests, {look.photo.name: look.problem for look in looks if look.problem}
 
 
 def _passed_over(dataset: Dataset) -> list[str]:

@@ -45,7 +45,8 @@ def mix(
     """Each picture with another one of the batch.
 
     Args:
-        pictures: uint8 (batch, height, width, channels).
+        pictures: uint8 (batch, height, width, channels), or maps of floats: what frozen blocks
+            made of pictures is mixed like these (Verma et al., arXiv 1806.05236).
         wanted: float32 (batch, classes).
 
     Returns:
@@ -60,7 +61,8 @@ def mix(
     partner = random.permutation(len(pictures))
     if kind == "mixup":
         mixed = pictures * np.float32(kept) + pictures[partner] * np.float32(1 - kept)
-        pictures = np.rint(mixed).astype(np.uint8)
+        whole = np.issubdtype(pictures.dtype, np.integer)
+        pictures = (np.rint(mixed) if whole else mixed).astype(pictures.dtype)
     else:
         pictures, kept = _pasted(pictures, partner, kept, random)
     share = np.float32(kept)

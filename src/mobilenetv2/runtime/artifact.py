@@ -8,6 +8,7 @@ from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.runtime.engine import DEFAULT, TAKES, Artifact, checked
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.dialects.chain_config import parsed
 
 SUFFIXES = {
@@ -37,16 +38,36 @@ def load(path: Path, runtime: str | None = None) -> Artifact:
         )
         artifact: Artifact = module.read(path)
         return artifact
-    config, arrays = store.load(path)
+    return built(*store.load(path), path, runtime)
+
+
+def built(
+    config: ModelConfig,
+    arrays: Arrays,
+    path: Path,
+    runtime: str | None = None,
+    last_map: bool = False,
+) -> Artifact:
+    """The graph of a model folder's contents.
+
+    Args:
+        path: of the model folder.
+        runtime: as for :func:`load`.
+        last_map: the graph gives the last feature map, too.
+
+    Raises:
+        ArtifactError, SpecError: as :func:`load`.
+    """
     kind = TAKES[checked(runtime or DEFAULT)][0]
     if kind == "onnx":
         from mobilenetv2.weights.dialects.onnx_writer import write
 
-        return Artifact(config, kind, write(config, arrays, features=True), str(path))
+        data = write(config, arrays, features=True, last_map=last_map)
+        return Artifact(config, kind, data, str(path))
     if kind == "litert":
         from mobilenetv2.weights.dialects import litert_writer
 
-        form = litert_writer.Form(features=True)
+        form = litert_writer.Form(features=True, last_map=last_map)
         return Artifact(config, kind, litert_writer.write(config, arrays, form), str(path))
     raise ArtifactError(
         f"{path}: --runtime {runtime} runs exported files only; make one with "

@@ -14,7 +14,8 @@ from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 EngineName = Literal["onnxruntime", "openvino", "litert", "ncnn", "mnn"]
 DEFAULT: EngineName = "onnxruntime"
-Output = Literal["logits", "features"]
+Output = Literal["logits", "features", "map"]
+"""The last is the feature map that is pooled: what :mod:`.feature_map` asks for."""
 FileFormat = Literal["onnx", "openvino", "litert", "ncnn", "mnn"]
 TAKES: dict[EngineName, tuple[FileFormat, ...]] = {
     "onnxruntime": ("onnx",),
@@ -43,12 +44,12 @@ class Engine(Protocol):
     """A graph, ready to run."""
 
     outputs: tuple[str, ...]
-    """What the graph gives: 'logits', and 'features' where it was built for it."""
+    """What the graph gives: 'logits', and 'features' and 'map' where it was built for them."""
     takes_pictures: bool
     """Whether the graph normalises by itself."""
 
     def run(self, x: NDArray, output: Output) -> NDArray:
-        """Any batch -> float32 (batch, n).
+        """Any batch -> float32 (batch, n); the map (batch, channels, height, width).
 
         Args:
             x: float32 (batch, channels, height, width), normalised; where ``takes_pictures``,

@@ -11,6 +11,9 @@ from mobilenetv2.runtime.engine import Artifact, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
 from mobilenetv2.runtime.silence import silence
 
+MAP = "head"
+"""What our graphs call the last feature map."""
+
 
 class LiteRt:
     """See :class:`mobilenetv2.runtime.engine.Engine`.
@@ -25,7 +28,8 @@ class LiteRt:
     def __init__(self, interpreter: Any, where: str) -> None:
         self.interpreter, self.where = interpreter, where
         (self._input,) = interpreter.get_input_details()
-        self._ends = {end["name"]: end for end in interpreter.get_output_details()}
+        ends = {end["name"]: end for end in interpreter.get_output_details()}
+        self._ends = {"map" if name == MAP else name: end for name, end in ends.items()}
         self.outputs = tuple(self._ends)
         self.batch = int(self._input["shape"][0])
         self._lock = Lock()
@@ -35,7 +39,8 @@ class LiteRt:
         if output not in self._ends:
             raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
         given = stored(x.transpose(0, 2, 3, 1), self._input)
-        return in_fixed_batches(lambda part: self._run(part, output), given, self.batch)
+        found = in_fixed_batches(lambda part: self._run(part, output), given, self.batch)
+        return found.transpose(0, 3, 1, 2) if output == "map" else found
 
     def _run(self, x: NDArray, output: Output) -> NDArray:
         end = self._ends[output]

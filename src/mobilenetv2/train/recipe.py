@@ -166,6 +166,11 @@ class Recipe:
         for name in ("layer_decay", "epoch_factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise RecipeError(f"{name} {getattr(self, name)!r} must be above 0, at most 1")
+        if self.trained == "later" and self.distillation.teacher:
+            raise RecipeError(
+                "trained = 'later' trains on cached maps, which a teacher cannot see; leave "
+                "distillation.teacher out, or train 'all'"
+            )
         if not 0 <= self.balance <= 1:
             raise RecipeError(f"balance {self.balance!r} must be from 0 to 1")
         if not all(0.1 <= share <= 4 for share in self.phases) or len(self.phases) > 20:

@@ -19,6 +19,8 @@ from mobilenetv2.weights.folding import Folded, fold
 from mobilenetv2.weights.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 
 INPUT, OUTPUT, FEATURES, CLASSIFIER = "input", "logits", "features", "classifier"
+MAP = "head"
+"""The last feature map: what is pooled. Other networks than those with a head are refused."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Of the archive's entries: the same arguments give the same bytes."""
 
@@ -29,6 +31,8 @@ class Form:
 
     features: bool = False
     """A second output, ``features``: what is pooled, (batch, channels)."""
+    last_map: bool = False
+    """Another output, ``head``: the last feature map, (batch, height, width, channels)."""
     intermediates: bool = False
     """Every layer's and block's tensor as an output, under its name."""
     half: bool = False
@@ -84,8 +88,8 @@ class GraphWriter:
         wanted = [OUTPUT]
         if self.form.intermediates:
             wanted = list(dict.fromkeys([OUTPUT, FEATURES, *self.made]))
-        elif self.form.features:
-            wanted.append(FEATURES)
+        else:
+            wanted += [FEATURES] * self.form.features + [MAP] * self.form.last_map
         ends = {name: self.end(name, self.made[name]) for name in wanted}
         inside = {NAME: metadata(self.config, list(ends))}
         return sealed(self.builder.finish(start, list(ends.values()), inside), self.config)

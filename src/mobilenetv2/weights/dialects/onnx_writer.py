@@ -20,7 +20,7 @@ OPSET = 17
 """Of 2022: what runtimes since then take."""
 OPSETS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10}
 """Opset -> the version of the file format that came with it."""
-INPUT, OUTPUT, FEATURES = "input", "logits", "features"
+INPUT, OUTPUT, FEATURES, MAP = "input", "logits", "features", "map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Form:
 
     features: bool = False
     """A second output, ``features``: what is pooled, (batch, channels)."""
+    last_map: bool = False
+    """Another output, ``map``: the last feature map, (batch, channels, height, width)."""
     intermediates: bool = False
     """Every layer's and block's tensor as an output, under its name."""
     pictures: bool = False
@@ -47,7 +49,11 @@ class Form:
 
 
 def write(
-    config: ModelConfig, arrays: Arrays, folded: bool = True, features: bool = False
+    config: ModelConfig,
+    arrays: Arrays,
+    folded: bool = True,
+    features: bool = False,
+    last_map: bool = False,
 ) -> bytes:
     """The network as an ONNX model. The same arguments give the same bytes.
 
@@ -61,6 +67,8 @@ def write(
         folded: BatchNorm folded into the convolutions, for inference. False keeps it, so that the
             arrays come back bit for bit.
         features: a second output, ``features``: what is pooled, (batch, channels).
+        last_map: another output, ``map``: the last feature map, before it is pooled, (batch,
+            channels, height, width).
 
     Raises:
         SpecError: a network of other blocks than MobileNetV2's.
@@ -68,7 +76,7 @@ def write(
     """
     require_inverted(config.spec, "ONNX")
     check(config.spec, arrays, "weights to write")
-    form = Form(features=features)
+    form = Form(features=features, last_map=last_map)
     if folded:
         return write_folded(config, fold(config.spec, arrays), form)
     return _WithBatchNorm(config, arrays, form).finish()
@@ -143,6 +151,10 @@ class GraphWriter:
         found: list[tuple[str, tuple[int | str, ...]]] = [(OUTPUT, (self.spec.classes,))]
         if self.form.features or self.form.intermediates:
             found.append((FEATURES, (network.classifier_shape[1],)))
+        if self.form.last_map:
+            last = network.head or network.blocks[-1]
+            sides = ("map height", "map width") if self.form.any_size else last.out_size
+            found.append((MAP, (network.classifier_shape[1], *sides)))
         if self.form.intermediates:
             found += [(c.name, (c.out_channels, *c.out_size)) for c in network.convolutions]
             found += [
@@ -170,6 +182,8 @@ class GraphWriter:
                 y = self.settle(name, self.node("Add", name, [x, y]))
         if network.head:
             y = self.layer(network.head, y)
+        if self.form.last_map:
+            self.node("Identity", MAP, [y])
         y = self.node("GlobalAveragePool", "pool", [y])
         y = self.settle(FEATURES, self.node("Flatten", FEATURES, [y], axis=1))
         self.settle(

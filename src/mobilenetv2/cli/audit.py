@@ -1,0 +1,166 @@
+"""``mobilenetv2 audit``: what is wrong with a set of labelled photos, before it is trained on."""
+
+import argparse
+import errno
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.cli.evaluate import parts_of_run
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.predictor import load_predictor
+from mobilenetv2.data.audit import Audit
+from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.inspection import inspect
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.evaluate.audit_page import page
+from mobilenetv2.evaluate.finding import LEVELS, Finding, number
+from mobilenetv2.evaluate.findings import findings
+from mobilenetv2.evaluate.matching import match
+from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.evaluate.report.html import visible
+from mobilenetv2.evaluate.suspicion import Suspicion, suspicions
+from mobilenetv2.files import atomic_folder, require_only, write_atomically
+from mobilenetv2.progress import say
+
+PAGE, FIGURES = "audit.html", "audit.json"
+MOST_ROWS = 60
+SHOWN = 5
+"""Photos, or groups of them, that the terminal names of each finding."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print (and write) what was found; 0, whatever it is."""
+    folder = Path(arguments.output) if arguments.output else None
+    if folder is not None:
+        check_output(folder)
+    config, predictor, outputs = None, None, np.zeros(0, np.int64)
+    dataset = open_dataset(arguments.data)
+    if arguments.model:
+        config, predictor = load_predictor(arguments)
+        outputs = np.array(match(dataset.classes, config.labels, dataset.place))
+    elif arguments.runtime or arguments.threads or arguments.device != "cpu":
+        raise ArtifactError("--runtime, --threads and --device are of a model; give one: --model")
+    audit, logits = inspect(dataset, config.preprocessing if config else None, predictor)
+    doubts: list[Suspicion] = []
+    learnt = 0
+    if config is not None and logits is not None:
+        doubts, learnt = doubted(audit, logits, outputs, arguments.model)
+    size = config.preprocessing.size if config else None
+    found = findings(audit, doubts, audit.classes, size, learnt)
+    record = to_dict(audit, found, doubts, arguments.model, learnt)
+    if arguments.json:
+        print(json.dumps(record))
+    else:
+        show(audit, found, arguments.model, len(doubts))
+    if folder is not None:
+        with atomic_folder(folder) as made:
+            write_atomically(made / FIGURES, json.dumps(record, indent=1) + "\n")
+            write_atomically(made / PAGE, page(audit, found, dataset))
+        say(f"audit: {visible(str(folder / PAGE))}")
+    return 0
+
+
+def check_output(folder: Path) -> None:
+    """An older audit is replaced, nothing else is.
+
+    Raises:
+        FileExistsError, NotADirectoryError: there is something else.
+        PermissionError: nothing may be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(folder))
+    require_only(folder, (PAGE, FIGURES))
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(parent))
+
+
+def doubted(
+    audit: Audit, logits: NDArray, outputs: NDArray, model: str
+) -> tuple[list[Suspicion], int]:
+    """The labels that the model doubts, the surest first; photos of the set that it was trained on.
+
+    Args:
+        logits: float (photos, outputs).
+        outputs: of the model, for each class of the set.
+    """
+    parts = parts_of_run(model)[1]
+    learnt = np.array([parts.get(photo.name) == "train" for photo in audit.photos])
+    labels = np.array([photo.label for photo in audit.photos])
+    # The other outputs of the model are not asked for: no folder here is theirs.
+    return suspicions(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
+
+
+def to_dict(
+    audit: Audit, found: Sequence[Finding], doubts: Sequence[Suspicion], model: str | None,
+    learnt: int,
+) -> dict[str, object]:  # fmt: skip
+    """Plain values for JSON."""
+    suspicious = [
+        {
+            "photo": audit.photos[doubt.photo].name,
+            "label": audit.classes[doubt.label], "label_probability": doubt.of_label,
+            "answer": audit.classes[doubt.answer], "answer_probability": doubt.of_answer,
+            "trained_on": doubt.trained_on,
+        }
+        for doubt in doubts
+    ]  # fmt: skip
+    return {
+        **audit.to_dict(),
+        "model": model,
+        "trained_on": learnt,
+        "suspicious": suspicious if model else None,
+        "findings": [one.to_dict(audit) for one in found],
+    }
+
+
+def show(audit: Audit, found: Sequence[Finding], model: str | None, doubts: int) -> None:
+    """Classes and sizes, then what was found, the worst first."""
+    counts = audit.counts()
+    several = len(audit.splits) > 1
+    by_split = [audit.counts(split) for split in audit.splits if several]
+    rows = [
+        (visible(audit.classes[label]), *(of[label] for of in by_split), counts[label])
+        for label in sorted(range(len(counts)), key=lambda label: counts[label])
+    ]
+    names = audit.splits if several else ()
+    table(visible(audit.place), ("class", *names, "photos"), rows[:MOST_ROWS])
+    if len(rows) > MOST_ROWS:
+        print(f"({len(rows) - MOST_ROWS} larger classes are not shown; --json has all)")
+    print(f"{number(len(audit.photos), 'photo')}, {sum(counts):,} of them readable")
+    for name, (least, median, most) in audit.sizes().items():
+        digits = ".2f" if name == "aspect" else ",.0f"
+        print(f"{name:7} {least:{digits}} to {most:{digits}}, median {median:{digits}}")
+    if model and not doubts:
+        print(f"{model} doubts no label")
+    for level, heading in LEVELS.items():
+        here = [one for one in found if one.level == level]
+        if here:
+            print(f"\n{heading.upper()}")
+        for one in here:
+            show_finding(audit, one)
+    if not found:
+        print("\nNothing to mend.")
+
+
+def show_finding(audit: Audit, one: Finding) -> None:
+    """What it is, what to do, and the first few photos."""
+    print(f"\n{visible(one.title)}")
+    print(f"  {visible(one.advice)}")
+    for group in one.groups[:SHOWN]:
+        names = [named(audit, one, place) for place in group[:SHOWN]]
+        names += [f"{len(group) - SHOWN} more"] if len(group) > SHOWN else []
+        print(f"  - {' = '.join(names)}")
+    if len(one.groups) > SHOWN:
+        print(f"  ({len(one.groups) - SHOWN:,} more; --json or --output has all)")
+
+
+def named(audit: Audit, one: Finding, place: int) -> str:
+    """A photo, with what there is to say of it."""
+    note = one.notes.get(place)
+    return visible(audit.photos[place].name + (f": {note}" if note else "")).replace("\n", "\ufffd")

@@ -1,0 +1,187 @@
+"""``mobilenetv2 explain``: where on a photo the evidence for each answer lies."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.cli.explain_class import class_of
+from mobilenetv2.cli.explain_network import load_network
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.photos import photos
+from mobilenetv2.errors import ImageError, MobileNetV2Error
+from mobilenetv2.evaluate.gradcam import Whereabouts, colours, heat, overlay, whereabouts
+from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.files import write_atomically
+from mobilenetv2.images.decode import read
+from mobilenetv2.images.enlarge import enlarge_picture
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.sheet import Legend, Tile, legible, sheet
+from mobilenetv2.progress import say, track
+from mobilenetv2.runtime.feature_map import FeatureMap
+from mobilenetv2.weights.models import locate
+
+SIDE = 288
+"""Pixels of a picture's longer side, as it is drawn."""
+ENDING = "-explained"
+PNG = ".png"
+TEXT = (
+    "Colour shows where the evidence for that answer lies, grey is none; each picture has a scale "
+    "of its own."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One class on one photo."""
+
+    index: int
+    label: str
+    probability: float
+    heat: NDArray
+    """float32 (height', width') from 0 to 1."""
+    place: Whereabouts
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw and print an explanation of every photo; 1 if some could not be read, else 0."""
+    if arguments.top < 1:
+        raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
+    paths = photos(arguments.images)
+    targets = planned(paths, arguments.output, arguments.overwrite)
+    network = load_network(locate(arguments.model), arguments.runtime, arguments.threads)
+    classes = [class_of(name, network.config.labels) for name in arguments.classes]
+    rows: list[dict[str, Any]] = []
+    jobs = track(zip(paths, targets, strict=True), "explaining", len(paths))
+    for path, target in jobs:
+        try:
+            picture = preprocess(read(path), network.config.preprocessing, str(path))
+        except ImageError as error:
+            row: dict[str, Any] = {"image": str(path), "error": str(error)}
+        else:
+            found = explained(network, picture, classes, arguments.top)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, drawn(picture, found, path.name))
+            row = record(path, target, found)
+        if arguments.json:
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        rows.append(row)
+    if not arguments.json:
+        show(rows)
+    if any(one["heat"]["cells"] == (1, 1) for row in rows for one in row.get("explanations", ())):
+        say("the network's last feature map is a single cell, which cannot say where")
+    failed = sum("error" in row for row in rows)
+    if failed:
+        say(f"{failed} of {len(paths)} photos could not be read")
+    return PARTLY_FAILED if failed else 0
+
+
+def planned(paths: list[Path], output: str | None, overwrite: bool) -> list[Path]:
+    """The picture that is drawn for each photo; two of one name get numbers.
+
+    Args:
+        output: a .png file for one photo, a folder for any number; None is the current folder.
+
+    Raises:
+        MobileNetV2Error: a file that is there already, or one for several photos.
+    """
+    single = output is not None and output.lower().endswith(PNG) and not Path(output).is_dir()
+    if single and len(paths) > 1:
+        raise MobileNetV2Error(
+            f"--output {output}: one file for {len(paths)} photos; name a folder"
+        )
+    folder = Path(output or ".")
+    if not single and folder.exists() and not folder.is_dir():
+        raise MobileNetV2Error(f"--output {output}: neither a {PNG} file nor a folder")
+    targets: list[Path] = []
+    taken: set[str] = set()
+    for path in paths:
+        target, number = folder, 2
+        if not single:
+            target = folder / f"{path.stem}{ENDING}{PNG}"
+            while target.name.casefold() in taken:  # some systems do not tell cases apart
+                target = folder / f"{path.stem}{ENDING}-{number}{PNG}"
+                number += 1
+        taken.add(target.name.casefold())
+        targets.append(target)
+    for target in targets:
+        if any(target.exists() and target.samefile(path) for path in paths):
+            raise MobileNetV2Error(f"{target}: the photo itself; choose another --output")
+        if target.exists() and (not overwrite or target.is_dir()):
+            raise MobileNetV2Error(
+                f"{target}: is there already; --overwrite replaces it, --output names another place"
+            )
+    return targets
+
+
+def explained(
+    network: FeatureMap, picture: NDArray, classes: list[int], top: int
+) -> list[Explanation]:
+    """The classes asked for, else the likeliest.
+
+    Args:
+        picture: uint8 (height, width, channels) at the network's size.
+    """
+    logits, maps = network.answer(picture[None])
+    probabilities, names = softmax(logits[0]), network.config.labels.names
+    indices = classes or np.argsort(-probabilities, kind="stable")[:top].tolist()
+    heats = [heat(maps[0], network.weight[index]) for index in indices]
+    return [
+        Explanation(index, names[index], float(probabilities[index]), found, whereabouts(found))
+        for index, found in zip(indices, heats, strict=True)
+    ]
+
+
+def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
+    """A PNG file: the picture as the network sees it, and under the heat of each class."""
+    height, width = picture.shape[:2]
+    large = enlarge_picture(picture, SIDE)
+    tiles = [Tile(large, name, f"as the network sees it, {height} x {width}")]
+    for one in found:
+        detail = f"{one.probability:.1%}"
+        if legible(one.label).count("?") > one.label.count("?"):
+            detail += f", class {one.index}"
+        tiles.append(Tile(overlay(large, one.heat), one.label, detail))
+    strip = np.asarray(colours(np.linspace(0, 1, 64)), np.uint8)
+    return sheet(tiles, Legend(TEXT, strip, "some", "most"))
+
+
+def record(path: Path, target: Path, found: list[Explanation]) -> dict[str, Any]:
+    """One JSON line."""
+    return {
+        "image": str(path),
+        "picture": str(target),
+        "explanations": [
+            {
+                "index": one.index,
+                "label": one.label,
+                "probability": one.probability,
+                "heat": {
+                    "where": one.place.words,
+                    "centre": one.place.centre,
+                    "rows": one.place.rows,
+                    "columns": one.place.columns,
+                    "cells": one.heat.shape,
+                },
+            }
+            for one in found
+        ],
+    }
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """A table: one line for each answer."""
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        if "error" in row:
+            lines.append((row["image"], "", f"error: {row['error']}", "", ""))
+        for place, one in enumerate(row.get("explanations", ())):
+            ends = ("", "") if place else (row["image"], row["picture"])
+            answer = (f"{one['probability']:.1%}", one["label"], one["heat"]["where"])
+            lines.append((ends[0], *answer, ends[1]))
+    columns = ("photo", "probability", "class", "evidence", "picture")
+    table(None, columns, lines, texts=(0, 2, 3, 4))

@@ -1,0 +1,120 @@
+"""Grad-CAM: where on a picture the evidence for a class lies, without gradients.
+
+The network ends in global average pooling and one linear layer, so that the gradient of a logit by
+the last feature map is ``weight[class, k] / (height' * width')`` everywhere, and Grad-CAM
+(Selvaraju et al., arXiv 1610.02391) is CAM (Zhou et al., arXiv 1512.04150) but for that constant,
+which vanishes when the heat is scaled.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.images.enlarge import enlarge_smoothly
+
+COLOURS = np.array([
+    (13, 8, 135), (49, 5, 150), (76, 2, 161), (102, 0, 167), (126, 3, 168), (149, 17, 162),
+    (169, 35, 150), (187, 53, 135), (203, 71, 120), (217, 89, 106), (230, 108, 92), (240, 127, 79),
+    (248, 148, 65), (253, 171, 51), (253, 195, 40), (249, 221, 37), (240, 249, 33),
+], np.float32)  # fmt: skip
+"""Every sixteenth colour of 'plasma' (S. van der Walt and N. Smith, public domain under CC0): equal
+steps look equal, lightness always grows, and it reads the same with any kind of colour blindness.
+"""
+STRONGEST = 0.6
+"""The share of the colour where the heat is 1; the picture stays visible under it."""
+GREY = np.array([0.299, 0.587, 0.114])
+"""How bright red, green and blue are to the eye (ITU-R BT.601)."""
+THIRDS = 3
+WORDS = (("upper", "", "lower"), ("left", "", "right"))
+"""By row, by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where heat lies, in fractions of the picture."""
+
+    centre: tuple[float, float] | None
+    """Its centre of mass: (from the top, from the left), 0 to 1. None where there is no heat."""
+    rows: tuple[float, ...]
+    """The shares of all heat in the upper, the middle and the lower third."""
+    columns: tuple[float, ...]
+    """The same of the left, the middle and the right third."""
+    words: str
+    """'upper left', 'right', 'centre' ...: the third of its centre; 'nowhere' without heat."""
+
+
+def heat(maps: NDArray, weight: NDArray) -> NDArray:
+    """How much each place speaks for a class: the positive part of the weighted sum, scaled.
+
+    Args:
+        maps: float (height', width', k): the last feature map of one picture, after its activation
+            and before it is pooled.
+        weight: float (k,): the class's row of ``classifier.weight``.
+
+    Returns:
+        float32 (height', width') from 0 to 1, which is the largest; zeros where nothing speaks for
+        the class, or where the network gives no numbers.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        evidence = maps.astype(np.float64) @ weight.astype(np.float64)
+    positive = np.where(evidence > 0, evidence, 0.0)
+    largest = positive.max()
+    if not 0 < largest < np.inf:
+        return np.zeros(positive.shape, np.float32)
+    return np.asarray(positive / largest, np.float32)
+
+
+def overlay(picture: NDArray, heat: NDArray) -> NDArray:
+    """A picture under its heat: dark violet for little, bright yellow for the most.
+
+    The picture itself is grey, so that every colour is the heat's: on a red shirt, too.
+
+    Args:
+        picture: uint8 (height, width, 3), of any size.
+        heat: float (height', width') from 0 to 1.
+
+    Returns:
+        uint8 (height, width, 3): the bare grey picture where there is no heat.
+    """
+    height, width = picture.shape[:2]
+    strength = enlarge_smoothly(heat, height, width)[..., None]
+    share = STRONGEST * strength
+    mixed = (1 - share) * (picture @ GREY)[..., None] + share * colours(strength[..., 0])
+    return np.asarray(np.rint(mixed), np.uint8)
+
+
+def colours(values: NDArray) -> NDArray:
+    """float (...) from 0 to 1 -> float32 (..., 3) from 0 to 255, between those of the table."""
+    steps = np.linspace(0, 1, len(COLOURS))
+    parts = [np.interp(values, steps, COLOURS[:, channel]) for channel in range(3)]
+    return np.stack(parts, -1).astype(np.float32)
+
+
+def whereabouts(heat: NDArray) -> Whereabouts:
+    """Where the heat lies, each cell of its grid taken as an even rectangle.
+
+    Args:
+        heat: float (height', width') from 0.
+    """
+    total = float(heat.sum(dtype=np.float64))
+    if total <= 0:
+        return Whereabouts(None, (0.0,) * THIRDS, (0.0,) * THIRDS, "nowhere")
+    centre, shares, words = [], [], []
+    for axis, names in enumerate(WORDS):
+        share = heat.sum(1 - axis, dtype=np.float64) / total
+        middle = float(share @ (np.arange(len(share)) + 0.5) / len(share))
+        centre.append(middle)
+        shares.append(tuple(map(float, _thirds(len(share)) @ share)))
+        words.append(names[min(int(middle * THIRDS), THIRDS - 1)])
+    return Whereabouts(
+        (centre[0], centre[1]), shares[0], shares[1], " ".join(filter(None, words)) or "centre"
+    )
+
+
+def _thirds(cells: int) -> NDArray:
+    """(3, cells): the part of each cell that lies in each third."""
+    edges = np.arange(THIRDS + 1) * cells / THIRDS
+    places = np.arange(cells)
+    begin, end = edges[:-1, None], edges[1:, None]
+    return np.asarray(np.clip(np.minimum(end, places + 1) - np.maximum(begin, places), 0, 1))

@@ -1,0 +1,112 @@
+"""The report's tables of facts: the data, the recipe, the model, the environment."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mobilenetv2.evaluate.report.html import Child, Markup, element
+from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.report.run_record import RunRecord
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights.card import kind
+from mobilenetv2.weights.store import WEIGHTS
+
+MOST = 60
+"""Classes. A table of more is closed until it is opened."""
+LONG = 48
+"""Characters."""
+
+
+def pairs(rows: Sequence[tuple[str, Child]]) -> Markup:
+    """Names and values; a long value gets a line of its own."""
+    return element(
+        "dl",
+        [
+            element(
+                "div", element("dt", name), element("dd", value),
+                class_="long" if len(str(value)) > LONG else None,
+            )
+            for name, value in rows
+        ],
+    )  # fmt: skip
+
+
+def data(result: Result, run: RunRecord | None) -> Markup:
+    """Photos of each class: in the parts that the run made, and in what was measured here."""
+    columns: dict[str, Mapping[str, int]] = dict(run.parts) if run else {}
+    counts = [row.photos for row in result.metrics.classes]
+    here = {n: c for n, c in zip(result.config.labels.names, counts, strict=True) if c}
+    if columns.get(result.split.name) != here:
+        columns["measured here"] = here
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    head = [element("th", "class"), [element("th", name) for name in columns]]
+    rows = [
+        element(
+            "tr", element("th", name, scope="row"),
+            [_count(column.get(name, 0), column) for column in columns.values()],
+        )
+        for name in names
+    ]  # fmt: skip
+    sums = [element("td", f"{sum(column.values()):,}", class_="n") for column in columns.values()]
+    rows.append(element("tr", element("th", "all", scope="row"), sums, class_="sum"))
+    table = element(
+        "table", element("thead", element("tr", head)), element("tbody", rows), class_="counts"
+    )  # fmt: skip
+    block = element("div", table, class_="scroll")
+    if len(names) <= MOST:
+        return block
+    return element("details", element("summary", f"{len(names)} classes"), block)
+
+
+def _count(count: int, column: Mapping[str, int]) -> Markup:
+    share = f"--share:{count / max(column.values(), default=1):.3f}"
+    return element("td", f"{count:,}" if count else "-", class_="n bar", style=share)
+
+
+def recipe(run: RunRecord, seconds: float | None) -> Markup:
+    """What was set, how long it took."""
+    took = seconds or run.seconds
+    rows: list[tuple[str, Child]] = [
+        ("trained on", run.started.get("data")),
+        ("started from", run.started.get("weights", "random weights")),
+        ("edition", run.started.get("edition")),
+        ("epochs run", str(len(run.rows))),
+        ("time", minutes(took) if took else None),
+    ]
+    rows += [(key.replace("_", " "), value) for key, value in run.recipe.items()]
+    return pairs([(name, value) for name, value in rows if value is not None])
+
+
+def minutes(seconds: float) -> str:
+    """'45 seconds', '12.8 minutes', '3.2 hours'."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def model(config: ModelConfig, source: Path | None) -> Markup:
+    """What network it is, what it costs, where it came from."""
+    spec, seen, origin = config.spec, config.preprocessing, config.origin
+    file = source / WEIGHTS if source and source.is_dir() else source
+    size = file.stat().st_size if file and file.is_file() else None
+    rows: list[tuple[str, Child]] = [
+        ("network", kind(spec).removeprefix("A ")),
+        ("width", f"{spec.width:g}"),
+        ("input", f"{spec.size[0]} x {spec.size[1]} pixels, {spec.input_channels} channels"),
+        ("resized", f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}"),
+        ("classes", f"{spec.classes:,}"),
+        ("parameters", f"{parameters(spec):,}"),
+        ("multiply-adds", f"{multiply_adds(spec):,}"),
+        ("file", f"{size / 1e6:.1f} MB" if size else None),
+        ("padding", spec.numerics.padding),
+        ("temperature", _figure(config.metrics.get("temperature"))),
+        ("weights from", origin.source if origin else None),
+        ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
+        ("licence", (origin.licence if origin else None) or "unknown"),
+        ("note", origin.note or None if origin else None),
+    ]
+    return pairs([(name, value) for name, value in rows if value is not None])
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f} (the classifier was divided by it)"

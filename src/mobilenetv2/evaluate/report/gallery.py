@@ -1,0 +1,101 @@
+"""Photos with what was answered: as the network saw them, and where it looked."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.evaluate import gradcam
+from mobilenetv2.evaluate.report.html import Markup, element
+from mobilenetv2.evaluate.report.result import Answer, Result
+from mobilenetv2.images.encode import data_url
+from mobilenetv2.images.preprocess import preprocess
+
+Maps = Callable[[NDArray], NDArray]
+"""uint8 pictures (batch, height, width, channels) at the network's size -> the last feature map
+before pooling, float32 (batch, height', width', k)."""
+BATCH = 8
+LARGEST = 208
+"""Pixels of a thumbnail's longer side."""
+SMALL = 96
+"""Pictures whose longer side is shorter than this are shown as the squares that they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explainer:
+    """What Grad-CAM needs of a network."""
+
+    maps: Maps
+    weight: NDArray
+    """float (classes, k): the classifier's."""
+
+
+def pictures(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
+    """The photos at the network's size: uint8 (height, width, channels)."""
+    split, record = result.split, result.config.preprocessing
+    photos = [split.photos[answer.photo] for answer in answers]
+    return [preprocess(split.image(photo), record, split.full_name(photo)) for photo in photos]
+
+
+def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | None) -> Markup:
+    """One figure a photo. With an explainer each has a second picture beside it, in which what
+    speaks for the answer glows."""
+    shown = pictures(result, answers)
+    glowing: list[NDArray | None] = [None] * len(shown)
+    if explainer:
+        glowing = list(overlays(shown, [answer.answer for answer in answers], explainer))
+    figures = [
+        _figure(result, answer, picture, glow)
+        for answer, picture, glow in zip(answers, shown, glowing, strict=True)
+    ]
+    return element("div", figures, class_=f"gallery {'pairs' if explainer else 'single'}")
+
+
+def overlays(
+    shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer
+) -> list[NDArray]:
+    """Each picture with the Grad-CAM of a class over it: uint8 (height, width, 3)."""
+    found: list[NDArray] = []
+    for start in range(0, len(shown), BATCH):
+        maps = explainer.maps(np.stack(shown[start : start + BATCH]))
+        for map_, picture, class_ in zip(maps, shown[start:], classes[start:], strict=False):
+            heat = gradcam.heat(map_, explainer.weight[class_])
+            found.append(gradcam.overlay(_rgb(picture), heat))
+    return found
+
+
+def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | None) -> Markup:
+    names = result.config.labels.names
+    name = result.split.photos[answer.photo].name
+    small = "pixels" if max(picture.shape[:2]) < SMALL else None
+    is_, said = names[answer.truth], names[answer.answer]
+    images = [
+        element("img", src=data_url(_rgb(picture), LARGEST), alt=f"a photo of {is_}", class_=small)
+    ]
+    if glow is not None:
+        alt = f"the same, what speaks for {said} glows"
+        images.append(element("img", src=data_url(glow, LARGEST), alt=alt, class_=small))
+    if answer.truth == answer.answer:
+        caption = [element("b", is_), f" · {_percent(answer.probability)} sure"]
+    else:
+        caption = [
+            "answered ", element("b", said, class_="wrong"), f" {_percent(answer.probability)}",
+            element("br"), "is ", element("b", is_), f" {_percent(answer.of_truth)}",
+        ]  # fmt: skip
+    return element(
+        "figure",
+        element("div", images, class_="images"),
+        element(
+            "figcaption", caption, element("span", element("bdi", name), class_="file", title=name)
+        ),
+    )
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0%}"
+
+
+def _rgb(picture: NDArray) -> NDArray:
+    return np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture

@@ -1,0 +1,122 @@
+"""What the run folder around a model says of its training."""
+
+import csv
+import json
+import math
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mobilenetv2.progress import say
+
+RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
+COLUMNS = (
+    "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
+)  # fmt: skip
+LARGEST = 256 * 1024**2
+"""Bytes. A line of ``split.csv`` for each of ImageNet's photos is a third of that."""
+LARGEST_FIGURE = 1e30
+UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error,
+)  # fmt: skip
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Whatever of it is there; the rest is empty."""
+
+    name: str
+    rows: tuple[Mapping[str, float], ...]
+    """Of ``metrics.csv``, an epoch each."""
+    recipe: Mapping[str, str]
+    """Keys with the tables that they are in ('augmentation.flip'), values as text."""
+    started: Mapping[str, str]
+    """'data', 'weights', 'edition'."""
+    parts: Mapping[str, Mapping[str, int]]
+    """Split -> class -> photos."""
+
+    @property
+    def seconds(self) -> float:
+        """Of all epochs; the last checks are not in it."""
+        return sum(row.get("seconds", 0.0) for row in self.rows)
+
+
+def read(model: Path) -> RunRecord | None:
+    """The run that a model folder lies in; None where it lies in none.
+
+    What cannot be read is said and left out: a report of the model is worth having without it.
+    """
+    folder = model.absolute().parent
+    if not (folder / RECIPE).is_file():
+        return None
+    return RunRecord(
+        folder.name,
+        _read(folder / METRICS, _rows, ()),
+        _read(folder / RECIPE, _recipe, {}),
+        _read(folder / START, _started, {}),
+        _read(folder / SPLIT, _parts, {}),
+    )
+
+
+def _read(path: Path, parse: Callable[[str], Found], otherwise: Found) -> Found:
+    if not path.is_file():
+        return otherwise
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} bytes")
+        return parse(path.read_text("utf-8"))
+    except UNREADABLE as error:
+        say(f"note: {path} is not in the report, it cannot be read ({type(error).__name__})")
+        return otherwise
+
+
+def _rows(text: str) -> tuple[dict[str, float], ...]:
+    found = []
+    for line in csv.DictReader(text.splitlines()):
+        row = {name: float(line[name]) for name in COLUMNS}
+        if any(abs(value) > LARGEST_FIGURE for value in row.values()):
+            raise ValueError("a figure that is none")
+        if not math.isfinite(row["epoch"] + row["selection_top1"]):
+            raise ValueError("an epoch without figures")
+        found.append(row | {"seconds": float(line.get("seconds") or 0)})
+    return tuple(found)
+
+
+def _recipe(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+
+    def walk(table: Mapping[str, Any], before: str) -> None:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                walk(value, f"{before}{key}.")
+            else:
+                found[before + key] = _toml(value)
+
+    walk(tomllib.loads(text), "")
+    return found
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_toml, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
+
+
+def _started(text: str) -> dict[str, str]:
+    return {key: str(value) for key, value in json.loads(text).items() if value is not None}
+
+
+def _parts(text: str) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        part, class_ = row["split"], row["class"]
+        if part is None or class_ is None:
+            raise ValueError("a line too short")
+        found.setdefault(part, Counter())[class_] += 1
+    return {name: dict(counts) for name, counts in found.items()}

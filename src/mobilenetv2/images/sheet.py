@@ -1,0 +1,150 @@
+"""Pictures side by side with captions, drawn with Pillow and its own font alone."""
+
+import io
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN, GAP, UNDER = 28, 24, 12
+"""Pixels: around everything, between pictures, between a picture and its caption."""
+TITLE, DETAIL = 19, 16
+"""Pixels of the letters."""
+BLACK, GREY, WHITE = (23, 23, 23), (95, 99, 104), (255, 255, 255)
+SPACING = 1.3
+MOST_COLUMNS = 4
+MOST_LINES = 2
+"""Of a title; what is longer is cut."""
+NO_LETTER = "\U0010fffe"
+"""A place in Unicode that will never have one: how a font draws what it does not have."""
+BAR = (180, 12)
+"""Width and height of a legend's colours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A picture, and what stands under it."""
+
+    picture: NDArray
+    """uint8 (height, width, 3)."""
+    title: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What colours mean: ``text``, then a bar of ``colours`` from ``low`` to ``high``."""
+
+    text: str
+    colours: NDArray
+    """uint8 (n, 3)."""
+    low: str
+    high: str
+
+
+def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
+    """All tiles in rows of at most four, as a PNG file.
+
+    Args:
+        tiles: at least one; pictures of one size.
+    """
+    columns = min(len(tiles), MOST_COLUMNS)
+    wide = max(tile.picture.shape[1] for tile in tiles)
+    cell = max(wide, 180)
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(_height(tile, cell) for tile in row) for row in rows]
+    width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
+    lines = _legend_lines(legend, width - 2 * MARGIN) if legend else []
+    below = GAP + round(len(lines) * DETAIL * SPACING) if legend else 0
+    height = 2 * MARGIN + sum(heights) + (len(rows) - 1) * GAP + below
+    image = Image.new("RGB", (width, height), WHITE)
+    top = MARGIN
+    for row, tall in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            _draw(image, tile, MARGIN + column * (cell + GAP), top, cell)
+        top += tall + GAP
+    if legend:
+        _draw_legend(image, legend, lines, top)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def legible(text: str) -> str:
+    """The text in letters that Pillow's font has: accents are dropped, '?' stands for others."""
+    plain = unicodedata.normalize("NFKD", " ".join(text.split()))
+    kept = [c for c in plain if unicodedata.category(c)[0] not in "MC"]
+    return "".join(c if _has(c) else "?" for c in kept)
+
+
+def wrapped(text: str, size: int, width: int, most: int = MOST_LINES) -> list[str]:
+    """The text in at most ``most`` lines no wider than ``width`` pixels; '…' ends what is cut."""
+    lines: list[str] = []
+    words = legible(text).split()
+    while words and len(lines) < most:
+        count = len(words)
+        if len(lines) < most - 1:
+            while count > 1 and _wide(" ".join(words[:count]), size) > width:
+                count -= 1
+        lines.append(_cut(" ".join(words[:count]), size, width))
+        words = words[count:]
+    return lines
+
+
+def _cut(line: str, size: int, width: int) -> str:
+    if _wide(line, size) <= width:
+        return line
+    while line and _wide(f"{line}…", size) > width:
+        line = line[:-1]
+    return f"{line.rstrip()}…"
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+@lru_cache(maxsize=4096)
+def _has(letter: str) -> bool:
+    mask = bytes(_font(DETAIL).getmask(letter))
+    return letter == " " or mask != bytes(_font(DETAIL).getmask(NO_LETTER))
+
+
+def _wide(text: str, size: int) -> float:
+    return _font(size).getlength(text)
+
+
+def _height(tile: Tile, cell: int) -> int:
+    lines = len(wrapped(tile.title, TITLE, cell))
+    details = len(wrapped(tile.detail, DETAIL, cell))
+    return int(tile.picture.shape[0]) + UNDER + round((lines * TITLE + details * DETAIL) * SPACING)
+
+
+def _draw(image: Image.Image, tile: Tile, left: int, top: int, cell: int) -> None:
+    image.paste(Image.fromarray(np.ascontiguousarray(tile.picture)), (left, top))
+    pen, y = ImageDraw.Draw(image), float(top + tile.picture.shape[0] + UNDER)
+    for text, size, colour in ((tile.title, TITLE, BLACK), (tile.detail, DETAIL, GREY)):
+        for line in wrapped(text, size, cell):
+            pen.text((left, y), line, fill=colour, font=_font(size))
+            y += size * SPACING
+
+
+def _legend_lines(legend: Legend, width: int) -> list[str]:
+    """The text's lines; the bar is a line by itself, and the last."""
+    return [*wrapped(legend.text, DETAIL, width, most=4), ""]
+
+
+def _draw_legend(image: Image.Image, legend: Legend, lines: list[str], top: int) -> None:
+    pen, y, font = ImageDraw.Draw(image), float(top), _font(DETAIL)
+    for line in lines[:-1]:
+        pen.text((MARGIN, y), line, fill=GREY, font=font)
+        y += DETAIL * SPACING
+    pen.text((MARGIN, y), legend.low, fill=GREY, font=font)
+    left = MARGIN + round(_wide(legend.low, DETAIL)) + 10
+    strip = Image.fromarray(np.ascontiguousarray(legend.colours[None])).resize(BAR)
+    image.paste(strip, (left, round(y) + 3))
+    pen.text((left + BAR[0] + 10, y), legend.high, fill=GREY, font=font)

@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilenetv2.evaluate.report import facts
+from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.report.run_record import RunRecord
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.weights import store
+
+RUN = RunRecord(
+    "shapes", ({"epoch": 1.0, "seconds": 30.0}, {"epoch": 2.0, "seconds": 61.0}),
+    {"batch_size": "4", "seed": "7"}, {"data": "photos", "edition": "jax"},
+    {"train": {"ball": 9, "box": 10, "gone": 2}, "validation": {"ball": 3, "box": 2}},
+)  # fmt: skip
+
+
+def cells(page: Any) -> list[str]:
+    return [text for tag, text in page.texts if tag in ("th", "td")]
+
+
+def test_photos_are_counted_by_class_and_part(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    assert cells(parse(facts.data(make_result(), RUN))) == [
+        "class", "train", "validation", "measured here",
+        "ball", "9", "3", "12",
+        "box", "10", "2", "12",
+        "gone", "2", "-", "-",
+        "triangle", "-", "-", "12",
+        "all", "21", "5", "36",
+    ]  # fmt: skip
+
+
+def test_what_the_run_has_counted_already_is_not_shown_twice(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    same = {"all": {"ball": 12, "box": 12, "triangle": 12}}
+    run = RunRecord("x", (), {}, {}, same)
+    assert "measured here" not in cells(parse(facts.data(make_result(), run)))
+    assert "measured here" in cells(parse(facts.data(make_result(), None)))
+
+
+def test_a_recipe_comes_with_how_long_it_took(parse: Callable[[str], Any]) -> None:
+    page = parse(facts.recipe(RUN, None))
+    found = dict(
+        zip(
+            [text for tag, text in page.texts if tag == "dt"],
+            [text for tag, text in page.texts if tag == "dd"],
+            strict=True,
+        )
+    )
+    assert found == {
+        "trained on": "photos", "started from": "random weights", "edition": "jax",
+        "epochs run": "2", "time": "1.5 minutes", "batch size": "4", "seed": "7",
+    }  # fmt: skip
+    assert "2.0 hours" in parse(facts.recipe(RUN, 7200)).text()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(45, "45 seconds"), (768, "12.8 minutes"), (11520, "3.2 hours")]
+)
+def test_times_are_in_words(seconds: float, words: str) -> None:
+    assert facts.minutes(seconds) == words
+
+
+def test_a_model_says_what_it_is(model: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:
+    config = store.load_config(model)
+    text = parse(facts.model(config, model)).text()
+    for fact in (parameters(config.spec), multiply_adds(config.spec)):
+        assert f"{fact:,}" in text
+    assert f"{(model / store.WEIGHTS).stat().st_size / 1e6:.1f} MB" in text
+    assert "licenceunknown" in text
+    assert " MB" not in parse(facts.model(config, None)).text()

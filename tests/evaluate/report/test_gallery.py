@@ -1,0 +1,99 @@
+import base64
+import dataclasses
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenetv2.evaluate.report.gallery import Explainer, gallery, overlays, pictures
+from mobilenetv2.evaluate.report.result import Result, least_sure, surest_mistakes
+from mobilenetv2.images.preprocess import preprocess
+
+
+def opened(address: str) -> NDArray:
+    start, _, text = address.partition(",")
+    assert start == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_each_photo_is_shown_as_the_network_saw_it_with_what_was_answered(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    result = make_result()
+    mistakes = surest_mistakes(result.logits, result.truth, 4)
+    page = parse(gallery(result, mistakes, None))
+    images = page.of("img")
+    assert len(images) == len(page.of("figure")) == 4 and page.of("div", "single")
+    for image, mistake in zip(images, mistakes, strict=True):
+        photo = result.split.photos[mistake.photo]
+        seen = preprocess(result.split.image(photo), result.config.preprocessing).astype(int)
+        assert np.abs(opened(image["src"]) - seen).mean() < 15  # JPEG of noise
+    first, names = mistakes[0], result.config.labels.names
+    caption = page.text("figcaption", "b")
+    assert caption.startswith(f"answered {names[first.answer]} {first.probability:.0%}")
+    assert f"is {names[first.truth]} {first.of_truth:.0%}" in caption
+    assert page.of("span", "file")[0]["title"] == result.split.photos[first.photo].name
+
+
+def test_right_answers_say_how_sure_they_are(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    result = make_result()
+    (answer,) = least_sure(result.logits, result.truth, 1)
+    assert f"{answer.probability:.0%} sure" in parse(gallery(result, [answer], None)).text()
+
+
+@pytest.fixture
+def quadrants() -> Explainer:
+    """A map of 2 x 2 for each picture: class 0 speaks out of the first quadrant, 1 the last."""
+
+    def maps(shown: NDArray) -> NDArray:
+        assert shown.dtype == np.uint8 and shown.ndim == 4 and len(shown) <= 8
+        one = np.zeros((2, 2, 2), np.float32)
+        one[0, 0, 0] = one[1, 1, 1] = 1
+        return np.repeat(one[None], len(shown), 0)
+
+    return Explainer(maps, np.eye(2, dtype=np.float32))
+
+
+def test_what_speaks_for_the_answer_glows(quadrants: Explainer) -> None:
+    shown = [np.full((64, 64, 3), 90, np.uint8)] * 11  # more than one batch
+    found = overlays(shown, [0, 1] * 5 + [0], quadrants)
+    assert len(found) == 11
+    first, last = found[0].astype(int), found[1].astype(int)
+    assert first.shape == (64, 64, 3) and found[0].dtype == np.uint8
+    assert np.abs(first[:8, :8] - last[:8, :8]).sum(2).mean() > 40
+    assert np.abs(first - last[::-1, ::-1]).mean() < 3  # class 1 is class 0 turned round
+    for class_, glow in zip([0, 1] * 5 + [0], found, strict=True):
+        np.testing.assert_array_equal(glow, found[class_])
+
+
+def test_with_an_explainer_there_are_two_pictures_of_each_photo(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    result = make_result()
+    explainer = Explainer(
+        lambda shown: np.ones((len(shown), 2, 2, 4), np.float32), np.ones((3, 4), np.float32)
+    )
+    page = parse(gallery(result, surest_mistakes(result.logits, result.truth, 3), explainer))
+    assert len(page.of("img")) == 6 and page.of("div", "pairs")
+    assert sum("glows" in image["alt"] for image in page.of("img")) == 3
+
+
+def test_grey_pictures_are_shown_too(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    result = make_result()
+    seen = dataclasses.replace(result.config.preprocessing, mean=(120.0,), std=(50.0,))
+    spec = result.config.spec.replace(input_channels=1)
+    config = dataclasses.replace(result.config, spec=spec, preprocessing=seen)
+    result = dataclasses.replace(result, config=config)
+    answers = surest_mistakes(result.logits, result.truth, 2)
+    assert all(picture.shape[2] == 1 for picture in pictures(result, answers))
+    shown = opened(parse(gallery(result, answers, None)).of("img")[0]["src"])
+    assert np.abs(shown[..., 0] - shown[..., 2]).max() <= 2

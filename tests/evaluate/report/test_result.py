@@ -1,0 +1,46 @@
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from mobilenetv2.evaluate.calibration import calibration
+from mobilenetv2.evaluate.metrics import measure, softmax
+from mobilenetv2.evaluate.report.result import Result, least_sure, surest_mistakes
+
+LOGITS = np.array([[0.0, 2.0], [3.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    mistakes = surest_mistakes(LOGITS, np.array([0, 0, 0, 0]), 2)
+    assert [(m.photo, m.truth, m.answer) for m in mistakes] == [(3, 0, 1), (0, 0, 1)]
+    assert mistakes[0].probability == pytest.approx(1 / (1 + np.exp(-5)))
+    assert mistakes[0].of_truth == pytest.approx(1 / (1 + np.exp(5)))
+    assert surest_mistakes(LOGITS, np.array([1, 0, 1, 1]), 2) == []
+
+
+def test_the_least_sure_right_answers_come_first() -> None:
+    answers = least_sure(LOGITS, np.array([1, 0, 1, 0]), 9)
+    assert [answer.photo for answer in answers] == [2, 0, 1]
+    assert all(a.probability == a.of_truth == softmax(LOGITS[a.photo]).max() for a in answers)
+
+
+def test_a_result_is_measured_and_plain_as_json(make_result: Callable[..., Result]) -> None:
+    result = make_result()
+    names = result.config.labels.names
+    assert result.metrics.top1 == measure(result.logits, result.truth, names).top1
+    assert result.calibration == calibration(result.logits, result.truth)
+    plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert (plain["model"], plain["data"], plain["split"]) == ("models/shapes", "photos", "all")
+    assert plain["calibration_error"] == plain["calibration"]["error"] == result.calibration.error
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [({}, None), ({"temperature": 1.5}, 1.5), ({"temperature": 0.0}, None),
+     ({"temperature": float("inf")}, None)],
+)  # fmt: skip
+def test_a_temperature_is_what_the_config_says_if_it_can_be_one(
+    metrics: dict[str, float], expected: float | None, make_result: Callable[..., Result]
+) -> None:
+    assert make_result(metrics).temperature == expected

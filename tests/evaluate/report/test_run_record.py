@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from mobilenetv2.evaluate.report.run_record import RunRecord, read
+
+METRICS = (
+    "epoch,learning_rate,train_loss,train_top1,selection_loss,selection_top1,seconds,"
+    "images_per_second\n1,0.1,2.0,0.5,1.5,0.6,30,10\n2,0.05,1.0,0.7,1.2,0.8,31.5,10\n"
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "shoes"
+    (folder / "best").mkdir(parents=True)
+    (folder / "recipe.toml").write_text(
+        'epochs = 2\nema = 0.5\nname = "ä"\nsteps = [1, 2]\n[augmentation]\nflip = true\n'
+    )
+    (folder / "metrics.csv").write_text(METRICS)
+    (folder / "start.json").write_text('{"data": "photos", "weights": null, "edition": "torch"}')
+    (folder / "split.csv").write_text(
+        "split,class,photo\ntrain,a,1.jpg\ntrain,a,2.jpg\ntrain,b,3.jpg\nselection,b,4.jpg\n"
+    )
+    return folder
+
+
+def test_all_of_a_run_is_read(run: Path) -> None:
+    found = read(run / "best")
+    assert found is not None
+    assert found.name == "shoes"
+    assert [row["selection_top1"] for row in found.rows] == [0.6, 0.8]
+    assert found.seconds == 61.5
+    assert found.recipe == {
+        "epochs": "2", "ema": "0.5", "name": "ä", "steps": "1, 2", "augmentation.flip": "yes"
+    }  # fmt: skip
+    assert found.started == {"data": "photos", "edition": "torch"}
+    assert found.parts == {"train": {"a": 2, "b": 1}, "selection": {"b": 1}}
+
+
+def test_a_run_as_training_writes_it_is_read(trained: Path) -> None:
+    found = read(trained / "best")
+    assert found is not None and len(found.rows) == 1
+    assert found.recipe["batch_size"] == "4"
+    assert {name: sum(part.values()) for name, part in found.parts.items()} == {
+        "train": 27, "selection": 3, "validation": 6
+    }  # fmt: skip
+
+
+def test_a_model_that_lies_in_no_run_has_none(tmp_path: Path, model: Path) -> None:
+    assert read(tmp_path / "best") is None and read(model) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.csv", b"epoch,loss\n1,2\n"),
+        ("metrics.csv", METRICS.replace("0.6", "much").encode()),
+        ("metrics.csv", METRICS.replace("0.6", "nan").encode()),
+        ("metrics.csv", METRICS.replace(",30,10", "").replace("0.6", "").encode()),
+        ("metrics.csv", b"\xff\xfe\x00"),
+        ("recipe.toml", b"epochs = = 2"),
+        ("start.json", b"[1, 2]"),
+        ("start.json", b"[" * 100_000),
+        ("start.json", b'{"data": '),
+        ("split.csv", b"photo,class\nx,y\n"),
+        ("split.csv", b"split,class,photo\n" + b"x" * 200_000 + b"\n"),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_left_out(
+    run: Path, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = read(run / "best")
+    (run / name).write_bytes(content)
+    found = read(run / "best")
+    assert whole is not None and found is not None
+    assert f"note: {run / name} is not in the report, it cannot be read" in capsys.readouterr().err
+    fields = {"metrics.csv": "rows", "recipe.toml": "recipe", "start.json": "started"}
+    broken = fields.get(name, "parts")
+    assert not getattr(found, broken)
+    for field in RunRecord.__slots__:
+        if field != broken:
+            assert getattr(found, field) == getattr(whole, field)
+
+
+def test_a_run_of_which_only_the_recipe_is_left_is_one(run: Path) -> None:
+    for name in ("metrics.csv", "start.json", "split.csv"):
+        (run / name).unlink()
+    found = read(run / "best")
+    assert found is not None and found.rows == () and found.parts == {} and found.seconds == 0
