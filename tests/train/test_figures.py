@@ -50,7 +50,8 @@ def test_the_temperature_is_fitted_on_selection_and_no_answer_changes(
     config, arrays = store.load(run.best)
     trainer.load(arrays)
     before = {split.name: answers(trainer, config, split) for split in (splits.held_out,)}
-    config, figures = take_figures(trainer, splits, RECIPE, run)
+    result, figures = take_figures(trainer, splits, RECIPE, run, "photos")
+    config = result.config
     logits, labels = before["validation"]
     temperature = config.metrics["temperature"]
     assert temperature > 2
@@ -73,9 +74,9 @@ def test_a_run_killed_after_it_and_resumed_has_the_same_weights_and_figures(
     splits: Splits, tmp_path: Path
 ) -> None:
     trainer, run = begun(tmp_path)
-    config, _ = take_figures(trainer, splits, RECIPE, run)
+    config = take_figures(trainer, splits, RECIPE, run, "photos")[0].config
     weights = (run.best / "model.safetensors").read_bytes()
-    again, _ = take_figures(begun(tmp_path / "other")[0], splits, RECIPE, run)
+    again = take_figures(begun(tmp_path / "other")[0], splits, RECIPE, run, "photos")[0].config
     assert (run.best / "model.safetensors").read_bytes() == weights
     assert again.metrics == pytest.approx(config.metrics, rel=1e-6)
 
@@ -84,7 +85,7 @@ def test_without_calibration_the_weights_stay(splits: Splits, tmp_path: Path) ->
     recipe = Recipe(precision="float32", calibrate=False)
     trainer, run = begun(tmp_path, recipe)
     _, before = store.load(run.best)
-    config, _ = take_figures(trainer, splits, recipe, run)
+    config = take_figures(trainer, splits, recipe, run, "photos")[0].config
     assert "temperature" not in config.metrics
     assert config.metrics["validation.calibration_error"] > 0.1
     after = store.load(run.best)[1]

@@ -8,6 +8,7 @@ from mobilenetv2.data.dataset import Split
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import calibration, doubt, fit_temperature, temper
 from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Recipe
@@ -23,12 +24,16 @@ TEMPERATURE = "temperature"
 
 
 def take_figures(
-    trainer: Trainer, splits: Splits, recipe: Recipe, run: RunFolder
-) -> tuple[ModelConfig, dict[str, Metrics]]:
+    trainer: Trainer, splits: Splits, recipe: Recipe, run: RunFolder, data: str
+) -> tuple[Result, dict[str, Metrics]]:
     """Calibrate ``run.best``, measure it, and write both down.
 
+    Args:
+        data: what the photos are called in the report.
+
     Returns:
-        (its config with the figures, the figures of 'train', 'selection' and the held-out split).
+        (what it answered to the held-out photos, with its config as it is now; the figures of
+        'train', 'selection' and the held-out split).
     """
     config, arrays = store.load(run.best)
     trainer.load(arrays)
@@ -70,7 +75,7 @@ def take_figures(
     store.save(run.best, config, arrays)
     top1 = figures[name].top1
     run.write_pictures(figures[name], f"{name}: {top1:.1%} of {len(splits.held_out)}")
-    return config, figures
+    return Result.of(str(run.best), data, splits.held_out, config, logits, labels), figures
 
 
 def answers(

@@ -71,6 +71,11 @@ class RunFolder:
         return self.path / "split.csv"
 
     @property
+    def report(self) -> Path:
+        """Everything that is known of the result, on one page."""
+        return self.path / "report.html"
+
+    @property
     def summary(self) -> Path:
         """What was done and how well, in words. Written last: a run that has it is finished."""
         return self.path / "summary.md"

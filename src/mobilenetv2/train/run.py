@@ -7,9 +7,12 @@ from tempfile import TemporaryDirectory
 
 from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.errors import RecipeError, RunError, require
+from mobilenetv2.errors import RecipeError, RunError, SpecError, require
 from mobilenetv2.evaluate.accuracy import run as run_predictor
+from mobilenetv2.evaluate.report.gallery import Explainer
+from mobilenetv2.evaluate.report.page import write_page
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.feature_map import feature_map
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import head, record
@@ -128,9 +131,19 @@ def train(job: Job) -> Summary:
         store.save(run.best, config, trainer.dump())
         store.save(run.last, config, trainer.dump())
 
-    config, figures = take_figures(trainer, splits, recipe, run)
+    result, figures = take_figures(trainer, splits, recipe, run, job.data)
     seconds = time.monotonic() - started
-    return summarise(run, job.data, config, figures, splits.held_out.name, rows, seconds)
+    write_page(run.report, result, run.best, explainer(run.best), seconds=seconds)
+    return summarise(run, job.data, result.config, figures, splits.held_out.name, rows, seconds)
+
+
+def explainer(model: Path) -> Explainer | None:
+    """What draws Grad-CAM for the report; None for networks that no engine here has."""
+    try:
+        found = feature_map(model)
+    except SpecError:
+        return None
+    return Explainer(lambda pictures: found.answer(pictures)[1], found.weight)
 
 
 def settled(
