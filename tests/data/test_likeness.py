@@ -40,9 +40,8 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
     "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.7),
     "more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.2),
-    "all of it": lambda image: encoded(
-        ImageEnhance.Brightness(cropped(image, 0.02, 0, 0.01, 0.02).resize((300, 280))).enhance(0.9),
-        60,
+    "all": lambda image: encoded(
+        ImageEnhance.Brightness(cropped(image, 0.02, 0, 0.01, 0.02)).enhance(0.9), 25
     ),
 }  # fmt: skip
 

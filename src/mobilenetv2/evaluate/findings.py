@@ -116,8 +116,8 @@ def _doubted(doubts: Sequence[Suspicion], names: Sequence[str], learnt: int) -> 
     if not doubts:
         return
     caution = (
-        f" The model was trained on {number(learnt, 'photo')} of this set and may know their labels by "
-        "heart, so that its word on them counts less."
+        f" The model was trained on {number(learnt, 'photo')} of this set and may know their labels "
+        "by heart, so that its word on them counts less."
         if learnt
         else ""
     )
