@@ -116,8 +116,8 @@ def _doubted(doubts: Sequence[Suspicion], names: Sequence[str], learnt: int) -> 
     if not doubts:
         return
     caution = (
-        f" The model was trained on {number(learnt, 'photo')} of this set and may know their labels "
-        "by heart, so that its word on them counts less."
+        f" The model was trained on {number(learnt, 'photo')} of this set and may know their "
+        "labels by heart, so that its word on them counts less."
         if learnt
         else ""
     )
@@ -152,7 +152,7 @@ def _passed_over(audit: Audit) -> Iterable[Finding]:
     if audit.ignored:
         yield Finding(
             "ignored", "note",
-            f"{number(audit.ignored, 'file')} {'is' if audit.ignored == 1 else 'are'} no photo "
+            f"{number(audit.ignored, 'file')} {'is' if audit.ignored == 1 else 'are'} not "
             "by the name's ending, and passed over",
             "Nothing to do, unless photos are among them: give those the ending of their format.",
         )  # fmt: skip
