@@ -11,7 +11,7 @@ from mobilenetv2.cli.parser import EXAMPLES, make_parser
 from mobilenetv2.version import __version__
 
 VERBS = (
-    ["describe"], ["train"], ["evaluate"], ["predict"], ["explain"], ["weights"],
+    ["describe"], ["audit"], ["train"], ["evaluate"], ["predict"], ["explain"], ["weights"],
     ["weights", "import"],
 )  # fmt: skip
 
@@ -54,6 +54,7 @@ def test_the_first_help_names_every_verb_and_shows_the_whole_job(
         "evaluate",
         "predict",
         "explain",
+        "audit",
         "weights",
         "export",
         "quantize",

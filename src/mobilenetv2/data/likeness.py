@@ -6,9 +6,11 @@ Image Hash Functions", section 3.2) leaves few of all pairs: packed into 64-bit 
 pictures are 1.25 thousand million exclusive-ors and population counts, seconds in NumPy. What is
 left is laid over each other, small and grey, then larger and in colour.
 
-The limits were chosen on 3,409 photos of clothes, many of them on the same floor: 5,707 pairs pass
-the hash. Laid over each other, the likest two different garments agree to 0.984, and of 400 photos
-each re-encoded, resized, cropped by 2% or 4% on each side, or by 8% on one, 98% agree to 0.99.
+The limits were chosen on 3,409 photos of clothes, many of them on the same floor: 5,705 pairs pass
+the hash; laid over each other, the likest two different garments agree to 0.984. Of 200 of these
+photos every copy is found that was encoded anew (quality 30), halved, darkened, or cropped by 2% on
+each side; of those cropped by 4% on each side 94%, by 8% on one side 70%, brightened until parts
+are white 94%; and no pair that is none.
 """
 
 import io

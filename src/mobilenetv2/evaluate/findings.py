@@ -150,9 +150,9 @@ def _passed_over(audit: Audit) -> Iterable[Finding]:
             "Copy what they lead to if it belongs to the set.",
         )  # fmt: skip
     if audit.ignored:
+        were = "was" if audit.ignored == 1 else "were"
         yield Finding(
-            "ignored", "note",
-            f"{number(audit.ignored, 'file')} {'is' if audit.ignored == 1 else 'are'} not "
-            "by the name's ending, and passed over",
-            "Nothing to do, unless photos are among them: give those the ending of their format.",
+            "ignored", "note", f"{number(audit.ignored, 'file')} {were} passed over",
+            "Nothing to do, unless photos are among them, whose names end unlike a photo's: give "
+            "those the ending of their format.",
         )  # fmt: skip
