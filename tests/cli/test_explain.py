@@ -206,6 +206,7 @@ def test_exported_files_that_give_their_map(
 def test_an_exported_file_without_a_map_names_the_model_folder(
     model: Path, photo: Path, tmp_path: Path, capsys: Output, refused: Callable[..., str]
 ) -> None:
+    pytest.importorskip("ai_edge_litert", reason="ai_edge_litert is not installed (extra: litert)")
     out = tmp_path / "m.tflite"
     assert main(["export", str(model), str(out)]) == 0
     capsys.readouterr()
