@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -47,6 +47,14 @@ def make(config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> "K
     return trainer
 
 
+class SoftCrossEntropy(keras.losses.Loss):
+    """With soft targets; TensorFlow's own takes for granted that they add up to 1 exactly."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(batch, classes) each -> (batch,)."""
+        return -keras.ops.sum(y_true * keras.ops.log_softmax(y_pred, axis=-1), axis=-1)
+
+
 class KerasTrainer:
     """See :class:`mobilenetv2.train.trainer.Trainer`."""
 
@@ -66,7 +74,7 @@ class KerasTrainer:
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
         self.network.compile(
             optimizer=make_optimizer(recipe),
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype),
+            loss=SoftCrossEntropy(dtype=dtype),
             metrics=[keras.metrics.CategoricalAccuracy(name="right")],
             # XLA's convolutions are slow on CPUs, and on JAX there is no way without.
             jit_compile=keras.backend.backend() == "jax",
