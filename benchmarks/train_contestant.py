@@ -18,7 +18,7 @@ Report = dict[str, Any]
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 4e-5
 
 
-def plain_network(classes: int, inverted: Any = None) -> Any:
+def plain_network(classes: int) -> Any:
     """MobileNetV2 as torchvision's reference has it: plain layers, ReLU6 in place, NCHW."""
     from torch import nn
 

@@ -81,8 +81,6 @@ def weights64(trainer: Any, edition: str) -> Arrays:
 
 def batch(spec: NetworkSpec, count: int = 8) -> tuple[NDArray, NDArray]:
     random = np.random.default_rng(7)
-    # A smoothing whose targets are exact in float32 and add up to 1: TensorFlow's gradient takes
-    # that for granted, PyTorch's and JAX's multiply by the sum.
     return random.integers(0, 256, (count, *spec.size, 3), np.uint8), targets(
         np.arange(count) % 5, 5, 0.1
     )
