@@ -1,7 +1,8 @@
 """Splits of labelled photos, found by how folders are laid out.
 
 Either ``train/``, ``validation/`` (or ``val/``), ``test/``, each with a folder for every class, or
-the class folders directly. One folder around all of it is looked through.
+the class folders directly. One folder around all of it is looked through; each split may be an
+archive.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from mobilenetv2.data.archives import archives_of_splits
 from mobilenetv2.data.sources import Source, open_source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES, decode
@@ -103,7 +105,8 @@ def open_dataset(place: str | Path) -> Dataset:
         from mobilenetv2.data.digits import digits
 
         return lay_out(digits())
-    return lay_out(open_source(Path(place)))
+    path = Path(place)
+    return lay_out(archives_of_splits(path, SPLITS) or open_source(path))
 
 
 def lay_out(source: Source) -> Dataset:

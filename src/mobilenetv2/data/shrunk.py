@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.dataset import Photo, Split
-from mobilenetv2.spec.network import Size
 
 LIMIT = 1024**3
 """Bytes of memory that are taken without being asked."""
-ROOM = 9 / 7
-"""The shorter side that is kept, by the longest side of a view: 288 pixels for 224."""
-
-
-def shortest(size: Size) -> int:
-    """Pixels of the shorter side that views of (height, width) are cut from."""
-    return round(max(size) * ROOM)
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:

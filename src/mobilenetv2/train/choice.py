@@ -12,7 +12,6 @@ from statistics import median
 
 import numpy as np
 
-from mobilenetv2.data.batches import batches
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.spec.records import ModelConfig
@@ -101,7 +100,7 @@ def photos_a_second(train: Split, recipe: Recipe, config: ModelConfig, trainer: 
     labels = np.array([photo.label for photo in train.photos], np.int64)
     order = np.resize(np.random.default_rng(0).permutation(len(train)), steps * batch_size)
     # Of the last epoch: its pictures are the largest.
-    todo = batches(lambda index: views.view(index, max(0, recipe.epochs - 1)), order, batch_size)
+    todo = views.batches(order, max(0, recipe.epochs - 1), batch_size)
     times = [time.monotonic()]
     for pictures, indices in todo:
         trainer.step(pictures, targets(labels[indices], len(train.classes)), 0.0)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilenetv2.data.batches import batches
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RecipeError
@@ -60,7 +59,7 @@ def find_rate(
     rates: list[float] = []
     losses: list[float] = []
     smooth, best = 0.0, math.inf
-    todo = batches(lambda index: views.view(index, 0), order, batch_size, drop_last=True)
+    todo = views.batches(order, 0, batch_size, drop_last=True)
     for step, (pictures, indices) in enumerate(track(todo, "trying rates", steps)):
         if step == steps:
             break

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mobilenetv2.data.batches import batches
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.errors import RecipeError, RunError
@@ -26,7 +25,7 @@ from mobilenetv2.progress import track
 from mobilenetv2.train import depth
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.torch import TorchTrainer
-from mobilenetv2.train.views import PhotoViews, Views
+from mobilenetv2.train.views import Batches, PhotoViews, Views, one_by_one
 
 BATCH = 16
 
@@ -91,6 +90,12 @@ class MapViews:
         """float16 (h, w, k): the epochs take turns with the views."""
         return np.asarray(self.maps[epoch % len(self.maps), index])
 
+    def batches(
+        self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
+    ) -> Batches:
+        """float16 (batch, h, w, k) and indices; see the protocol."""
+        return one_by_one(self, order, epoch, batch_size, start, drop_last)
+
 
 def cached(trainer: LaterTrainer, photos: PhotoViews, path: Path) -> MapViews:
     """The maps in ``path``, computed if they are not there yet.
@@ -128,6 +133,6 @@ def _maps(trainer: LaterTrainer, photos: PhotoViews, views: int) -> Iterator[tup
     """(place among all views, maps) of a batch at a time."""
     count = len(photos.split)
     for number in range(views):
-        todo = batches(lambda i, n=number: photos.view(i, n), np.arange(count), BATCH)  # type: ignore[misc]
+        todo = photos.batches(np.arange(count), number, BATCH)
         for start, (pictures, _) in enumerate(todo):
             yield number * count + start * BATCH, trainer.early(pictures)

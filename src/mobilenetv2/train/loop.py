@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 
-from mobilenetv2.data.batches import batches
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RunError
@@ -79,12 +78,9 @@ def fit(
     with stop_on_interrupt() as stop:
         while epoch < recipe.epochs and not out_of_patience(rows, recipe):
             started = saved_at = time.monotonic()
-            done_before, now = step, epoch
+            done_before = step
             order = epoch_order(labels, recipe.seed, epoch, recipe.balance)
-            todo = batches(
-                lambda index, now=now: views.view(index, now),  # type: ignore[misc]
-                order, batch_size, start=step, drop_last=True,
-            )  # fmt: skip
+            todo = views.batches(order, epoch, batch_size, start=step, drop_last=True)
             label = f"epoch {epoch + 1}/{recipe.epochs}"
             for pictures, indices in track(todo, label, (steps - step) * batch_size, batch_size):
                 random = np.random.default_rng([recipe.seed, epoch, step, 3])
@@ -191,7 +187,7 @@ def judge(
     trainer.load(arrays)
     if recipe.reestimate:
         order = np.arange(min(recipe.reestimate, len(views)))
-        todo = batches(lambda index: views.view(index, epoch), order, recipe.batch_size)
+        todo = views.batches(order, epoch, recipe.batch_size)
         trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
         arrays = trainer.dump()
     logits, truth = run_predictor(trainer.predictor(), selection, config.preprocessing, "selection")

@@ -106,6 +106,9 @@ class Recipe:
     crops show things larger than the evaluation does (Touvron et al., arXiv 1906.06423)."""
     phases: tuple[float, ...] = ()
     """Progressive resizing: the run in equal parts, each at this share of the training size."""
+    shrink: float = 1.3
+    """Photos of which 'resized' takes parts are made smaller once, to a shorter side of so many
+    times that of the largest view, and held in memory. 0: every view is cut out of the photo."""
     balance: float = 0.0
     """0: photos as they are. 1: every class equally often. Between: its count to this power."""
     view: Literal["largest", "weights"] = "largest"
@@ -161,6 +164,8 @@ class Recipe:
             raise RecipeError("selection and validation must be above 0: something is held out")
         if self.size is not None and not all(32 <= side <= 8192 for side in self.size):
             raise RecipeError(f"size {self.size!r} must be from 32 to 8192 pixels")
+        if not (self.shrink == 0 or 1 <= self.shrink <= 100):
+            raise RecipeError(f"shrink {self.shrink!r} must be 0 or from 1 to 100")
         if not 0.1 <= self.train_scale <= 4:
             raise RecipeError(f"train_scale {self.train_scale!r} must be from 0.1 to 4")
         for name in ("layer_decay", "epoch_factor"):
