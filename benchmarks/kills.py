@@ -7,7 +7,6 @@ tables, pictures. After every kill what lies in the folder is read. Prints a tab
 """
 
 import argparse
-import platform
 import random
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 from PIL import Image
 
 from mobilenetv2.train.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from mobilenetv2.weights import store
 CHANGES = (
     "network=small", "size=32", "width=0.1", "epochs=60", "batch_size=8", "dropout=0.3",
     "ema_decay=0.8", "precision=float32", "mixing.cutmix=1.0", "mixing.share=0.5", "balance=0.5",
-    "selection=0.2", "validation=0.2",
+    "selection=0.2", "validation=0.2", "phases=[0.5,1.0]", "augmentation.policy=trivialaugment",
 )  # fmt: skip
 AT_MOST = 12.0
 """Seconds until the kill; a start takes about three."""
@@ -88,7 +88,9 @@ def main() -> None:
                 try:
                     if (run / "checkpoint.safetensors").exists():
                         epochs.append(Checkpoint.read(run / "checkpoint.safetensors").epoch)
-                        store.load(run / "last")
+                    for model in [run / "best", run / "last"]:
+                        if model.exists() or model.with_name(f".previous-{model.name}").exists():
+                            store.load(model)
                 except Exception as error:
                     unreadable += 1
                     print(f"after kill {kills}: {error}", file=sys.stderr)
@@ -106,7 +108,7 @@ def main() -> None:
             print(f"{kills} kills, {runs} runs finished", file=sys.stderr)
     print(f"# {arguments.kills} kills\n")
     print(f"`python benchmarks/kills.py --kills {arguments.kills} --seed {arguments.seed}`, ")
-    print(f"Python {platform.python_version()}, {platform.machine()}, two cores.\n")
+    print(f"{machine('torch')}.\n")
     print("| what | number |\n|---|---|")
     print(f"| kills by SIGKILL at random moments | {kills} |")
     print(f"| of them before there was anything to resume | {before_start} |")

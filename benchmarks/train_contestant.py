@@ -16,6 +16,8 @@ import numpy as np
 
 Report = dict[str, Any]
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 4e-5
+BATCHES = 8
+"""Of real photos, for the curves."""
 
 
 def plain_network(classes: int) -> Any:
@@ -121,8 +123,8 @@ def in_keras(classes: int, size: int) -> Any:
     return network
 
 
-def photographs(data: Path, size: int, count: int, batch: int) -> Iterator[Any]:
-    """The plain loop's data: a DataLoader with two workers, Pillow, random crops and flips."""
+def plain_photographs(data: Path, size: int, count: int, batch: int) -> Callable[[], Iterator[Any]]:
+    """The plain loop's data: a DataLoader with two lasting workers, Pillow, crops and flips."""
     import torch
     from PIL import Image
 
@@ -148,81 +150,44 @@ def photographs(data: Path, size: int, count: int, batch: int) -> Iterator[Any]:
             return np.array(image), classes.index(chosen[index].parent.name)
 
     loader = torch.utils.data.DataLoader(
-        Photos(), batch, shuffle=True, num_workers=2, drop_last=True
+        Photos(), batch, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True
     )
-    for pictures, labels in loader:
-        yield pictures.numpy(), labels.numpy()
+
+    def epoch() -> Iterator[Any]:
+        for pictures, labels in loader:
+            yield pictures.numpy(), labels.numpy()
+
+    return epoch
 
 
-def our_photographs(data: Path, size: int, count: int, batch: int) -> Iterator[Any]:
-    """The same through this project's data room."""
-    from mobilenetv2.data.augment import Augmentation, augment, generator
-    from mobilenetv2.data.batches import batches
-    from mobilenetv2.data.dataset import ALL, open_dataset
-    from mobilenetv2.spec.network import NetworkSpec
-    from mobilenetv2.spec.records import Preprocessing
+class OurPhotographs:
+    """The same through this project's views, which hold photos in memory after the first epoch."""
 
-    split = open_dataset(data).splits[ALL]
-    record = Preprocessing.default(NetworkSpec(size=(size, size)))
-    labels = np.array([photo.label for photo in split.photos], np.int64)
-    how = Augmentation(jitter=0.0)
+    def __init__(self, data: Path, size: int, count: int, batch: int) -> None:
+        from mobilenetv2.data.augment import Augmentation
+        from mobilenetv2.data.dataset import ALL, open_dataset
+        from mobilenetv2.spec.network import NetworkSpec
+        from mobilenetv2.spec.records import Preprocessing
+        from mobilenetv2.train.recipe import Recipe
+        from mobilenetv2.train.views import PhotoViews
 
-    def view(index: int) -> np.ndarray:
-        image = split.image(split.photos[index])
-        return augment(image, how, record, (size, size), generator(0, 0, index))
+        split = open_dataset(data).splits[ALL]
+        record = Preprocessing.default(NetworkSpec(size=(size, size)))
+        recipe = Recipe(augmentation=Augmentation(jitter=0.0))
+        self.views = PhotoViews(split, record, recipe)
+        self.labels = np.array([photo.label for photo in split.photos], np.int64)
+        self.order = np.random.default_rng(0).permutation(len(self.views))[:count]
+        self.batch, self.epoch = batch, 0
 
-    order = np.random.default_rng(0).permutation(len(split))[:count]
-    for pictures, indices in batches(view, order, batch, drop_last=True):
-        yield pictures, labels[indices]
-
-
-def main() -> None:
-    kind, size, batch, data = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    classes = 10
-    random = np.random.default_rng(0)
-    pictures = random.integers(0, 256, (batch, size, size, 3), np.uint8)
-    labels = random.integers(0, classes, batch)
-    load = our_photographs if kind.startswith("ours") else photographs
-    network = None
-    if kind == "keras":
-        network = in_keras(classes, size)
-
-        def step(pictures: np.ndarray, labels: np.ndarray) -> float:
-            x = pictures.astype(np.float32) / 127.5 - 1
-            return float(network.train_on_batch(x, labels))
-
-    elif kind.startswith("plain"):
-        arrays = ours(classes, size, None, "float32", False)
-        step = in_plain_torch(classes, size, arrays, kind.removeprefix("plain-"))
-    else:
-        from mobilenetv2.allocator import keep_memory
-
-        if kind != "ours-float32-freed":
-            keep_memory()
-        precision = "bfloat16" if "bfloat16" in kind else "float32"
-        step = ours(classes, size, [], precision, kind.endswith("everywhere"))
-    for line in sys.stdin:
-        asked = json.loads(line)
-        losses: list[float] = []
-        started = time.perf_counter()
-        if asked["do"] == "steps":
-            losses = [step(pictures, labels) for _ in range(asked["count"])]
-            done = asked["count"] * batch
-        elif network is not None:
-            done = fit_keras(network, data, size, asked["count"], batch)
-        else:
-            done = 0
-            for shown, truth in load(data, size, asked["count"], batch):
-                losses.append(step(np.ascontiguousarray(shown), truth))
-                done += len(truth)
-        report: Report = {
-            "seconds": time.perf_counter() - started, "pictures": done, "losses": losses,
-        }  # fmt: skip
-        print("REPORT" + json.dumps(report), flush=True)
+    def __call__(self) -> Iterator[Any]:
+        self.epoch += 1
+        todo = self.views.batches(self.order, self.epoch, self.batch, drop_last=True)
+        for pictures, indices in todo:
+            yield pictures, self.labels[indices]
 
 
-def fit_keras(network: Any, data: Path, size: int, count: int, batch: int) -> int:
-    """keras.utils.image_dataset_from_directory, a flip, and ``fit``."""
+def keras_photographs(data: Path, size: int, count: int, batch: int) -> Any:
+    """keras.utils.image_dataset_from_directory and a flip."""
     import keras
     import tensorflow
 
@@ -234,8 +199,75 @@ def fit_keras(network: Any, data: Path, size: int, count: int, batch: int) -> in
         lambda x, y: (flip(x, training=True) / 127.5 - 1, y),
         num_parallel_calls=tensorflow.data.AUTOTUNE,
     )
-    network.fit(prepared.prefetch(tensorflow.data.AUTOTUNE), verbose=0, shuffle=False)
-    return count // batch * batch
+    return prepared.prefetch(tensorflow.data.AUTOTUNE)
+
+
+def main() -> None:
+    kind, size, batch, data = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    photos, classes = int(sys.argv[5]), 10
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (batch, size, size, 3), np.uint8)
+    labels = random.integers(0, classes, batch)
+    network, epoch = None, None
+    if kind == "keras":
+        network = in_keras(classes, size)
+        dataset = keras_photographs(data, size, photos, batch)
+
+        def step(pictures: np.ndarray, labels: np.ndarray) -> float:
+            x = pictures.astype(np.float32) / 127.5 - 1
+            return float(network.train_on_batch(x, labels))
+
+    elif kind.startswith("plain"):
+        arrays = ours(classes, size, None, "float32", False)
+        step = in_plain_torch(classes, size, arrays, kind.removeprefix("plain-"))
+        epoch = plain_photographs(data, size, photos, batch)
+    else:
+        from mobilenetv2.allocator import keep_memory
+
+        if kind != "ours-float32-freed":
+            keep_memory()
+        precision = "bfloat16" if "bfloat16" in kind else "float32"
+        step = ours(classes, size, [], precision, kind.endswith("everywhere"))
+        epoch = OurPhotographs(data, size, photos, batch)
+    shown = list(curve_photographs(data, size, batch))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        losses: list[float] = []
+        started = time.perf_counter()
+        if asked["do"] == "steps":
+            losses = [step(pictures, labels) for _ in range(asked["count"])]
+            done = asked["count"] * batch
+        elif asked["do"] == "curve":
+            losses = [step(*shown[n % len(shown)]) for n in range(asked["count"])]
+            done = asked["count"] * batch
+        elif network is not None:
+            network.fit(dataset, verbose=0, shuffle=False)
+            done = photos // batch * batch
+        else:
+            done = 0
+            for views, truth in epoch():
+                losses.append(step(np.ascontiguousarray(views), truth))
+                done += len(truth)
+        report: Report = {
+            "seconds": time.perf_counter() - started, "pictures": done, "losses": losses,
+        }  # fmt: skip
+        print("REPORT" + json.dumps(report), flush=True)
+
+
+def curve_photographs(data: Path, size: int, batch: int) -> Iterator[Any]:
+    """A few batches of real photos, the same for all: what losses are compared on."""
+    from mobilenetv2.images.decode import read
+    from mobilenetv2.images.preprocess import preprocess
+    from mobilenetv2.spec.records import Preprocessing
+
+    files = sorted(data.glob("*/*"))
+    classes = sorted({file.parent.name for file in files})
+    record = Preprocessing((size, size), (size, size))
+    order = np.random.default_rng(1).permutation(len(files))
+    for start in range(0, min(len(files), BATCHES * batch) - batch + 1, batch):
+        chosen = [files[i] for i in order[start : start + batch]]
+        pictures = np.stack([preprocess(read(file), record, str(file)) for file in chosen])
+        yield pictures, np.array([classes.index(file.parent.name) for file in chosen])
 
 
 if __name__ == "__main__":

@@ -157,3 +157,12 @@ def test_sweep_takes_only_what_a_killed_process_left(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     assert (tmp_path / "deep" / f"{TEMPORARY}file-2").exists()
+
+
+def test_the_current_folder_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with atomic_folder(Path()) as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "here"]

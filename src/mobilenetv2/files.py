@@ -64,6 +64,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     recover(target)
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
+    target = target.absolute()  # '.' has neither a name nor a parent
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(_previous(target), ignore_errors=True)  # of a kill after the second rename
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")

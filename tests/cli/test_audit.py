@@ -129,7 +129,7 @@ def test_the_folder_holds_the_page_and_the_json_and_is_replaced(
     assert json.loads((folder / "audit.json").read_text("utf-8")) == found
     html = (folder / "audit.html").read_text("utf-8")
     assert html.startswith("<!doctype html>") and "bad &lt;b&gt;" in html and "größe.jpg" in html
-    assert html.count("data:image/jpeg") == html.count("<img") > 6
+    assert html.count("data:image/") == html.count("<img") > 6
     (bad / "train/ball/größe.jpg").unlink()
     found, _ = audited(capsys, bad, "--output", folder)
     assert "größe.jpg" not in (folder / "audit.html").read_text("utf-8")
@@ -155,8 +155,10 @@ def test_mistakes_are_one_sentence(
 ) -> None:
     assert "no such folder or archive" in refused("audit", tmp_path / "nothing")
     assert refused("audit", photos, "--threads", "2") == (
-        "--runtime, --threads and --device are of a model; give one: --model"
+        "--runtime, --threads, --device and --flips are of a model; give one: --model"
     )
+    assert "give one: --model" in refused("audit", photos, "--flips")
+    assert "give one: --model" in refused("audit", photos, "--threads", "0")
     other = tmp_path / "other"
     shutil.copytree(photos / "ball", other / "ball")
     shutil.copytree(photos / "box", other / "dog")
@@ -228,3 +230,21 @@ def test_one_unreadable_photo_is_an_audit_too(
     assert [one["kind"] for one in found["findings"]] == ["classes", "empty", "unreadable"]
     assert main(["audit", str(tmp_path / "data"), "--model", str(model)]) == 0
     assert "1 photo, 0 of them readable" in capsys.readouterr().out
+
+
+def test_the_current_folder_is_not_replaced_before_anything_is_looked_at(
+    tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (".", tmp_path, f"../{tmp_path.name}"):
+        message = refused("audit", tmp_path / "nothing", "--output", place)
+        assert message == f"--output {Path(place)}: the current folder; name one to be made"
+
+
+def test_a_set_like_the_one_that_a_model_was_trained_on_has_the_same_names(
+    photos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos, tmp_path / "copy")
+    found, _ = audited(capsys, tmp_path / "copy", "--model", trained / "best")
+    advice = by_kind(found)["suspicious"]["advice"]
+    assert "trained on 27 photos of the same names as in this set" in advice

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.weights import store
+from mobilenetv2.weights.canonical import random_arrays
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -83,11 +87,18 @@ def test_a_folder_that_the_model_was_trained_on_is_named_and_its_held_out_part_c
 ) -> None:
     metrics, err = evaluated(capsys, photos, trained / "best")
     assert metrics["images"] == 36
-    assert err.startswith("note: the model was trained on 30 of these 36 photos, so the figures")
+    assert err == (
+        "note: the model was trained on 27 and chosen by 3 of these 36 photos, so the figures "
+        "flatter it; --split validation takes those that it never saw\n"
+    )
     for name in ("validation", "val"):
         metrics, err = evaluated(capsys, photos, trained / "best", "--split", name)
         assert (metrics["images"], metrics["split"], err) == (6, "validation", "")
-    assert evaluated(capsys, photos, trained / "best", "--split", "train")[0]["images"] == 27
+    metrics, err = evaluated(capsys, photos, trained / "best", "--split", "train")
+    assert metrics["images"] == 27
+    assert err == (
+        "note: the model was trained on 27 of these 27 photos, so the figures flatter it\n"
+    )
     assert main(["evaluate", str(photos), "--model", str(trained / "best"), "--split", "test"]) == 2
     assert "has no splits, and" in (err := capsys.readouterr().err)
     assert f"{trained / 'split.csv'} names no photos of 'test' in it" in err
@@ -147,7 +158,7 @@ def test_the_report_holds_the_figures_a_page_and_pictures(
     assert err == f"report: {report / 'report.html'}\n"
     assert json.loads((report / "metrics.json").read_text()) == metrics
     assert metrics["top1"] < 1  # so there are mistakes to show
-    pictures = {"classes.png", "confusion.png", "mistakes.png"}
+    pictures = {"classes.png", "confusion.png", "mistakes.png", "reliability.png"}
     assert {path.name for path in report.iterdir()} == pictures | {"metrics.json", "report.html"}
     assert all((report / name).read_bytes().startswith(PNG) for name in pictures)
     page = (report / "report.html").read_text("utf-8")
@@ -161,10 +172,11 @@ def test_a_report_of_a_run_tells_of_its_training_and_of_photos_that_it_was_train
 ) -> None:
     evaluated(capsys, photos, trained / "best", "--report", str(tmp_path))
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "The model was trained on 30 of these 36 photos" in page
+    assert "The model was trained on 27 and chosen by 3 of these 36 photos" in page
     assert "<h2>Training</h2>" in page and "<h2>Recipe</h2>" in page
+    assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
     evaluated(capsys, photos, trained / "best", "--split", "val", "--report", str(tmp_path))
-    assert "was trained on 30" not in (tmp_path / "report.html").read_text("utf-8")
+    assert "was trained on 27" not in (tmp_path / "report.html").read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -199,3 +211,29 @@ class Without(MetaPathFinder):
     def find_spec(self, name: str, *_: object) -> None:
         if name.partition(".")[0] == "matplotlib":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_how_the_figures_were_computed_is_in_the_json_and_on_the_page(
+    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics, _ = evaluated(capsys, photos, model)
+    assert metrics["how"] == {"runtime": "onnxruntime", "device": "cpu", "flips": "no"}
+    words = ("--runtime", "torch", "--flips", "--report", str(tmp_path))
+    metrics, _ = evaluated(capsys, photos, model, *words)
+    assert metrics["how"] == {"runtime": "torch", "device": "cpu", "flips": "yes"}
+    page = (tmp_path / "report.html").read_text("utf-8")
+    for name, value in metrics["how"].items():
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
+
+
+def test_a_network_that_no_engine_has_is_explained_in_pytorch(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = published("mobilenet-v1", width=0.25, classes=3, size=32)
+    config = ModelConfig(spec, Preprocessing.default(spec), Labels(("ball", "box", "triangle")))
+    store.save(tmp_path / "model", config, random_arrays(spec))
+    report = tmp_path / "report"
+    metrics, err = evaluated(capsys, photos, tmp_path / "model", "--report", str(report))
+    assert metrics["how"]["runtime"] == "torch" and err.count("runs in PyTorch") == 1
+    page = (report / "report.html").read_text("utf-8")
+    assert " glows" in page and "There are no Grad-CAM pictures" not in page

@@ -1,6 +1,7 @@
 """``explain``: the picture, the answers, where heat lies; models of every kind; mistakes."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenetv2.cli.explain import SIDE
+from mobilenetv2.cli.explain import SIDE, planned
 from mobilenetv2.cli.main import main
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.evaluate.gradcam import heat, overlay, whereabouts
@@ -144,6 +145,55 @@ def test_nothing_is_overwritten_unless_asked(
     assert "the photo itself" in refused(*again)
 
 
+def test_each_photo_is_looked_up_once_and_only_where_a_picture_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / str(i % 50) / f"{i % 4}.png" for i in range(200)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    looked: list[Path] = []
+    stat = Path.stat
+
+    def counted(self: Path, **options: Any) -> Any:
+        looked.append(self)
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", counted)
+    out = tmp_path / "out"
+    targets = planned(paths, str(out), overwrite=False)
+    assert not set(looked) & set(paths)
+    for target in targets:
+        target.parent.mkdir(exist_ok=True)
+        target.touch()
+    looked.clear()
+    assert planned(paths, str(out), overwrite=True) == targets
+    assert len(looked) < 10 * len(paths)
+
+
+def test_of_many_photos_of_one_name_each_picture_has_a_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{i}/{'A' if i % 2 else 'a'}.png" for i in range(30)] + ["x/a-explained-2.png"]
+    targets = planned([tmp_path / name for name in names], str(tmp_path / "out"), False)
+    assert [t.name for t in targets[:3]] == [
+        "a-explained.png", "A-explained-2.png", "a-explained-3.png"
+    ]  # fmt: skip
+    assert len({target.name.casefold() for target in targets}) == len(names)
+    tried: list[str] = []
+    join = Path.__truediv__
+
+    def counted(self: Path, name: str) -> Path:
+        tried.append(name)
+        return join(self, name)
+
+    paths = [tmp_path / str(i) / "a.png" for i in range(1000)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "__truediv__", counted)
+        many = planned(paths, str(tmp_path / "out"), False)
+    assert many[-1].name == "a-explained-1000.png" and len(tried) < 2001
+
+
 def test_places_that_cannot_be(
     model: Path, photos: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
@@ -221,3 +271,19 @@ def test_a_map_of_one_cell_is_said(photo: Path, tmp_path: Path, capsys: Output) 
     model = make(tmp_path / "m", NetworkSpec(width=0.1, size=(32, 32), classes=4))
     assert main(["explain", str(photo), "--model", str(model)]) == 0
     assert "a single cell, which cannot say where" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text_is_escaped(
+    model: Path, photo: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    given = tmp_path / os.fsdecode(b"\xff.png")
+    try:
+        shutil.copy(photo, given)
+    except OSError as error:  # of macOS and Windows
+        pytest.skip(f"no such names here: {error}")
+    words = ["explain", str(given), "--model", str(model), "--overwrite"]
+    assert main([*words, "--json"]) == 0
+    row = json.loads(capfdbinary.readouterr().out)
+    assert os.fsencode(row["picture"]) == b"\xff-explained.png" and Path(row["picture"]).is_file()
+    assert main(words) == 0
+    assert "?.png" in capfdbinary.readouterr().out.decode("utf-8")

@@ -101,6 +101,7 @@ sys.exit(f"loaded: {loaded}" if loaded else 0)
         (["predict", "--model", "m"], "arguments are required: IMAGE|FOLDER"),
         (["weights"], "arguments are required: ACTION; see 'mobilenetv2 weights --help'"),
         (["evaluate", "x", "--model", "m", "--colour"], "unrecognized arguments: --colour"),
+        (["explain", "x", "--model", "m", "--flips"], "unrecognized arguments: --flips"),
     ],
 )
 def test_a_mistake_in_typing_is_one_line_and_status_2(

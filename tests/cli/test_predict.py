@@ -1,8 +1,11 @@
 """``predict``: answers for photos and folders as JSON lines, a table or CSV; bad photos."""
 
 import csv
+import io
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +186,43 @@ def test_a_weights_file_or_a_run_is_no_model_and_says_what_to_do(
     assert "a file, not a model folder; 'mobilenetv2 weights import" in capsys.readouterr().err
     assert main(["predict", photo, "--model", str(trained)]) == 2
     assert f"did you mean {trained / 'best'}?" in capsys.readouterr().err
+
+
+@pytest.fixture
+def nameless(photos: Path, tmp_path: Path) -> Path:
+    """A folder of a photo and of a text, whose names are no UTF-8."""
+    folder = tmp_path / "nameless"
+    folder.mkdir()
+    try:
+        shutil.copy(photos / "ball" / "00.png", folder / os.fsdecode(b"\xff.png"))
+    except OSError as error:  # of macOS and Windows
+        pytest.skip(f"no such names here: {error}")
+    (folder / os.fsdecode(b"\xfe.png")).write_text("no picture")
+    return folder
+
+
+def test_a_name_that_is_no_text_is_escaped_and_found_again(
+    model: Path, nameless: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    words = ["predict", str(nameless), "--model", str(model)]
+    assert main([*words, "--json"]) == 1
+    found = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [os.fsencode(Path(row["image"]).name) for row in found] == [b"\xfe.png", b"\xff.png"]
+    for more in ([], ["--features"]):
+        assert main([*words, *more]) == 1
+        assert "?.png" in capfdbinary.readouterr().out.decode("utf-8")
+        file = tmp_path / "answers.csv"
+        assert main([*words, *more, "--csv", str(file)]) == 1
+        assert "\\udcff.png" in file.read_text("utf-8")
+
+
+def test_json_has_letters_as_they_are_where_stdout_can_hold_them(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = shutil.copy(photos / "ball" / "00.png", tmp_path / "größe.png")
+    for encoding, shown in (("utf-8", "größe"), ("ascii", "gr\\u00f6\\u00dfe")):
+        out = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding, write_through=True))
+        assert main(["predict", str(photo), "--model", str(model), "--json"]) == 0
+        assert shown in out.getvalue().decode(encoding)
+        assert json.loads(out.getvalue())["image"] == str(photo)

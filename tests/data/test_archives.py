@@ -26,7 +26,7 @@ def pack(source: Path, target: Path, folder: str = "") -> None:
                 archive.write(path, folder + path.relative_to(source).as_posix())
 
 
-@pytest.mark.parametrize("folder", ["", "{}/"])
+@pytest.mark.parametrize("folder", ["", "{}/", "cifar10-{}/", "cifar10/{}/"])
 def test_they_are_read_as_if_unpacked(unpacked: Path, tmp_path: Path, folder: str) -> None:
     packed = tmp_path / "packed"
     for name in ("train", "test"):
@@ -52,4 +52,25 @@ def test_a_damaged_archive_is_named(unpacked: Path, tmp_path: Path) -> None:
     pack(unpacked / "train", packed / "train.zip")
     (packed / "test.zip").write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"test\.zip: damaged zip archive"):
+        open_dataset(packed)
+
+
+def test_a_licence_beside_the_classes_and_other_archives_change_nothing(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed"
+    for name in ("train", "test"):
+        pack(unpacked / name, packed / f"{name}.zip", f"{name}/")
+        with zipfile.ZipFile(packed / f"{name}.zip", "a") as archive:
+            archive.writestr("LICENSE.txt", "free")
+    (packed / "notes.zip").write_bytes(b"")
+    found = open_dataset(packed)
+    assert found.classes == ("ball", "box", "triangle") and found.ignored == 2
+
+
+def test_two_archives_of_one_split_are_an_error(unpacked: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    pack(unpacked / "train", packed / "train.zip")
+    (packed / "Train.tar").write_bytes(b"")
+    with pytest.raises(DataError, match="has several archives named 'train'; keep one of them"):
         open_dataset(packed)

@@ -149,3 +149,14 @@ def test_a_policy_and_erasing_change_views_and_can_be_made_again() -> None:
 def test_impossible_values_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Augmentation(**values)
+
+
+def test_every_pixel_is_erased_now_and_then() -> None:
+    how = Augmentation("none", flip=False, jitter=0.0, erasing=1.0)
+    blank = Image.new("RGB", (32, 24))
+    record = Preprocessing(size=(24, 32), resize=(24, 32))
+    hits = np.zeros((24, 32), int)
+    for index in range(1500):
+        hits += augment(blank, how, record, (24, 32), generator(0, 0, index)).any(-1)
+    assert hits[0].min() > 0 and hits[-1].min() > 0
+    assert hits[:, 0].min() > 0 and hits[:, -1].min() > 0

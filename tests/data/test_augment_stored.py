@@ -29,7 +29,7 @@ GREY = Preprocessing(size=(32, 32), resize=(36, 36), mean=(118.0,), std=(57.0,))
     ],
 )
 def test_views_are_those_that_earlier_versions_made(crop: Any, stored: str) -> None:
-    # Made before there were policies, erasing and borders: a run of then can go on now.
+    # Made before there were policies, erasing and borders: what was measured then holds now.
     found = hashlib.sha256()
     for record in (COLOUR, GREY):
         for i in range(50):

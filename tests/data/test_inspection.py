@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,3 +164,34 @@ def test_groups_are_what_can_be_reached_from_each_other(pairs: list[tuple[int, i
         reach = reach @ reach
     for group in groups:
         assert set(group) == set(np.flatnonzero(reach[group[0]]).tolist())
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "RGB", "L", "I;16"])
+def test_a_picture_is_transparent_where_a_pixel_is(mode: str) -> None:
+    """Whatever place its file has for transparency."""
+    found = {}
+    for clear in (False, True):
+        image = picture(1)
+        options: dict[str, Any] = {}
+        if mode in ("RGBA", "LA", "PA"):
+            alpha = Image.new("L", image.size, 255)
+            if clear:
+                alpha.putpixel((7, 3), 254)
+            image = image.convert("L" if mode == "LA" else "RGB").convert(mode)
+            image.putalpha(alpha)
+        elif mode == "P":
+            image = image.quantize(16)
+            options["transparency"] = bytes([254 if clear else 255] * 16)
+        elif mode == "RGB":
+            used = image.getpixel((7, 3))
+            options["transparency"] = used if clear else (1, 255, 1)
+            assert clear or not (np.asarray(image) == (1, 255, 1)).all(-1).any()
+        else:
+            levels = np.arange(48 * 40, dtype=np.uint16 if mode == "I;16" else np.uint8) % 200
+            image = Image.fromarray(levels.reshape(40, 48))
+            options["transparency"] = 7 if clear else 250
+        kind = "TIFF" if mode == "PA" else "PNG"
+        (photo,) = inspected({"a/1.png": file(image, kind, **options)}).photos
+        assert photo.facts is not None
+        found[clear] = photo.facts.transparent
+    assert found == {False: False, True: True}

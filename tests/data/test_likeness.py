@@ -2,8 +2,10 @@
 
 import io
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +167,37 @@ def test_near_hashes_are_those_that_all_pairs_give(
     # The nearest of them, in order.
     far = [distance[pair] for pair in pairs]
     assert far == sorted(distance[pair] for pair in wanted)[: len(pairs)]
+
+
+def test_hashes_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    greys = np.random.default_rng(0).integers(0, 256, (3000, 32, 32), np.uint8)
+    together = hashes(greys)
+    monkeypatch.setattr(likeness, "TILE", 64)
+    tracemalloc.start()
+    try:
+        found = hashes(greys)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found, together)
+    assert peak < greys.nbytes  # in float64 all would be eight times as large, and a copy
+    assert hashes(greys[:0]).shape == (0,)
+
+
+def test_the_views_are_gone_through_once_and_not_for_every_chunk(
+    views: list[View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counted(list[View]):
+        taken = 0
+
+        def __getitem__(self, place: Any) -> Any:
+            self.taken += 1
+            return super().__getitem__(place)
+
+    monkeypatch.setattr(likeness, "TILE", 2)
+    given = Counted(views[:1] * 20)
+    assert len(alike(given).pairs) == 190  # in 95 chunks
+    assert given.taken == 20
 
 
 def test_pairs_beyond_the_most_are_counted(views: list[View]) -> None:

@@ -15,7 +15,7 @@ def test_without_balance_every_photo_comes_once(seed: int, epoch: int) -> None:
     order = epoch_order(LABELS, seed, epoch)
     assert sorted(order) == list(range(100))
     assert np.array_equal(order, epoch_order(LABELS, seed, epoch))
-    # What runs of earlier versions had: a resumed run goes on with the same photos.
+    # As in earlier versions: what was measured then holds now.
     assert np.array_equal(order, np.random.default_rng([seed, epoch, 0]).permutation(100))
 
 

@@ -196,3 +196,26 @@ def test_a_tempered_network_gives_the_logits_divided_and_the_same_answers() -> N
         assert tempered[name].dtype == array.dtype
         same = not name.startswith("classifier.")
         assert np.array_equal(tempered[name], array) == same
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_photos_of_one_confidence_are_as_right_as_they_are_together(seed: int) -> None:
+    logits = np.tile(np.log([0.9, 0.1]), (100, 1))
+    labels = np.random.default_rng(seed).permutation(np.repeat([0, 1], [90, 10]))
+    made = calibration(logits, labels)
+    assert made.error == pytest.approx(0, abs=1e-12)
+    assert made.mass_error == pytest.approx(0, abs=1e-12)
+
+
+def test_without_ties_equally_full_bins_are_plain_means() -> None:
+    logits, labels = drawn(5, 90, 3)
+    sure, right = softmax(logits).max(1), logits.argmax(1) == labels
+    order = np.argsort(sure).reshape(15, 6)
+    expected = np.abs(sure[order].mean(1) - right[order].mean(1)).mean()
+    assert calibration(logits, labels).mass_error == pytest.approx(expected, abs=1e-12)
+
+
+def test_among_photos_without_numbers_there_is_no_error_of_equally_full_bins() -> None:
+    logits, labels = drawn(6, 40, 3)
+    logits[[3, 7, 20]] = np.nan
+    assert math.isnan(calibration(logits, labels).mass_error)

@@ -99,3 +99,19 @@ def test_the_worst_comes_first_and_every_advice_is_a_sentence() -> None:
     assert titles["links"] == "1 link was not followed"
     assert titles["ignored"] == "2 files were passed over"
     assert titles["unsearched"].startswith("7 pairs of photos may be near copies")
+
+
+def test_files_that_are_damaged_alike_are_no_pictures_that_are_twice() -> None:
+    photos = [
+        *SOUND,
+        *(Entry(f"train/{c}/x", "train", i, "", "damaged", None) for i, c in enumerate("ab")),
+        Entry("test/a/x", "test", 0, "", "damaged", None),
+    ]
+    found = findings(audit(photos, Copies((90, 91, 92), True)))
+    assert [one.kind for one in found] == ["unreadable"]
+
+
+def test_photos_of_another_place_are_said_to_have_the_same_names_only() -> None:
+    doubts = [Suspicion(5, 0, 2, 0.012, 0.95, True)]
+    (one,) = findings(audit(SOUND), doubts, "abc", learnt=60, here=False)
+    assert "trained on 60 photos of the same names as in this set" in one.advice

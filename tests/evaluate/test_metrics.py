@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binomtest
 from sklearn import metrics as reference
 
-from mobilenetv2.evaluate.metrics import measure, softmax, wilson
+from mobilenetv2.evaluate.metrics import measure, number, softmax, wilson
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -120,3 +120,19 @@ def test_a_network_that_gives_no_numbers_is_not_right_and_its_loss_is_null() -> 
     assert (made.top1, made.top5) == (0, 0)
     plain = json.loads(json.dumps(made.to_dict(), allow_nan=False))
     assert plain["loss"] is None
+
+
+def test_an_infinite_loss_is_null_as_json_and_nobody_is_warned() -> None:
+    logits = np.array([[0.0, -np.inf], [np.inf, 0.0], [0.0, 1.0]])
+    made = measure(logits[:1], np.array([1]), names(2))
+    assert made.loss == math.inf
+    assert json.loads(json.dumps(made.to_dict(), allow_nan=False))["loss"] is None
+    found = softmax(logits)  # a warning would be an error here
+    assert np.isnan(found).any(1).tolist() == [False, True, False]
+    measure(logits, np.array([0, 0, 0]), names(2))
+
+
+def test_only_finite_numbers_are_numbers_of_json() -> None:
+    assert [number(value) for value in (0.5, math.nan, math.inf, -math.inf)] == [
+        0.5, None, None, None
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.evaluate import pictures
+from mobilenetv2.evaluate.calibration import Calibration, calibration
 
 Draw = Callable[[Path], None]
 ROWS = [
@@ -40,7 +42,22 @@ def photos(count: int, channels: int = 3) -> list[tuple[NDArray, str]]:
     ]
 
 
+def measured(count: int) -> Calibration:
+    random = np.random.default_rng(count)
+    return calibration(random.normal(0, 2, (count, 4)), random.integers(0, 4, count))
+
+
 DRAWN: dict[str, Draw] = {
+    "a reliability": lambda path: pictures.reliability([("As it is", measured(200))], path),
+    "two of them": lambda path: pictures.reliability(
+        [("Before", measured(1)), ("After temperature 12.50", measured(9))], path
+    ),
+    "one of no numbers": lambda path: pictures.reliability(
+        [("As it is", calibration(np.full((4, 3), np.nan), np.zeros(4, int)))], path
+    ),
+    "a sheet of pairs": lambda path: pictures.contact_sheet(
+        [(np.hstack((picture, picture)), text) for picture, text in photos(24)], path, "A title", 3
+    ),
     "curves": lambda path: pictures.curves(ROWS, path),
     "curves of one epoch": lambda path: pictures.curves(ROWS[:1], path),
     "a confusion of 2": lambda path: pictures.confusion(matrix(2), names(2), path, "A title"),
@@ -149,9 +166,65 @@ def test_a_picture_is_replaced_in_one_step_and_nothing_else_is_left(
     assert [file.name for file in tmp_path.iterdir()] == ["x.png"]
 
 
-def test_letters_that_the_font_lacks_are_no_reason_to_fail(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # matplotlib says which
-        pictures.per_class([("猫", 0.5, (0.2, 0.8)), ("犬", 0.7, (0.4, 0.9))], tmp_path / "x.png")
+def test_that_the_font_lacks_letters_is_said_once_and_no_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures._say_that_letters_are_missing.cache_clear()
+    for names in (("猫", "犬"), ("鳥", "魚")):
+        rows = [(name, 0.5, (0.2, 0.8)) for name in names]
+        pictures.per_class(rows, tmp_path / "x.png")  # a warning would be an error here
+        pictures.confusion(matrix(2), names, tmp_path / "y.png", names[0])
     with Image.open(tmp_path / "x.png") as image:
         assert image.size[0] > 100
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: the font of the PNG files lacks letters of some names")
+
+
+def test_other_warnings_of_a_drawing_are_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def savefig(*_: object, **__: object) -> None:
+        warnings.warn("something else", UserWarning, stacklevel=2)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    with pytest.warns(UserWarning, match="something else"):
+        pictures.curves(ROWS, tmp_path / "x.png")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_grey_picture_keeps_its_own_levels(tmp_path: Path) -> None:
+    pale = np.linspace(100, 140, 24 * 24).reshape(24, 24, 1).astype(np.uint8)
+    pictures.contact_sheet([(pale, "")], tmp_path / "x.png", "")
+    with Image.open(tmp_path / "x.png") as image:
+        levels = np.asarray(image.convert("L"))
+    assert levels[levels < 250].min() >= 98 and levels[levels < 250].max() <= 142
+
+
+@pytest.mark.parametrize(("count", "marked"), [(1, [1]), (3, [1, 2, 3])])
+def test_only_whole_epochs_are_marked(
+    count: int, marked: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    pictures.curves(ROWS[:count], tmp_path / "x.png")
+    for axis in drawn[0].axes:
+        low, high = axis.get_xlim()
+        assert [tick for tick in axis.get_xticks() if low <= tick <= high] == marked
+
+
+def test_dots_of_a_reliability_diagram_lie_where_they_are_said_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(pictures, "_save", lambda figure, path: drawn.append(figure))
+    made = measured(80)
+    pictures.reliability([("Before", made), ("After", made)], tmp_path / "x.png")
+    full = [row for row in made.bins if row.photos]
+    assert len(drawn[0].axes) == 2
+    for axis, title in zip(drawn[0].axes, ("Before", "After"), strict=True):
+        assert axis.get_title("left") == f"{title}: calibration error {made.error:.1%}"
+        (dots,) = axis.collections
+        places = [(row.confidence, row.accuracy) for row in full]
+        np.testing.assert_allclose(dots.get_offsets(), places)
+        whiskers = [tuple(line.get_ydata()) for line in axis.lines[1:]]
+        assert whiskers == [row.interval for row in full]

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.images.encode import data_url, jpeg
+from mobilenetv2.images.encode import SMALL, data_url, jpeg, png
 
 
 def smooth(height: int, width: int, channels: int = 3) -> NDArray:
@@ -32,9 +32,21 @@ def test_only_large_pictures_are_made_smaller_and_keep_their_shape() -> None:
 
 
 def test_an_address_holds_the_same_file() -> None:
-    start, _, text = data_url(smooth(8, 8)).partition(",")
+    start, _, text = data_url(smooth(SMALL, 8)).partition(",")
     assert start == "data:image/jpeg;base64"
-    assert base64.b64decode(text, validate=True) == jpeg(smooth(8, 8))
+    assert base64.b64decode(text, validate=True) == jpeg(smooth(SMALL, 8))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_small_picture_is_shown_pixel_by_pixel(channels: int) -> None:
+    shape = (32, SMALL - 1, channels)
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    start, _, text = data_url(picture).partition(",")
+    assert start == "data:image/png;base64"
+    assert base64.b64decode(text, validate=True) == png(picture)
+    with Image.open(io.BytesIO(png(picture))) as image:
+        np.testing.assert_array_equal(np.asarray(image).reshape(shape), picture)
+    assert data_url(picture, most=SMALL - 2).startswith("data:image/jpeg")  # it is made smaller
 
 
 def test_part_of_a_larger_array_is_taken_as_it_is() -> None:

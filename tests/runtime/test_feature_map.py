@@ -10,8 +10,9 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import start
+from mobilenetv2.runtime.engine import Output, start
 from mobilenetv2.runtime.feature_map import feature_map
+from mobilenetv2.runtime.onnxruntime import OnnxRuntime
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -94,6 +95,24 @@ def test_an_exported_onnx_file_gives_its_map_too(form: Form, tmp_path: Path) -> 
     np.testing.assert_array_equal(network.weight, random_arrays(spec)["classifier.weight"])
     _, predict = predictor(path)
     np.testing.assert_array_equal(predict(pictures), logits)
+
+
+def test_for_the_map_alone_the_network_runs_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, runs = SPECS["symmetric"], []
+    run = OnnxRuntime.run
+
+    def counted(self: OnnxRuntime, x: np.ndarray, output: Output) -> np.ndarray:
+        runs.append(output)
+        return run(self, x, output)
+
+    monkeypatch.setattr(OnnxRuntime, "run", counted)
+    network = feature_map(saved(spec, tmp_path / "m"))
+    pictures = noise(spec)
+    maps = network.maps(pictures)
+    assert runs == ["map"]
+    np.testing.assert_array_equal(maps, network.answer(pictures)[1])
 
 
 def test_with_batch_norm_left_in(tmp_path: Path) -> None:

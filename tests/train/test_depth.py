@@ -6,6 +6,7 @@ import torch
 
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.torch import MobileNetV2
+from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.depth import deepest, depth, scale, thawed
@@ -25,8 +26,14 @@ def test_the_classifier_is_0_and_the_stem_the_deepest() -> None:
 
 
 def test_layers_unfreeze_from_the_top() -> None:
-    assert [thawed(epoch, 2.0, SPEC) for epoch in (0, 0.1, 1, 1.99, 2, 9)] == [0, 1, 10, 19, 19, 19]
-    assert thawed(0, 0.0, SPEC) == 19
+    found = [thawed(epoch, 2.0, 0, SPEC) for epoch in (0, 0.1, 1, 1.99, 2, 9)]
+    assert found == [0, 1, 10, 19, 19, 19]
+    assert thawed(0, 0.0, 0, SPEC) == 19
+
+
+def test_the_first_blocks_never_thaw_where_the_recipe_keeps_them() -> None:
+    assert [thawed(epoch, 2.0, 3, SPEC) for epoch in (0, 1, 2, 9)] == [0, 10, 15, 15]
+    assert thawed(0, 0.0, 17, SPEC) == 1  # the head and the classifier
 
 
 def test_a_rate_falls_by_the_same_share_from_layer_to_layer() -> None:
@@ -63,3 +70,18 @@ def test_what_is_frozen_stays_bit_for_bit() -> None:
         # Statistics of a frozen BatchNorm stay, too; all of the rest moves.
         assert moved == {name for name in before if depth(name, SPEC) <= deep}
     assert torch.is_grad_enabled()
+
+
+def test_frozen_blocks_stay_bit_for_bit_and_the_others_learn() -> None:
+    recipe = Recipe(frozen_blocks=3, precision="float32", weight_decay=0.1)
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    before = trainer.dump()
+    trainer.step(pictures, targets(np.arange(4) % 3, 3), 0.1)
+    after = trainer.dump()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    frozen = {n for n in before if n.startswith(("stem", "blocks.0.", "blocks.1.", "blocks.2."))}
+    assert frozen and not changed & frozen
+    assert changed == before.keys() - frozen
+    with pytest.raises(RecipeError, match="frozen_blocks 18: the network has 17 blocks"):
+        TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe(frozen_blocks=18))

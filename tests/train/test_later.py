@@ -1,5 +1,10 @@
 """Only later blocks train, on maps computed once."""
 
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +15,12 @@ from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.published import published
+from mobilenetv2.train import loop
 from mobilenetv2.train.depth import depth
+from mobilenetv2.train.interrupt import Stopped
 from mobilenetv2.train.later import BATCH, LaterTrainer
 from mobilenetv2.train.recipe import Cache, Recipe
+from mobilenetv2.train.run import Job, train
 from mobilenetv2.train.torch import TorchTrainer
 from mobilenetv2.train.views import PhotoViews
 
@@ -76,3 +84,49 @@ def test_maps_are_computed_once_and_whole(split: Split, tmp_path: Path) -> None:
 def test_a_network_without_so_many_blocks_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"cache.blocks 18: the network has 17 blocks"):
         make(Recipe(trained="later", cache=Cache(18, 1)))
+
+
+def test_each_view_that_is_computed_has_its_epoch(split: Split, tmp_path: Path) -> None:
+    trainer = make(replace(RECIPE, epochs=1, cache=Cache(12, 4)))
+    trainer.views(photo_views(split, trainer), tmp_path / "maps.npy")
+    assert len(np.load(tmp_path / "maps.npy")) == 1
+
+
+def test_a_disk_without_room_is_an_error_before_anything_is_written_into_maps(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    trainer = make()
+    with pytest.raises(OSError, match="No space left"):
+        trainer.views(photo_views(split, trainer), tmp_path / "maps.npy")
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("maps", ["kept", "gone"])
+def test_a_run_goes_on_bit_for_bit_with_its_maps_or_without(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maps: str
+) -> None:
+    recipe = replace(RECIPE, epochs=2, batch_size=8, cache=Cache(1, 2), head_first=True)
+    job = Job(str(photos), tmp_path / "whole", model, recipe)
+    train(job)
+    assert not (tmp_path / "whole" / "maps.npy").exists()
+
+    @contextmanager
+    def at_once() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    stopped = replace(job, output=tmp_path / "stopped")
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "stop_on_interrupt", at_once)
+        with pytest.raises(Stopped):
+            train(stopped)
+    assert (tmp_path / "stopped" / "maps.npy").is_file()
+    if maps == "gone":
+        (tmp_path / "stopped" / "maps.npy").unlink()
+    train(replace(stopped, resume=True))
+    for name in ("best", "last"):
+        files = [tmp_path / run / name / "model.safetensors" for run in ("whole", "stopped")]
+        assert files[0].read_bytes() == files[1].read_bytes()

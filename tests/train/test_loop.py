@@ -1,20 +1,19 @@
-"""What the loop is made of: rates, a step that runs out of memory, and judging.
+"""What the loop is made of: rates and judging.
 
 ``test_torch``, ``test_torch_killed`` and ``test_run_editions`` run the whole loop.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.editions.torch import MobileNetV2
-from mobilenetv2.errors import RunError
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.published import published
-from mobilenetv2.train.loop import judge, rate_of, take
+from mobilenetv2.train.loop import judge, rate_of
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.torch import TorchTrainer
 from mobilenetv2.train.views import PhotoViews
@@ -32,36 +31,6 @@ def test_the_rate_follows_the_schedule_that_the_recipe_names() -> None:
     assert rate_of(Recipe(epochs=1, learning_rate=1.0, warmup_epochs=5), 3, 4) == 0.8
 
 
-class Failing:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def step(self, *arguments: object) -> tuple[float, int]:
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
-    ],
-)
-def test_out_of_memory_is_one_sentence(error: Exception) -> None:
-    trainer: Any = Failing(error)
-    pictures = np.zeros((32, 224, 192, 3), np.uint8)
-    with pytest.raises(RunError, match=r"out of memory in a step of 32 pictures of 224 x 192; lo"):
-        take(trainer, pictures, np.zeros((32, 2), np.float32), 0.1)
-
-
-def test_another_error_of_a_step_is_a_defect_and_stays_one() -> None:
-    trainer: Any = Failing(RuntimeError("shapes do not match"))
-    with pytest.raises(RuntimeError, match="shapes do not match"):
-        take(trainer, np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 2), np.float32), 0.1)
-
-
 def test_judging_with_measured_statistics_gives_the_mean_over_batches_and_moves_nothing(
     photos: Path,
 ) -> None:
@@ -73,14 +42,17 @@ def test_judging_with_measured_statistics_gives_the_mean_over_batches_and_moves_
     config = trainer.network.config
     views = PhotoViews(split, config.preprocessing, recipe)
     before = trainer.dump()
-    judged, metrics = judge(trainer, before, config, split, views, recipe, 0)
+    labels = np.array([photo.label for photo in split.photos])
+    judged, metrics = judge(trainer, before, config, split, views, labels, recipe, 0)
     assert metrics.images == len(split)
     after = trainer.dump()
     assert all(np.array_equal(after[name], before[name]) for name in before)
     moved = {name for name in judged if not np.array_equal(judged[name], before[name])}
     assert moved == {name for name in before if is_statistic(name)}
     # The stem's mean is that of its convolution's outputs over both batches.
-    pictures = np.stack([views.view(index, 0) for index in range(12)])
+    order = epoch_order(labels, recipe.seed, 0)[:12]
+    assert set(labels[order]) == {0, 1, 2}  # and not the first class alone
+    pictures = np.stack([views.view(index, 0) for index in order])
     x = trainer._inputs(pictures)
     outputs = trainer.network.stem.conv(x).mean((0, 2, 3)).detach().numpy()
     assert judged["stem.bn.mean"] == pytest.approx(outputs, abs=1e-5)

@@ -4,13 +4,11 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import RunError
-from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.files import PREVIOUS, TEMPORARY
 from mobilenetv2.train import record
 from mobilenetv2.train.recipe import Recipe, read
@@ -155,13 +153,6 @@ def test_metrics_are_a_table_with_a_row_for_each_epoch_and_curves(tmp_path: Path
     assert first == "1" + ",0.333333" * (len(COLUMNS) - 1)
     assert second.startswith("2,")
     assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
-
-
-def test_the_held_out_photos_get_their_pictures(tmp_path: Path) -> None:
-    metrics = measure(np.eye(2), np.array([0, 0]), CLASSES)  # the second class has no photo
-    RunFolder(tmp_path).write_pictures(metrics, "title")
-    for name in ("confusion.png", "classes.png"):
-        assert (tmp_path / name).read_bytes().startswith(PNG)
 
 
 def test_start_json_is_readable_by_others(tmp_path: Path) -> None:

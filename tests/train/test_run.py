@@ -17,7 +17,7 @@ from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.train import batchnorm
 from mobilenetv2.train import run as run_room
 from mobilenetv2.train.batchnorm import rebase
-from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.run import Job, train
 from mobilenetv2.weights import store
@@ -138,7 +138,7 @@ def test_resuming_with_other_photos_is_an_error(
     else:
         photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
     with pytest.raises(RunError, match=r"photos are not as they were when .*run was begun \(first"):
-        train(Job(str(data), run, None, QUICK, resume=True))
+        train(Job(str(data), run, None, read(str(run / "recipe.toml")), resume=True))
 
 
 def test_the_recorded_figures_are_what_evaluate_measures_afterwards(

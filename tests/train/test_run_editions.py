@@ -19,7 +19,8 @@ from mobilenetv2.weights.canonical import random_arrays
 TIMES = ("seconds", "images_per_second")
 FILES = {
     "best", "last", "checkpoint.safetensors", "classes.png", "confusion.png", "curves.png",
-    "metrics.csv", "recipe.toml", "report.html", "split.csv", "start.json", "summary.md",
+    "metrics.csv", "mistakes.png", "recipe.toml", "reliability.png", "report.html", "split.csv",
+    "start.json", "summary.md",
 }  # fmt: skip
 OTHERS = [
     pytest.param(

@@ -9,6 +9,7 @@ import pytest
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.recipe import Cache, Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.summary import Summary, summarise
 
@@ -22,17 +23,19 @@ def figures(answers: str, truth: str) -> Metrics:
     return measure(logits, np.array([table[letter] for letter in truth]), NAMES)
 
 
+PLAIN = Recipe()
 ALL_RIGHT = figures("abc" * 10, "abc" * 10)
 HALF_RIGHT = figures("a" * 30, "a" * 15 + "b" * 15)
 
 
 def summary(
-    folder: Path, train: Metrics, held_out: Metrics, epochs: int = 2
-) -> tuple[Summary, str]:
+    folder: Path, train: Metrics, held_out: Metrics, epochs: int = 2, took: float = 40.0,
+    recipe: Recipe = PLAIN,
+) -> tuple[Summary, str]:  # fmt: skip
     config = ModelConfig.default(published("small", width=0.35, classes=3, size=(32, 48)))
     made = summarise(
-        RunFolder(folder), "photos/", config, {"train": train, "validation": held_out},
-        "validation", [{"epoch": 1.0}] * epochs, 90,
+        RunFolder(folder), "photos/", recipe, config, {"train": train, "validation": held_out},
+        "validation", [{"epoch": 1.0, "seconds": took}] * epochs, 90,
     )  # fmt: skip
     return made, (folder / "summary.md").read_text("utf-8")
 
@@ -40,7 +43,7 @@ def summary(
 def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path: Path) -> None:
     made, text = summary(tmp_path / "..", ALL_RIGHT, figures("aabbbb", "abbbbb"))
     assert "width 0.35 at 32 x 48 pixels" in text
-    assert "trained on photos/ in 1.5 minutes: 2 epochs of the whole" in text
+    assert "trained on photos/ in 1.5 minutes: 2 epochs of the network" in text
     assert "On 6 photos of validation that it never saw" in text
     assert "right on 83.3% (95% interval 43.6% to 97.0%)" in text
     assert "| train | 30 | 100.0% | 100.0% | 0.000 |" in text
@@ -48,10 +51,21 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
     assert (made.held_out, made.epochs, made.seconds) == ("validation", 2, 90)
 
 
+def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(tmp_path: Path) -> None:
+    made, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, took=1500.0)
+    assert "in 50.0 minutes" in text and made.seconds == 3000
+
+
+def test_it_says_which_part_was_trained(tmp_path: Path) -> None:
+    later = Recipe(trained="later", cache=Cache(14, 2))
+    _, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, recipe=later)
+    assert "2 epochs of what follows block 14" in text
+
+
 def test_it_calls_the_network_by_its_blocks(tmp_path: Path) -> None:
     config = ModelConfig.default(published("mobilenet-v1", width=0.25, classes=3, size=32))
     figures = {"train": ALL_RIGHT, "validation": ALL_RIGHT}
-    summarise(RunFolder(tmp_path), "photos/", config, figures, "validation", [], 90)
+    summarise(RunFolder(tmp_path), "photos/", Recipe(), config, figures, "validation", [], 90)
     assert "\nA MobileNetV1 of width 0.25 at 32 x 32" in (tmp_path / "summary.md").read_text()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.metrics import softmax
 from mobilenetv2.spec.published import published
@@ -47,6 +48,14 @@ def saved(path: Path, names: tuple[str, ...]) -> str:
     config = ModelConfig(spec, Preprocessing.default(spec), Labels(names))
     store.save(path, config, random_arrays(spec))
     return str(path)
+
+
+def test_an_exported_file_teaches_as_its_model_folder_does(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", ("c", "a", "b"))
+    file = str(tmp_path / "m.onnx")
+    assert main(["export", folder, file]) == 0
+    said = [open_teacher(p, ("a", "b"), 3).probabilities(PICTURES, 1.0) for p in (folder, file)]
+    assert said[0] == pytest.approx(said[1], abs=1e-5)
 
 
 def test_a_model_folder_teaches(tmp_path: Path) -> None:

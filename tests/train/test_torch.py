@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.data.mixing import Mixing
+from mobilenetv2.data.mixing import Mixing, targets
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RunError
 from mobilenetv2.spec.network import NetworkSpec
@@ -39,6 +39,10 @@ EVERYTHING = Recipe(
     phases=(0.5, 1.0), balance=0.5, reestimate=5,
     augmentation=Augmentation(jitter=0.3), mixing=Mixing(mixup=0.4, cutmix=1.0, share=0.8),
 )  # fmt: skip
+HELD = replace(
+    RECIPE, phases=(0.5, 1.0), frozen_blocks=2,
+    augmentation=Augmentation("shifted", policy="trivialaugment", erasing=0.5, border="reflection"),
+)  # fmt: skip
 TIMES = ("seconds", "images_per_second")
 
 
@@ -56,7 +60,9 @@ def fit(
     trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
     config = trainer.network.config
     views = PhotoViews(split, config.preprocessing, recipe)
-    return loop.fit(trainer, config, split, split, views, recipe, RunFolder(folder), resume)
+    run = RunFolder(folder)
+    saved = Checkpoint.of_run(run, recipe) if resume else None
+    return loop.fit(trainer, config, split, split, views, recipe, run, saved)
 
 
 def outcome(folder: Path, rows: list[dict[str, float]]) -> list[object]:
@@ -79,8 +85,8 @@ def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    [RECIPE, EVERYTHING, replace(RECIPE, optimizer="rmsprop", schedule="exponential")],
-    ids=["average", "everything", "rmsprop"],
+    [RECIPE, EVERYTHING, HELD, replace(RECIPE, optimizer="rmsprop", schedule="exponential")],
+    ids=["average", "everything", "held in memory", "rmsprop"],
 )
 def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
     recipe: Recipe, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -126,12 +132,64 @@ def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(
         return loss
 
     monkeypatch.setattr(functional, "cross_entropy", spoiled)
-    with pytest.raises(RunError, match=r"not a number in epoch 2; lower learning_rate \(now 0.02"):
+    with pytest.raises(
+        RunError, match=r"not a number in epoch 2; begin again with a lower learning_rate than 0.02"
+    ):
         fit(split, tmp_path)
     _, arrays = store.load(tmp_path / "last")
     assert all(np.isfinite(array).all() for array in arrays.values())
     rows = fit(split, tmp_path, resume=True)  # the loss is sound again
     assert outcome(tmp_path, rows) == outcome(tmp_path / "w", fit(split, tmp_path / "w"))
+
+
+def test_weights_that_are_ruined_by_an_epochs_last_step_are_not_saved(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TorchTrainer.step
+    calls = count()
+
+    def ruining(self: TorchTrainer, *arguments: Any) -> tuple[float, int]:
+        found = real(self, *arguments)
+        if next(calls) == 5:  # the last of the second epoch; its loss is sound
+            self.network.classifier.bias.data.fill_(float("inf"))
+        return found
+
+    monkeypatch.setattr(TorchTrainer, "step", ruining)
+    with pytest.raises(RunError, match=r"not a number in epoch 2.*last is as the epoch before"):
+        fit(split, tmp_path, replace(RECIPE, ema_decay=0.0))
+    assert Checkpoint.read(tmp_path / "checkpoint.safetensors").epoch == 1
+
+
+def plain(**changes: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Weights before and after one step of SGD without momentum, rate 0.1."""
+    recipe = Recipe(
+        momentum=0.0, weight_decay=0.0, precision="float32", dropout=0.0, batch_norm="frozen",
+        **changes,
+    )  # fmt: skip
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    before = trainer.dump()
+    trainer.step(pictures, targets(np.arange(8) % 3, 3), 0.1)
+    return before, trainer.dump()
+
+
+def length(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
+    return float(np.sqrt(sum(((after[n] - before[n]).astype(float) ** 2).sum() for n in before)))
+
+
+def test_a_longer_gradient_is_shortened_to_the_clip_and_a_shorter_one_is_not() -> None:
+    whole = length(*plain())
+    assert length(*plain(gradient_clip=whole / 0.1 / 4)) == pytest.approx(whole / 4, rel=1e-3)
+    assert length(*plain(gradient_clip=whole / 0.1 * 2)) == pytest.approx(whole, rel=1e-4)
+
+
+def test_a_batch_in_parts_is_the_batch() -> None:
+    before, expected = plain()
+    for parts in (2, 4, 8):  # 8 of 8 pictures would be single ones, which BatchNorm cannot take
+        _, found = plain(accumulate=parts)
+        step = max(np.abs(expected[name] - before[name]).max() for name in before)
+        gap = max(np.abs(expected[name] - found[name]).max() for name in before)
+        assert gap < 1e-4 * step
 
 
 def test_it_stops_after_patience_epochs_without_a_better_one_also_when_resumed(

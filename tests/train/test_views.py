@@ -1,5 +1,6 @@
 """Views: their size by epoch, and that they are a function of (seed, epoch, index)."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.shrunk import shrink
+from mobilenetv2.data.sources import Source
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.train.recipe import Recipe, replace
@@ -56,8 +59,43 @@ def test_photos_are_shrunk_for_the_largest_view_unless_the_recipe_says_no(photos
     views = PhotoViews(split, record, recipe)
     assert views._shrunk is not None and views._shrunk.side == 96
     assert PhotoViews(split, record, replace(recipe, shrink=0.0))._shrunk is None
+    image = shrink(split.image(split.photos[0]), 96)
+    assert min(image.size) == min(split.image(split.photos[0]).size)  # 36 x 40 pixels: as it is
+    smaller = PhotoViews(split, record.at((16, 16)), replace(recipe, phases=(), shrink=1.0))
+    expected = augment(
+        shrink(split.image(split.photos[0]), 16), recipe.augmentation, record, (16, 16),
+        generator(recipe.seed, 1, 0),
+    )  # fmt: skip
+    assert np.array_equal(smaller.view(0, 1), expected)
     whole = PhotoViews(split, record, replace(recipe, shrink=0.0))
     image = split.image(split.photos[0])
     random = generator(recipe.seed, 1, 0)
     expected = augment(image, recipe.augmentation, record, (64, 64), random)
     assert np.array_equal(whole.view(0, 1), expected)
+
+
+class Counting:
+    """A source that says how often a file was read."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.place, self.links, self.reads = source, source.place, 0, 0
+
+    def names(self) -> list[str]:
+        return self.source.names()
+
+    def read(self, name: str) -> bytes:
+        self.reads += 1
+        return self.source.read(name)
+
+
+@pytest.mark.parametrize("crop", ["resized", "shifted"])
+def test_a_photo_is_read_once_for_all_epochs(photos: Path, crop: str) -> None:
+    split = open_dataset(photos).splits["all"]
+    source = Counting(split.source)
+    split = dataclasses.replace(split, source=source)
+    record = Preprocessing.default(NetworkSpec(size=(32, 32)))
+    recipe = Recipe(epochs=3, augmentation=Augmentation(crop=crop))  # type: ignore[arg-type]
+    views = PhotoViews(split, record, recipe)
+    for epoch in range(3):
+        assert len(list(views.batches(np.arange(len(split)), epoch, 6))) == len(split) // 6
+    assert source.reads == len(split)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.cli.evaluate import parts_of_run
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.predictor import load_predictor
+from mobilenetv2.cli.trained_on import TrainedOn, trained_on
 from mobilenetv2.data.audit import Audit
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.data.inspection import inspect
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.evaluate.audit_page import page
 from mobilenetv2.evaluate.finding import LEVELS, Finding, number
 from mobilenetv2.evaluate.findings import findings
@@ -41,17 +41,24 @@ def run(arguments: argparse.Namespace) -> int:
     config, predictor, outputs = None, None, np.zeros(0, np.int64)
     dataset = open_dataset(arguments.data)
     if arguments.model:
-        config, predictor = load_predictor(arguments)
+        config, predictor, _ = load_predictor(arguments)
         outputs = np.array(match(dataset.classes, config.labels, dataset.place))
-    elif arguments.runtime or arguments.threads or arguments.device != "cpu":
-        raise ArtifactError("--runtime, --threads and --device are of a model; give one: --model")
+    elif (
+        arguments.runtime or arguments.threads is not None or arguments.device != "cpu"
+        or arguments.flips
+    ):  # fmt: skip
+        raise ArtifactError(
+            "--runtime, --threads, --device and --flips are of a model; give one: --model"
+        )
     audit, logits = inspect(dataset, config.preprocessing if config else None, predictor)
     doubts: list[Suspicion] = []
-    learnt = 0
+    learnt, here = 0, True
     if config is not None and logits is not None:
-        doubts, learnt = doubted(audit, logits, outputs, arguments.model)
+        known = trained_on(arguments.model)
+        doubts, learnt = doubted(audit, logits, outputs, known)
+        here = known.here(arguments.data)
     size = config.preprocessing.size if config else None
-    found = findings(audit, doubts, audit.classes, size, learnt)
+    found = findings(audit, doubts, audit.classes, size, learnt, here)
     record = to_dict(audit, found, doubts, arguments.model, learnt)
     if arguments.json:
         print(json.dumps(record))
@@ -70,10 +77,13 @@ def check_output(folder: Path) -> None:
 
     Raises:
         FileExistsError, NotADirectoryError: there is something else.
+        MobileNetV2Error: it is the current folder, which cannot be replaced under a person's feet.
         PermissionError: nothing may be written there.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(folder))
+    if folder.exists() and folder.samefile(Path.cwd()):
+        raise MobileNetV2Error(f"--output {folder}: the current folder; name one to be made")
     require_only(folder, (PAGE, FIGURES))
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not os.access(parent, os.W_OK):
@@ -81,7 +91,7 @@ def check_output(folder: Path) -> None:
 
 
 def doubted(
-    audit: Audit, logits: NDArray, outputs: NDArray, model: str
+    audit: Audit, logits: NDArray, outputs: NDArray, known: TrainedOn
 ) -> tuple[list[Suspicion], int]:
     """The labels that the model doubts, the surest first; photos of the set that it was trained on.
 
@@ -89,8 +99,7 @@ def doubted(
         logits: float (photos, outputs).
         outputs: of the model, for each class of the set.
     """
-    parts = parts_of_run(model)[1]
-    learnt = np.array([parts.get(photo.name) == "train" for photo in audit.photos])
+    learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])
     # The other outputs of the model are not asked for: no folder here is theirs.
     return suspicions(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
@@ -137,7 +146,7 @@ def show(audit: Audit, found: Sequence[Finding], model: str | None, doubts: int)
         digits = ".2f" if name == "aspect" else ",.0f"
         print(f"{name:7} {least:{digits}} to {most:{digits}}, median {median:{digits}}")
     if model and not doubts:
-        print(f"{model} doubts no label")
+        print(f"{visible(model)} doubts no label")
     for level, heading in LEVELS.items():
         here = [one for one in found if one.level == level]
         if here:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.cli import photos
 from mobilenetv2.cli.evaluate import chosen
+from mobilenetv2.cli.trained_on import trained_on
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import Split, open_dataset
@@ -22,7 +23,6 @@ from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import calibration_set
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-from mobilenetv2.train.record import RunFolder, read_split
 
 MOST_PHOTOS = 1000
 """Of DATA, that answers are compared on; of more, as many drawn by a seed."""
@@ -82,12 +82,12 @@ def calibrating(
 ) -> calibration_set.CalibrationSet | None:
     """Photos to calibrate on and to judge on; None where the former are lacking and int8 was not
     asked for by name."""
-    parts = RunFolder(Path(arguments.model).parent).split
+    parts = trained_on(arguments.model).parts
     folder = Path(arguments.calibration) if arguments.calibration else None
     try:
         return calibration_set.choose(
             open_dataset(arguments.data), record, CALIBRATED, arguments.split, folder,
-            read_split(parts) if parts.is_file() else None,
+            dict(parts) or None,
         )  # fmt: skip
     except DataError as error:
         if arguments.precision or folder:

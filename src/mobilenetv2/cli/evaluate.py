@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenetv2.cli.explain_network import load_network
 from mobilenetv2.cli.main import table
+from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.predictor import load_predictor
+from mobilenetv2.cli.trained_on import TrainedOn, flattered, trained_on
 from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split, open_dataset
 from mobilenetv2.errors import ArtifactError, DataError, SpecError, WeightsError
@@ -18,7 +21,6 @@ from mobilenetv2.evaluate.report.gallery import Explainer
 from mobilenetv2.evaluate.report.reliability import share
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.feature_map import feature_map
 from mobilenetv2.weights.models import locate
 
 MOST_ROWS = 60
@@ -26,18 +28,22 @@ MOST_ROWS = 60
 
 def run(arguments: argparse.Namespace) -> int:
     """Print (and write) the figures; 0."""
-    config, predictor = load_predictor(arguments)
+    settle(arguments)
+    config, predictor, runtime = load_predictor(arguments)
     labels = config.labels
     dataset = open_dataset(arguments.data)
     split = chosen(dataset, arguments)
-    caution = flattered(split, arguments.model)
+    caution = flattered(split, arguments.data, trained_on(arguments.model))
     outputs = match(split.classes, labels, dataset.place)
     if arguments.report:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
     split, notes = look_through(split)
     logits, folder_labels = run_predictor(predictor, split, config.preprocessing)
     truth = np.array(outputs)[folder_labels]
-    result = Result.of(arguments.model, arguments.data, split, config, logits, truth)
+    how = {
+        "runtime": runtime, "device": arguments.device, "flips": "yes" if arguments.flips else "no"
+    }  # fmt: skip
+    result = Result.of(arguments.model, arguments.data, split, config, logits, truth, how)
     for note in notes:
         say(note)
     if arguments.json:
@@ -48,65 +54,51 @@ def run(arguments: argparse.Namespace) -> int:
         folder, source = Path(arguments.report), locate(arguments.model)
         if caution:
             notes = [f"{caution[0].upper()}{caution[1:]}.", *notes]
-        write(folder, result, source, explainer(source, arguments.threads), notes)
+        write(folder, result, source, explainer(source, runtime, arguments.threads), notes)
         say(f"report: {folder / PAGE}")
     return 0
 
 
-def explainer(model: Path, threads: int | None) -> Explainer | None:
-    """What draws Grad-CAM; None for files that do not give their last feature map, and for networks
-    that no engine here has."""
+def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | None:
+    """What draws Grad-CAM; None for files that do not give their last feature map.
+
+    Args:
+        runtime: what ran the network.
+    """
     try:
-        found = feature_map(model, threads=threads)
+        found = load_network(model, runtime, threads)
     except (ArtifactError, SpecError, WeightsError):
         return None
-    return Explainer(lambda pictures: found.answer(pictures)[1], found.weight)
+    return Explainer(found.maps, found.weight)
 
 
 def chosen(dataset: Dataset, arguments: argparse.Namespace) -> Split:
     """The split asked for; of a folder without splits, the part that ``split.csv`` names.
 
-    Without ``--split`` all of such a folder is evaluated, and a person is told when the model
-    was trained on some of it.
+    Without ``--split`` all of such a folder is evaluated. A person is told when the model was
+    trained on some of the photos.
     """
+    known = trained_on(arguments.model)
+    split = _chosen(dataset, arguments, known)
+    if note := flattered(split, arguments.data, known):
+        say(f"note: {note}")
+    return split
+
+
+def _chosen(dataset: Dataset, arguments: argparse.Namespace, known: TrainedOn) -> Split:
     if ALL not in dataset.splits:
         return dataset.split(arguments.split)
     split = dataset.splits[ALL]
     if not arguments.split:
-        if note := flattered(split, arguments.model):
-            say(f"note: {note}")
         return split
     wanted = SPLITS.get(arguments.split, arguments.split)
-    table_, parts = parts_of_run(arguments.model)
-    photos = tuple(p for p in split.photos if parts.get(p.name) == wanted)
+    photos = tuple(p for p in split.photos if known.parts.get(p.name) == wanted)
     if not photos:
+        none = f"{known.table} names no" if known.table else "no run around the model names"
         raise DataError(
-            f"{arguments.data}: has no splits, and {table_} names no photos of "
-            f"{arguments.split!r} in it"
+            f"{arguments.data}: has no splits, and {none} photos of {arguments.split!r} in it"
         )
     return split.with_photos(photos, wanted)
-
-
-def flattered(split: Split, model: str) -> str | None:
-    """What to say where a model was trained on some photos of a folder without splits."""
-    if split.name != ALL:
-        return None
-    parts = parts_of_run(model)[1]
-    seen = sum(parts.get(photo.name) in ("train", "selection") for photo in split.photos)
-    if not seen:
-        return None
-    return (
-        f"the model was trained on {seen} of these {len(split)} photos, so the figures flatter "
-        "it; --split validation takes those that it never saw"
-    )
-
-
-def parts_of_run(model: str) -> tuple[Path, dict[str, str]]:
-    """Where ``split.csv`` of the run around a model is, and photo -> part if there is one."""
-    from mobilenetv2.train.record import RunFolder, read_split
-
-    table_ = RunFolder(Path(model).parent).split
-    return table_, read_split(table_) if table_.is_file() else {}
 
 
 def show(result: Result, title: str) -> None:

@@ -1,7 +1,6 @@
 """``mobilenetv2 explain``: where on a photo the evidence for each answer lies."""
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.cli.explain_class import class_of
 from mobilenetv2.cli.explain_network import load_network
-from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
+from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.photos import photos
 from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.evaluate.gradcam import Whereabouts, colours, heat, overlay, whereabouts
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
     paths = photos(arguments.images)
     targets = planned(paths, arguments.output, arguments.overwrite)
+    settle(arguments)
     network = load_network(locate(arguments.model), arguments.runtime, arguments.threads)
     classes = [class_of(name, network.config.labels) for name in arguments.classes]
     rows: list[dict[str, Any]] = []
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             write_atomically(target, drawn(picture, found, path.name))
             row = record(path, target, found)
         if arguments.json:
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json_line(row), flush=True)
         rows.append(row)
     if not arguments.json:
         show(rows)
@@ -99,23 +100,34 @@ def planned(paths: list[Path], output: str | None, overwrite: bool) -> list[Path
         raise MobileNetV2Error(f"--output {output}: neither a {PNG} file nor a folder")
     targets: list[Path] = []
     taken: set[str] = set()
+    following: dict[str, int] = {}
     for path in paths:
-        target, number = folder, 2
+        target, stem = folder, path.stem.casefold()  # some systems do not tell cases apart
         if not single:
             target = folder / f"{path.stem}{ENDING}{PNG}"
-            while target.name.casefold() in taken:  # some systems do not tell cases apart
+            while target.name.casefold() in taken:
+                number = following.get(stem, 2)
                 target = folder / f"{path.stem}{ENDING}-{number}{PNG}"
-                number += 1
+                following[stem] = number + 1
         taken.add(target.name.casefold())
         targets.append(target)
-    for target in targets:
-        if any(target.exists() and target.samefile(path) for path in paths):
+    there = [target for target in targets if target.exists()]
+    # Each photo is looked up once: 10,000 photos and pictures make 100 million pairs.
+    given = {_file(path) for path in paths} if there else set()
+    for target in there:
+        if _file(target) in given:
             raise MobileNetV2Error(f"{target}: the photo itself; choose another --output")
-        if target.exists() and (not overwrite or target.is_dir()):
+        if not overwrite or target.is_dir():
             raise MobileNetV2Error(
                 f"{target}: is there already; --overwrite replaces it, --output names another place"
             )
     return targets
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """The device and the number on it: the same for two names of one file."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def explained(

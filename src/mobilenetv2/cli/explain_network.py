@@ -54,4 +54,6 @@ def in_torch(model: Path, threads: int | None) -> FeatureMap:
         found = edition.intermediates(network, normalise(pictures, config.preprocessing))
         return found[logits], found[last]
 
-    return FeatureMap(config, arrays["classifier.weight"], answer)
+    return FeatureMap(
+        config, arrays["classifier.weight"], answer, lambda pictures: answer(pictures)[1]
+    )

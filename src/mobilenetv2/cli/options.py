@@ -8,9 +8,12 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 DATA_HELP = (
     "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
-    "class; or a folder of class folders; a .zip or .tar of either; or 'digits', built in"
+    "class; or a folder of class folders; a .zip or .tar of either, or a folder with one for "
+    "each split; or 'digits', built in"
 )
-MODEL_HELP = "a model folder, such as RUN/best, or a name of 'weights list' or hf://OWNER/NAME"
+MODEL_HELP = (
+    "a model folder, such as RUN/best, or a name of 'weights list', hf://OWNER/NAME or 'embedded'"
+)
 RUN_HELP = f"{MODEL_HELP}, or an exported file"
 DIALECTS = (
     "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
@@ -38,6 +41,14 @@ def make_verb(verbs: Verbs, name: str, help_: str, examples: str) -> "Parser":
     return verb
 
 
+def add_model(verb: argparse.ArgumentParser) -> None:
+    """``--model``, which may be left out."""
+    verb.add_argument(
+        "--model", metavar="MODEL",
+        help=f"{RUN_HELP} (default: the embedded model of CIFAR-10's ten classes)",
+    )  # fmt: skip
+
+
 def add_json(verb: argparse.ArgumentParser) -> None:
     """``--json``."""
     verb.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
@@ -56,6 +67,10 @@ def add_runtime(verb: argparse.ArgumentParser) -> None:
         "such an exported file; torch for another --device than the cpu)",
     )  # fmt: skip
     verb.add_argument("--threads", type=int, metavar="N", help="of the runtime (default: its own)")
+
+
+def add_flips(verb: argparse.ArgumentParser) -> None:
+    """``--flips``."""
     verb.add_argument(
         "--flips", action="store_true",
         help="answer each photo and its mirror image, and take the mean: surer, twice the time",

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import io
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
+from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.photos import photos
-from mobilenetv2.cli.predictor import load_predictor
+from mobilenetv2.cli.predictor import Output, load_predictor
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.evaluate.accuracy import BATCH, Predictor
 from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.evaluate.report.html import visible
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import preprocess
@@ -42,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top < 1:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
     paths = photos(arguments.images)
-    config, predictor = load_predictor(arguments, "features" if arguments.features else "logits")
+    settle(arguments)
+    kind: Output = "features" if arguments.features else "logits"
+    config, predictor, _ = load_predictor(arguments, kind)
     answers = track(answer(paths, predictor, config.preprocessing), "predicting", len(paths))
     failed = 0
     rows = []
@@ -50,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         failed += bool(found.error)
         row = record(found, config.labels, arguments.top, arguments.features)
         if arguments.json:
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json_line(row), flush=True)
         else:
             rows.append(row)
     if arguments.csv:
@@ -109,9 +112,9 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
     if features:
         for row in rows:
             if "error" in row:
-                print(row["image"], f"error: {row['error']}")
+                print(visible(f"{row['image']} error: {row['error']}"))
             else:
-                print(row["image"], *(f"{value:.5g}" for value in row["features"]))
+                print(visible(row["image"]), *(f"{value:.5g}" for value in row["features"]))
         return
     lines: list[tuple[str, str, str]] = []
     for row in rows:
@@ -141,5 +144,6 @@ def write_csv(rows: list[dict[str, Any]], path: Path, features: bool) -> None:
             for rank, guess in enumerate(row.get("predictions", ()), 1):
                 cells = [guess["index"], guess["label"], guess["probability"]]
                 writer.writerow([row["image"], rank, *cells, ""])
-    write_atomically(path, buffer.getvalue())
+    # The name of a file may be no text: what UTF-8 cannot hold of it is escaped.
+    write_atomically(path, buffer.getvalue().encode("utf-8", "backslashreplace"))
     print(f"wrote {path}", file=sys.stderr)

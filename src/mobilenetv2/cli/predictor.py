@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,21 @@ from mobilenetv2.weights.models import locate
 
 TORCH = "torch"
 EXECUTORCH = ".pte"
+Output: TypeAlias = Literal["logits", "features"]
 
 
 def load_predictor(
-    arguments: argparse.Namespace, outputs: Literal["logits", "features"] = "logits"
-) -> tuple[ModelConfig, Predictor]:
-    """The config and the predictor of ``--model`` on ``--runtime`` or ``--device``.
+    arguments: argparse.Namespace, outputs: Output = "logits"
+) -> tuple[ModelConfig, Predictor, str]:
+    """The config and the predictor of ``--model`` on ``--runtime`` or ``--device``, and the name
+    of what computes.
 
     Raises:
         WeightsError, ArtifactError: there is no such model, it is damaged, or it cannot be run.
         MissingExtra: the runtime is not installed.
     """
-    config, predict = _load(arguments, outputs)
-    return config, with_flips(predict) if arguments.flips else predict
+    config, predict, runtime = _load(arguments, outputs)
+    return config, with_flips(predict) if arguments.flips else predict, runtime
 
 
 def with_flips(predict: Predictor) -> Predictor:
@@ -40,9 +42,7 @@ def with_flips(predict: Predictor) -> Predictor:
     return answer
 
 
-def _load(
-    arguments: argparse.Namespace, outputs: Literal["logits", "features"]
-) -> tuple[ModelConfig, Predictor]:
+def _load(arguments: argparse.Namespace, outputs: Output) -> tuple[ModelConfig, Predictor, str]:
     model, threads = locate(arguments.model), arguments.threads
     if threads is not None and threads < 1:
         raise ArtifactError(f"--threads {threads} must be at least 1")
@@ -52,22 +52,27 @@ def _load(
             "for --runtime torch"
         )
     if arguments.runtime == TORCH or arguments.device != "cpu":
-        return in_torch(model, arguments.device, outputs, threads)
+        return *in_torch(model, arguments.device, outputs, threads), TORCH
     if model.suffix.lower() == EXECUTORCH and model.is_file():
-        return in_executorch(model, arguments.runtime, outputs, threads)
-    from mobilenetv2.runtime.predictor import predictor
+        return *in_executorch(model, arguments.runtime, outputs, threads), "executorch"
+    from mobilenetv2.runtime import engine
+    from mobilenetv2.runtime.artifact import load
 
     try:
-        return predictor(model, outputs, arguments.runtime, threads)
+        artifact = load(model, arguments.runtime)
+        name = arguments.runtime or engine.fitting(artifact.format)[0]
+        started = engine.start(artifact, name, threads)
+        record = artifact.config.preprocessing
+        return artifact.config, engine.predictor(started, record, outputs), name
     except SpecError as error:
         if arguments.runtime is not None:
             raise
         say(f"{error}; this one runs in PyTorch")
-        return in_torch(model, arguments.device, outputs, threads)
+        return *in_torch(model, arguments.device, outputs, threads), TORCH
 
 
 def in_executorch(
-    model: Path, runtime: str | None, outputs: Literal["logits", "features"], threads: int | None
+    model: Path, runtime: str | None, outputs: Output, threads: int | None
 ) -> tuple[ModelConfig, Predictor]:
     """A ``.pte`` file, whose runtime needs PyTorch."""
     if runtime is not None:
@@ -83,7 +88,7 @@ def in_executorch(
 def in_torch(
     model: Path,
     device_name: str,
-    outputs: Literal["logits", "features"],
+    outputs: Output,
     threads: int | None,
 ) -> tuple[ModelConfig, Predictor]:
     """The same in the PyTorch edition: on a GPU, or for networks that no engine has."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from mobilenetv2.cli.evaluate import interval
 from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.trained_on import trained_on
 from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, require
@@ -25,7 +26,6 @@ from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.record import RunFolder, read_split
 from mobilenetv2.weights import store
 from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.folding import fold
@@ -146,11 +146,11 @@ def folder_of(arguments: argparse.Namespace) -> Path:
 
 def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet:
     """The photos; what cannot be read is named and left out of those that are judged."""
-    record = RunFolder(Path(arguments.model).resolve().parent).split
+    parts = trained_on(arguments.model).parts
     folder = Path(arguments.calibration) if arguments.calibration else None
     photos = calibration_set.choose(
         open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
-        arguments.split, folder, read_split(record) if record.is_file() else None,
+        arguments.split, folder, dict(parts) or None,
     )  # fmt: skip
     judged, notes = look_through(photos.judged)
     for note in notes:

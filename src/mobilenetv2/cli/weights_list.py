@@ -11,6 +11,7 @@ from mobilenetv2.errors import WeightsError
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.weights import cache
 from mobilenetv2.weights.catalogue import DEFAULT, Checkpoint, catalogue
+from mobilenetv2.weights.embedded import EMBEDDED
 
 SORTS: dict[str, Callable[[Checkpoint], float]] = {
     "name": lambda entry: 0,  # the name alone
@@ -84,6 +85,7 @@ def show(entries: list[Checkpoint], here: set[str]) -> None:
     table(None, columns, rows, texts=(0, 6, 7, 8, 9))
     unverified = sum(not entry.verified for entry in entries)
     print(f"{len(entries)} checkpoints; training starts from {DEFAULT}")
+    print(f"{EMBEDDED} is inside the package: CIFAR-10's ten classes at 32 x 32 pixels")
     if unverified:
         print(
             f"{unverified} are unverified: no checksum is published, and the first download "

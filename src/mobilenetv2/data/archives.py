@@ -1,20 +1,25 @@
 """A folder with an archive for each split, as datasets are handed out: train.zip, test.zip."""
 
+from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mobilenetv2.data.sources import Source, open_source
+from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES
 
 ARCHIVES = {".zip", ".tar"}
 
 
 class Archives:
-    """Several archives as one source: each one's files lie in a folder named after it.
+    """Several archives as one source: each one's class folders lie in a folder named after it.
 
     Args:
         root: the folder.
         archives: of it.
+
+    Raises:
+        DataError: one is damaged, or two have one name.
     """
 
     links = 0
@@ -22,14 +27,19 @@ class Archives:
     def __init__(self, root: Path, archives: list[Path]) -> None:
         self.place = str(root)
         self._files: dict[str, tuple[Source, str]] = {}
+        twice = [
+            name for name, count in Counter(p.stem.lower() for p in archives).items() if count > 1
+        ]
+        if twice:
+            raise DataError(f"{root}: has several archives named {twice[0]!r}; keep one of them")
         for path in archives:
             source = open_source(path)
             self.links += source.links
             names, folder = source.names(), f"{path.stem}/"
-            # train.zip may hold train/CLASS/ or CLASS/: a folder of its own name counts once.
-            own = all(name.lower().startswith(folder.lower()) for name in names)
+            around = _around(names)
             for name in names:
-                self._files[name if own else folder + name] = (source, name)
+                if not around.startswith(name):  # else one of the folders around the classes
+                    self._files[folder + name.removeprefix(around)] = (source, name)
 
     def names(self) -> list[str]:
         """See :class:`mobilenetv2.data.sources.Source`."""
@@ -59,3 +69,20 @@ def archives_of_splits(place: Path, splits: Collection[str]) -> Archives | None:
     ]
     other = any(path.is_dir() or path.suffix.lower() in SUFFIXES for path in found)
     return Archives(place, named) if named and not other else None
+
+
+def _around(names: list[str]) -> str:
+    """The folders around the class folders: 'train/' of train/CLASS/, '' of CLASS/."""
+    photos = [
+        PurePosixPath(name).parts
+        for name in names
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
+    ]
+    depth = 0
+    while (
+        photos
+        and len({parts[depth] for parts in photos}) == 1
+        and all(len(parts) > depth + 2 for parts in photos)
+    ):
+        depth += 1
+    return "".join(f"{part}/" for part in photos[0][:depth]) if photos else ""

@@ -92,7 +92,16 @@ def _in_the_file(data: bytes) -> tuple[str, bool, bool]:
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if asked else 1
             except Exception:  # odd metadata, which decoding passes over, too
                 orientation = 1
-            return image.mode, image.has_transparency_data, orientation in range(2, 9)
+            return image.mode, _transparent(image), orientation in range(2, 9)
+
+
+def _transparent(image: Image.Image) -> bool:
+    """Whether some pixel is; most files with a place for transparency are opaque all over."""
+    if not image.has_transparency_data:
+        return False
+    if image.mode.startswith("I"):  # 16-bit grey with one transparent level, as in decoding
+        return bool((np.asarray(image) == image.info["transparency"]).any())
+    return any(image.convert("RGBA").getchannel("A").histogram()[:255])
 
 
 def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, ...], int]:

@@ -90,6 +90,12 @@ def hashes(greys: NDArray) -> NDArray:
         uint64 (pictures,): which of the 8 x 8 lowest frequencies of the cosine transform are above
         their median.
     """
+    parts = [_hashes(greys[at : at + TILE]) for at in range(0, len(greys), TILE)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+
+
+def _hashes(greys: NDArray) -> NDArray:
+    """The same at once, at 10 KB a picture."""
     frequencies, places = np.arange(8), np.arange(COARSE)
     cosines = np.cos(np.pi * np.outer(frequencies, 2 * places + 1) / (2 * COARSE))
     low = (cosines @ greys.astype(np.float64) @ cosines.T).reshape(len(greys), 64)
@@ -135,11 +141,12 @@ def alike(views: list[View], most: int = MOST_CANDIDATES) -> Alike:
     places = np.array([i for i, one in enumerate(views) if not (one.flat or one.tiny)], np.int64)
     if len(places) < 2:
         return Alike(())
-    greys = np.stack([views[i].grey for i in places])
+    compared = [views[i] for i in places]
+    greys = np.stack([one.grey for one in compared])
     candidates, unsearched = near(hashes(greys), most=most)
     chunks = [candidates[at : at + TILE] for at in range(0, len(candidates), TILE)]
     found = track(
-        in_parallel(lambda chunk: _same([views[i] for i in places], greys, chunk), chunks, ahead=2),
+        in_parallel(lambda chunk: _same(compared, greys, chunk), chunks, ahead=2),
         "looking at likely copies", len(candidates), TILE,
     )  # fmt: skip
     pairs = sorted((int(places[i]), int(places[j])) for same in found for i, j in same)

@@ -2,7 +2,8 @@
 
 RandAugment (Cubuk et al., arXiv 1909.13719) applies N of them at one magnitude. TrivialAugment
 (Mueller & Hutter, arXiv 2103.10158) applies one at a random strength of a wider range. Ranges are
-those of the papers; where torchvision's differ, as for translation, torchvision's are taken.
+those of the papers, translation excepted, of which torchvision's are taken as a share of the side:
+32 pixels of 224 for TrivialAugment, which moves a small picture by less.
 """
 
 from collections.abc import Callable

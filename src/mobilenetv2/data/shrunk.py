@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.dataset import Photo, Split
-
-LIMIT = 1024**3
-"""Bytes of memory that are taken without being asked."""
+from mobilenetv2.data.small import LIMIT
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
@@ -46,8 +44,9 @@ class Shrunk:
         self._held: dict[str, NDArray] = {}
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        """Photos that are held."""
+    @property
+    def held(self) -> int:
+        """Photos that are."""
         return len(self._held)
 
     def image(self, photo: Photo) -> Image.Image:

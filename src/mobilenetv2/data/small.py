@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.augment import MOVED, Augmentation, finish, generator, mirrored, movement
+from mobilenetv2.data.augment import (
+    Augmentation,
+    bordered,
+    finish,
+    generator,
+    margins,
+    mirrored,
+    movement,
+)
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.images.preprocess import preprocess
@@ -92,7 +100,7 @@ def hold(split: Split, how: Augmentation, record: Preprocessing, size: Size) -> 
     def load(index: int) -> None:
         photo = split.photos[index]
         picture = preprocess(split.image(photo), at, split.full_name(photo))
-        held[index] = _bordered(picture, how) if how.crop == "shifted" else picture
+        held[index] = bordered(picture, how.border) if how.crop == "shifted" else picture
 
     for _ in track(in_parallel(load, range(len(split))), "photos", len(split)):
         pass
@@ -100,12 +108,5 @@ def hold(split: Split, how: Augmentation, record: Preprocessing, size: Size) -> 
 
 
 def _padded(size: Size) -> Size:
-    height, width = (side + 2 * (side // MOVED) for side in size)
-    return height, width
-
-
-def _bordered(picture: NDArray, how: Augmentation) -> NDArray:
-    margins = [(side // MOVED, side // MOVED) for side in picture.shape[:2]] + [(0, 0)]
-    if how.border == "black":
-        return np.pad(picture, margins)
-    return np.pad(picture, margins, mode="edge" if how.border == "edge" else "reflect")
+    above, left = margins(size)
+    return size[0] + 2 * above, size[1] + 2 * left

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from mobilenetv2.data.audit import Audit
 from mobilenetv2.data.dataset import Dataset, Photo
 from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate.finding import LEVELS, Finding, number
+from mobilenetv2.evaluate.report.document import document
 from mobilenetv2.evaluate.report.facts import pairs
 from mobilenetv2.evaluate.report.html import Child, Markup, element
 from mobilenetv2.images.encode import data_url
@@ -59,7 +59,7 @@ def page(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> str:
         element("section", element("h2", "Sizes"), _sizes(audit), id="sizes"),
         element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}, {audit.place}"),
     )
-    return f"<!doctype html>\n{element('html', _head(f'{name}: audit'), body, lang='en')}\n"
+    return document(f"{name}: audit", body, STYLE)
 
 
 def thumbnails(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> dict[int, str]:
@@ -82,22 +82,6 @@ def thumbnails(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> dict
             continue  # it was there when it was looked at; the page says that it has no picture
         shown[place] = data_url(np.asarray(image), LARGEST)
     return shown
-
-
-def _head(title: str) -> Markup:
-    """With a policy under which a browser fetches nothing and runs no script."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
-    style = files("mobilenetv2.evaluate.report").joinpath("style.css").read_text("utf-8")
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", content=policy, attributes={"http-equiv": "Content-Security-Policy"}),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("link", rel="icon", href="data:,"),
-        element("title", title),
-        element("style", Markup(style + STYLE)),
-    )
 
 
 def _summary(audit: Audit) -> str:

@@ -4,12 +4,14 @@ Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
 """
 
 import math
+from collections.abc import Sized
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.evaluate.metrics import softmax, wilson
+from mobilenetv2.evaluate.answers import Answers, answers
+from mobilenetv2.evaluate.metrics import number, softmax, wilson
 from mobilenetv2.weights.canonical import Arrays
 
 BINS = 15
@@ -18,6 +20,8 @@ FEWEST = 50
 COLDEST, HOTTEST = 0.05, 20.0
 """A temperature is looked for between these."""
 STEPS = 100
+TEMPERATURE = "temperature"
+"""Of ``config.metrics``: what the classifier was divided by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +58,17 @@ class Calibration:
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON; a figure that does not exist is null."""
         return {
-            "error": _number(self.error),
-            "mass_error": _number(self.mass_error),
-            "brier": _number(self.brier),
-            "confidence": _number(self.confidence),
+            "error": number(self.error),
+            "mass_error": number(self.mass_error),
+            "brier": number(self.brier),
+            "confidence": number(self.confidence),
             "bins": [
                 {
                     "low": row.low,
                     "high": row.high,
                     "photos": row.photos,
-                    "confidence": _number(row.confidence),
-                    "accuracy": _number(row.accuracy),
+                    "confidence": number(row.confidence),
+                    "accuracy": number(row.accuracy),
                     "accuracy_interval": list(row.interval),
                 }
                 for row in self.bins
@@ -80,10 +84,12 @@ def calibration(logits: NDArray, labels: NDArray, bins: int = BINS) -> Calibrati
         labels: int (photos,), the true classes.
         bins: that the confidences from 0 to 1 are divided into.
     """
-    count = len(labels)
-    probabilities = _probabilities(logits)
-    answers = probabilities.argmax(1)
-    sure, right = probabilities[np.arange(count), answers], answers == labels
+    return calibrated(answers(logits, labels), bins)
+
+
+def calibrated(found: Answers, bins: int = BINS) -> Calibration:
+    """The same of answers that were taken from their logits already."""
+    count, sure, right = len(found.truth), found.sure, found.right
     edges = np.arange(bins + 1) / bins
     place = np.searchsorted(edges[1:-1], sure, side="left")  # NaN: the last
     rows = []
@@ -97,18 +103,19 @@ def calibration(logits: NDArray, labels: NDArray, bins: int = BINS) -> Calibrati
                 hits / photos if photos else math.nan, wilson(hits, photos),
             )
         )  # fmt: skip
-    truth = np.zeros_like(probabilities)
-    truth[np.arange(count), labels] = 1
-    order = np.lexsort((right, sure))  # photos of the same confidence: always in the same order
-    parts = np.array_split(order, min(bins, count))
-    gaps = [len(part) * abs(sure[part].mean() - right[part].mean()) for part in parts]
+    # Photos of one confidence may be divided between bins: each counts as right as all of them are,
+    # or the order among them would make an error.
+    _, same = np.unique(sure, return_inverse=True)
+    shared = (np.bincount(same, right) / np.bincount(same))[same]
+    parts = np.array_split(np.argsort(sure, kind="stable"), min(bins, count))
+    gaps = [len(part) * abs(sure[part].mean() - shared[part].mean()) for part in parts]
     return Calibration(
         photos=count,
         confidence=float(sure.mean()),
         accuracy=float(right.mean()),
         error=sum(r.photos * abs(r.confidence - r.accuracy) for r in rows if r.photos) / count,
         mass_error=float(sum(gaps)) / count,
-        brier=float(((probabilities - truth) ** 2).sum(1).mean()),
+        brier=float(found.distance.mean()),
         bins=tuple(rows),
     )
 
@@ -157,7 +164,7 @@ def fit_temperature(logits: NDArray, labels: NDArray) -> float:
     return 1 / inverse
 
 
-def doubt(labels: NDArray) -> str | None:
+def doubt(labels: Sized) -> str | None:
     """What a person should know of a temperature fitted on these photos; None: nothing."""
     if len(labels) >= FEWEST:
         return None
@@ -181,12 +188,3 @@ def temper(arrays: Arrays, temperature: float) -> Arrays:
         for name in ("classifier.weight", "classifier.bias")
     }
     return arrays | tempered
-
-
-def _probabilities(logits: NDArray) -> NDArray:
-    with np.errstate(invalid="ignore"):  # an infinite logit gives no probabilities: NaN
-        return softmax(logits)
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value

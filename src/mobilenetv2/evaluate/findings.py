@@ -19,6 +19,7 @@ def findings(
     names: Sequence[str] = (),
     size: tuple[int, int] | None = None,
     learnt: int = 0,
+    here: bool = True,
 ) -> list[Finding]:
     """Everything worth saying, the worst first.
 
@@ -27,10 +28,11 @@ def findings(
         names: of the classes that ``doubts`` speak of.
         size: (height, width) that the model takes.
         learnt: photos of the set that the model was trained on.
+        here: whether it was trained on this set; else the photos only have the same names.
     """
     found = [
         *_copies(audit),
-        *_doubted(doubts, names, learnt),
+        *_doubted(doubts, names, learnt, here),
         *_classes(audit),
         *photo_findings(audit, size),
         *_passed_over(audit),
@@ -42,6 +44,8 @@ def _copies(audit: Audit) -> Iterable[Finding]:
     leaks, torn, twice = [], [], []
     for group in audit.copies:
         photos = [audit.photos[place] for place in group.photos]
+        if all(photo.facts is None for photo in photos):
+            continue  # files that are damaged alike: no pictures, and said to be unreadable
         splits, labels = {p.split for p in photos}, {p.label for p in photos}
         leaks += [group] if len(splits) > 1 else []
         torn += [group] if len(labels) > 1 else []
@@ -112,11 +116,14 @@ def _classes(audit: Audit) -> Iterable[Finding]:
         )  # fmt: skip
 
 
-def _doubted(doubts: Sequence[Suspicion], names: Sequence[str], learnt: int) -> Iterable[Finding]:
+def _doubted(
+    doubts: Sequence[Suspicion], names: Sequence[str], learnt: int, here: bool
+) -> Iterable[Finding]:
     if not doubts:
         return
+    which = "of this set" if here else "of the same names as in this set"
     caution = (
-        f" The model was trained on {number(learnt, 'photo')} of this set and may know their "
+        f" The model was trained on {number(learnt, 'photo')} {which} and may know their "
         "labels by heart, so that its word on them counts less."
         if learnt
         else ""

@@ -1,6 +1,7 @@
 """Figures of a classifier from its logits: top-k accuracy, loss, per-class figures, intervals."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 Z95 = 1.959963984540054
 """Two-sided 95% quantile of the normal distribution."""
+AT_ONCE = 2**20
+"""Logits that are worked on at once: 8 MB in float64, of which a few copies are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,14 @@ class Metrics:
             "top1": self.top1,
             "top1_interval": list(self.top1_interval),
             "top5": self.top5,
-            "loss": _number(self.loss),
+            "loss": number(self.loss),
             "classes": [
                 {
                     "name": row.name,
                     "photos": row.photos,
-                    "recall": _number(row.recall),
+                    "recall": number(row.recall),
                     "recall_interval": list(row.recall_interval),
-                    "precision": _number(row.precision),
+                    "precision": number(row.precision),
                     "precision_interval": list(row.precision_interval),
                 }
                 for row in self.classes
@@ -68,16 +71,19 @@ def measure(logits: NDArray, labels: NDArray, names: tuple[str, ...]) -> Metrics
         labels: int (photos,), the true classes.
         names: of the classes.
     """
-    logits = logits.astype(np.float64)
     count, classes = logits.shape
-    answers = logits.argmax(1)
-    true = logits[np.arange(count), labels]
-    # A tie counts for the class: its rank is the number of classes that are strictly better.
-    # Where the network gives no numbers, nothing counts for it.
-    rank = (~(logits <= true[:, None])).sum(1)
+    answers, rank, losses = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count)
+    for part in row_parts(logits):
+        values = logits[part].astype(np.float64)
+        answers[part] = values.argmax(1)
+        true = values[np.arange(len(values)), labels[part]]
+        # A tie counts for the class: its rank is the number of classes that are strictly better.
+        # Where the network gives no numbers, nothing counts for it.
+        rank[part] = (~(values <= true[:, None])).sum(1)
+        peak = values.max(1)
+        with np.errstate(invalid="ignore"):  # as in softmax
+            losses[part] = np.log(np.exp(values - peak[:, None]).sum(1)) + peak - true
     right = int((answers == labels).sum())
-    peak = logits.max(1)
-    losses = np.log(np.exp(logits - peak[:, None]).sum(1)) + peak - true
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, answers), 1)
     return Metrics(
@@ -89,6 +95,17 @@ def measure(logits: NDArray, labels: NDArray, names: tuple[str, ...]) -> Metrics
         confusion=confusion,
         classes=tuple(_class(name, i, confusion) for i, name in enumerate(names)),
     )
+
+
+def row_parts(logits: NDArray) -> Iterator[slice]:
+    """Rows to work on at a time: float64 copies of all, several of them, would be many gigabytes.
+
+    Args:
+        logits: (photos, classes).
+    """
+    count, classes = logits.shape
+    rows = max(1, AT_ONCE // max(1, classes))
+    return (slice(start, min(start + rows, count)) for start in range(0, count, rows))
 
 
 def _class(name: str, index: int, confusion: NDArray) -> ClassFigures:
@@ -115,11 +132,13 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def softmax(logits: NDArray) -> NDArray:
-    """Probabilities along the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    exponents = np.exp(shifted)
-    return np.asarray(exponents / exponents.sum(-1, keepdims=True))
+    """Probabilities along the last axis, in float64; NaN where a logit is NaN or infinite."""
+    with np.errstate(invalid="ignore"):
+        shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+        exponents = np.exp(shifted)
+        return np.asarray(exponents / exponents.sum(-1, keepdims=True))
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def number(value: float) -> float | None:
+    """A figure for JSON, which knows neither NaN nor infinity: they are null."""
+    return value if math.isfinite(value) else None

@@ -1,7 +1,11 @@
-"""Training curves and confusion matrices as PNG files, drawn without a screen."""
+"""Training curves, confusion matrices and the like as PNG files, drawn without a screen."""
 
 import io
+import math
+import re
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
+from mobilenetv2.evaluate.calibration import Calibration
 from mobilenetv2.files import write_atomically
+from mobilenetv2.progress import say
 
 BLUE, GREY = "#2a6fbb", "#6b7280"
 MOST_NAMED = 40
 """Classes beyond this are not named at a confusion matrix: the names would cover each other."""
 LONGEST_NAME = 32
 """Characters of a class name that are shown: longer ones would leave no room for the figure."""
+NO_LETTER = "Glyph .* missing from"
+"""How matplotlib warns of a letter that its font lacks, once for every place where it stands."""
+TILE = 1.6
+"""Inches of a picture on a sheet."""
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -36,6 +46,8 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
             )  # fmt: skip
         axis.set_title(title, loc="left")
         axis.set_xlabel("epoch")
+        locator = require("matplotlib.ticker").MaxNLocator(integer=True, min_n_ticks=1)
+        axis.xaxis.set_major_locator(locator)
         axis.legend(frameon=False)
         axis.grid(alpha=0.25)
     _save(figure, path)
@@ -89,6 +101,32 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
     _save(figure, path)
 
 
+def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
+    """How often answers of each confidence are right: dots with 95% whiskers, their areas by the
+    photos that they stand for, against the diagonal on which a calibrated network's lie.
+
+    Args:
+        shown: (title, what was measured), one or several beside each other.
+    """
+    figure, axes = _canvas(1, len(shown), (4.4 * len(shown), 4.6))
+    for axis, (title, measured) in zip(axes, shown, strict=True):
+        axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+        bins = [row for row in measured.bins if row.photos and not math.isnan(row.confidence)]
+        places = [row.confidence for row in bins]
+        for row in bins:
+            axis.plot([row.confidence] * 2, row.interval, color=BLUE, alpha=0.35, linewidth=3)
+        sizes = [12 + 90 * row.photos / measured.photos for row in bins]
+        axis.scatter(places, [row.accuracy for row in bins], sizes, color=BLUE, zorder=3)
+        error = "-" if math.isnan(measured.error) else f"{measured.error:.1%}"
+        axis.set_title(f"{title}: calibration error {error}", loc="left", fontsize=10)
+        axis.set_xlabel("what it says")
+        axis.set_ylabel("is right")
+        axis.set_xlim(0, 1)
+        axis.set_ylim(0, 1)
+        axis.grid(alpha=0.25)
+    _save(figure, path)
+
+
 def contact_sheet(
     shown: Sequence[tuple[NDArray, str]], path: Path, title: str, columns: int = 6
 ) -> None:
@@ -96,13 +134,15 @@ def contact_sheet(
 
     Args:
         shown: (uint8 (height, width, 1 or 3), caption of one or two lines).
+        columns: of a sheet that is always as wide: fewer of them give wide pictures more room.
     """
     rows = -(-len(shown) // columns)
-    figure, axes = _canvas(rows, columns, (1.6 * columns, 1.95 * rows + 0.5))
+    figure, axes = _canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))
     for axis in axes:
         axis.axis("off")
     for axis, (picture, caption) in zip(axes, shown, strict=False):
-        axis.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray")
+        pixels = picture if picture.shape[2] == 3 else picture[..., 0]
+        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)  # of a grey one, not its own range
         axis.set_title(caption, fontsize=8)
     figure.suptitle(title, x=0.02, ha="left")
     _save(figure, path)
@@ -140,5 +180,20 @@ def _save(figure: Any, path: Path) -> None:
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
         text.set_parse_math(False)  # a '$' in a class name begins no formula
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", NO_LETTER, UserWarning)
+        figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())
+    for one in caught:
+        if re.match(NO_LETTER, str(one.message)):
+            _say_that_letters_are_missing()
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+@cache  # once, however many pictures a report has
+def _say_that_letters_are_missing() -> None:
+    say(
+        "note: the font of the PNG files lacks letters of some names and shows boxes in their "
+        "place; the HTML page has them"
+    )

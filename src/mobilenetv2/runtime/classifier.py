@@ -15,6 +15,7 @@ from mobilenetv2.images.decode import decode, read
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.records import Labels
+from mobilenetv2.weights.embedded import EMBEDDED
 from mobilenetv2.weights.models import locate
 
 BATCH = 8
@@ -57,7 +58,8 @@ class Classifier:
     """A model that names what is on photos. No training framework is needed.
 
     Args:
-        model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``.
+        model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``; left out,
+            the embedded model of CIFAR-10's ten classes.
         runtime: the engine; None is ONNX Runtime, or what runs such an exported file.
         threads: of one operator; None leaves it to the engine.
 
@@ -66,7 +68,10 @@ class Classifier:
     """
 
     def __init__(
-        self, model: str | PathLike[str], runtime: str | None = None, threads: int | None = None
+        self,
+        model: str | PathLike[str] = EMBEDDED,
+        runtime: str | None = None,
+        threads: int | None = None,
     ) -> None:
         self.config, self._predict = predictor(
             locate(fspath(model)), runtime=runtime, threads=threads

@@ -71,18 +71,23 @@ def start(artifact: Artifact, name: str | None = None, threads: int | None = Non
         ArtifactError: no such engine, or it cannot run the graph.
         MissingExtra: the engine is not installed.
     """
-    fitting = [engine for engine, formats in TAKES.items() if artifact.format in formats]
-    name = checked(name or fitting[0])
-    if name not in fitting:
+    known = fitting(artifact.format)
+    name = checked(name or known[0])
+    if name not in known:
         raise ArtifactError(
             f"{artifact.where}: --runtime {name} does not run {artifact.format} files; "
-            f"{' or '.join(fitting)} does"
+            f"{' or '.join(known)} does"
         )
     if threads is not None and threads < 1:
         raise ArtifactError(f"--threads {threads} must be at least 1")
     module: Any = importlib.import_module(f"mobilenetv2.runtime.{name}")
     engine: Engine = module.start(artifact, threads)
     return engine
+
+
+def fitting(format_: FileFormat) -> list[EngineName]:
+    """The engines that run files of a format; the first is the default."""
+    return [engine for engine, formats in TAKES.items() if format_ in formats]
 
 
 def checked(name: str) -> EngineName:

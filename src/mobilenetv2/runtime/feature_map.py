@@ -11,6 +11,7 @@ from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.runtime import engine
 from mobilenetv2.runtime.artifact import built, is_exported, load
 from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.predictor import Predictor
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import store
 
@@ -28,6 +29,9 @@ class FeatureMap:
     weight: NDArray
     """float32 (classes, k): the classifier's."""
     answer: Answer
+    maps: Predictor
+    """The maps without the logits, where they are enough: an engine that gives one output at a
+    time runs once for them, and twice for both."""
 
 
 def feature_map(model: Path, runtime: str | None = None, threads: int | None = None) -> FeatureMap:
@@ -49,12 +53,15 @@ def feature_map(model: Path, runtime: str | None = None, threads: int | None = N
         weight = arrays["classifier.weight"]
     started = engine.start(artifact, runtime, threads)
     record = artifact.config.preprocessing
-    logits, maps = (engine.predictor(started, record, name) for name in ("logits", "map"))
+    logits, planes = (engine.predictor(started, record, name) for name in ("logits", "map"))
+
+    def maps(pictures: NDArray) -> NDArray:
+        return planes(pictures).transpose(0, 2, 3, 1)
 
     def answer(pictures: NDArray) -> tuple[NDArray, NDArray]:
-        return logits(pictures), maps(pictures).transpose(0, 2, 3, 1)
+        return logits(pictures), maps(pictures)
 
-    return FeatureMap(artifact.config, weight, answer)
+    return FeatureMap(artifact.config, weight, answer, maps)
 
 
 def _exported(path: Path, runtime: str | None) -> tuple[Artifact, NDArray]:

@@ -90,26 +90,36 @@ def _rebase(layer: ConvBN, moments: Moments) -> None:
 
 
 @torch.no_grad()
-def reestimate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def reestimate(
+    network: nn.Module, batches: Iterable[Tensor], kept: frozenset[nn.Module] = frozenset()
+) -> None:
     """Measure the running statistics anew, as plain means over batches (Wu & Johnson, arXiv
-    2105.07576): running ones lag behind the weights, and an average of weights has none.
+    2105.07576): running ones lag behind the weights, and those of an average of weights are
+    averages, too, which no network has seen.
 
     Args:
         network: it is left in evaluation mode.
         batches: what the network takes, at least one batch.
+        kept: BatchNorms whose statistics stay.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d) and module not in kept
+    ]
     before = [norm.momentum for norm in norms]
     network.eval()
     for norm in norms:
         norm.train()
-    for count, batch in enumerate(batches, 1):
-        for norm in norms:
-            norm.momentum = 1 / count  # the mean of all so far; the first replaces what was there
-        network(batch)
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.momentum = momentum
-    network.eval()
+    try:
+        for count, batch in enumerate(batches, 1):
+            for norm in norms:
+                norm.momentum = 1 / count  # the mean so far; the first replaces what was there
+            network(batch)
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+        network.eval()
 
 
 def set_policy(network: nn.Module, policy: str) -> None:

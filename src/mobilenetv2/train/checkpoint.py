@@ -1,4 +1,5 @@
-"""A run's position, written after every epoch and on Ctrl-C: arrays and JSON, read as data."""
+"""A run's position, written after every epoch, every few minutes and on Ctrl-C: arrays and JSON,
+read as data."""
 
 import json
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ import numpy as np
 from mobilenetv2.errors import RunError
 from mobilenetv2.files import write_atomically
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.epochs import out_of_patience
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.trainer import State
 from mobilenetv2.weights.canonical import Arrays
 
@@ -32,6 +36,27 @@ class Checkpoint:
     """Steps done within the epoch."""
     sums: list[float]
     """Loss, right answers and count of the epoch so far."""
+
+    @classmethod
+    def of_run(cls, run: RunFolder, recipe: Recipe) -> "Checkpoint | None":
+        """Where a run stands; None where it has not saved anything yet.
+
+        Raises:
+            RunError: damaged, or what is there was begun otherwise.
+        """
+        if not run.checkpoint.is_file():
+            return None
+        saved = cls.read(run.checkpoint)
+        if saved.recipe != recipe.to_toml():
+            raise RunError(
+                f"{run.checkpoint}: belongs to another recipe than {run.recipe}, or was begun by "
+                "another version of mobilenetv2; begin a new run"
+            )
+        return saved
+
+    def finished(self, recipe: Recipe) -> bool:
+        """Whether all epochs are done; then only the figures are left to be taken."""
+        return self.epoch >= recipe.epochs or out_of_patience(self.rows, recipe)
 
     def write(self, path: Path) -> None:
         """Replace the file as a whole, or not at all."""

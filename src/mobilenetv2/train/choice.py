@@ -8,10 +8,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 
 import numpy as np
 
+from mobilenetv2.data.batches import AHEAD, workers
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.spec.records import ModelConfig
@@ -29,6 +31,8 @@ IMBALANCE = 4.0
 SMALL_PHOTO, SMALL_SIZE = 100, 128
 """Pixels: photos smaller than the first are trained on at the second."""
 SAMPLE = 64
+WARMING, COUNTED = 4, 5
+"""Steps of the measurement of speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ def choose_size(train: Split, recipe: Recipe, kept: frozenset[str], config: Mode
     if side >= SMALL_PHOTO:
         return Choice(recipe, ())
     reason = (
-        f"size {SMALL_SIZE}: half of the photos are smaller than {side:.0f} pixels, so more of "
-        "them would be blown up for nothing"
+        f"size {SMALL_SIZE}: half of the photos have a shorter side of at most {side:.0f} pixels, "
+        "which a larger size would only blow up"
     )
     return Choice(replace(recipe, size=(SMALL_SIZE, SMALL_SIZE)), (reason,))
 
@@ -94,15 +98,18 @@ def choose(
 
 
 def photos_a_second(train: Split, recipe: Recipe, config: ModelConfig, trainer: Trainer) -> float:
-    """Of the whole loop, from the median of a few steps after two that warm up."""
+    """Of the whole loop as later epochs have it: photos held in memory, views made beside steps."""
     views = PhotoViews(train, config.preprocessing, recipe)
-    batch_size, steps = min(recipe.batch_size, len(train)), 7
+    batch_size = min(recipe.batch_size, len(train))
     labels = np.array([photo.label for photo in train.photos], np.int64)
-    order = np.resize(np.random.default_rng(0).permutation(len(train)), steps * batch_size)
+    some = np.random.default_rng(0).permutation(len(train))[: WARMING * batch_size]
+    # Longer than it is followed: views are made ahead, and the last steps must not find them ready.
+    ahead = -(-AHEAD * workers() // batch_size)
+    order = np.resize(some, (WARMING + COUNTED + ahead) * batch_size)
     # Of the last epoch: its pictures are the largest.
     todo = views.batches(order, max(0, recipe.epochs - 1), batch_size)
     times = [time.monotonic()]
-    for pictures, indices in todo:
+    for pictures, indices in islice(todo, WARMING + COUNTED):
         trainer.step(pictures, targets(labels[indices], len(train.classes)), 0.0)
         times.append(time.monotonic())
-    return float(batch_size / median(np.diff(times)[2:]))
+    return float(batch_size / median(np.diff(times)[-COUNTED:]))

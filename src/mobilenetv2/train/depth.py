@@ -31,12 +31,14 @@ def scale(layer_decay: float, name: str, spec: NetworkSpec) -> float:
     return float(layer_decay ** depth(name, spec))
 
 
-def thawed(epoch: float, unfreeze_epochs: float, spec: NetworkSpec) -> int:
+def thawed(epoch: float, unfreeze_epochs: float, frozen_blocks: int, spec: NetworkSpec) -> int:
     """The greatest depth that is trained: the classifier first, all after ``unfreeze_epochs``.
 
     Args:
         epoch: since the start, with fractions.
+        frozen_blocks: so many blocks, and the stem, are never trained; 0: all of the network is.
     """
+    limit = depth(f"blocks.{frozen_blocks}", spec) if frozen_blocks else deepest(spec)
     if epoch >= unfreeze_epochs:
-        return deepest(spec)
-    return int(epoch / unfreeze_epochs * (deepest(spec) + 1))
+        return limit
+    return min(limit, int(epoch / unfreeze_epochs * (deepest(spec) + 1)))

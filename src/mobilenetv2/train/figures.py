@@ -6,7 +6,13 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.evaluate.accuracy import run as run_predictor
-from mobilenetv2.evaluate.calibration import calibration, doubt, fit_temperature, temper
+from mobilenetv2.evaluate.calibration import (
+    TEMPERATURE,
+    calibration,
+    doubt,
+    fit_temperature,
+    temper,
+)
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.progress import say
@@ -19,8 +25,6 @@ from mobilenetv2.weights import store
 
 TRAIN_SAMPLE = 1000
 """Training photos on which the final figure is taken too, to show it beside the held-out one."""
-TEMPERATURE = "temperature"
-"""Of ``config.metrics``: what the classifier was divided by."""
 
 
 def take_figures(
@@ -73,8 +77,6 @@ def take_figures(
     }
     config = dataclasses.replace(config, metrics=measured)
     store.save(run.best, config, arrays)
-    top1 = figures[name].top1
-    run.write_pictures(figures[name], f"{name}: {top1:.1%} of {len(splits.held_out)}")
     return Result.of(str(run.best), data, splits.held_out, config, logits, labels), figures
 
 

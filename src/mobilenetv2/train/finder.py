@@ -14,7 +14,6 @@ from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.progress import track
 from mobilenetv2.train import targets
-from mobilenetv2.train.loop import take
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.trainer import Trainer
 from mobilenetv2.train.views import Views
@@ -41,8 +40,9 @@ class Trial:
 
 
 def find_rate(
-    trainer: Trainer, train: Split, views: Views, recipe: Recipe, steps: int = STEPS
-) -> Trial:
+    trainer: Trainer, train: Split, views: Views, recipe: Recipe,
+    teacher: targets.Teacher | None = None, steps: int = STEPS,
+) -> Trial:  # fmt: skip
     """Try the rates; the trainer is as before afterwards.
 
     Args:
@@ -54,21 +54,24 @@ def find_rate(
     labels = np.array([photo.label for photo in train.photos], np.int64)
     batch_size = min(recipe.batch_size, len(train))
     needed = -(-steps * batch_size // len(train))
-    order = np.concatenate([epoch_order(labels, recipe.seed, epoch) for epoch in range(needed)])
+    order = np.concatenate(
+        [epoch_order(labels, recipe.seed, epoch, recipe.balance) for epoch in range(needed)]
+    )
     before = {name: array.copy() for name, array in trainer.state().items()}
     rates: list[float] = []
     losses: list[float] = []
     smooth, best = 0.0, math.inf
-    todo = views.batches(order, 0, batch_size, drop_last=True)
+    # Of the last epoch: most of the run has pictures of that size, or comes to it.
+    todo = views.batches(order, max(0, recipe.epochs - 1), batch_size, drop_last=True)
     for step, (pictures, indices) in enumerate(track(todo, "trying rates", steps)):
         if step == steps:
             break
         rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
         random = np.random.default_rng([recipe.seed, 0, step, 3])
         pictures, wanted = targets.make(
-            pictures, labels[indices], len(train.classes), recipe, None, random
+            pictures, labels[indices], len(train.classes), recipe, teacher, random
         )
-        loss, _ = take(trainer, pictures, wanted, rate)
+        loss, _ = trainer.step(pictures, wanted, rate)
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
         value = smooth / (1 - SMOOTHING ** (step + 1))
         if not math.isfinite(value) or (step > 10 and value > EXPLODED * best):

@@ -5,6 +5,7 @@ set of photos changes least. With them frozen, a step costs a fraction, and a fe
 each photo, computed beforehand, stand for all the epochs.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +16,8 @@ import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from mobilenetv2.editions.torch import MobileNetV2
-from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.progress import track
@@ -56,7 +55,7 @@ class LaterTrainer(TorchTrainer):
         """uint8 (batch, height, width, channels) -> float16 maps (batch, h, w, k)."""
         self.network.eval()
         with torch.inference_mode():
-            x = self.network.stem(normalise(pictures, self.network.config.preprocessing))
+            x = self.network.stem(super()._inputs(pictures))
             for block in self.network.blocks[: self.blocks]:
                 x = block(x)
         return np.asarray(x.permute(0, 2, 3, 1).half().cpu().numpy())
@@ -66,13 +65,8 @@ class LaterTrainer(TorchTrainer):
         return maps.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
 
     def _forward(self, x: Tensor) -> Tensor:
-        network = self.network
-        for block in network.blocks[self.blocks :]:
-            x = block(x)
-        if network.head is not None:
-            x = network.head(x)
-        features = functional.adaptive_avg_pool2d(x, 1).flatten(1)
-        logits: Tensor = network.classifier(network.dropout(features))
+        features = self.network.features(x, self.blocks)
+        logits: Tensor = self.network.classifier(self.network.dropout(features))
         return logits
 
 
@@ -105,7 +99,8 @@ def cached(trainer: LaterTrainer, photos: PhotoViews, path: Path) -> MapViews:
     """
     if path.is_file():
         return MapViews(np.load(path, mmap_mode="r"))
-    views, count = photos.recipe.cache.views, len(photos.split)
+    views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each one has its turn
+    count = len(photos.split)
     partial = path.with_name(f"{TEMPORARY}{path.name}")
     file: np.memmap | None = None
     try:
@@ -119,6 +114,7 @@ def cached(trainer: LaterTrainer, photos: PhotoViews, path: Path) -> MapViews:
                         f"views, {free / 1e9:.1f} GB are free; lower cache.views"
                     )
                 file = open_memmap(partial, "w+", np.float16, shape)
+                reserve(partial)
             file.reshape(-1, *maps.shape[1:])[place : place + len(maps)] = maps
         assert file is not None
         file.flush()
@@ -127,6 +123,17 @@ def cached(trainer: LaterTrainer, photos: PhotoViews, path: Path) -> MapViews:
     finally:
         partial.unlink(missing_ok=True)
     return MapViews(np.load(path, mmap_mode="r"))
+
+
+def reserve(path: Path) -> None:
+    """Give a file its blocks: a disk that fills up under a map ends the process without a word.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _maps(trainer: LaterTrainer, photos: PhotoViews, views: int) -> Iterator[tuple[int, NDArray]]:

@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.sampling import epoch_order
@@ -16,6 +17,7 @@ from mobilenetv2.train.average import Average
 from mobilenetv2.train.checkpoint import Checkpoint
 from mobilenetv2.train.epochs import Row, Sums, best_epoch, describe, out_of_patience
 from mobilenetv2.train.interrupt import Stopped, stop_on_interrupt
+from mobilenetv2.train.memory import guarded
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.trainer import Trainer
@@ -35,7 +37,7 @@ def fit(
     views: Views,
     recipe: Recipe,
     run: RunFolder,
-    resume: bool,
+    saved: Checkpoint | None = None,
     teacher: targets.Teacher | None = None,
 ) -> list[Row]:
     """Train; ``run.best`` and ``run.last`` hold the result.
@@ -44,14 +46,14 @@ def fit(
         trainer: with the weights to start from.
         config: of the network; it goes into the model folders.
         views: of the photos of ``train``.
-        resume: go on from ``run.checkpoint`` where there is one.
+        saved: go on from there.
 
     Returns:
         The rows of ``metrics.csv``.
 
     Raises:
         Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
-        RunError: the loss is not a number, memory is out, or the checkpoint is another run's.
+        RunError: the loss or a weight is not a number, or memory is out.
     """  # fmt: skip
     average = Average(recipe.ema_decay) if recipe.ema_decay else None
     batch_size = min(recipe.batch_size, len(train))
@@ -60,18 +62,18 @@ def fit(
 
     rows: list[Row] = []
     epoch, step, sums = 0, 0, Sums()
-    if resume and run.checkpoint.is_file():
-        saved = Checkpoint.read(run.checkpoint)
-        if saved.recipe != recipe.to_toml():
-            raise RunError(f"{run.checkpoint}: belongs to another recipe than {run.recipe}")
+    if saved:
         trainer.restore(saved.trainer)
         if average:
             average.restore(saved.average, saved.averaged_steps)
         rows, epoch, step, sums = saved.rows, saved.epoch, saved.step, Sums(*saved.sums)
 
     def save() -> None:
+        state = trainer.state()
+        if not finite(state):  # the one before it is worth keeping
+            raise diverged(recipe, run, epoch)
         Checkpoint(
-            config, recipe.to_toml(), trainer.state(), average.arrays if average else {},
+            config, recipe.to_toml(), state, average.arrays if average else {},
             average.steps if average else 0, rows, epoch, step, sums.values,
         ).write(run.checkpoint)  # fmt: skip
 
@@ -89,16 +91,14 @@ def fit(
                 )
                 trainer.thaw(epoch + step / steps)
                 rate = rate_of(recipe, epoch * steps + step, steps)
-                loss, right = take(trainer, pictures, wanted, rate)
+                with guarded(f"a step of {len(pictures)} pictures"):
+                    loss, right = trainer.step(pictures, wanted, rate)
                 if average:
                     average.update(trainer.dump())
                 sums.add(loss, right, len(indices))
                 step += 1
                 if not np.isfinite(sums.loss):
-                    raise RunError(
-                        f"the loss is not a number in epoch {epoch + 1}; lower learning_rate "
-                        f"(now {recipe.learning_rate:g}); the last good state is in {run.path}"
-                    )
+                    raise diverged(recipe, run, epoch)
                 if stop():
                     save()
                     raise Stopped
@@ -106,8 +106,14 @@ def fit(
                     save()
                     saved_at = time.monotonic()
             seconds = time.monotonic() - started
+            # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
+            trainer.thaw(epoch + step / steps)
             judged = average.arrays if average else trainer.dump()
-            judged, measured = judge(trainer, judged, config, selection, views, recipe, epoch)
+            if not finite(judged):
+                raise diverged(recipe, run, epoch)
+            judged, measured = judge(
+                trainer, judged, config, selection, views, labels, recipe, epoch
+            )
             rows.append(
                 {
                     "epoch": epoch + 1,
@@ -124,9 +130,9 @@ def fit(
                 store.save(run.best, config, judged)
             store.save(run.last, config, judged)
             run.write_metrics(rows)
+            save()
             if recipe.tensorboard:
                 tensorboard.log(rows[-1], run.path / "tensorboard")
-            save()
             if stop():
                 raise Stopped
     if epoch < recipe.epochs:
@@ -148,26 +154,20 @@ def rate_of(recipe: Recipe, step: int, steps: int) -> float:
     return schedule.cosine(step, whole, warmup, recipe.learning_rate)
 
 
-def take(
-    trainer: Trainer, pictures: np.ndarray, wanted: np.ndarray, rate: float
-) -> tuple[float, int]:
-    """One step.
+def finite(arrays: Arrays) -> bool:
+    """Whether every number in there is one."""
+    return all(np.isfinite(array).all() for array in arrays.values())
 
-    Raises:
-        RunError: there is not enough memory for the batch.
-    """
-    try:
-        return trainer.step(pictures, wanted, rate)
-    except (MemoryError, RuntimeError) as error:
-        # PyTorch and JAX say it through a RuntimeError.
-        words = str(error).lower()
-        if isinstance(error, MemoryError) or "memory" in words or "resource_exhausted" in words:
-            raise RunError(
-                f"out of memory in a step of {len(pictures)} pictures of {pictures.shape[1]} x "
-                f"{pictures.shape[2]}; lower batch_size or size, or set accumulate; what was saved "
-                "last can be gone on with"
-            ) from None
-        raise
+
+def diverged(recipe: Recipe, run: RunFolder, epoch: int) -> RunError:
+    """What to say of a run that fell apart."""
+    text = (
+        f"the loss or a weight is not a number in epoch {epoch + 1}; begin again with a lower "
+        f"learning_rate than {recipe.learning_rate:g} (--set learning_rate=...)"
+    )
+    return RunError(
+        f"{text}; {run.last} is as the epoch before left it" if run.last.is_dir() else text
+    )
 
 
 def judge(
@@ -176,18 +176,24 @@ def judge(
     config: ModelConfig,
     selection: Split,
     views: Views,
+    labels: NDArray,
     recipe: Recipe,
     epoch: int,
 ) -> tuple[Arrays, Metrics]:
     """The weights as they are saved, and how good they are on the selection photos.
 
     The trainer goes on with its own weights afterwards.
+
+    Args:
+        labels: int64, of the photos of ``views``.
     """
     current = trainer.dump()
     trainer.load(arrays)
     if recipe.reestimate:
-        order = np.arange(min(recipe.reestimate, len(views)))
-        todo = views.batches(order, epoch, recipe.batch_size)
+        # In the epoch's order: a split is sorted by class, and its first photos are of one.
+        order = epoch_order(labels, recipe.seed, epoch)[: recipe.reestimate]
+        whole = len(order) >= recipe.batch_size  # BatchNorm cannot measure a rest of one picture
+        todo = views.batches(order, epoch, recipe.batch_size, drop_last=whole)
         trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
         arrays = trainer.dump()
     logits, truth = run_predictor(trainer.predictor(), selection, config.preprocessing, "selection")

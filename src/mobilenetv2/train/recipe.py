@@ -24,11 +24,12 @@ class Distillation:
     """Learning from a bigger network's answers, too (Hinton et al., arXiv 1503.02531)."""
 
     teacher: str = ""
-    """A model folder or an exported file, its classes those of the data; '': there is none."""
+    """A model folder or a file of ``export``, its classes those of the data; '': there is none."""
     share: float = 0.7
     """Of the targets that are the teacher's probabilities; the rest are the labels."""
     temperature: float = 1.0
-    """The teacher's logits are divided by it: above 1, its doubts count for more."""
+    """The teacher's logits are divided by it: above 1, its doubts count for more, and the student
+    learns to doubt as much. (Hinton et al. soften both, and multiply the loss by its square.)"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -81,6 +82,9 @@ class Recipe:
     for BatchNorm, which sees the parts)."""
     layer_decay: float = 1.0
     """Each layer's rate is this share of that of the layer above it; 1: all learn alike."""
+    frozen_blocks: int = 0
+    """So many of the first blocks, and the stem, stay as the weights have them, BatchNorm too.
+    Their maps are the largest: a step takes half the time. 0: all of the network learns."""
     unfreeze_epochs: float = 0.0
     """The classifier trains first; the layers below join one by one over so many epochs."""
     label_smoothing: float = 0.1
@@ -151,7 +155,7 @@ class Recipe:
         for name, least in (
             ("epochs", 0), ("batch_size", 2), ("learning_rate", 0), ("weight_decay", 0),
             ("warmup_epochs", 0), ("patience", 0), ("seed", 0), ("gradient_clip", 0),
-            ("accumulate", 1), ("unfreeze_epochs", 0), ("reestimate", 0),
+            ("accumulate", 1), ("frozen_blocks", 0), ("unfreeze_epochs", 0), ("reestimate", 0),
         ):  # fmt: skip
             if not getattr(self, name) >= least:
                 raise RecipeError(f"{name} {getattr(self, name)!r} must be at least {least}")
@@ -171,11 +175,18 @@ class Recipe:
         for name in ("layer_decay", "epoch_factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise RecipeError(f"{name} {getattr(self, name)!r} must be above 0, at most 1")
-        if self.trained == "later" and self.distillation.teacher:
+        if self.trained != "all" and self.distillation.teacher:
             raise RecipeError(
-                "trained = 'later' trains on cached maps, which a teacher cannot see; leave "
-                "distillation.teacher out, or train 'all'"
+                f"trained = {self.trained!r} does not look at pictures in its steps, so that a "
+                "teacher has none to answer; leave distillation.teacher out, or train 'all'"
             )
+        if self.trained == "later":
+            for name in ("phases", "reestimate", "unfreeze_epochs", "frozen_blocks"):
+                if getattr(self, name):
+                    raise RecipeError(
+                        f"trained = 'later' trains on maps of one size, cached behind frozen "
+                        f"blocks; leave {name} out, or train 'all'"
+                    )
         if not 0 <= self.balance <= 1:
             raise RecipeError(f"balance {self.balance!r} must be from 0 to 1")
         if not all(0.1 <= share <= 4 for share in self.phases) or len(self.phases) > 20:
@@ -262,4 +273,5 @@ def _value(text: str) -> Any:
 
 
 def _toml(value: Any) -> str:
-    return json.dumps(value)  # numbers, booleans, texts and lists are written alike in both
+    # Numbers, booleans, texts and lists are written alike in both, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -17,8 +17,8 @@ from typing import get_args
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RunError
 from mobilenetv2.evaluate import pictures
-from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.files import recover, sweep, write_atomically
+from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.trainer import TrainedEdition
 
@@ -26,7 +26,6 @@ COLUMNS = (
     "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
     "seconds", "images_per_second",
 )  # fmt: skip
-Row = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +101,6 @@ class RunFolder:
         for split in splits:
             writer.writerows((split.name, split.classes[p.label], p.name) for p in split.photos)
         write_atomically(self.split, buffer.getvalue())
-
-    def write_pictures(self, metrics: Metrics, title: str) -> None:
-        """``confusion.png`` and ``classes.png`` of the held-out photos."""
-        names = [row.name for row in metrics.classes]
-        pictures.confusion(metrics.confusion, names, self.path / "confusion.png", title)
-        rows = [(row.name, row.recall, row.recall_interval) for row in metrics.classes]
-        pictures.per_class(rows, self.path / "classes.png")
 
 
 def read_split(path: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.files import write_atomically
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.weights.card import kind
 
@@ -39,13 +40,18 @@ class Summary:
 
 
 def summarise(
-    run: RunFolder, data: str, config: ModelConfig, figures: dict[str, Metrics], held_out: str,
-    rows: Sequence[Mapping[str, float]], seconds: float,
+    run: RunFolder, data: str, recipe: Recipe, config: ModelConfig, figures: dict[str, Metrics],
+    held_out: str, rows: Sequence[Mapping[str, float]], seconds: float,
 ) -> Summary:  # fmt: skip
     """Write ``summary.md`` and return what it says."""
     result = figures[held_out]
     low, high = result.top1_interval
-    how = f"{len(rows)} epochs of the whole network" if rows else "only a new classifier"
+    part = (
+        f"what follows block {recipe.cache.blocks}" if recipe.trained == "later" else "the network"
+    )
+    how = f"{len(rows)} epochs of {part}" if rows else "only a new classifier"
+    # A resumed run has its earlier epochs behind it.
+    seconds = max(seconds, sum(row["seconds"] for row in rows))
     lines = [
         f"# {run.path.name}",
         "",
@@ -71,6 +77,7 @@ def summarise(
         "![curves](curves.png)" if rows else "",
         "![confusion](confusion.png)",
         "![classes](classes.png)",
+        "![reliability](reliability.png)",
         "",
     ]
     write_atomically(run.summary, "\n".join(lines))

@@ -6,15 +6,25 @@ from mobilenetv2.errors import require
 from mobilenetv2.train.epochs import Row
 
 
+def check() -> None:
+    """Raise where there is nothing to log with.
+
+    Raises:
+        MissingExtra: TensorBoard, or PyTorch, which has its writer, is not installed.
+    """
+    require("tensorboard")
+    require("torch")
+
+
 def log(row: Row, folder: Path) -> None:
     """One epoch's row of ``metrics.csv`` as scalars.
 
-    Each epoch is a file of its own: whole or not there, and a resumed run just goes on.
+    Each epoch has a file of its own, so that a resumed run just goes on.
 
     Raises:
-        MissingExtra: TensorBoard is not installed.
+        MissingExtra: TensorBoard, or PyTorch, which has its writer, is not installed.
     """
-    require("tensorboard")
+    check()
     from torch.utils.tensorboard import SummaryWriter
 
     step = int(row["epoch"])

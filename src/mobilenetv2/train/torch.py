@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
+from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth, precision
@@ -50,7 +51,12 @@ class TorchTrainer:
         network.place(self.device)
         network.dropout.p = network.spec.dropout if recipe.dropout is None else recipe.dropout
         self.optimizer = make_optimizer(network, recipe)
-        self.thawed = depth.deepest(network.spec)
+        blocks = len(network.blocks)
+        if recipe.frozen_blocks > blocks:
+            raise RecipeError(
+                f"frozen_blocks {recipe.frozen_blocks}: the network has {blocks} blocks"
+            )
+        self.thaw(recipe.unfreeze_epochs)
         torch.manual_seed(recipe.seed)  # of dropout
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
@@ -61,7 +67,7 @@ class TorchTrainer:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
         total, right = 0.0, 0
-        parts = min(self.recipe.accumulate, len(pictures))
+        parts = max(1, min(self.recipe.accumulate, len(pictures) // 2))  # BatchNorm needs two
         for part in np.array_split(np.arange(len(pictures)), parts):
             target = torch.from_numpy(targets[part]).to(self.device)
             loss, logits = self._loss(pictures[part], target)
@@ -98,22 +104,33 @@ class TorchTrainer:
 
     def thaw(self, epoch: float) -> None:
         """See the protocol."""
-        self.thawed = depth.thawed(epoch, self.recipe.unfreeze_epochs, self.network.spec)
+        recipe = self.recipe
+        self.thawed = depth.thawed(
+            epoch, recipe.unfreeze_epochs, recipe.frozen_blocks, self.network.spec
+        )
 
     def _freeze(self) -> None:
         """Let what lies deeper than ``thawed`` compute as in evaluation, without gradients."""
-        if not self.recipe.unfreeze_epochs:
+        if not (self.recipe.unfreeze_epochs or self.recipe.frozen_blocks):
             return
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(depth.depth(name, self.network.spec) <= self.thawed)
-        for name, module in self.network.named_modules():
-            if isinstance(module, nn.BatchNorm2d):
-                frozen = depth.depth(name, self.network.spec) > self.thawed
-                module.train(module.training and not frozen)
+        for module in self._frozen_norms():
+            module.eval()
+
+    def _frozen_norms(self) -> frozenset[nn.Module]:
+        """BatchNorms that lie deeper than what is trained."""
+        return frozenset(
+            module
+            for name, module in self.network.named_modules()
+            if isinstance(module, nn.BatchNorm2d)
+            and depth.depth(name, self.network.spec) > self.thawed
+        )
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """See the protocol."""
-        reestimate(self.network, (self._inputs(pictures) for pictures in batches))
+        inputs = (self._inputs(pictures) for pictures in batches)
+        reestimate(self.network, inputs, self._frozen_norms())
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """See the protocol."""
@@ -133,6 +150,8 @@ class TorchTrainer:
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
         tensors["random"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
     def restore(self, state: State) -> None:
@@ -148,6 +167,8 @@ class TorchTrainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         torch.set_rng_state(tensors["random"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
 
 
 def make_optimizer(network: MobileNetV2, recipe: Recipe) -> torch.optim.Optimizer:

@@ -81,7 +81,8 @@ class PhotoViews:
     def view(self, index: int, epoch: int) -> NDArray:
         """uint8 (height, width, channels)."""
         photo = self.split.photos[index]
-        image, name = (self._shrunk or self.split).image(photo), self.split.full_name(photo)
+        source = self.split if self._shrunk is None else self._shrunk
+        image, name = source.image(photo), self.split.full_name(photo)
         random = generator(self.recipe.seed, epoch, index)
         how = self.recipe.augmentation
         return augment(image, how, self.record, self.size(epoch), random, name)

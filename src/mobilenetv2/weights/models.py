@@ -1,4 +1,5 @@
-"""MODEL, wherever a person may name one: a model folder, a catalogue name, ``hf://OWNER/NAME``.
+"""MODEL, wherever a person may name one: a model folder, a catalogue name, ``hf://OWNER/NAME``, or
+``embedded``, which comes inside the package.
 
 A published checkpoint is fetched and imported once; the model folder stays in the cache under its
 name, the first digits of its SHA-256, those of the configs that lie beside it in a hub's
@@ -13,7 +14,7 @@ from mobilenetv2.errors import WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.version import __version__
-from mobilenetv2.weights import hub, store
+from mobilenetv2.weights import embedded, hub, store
 from mobilenetv2.weights.cache import Fetched, folder, obtain
 from mobilenetv2.weights.catalogue import HUB, catalogue
 from mobilenetv2.weights.checksum import file_sha256
@@ -38,7 +39,7 @@ def locate(model: str) -> Path:
         model: a folder comes first, so that a name of the catalogue can be a folder of one's own.
 
     Raises:
-        WeightsError: none of the three, or it cannot be had.
+        WeightsError: none of the four, or it cannot be had.
         MissingExtra: the library that reads such a checkpoint is not installed.
     """
     path = Path(model)
@@ -64,6 +65,8 @@ def locate(model: str) -> Path:
         return path  # the store says what is wrong with a file, or with another folder
     if model.startswith(HUB) or model in catalogue():
         return imported(model)
+    if model == embedded.EMBEDDED:
+        return embedded.folder()
     # A folder whose replacement was interrupted is brought back by its reader.
     if path.with_name(f".previous-{path.name}").exists():
         return path

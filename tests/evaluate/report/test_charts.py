@@ -25,6 +25,8 @@ def test_ticks_are_round() -> None:
     assert ticks(1, 8) == [2, 4, 6, 8]
     assert ticks(0.73, 0.96) == pytest.approx([0.75, 0.8, 0.85, 0.9, 0.95])
     assert ticks(0, 100, 3) == [0, 50, 100]
+    assert ticks(1, 3, whole=True) == [1, 2, 3]
+    assert ticks(0.5, 1.5, whole=True) == [1] and ticks(1, 300, whole=True)[:2] == [50, 100]
     for low, high in ((1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)):
         with pytest.raises(ValueError, match="no range"):
             ticks(low, high)

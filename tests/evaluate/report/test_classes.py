@@ -34,6 +34,12 @@ def test_of_many_classes_the_better_ones_are_closed_until_opened(
     assert names[: names.index("details")].count("svg") == MOST
 
 
+def test_a_thousand_classes_are_a_table_of_a_bounded_size(parse: Callable[[str], Any]) -> None:
+    markup = classes([row(f"class {i}", i, 1000) for i in range(1000)])
+    assert len(markup) < 900_000
+    assert parse(markup).text("summary") == f"{1000 - MOST} better classes"
+
+
 def test_a_class_that_was_never_answered_has_no_precision(parse: Callable[[str], Any]) -> None:
     page = parse(classes([row("a", 0, 4, named=0)]))
     assert "nan" not in page.text() and page.of("td", "n")[-1]["title"] == "never answered"

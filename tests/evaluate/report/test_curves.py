@@ -32,6 +32,18 @@ def test_every_value_is_there_and_inside_the_chart(count: int, parse: Callable[[
     assert page.text("title").count("was kept") == 3
 
 
+@pytest.mark.parametrize(
+    ("count", "marked"),
+    [(1, "1"), (2, "1 2"), (3, "1 2 3"), (8, "2 4 6 8"), (300, "50 100 150 200 250 300")],
+)
+def test_only_whole_epochs_are_marked(count: int, marked: str, parse: Callable[[str], Any]) -> None:
+    page = parse(curves(rows(count)))
+    placed = [attributes for tag, attributes in page.elements if tag == "text"]
+    texts = [text for tag, text in page.texts if tag == "text"]
+    below = [t for t, a in zip(texts, placed, strict=True) if a["text-anchor"] == "middle"]
+    assert below == 3 * marked.split()
+
+
 def test_a_higher_value_is_drawn_higher(parse: Callable[[str], Any]) -> None:
     heights = [float(dot["cy"]) for dot in parse(curves(rows(6))).of("circle", "train")]
     top1, loss = heights[:6], heights[6:]

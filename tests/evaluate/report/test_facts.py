@@ -1,9 +1,12 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.evaluate.report import facts
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.report.run_record import RunRecord
@@ -43,6 +46,21 @@ def test_what_the_run_has_counted_already_is_not_shown_twice(
     assert "measured here" in cells(parse(facts.data(make_result(), None)))
 
 
+def test_the_photos_of_a_thousand_classes_are_a_closed_table_of_a_bounded_size(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    names = tuple(f"class {index}" for index in range(1000))
+    truth = np.arange(2000) % 1000
+    measured = measure(np.eye(1000, dtype=np.float32)[truth], truth, names)
+    result = dataclasses.replace(make_result(names=names), metrics=measured)
+    run = RunRecord("x", (), {}, {}, {"train": dict.fromkeys(names, 5)})
+    markup = facts.data(result, run)
+    assert len(markup) < 300_000
+    page = parse(markup)
+    assert [name for name, _ in page.elements][:2] == ["details", "summary"]
+    assert page.text("summary") == "1000 classes" and len(page.of("tr")) == 1 + 1000 + 1
+
+
 def test_a_recipe_comes_with_how_long_it_took(parse: Callable[[str], Any]) -> None:
     page = parse(facts.recipe(RUN, None))
     found = dict(
@@ -74,3 +92,19 @@ def test_a_model_says_what_it_is(model: Path, tmp_path: Path, parse: Callable[[s
     assert f"{(model / store.WEIGHTS).stat().st_size / 1e6:.1f} MB" in text
     assert "licenceunknown" in text
     assert " MB" not in parse(facts.model(config, None)).text()
+
+
+def test_a_resumed_run_took_the_time_of_all_its_epochs(parse: Callable[[str], Any]) -> None:
+    assert RUN.seconds == 91
+    assert "1.5 minutes" in parse(facts.recipe(RUN, 20.0)).text()
+
+
+def test_without_a_record_of_the_start_nothing_is_said_of_it(parse: Callable[[str], Any]) -> None:
+    page = parse(facts.recipe(dataclasses.replace(RUN, started={}), None))
+    assert "started from" not in page.text("dt") and "random" not in page.text()
+
+
+def test_how_a_model_was_run_is_said_with_it(model: Path, parse: Callable[[str], Any]) -> None:
+    config = store.load_config(model)
+    page = parse(facts.model(config, model, {"runtime": "openvino", "flips": "yes"}))
+    assert page.text("dt").endswith("runtimeflips") and page.text("dd").endswith("openvinoyes")

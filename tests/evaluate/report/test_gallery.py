@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.evaluate.report.gallery import Explainer, gallery, overlays, pictures
+from mobilenetv2.evaluate.report.gallery import Explainer, beside, gallery, overlays, pictures
 from mobilenetv2.evaluate.report.result import Result, least_sure, surest_mistakes
 from mobilenetv2.images.preprocess import preprocess
 
 
 def opened(address: str) -> NDArray:
     start, _, text = address.partition(",")
-    assert start == "data:image/jpeg;base64"
+    assert start == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(text))) as image:
         return np.asarray(image.convert("RGB")).astype(int)
 
@@ -25,14 +25,14 @@ def test_each_photo_is_shown_as_the_network_saw_it_with_what_was_answered(
     make_result: Callable[..., Result], parse: Callable[[str], Any]
 ) -> None:
     result = make_result()
-    mistakes = surest_mistakes(result.logits, result.truth, 4)
+    mistakes = surest_mistakes(result.answers, 4)
     page = parse(gallery(result, mistakes, None))
     images = page.of("img")
     assert len(images) == len(page.of("figure")) == 4 and page.of("div", "single")
     for image, mistake in zip(images, mistakes, strict=True):
         photo = result.split.photos[mistake.photo]
-        seen = preprocess(result.split.image(photo), result.config.preprocessing).astype(int)
-        assert np.abs(opened(image["src"]) - seen).mean() < 15  # JPEG of noise
+        seen = preprocess(result.split.image(photo), result.config.preprocessing)
+        np.testing.assert_array_equal(opened(image["src"]), seen)  # so small: no JPEG
     first, names = mistakes[0], result.config.labels.names
     caption = page.text("figcaption", "b")
     assert caption.startswith(f"answered {names[first.answer]} {first.probability:.0%}")
@@ -44,7 +44,7 @@ def test_right_answers_say_how_sure_they_are(
     make_result: Callable[..., Result], parse: Callable[[str], Any]
 ) -> None:
     result = make_result()
-    (answer,) = least_sure(result.logits, result.truth, 1)
+    (answer,) = least_sure(result.answers, 1)
     assert f"{answer.probability:.0%} sure" in parse(gallery(result, [answer], None)).text()
 
 
@@ -80,7 +80,7 @@ def test_with_an_explainer_there_are_two_pictures_of_each_photo(
     explainer = Explainer(
         lambda shown: np.ones((len(shown), 2, 2, 4), np.float32), np.ones((3, 4), np.float32)
     )
-    page = parse(gallery(result, surest_mistakes(result.logits, result.truth, 3), explainer))
+    page = parse(gallery(result, surest_mistakes(result.answers, 3), explainer))
     assert len(page.of("img")) == 6 and page.of("div", "pairs")
     assert sum("glows" in image["alt"] for image in page.of("img")) == 3
 
@@ -93,7 +93,18 @@ def test_grey_pictures_are_shown_too(
     spec = result.config.spec.replace(input_channels=1)
     config = dataclasses.replace(result.config, spec=spec, preprocessing=seen)
     result = dataclasses.replace(result, config=config)
-    answers = surest_mistakes(result.logits, result.truth, 2)
+    answers = surest_mistakes(result.answers, 2)
     assert all(picture.shape[2] == 1 for picture in pictures(result, answers))
     shown = opened(parse(gallery(result, answers, None)).of("img")[0]["src"])
     assert np.abs(shown[..., 0] - shown[..., 2]).max() <= 2
+
+
+def test_a_picture_beside_what_speaks_for_its_answer(quadrants: Explainer) -> None:
+    shown = [np.full((64, 48, 3), level, np.uint8) for level in (10, 200)]
+    for picture, pair, glow in zip(
+        shown, beside(shown, [0, 1], quadrants), overlays(shown, [0, 1], quadrants), strict=True
+    ):
+        np.testing.assert_array_equal(pair[:, :48], picture)
+        np.testing.assert_array_equal(pair[:, -48:], glow)
+        assert (pair[:, 48:-48] == 255).all() and pair.shape[1] > 96
+    assert beside([shown[0][..., :1]], [0], quadrants)[0].shape[2] == 3

@@ -1,7 +1,9 @@
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.evaluate.report.headline import headline, weakest
@@ -48,3 +50,32 @@ def test_of_classes_that_are_found_equally_seldom_a_few_are_named() -> None:
         answers = np.where(truth < missed, (truth + 1) % 4, truth)
         metrics = measure(np.eye(4)[answers], truth, names)
         assert weakest(metrics) == f"It finds {said} least often: 0% of their photos."
+
+
+@pytest.mark.parametrize("name", ["train", "selection"])
+def test_photos_to_train_on_tell_no_true_accuracy(
+    name: str, make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    result = make_result()
+    seen = dataclasses.replace(result, split=dataclasses.replace(result.split, name=name))
+    text = parse(headline(seen)).text("p")
+    low, high = result.metrics.top1_interval
+    assert f"The 95% interval is {low:.1%} to {high:.1%}, but of photos that models are" in text
+    assert "true accuracy" not in text
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ("bbbc", "the others it takes mostly for b"),
+        ("bbcd", "the others it takes most often for b"),
+        ("bbcc", "the others it takes most often for b and c"),
+        ("bcd", "the others it takes most often for b, c and 1 more"),
+        ("c", "the other it takes for c"),
+    ],
+)
+def test_mostly_is_more_than_half(answers: str, said: str) -> None:
+    truth = np.array([0, *[0] * len(answers), 1, 2, 3])
+    given = np.array([0, *("abcd".index(answer) for answer in answers), 1, 2, 3])
+    found = weakest(measure(np.eye(4)[given], truth, tuple("abcd")))
+    assert found == f"It finds a least often: 1 of {len(answers) + 1}; {said}."

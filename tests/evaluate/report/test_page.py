@@ -12,6 +12,7 @@ import pytest
 
 from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate.calibration import calibration
+from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.evaluate.report.page import write_page
 from mobilenetv2.evaluate.report.result import Result
 
@@ -137,14 +138,18 @@ def test_a_network_that_gives_no_numbers_has_a_report(
 def test_a_thousand_classes_make_a_page_that_is_not_huge(
     make_result: Callable[..., Result], written: Page, tmp_path: Path
 ) -> None:
-    result = make_result(names=("ball", "box", "triangle", *(f"class {i}" for i in range(997))))
+    names = ("ball", "box", "triangle", *(f"class {i}" for i in range(997)))
     random = np.random.default_rng(0)
-    truth = random.integers(0, 1000, len(result.truth))
-    logits = random.normal(0, 1, result.logits.shape)
-    page = written(Result.of("m", "d", result.split, result.config, logits, truth))
+    truth = np.arange(10_000) % 1000  # photos of every class, though only 36 can be shown
+    logits = random.normal(0, 1, (len(truth), 1000))
+    logits[np.arange(len(truth)), truth] += 4
+    result = dataclasses.replace(make_result(names=names), metrics=measure(logits, truth, names))
+    page = written(result)
     check_self_contained(page)
-    assert (tmp_path / "report.html").stat().st_size < 2_000_000
+    size = (tmp_path / "report.html").stat().st_size
+    assert 500_000 < size < 2_000_000
     assert "would not be legible" in page.text()
+    assert [text for tag, text in page.texts if tag == "summary"][:1] == ["960 better classes"]
 
 
 def test_the_kept_report_is_the_old_one_where_a_photo_is_gone(
@@ -161,3 +166,14 @@ def test_the_kept_report_is_the_old_one_where_a_photo_is_gone(
     with pytest.raises(ImageError, match="ball"):
         write_page(tmp_path / "report.html", result)
     assert (tmp_path / "report.html").read_bytes() == old
+
+
+@pytest.mark.parametrize(("fitted_on", "said"), [(49.0, True), (50.0, False)])
+def test_a_temperature_that_few_photos_gave_is_said_to_be_rough(
+    fitted_on: float, said: bool, make_result: Callable[..., Result], written: Page
+) -> None:
+    metrics = {"temperature": 0.5, "selection.images": fitted_on}
+    text = written(make_result(metrics)).text()
+    assert ("The temperature was fitted on 49 photos" in text) == said
+    for other in ({"selection.images": fitted_on}, {"temperature": 0.5}):
+        assert "was fitted on" not in written(make_result(other)).text()

@@ -152,6 +152,18 @@ def test_a_browser_fetches_nothing_and_has_nothing_to_say(
     assert all(level < 60 if scheme == "dark" else level > 200 for level in levels)
 
 
+def test_long_names_of_classes_do_not_widen_the_page(
+    browser: Browser, make_result: Callable[..., Result], trained: Path, tmp_path: Path
+) -> None:
+    names = ("supercalifragilisticexpialidocious-thing", "b" * 60, "猫" * 40)
+    path = tmp_path / "long.html"
+    write_page(path, make_result(names=names), trained / "best")
+    browser.open(path, 390)
+    assert names[0] in browser.value("document.querySelector('table.classes').textContent")
+    assert browser.value("document.querySelector('.confused li') !== null")
+    assert browser.value("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_click_on_a_heading_sorts_and_another_turns_it_round(
     browser: Browser, report: Path
 ) -> None:

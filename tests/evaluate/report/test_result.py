@@ -4,6 +4,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mobilenetv2.evaluate.answers import answers
 from mobilenetv2.evaluate.calibration import calibration
 from mobilenetv2.evaluate.metrics import measure, softmax
 from mobilenetv2.evaluate.report.result import Result, least_sure, surest_mistakes
@@ -12,17 +13,17 @@ LOGITS = np.array([[0.0, 2.0], [3.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
 
 
 def test_the_surest_mistakes_come_first() -> None:
-    mistakes = surest_mistakes(LOGITS, np.array([0, 0, 0, 0]), 2)
+    mistakes = surest_mistakes(answers(LOGITS, np.array([0, 0, 0, 0])), 2)
     assert [(m.photo, m.truth, m.answer) for m in mistakes] == [(3, 0, 1), (0, 0, 1)]
     assert mistakes[0].probability == pytest.approx(1 / (1 + np.exp(-5)))
     assert mistakes[0].of_truth == pytest.approx(1 / (1 + np.exp(5)))
-    assert surest_mistakes(LOGITS, np.array([1, 0, 1, 1]), 2) == []
+    assert surest_mistakes(answers(LOGITS, np.array([1, 0, 1, 1])), 2) == []
 
 
 def test_the_least_sure_right_answers_come_first() -> None:
-    answers = least_sure(LOGITS, np.array([1, 0, 1, 0]), 9)
-    assert [answer.photo for answer in answers] == [2, 0, 1]
-    assert all(a.probability == a.of_truth == softmax(LOGITS[a.photo]).max() for a in answers)
+    found = least_sure(answers(LOGITS, np.array([1, 0, 1, 0])), 9)
+    assert [answer.photo for answer in found] == [2, 0, 1]
+    assert all(a.probability == a.of_truth == softmax(LOGITS[a.photo]).max() for a in found)
 
 
 def test_a_result_is_measured_and_plain_as_json(make_result: Callable[..., Result]) -> None:
@@ -44,3 +45,11 @@ def test_a_temperature_is_what_the_config_says_if_it_can_be_one(
     metrics: dict[str, float], expected: float | None, make_result: Callable[..., Result]
 ) -> None:
     assert make_result(metrics).temperature == expected
+
+
+def test_what_computed_is_in_the_json(make_result: Callable[..., Result]) -> None:
+    given = make_result()
+    assert given.to_dict()["how"] == {}
+    how = {"runtime": "torch", "device": "cuda", "flips": "yes"}
+    made = Result.of("m", "d", given.split, given.config, given.logits, given.truth, how)
+    assert made.to_dict()["how"] == how

@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.data.dataset import Photo, Split
+from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.evaluate.report.run_record import RunRecord, read
+from mobilenetv2.train.record import RunFolder
 
 METRICS = (
     "epoch,learning_rate,train_loss,train_top1,selection_loss,selection_top1,seconds,"
@@ -88,3 +91,13 @@ def test_a_run_of_which_only_the_recipe_is_left_is_one(run: Path) -> None:
         (run / name).unlink()
     found = read(run / "best")
     assert found is not None and found.rows == () and found.parts == {} and found.seconds == 0
+
+
+def test_names_with_ends_of_lines_in_them_are_counted_as_training_wrote_them(run: Path) -> None:
+    names = ("a\nb", "a\r\nb", "a\u2028b", "a\x0cb", 'a"b')
+    photos = tuple(Photo(f"{name}/{name}.jpg", label) for label, name in enumerate(names))
+    split = Split("train", MemorySource("m", {}), names, photos)
+    RunFolder(run).write_split([split])
+    found = read(run / "best")
+    assert found is not None
+    assert found.parts == {"train": dict.fromkeys(names, 1)}

@@ -142,10 +142,15 @@ class MobileNetV2(nn.Module):
         self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
-    def features(self, x: Tensor) -> Tensor:
-        """(batch, channels, height, width) -> pooled features (batch, head channels)."""
-        x = self.stem(x)
-        for block in self.blocks:
+    def features(self, x: Tensor, start: int | None = None) -> Tensor:
+        """(batch, channels, height, width) -> pooled features (batch, head channels).
+
+        Args:
+            start: ``x`` is what goes into that block; None: pictures.
+        """
+        if start is None:
+            x = self.stem(x)
+        for block in self.blocks[start or 0 :]:
             x = block(x)
         if self.head is not None:
             x = self.head(x)

@@ -10,8 +10,11 @@ WIDTH, HEIGHT = 360.0, 236.0
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 12.0, 34.0
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
+def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
     """Round numbers (1, 2 or 5 by a power of ten apart) that lie in [low, high]; at most ``most``.
+
+    Args:
+        whole: of things that are counted: none between two whole numbers.
 
     Raises:
         ValueError: not low < high, or not finite.
@@ -19,6 +22,8 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"no range: {low!r} to {high!r}")
     power = 10.0 ** math.floor(math.log10((high - low) / most))
+    if whole:
+        power = max(1.0, power)
     for step in (1 * power, 2 * power, 5 * power, 10 * power, 20 * power):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < most:
@@ -36,6 +41,8 @@ class Frame:
     height: float = HEIGHT
     bottom: float = field(default=BOTTOM)
     """Room below the axis."""
+    counts: bool = False
+    """x counts something: only whole numbers are marked."""
 
     def across(self, value: float) -> float:
         """The place of a value of x."""
@@ -59,7 +66,7 @@ class Frame:
                     "text", format(value, y_format), x=LEFT - 6, y=place + 3.5, text_anchor="end"
                 ),
             ]  # fmt: skip
-        for value in ticks(*self.x):
+        for value in ticks(*self.x, whole=self.counts):
             parts.append(
                 element(
                     "text", format(value, x_format), x=self.across(value), y=floor + 15,

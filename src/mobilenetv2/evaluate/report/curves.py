@@ -10,6 +10,8 @@ Row = Mapping[str, float]
 PARTS = ("train", "selection")
 MOST_DOTS = 60
 """Epochs. Of more, only the lines are seen; a value still shows under the pointer."""
+MARGIN = 0.06
+"""Room above and below a curve, as a share of its height."""
 
 
 def curves(rows: Sequence[Row]) -> Markup:
@@ -43,7 +45,10 @@ def _chart(
 ) -> Markup:  # fmt: skip
     epochs = [row["epoch"] for row in rows]
     finite = [v for values in series.values() for v in values if math.isfinite(v)] or [0.0]
-    frame = Frame(_range(epochs, 0.0), _range(finite, 0.06))
+    across = (min(epochs), max(epochs))
+    if across[0] == across[1]:
+        across = (across[0] - 0.5, across[1] + 0.5)
+    frame = Frame(across, _range(finite), counts=True)
     parts: list[Child] = [frame.axes("g", ticked, "epoch")]
     place, floor = frame.across(best), frame.height - frame.bottom
     parts.append(
@@ -80,15 +85,15 @@ def _chart(
     )
 
 
-def _range(values: Sequence[float], margin: float) -> tuple[float, float]:
+def _range(values: Sequence[float]) -> tuple[float, float]:
     """First and last value of an axis that shows all of them."""
     low, high = min(values), max(values)
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-20):
         half = abs(low) * 0.1 or 0.5
         return low - half, high + half
-    room = margin * (high - low)
+    room = MARGIN * (high - low)
     low, high = low - room, high + room
     marks = ticks(low, high)
     # A curve that nearly ends at a grid line may as well end at it.
     step = marks[1] - marks[0] if len(marks) > 1 else 0.0
-    return (marks[0] - step if margin and marks[0] - step >= low - room else low), high
+    return (marks[0] - step if marks[0] - step >= low - room else low), high

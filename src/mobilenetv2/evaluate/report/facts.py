@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mobilenetv2.evaluate.calibration import TEMPERATURE
 from mobilenetv2.evaluate.report.html import Child, Markup, element
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.report.run_record import RunRecord
@@ -65,16 +66,22 @@ def _count(count: int, column: Mapping[str, int]) -> Markup:
 
 def recipe(run: RunRecord, seconds: float | None) -> Markup:
     """What was set, how long it took."""
-    took = seconds or run.seconds
+    # A resumed run was timed from there on only; its rows are of all epochs.
+    took = max(seconds or 0.0, run.seconds)
     rows: list[tuple[str, Child]] = [
         ("trained on", run.started.get("data")),
-        ("started from", run.started.get("weights", "random weights")),
+        ("started from", started_from(run)),
         ("edition", run.started.get("edition")),
         ("epochs run", str(len(run.rows))),
         ("time", minutes(took) if took else None),
     ]
     rows += [(key.replace("_", " "), value) for key, value in run.recipe.items()]
     return pairs([(name, value) for name, value in rows if value is not None])
+
+
+def started_from(run: RunRecord) -> str | None:
+    """The weights; None where the record of the start is gone."""
+    return run.started.get("weights", "random weights") if run.started else None
 
 
 def minutes(seconds: float) -> str:
@@ -84,8 +91,8 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def model(config: ModelConfig, source: Path | None) -> Markup:
-    """What network it is, what it costs, where it came from."""
+def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
+    """What network it is, what it costs, where it came from, and how it was run."""
     spec, seen, origin = config.spec, config.preprocessing, config.origin
     file = source / WEIGHTS if source and source.is_dir() else source
     size = file.stat().st_size if file and file.is_file() else None
@@ -99,11 +106,12 @@ def model(config: ModelConfig, source: Path | None) -> Markup:
         ("multiply-adds", f"{multiply_adds(spec):,}"),
         ("file", f"{size / 1e6:.1f} MB" if size else None),
         ("padding", spec.numerics.padding),
-        ("temperature", _figure(config.metrics.get("temperature"))),
+        ("temperature", _figure(config.metrics.get(TEMPERATURE))),
         ("weights from", origin.source if origin else None),
         ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
         ("licence", (origin.licence if origin else None) or "unknown"),
         ("note", origin.note or None if origin else None),
+        *(how or {}).items(),
     ]
     return pairs([(name, value) for name, value in rows if value is not None])
 

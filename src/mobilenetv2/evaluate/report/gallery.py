@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.evaluate import gradcam
 from mobilenetv2.evaluate.report.html import Markup, element
 from mobilenetv2.evaluate.report.result import Answer, Result
-from mobilenetv2.images.encode import data_url
+from mobilenetv2.images.encode import SMALL, data_url
 from mobilenetv2.images.preprocess import preprocess
 
 Maps = Callable[[NDArray], NDArray]
@@ -19,8 +19,6 @@ before pooling, float32 (batch, height', width', k)."""
 BATCH = 8
 LARGEST = 208
 """Pixels of a thumbnail's longer side."""
-SMALL = 96
-"""Pictures whose longer side is shorter than this are shown as the squares that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,16 @@ def overlays(
         for map_, picture, class_ in zip(maps, shown[start:], classes[start:], strict=False):
             heat = gradcam.heat(map_, explainer.weight[class_])
             found.append(gradcam.overlay(_rgb(picture), heat))
+    return found
+
+
+def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer) -> list[NDArray]:
+    """Each picture with its overlay on the right, white between them: uint8 (height, width, 3)."""
+    found = []
+    for picture, glow in zip(shown, overlays(shown, classes, explainer), strict=True):
+        height, width = picture.shape[:2]
+        between = np.full((height, max(1, width // 32), 3), 255, np.uint8)
+        found.append(np.hstack((_rgb(picture), between, glow)))
     return found
 
 

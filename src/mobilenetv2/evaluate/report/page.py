@@ -1,18 +1,16 @@
 """The page: every section in order, its style and script inside, nothing fetched."""
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
 
-from mobilenetv2.evaluate.calibration import calibration
+from mobilenetv2.evaluate.calibration import doubt
 from mobilenetv2.evaluate.report import facts, result
 from mobilenetv2.evaluate.report.classes import classes
 from mobilenetv2.evaluate.report.confusion import confusion
 from mobilenetv2.evaluate.report.curves import curves
+from mobilenetv2.evaluate.report.document import document, resource
 from mobilenetv2.evaluate.report.environment import environment
 from mobilenetv2.evaluate.report.gallery import Explainer, gallery
 from mobilenetv2.evaluate.report.headline import headline
@@ -63,7 +61,7 @@ def page(
         ("unsure", "Right, but unsure", _unsure(result)),
         ("data", "Data", facts.data(result, run)),
         ("recipe", "Recipe", facts.recipe(run, seconds) if run else None),
-        ("model", "Model", facts.model(result.config, source)),
+        ("model", "Model", facts.model(result.config, source, result.how)),
         ("environment", "Environment", facts.pairs(environment())),
     ]
     kept = [(key, title, body) for key, title, body in sections if body is not None]
@@ -74,6 +72,7 @@ def page(
         f"{spec.size[1]} pixels · {result.split.name} of {result.data}"
     )
     links = [element("a", title, href=f"#{key}") for key, title, _ in kept]
+    script = resource("sort.js")
     body = element(
         "body",
         element("header", element("h1", title), element("p", sub, class_="soft")),
@@ -82,33 +81,9 @@ def page(
         element("nav", links),
         [element("section", element("h2", title), body, id=key) for key, title, body in kept],
         element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}"),
-        element("script", Markup(_resource("sort.js"))),
+        element("script", Markup(script)),
     )
-    html = element("html", _head(f"{title}: {result.metrics.top1:.1%}"), body, lang="en")
-    return f"<!doctype html>\n{html}\n"
-
-
-def _head(title: str) -> Markup:
-    """With a policy under which a browser fetches nothing and runs no script but the page's."""
-    digest = base64.b64encode(hashlib.sha256(_resource("sort.js").encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", content=policy, attributes={"http-equiv": "Content-Security-Policy"}),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("link", rel="icon", href="data:,"),
-        element("title", title),
-        element("style", Markup(_resource("style.css"))),
-    )
-
-
-def _resource(name: str) -> str:
-    return files("mobilenetv2.evaluate.report").joinpath(name).read_text("utf-8")
+    return document(f"{title}: {result.metrics.top1:.1%}", body, script=script)
 
 
 def _training(run: RunRecord | None) -> Child:
@@ -130,7 +105,7 @@ def _classes(result: Result) -> Child:
 
 
 def _calibration(result: Result) -> Child:
-    now, temperature = result.calibration, result.temperature
+    now = result.calibration
     text = (
         "Whether answers of, say, 90% are right nine times out of ten: then the dots lie on the "
         "diagonal. The calibration error is their mean distance from it, weighted by photos "
@@ -141,23 +116,26 @@ def _calibration(result: Result) -> Child:
         f"With bins of equally many photos the error is {share(now.mass_error)}; the Brier score "
         f"is {brier}."
     )
-    if temperature is None:
-        charts = [diagram("As it is", now)]
-    else:
-        before = calibration(result.logits * temperature, result.truth)
-        charts = [
-            diagram("Before", before), diagram(f"After temperature {temperature:.2f}", now)
-        ]  # fmt: skip
+    charts = [diagram(title, one) for title, one in result.calibrations()]
     return [
         element("p", words(now), class_="lead"),
         element("p", text, class_="soft"),
         element("div", charts, class_=f"charts {'two' if len(charts) == 2 else 'one'}"),
         element("p", more, class_="soft"),
+        _rough(result),
     ]  # fmt: skip
 
 
+def _rough(result: Result) -> Child:
+    fitted_on = result.config.metrics.get("selection.images", math.inf)
+    if result.temperature is None or not math.isfinite(fitted_on):
+        return None
+    note = doubt(range(int(fitted_on)))
+    return element("p", f"{note[0].upper()}{note[1:]}.", class_="note") if note else None
+
+
 def _mistakes(result_: Result, explainer: Explainer | None) -> Child:
-    found = result.surest_mistakes(result_.logits, result_.truth, MISTAKES + MORE)
+    found = result.surest_mistakes(result_.answers, MISTAKES + MORE)
     if not found:
         return element("p", "There are none.", class_="lead")
     text = (
@@ -180,7 +158,7 @@ def _mistakes(result_: Result, explainer: Explainer | None) -> Child:
 
 
 def _unsure(result_: Result) -> Child:
-    found = result.least_sure(result_.logits, result_.truth, UNSURE)
+    found = result.least_sure(result_.answers, UNSURE)
     if not found:
         return None
     text = "Photos that were named right with the least probability."

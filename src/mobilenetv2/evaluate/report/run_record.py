@@ -1,6 +1,7 @@
 """What the run folder around a model says of its training."""
 
 import csv
+import io
 import json
 import math
 import tomllib
@@ -68,7 +69,8 @@ def _read(path: Path, parse: Callable[[str], Found], otherwise: Found) -> Found:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"more than {LARGEST:,} bytes")
-        return parse(path.read_text("utf-8"))
+        with path.open(encoding="utf-8", newline="") as file:  # names may hold ends of lines
+            return parse(file.read())
     except UNREADABLE as error:
         say(f"note: {path} is not in the report, it cannot be read ({type(error).__name__})")
         return otherwise
@@ -76,7 +78,7 @@ def _read(path: Path, parse: Callable[[str], Found], otherwise: Found) -> Found:
 
 def _rows(text: str) -> tuple[dict[str, float], ...]:
     found = []
-    for line in csv.DictReader(text.splitlines()):
+    for line in _table(text):
         row = {name: float(line[name]) for name in COLUMNS}
         if any(abs(value) > LARGEST_FIGURE for value in row.values()):
             raise ValueError("a figure that is none")
@@ -84,6 +86,10 @@ def _rows(text: str) -> tuple[dict[str, float], ...]:
             raise ValueError("an epoch without figures")
         found.append(row | {"seconds": float(line.get("seconds") or 0)})
     return tuple(found)
+
+
+def _table(text: str) -> "csv.DictReader[str]":
+    return csv.DictReader(io.StringIO(text, newline=""))
 
 
 def _recipe(text: str) -> dict[str, str]:
@@ -114,7 +120,7 @@ def _started(text: str) -> dict[str, str]:
 
 def _parts(text: str) -> dict[str, dict[str, int]]:
     found: dict[str, Counter[str]] = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in _table(text):
         part, class_ = row["split"], row["class"]
         if part is None or class_ is None:
             raise ValueError("a line too short")

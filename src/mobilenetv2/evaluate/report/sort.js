@@ -13,7 +13,7 @@ for (const head of document.querySelectorAll("table.sortable thead th")) {
     head.ariaSort = down ? "descending" : "ascending";
     const key = (row) => {
       const cell = row.children[column];
-      return cell.dataset.value ?? cell.dataset.name ?? cell.textContent;
+      return cell.dataset.value ?? cell.textContent;
     };
     const rows = [...table.tBodies[0].rows].sort((one, other) =>
       key(one).localeCompare(key(other), "en", { numeric: true }));

@@ -1,0 +1,144 @@
+"""Make the embedded model out of a run, and measure it as float32, float16 and int8.
+
+    mobilenetv2 train ../shared/data/cifar10 --weights none --recipe scratch-small --output runs/cifar10
+    python benchmarks/embedded.py --run runs/cifar10 --data ../shared/data/cifar10 \\
+        --output benchmarks/embedded.md
+
+Writes src/mobilenetv2/embedded. The test photos have been looked at once by the run; here they
+are shown to what came of it, and nothing is chosen by them.
+"""  # noqa: E501
+
+import argparse
+import csv
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+
+from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.evaluate.accuracy import run as answers
+from mobilenetv2.evaluate.calibration import calibration
+from mobilenetv2.evaluate.matching import match
+from mobilenetv2.evaluate.metrics import measure, wilson
+from mobilenetv2.export import onnx
+from mobilenetv2.files import write_atomically
+from mobilenetv2.quantize import calibration_set, job, post_training
+from mobilenetv2.quantize.judgement import Judge
+from mobilenetv2.runtime.artifact import load
+from mobilenetv2.runtime.engine import start
+from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.spec.records import Origin
+from mobilenetv2.train.record import RunFolder
+from mobilenetv2.weights import embedded, store
+from mobilenetv2.weights.folding import fold
+
+RECIPE = "scratch-small"
+NOTE = (
+    "Trained from scratch by `mobilenetv2 train cifar10/ --weights none --recipe {recipe}`: "
+    "{epochs} epochs of up to 32 x 32 pixels in {minutes:.0f} minutes of steps on {machine}; "
+    "{photos} photos trained on, {selection} to choose the epoch and to fit a temperature, the "
+    "test figures taken once at the end; weights stored in float16. The photos: CIFAR-10 (Alex "
+    "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009), published for "
+    "research without a licence of its own; none of them is in here. It knows its ten classes and "
+    "nothing else: whatever it is shown, it names one of them."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    run, target = RunFolder(options.run), embedded.folder()
+    with (run.path / "metrics.csv").open(encoding="utf-8") as file:
+        epochs = list(csv.DictReader(file))
+    with run.split.open(encoding="utf-8") as file:
+        parts = [row["split"] for row in csv.DictReader(file)]
+    seconds = sum(float(row["seconds"]) for row in epochs)
+    config, arrays = store.load(run.best)
+    test = open_dataset(options.data).splits["test"]
+    on = machine("torch")
+    note = NOTE.format(
+        recipe=RECIPE, epochs=len(epochs), minutes=seconds / 60, machine=on,
+        photos=f"{parts.count('train'):,}", selection=f"{parts.count('selection'):,}",
+    )  # fmt: skip
+    config = dataclasses.replace(
+        config, origin=Origin("trained here", licence="Apache-2.0", note=note)
+    )
+    store.save(target, config, arrays, "float16")
+
+    rows, right = [], {}
+    for name, model in (("float32", run.best), ("float16", target)):
+        seen, answer = predictor(model)
+        logits, truth = answers(answer, test, seen.preprocessing)
+        metrics, error = measure(logits, truth, test.classes), calibration(logits, truth).error
+        right[name] = int((logits.argmax(1) == truth).sum())
+        size = (model / store.WEIGHTS).stat().st_size
+        rows.append(row(name, size, right[name], len(test), metrics.loss, error, right["float32"]))
+    figures = {key: value for key, value in config.metrics.items() if not key.startswith("train.")}
+    figures |= {
+        "test.top1": metrics.top1, "test.top5": metrics.top5, "test.loss": metrics.loss,
+        "test.calibration_error": error,
+    }  # fmt: skip
+    store.save(target, dataclasses.replace(config, metrics=figures), arrays, "float16")
+
+    config, arrays = store.load(target)
+    photos = calibration_set.choose(open_dataset(options.data), config.preprocessing, 200)
+    outputs = match(photos.judged.classes, config.labels, options.data)
+    judge = Judge(photos.judged, outputs, config.preprocessing, start(load(target)))
+    scheme = post_training.quantise(config, arrays, photos.pictures, post_training.Settings())
+    work = job.Job(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "embedded.onnx"
+        job.write("onnx", work.scheme, work.folded, work.pictures, out)
+        found = judge.judge(onnx.reload(out), "int8")
+        rows.append(row("int8 (ONNX)", out.stat().st_size, found.right, found.photos, None, None,
+                        right["float32"]))  # fmt: skip
+    speeds = [float(entry["images_per_second"]) for entry in epochs]
+    text = "\n".join(
+        [
+            "# The embedded model", "", f"`python benchmarks/embedded.py`, {on}.", "",
+            f"{len(epochs)} epochs, {seconds / 60:.1f} minutes of training, {min(speeds):.0f} to "
+            f"{max(speeds):.0f} pictures a second (median {np.median(speeds):.0f}).", "",
+            f"On the {len(test):,} test pictures:", "",
+            "| numbers | bytes | top-1 (95% interval) | points lost | loss | calibration error |",
+            "|---|---|---|---|---|---|", *rows, "",
+            f"int8: {post_training.Settings().words(len(photos.pictures))}.", "",
+            "| epoch | rate | train loss | train top-1 | selection loss | selection top-1 "
+            "| seconds | pictures a second |", "|---|---|---|---|---|---|---|---|",
+            *(
+                f"| {e['epoch']} | {float(e['learning_rate']):.4f} | {float(e['train_loss']):.3f} "
+                f"| {float(e['train_top1']):.1%} | {float(e['selection_loss']):.3f} "
+                f"| {float(e['selection_top1']):.1%} | {float(e['seconds']):.0f} "
+                f"| {float(e['images_per_second']):.0f} |"
+                for e in epochs
+            ), "",
+        ]
+    )  # fmt: skip
+    print(text)
+    if options.output:
+        write_atomically(options.output, text)
+
+
+def row(
+    name: str,
+    size: int,
+    right: int,
+    photos: int,
+    loss: float | None,
+    error: float | None,
+    base: int,
+) -> str:
+    low, high = wilson(right, photos)
+    return (
+        f"| {name} | {size:,} | {right / photos:.2%} ({low:.2%} to {high:.2%}) "
+        f"| {100 * (base - right) / photos:.2f} | {'-' if loss is None else f'{loss:.3f}'} "
+        f"| {'-' if error is None else f'{error:.2%}'} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

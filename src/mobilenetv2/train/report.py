@@ -1,0 +1,31 @@
+"""What a finished run shows: the page and the pictures of its held-out photos."""
+
+from pathlib import Path
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.evaluate.report.folder import draw
+from mobilenetv2.evaluate.report.gallery import Explainer
+from mobilenetv2.evaluate.report.page import write_page
+from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.runtime.feature_map import feature_map
+from mobilenetv2.train.record import RunFolder
+
+
+def show(run: RunFolder, result: Result, seconds: float) -> None:
+    """Write ``report.html`` and the PNG files.
+
+    Args:
+        seconds: that training took.
+    """
+    explainer = explainer_of(run.best)
+    write_page(run.report, result, run.best, explainer, seconds=seconds)
+    draw(run.path, result, explainer)
+
+
+def explainer_of(model: Path) -> Explainer | None:
+    """What draws Grad-CAM; None for networks that no engine here has."""
+    try:
+        found = feature_map(model)
+    except SpecError:
+        return None
+    return Explainer(found.maps, found.weight)

@@ -1,0 +1,32 @@
+"""Out of memory in one sentence, and nothing else in it."""
+
+import pytest
+
+from mobilenetv2.errors import RunError
+from mobilenetv2.train.memory import guarded
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
+    ],
+)
+def test_out_of_memory_is_one_sentence(error: Exception) -> None:
+    words = r"^out of memory in a step; begin again with a lower"
+    with pytest.raises(RunError, match=words), guarded("a step"):
+        raise error
+
+
+def test_another_error_is_a_defect_and_stays_one() -> None:
+    with pytest.raises(RuntimeError, match="shapes do not match"), guarded("a step"):
+        raise RuntimeError("shapes do not match")
+
+
+def test_an_error_that_was_put_into_words_already_stays_as_it_is() -> None:
+    words = r"^out of memory in the inner"
+    with pytest.raises(RunError, match=words), guarded("the outer"), guarded("the inner"):
+        raise MemoryError
