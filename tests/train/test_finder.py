@@ -18,7 +18,7 @@ from mobilenetv2.train.views import PhotoViews
 
 SPEC = published("small", width=0.1, classes=3)
 RECIPE = Recipe(
-    batch_size=18, precision="float32", dropout=0.0, label_smoothing=0.0,
+    batch_size=36, precision="float32", dropout=0.0, label_smoothing=0.0,
     augmentation=Augmentation(crop="none", flip=False, jitter=0.0),
 )  # fmt: skip
 

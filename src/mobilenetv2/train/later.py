@@ -64,10 +64,8 @@ class LaterTrainer(TorchTrainer):
         maps = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
         return maps.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        features = self.network.features(x, self.blocks)
-        logits: Tensor = self.network.classifier(self.network.dropout(features))
-        return logits
+    def _features(self, network: MobileNetV2, x: Tensor) -> Tensor:
+        return network.features(x, self.blocks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,9 @@ class Recipe:
     accumulate: int = 1
     """A batch is computed in so many parts, one after the other: less memory, the same batch (but
     for BatchNorm, which sees the parts)."""
+    replicas: int = 1
+    """A batch is computed in so many parts at the same time, each on its share of the cores: for
+    small pictures a tenth to a quarter faster. BatchNorm sees the parts."""
     layer_decay: float = 1.0
     """Each layer's rate is this share of that of the layer above it; 1: all learn alike."""
     frozen_blocks: int = 0
@@ -155,7 +158,8 @@ class Recipe:
         for name, least in (
             ("epochs", 0), ("batch_size", 2), ("learning_rate", 0), ("weight_decay", 0),
             ("warmup_epochs", 0), ("patience", 0), ("seed", 0), ("gradient_clip", 0),
-            ("accumulate", 1), ("frozen_blocks", 0), ("unfreeze_epochs", 0), ("reestimate", 0),
+            ("accumulate", 1), ("replicas", 1), ("frozen_blocks", 0), ("unfreeze_epochs", 0),
+            ("reestimate", 0),
         ):  # fmt: skip
             if not getattr(self, name) >= least:
                 raise RecipeError(f"{name} {getattr(self, name)!r} must be at least {least}")

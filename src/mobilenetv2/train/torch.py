@@ -1,8 +1,9 @@
 """A training step in PyTorch."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth, precision
 from mobilenetv2.train.batchnorm import reestimate, set_policy
+from mobilenetv2.train.optimizer import make_optimizer
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.rmsprop import RMSProp
-from mobilenetv2.train.trainer import EPSILON_OF_ADAM, MOMENTUM_OF_ADAM, State
+from mobilenetv2.train.replicas import Replicas
+from mobilenetv2.train.trainer import State
 from mobilenetv2.train.views import PhotoViews, Views
 from mobilenetv2.weights.canonical import Arrays
 
@@ -40,6 +42,15 @@ def make(config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> "T
     return TorchTrainer(network, recipe, device)
 
 
+class Part(NamedTuple):
+    """What a step makes of some pictures of its batch: sums over them."""
+
+    loss: float
+    right: int
+    gradients: tuple[Tensor, ...]
+    """Of the parameters that learn."""
+
+
 class TorchTrainer:
     """See :class:`mobilenetv2.train.trainer.Trainer`."""
 
@@ -51,6 +62,8 @@ class TorchTrainer:
         network.place(self.device)
         network.dropout.p = network.spec.dropout if recipe.dropout is None else recipe.dropout
         self.optimizer = make_optimizer(network, recipe)
+        # Side by side on the cores of a CPU; elsewhere the parts come one after the other.
+        self.replicas = Replicas(network, recipe.replicas if device == "cpu" else 1)
         blocks = len(network.blocks)
         if recipe.frozen_blocks > blocks:
             raise RecipeError(
@@ -66,37 +79,59 @@ class TorchTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
-        total, right = 0.0, 0
-        parts = max(1, min(self.recipe.accumulate, len(pictures) // 2))  # BatchNorm needs two
-        for part in np.array_split(np.arange(len(pictures)), parts):
-            target = torch.from_numpy(targets[part]).to(self.device)
-            loss, logits = self._loss(pictures[part], target)
-            (loss * (len(part) / len(pictures))).backward()
-            total += loss.item() * len(part) / len(pictures)
-            right += int((logits.argmax(1) == target.argmax(1)).sum())
-        if self.recipe.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
-        self.optimizer.step()
-        return total, right
+        wanted = torch.from_numpy(targets).to(self.device, self.network.classifier.weight.dtype)
+        kept = self._kept(len(pictures))
 
-    def _loss(self, pictures: NDArray, target: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean cross-entropy, logits)."""
+        def answered(network: MobileNetV2, rows: slice) -> Part:
+            left = None if kept is None else kept[rows]
+            return self._part(network, pictures[rows], wanted[rows], left)
+
+        parts = self.replicas.each(answered, divided(len(pictures), self.recipe))
+        self._learn([part.gradients for part in parts], len(pictures))
+        self.optimizer.step()
+        return sum(part.loss for part in parts) / len(pictures), sum(part.right for part in parts)
+
+    def _kept(self, count: int) -> Tensor | None:
+        """What dropout leaves of each picture's features: (count, features); None: all. Drawn here,
+        for parts of a batch that run at the same time would draw in any order."""
+        network = self.network
+        if not network.dropout.p:
+            return None
+        weight = network.classifier.weight
+        ones = torch.ones(count, network.classifier.in_features, dtype=weight.dtype)
+        return functional.dropout(ones.to(self.device), network.dropout.p)
+
+    def _part(
+        self, network: MobileNetV2, pictures: NDArray, wanted: Tensor, kept: Tensor | None
+    ) -> Part:
+        """Loss and gradients, summed over some pictures of a batch."""
         x = self._inputs(pictures)
         with torch.autocast(
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
-            logits = self._forward(x)
-        if logits.dtype == torch.bfloat16:
-            logits = logits.float()
-        return functional.cross_entropy(logits, target.to(logits.dtype)), logits
+            features = self._features(network, x)
+            logits = network.classifier(features if kept is None else features * kept)
+        logits = logits.to(wanted.dtype)
+        loss = functional.cross_entropy(logits, wanted, reduction="sum")
+        right = int((logits.argmax(1) == wanted.argmax(1)).sum())
+        learning = [p for p in network.parameters() if p.requires_grad]
+        return Part(loss.item(), right, torch.autograd.grad(loss, learning))
+
+    def _learn(self, gradients: list[tuple[Tensor, ...]], pictures: int) -> None:
+        """Put the gradients of a batch's parts together."""
+        learning = [p for p in self.network.parameters() if p.requires_grad]
+        for parameter, *parts in zip(learning, *gradients, strict=True):
+            # Sums of floats hang on their order: that of the parts.
+            parameter.grad = sum(parts[1:], start=parts[0]) / pictures
+        if self.recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(learning, self.recipe.gradient_clip)
 
     def _inputs(self, pictures: NDArray) -> Tensor:
         x = normalise(pictures, self.network.config.preprocessing, self.device)
         return x.to(self.network.classifier.weight.dtype)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.network(x)
-        return logits
+    def _features(self, network: MobileNetV2, x: Tensor) -> Tensor:
+        return network.features(x)
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
         """See the protocol."""
@@ -171,20 +206,8 @@ class TorchTrainer:
             torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
 
 
-def make_optimizer(network: MobileNetV2, recipe: Recipe) -> torch.optim.Optimizer:
-    """Matrices and kernels decay, BatchNorm and biases do not; each group's rate has its scale."""
-    parts: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-        scale = depth.scale(recipe.layer_decay, name, network.spec)
-        parts.setdefault((scale, decay), []).append(parameter)
-    groups = [
-        {"params": parameters, "weight_decay": decay, "scale": scale}
-        for (scale, decay), parameters in parts.items()
-    ]
-    rate = recipe.learning_rate
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=MOMENTUM_OF_ADAM, eps=EPSILON_OF_ADAM)
-    if recipe.optimizer == "rmsprop":
-        return RMSProp(groups, lr=rate, momentum=recipe.momentum)
-    return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+def divided(count: int, recipe: Recipe) -> list[slice]:
+    """The parts of a batch of ``count`` pictures: BatchNorm needs two in each."""
+    parts = max(1, min(recipe.accumulate * recipe.replicas, count // 2))
+    edges = [count * part // parts for part in range(parts + 1)]
+    return [slice(*pair) for pair in pairwise(edges)]

@@ -1,0 +1,83 @@
+"""A batch in parts at the same time: replicas of a network that share its weights.
+
+Threads that share an operator wait for each other after it, hundreds of times a step; two replicas
+on a core each do not. Measured on two cores for the small network at 24 and 32 pixels: 1.1 to 1.25
+times; at 224 pixels, where operators are long, nothing. BatchNorm sees the parts, as it does
+wherever a batch is spread over devices.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+Result = TypeVar("Result")
+
+
+class Replicas:
+    """A network and its replicas. What comes out does not hang on which of them is faster.
+
+    Args:
+        network: the first of them.
+        count: with it.
+    """
+
+    def __init__(self, network: nn.Module, count: int) -> None:
+        self.networks = [network, *(sharing(network) for _ in range(count - 1))]
+        threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(
+            count, "replica", torch.set_num_threads, (max(1, threads // count),)
+        )
+        # Each thread has a number of its own, but what the last one sets is that of later threads.
+        list(self._pool.map(lambda _: None, range(count)))
+        torch.set_num_threads(threads)
+
+    def each(
+        self, function: Callable[[Any, slice], Result], parts: Sequence[slice]
+    ) -> list[Result]:
+        """``function`` of a network and each part, as many at a time as there are networks.
+
+        BatchNorm's running statistics end as the mean of what the parts of a time made of them.
+        """
+        results: list[Result] = []
+        for start in range(0, len(parts), len(self.networks)):
+            some = parts[start : start + len(self.networks)]
+            if len(some) == 1:
+                results.append(function(self.networks[0], some[0]))
+                continue
+            networks = self.networks[: len(some)]
+            self._follow(networks)
+            results += self._pool.map(function, networks, some)
+            self._average(networks)
+        return results
+
+    @torch.no_grad()
+    def _follow(self, networks: Sequence[nn.Module]) -> None:
+        """Bring the others to where the first one is: buffers, modes, BatchNorm's momentum."""
+        for modules in zip(*(network.modules() for network in networks), strict=True):
+            first, *others = modules
+            for other in others:
+                other.training = first.training
+                if isinstance(first, nn.BatchNorm2d):
+                    other.momentum = first.momentum
+                for name, buffer in first._buffers.items():
+                    if buffer is not None:
+                        other._buffers[name].copy_(buffer)
+
+    @torch.no_grad()
+    def _average(self, networks: Sequence[nn.Module]) -> None:
+        for buffers in zip(*(network.buffers() for network in networks), strict=True):
+            if buffers[0].is_floating_point():
+                buffers[0].copy_(torch.stack(buffers).mean(0))
+
+
+def sharing(network: nn.Module) -> nn.Module:
+    """A copy with the same parameters, not equal ones, and buffers of its own."""
+    replica = copy.deepcopy(network)
+    for module, original in zip(replica.modules(), network.modules(), strict=True):
+        for name, parameter in original._parameters.items():
+            module._parameters[name] = parameter
+    return replica

@@ -1,0 +1,75 @@
+"""Replicas: the parts' sums are those of one network, in whatever order the threads finish."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mobilenetv2.data.mixing import targets
+from mobilenetv2.editions.torch import MobileNetV2
+from mobilenetv2.spec.names import is_statistic
+from mobilenetv2.spec.published import published
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.replicas import Replicas, sharing
+from mobilenetv2.train.torch import TorchTrainer
+
+SPEC = published("small", width=0.1, classes=3, dropout=0.3)
+PICTURES = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+WANTED = targets(np.arange(9) % 3, 3)
+
+
+def stepped(**changes: Any) -> dict[str, np.ndarray]:
+    """The weights after two steps of plain SGD."""
+    recipe = Recipe(momentum=0.0, weight_decay=0.0, precision="float32", **changes)
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
+    for _ in range(2):
+        trainer.step(PICTURES, WANTED, 0.1)
+    return trainer.dump()
+
+
+def test_parts_side_by_side_are_parts_one_after_the_other() -> None:
+    """Dropout too; but running statistics move once a step, not once a part."""
+    for count in (2, 3, 4):
+        beside, after = stepped(replicas=count), stepped(accumulate=count)
+        for name in after:
+            if not is_statistic(name):
+                assert beside[name] == pytest.approx(after[name], abs=2e-6)
+
+
+def test_frozen_statistics_make_it_the_whole_batch() -> None:
+    whole = stepped(batch_norm="frozen")
+    for changes in ({"replicas": 2}, {"replicas": 2, "accumulate": 2}, {"replicas": 9}):
+        found = stepped(batch_norm="frozen", **changes)
+        for name in whole:
+            assert found[name] == pytest.approx(whole[name], abs=2e-6)
+
+
+def test_running_statistics_are_the_mean_of_the_parts() -> None:
+    recipe = Recipe(replicas=3, precision="float32")
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
+    stem, inputs = trainer.network.stem, trainer._inputs(PICTURES)
+    parts = [stem.conv(inputs[i : i + 3]).mean((0, 2, 3)) for i in (0, 3, 6)]
+    expected = 0.9 * 0 + 0.1 * torch.stack(parts).mean(0)
+    trainer.step(PICTURES, WANTED, 0.0)
+    assert trainer.dump()["stem.bn.mean"] == pytest.approx(expected.detach().numpy(), abs=1e-6)
+
+
+def test_it_ends_bit_for_bit_the_same_each_time() -> None:
+    first, second = stepped(replicas=4), stepped(replicas=4)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_replica_shares_weights_and_not_statistics() -> None:
+    network = MobileNetV2(SPEC, seed=0)
+    replica = sharing(network)
+    pairs = [*zip(network.parameters(), replica.parameters(), strict=True)]
+    assert pairs and all(one is other for one, other in pairs)
+    buffers = [*zip(network.buffers(), replica.buffers(), strict=True)]
+    assert buffers and all(one.data_ptr() != other.data_ptr() for one, other in buffers)
+
+
+def test_the_number_of_threads_stays_for_everybody_else() -> None:
+    before = torch.get_num_threads()
+    Replicas(MobileNetV2(SPEC, seed=0), 3)
+    assert torch.get_num_threads() == before
