@@ -2,7 +2,7 @@
 
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.published import published
-from mobilenetv2.train import torch as trainers
+from mobilenetv2.train.optimizer import make_optimizer
 from mobilenetv2.train.recipe import Recipe
 
 
@@ -13,7 +13,7 @@ def test_weights_decay_but_batchnorm_and_biases_do_not() -> None:
         recipe = Recipe(optimizer=kind, weight_decay=0.5)
         found = {
             names[id(parameter)]: group["weight_decay"]
-            for group in trainers.make_optimizer(network, recipe).param_groups
+            for group in make_optimizer(network, recipe).param_groups
             for parameter in group["params"]
         }
         decays = {name for name in found if name.endswith(("conv.weight", "classifier.weight"))}
