@@ -85,6 +85,7 @@ def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["keras-1.0-96-notop"][3:6] == ["-", "-", "-"]
     count = len([entry for entry in catalogue().values() if entry.width == 1.0])
     unverified = sum(not e.verified for e in catalogue().values() if e.width == 1.0)
-    assert lines[-2] == f"{count} checkpoints; training starts from timm-100"
+    assert lines[-3] == f"{count} checkpoints; training starts from timm-100"
+    assert lines[-2].startswith("embedded is inside the package")
     assert lines[-1].startswith(f"{unverified} are unverified: no checksum is published")
     assert "unverified" not in run(capsys, dialect="litert").splitlines()[-1]
