@@ -1,12 +1,13 @@
 """Make the embedded model out of a run, and measure it as float32, float16 and int8.
 
-    mobilenetv2 train ../shared/data/cifar10 --weights none --recipe scratch-small --output runs/cifar10
+    mobilenetv2 train ../shared/data/cifar10 --weights none --recipe scratch-small \\
+        --output runs/cifar10
     python benchmarks/embedded.py --run runs/cifar10 --data ../shared/data/cifar10 \\
         --output benchmarks/embedded.md
 
 Writes src/mobilenetv2/embedded. The test photos have been looked at once by the run; here they
 are shown to what came of it, and nothing is chosen by them.
-"""  # noqa: E501
+"""
 
 import argparse
 import csv

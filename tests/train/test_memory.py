@@ -21,9 +21,10 @@ def test_out_of_memory_is_one_sentence(error: Exception) -> None:
         raise error
 
 
-def test_another_error_is_a_defect_and_stays_one() -> None:
-    with pytest.raises(RuntimeError, match="shapes do not match"), guarded("a step"):
-        raise RuntimeError("shapes do not match")
+@pytest.mark.parametrize("text", ["shapes do not match", "unsupported memory format option"])
+def test_another_error_is_a_defect_and_stays_one(text: str) -> None:
+    with pytest.raises(RuntimeError, match=text), guarded("a step"):
+        raise RuntimeError(text)
 
 
 def test_an_error_that_was_put_into_words_already_stays_as_it_is() -> None:

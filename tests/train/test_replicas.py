@@ -1,5 +1,6 @@
 """Replicas: the parts' sums are those of one network, in whatever order the threads finish."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,15 @@ def test_a_replica_shares_weights_and_not_statistics() -> None:
     assert buffers and all(one.data_ptr() != other.data_ptr() for one, other in buffers)
 
 
-def test_the_number_of_threads_stays_for_everybody_else() -> None:
+def test_they_share_the_cores_and_everybody_else_keeps_theirs() -> None:
     before = torch.get_num_threads()
-    Replicas(MobileNetV2(SPEC, seed=0), 3)
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(4)
+    try:
+        replicas = Replicas(MobileNetV2(SPEC, seed=0), 2)
+        seen = replicas.each(lambda network, part: torch.get_num_threads(), [slice(0), slice(0)])
+        assert seen == [2, 2]
+        assert torch.get_num_threads() == 4
+        with ThreadPoolExecutor(1) as pool:  # a thread that is made afterwards
+            assert pool.submit(torch.get_num_threads).result() == 4
+    finally:
+        torch.set_num_threads(before)

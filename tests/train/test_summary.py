@@ -59,7 +59,7 @@ def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(tmp_path: Pat
 def test_it_says_which_part_was_trained(tmp_path: Path) -> None:
     later = Recipe(trained="later", cache=Cache(14, 2))
     _, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, recipe=later)
-    assert "2 epochs of what follows block 14" in text
+    assert "2 epochs of what follows the first 14 blocks" in text
 
 
 def test_it_calls_the_network_by_its_blocks(tmp_path: Path) -> None:

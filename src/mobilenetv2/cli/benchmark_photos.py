@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.cli import photos
 from mobilenetv2.cli.evaluate import chosen
-from mobilenetv2.cli.trained_on import trained_on
+from mobilenetv2.cli.trained_on import flattered, trained_on
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import Split, open_dataset
@@ -65,7 +65,10 @@ def pictures(arguments: argparse.Namespace, config: ModelConfig, needs_int8: boo
     dataset = open_dataset(arguments.data)
     outputs = match(dataset.classes, config.labels, dataset.place)
     chosen_set = calibrating(arguments, record) if needs_int8 else None
-    split = chosen_set.judged if chosen_set else chosen(dataset, arguments)
+    known = trained_on(arguments.model)
+    split = chosen_set.judged if chosen_set else chosen(dataset, arguments, known)
+    if note := flattered(split, arguments.data, known):
+        say(f"note: {note}")
     split = split.with_photos(tuple(drawn(split.photos, MOST_PHOTOS)))
     split, notes = look_through(split)
     for note in notes:

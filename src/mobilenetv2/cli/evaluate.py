@@ -32,8 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     config, predictor, runtime = load_predictor(arguments)
     labels = config.labels
     dataset = open_dataset(arguments.data)
-    split = chosen(dataset, arguments)
-    caution = flattered(split, arguments.data, trained_on(arguments.model))
+    known = trained_on(arguments.model)
+    split = chosen(dataset, arguments, known)
+    caution = flattered(split, arguments.data, known)
+    if caution:
+        say(f"note: {caution}")
     outputs = match(split.classes, labels, dataset.place)
     if arguments.report:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
@@ -72,20 +75,9 @@ def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | Non
     return Explainer(found.maps, found.weight)
 
 
-def chosen(dataset: Dataset, arguments: argparse.Namespace) -> Split:
-    """The split asked for; of a folder without splits, the part that ``split.csv`` names.
-
-    Without ``--split`` all of such a folder is evaluated. A person is told when the model was
-    trained on some of the photos.
-    """
-    known = trained_on(arguments.model)
-    split = _chosen(dataset, arguments, known)
-    if note := flattered(split, arguments.data, known):
-        say(f"note: {note}")
-    return split
-
-
-def _chosen(dataset: Dataset, arguments: argparse.Namespace, known: TrainedOn) -> Split:
+def chosen(dataset: Dataset, arguments: argparse.Namespace, known: TrainedOn) -> Split:
+    """The split asked for; of a folder without splits, the part that ``split.csv`` names, or all
+    where no split is asked for."""
     if ALL not in dataset.splits:
         return dataset.split(arguments.split)
     split = dataset.splits[ALL]

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from mobilenetv2.errors import RunError
 
+WORDS = ("out of memory", "allocate memory", "not enough memory", "resource_exhausted")
+"""PyTorch and JAX say it through a RuntimeError, in words of which one is among these."""
 ADVICE = "begin again with a lower batch_size or size, or with accumulate (--set batch_size=16)"
 
 
@@ -21,8 +23,7 @@ def guarded(doing: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # PyTorch and JAX say it through a RuntimeError.
-        words = str(error).lower()
-        if isinstance(error, MemoryError) or "memory" in words or "resource_exhausted" in words:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or any(words in said for words in WORDS):
             raise RunError(f"out of memory in {doing}; {ADVICE}") from None
         raise

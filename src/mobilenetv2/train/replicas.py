@@ -9,6 +9,7 @@ wherever a batch is spread over devices.
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any, TypeVar
 
 import torch
@@ -27,13 +28,7 @@ class Replicas:
 
     def __init__(self, network: nn.Module, count: int) -> None:
         self.networks = [network, *(sharing(network) for _ in range(count - 1))]
-        threads = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(
-            count, "replica", torch.set_num_threads, (max(1, threads // count),)
-        )
-        # Each thread has a number of its own, but what the last one sets is that of later threads.
-        list(self._pool.map(lambda _: None, range(count)))
-        torch.set_num_threads(threads)
+        self._pool = one_thread_each(count) if count > 1 else None
 
     def each(
         self, function: Callable[[Any, slice], Result], parts: Sequence[slice]
@@ -45,7 +40,7 @@ class Replicas:
         results: list[Result] = []
         for start in range(0, len(parts), len(self.networks)):
             some = parts[start : start + len(self.networks)]
-            if len(some) == 1:
+            if len(some) == 1 or self._pool is None:
                 results.append(function(self.networks[0], some[0]))
                 continue
             networks = self.networks[: len(some)]
@@ -72,6 +67,18 @@ class Replicas:
         for buffers in zip(*(network.buffers() for network in networks), strict=True):
             if buffers[0].is_floating_point():
                 buffers[0].copy_(torch.stack(buffers).mean(0))
+
+
+def one_thread_each(count: int) -> ThreadPoolExecutor:
+    """Threads that share PyTorch's cores evenly; everybody else's number stays as it is."""
+    threads, all_here = torch.get_num_threads(), Barrier(count)
+    share = max(1, threads // count)
+    pool = ThreadPoolExecutor(count, "replica", torch.set_num_threads, (share,))
+    # Each thread has a number of its own, but what is set last is that of threads made later. So
+    # all are made now, which they are only if none is done before the last has begun.
+    list(pool.map(lambda _: all_here.wait(), range(count)))
+    torch.set_num_threads(threads)
+    return pool
 
 
 def sharing(network: nn.Module) -> nn.Module:

@@ -47,7 +47,9 @@ def summarise(
     result = figures[held_out]
     low, high = result.top1_interval
     part = (
-        f"what follows block {recipe.cache.blocks}" if recipe.trained == "later" else "the network"
+        f"what follows the first {recipe.cache.blocks} blocks"
+        if recipe.trained == "later"
+        else "the network"
     )
     how = f"{len(rows)} epochs of {part}" if rows else "only a new classifier"
     # A resumed run has its earlier epochs behind it.
