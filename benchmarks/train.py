@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mobilenetv2.benchmark.machine import sentence
+from machine import machine
+
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
 
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
     arguments = parser.parse_args()
     lines = [
-        "# Training: pictures a second", "", sentence(), "",
+        "# Training: pictures a second", "", f"{machine('torch', 'keras', 'tensorflow-cpu')}.", "",
         f"`python benchmarks/train.py --rounds {arguments.rounds} --steps {arguments.steps}`. "
         "Width 1.0, 10 classes, SGD with momentum 0.9 and weight decay 4e-5 (Keras without decay "
         "and dropout, as keras.applications has it). "

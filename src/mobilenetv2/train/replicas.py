@@ -72,10 +72,15 @@ class Replicas:
 def one_thread_each(count: int) -> ThreadPoolExecutor:
     """Threads that share PyTorch's cores evenly; everybody else's number stays as it is."""
     threads, all_here = torch.get_num_threads(), Barrier(count)
-    share = max(1, threads // count)
-    pool = ThreadPoolExecutor(count, "replica", torch.set_num_threads, (share,))
-    # Each thread has a number of its own, but what is set last is that of threads made later. So
-    # all are made now, which they are only if none is done before the last has begun.
+
+    def take_share() -> None:
+        torch.set_num_threads(max(1, threads // count))
+        # A thread's number is settled when it is first asked for, and is then what anybody set
+        # last: unasked, it would become the one that is put back below.
+        torch.get_num_threads()
+
+    pool = ThreadPoolExecutor(count, "replica", take_share)
+    # All threads begin now: none is done before the last has begun.
     list(pool.map(lambda _: all_here.wait(), range(count)))
     torch.set_num_threads(threads)
     return pool
