@@ -18,6 +18,7 @@ from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train import depth
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.trainer import Trainer, find
 from mobilenetv2.weights.canonical import Arrays, random_arrays
@@ -37,6 +38,9 @@ RECIPES = {
     "sgd": Recipe(optimizer="sgd", momentum=0.9, weight_decay=0.01, precision="float32"),
     "plain sgd": Recipe(optimizer="sgd", momentum=0.0, weight_decay=0.0, precision="float32"),
     "adamw": Recipe(optimizer="adamw", weight_decay=0.05, precision="float32"),
+    "frozen blocks": Recipe(
+        optimizer="adamw", weight_decay=0.05, precision="float32", frozen_blocks=3
+    ),
 }
 needs = {
     "keras": pytest.mark.skipif(not find_spec("keras"), reason="keras is not installed"),
@@ -131,7 +135,7 @@ def test_one_plain_step_gives_the_gradients_of_pytorch(edition: str, name: str) 
 
 
 @pytest.mark.parametrize("edition", OTHERS)
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "frozen blocks"])
 def test_steps_of_every_optimiser_are_those_of_pytorch(edition: str, name: str) -> None:
     """Three steps at three rates: momentum, decay, and what a schedule does to both."""
     # Powers of two: Keras keeps its learning rate in float32.
@@ -141,6 +145,13 @@ def test_steps_of_every_optimiser_are_those_of_pytorch(edition: str, name: str) 
     assert_same_steps(edition, found, expected)
     # The third step's gradients are taken at weights that have rounded twice.
     assert distance(weights, reference) <= TOLERANCE
+    before = random_arrays(spec)
+    still = {n for n in before if np.array_equal(weights[n], before[n])}
+    limit = depth.trained(RECIPES[name].frozen_blocks, spec)
+    frozen = {n for n in before if depth.depth(n, spec) > limit}
+    assert frozen <= still
+    # No gradient reaches a BatchNorm all of whose channels are cut off; weights decay all the same.
+    assert not {n for n in still - frozen if n.endswith("weight")}
 
 
 @pytest.mark.parametrize("edition", OTHERS)

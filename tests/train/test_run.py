@@ -12,32 +12,19 @@ import numpy as np
 import pytest
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.errors import MissingExtra, RecipeError, RunError
+from mobilenetv2.errors import RunError
 from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.train import batchnorm
-from mobilenetv2.train import run as run_room
 from mobilenetv2.train.batchnorm import rebase
-from mobilenetv2.train.recipe import Recipe, read
+from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.run import Job, train
 from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import identity_batch_norm
 
 QUICK = Recipe(
     epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
 )
 Fill = Callable[[Path, int], Path]
-
-
-@pytest.fixture
-def folded(model: Path, tmp_path: Path) -> Path:
-    """The random model as LiteRT files come: BatchNorm an identity that carries the bias."""
-    config, arrays = store.load(model)
-    for name in {name.partition(".bn.")[0] for name in arrays if ".bn." in name}:
-        bias = arrays[f"{name}.bn.shift"]
-        arrays |= identity_batch_norm(name, bias, config.spec.numerics.epsilon)
-    store.save(tmp_path / "folded", replace(config, origin=Origin("x", folded=True)), arrays)
-    return tmp_path / "folded"
 
 
 def test_a_folded_network_is_rebased_once_and_never_again(
@@ -52,17 +39,6 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     train(replace(job, resume=True))
     train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
     assert rebased.call_count == 1
-
-
-def test_a_start_that_is_refused_leaves_nothing(
-    folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rebasing is the last thing before the first step that needs a package."""
-    before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(run_room, "rebased", Mock(side_effect=MissingExtra("torch is not there")))
-    with pytest.raises(MissingExtra):
-        train(Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None)))
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -97,13 +73,6 @@ def test_a_head_only_run_leaves_everything_but_the_classifier(
     assert summary.epochs == 0 and not (tmp_path / "run" / "curves.png").exists()
 
 
-def test_a_head_needs_weights_to_take_features_from(photos: Path, tmp_path: Path) -> None:
-    job = Job(str(photos), tmp_path / "run", None, replace(QUICK, trained="head"))
-    with pytest.raises(RecipeError, match="give --weights, or train from scratch"):
-        train(job)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_existing_run_is_an_error_and_a_finished_one_is_not_resumed(
     trained: Path, photos: Path
 ) -> None:
@@ -122,23 +91,6 @@ def test_overwriting_replaces_a_run_as_a_whole(trained: Path, photos: Path, tmp_
     train(Job(str(photos), run.path, None, replace(QUICK, epochs=0), overwrite=True))
     assert not (run.path / "mine").exists() and not run.checkpoint.exists()
     assert run.summary.is_file()
-
-
-@pytest.mark.parametrize("change", ["added", "removed", "moved"])
-def test_resuming_with_other_photos_is_an_error(
-    change: str, trained: Path, photos: Path, tmp_path: Path
-) -> None:
-    run, data = tmp_path / "run", tmp_path / "data"
-    shutil.copytree(trained, run)
-    shutil.copytree(photos, data)
-    (run / "summary.md").unlink()
-    photo = data / "ball" / "00.png"
-    if change == "added":
-        (data / "ball" / "new.png").write_bytes(photo.read_bytes() + b"other")
-    else:
-        photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
-    with pytest.raises(RunError, match=r"photos are not as they were when .*run was begun \(first"):
-        train(Job(str(data), run, None, read(str(run / "recipe.toml")), resume=True))
 
 
 def test_the_recorded_figures_are_what_evaluate_measures_afterwards(

@@ -74,7 +74,7 @@ def outcome(folder: Path, rows: list[dict[str, float]]) -> list[object]:
 def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
     still = Augmentation(crop="none", flip=False, jitter=0.0)
     recipe = Recipe(
-        epochs=4, batch_size=12, learning_rate=0.02, dropout=0.0, label_smoothing=0.0,
+        epochs=6, batch_size=12, learning_rate=0.02, dropout=0.0, label_smoothing=0.0,
         augmentation=still, precision="float32",
     )  # fmt: skip
     rows = fit(split.with_photos(split.photos * 20), tmp_path, recipe)

@@ -166,13 +166,14 @@ def small(size: int | tuple[int, int] = 32, **changes: Any) -> NetworkSpec:
     """For small pictures: fewer strides, so that at least 4 x 4 pixels are left at the end.
 
     At stride 32 a 32-pixel picture ends as a single pixel and the network sees no shape. Below
-    64 pixels the stem and the 24-channel stage keep their resolution (total stride 8), below 128
-    the stem alone does (16). Larger pictures get the paper's strides.
+    64 pixels the stem and the 32-channel stage keep their resolution (total stride 8), below 128
+    the stem alone does (16). Larger pictures get the paper's strides. (Were it the 24-channel stage
+    instead, a step on CIFAR-10 would take 1.6 times as long: its maps are most of the work.)
     """
     side = size if isinstance(size, int) else min(size)
     stages = PAPER_STAGES
     if side < 64:
-        stages = (stages[0], StageSpec(6, 24, 2, 1), *stages[2:])
+        stages = (*stages[:2], StageSpec(6, 32, 3, 1), *stages[3:])
     stem_stride = 1 if side < 128 else 2
     defaults: dict[str, Any] = {"classes": 10, "stages": stages, "stem_stride": stem_stride}
     return NetworkSpec(size=size, **{**defaults, **changes})  # type: ignore[arg-type]

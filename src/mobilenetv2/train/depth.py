@@ -5,6 +5,7 @@ were trained for. So the early ones may move less (discriminative rates) or late
 unfreezing): Howard & Ruder, arXiv 1801.06146.
 """
 
+from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.network import NetworkSpec
 
 
@@ -31,14 +32,29 @@ def scale(layer_decay: float, name: str, spec: NetworkSpec) -> float:
     return float(layer_decay ** depth(name, spec))
 
 
+def trained(frozen_blocks: int, spec: NetworkSpec) -> int:
+    """The greatest depth that ever trains.
+
+    Args:
+        frozen_blocks: so many blocks, and the stem, never do; 0: all of the network does.
+
+    Raises:
+        RecipeError: the network has fewer blocks.
+    """
+    blocks = sum(stage.repeats for stage in spec.stages)
+    if frozen_blocks > blocks:
+        raise RecipeError(f"frozen_blocks {frozen_blocks}: the network has {blocks} blocks")
+    return depth(f"blocks.{frozen_blocks}", spec) if frozen_blocks else deepest(spec)
+
+
 def thawed(epoch: float, unfreeze_epochs: float, frozen_blocks: int, spec: NetworkSpec) -> int:
     """The greatest depth that is trained: the classifier first, all after ``unfreeze_epochs``.
 
     Args:
         epoch: since the start, with fractions.
-        frozen_blocks: so many blocks, and the stem, are never trained; 0: all of the network is.
+        frozen_blocks: see :func:`trained`.
     """
-    limit = depth(f"blocks.{frozen_blocks}", spec) if frozen_blocks else deepest(spec)
+    limit = trained(frozen_blocks, spec)
     if epoch >= unfreeze_epochs:
         return limit
     return min(limit, int(epoch / unfreeze_epochs * (deepest(spec) + 1)))

@@ -17,6 +17,7 @@ from mobilenetv2.editions.jax.inference import check_device, predictor
 from mobilenetv2.editions.jax.network import BatchNorm
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train import depth
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.trainer import (
     EPSILON_OF_ADAM,
@@ -54,22 +55,31 @@ class JaxTrainer:
             if isinstance(module, BatchNorm):
                 module.update_rate = max(module.update_rate, LEAST_UPDATE_RATE)
                 module.use_running_average = recipe.batch_norm == "frozen"
+        limit, spec = depth.trained(recipe.frozen_blocks, network.spec), network.spec
+
+        def learns(path: tuple[Any, ...], _: Any) -> bool:
+            return depth.depth(".".join(map(str, path)), spec) <= limit
+
+        for path, module in nnx.iter_modules(network):
+            if isinstance(module, BatchNorm) and not learns(path, module):
+                module.use_running_average = True
+        self.trained = nnx.All(nnx.Param, learns)
         self.where = check_device(device)
         self._commit()
         self.optimizer = make_optimizer(recipe)
         # The graph has the modes of training in it, whatever the network is put into later.
-        graph, parameters, _ = nnx.split(network, nnx.Param, ...)
+        graph, parameters, _ = nnx.split(network, self.trained, ...)
         self.moments = jax.device_put(self.optimizer.init(parameters), self.where)
         self._step = jax.jit(self._make_step(graph))
 
     def _make_step(self, graph: Any) -> Any:
-        optimizer = self.optimizer
+        optimizer, trained = self.optimizer, self.trained
 
         def step(parameters: Any, rest: Any, moments: Any, x: Any, target: Any, rate: Any) -> Any:
             def loss_of(parameters: Any) -> Any:
                 network = nnx.merge(graph, parameters, rest, copy=True)
                 logits = network(x)
-                _, _, moved = nnx.split(network, nnx.Param, ...)
+                _, _, moved = nnx.split(network, trained, ...)
                 return optax.softmax_cross_entropy(logits, target).mean(), (logits, moved)
 
             (loss, (logits, moved)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
@@ -83,7 +93,7 @@ class JaxTrainer:
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""
-        _, parameters, rest = nnx.split(self.network, nnx.Param, ...)
+        _, parameters, rest = nnx.split(self.network, self.trained, ...)
         x = normalise(pictures, self.network.config.preprocessing).astype(self.network.dtype)
         x, target = jax.device_put((x, targets.astype(self.network.dtype)), self.where)
         parameters, rest, self.moments, loss, right = self._step(
@@ -98,7 +108,7 @@ class JaxTrainer:
         return photos
 
     def thaw(self, epoch: float) -> None:
-        """See the protocol; nothing is ever frozen."""
+        """See the protocol; ``check`` refuses recipes that unfreeze."""
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """See the protocol; ``check`` refuses recipes that ask for it."""

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype, normalise
 from mobilenetv2.editions.keras import build, dump, load, predictor
+from mobilenetv2.editions.keras.names import batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train import depth
 from mobilenetv2.train.keras_optimizers import SGD, AdamW
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.trainer import (
@@ -72,6 +76,7 @@ class KerasTrainer:
         for layer in self.network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
+        freeze(self.network, config.spec, recipe.frozen_blocks)
         self.network.compile(
             optimizer=make_optimizer(recipe),
             loss=SoftCrossEntropy(dtype=dtype),
@@ -98,7 +103,7 @@ class KerasTrainer:
         return photos
 
     def thaw(self, epoch: float) -> None:
-        """See the protocol; nothing is ever frozen."""
+        """See the protocol; ``check`` refuses recipes that unfreeze."""
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """See the protocol; ``check`` refuses recipes that ask for it."""
@@ -129,6 +134,15 @@ class KerasTrainer:
         variables = [*self.network.variables, *self.network.optimizer.variables]
         for index, variable in enumerate(variables):
             variable.assign(state[f"{index:04}"])
+
+
+def freeze(network: keras.Model, spec: NetworkSpec, blocks: int) -> None:
+    """Keep the stem and so many blocks as they are, their statistics too."""
+    limit = depth.trained(blocks, spec)
+    for layer in resolve(spec).convolutions:
+        if depth.depth(layer.name, spec) > limit:
+            network.get_layer(convolution_name(layer.name)).trainable = False
+            network.get_layer(batch_norm_name(layer.name)).trainable = False
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:

@@ -23,6 +23,11 @@ class Splits:
     held_out: Split
     """Looked at once, at the end."""
 
+    @property
+    def parts(self) -> tuple[Split, Split, Split]:
+        """All three."""
+        return self.train, self.selection, self.held_out
+
 
 def divide(checked: Checked, recipe: Recipe) -> Splits:
     """Split off what the data does not bring: a final held-out part, and a part to choose by.

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
-from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth, precision
@@ -64,11 +63,6 @@ class TorchTrainer:
         self.optimizer = make_optimizer(network, recipe)
         # Side by side on the cores of a CPU; elsewhere the parts come one after the other.
         self.replicas = Replicas(network, recipe.replicas if device == "cpu" else 1)
-        blocks = len(network.blocks)
-        if recipe.frozen_blocks > blocks:
-            raise RecipeError(
-                f"frozen_blocks {recipe.frozen_blocks}: the network has {blocks} blocks"
-            )
         self.thaw(recipe.unfreeze_epochs)
         torch.manual_seed(recipe.seed)  # of dropout
 

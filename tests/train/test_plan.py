@@ -1,0 +1,62 @@
+"""What a run is going to do: whatever is refused is refused before anything is written."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from mobilenetv2.errors import MissingExtra, RecipeError, RunError
+from mobilenetv2.train import plan
+from mobilenetv2.train.recipe import Recipe, read
+from mobilenetv2.train.run import Job, train
+
+QUICK = Recipe(
+    epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
+)
+
+
+def test_a_start_that_is_refused_leaves_nothing(
+    folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rebasing is the last thing before the first step that needs a package."""
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(plan, "rebased", Mock(side_effect=MissingExtra("torch is not there")))
+    with pytest.raises(MissingExtra):
+        train(Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None)))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trained": "head"}, "give --weights, or train from scratch"),
+        ({"trained": "later"}, "give --weights, or train from scratch"),
+        ({"frozen_blocks": 3}, "give --weights, or --set frozen_blocks=0"),
+    ],
+)
+def test_what_builds_on_weights_needs_some(
+    change: dict[str, Any], message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train(Job(str(photos), tmp_path / "run", None, replace(QUICK, **change)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "moved"])
+def test_resuming_with_other_photos_is_an_error(
+    change: str, trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(trained, run)
+    shutil.copytree(photos, data)
+    (run / "summary.md").unlink()
+    photo = data / "ball" / "00.png"
+    if change == "added":
+        (data / "ball" / "new.png").write_bytes(photo.read_bytes() + b"other")
+    else:
+        photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
+    with pytest.raises(RunError, match=r"photos are not as they were when .*run was begun \(first"):
+        train(Job(str(data), run, None, read(str(run / "recipe.toml")), resume=True))
