@@ -27,6 +27,7 @@ SAVED = Checkpoint(
     epoch=1,
     step=2,
     sums=[0.1, 3, 8],
+    seconds=1.5,
 )
 
 

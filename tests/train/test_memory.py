@@ -13,6 +13,8 @@ from mobilenetv2.train.memory import guarded
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
+        # tensorflow.errors.ResourceExhaustedError, which is no RuntimeError
+        type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor with shape"),
     ],
 )
 def test_out_of_memory_is_one_sentence(error: Exception) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mobilenetv2.errors import MissingExtra, RecipeError, RunError
 from mobilenetv2.train import plan
-from mobilenetv2.train.recipe import Recipe, read
+from mobilenetv2.train.recipe import Distillation, Recipe, read
 from mobilenetv2.train.run import Job, train
 
 QUICK = Recipe(
@@ -43,6 +43,27 @@ def test_what_builds_on_weights_needs_some(
     with pytest.raises(RecipeError, match=message):
         train(Job(str(photos), tmp_path / "run", None, replace(QUICK, **change)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("distillation", "message"),
+    [
+        (Distillation(share=0.7), "teacher '' with distillation.share 0.7: give both"),
+        (Distillation("runs/big"), "teacher 'runs/big' with distillation.share 0: give both"),
+    ],
+)
+def test_a_teacher_and_its_share_come_together(
+    distillation: Distillation, message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train(Job(str(photos), tmp_path / "run", None, replace(QUICK, distillation=distillation)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_takes_no_steps_to_try_rates_with(photos: Path, model: Path, tmp_path: Path) -> None:
+    recipe = replace(QUICK, trained="head")
+    with pytest.raises(RecipeError, match="--find-rate tries rates of steps"):
+        train(Job(str(photos), tmp_path / "run", model, recipe, find_rate=True))
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "moved"])

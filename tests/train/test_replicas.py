@@ -46,6 +46,25 @@ def test_frozen_statistics_make_it_the_whole_batch() -> None:
             assert found[name] == pytest.approx(whole[name], abs=2e-6)
 
 
+def test_frozen_statistics_stay_bit_for_bit() -> None:
+    """The mean of three equal numbers need not be the number."""
+    network = MobileNetV2(SPEC, seed=0)
+    random = torch.Generator().manual_seed(0)
+    for name, buffer in network.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.copy_(torch.rand(buffer.shape, generator=random) + 0.5)
+    trainer = TorchTrainer(network, Recipe(replicas=3, batch_norm="frozen", precision="float32"))
+    before = trainer.dump()
+    trainer.step(PICTURES, WANTED, 0.1)
+    after = trainer.dump()
+    assert all(np.array_equal(after[name], before[name]) for name in before if is_statistic(name))
+
+
+def test_there_are_never_more_of_them_than_parts_of_a_batch() -> None:
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe(replicas=500, batch_size=9))
+    assert len(trainer.replicas.networks) == 4
+
+
 def test_running_statistics_are_the_mean_of_the_parts() -> None:
     recipe = Recipe(replicas=3, precision="float32")
     trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)

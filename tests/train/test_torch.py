@@ -1,5 +1,6 @@
 """The loop: it learns, it stops when told, and it goes on as if it had never been stopped."""
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,10 @@ from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.mixing import Mixing, targets
 from mobilenetv2.editions.torch import MobileNetV2
-from mobilenetv2.errors import RunError
+from mobilenetv2.errors import ImageError, RunError
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.train import loop
+from mobilenetv2.train import checkpoint, loop
 from mobilenetv2.train.checkpoint import Checkpoint
 from mobilenetv2.train.interrupt import Stopped
 from mobilenetv2.train.recipe import Recipe
@@ -40,7 +41,7 @@ EVERYTHING = Recipe(
     augmentation=Augmentation(jitter=0.3), mixing=Mixing(mixup=0.4, cutmix=1.0, share=0.8),
 )  # fmt: skip
 HELD = replace(
-    RECIPE, phases=(0.5, 1.0), frozen_blocks=2,
+    RECIPE, phases=(0.5, 1.0), frozen_blocks=2, replicas=2,
     augmentation=Augmentation("shifted", policy="trivialaugment", erasing=0.5, border="reflection"),
 )  # fmt: skip
 TIMES = ("seconds", "images_per_second")
@@ -107,6 +108,76 @@ def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
             stops.append((saved.epoch, saved.step))
     assert stops == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0)]
     assert outcome(tmp_path / "stopped", rows) == expected
+
+
+class Power(Exception):
+    """Off."""
+
+
+def test_what_is_saved_within_an_epoch_is_gone_on_from_after_a_kill(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but what was written in time is left; the epoch's time counts from its beginning."""
+    expected = outcome(tmp_path / "whole", fit(split, tmp_path / "whole"))
+    monkeypatch.setattr(loop, "SAVED_EVERY", 0.0)
+    real, calls = TorchTrainer.step, count()
+
+    def killed(self: TorchTrainer, *arguments: Any) -> tuple[float, int]:
+        if next(calls) == 5:
+            raise Power
+        return real(self, *arguments)
+
+    monkeypatch.setattr(TorchTrainer, "step", killed)
+    with pytest.raises(Power):
+        fit(split, tmp_path / "killed")
+    saved = Checkpoint.read(tmp_path / "killed" / "checkpoint.safetensors")
+    assert (saved.epoch, saved.step) == (1, 2) and saved.seconds > 0
+    rows = fit(split, tmp_path / "killed", resume=True)
+    assert outcome(tmp_path / "killed", rows) == expected
+    assert rows[1]["seconds"] > saved.seconds
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "told"),
+    [
+        ("step", MemoryError(), RunError),
+        ("views", ImageError("ball/00.png: it is not there any more"), ImageError),
+        ("disk", OSError(errno.ENOSPC, "No space left on device"), OSError),
+    ],
+)
+def test_a_fault_in_the_second_epoch_leaves_the_first_ones_checkpoint_to_go_on_from(
+    where: str, error: Exception, told: type[Exception], split: Split, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    expected = outcome(tmp_path / "whole", fit(split, tmp_path / "whole"))
+    calls = count()
+    room, name, last = {
+        "step": (TorchTrainer, "step", 4), "views": (PhotoViews, "view", 14),
+        "disk": (checkpoint, "write_atomically", 1),
+    }[where]  # fmt: skip
+    real = getattr(room, name)
+
+    def failing(*arguments: Any) -> Any:
+        if next(calls) == last:
+            raise error
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, name, failing)
+        with pytest.raises(told):
+            fit(split, tmp_path / "failed")
+    assert Checkpoint.read(tmp_path / "failed" / "checkpoint.safetensors").epoch == 1
+    rows = fit(split, tmp_path / "failed", resume=True)
+    assert outcome(tmp_path / "failed", rows) == expected
+
+
+def test_a_run_that_was_begun_on_the_cpu_goes_on_on_a_gpu() -> None:
+    """Its generator has no state yet; there is no GPU here, and none is touched."""
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), RECIPE)
+    state = trainer.state()
+    trainer.device = torch.device("cuda")
+    trainer.restore(state)
+    assert "random/cuda" not in state
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(

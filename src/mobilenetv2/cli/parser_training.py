@@ -98,7 +98,9 @@ def _evaluate(verbs: Verbs) -> None:
         help="train, validation or test (default: test, else validation, else all)",
     )  # fmt: skip
     verb.add_argument(
-        "--report", metavar="DIR", help="write the figures as JSON and pictures into a folder"
+        "--report",
+        metavar="DIR",
+        help="write report.html (all on one page), figures as JSON and pictures into a folder",
     )
     add_runtime(verb)
     add_flips(verb)

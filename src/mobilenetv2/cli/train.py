@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
 from mobilenetv2.cli.main import INTERRUPTED
-from mobilenetv2.errors import RunError, WeightsError
+from mobilenetv2.errors import RecipeError, RunError, WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
@@ -35,10 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         summary = train(job)
     except Stopped:
-        say(
-            f"stopped; go on with: mobilenetv2 train {arguments.data} "
-            f"--output {arguments.output} --resume"
-        )
+        device = [] if arguments.device == "cpu" else ["--device", arguments.device]
+        again = ["train", arguments.data, "--output", arguments.output, *device, "--resume"]
+        say(f"stopped; go on with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
     if arguments.json:
         print(json.dumps(summary.to_dict()))
@@ -94,6 +94,8 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
         weights = starting(arguments.weights)
     scratch = "digits" if arguments.data == "digits" else "scratch"
     changes = list(arguments.set)
+    if arguments.find_rate and any(c.partition("=")[0].strip() == "learning_rate" for c in changes):
+        raise RecipeError("--find-rate chooses the learning_rate that --set gives; leave one out")
     changes += [f"epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"seed={arguments.seed}"] if arguments.seed is not None else []
     return weights, read(arguments.recipe or ("finetune" if weights else scratch), changes)

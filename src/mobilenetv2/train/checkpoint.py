@@ -36,6 +36,8 @@ class Checkpoint:
     """Steps done within the epoch."""
     sums: list[float]
     """Loss, right answers and count of the epoch so far."""
+    seconds: float
+    """That the steps of the epoch so far took."""
 
     @classmethod
     def of_run(cls, run: RunFolder, recipe: Recipe) -> "Checkpoint | None":
@@ -65,7 +67,7 @@ class Checkpoint:
         facts = {
             "config": json.loads(self.config.to_json()), "recipe": self.recipe, "rows": self.rows,
             "epoch": self.epoch, "step": self.step, "sums": self.sums,
-            "averaged_steps": self.averaged_steps,
+            "averaged_steps": self.averaged_steps, "seconds": self.seconds,
         }  # fmt: skip
         tensors = {f"trainer/{name}": np.array(array) for name, array in self.trainer.items()}
         tensors |= {f"average/{name}": np.array(array) for name, array in self.average.items()}

@@ -61,26 +61,26 @@ def fit(
     labels = np.array([photo.label for photo in train.photos], np.int64)
 
     rows: list[Row] = []
-    epoch, step, sums = 0, 0, Sums()
+    epoch, step, sums, before = 0, 0, Sums(), 0.0
     if saved:
         trainer.restore(saved.trainer)
         if average:
             average.restore(saved.average, saved.averaged_steps)
         rows, epoch, step, sums = saved.rows, saved.epoch, saved.step, Sums(*saved.sums)
+        before = saved.seconds
 
-    def save() -> None:
+    def save(seconds: float) -> None:
         state = trainer.state()
         if not finite(state):  # the one before it is worth keeping
             raise diverged(recipe, run, epoch)
         Checkpoint(
             config, recipe.to_toml(), state, average.arrays if average else {},
-            average.steps if average else 0, rows, epoch, step, sums.values,
+            average.steps if average else 0, rows, epoch, step, sums.values, seconds,
         ).write(run.checkpoint)  # fmt: skip
 
     with stop_on_interrupt() as stop:
         while epoch < recipe.epochs and not out_of_patience(rows, recipe):
             started = saved_at = time.monotonic()
-            done_before = step
             order = epoch_order(labels, recipe.seed, epoch, recipe.balance)
             todo = views.batches(order, epoch, batch_size, start=step, drop_last=True)
             label = f"epoch {epoch + 1}/{recipe.epochs}"
@@ -99,13 +99,14 @@ def fit(
                 step += 1
                 if not np.isfinite(sums.loss):
                     raise diverged(recipe, run, epoch)
+                now = time.monotonic()
                 if stop():
-                    save()
+                    save(before + now - started)
                     raise Stopped
-                if time.monotonic() - saved_at > SAVED_EVERY:
-                    save()
-                    saved_at = time.monotonic()
-            seconds = time.monotonic() - started
+                if now - saved_at > SAVED_EVERY:
+                    save(before + now - started)
+                    saved_at = now
+            seconds = before + time.monotonic() - started
             # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
             trainer.thaw(epoch + step / steps)
             judged = average.arrays if average else trainer.dump()
@@ -121,16 +122,16 @@ def fit(
                     "train_loss": sums.loss / sums.count, "train_top1": sums.right / sums.count,
                     "selection_loss": measured.loss, "selection_top1": measured.top1,
                     "seconds": seconds,
-                    "images_per_second": (steps - done_before) * batch_size / seconds,
+                    "images_per_second": steps * batch_size / seconds,
                 }
             )  # fmt: skip
             say(describe(rows[-1], recipe.epochs))
-            epoch, step, sums = epoch + 1, 0, Sums()
+            epoch, step, sums, before = epoch + 1, 0, Sums(), 0.0
             if best_epoch(rows) == epoch:
                 store.save(run.best, config, judged)
             store.save(run.last, config, judged)
             run.write_metrics(rows)
-            save()
+            save(before)
             if recipe.tensorboard:
                 tensorboard.log(rows[-1], run.path / "tensorboard")
             if stop():

@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mobilenetv2.errors import RunError
+from mobilenetv2.errors import MobileNetV2Error, RunError
 
-WORDS = ("out of memory", "allocate memory", "not enough memory", "resource_exhausted")
-"""PyTorch and JAX say it through a RuntimeError, in words of which one is among these."""
-ADVICE = "begin again with a lower batch_size or size, or with accumulate (--set batch_size=16)"
+WORDS = (
+    "out of memory", "allocate memory", "not enough memory", "resource_exhausted",
+    "oom when allocating",
+)  # fmt: skip
+"""PyTorch and JAX say it through a RuntimeError, TensorFlow through an error of its own, in words
+of which one is among these."""
+ADVICE = "begin again with a lower batch_size or size (--set batch_size=16)"
 
 
 @contextmanager
@@ -22,8 +26,9 @@ def guarded(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:  # TensorFlow's is nothing but an Exception
         said = str(error).lower()
-        if isinstance(error, MemoryError) or any(words in said for words in WORDS):
+        told = isinstance(error, MobileNetV2Error)  # in words already
+        if isinstance(error, MemoryError) or (not told and any(words in said for words in WORDS)):
             raise RunError(f"out of memory in {doing}; {ADVICE}") from None
         raise

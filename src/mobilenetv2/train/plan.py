@@ -136,6 +136,16 @@ def checked(job: Job, run: RunFolder) -> TrainerModule:
             f"frozen_blocks = {recipe.frozen_blocks} keeps what given weights know; give "
             "--weights, or --set frozen_blocks=0"
         )
+    if bool(recipe.distillation.teacher) != bool(recipe.distillation.share):
+        raise RecipeError(
+            f"distillation.teacher {recipe.distillation.teacher!r} with distillation.share "
+            f"{recipe.distillation.share:g}: give both a teacher (a model folder or an exported "
+            "file) and the share of its answers in the targets, such as 0.7, or neither"
+        )
+    if job.find_rate and recipe.trained == "head":
+        raise RecipeError(
+            "--find-rate tries rates of steps, and trained = 'head' takes none; leave it out"
+        )
     if recipe.tensorboard:
         tensorboard.check()
     framework = find(job.edition)

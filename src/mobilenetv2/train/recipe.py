@@ -25,8 +25,9 @@ class Distillation:
 
     teacher: str = ""
     """A model folder or a file of ``export``, its classes those of the data; '': there is none."""
-    share: float = 0.7
-    """Of the targets that are the teacher's probabilities; the rest are the labels."""
+    share: float = 0.0
+    """Of the targets that are the teacher's probabilities; the rest are the labels. Without a
+    teacher it is 0, with one it is not."""
     temperature: float = 1.0
     """The teacher's logits are divided by it: above 1, its doubts count for more, and the student
     learns to doubt as much. (Hinton et al. soften both, and multiply the loss by its square.)"""

@@ -64,9 +64,13 @@ class Replicas:
 
     @torch.no_grad()
     def _average(self, networks: Sequence[nn.Module]) -> None:
-        for buffers in zip(*(network.buffers() for network in networks), strict=True):
-            if buffers[0].is_floating_point():
-                buffers[0].copy_(torch.stack(buffers).mean(0))
+        for first, *others in zip(*(network.modules() for network in networks), strict=True):
+            if not first.training:  # frozen: a mean of equal numbers may differ in the last bit
+                continue
+            for name, buffer in first._buffers.items():
+                if buffer is not None and buffer.is_floating_point():
+                    parts = [buffer, *(other._buffers[name] for other in others)]
+                    buffer.copy_(torch.stack(parts).mean(0))
 
 
 def one_thread_each(count: int) -> ThreadPoolExecutor:

@@ -62,7 +62,8 @@ class TorchTrainer:
         network.dropout.p = network.spec.dropout if recipe.dropout is None else recipe.dropout
         self.optimizer = make_optimizer(network, recipe)
         # Side by side on the cores of a CPU; elsewhere the parts come one after the other.
-        self.replicas = Replicas(network, recipe.replicas if device == "cpu" else 1)
+        most = max(1, recipe.batch_size // 2)  # BatchNorm needs two pictures in each
+        self.replicas = Replicas(network, min(recipe.replicas, most) if device == "cpu" else 1)
         self.thaw(recipe.unfreeze_epochs)
         torch.manual_seed(recipe.seed)  # of dropout
 
@@ -196,7 +197,7 @@ class TorchTrainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         torch.set_rng_state(tensors["random"])
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and "random/cuda" in tensors:  # else it began on the CPU
             torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
 
 
