@@ -25,6 +25,7 @@ CHANGES = (
     "network=small", "size=32", "width=0.1", "epochs=60", "batch_size=8", "dropout=0.3",
     "ema_decay=0.8", "precision=float32", "mixing.cutmix=1.0", "mixing.share=0.5", "balance=0.5",
     "selection=0.2", "validation=0.2", "phases=[0.5,1.0]", "augmentation.policy=trivialaugment",
+    "replicas=2",
 )  # fmt: skip
 AT_MOST = 12.0
 """Seconds until the kill; a start takes about three."""

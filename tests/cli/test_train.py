@@ -116,7 +116,40 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_prints_no_result(
         raise Stopped
 
     monkeypatch.setattr(job_room, "train", stopped)
-    assert main(["train", "digits", "--output", "runs/x", "--json"]) == 130
+    assert main(["train", "digits", "--output", "my runs/x", "--device", "cuda", "--json"]) == 130
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "stopped; go on with: mobilenetv2 train digits --output runs/x --resume\n"
+    said = "mobilenetv2 train digits --output 'my runs/x' --device cuda --resume"
+    assert err == f"stopped; go on with: {said}\n"
+
+
+def test_the_default_chooses_and_says_why_and_what_a_person_set_stays(
+    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """36 photos: a smaller batch than the recipe's. A recipe that is named is left alone."""
+    start = ["train", str(photos), "--weights", str(model), "--set", "precision=float32"]
+    assert main([*start, "--epochs", "1", "--output", str(tmp_path / "chosen")]) == 0
+    _, err = capsys.readouterr()
+    assert "batch_size 3: " in err and "\nepochs " not in err
+    recipe = read(str(tmp_path / "chosen" / "recipe.toml"))
+    assert (recipe.batch_size, recipe.epochs) == (3, 1)
+    named = [*start, "--recipe", "finetune", "--epochs", "0", "--output", str(tmp_path / "named")]
+    assert main(named) == 0
+    assert "batch_size 3: " not in capsys.readouterr().err
+    kept = read(str(tmp_path / "named" / "recipe.toml"))
+    assert kept.batch_size == read("finetune").batch_size
+
+
+@pytest.mark.slow
+def test_a_found_rate_is_said_drawn_and_what_the_run_goes_by(
+    photos: Path, quick: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, given = tmp_path / "run", quick.index("learning_rate=0.02")
+    others = [*quick[: given - 1], *quick[given + 1 :]]
+    command = ["train", str(photos), "--output", str(run), *others, "--epochs", "1", "--find-rate"]
+    assert main(command) == 0
+    rate = read(str(run / "recipe.toml")).learning_rate
+    assert f"learning_rate {rate:g}: " in capsys.readouterr().err
+    assert (run / "learning-rate.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*command, "--set", "learning_rate=0.1", "--overwrite"]) == 2
+    assert "leave one out" in capsys.readouterr().err
