@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
+from mobilenetv2.cli.predictor import with_flips
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.accuracy import run as answers
 from mobilenetv2.evaluate.calibration import calibration
@@ -72,8 +73,10 @@ def main() -> None:
     store.save(target, config, arrays, "float16")
 
     rows, right = [], {}
-    for name, model in (("float32", run.best), ("float16", target)):
+    ways = (("float32", run.best), ("float16, `--flips`", target), ("float16", target))
+    for name, model in ways:
         seen, answer = predictor(model)
+        answer = with_flips(answer) if "flips" in name else answer
         logits, truth = answers(answer, test, seen.preprocessing)
         metrics, error = measure(logits, truth, test.classes), calibration(logits, truth).error
         right[name] = int((logits.argmax(1) == truth).sum())

@@ -1,5 +1,6 @@
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -7,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from mobilenetv2.files import (
+    ORPHANED,
     PREVIOUS,
     TEMPORARY,
     atomic_folder,
@@ -157,6 +159,21 @@ def test_sweep_takes_only_what_a_killed_process_left(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     assert (tmp_path / "deep" / f"{TEMPORARY}file-2").exists()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_once_nobody_can_be_writing(
+    tmp_path: Path,
+) -> None:
+    old, new, another = (tmp_path / f"{TEMPORARY}{name}" for name in ("a[1]-0", "a[1]-1", "b-0"))
+    for orphan in (old, new, another):
+        orphan.mkdir()
+        (orphan / "half").write_text("x")
+        days = 0 if orphan is new else 2
+        then = time.time() - days * ORPHANED
+        os.utime(orphan, (then, then))
+    with atomic_folder(tmp_path / "a[1]"):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([new.name, another.name, "a[1]"])
 
 
 def test_the_current_folder_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

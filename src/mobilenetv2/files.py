@@ -7,8 +7,10 @@ the two renames leaves it under a name that :func:`recover` knows, and every rea
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,8 @@ from uuid import uuid4
 
 TEMPORARY = ".partial-"
 PREVIOUS = ".previous-"
+ORPHANED = 24 * 3600.0
+"""Seconds after which nobody writes a temporary folder any more."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -67,6 +71,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     target = target.absolute()  # '.' has neither a name nor a parent
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(_previous(target), ignore_errors=True)  # of a kill after the second rename
+    _remove_orphans(target)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     temporary.mkdir()
     try:
@@ -78,6 +83,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise
     _flush_folder(target.parent)
     shutil.rmtree(_previous(target), ignore_errors=True)
+
+
+def _remove_orphans(target: Path) -> None:
+    """What killed writers of ``target`` left. Another may be writing: only what is old goes."""
+    for orphan in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-*"):
+        with suppress(OSError):  # somebody else removed it
+            if time.time() - orphan.stat().st_mtime > ORPHANED:
+                shutil.rmtree(orphan)
 
 
 def take_place(made: Path, target: Path) -> None:

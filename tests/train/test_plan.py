@@ -29,6 +29,15 @@ def test_a_start_that_is_refused_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_teacher_is_found_again_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "big").mkdir()
+    assert plan.found_again(Distillation("big", 0.7)) == Distillation(str(tmp_path / "big"), 0.7)
+    assert plan.found_again(Distillation("timm-100", 0.7)) == Distillation("timm-100", 0.7)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

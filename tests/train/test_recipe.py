@@ -30,7 +30,7 @@ recipes = st.builds(
     trained=st.just("all"),
     epochs=st.integers(0, 10**6),
     batch_size=st.integers(2, 10**6),
-    optimizer=st.sampled_from(["sgd", "adamw", "rmsprop"]),
+    optimizer=st.sampled_from(["sgd", "adamw", "rmsprop", "muon"]),
     phases=st.lists(st.floats(0.1, 4), max_size=20).map(tuple),
     mixing=st.builds(Mixing, mixup=st.floats(0, 100), cutmix=st.floats(0, 100)),
     distillation=st.builds(Distillation, teacher=st.sampled_from(["", "runs/a b/best"])),

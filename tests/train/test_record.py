@@ -57,6 +57,18 @@ def test_the_start_says_which_weights_wherever_one_stands(
     assert started_from(begin(tmp_path / "b")) == (None, "torch")
 
 
+def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "holiday").mkdir()
+    for data, expected in (("holiday", str(tmp_path / "holiday")), ("digits", "digits")):
+        run = open_run(tmp_path / f"run-{data}", resume=False, overwrite=False)
+        record.start(run, data, None, Recipe(), PARTS, computes="bfloat16 on cpu")
+        started = json.loads(run.start.read_text("utf-8"))
+        assert (started["data"], started["computes"]) == (expected, "bfloat16 on cpu")
+
+
 def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> None:
     open_run(tmp_path / "new", resume=False, overwrite=True)
     assert list(tmp_path.iterdir()) == []
@@ -160,4 +172,5 @@ def test_start_json_is_readable_by_others(tmp_path: Path) -> None:
         "data": "photos",
         "weights": None,
         "edition": "torch",
+        "computes": None,
     }

@@ -86,9 +86,12 @@ def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    [RECIPE, EVERYTHING, HELD, replace(RECIPE, optimizer="rmsprop", schedule="exponential")],
-    ids=["average", "everything", "held in memory", "rmsprop"],
-)
+    [
+        RECIPE, EVERYTHING, HELD, replace(RECIPE, optimizer="rmsprop", schedule="exponential"),
+        replace(RECIPE, optimizer="muon"),
+    ],
+    ids=["average", "everything", "held in memory", "rmsprop", "muon"],
+)  # fmt: skip
 def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
     recipe: Recipe, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from mobilenetv2.data.batches import AHEAD, workers
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.average import Average
 from mobilenetv2.train.recipe import Recipe, replace
 from mobilenetv2.train.trainer import Trainer
 from mobilenetv2.train.views import PhotoViews
@@ -108,8 +109,11 @@ def photos_a_second(train: Split, recipe: Recipe, config: ModelConfig, trainer: 
     order = np.resize(some, (WARMING + COUNTED + ahead) * batch_size)
     # Of the last epoch: its pictures are the largest.
     todo = views.batches(order, max(0, recipe.epochs - 1), batch_size)
+    average = Average(recipe.ema_decay)
     times = [time.monotonic()]
     for pictures, indices in islice(todo, WARMING + COUNTED):
         trainer.step(pictures, targets(labels[indices], len(train.classes)), 0.0)
+        if recipe.ema_decay:
+            average.update(trainer.dump())
         times.append(time.monotonic())
     return float(batch_size / median(np.diff(times)[-COUNTED:]))

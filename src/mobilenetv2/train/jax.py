@@ -72,6 +72,11 @@ class JaxTrainer:
         self.moments = jax.device_put(self.optimizer.init(parameters), self.where)
         self._step = jax.jit(self._make_step(graph))
 
+    @property
+    def computes(self) -> str:
+        """See the protocol."""
+        return "float32"
+
     def _make_step(self, graph: Any) -> Any:
         optimizer, trained = self.optimizer, self.trained
 

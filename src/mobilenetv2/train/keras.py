@@ -89,6 +89,11 @@ class KerasTrainer:
             outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")
         }
 
+    @property
+    def computes(self) -> str:
+        """See the protocol."""
+        return self.dtype
+
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""
         self.network.optimizer.learning_rate = rate

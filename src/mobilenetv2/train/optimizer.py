@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from mobilenetv2.editions.torch import MobileNetV2
-from mobilenetv2.train import depth
+from mobilenetv2.train import depth, precision
+from mobilenetv2.train.muon import Muon
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.rmsprop import RMSProp
 from mobilenetv2.train.trainer import EPSILON_OF_ADAM, MOMENTUM_OF_ADAM
@@ -26,4 +27,7 @@ def make_optimizer(network: MobileNetV2, recipe: Recipe) -> torch.optim.Optimize
         return torch.optim.AdamW(groups, lr=rate, betas=MOMENTUM_OF_ADAM, eps=EPSILON_OF_ADAM)
     if recipe.optimizer == "rmsprop":
         return RMSProp(groups, lr=rate, momentum=recipe.momentum)
+    if recipe.optimizer == "muon":
+        device = str(network.classifier.weight.device.type)
+        return Muon(groups, rate, recipe.momentum, precision.choose(recipe.precision, device))
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)

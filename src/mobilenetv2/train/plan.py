@@ -1,5 +1,6 @@
 """What a run is going to do: photos, network, recipe. Whatever can refuse does so here."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from mobilenetv2.train import head, tensorboard
 from mobilenetv2.train.checkpoint import Checkpoint
 from mobilenetv2.train.choice import Choice, choose, choose_size
 from mobilenetv2.train.finder import Trial, find_rate
-from mobilenetv2.train.recipe import Cache, Recipe, replace
+from mobilenetv2.train.recipe import Cache, Distillation, Recipe, replace
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.splits import Splits, check_same_photos, divide
 from mobilenetv2.train.start import rebased, starting_point
@@ -102,6 +103,7 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
     if recipe.distillation.teacher:
         channels = config.spec.input_channels
         teacher = open_teacher(recipe.distillation.teacher, dataset.classes, channels)
+        recipe = replace(recipe, distillation=found_again(recipe.distillation))
 
     def make(recipe: Recipe) -> Trainer:
         return framework.make(config, arrays, recipe, job.device)
@@ -151,6 +153,14 @@ def checked(job: Job, run: RunFolder) -> TrainerModule:
     framework = find(job.edition)
     framework.check(recipe, job.device)
     return framework
+
+
+def found_again(distillation: Distillation) -> Distillation:
+    """With a teacher that a resumed run finds from anywhere, where it is a path and not a name."""
+    path = Path(distillation.teacher)
+    if not path.exists():
+        return distillation
+    return dataclasses.replace(distillation, teacher=str(path.resolve()))
 
 
 def said(choice: Choice) -> Choice:

@@ -64,8 +64,9 @@ class Recipe:
     'head': only a new classifier, on cached features."""
     epochs: int = 8
     batch_size: int = 32
-    optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
-    """'sgd' has Nesterov's correction. 'rmsprop' is TensorFlow's, with slim's epsilon of 1."""
+    optimizer: Literal["sgd", "adamw", "rmsprop", "muon"] = "sgd"
+    """'sgd' has Nesterov's correction. 'muon' is 'sgd' with orthogonal steps for the pointwise
+    convolutions, which do not decay. 'rmsprop' is TensorFlow's, with slim's epsilon of 1."""
     learning_rate: float = 0.02
     """The schedule's peak."""
     schedule: Literal["cosine", "exponential"] = "cosine"

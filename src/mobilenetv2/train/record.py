@@ -153,19 +153,25 @@ def start(
     recipe: Recipe,
     splits: Sequence[Split],
     edition: str = "torch",
+    computes: str | None = None,
 ) -> None:
     """Make the folder. Called once everything that can be checked has been checked.
 
     The recipe is written first: a kill from then on leaves a folder that may be overwritten.
     ``start.json`` is written last: a folder that has it can be resumed.
+
+    Args:
+        data: a path is recorded so that it can be found from anywhere.
+        computes: the numbers and the device of a step, for the report.
     """
     if run.recipe.is_file():  # open_run allowed it to be overwritten
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     started = {
-        "data": data,
+        "data": str(Path(data).resolve()) if Path(data).exists() else data,
         "weights": str(weights.resolve()) if weights else None,
         "edition": edition,
+        "computes": computes,
     }
     try:
         write_atomically(run.recipe, recipe.to_toml())

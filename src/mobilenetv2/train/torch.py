@@ -67,6 +67,11 @@ class TorchTrainer:
         self.thaw(recipe.unfreeze_epochs)
         torch.manual_seed(recipe.seed)  # of dropout
 
+    @property
+    def computes(self) -> str:
+        """See the protocol."""
+        return str(self.precision).removeprefix("torch.")
+
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""
         set_policy(self.network, self.recipe.batch_norm)

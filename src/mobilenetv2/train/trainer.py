@@ -37,6 +37,10 @@ class Trainer(Protocol):
     make the targets (:mod:`mobilenetv2.train.targets`), so that no edition knows of them.
     """
 
+    @property
+    def computes(self) -> str:
+        """The numbers that a step computes with, such as 'bfloat16'; weights stay float32."""
+
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """One optimiser step.
 

@@ -15,7 +15,8 @@ from mobilenetv2.weights import store
 
 RUN = RunRecord(
     "shapes", ({"epoch": 1.0, "seconds": 30.0}, {"epoch": 2.0, "seconds": 61.0}),
-    {"batch_size": "4", "seed": "7"}, {"data": "photos", "edition": "jax"},
+    {"batch_size": "4", "seed": "7"},
+    {"data": "photos", "edition": "jax", "computes": "float32 on cpu"},
     {"train": {"ball": 9, "box": 10, "gone": 2}, "validation": {"ball": 3, "box": 2}},
 )  # fmt: skip
 
@@ -72,7 +73,8 @@ def test_a_recipe_comes_with_how_long_it_took(parse: Callable[[str], Any]) -> No
     )
     assert found == {
         "trained on": "photos", "started from": "random weights", "edition": "jax",
-        "epochs run": "2", "time": "1.5 minutes", "batch size": "4", "seed": "7",
+        "computed in": "float32 on cpu", "epochs run": "2", "time": "1.5 minutes",
+        "batch size": "4", "seed": "7",
     }  # fmt: skip
     assert "2.0 hours" in parse(facts.recipe(RUN, 7200)).text()
 

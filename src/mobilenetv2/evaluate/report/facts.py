@@ -72,6 +72,7 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         ("trained on", run.started.get("data")),
         ("started from", started_from(run)),
         ("edition", run.started.get("edition")),
+        ("computed in", run.started.get("computes")),
         ("epochs run", str(len(run.rows))),
         ("time", minutes(took) if took else None),
     ]

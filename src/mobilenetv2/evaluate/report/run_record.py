@@ -36,7 +36,7 @@ class RunRecord:
     recipe: Mapping[str, str]
     """Keys with the tables that they are in ('augmentation.flip'), values as text."""
     started: Mapping[str, str]
-    """'data', 'weights', 'edition'."""
+    """'data', 'weights', 'edition', 'computes'."""
     parts: Mapping[str, Mapping[str, int]]
     """Split -> class -> photos."""
 

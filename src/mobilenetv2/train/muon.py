@@ -1,0 +1,86 @@
+"""Muon: the matrices of a network turn by orthogonal steps, the rest learns by SGD.
+
+Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). A step of
+SGD on a matrix moves it mostly along the few directions in which gradients are large; Muon gives
+every direction the same length. MobileNetV2's matrices are its pointwise convolutions, nine tenths
+of its weights. Each of them stands before BatchNorm, which takes its length out again: only the
+direction means anything. So the length stays as it is, no decay is needed, and a step is an angle.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TURN = 0.25
+"""Radians, near enough, that a learning rate of 1 would turn a matrix by in a step."""
+QUINTIC = (3.4445, -4.7750, 2.0315)
+"""Jordan's coefficients of the Newton-Schulz iteration: singular values end within 0.7 and 1.2."""
+ITERATIONS = 4
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Whether it is the weight of a pointwise convolution: (outputs, inputs, 1, 1)."""
+    return parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
+
+
+class Muon(torch.optim.SGD):
+    """A matrix W of gradient G: V = m V + G; U = orthogonal(G + m V);
+    W = |W| times the direction of W / |W| - TURN rate U / |U|. All else is SGD's with Nesterov.
+
+    Args:
+        groups: as for every PyTorch optimiser; matrices are found in them and do not decay.
+        momentum: m, of both.
+        precision: what the iteration computes in.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(list(groups), lr=lr, momentum=momentum, nesterov=momentum > 0)
+        self.precision = precision
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move every weight that has a gradient."""
+        for group in self.param_groups:
+            for weight in filter(is_matrix, group["params"]):
+                if weight.grad is not None:
+                    self._turn(weight, weight.grad, group["lr"] * TURN, group["momentum"])
+                    weight.grad = None  # SGD leaves it alone
+        super().step()
+
+    def _turn(self, weight: nn.Parameter, gradient: Tensor, angle: float, momentum: float) -> None:
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        velocity = state["momentum_buffer"].mul_(momentum).add_(gradient)
+        update = orthogonal((gradient + momentum * velocity).flatten(1), self.precision)
+        length = weight.norm()
+        step = angle * length / update.norm().clamp_min(1e-12)
+        weight.sub_(step * update.view_as(weight))
+        weight.mul_(length / weight.norm().clamp_min(1e-12))
+
+
+def orthogonal(matrix: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    """The nearest matrix whose singular values are all equal, roughly: each within 0.7 and 1.2.
+
+    Args:
+        matrix: (rows, columns).
+
+    Returns:
+        As ``matrix``, in its type.
+    """
+    a, b, c = QUINTIC
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = (matrix if wide else matrix.T).to(precision)
+    x = x / x.norm().clamp_min(1e-12)  # the largest singular value is at most 1
+    for _ in range(ITERATIONS):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return (x if wide else x.T).to(matrix.dtype)

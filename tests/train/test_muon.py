@@ -1,0 +1,94 @@
+"""Muon against the singular value decomposition, against its formula, and against plain SGD."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mobilenetv2.train.muon import TURN, Muon, is_matrix, orthogonal
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+@pytest.mark.parametrize("shape", [(24, 96), (96, 24), (16, 16), (1, 8)])
+def test_singular_values_become_equal_and_directions_stay(shape: tuple[int, int]) -> None:
+    matrix = random(*shape)
+    u, values, v = torch.linalg.svd(matrix, full_matrices=False)
+    matrix = u @ torch.diag(torch.logspace(0, -1, len(values), dtype=torch.float64)) @ v
+    found = orthogonal(matrix)
+    after = torch.linalg.svdvals(found)
+    assert after.min() > 0.6
+    assert after.max() < 1.25
+    assert ((found * (u @ v)).sum() / found.norm() / (u @ v).norm()).item() > 0.98
+
+
+def test_in_bfloat16_it_is_the_same_but_for_rounding() -> None:
+    matrix = random(40, 10).float()
+    rough = orthogonal(matrix, torch.bfloat16)
+    assert rough.dtype == torch.float32
+    assert (rough - orthogonal(matrix)).abs().max() < 0.05
+
+
+def layers() -> list[nn.Parameter]:
+    """Pointwise, depthwise, a classifier, a bias."""
+    shapes = [(12, 4, 1, 1), (12, 1, 3, 3), (5, 12), (5,)]
+    return [nn.Parameter(random(*shape, seed=seed)) for seed, shape in enumerate(shapes)]
+
+
+def learn(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter], steps: int = 3) -> None:
+    for step in range(steps):
+        for index, weight in enumerate(weights):
+            weight.grad = random(*weight.shape, seed=100 * step + index)
+        optimizer.step()
+
+
+def test_only_pointwise_convolutions_are_matrices() -> None:
+    assert [is_matrix(weight) for weight in layers()] == [True, False, False, False]
+
+
+def test_a_matrix_follows_the_formula_and_keeps_its_length() -> None:
+    weight = layers()[0]
+    expected, velocity = weight.detach().numpy().copy().reshape(12, 4), np.zeros((12, 4))
+    length = np.linalg.norm(expected)
+    learn(Muon([{"params": [weight], "weight_decay": 0.5}], lr=0.4, momentum=0.9), [weight])
+    for step in range(3):
+        gradient = random(12, 4, 1, 1, seed=100 * step).numpy().reshape(12, 4)
+        velocity = 0.9 * velocity + gradient
+        update = orthogonal(torch.from_numpy(gradient + 0.9 * velocity), torch.float32).numpy()
+        direction = expected / length - 0.4 * TURN * update / np.linalg.norm(update)
+        expected = length * direction / np.linalg.norm(direction)
+    assert weight.detach().numpy().reshape(12, 4) == pytest.approx(expected, rel=1e-6)
+    assert weight.norm().item() == pytest.approx(length, rel=1e-12)
+
+
+def test_a_step_is_an_angle_whatever_the_gradient_measures() -> None:
+    ends = []
+    for scale in (1e-4, 1e4):
+        weight = layers()[0]
+        before = weight.detach().clone()
+        weight.grad = scale * random(*weight.shape, seed=9)
+        Muon([{"params": [weight]}], lr=0.1, momentum=0.9).step()
+        cosine = (before * weight).sum() / before.norm() / weight.norm()
+        assert math.acos(cosine.item()) == pytest.approx(0.1 * TURN, rel=0.01)
+        ends.append(weight.detach())
+    assert (ends[0] - ends[1]).abs().max() < 1e-6
+
+
+def test_everything_else_is_sgd_bit_for_bit() -> None:
+    one, other = layers()[1:], layers()[1:]
+    groups = [{"params": one[:1], "weight_decay": 0.1}, {"params": one[1:]}]
+    learn(Muon(groups, lr=0.3, momentum=0.9), one)
+    groups = [{"params": other[:1], "weight_decay": 0.1}, {"params": other[1:]}]
+    learn(torch.optim.SGD(groups, lr=0.3, momentum=0.9, nesterov=True), other)
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_what_has_no_gradient_stays() -> None:
+    weight = layers()[0]
+    before = weight.detach().clone()
+    Muon([{"params": [weight]}], lr=1.0, momentum=0.9).step()
+    assert torch.equal(weight, before)
