@@ -22,7 +22,9 @@ from mobilenetv2.progress import say
 
 KINDS = {
     "plain-nchw": "(a) plain PyTorch loop, NCHW, float32",
+    "plain-nchw-again": "(a) once more: what chance makes of times and losses",
     "plain-channels_last": "(a) in channels_last memory",
+    "plain-channels_last-compiled": "(a) in channels_last memory, torch.compile",
     "keras": "(b) keras.applications on TensorFlow, float32",
     "ours-float32-freed": "ours, float32, the C library's own malloc",
     "ours-float32": "ours, float32",
@@ -129,7 +131,8 @@ def curve_lines(curves: dict[str, list[float]]) -> list[str]:
         "## The losses of the first steps at 128 pixels", "",
         "Eight batches of real photos in turns, the same in all; the same first weights in all of "
         "PyTorch's, Keras draws its own; dropout is drawn otherwise in each. The gap is the mean "
-        f"absolute difference to (a) over {CURVE} steps.", "",
+        f"absolute difference to (a) over {CURVE} steps; that of (a) once more is what dropout "
+        "alone makes of it.", "",
         "| contestant | " + " | ".join(f"step {n + 1}" for n in shown) + " | gap |",
         "|---|" + "---|" * (len(shown) + 1),
         *(

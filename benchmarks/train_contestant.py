@@ -53,7 +53,11 @@ def plain_network(classes: int) -> Any:
 
 
 def in_plain_torch(classes: int, size: int, arrays: Any, layout: str) -> Callable[..., float]:
-    """A step as torchvision's reference script writes it, on float NCHW pictures."""
+    """A step as torchvision's reference script writes it, on float NCHW pictures.
+
+    Args:
+        layout: 'nchw' or 'channels_last', with '-again' (other random numbers) or '-compiled'.
+    """
     import torch
     from torch.nn import functional
 
@@ -62,16 +66,19 @@ def in_plain_torch(classes: int, size: int, arrays: Any, layout: str) -> Callabl
     with torch.no_grad():
         for parameter, array in zip(network.parameters(), flat, strict=True):
             parameter.copy_(array)
+    layout, _, how = layout.partition("-")
+    torch.manual_seed(1 if how == "again" else 0)  # of dropout
     if layout == "channels_last":
         network = network.to(memory_format=torch.channels_last)
     network.train()
+    answer = torch.compile(network) if how == "compiled" else network
     optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, weight_decay=DECAY)
 
     def step(pictures: np.ndarray, labels: np.ndarray) -> float:
         x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
         x = x.float().div(127.5).sub(1)
         x = x if layout == "channels_last" else x.contiguous()
-        loss = functional.cross_entropy(network(x), torch.from_numpy(labels))
+        loss = functional.cross_entropy(answer(x), torch.from_numpy(labels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

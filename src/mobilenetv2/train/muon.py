@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-TURN = 0.25
+TURN = 0.1
 """Radians, near enough, that a learning rate of 1 would turn a matrix by in a step."""
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Jordan's coefficients of the Newton-Schulz iteration: singular values end within 0.7 and 1.2."""
