@@ -164,7 +164,8 @@ def test_sweep_takes_only_what_a_killed_process_left(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_goes_with_the_next_once_nobody_can_be_writing(
     tmp_path: Path,
 ) -> None:
-    old, new, another = (tmp_path / f"{TEMPORARY}{name}" for name in ("a[1]-0", "a[1]-1", "b-0"))
+    names = ("a[1]-00000000", "a[1]-0000000f", "a[1]-b-00000000")
+    old, new, another = (tmp_path / f"{TEMPORARY}{name}" for name in names)
     for orphan in (old, new, another):
         orphan.mkdir()
         (orphan / "half").write_text("x")

@@ -87,7 +87,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 def _remove_orphans(target: Path) -> None:
     """What killed writers of ``target`` left. Another may be writing: only what is old goes."""
-    for orphan in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-*"):
+    for orphan in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-{'[0-9a-f]' * 8}"):
         with suppress(OSError):  # somebody else removed it
             if time.time() - orphan.stat().st_mtime > ORPHANED:
                 shutil.rmtree(orphan)

@@ -61,7 +61,7 @@ def test_a_matrix_follows_the_formula_and_keeps_its_length() -> None:
         update = orthogonal(torch.from_numpy(gradient + 0.9 * velocity), torch.float32).numpy()
         direction = expected / length - 0.4 * TURN * update / np.linalg.norm(update)
         expected = length * direction / np.linalg.norm(direction)
-    assert weight.detach().numpy().reshape(12, 4) == pytest.approx(expected, rel=1e-6)
+    assert weight.detach().numpy().reshape(12, 4) == pytest.approx(expected, rel=1e-9)
     assert weight.norm().item() == pytest.approx(length, rel=1e-12)
 
 
@@ -85,6 +85,25 @@ def test_everything_else_is_sgd_bit_for_bit() -> None:
     groups = [{"params": other[:1], "weight_decay": 0.1}, {"params": other[1:]}]
     learn(torch.optim.SGD(groups, lr=0.3, momentum=0.9, nesterov=True), other)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_one_of_zeros_has_no_direction_and_is_left_to_sgd() -> None:
+    weight = nn.Parameter(torch.zeros(4, 2, 1, 1))
+    weight.grad = torch.ones_like(weight)
+    Muon([{"params": [weight]}], lr=0.5, momentum=0.0).step()
+    assert torch.equal(weight, torch.full_like(weight, -0.5))
+
+
+def test_without_momentum_it_forgets() -> None:
+    weight, other = layers()[0], layers()[0]
+    optimizers = [Muon([{"params": [w]}], lr=0.2, momentum=0.0) for w in (weight, other)]
+    learn(optimizers[0], [weight], steps=2)
+    with torch.no_grad():
+        other.copy_(weight)
+    weight.grad, other.grad = random(12, 4, 1, 1, seed=7), random(12, 4, 1, 1, seed=7)
+    for optimizer in optimizers:
+        optimizer.step()
+    assert torch.equal(weight, other)
 
 
 def test_what_has_no_gradient_stays() -> None:

@@ -32,10 +32,12 @@ def test_a_start_that_is_refused_leaves_nothing(
 def test_a_teacher_is_found_again_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also one that is a link: a runtime goes by the suffix and by what lies beside it."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "big").mkdir()
-    assert plan.found_again(Distillation("big", 0.7)) == Distillation(str(tmp_path / "big"), 0.7)
-    assert plan.found_again(Distillation("timm-100", 0.7)) == Distillation("timm-100", 0.7)
+    (tmp_path / "big.onnx").symlink_to("blob")
+    expected = Distillation(str(tmp_path / "big.onnx"), 0.7)
+    assert plan.found_again(Distillation("big.onnx", 0.7)) == expected
+    assert plan.found_again(expected) == expected
 
 
 @pytest.mark.parametrize(

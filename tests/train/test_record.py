@@ -61,7 +61,7 @@ def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "holiday").mkdir()
+    (tmp_path / "digits").mkdir()  # what is built in goes first
     for data, expected in (("holiday", str(tmp_path / "holiday")), ("digits", "digits")):
         run = open_run(tmp_path / f"run-{data}", resume=False, overwrite=False)
         record.start(run, data, None, Recipe(), PARTS, computes="bfloat16 on cpu")
@@ -169,7 +169,7 @@ def test_metrics_are_a_table_with_a_row_for_each_epoch_and_curves(tmp_path: Path
 
 def test_start_json_is_readable_by_others(tmp_path: Path) -> None:
     assert json.loads(begin(tmp_path / "r").start.read_text()) == {
-        "data": "photos",
+        "data": str(Path("photos").absolute()),
         "weights": None,
         "edition": "torch",
         "computes": None,

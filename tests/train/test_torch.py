@@ -88,7 +88,7 @@ def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
     "recipe",
     [
         RECIPE, EVERYTHING, HELD, replace(RECIPE, optimizer="rmsprop", schedule="exponential"),
-        replace(RECIPE, optimizer="muon"),
+        replace(HELD, optimizer="muon"),
     ],
     ids=["average", "everything", "held in memory", "rmsprop", "muon"],
 )  # fmt: skip

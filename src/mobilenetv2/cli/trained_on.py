@@ -21,7 +21,7 @@ class TrainedOn:
     parts: Mapping[str, str] = field(default_factory=dict)
     """Photo -> 'train', 'selection', 'validation' ..., by the names of the photos alone."""
     data: str | None = None
-    """Where it took the photos from, as a person gave it; None: that is not recorded."""
+    """Where it took the photos from; None: that is not recorded."""
 
     def here(self, data: str) -> bool:
         """Whether the run took its photos from the same place."""

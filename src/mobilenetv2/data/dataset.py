@@ -27,6 +27,9 @@ SPLITS = {
 ALL = "all"
 """The one split of a folder without splits."""
 
+BUILT_IN = "digits"
+"""The set that needs no place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Photo:
@@ -101,12 +104,17 @@ def open_dataset(place: str | Path) -> Dataset:
     Raises:
         DataError: nothing there, no photos, or photos without class folders.
     """
-    if str(place) == "digits":
+    if str(place) == BUILT_IN:
         from mobilenetv2.data.digits import digits
 
         return lay_out(digits())
     path = Path(place)
     return lay_out(archives_of_splits(path, SPLITS) or open_source(path))
+
+
+def from_anywhere(place: str) -> str:
+    """A place that :func:`open_dataset` takes, so that it does in any current folder."""
+    return place if place == BUILT_IN else str(Path(place).absolute())
 
 
 def lay_out(source: Source) -> Dataset:

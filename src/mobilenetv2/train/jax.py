@@ -75,7 +75,7 @@ class JaxTrainer:
     @property
     def computes(self) -> str:
         """See the protocol."""
-        return "float32"
+        return f"float32 on {self.device}"
 
     def _make_step(self, graph: Any) -> Any:
         optimizer, trained = self.optimizer, self.trained

@@ -91,7 +91,7 @@ class KerasTrainer:
 
     @property
     def computes(self) -> str:
-        """See the protocol."""
+        """See the protocol; the device is the backend's own choice."""
         return self.dtype
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:

@@ -12,7 +12,8 @@ from mobilenetv2.train.trainer import EPSILON_OF_ADAM, MOMENTUM_OF_ADAM
 
 
 def make_optimizer(network: MobileNetV2, recipe: Recipe) -> torch.optim.Optimizer:
-    """Matrices and kernels decay, BatchNorm and biases do not; each group's rate has its scale."""
+    """Matrices and kernels decay (but those that Muon turns), BatchNorm and biases do not; each
+    group's rate has its scale."""
     parts: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
@@ -28,6 +29,6 @@ def make_optimizer(network: MobileNetV2, recipe: Recipe) -> torch.optim.Optimize
     if recipe.optimizer == "rmsprop":
         return RMSProp(groups, lr=rate, momentum=recipe.momentum)
     if recipe.optimizer == "muon":
-        device = str(network.classifier.weight.device.type)
+        device = network.classifier.weight.device.type
         return Muon(groups, rate, recipe.momentum, precision.choose(recipe.precision, device))
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)

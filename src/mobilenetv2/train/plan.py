@@ -103,7 +103,8 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
     if recipe.distillation.teacher:
         channels = config.spec.input_channels
         teacher = open_teacher(recipe.distillation.teacher, dataset.classes, channels)
-        recipe = replace(recipe, distillation=found_again(recipe.distillation))
+        if not job.resume:
+            recipe = replace(recipe, distillation=found_again(recipe.distillation))
 
     def make(recipe: Recipe) -> Trainer:
         return framework.make(config, arrays, recipe, job.device)
@@ -113,7 +114,7 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
     trainer = make(recipe)
     head_first = bool(job.weights and (recipe.trained == "head" or recipe.head_first))
     trial = None
-    if job.find_rate and not job.resume and recipe.trained != "head":
+    if job.find_rate and not job.resume:
         if head_first:  # the run begins with a fitted classifier, and so does the trial
             fit_head(trainer, config, splits)
             arrays, head_first = trainer.dump(), False
@@ -142,7 +143,8 @@ def checked(job: Job, run: RunFolder) -> TrainerModule:
         raise RecipeError(
             f"distillation.teacher {recipe.distillation.teacher!r} with distillation.share "
             f"{recipe.distillation.share:g}: give both a teacher (a model folder or an exported "
-            "file) and the share of its answers in the targets, such as 0.7, or neither"
+            "file) and the share of its answers in the targets, such as 0.7, or neither (--set "
+            "distillation.share=0: recipes written before 0 was the default have 0.7)"
         )
     if job.find_rate and recipe.trained == "head":
         raise RecipeError(
@@ -156,11 +158,11 @@ def checked(job: Job, run: RunFolder) -> TrainerModule:
 
 
 def found_again(distillation: Distillation) -> Distillation:
-    """With a teacher that a resumed run finds from anywhere, where it is a path and not a name."""
-    path = Path(distillation.teacher)
-    if not path.exists():
-        return distillation
-    return dataclasses.replace(distillation, teacher=str(path.resolve()))
+    """With a teacher that a resumed run finds from anywhere.
+
+    Links are not followed: what lies beside an exported file, and its suffix, are the link's.
+    """
+    return dataclasses.replace(distillation, teacher=str(Path(distillation.teacher).absolute()))
 
 
 def said(choice: Choice) -> Choice:

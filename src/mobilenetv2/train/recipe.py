@@ -73,9 +73,9 @@ class Recipe:
     epoch_factor: float = 0.98
     """Of the 'exponential' schedule: what an epoch leaves of the rate."""
     momentum: float = 0.9
-    """Of SGD and RMSProp."""
+    """Of SGD, RMSProp and Muon."""
     weight_decay: float = 4e-5
-    """Not on BatchNorm and biases."""
+    """Not on BatchNorm and biases, nor on what Muon turns."""
     warmup_epochs: float = 0.5
     gradient_clip: float = 0.0
     """Longest gradient, all weights together; a longer one is shortened to it. 0: any."""
@@ -89,7 +89,7 @@ class Recipe:
     """Each layer's rate is this share of that of the layer above it; 1: all learn alike."""
     frozen_blocks: int = 0
     """So many of the first blocks, and the stem, stay as the weights have them, BatchNorm too.
-    Their maps are the largest: a step takes half the time. 0: all of the network learns."""
+    Their maps are the largest: with 3 a step takes two thirds of the time. 0: all learns."""
     unfreeze_epochs: float = 0.0
     """The classifier trains first; the layers below join one by one over so many epochs."""
     label_smoothing: float = 0.1
@@ -188,11 +188,17 @@ class Recipe:
             )
         if self.trained == "later":
             for name in ("phases", "reestimate", "unfreeze_epochs", "frozen_blocks"):
-                if getattr(self, name):
+                if value := getattr(self, name):
+                    nothing = "[]" if isinstance(value, tuple) else "0"
                     raise RecipeError(
                         f"trained = 'later' trains on maps of one size, cached behind frozen "
-                        f"blocks; leave {name} out, or train 'all'"
+                        f"blocks; give --set {name}={nothing}, or train 'all'"
                     )
+        if self.optimizer == "muon" and self.batch_norm == "frozen":
+            raise RecipeError(
+                "optimizer = 'muon' keeps the length of weights, which BatchNorm takes out again "
+                "only where batch_norm = 'adapt'; set that, or another optimizer"
+            )
         if not 0 <= self.balance <= 1:
             raise RecipeError(f"balance {self.balance!r} must be from 0 to 1")
         if not all(0.1 <= share <= 4 for share in self.phases) or len(self.phases) > 20:

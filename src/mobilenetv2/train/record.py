@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from mobilenetv2.data.dataset import Split
+from mobilenetv2.data.dataset import Split, from_anywhere
 from mobilenetv2.errors import RunError
 from mobilenetv2.evaluate import pictures
 from mobilenetv2.files import recover, sweep, write_atomically
@@ -61,7 +61,7 @@ class RunFolder:
 
     @property
     def start(self) -> Path:
-        """What the run was started with: data and weights, for resuming."""
+        """What the run was started with: data, weights, edition, what computes."""
         return self.path / "start.json"
 
     @property
@@ -161,14 +161,14 @@ def start(
     ``start.json`` is written last: a folder that has it can be resumed.
 
     Args:
-        data: a path is recorded so that it can be found from anywhere.
+        data: recorded so that it can be found from anywhere.
         computes: the numbers and the device of a step, for the report.
     """
     if run.recipe.is_file():  # open_run allowed it to be overwritten
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     started = {
-        "data": str(Path(data).resolve()) if Path(data).exists() else data,
+        "data": from_anywhere(data),
         "weights": str(weights.resolve()) if weights else None,
         "edition": edition,
         "computes": computes,

@@ -65,12 +65,13 @@ class Replicas:
     @torch.no_grad()
     def _average(self, networks: Sequence[nn.Module]) -> None:
         for first, *others in zip(*(network.modules() for network in networks), strict=True):
-            if not first.training:  # frozen: a mean of equal numbers may differ in the last bit
-                continue
             for name, buffer in first._buffers.items():
-                if buffer is not None and buffer.is_floating_point():
-                    parts = [buffer, *(other._buffers[name] for other in others)]
-                    buffer.copy_(torch.stack(parts).mean(0))
+                if buffer is None or not buffer.is_floating_point():
+                    continue
+                parts = [other._buffers[name] for other in others]
+                # What no part changed stays: the mean of equal numbers may differ in the last bit.
+                if not all(torch.equal(buffer, part) for part in parts):
+                    buffer.copy_(torch.stack([buffer, *parts]).mean(0))
 
 
 def one_thread_each(count: int) -> ThreadPoolExecutor:

@@ -31,7 +31,7 @@ def _train(job: Job) -> Summary:
     plan = make_plan(job, run)
     if not job.resume:
         parts = plan.splits.parts
-        computes = f"{plan.trainer.computes} on {job.device}"
+        computes = None if plan.recipe.trained == "head" else plan.trainer.computes
         record.start(run, job.data, job.weights, plan.recipe, parts, job.edition, computes)
         if plan.trial:
             run.write_trial(plan.trial.rates, plan.trial.losses, plan.trial.suggestion)

@@ -70,7 +70,7 @@ class TorchTrainer:
     @property
     def computes(self) -> str:
         """See the protocol."""
-        return str(self.precision).removeprefix("torch.")
+        return f"{str(self.precision).removeprefix('torch.')} on {self.device}"
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""

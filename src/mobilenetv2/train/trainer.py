@@ -39,7 +39,7 @@ class Trainer(Protocol):
 
     @property
     def computes(self) -> str:
-        """The numbers that a step computes with, such as 'bfloat16'; weights stay float32."""
+        """What a step computes with, such as 'bfloat16 on cpu'; weights stay float32."""
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """One optimiser step.

@@ -69,7 +69,7 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
     # A resumed run was timed from there on only; its rows are of all epochs.
     took = max(seconds or 0.0, run.seconds)
     rows: list[tuple[str, Child]] = [
-        ("trained on", run.started.get("data")),
+        ("trained on", Path(data).name if (data := run.started.get("data")) else None),
         ("started from", started_from(run)),
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
