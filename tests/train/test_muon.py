@@ -1,6 +1,7 @@
 """Muon against the singular value decomposition, against its formula, and against plain SGD."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,12 +79,15 @@ def test_a_step_is_an_angle_whatever_the_gradient_measures() -> None:
     assert (ends[0] - ends[1]).abs().max() < 1e-6
 
 
+def halves(weights: list[nn.Parameter]) -> list[dict[str, Any]]:
+    """The first of them decays."""
+    return [{"params": weights[:1], "weight_decay": 0.1}, {"params": weights[1:]}]
+
+
 def test_everything_else_is_sgd_bit_for_bit() -> None:
     one, other = layers()[1:], layers()[1:]
-    groups = [{"params": one[:1], "weight_decay": 0.1}, {"params": one[1:]}]
-    learn(Muon(groups, lr=0.3, momentum=0.9), one)
-    groups = [{"params": other[:1], "weight_decay": 0.1}, {"params": other[1:]}]
-    learn(torch.optim.SGD(groups, lr=0.3, momentum=0.9, nesterov=True), other)
+    learn(Muon(halves(one), lr=0.3, momentum=0.9), one)
+    learn(torch.optim.SGD(halves(other), lr=0.3, momentum=0.9, nesterov=True), other)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 

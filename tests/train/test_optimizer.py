@@ -11,7 +11,7 @@ from mobilenetv2.train.optimizer import make_optimizer
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.rmsprop import RMSProp
 
-SPEC = NetworkSpec(width=0.1, size=32, classes=3)
+SPEC = NetworkSpec(width=0.1, size=(32, 32), classes=3)
 KINDS = {
     "sgd": torch.optim.SGD, "adamw": torch.optim.AdamW, "rmsprop": RMSProp, "muon": Muon,
 }  # fmt: skip

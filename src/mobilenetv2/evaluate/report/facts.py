@@ -69,7 +69,8 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
     # A resumed run was timed from there on only; its rows are of all epochs.
     took = max(seconds or 0.0, run.seconds)
     rows: list[tuple[str, Child]] = [
-        ("trained on", Path(data).name if (data := run.started.get("data")) else None),
+        # Not where on a person's disk: the page is made to be shown to others.
+        ("trained on", Path(run.started["data"]).name if "data" in run.started else None),
         ("started from", started_from(run)),
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
