@@ -7,7 +7,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -223,8 +223,8 @@ def _check_end(path: Path, offset: int) -> None:
         raise tarfile.ReadError(f"no file and no end of the archive at byte {offset}")
 
 
-def _folders_of(names: list[str], listed: object) -> list[str]:
-    folders = set(listed)  # type: ignore[call-overload]
+def _folders_of(names: list[str], listed: Iterable[str]) -> list[str]:
+    folders = set(listed)
     for name in names:
         parts = name.split("/")[:-1]
         folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
