@@ -1,5 +1,5 @@
-"""The main job on a real folder of photos, as a person runs it: the default, which
-chooses for itself, and the quick head, whole commands.
+"""The main job on a real folder of photos, as a person runs it, whole commands: the default, which
+chooses for itself, the quick head, and the later blocks alone.
 
     python benchmarks/clothing.py --data ../shared/data --output benchmarks/clothing.md
 
@@ -22,6 +22,7 @@ from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.files import write_atomically
 
 DEFAULT = "default"
+RECIPES = ("head-only", "later-blocks", DEFAULT)
 FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 
 
@@ -51,14 +52,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--keep", type=Path, help="where the runs stay; else they are removed")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each recipe")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         weights = str(folder / "imagenet")
         command("weights", "import", str(options.data / "published" / FILE), weights)
         rows = []
-        figures: dict[str, list[float]] = {"head-only": [], DEFAULT: []}
-        for recipe in ("head-only", DEFAULT):
+        figures: dict[str, list[float]] = {recipe: [] for recipe in options.recipes}
+        for recipe in options.recipes:
             for seed in range(options.seeds):
                 run = str(folder / f"{recipe}-{seed}")
                 chosen = [] if recipe == DEFAULT else ["--recipe", recipe]

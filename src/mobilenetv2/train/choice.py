@@ -27,8 +27,9 @@ MINUTES = 11.0
 EPOCHS = (4, 30)
 FEWEST_STEPS = 8
 """Of an epoch: with fewer, a smaller batch gives more of them."""
-IMBALANCE = 4.0
-"""Times that the largest class is the smallest one, from which the small ones are helped."""
+IMBALANCE = 10.0
+"""Times that the largest class is the smallest one, from which the small ones are helped. It has a
+price: at 7 times (clothes), 92.1% of 722 held-out photos where photos as they are give 92.9%."""
 SMALL_PHOTO, SMALL_SIZE = 100, 128
 """Pixels: photos smaller than the first are trained on at the second."""
 SAMPLE = 64
