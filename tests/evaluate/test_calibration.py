@@ -15,7 +15,6 @@ from mobilenetv2.evaluate.calibration import (
     COLDEST,
     HOTTEST,
     calibration,
-    doubt,
     fit_temperature,
     temper,
 )
@@ -170,11 +169,6 @@ def test_a_background_output_takes_its_share() -> None:
     )
     louder = np.concatenate([np.full((200, 1), 3.0), logits], 1)
     assert calibration(louder, labels + 1).accuracy < plain.accuracy
-
-
-def test_few_photos_are_said_to_be_few() -> None:
-    assert "fitted on 49 photos; of fewer than 50" in (doubt(np.zeros(49)) or "")
-    assert doubt(np.zeros(50)) is None
 
 
 def test_a_tempered_network_gives_the_logits_divided_and_the_same_answers() -> None:

@@ -1,6 +1,13 @@
 """The figures of epochs: which was best, and when to stop."""
 
-from mobilenetv2.train.epochs import Row, Sums, best_epoch, describe, out_of_patience
+from mobilenetv2.train.epochs import (
+    Row,
+    Sums,
+    best_epoch,
+    describe,
+    epochs_of,
+    out_of_patience,
+)
 from mobilenetv2.train.recipe import Recipe
 
 FIGURES = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)]
@@ -19,6 +26,14 @@ def test_patience_counts_the_epochs_since_the_best() -> None:
     assert out_of_patience(ROWS, Recipe(patience=2))
     assert not out_of_patience(ROWS, Recipe(patience=0))
     assert not out_of_patience([], Recipe(patience=1))
+
+
+def test_a_fitted_classifier_is_epoch_0_and_patience_is_for_epochs() -> None:
+    rows: list[Row] = [{"epoch": 0, "selection_top1": 1.0, "selection_loss": 0.1}, *ROWS]
+    assert best_epoch(rows) == 0 and epochs_of(rows) == 5 and epochs_of([]) == 0
+    assert out_of_patience(rows, Recipe(patience=4))
+    assert not out_of_patience(rows, Recipe(patience=5))
+    assert not out_of_patience(rows[:2], Recipe(patience=1))
 
 
 def test_sums_are_of_pictures_not_of_batches() -> None:

@@ -1,5 +1,6 @@
 """The end of a run: what is tempered, measured and written down, once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions.torch import MobileNetV2
-from mobilenetv2.evaluate.calibration import calibration
+from mobilenetv2.evaluate.calibration import FEWEST, calibration
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.figures import answers, take_figures
 from mobilenetv2.train.recipe import Recipe
@@ -27,7 +28,7 @@ def splits(photos: Path) -> Splits:
     train, selection, held_out = parts
     return Splits(
         train.with_photos(train.photos, "train"),
-        selection.with_photos(selection.photos, "selection"),
+        selection.with_photos(selection.photos * 10, "selection"),
         held_out.with_photos(held_out.photos, "validation"),
     )
 
@@ -79,6 +80,19 @@ def test_a_run_killed_after_it_and_resumed_has_the_same_weights_and_figures(
     again = take_figures(begun(tmp_path / "other")[0], splits, RECIPE, run, "photos")[0].config
     assert (run.best / "model.safetensors").read_bytes() == weights
     assert again.metrics == pytest.approx(config.metrics, rel=1e-6)
+
+
+def test_few_photos_fit_no_temperature(
+    splits: Splits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = splits.selection.with_photos(splits.selection.photos[: FEWEST - 1], "selection")
+    trainer, run = begun(tmp_path)
+    _, before = store.load(run.best)
+    config = take_figures(trainer, replace(splits, selection=few), RECIPE, run, "photos")[0].config
+    assert "temperature" not in config.metrics
+    after = store.load(run.best)[1]
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert "no temperature: 49 photos that choose are fewer than the 50" in capsys.readouterr().err
 
 
 def test_without_calibration_the_weights_stay(splits: Splits, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The whole job: which photo is for what, what a run starts from, and what it leaves behind."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -39,6 +40,29 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     train(replace(job, resume=True))
     train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
     assert rebased.call_count == 1
+
+
+def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    """It is right on every selection photo, and smoothed labels make the epochs' losses larger."""
+    recipe = replace(QUICK, size=None, selection=0.3, epochs=2, calibrate=False)
+    found = {
+        part: train(Job(str(photos), tmp_path / part, model, replace(recipe, trained=part)))
+        for part in ("head", "all")
+    }
+    assert found["all"].epochs == 2
+    arrays = [store.load(summary.run.best)[1] for summary in found.values()]
+    assert all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
+    last = store.load(found["all"].run.last)[1]
+    assert not np.array_equal(last["classifier.weight"], arrays[0]["classifier.weight"])
+    with (tmp_path / "all" / "metrics.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert float(rows[0]["selection_loss"]) == pytest.approx(
+        found["head"].figures["selection"].loss, rel=1e-4
+    )
+    assert "Epoch 0 is the new classifier" in found["all"].run.report.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,15 @@ HALF_RIGHT = figures("a" * 30, "a" * 15 + "b" * 15)
 
 def summary(
     folder: Path, train: Metrics, held_out: Metrics, epochs: int = 2, took: float = 40.0,
-    recipe: Recipe = PLAIN,
+    recipe: Recipe = PLAIN, head: float = 0.0,
 ) -> tuple[Summary, str]:  # fmt: skip
     config = ModelConfig.default(published("small", width=0.35, classes=3, size=(32, 48)))
-    made = summarise(
-        RunFolder(folder), "photos/", recipe, config, {"train": train, "validation": held_out},
-        "validation", [{"epoch": 1.0, "seconds": took}] * epochs, 90,
-    )  # fmt: skip
+    rows = [
+        {"epoch": epoch, "seconds": took, "selection_top1": top1, "selection_loss": 1.0}
+        for epoch, top1 in [(0, head)] * bool(head) + [(e + 1, 0.5) for e in range(epochs)]
+    ]
+    parts = {"train": train, "selection": HALF_RIGHT, "validation": held_out}
+    made = summarise(RunFolder(folder), "photos/", recipe, config, parts, "validation", rows, 90)
     return made, (folder / "summary.md").read_text("utf-8")
 
 
@@ -54,6 +56,13 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
 def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(tmp_path: Path) -> None:
     made, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, took=1500.0)
     assert "in 50.0 minutes" in text and made.seconds == 3000
+
+
+def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) -> None:
+    made, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.9)
+    assert "2 epochs of the network, none of them better on 30 photos that choose" in text
+    assert made.epochs == 2
+    assert "none of them" not in summary(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.4)[1]
 
 
 def test_it_says_which_part_was_trained(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
 """
 
 import math
-from collections.abc import Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,8 @@ from mobilenetv2.weights.canonical import Arrays
 
 BINS = 15
 FEWEST = 50
-"""Photos. Of fewer, a temperature says more about those photos than about the network."""
+"""Photos. Of fewer, a temperature says more about those photos than about the network: fitted on 4
+to 20 of them it made the calibration error of others worse in 6 runs of 9."""
 COLDEST, HOTTEST = 0.05, 20.0
 """A temperature is looked for between these."""
 STEPS = 100
@@ -162,16 +162,6 @@ def fit_temperature(logits: NDArray, labels: NDArray) -> float:
             break
         inverse = following
     return 1 / inverse
-
-
-def doubt(labels: Sized) -> str | None:
-    """What a person should know of a temperature fitted on these photos; None: nothing."""
-    if len(labels) >= FEWEST:
-        return None
-    return (
-        f"the temperature was fitted on {len(labels)} photos; of fewer than {FEWEST} it is a rough "
-        "guess"
-    )
 
 
 def temper(arrays: Arrays, temperature: float) -> Arrays:

@@ -1,5 +1,8 @@
 """The figures of a run's epochs: what they were, which was best, whether to go on."""
 
+from collections.abc import Mapping, Sequence
+
+from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.train.recipe import Recipe
 
 Row = dict[str, float]
@@ -24,6 +27,20 @@ class Sums:
         return [self.loss, self.right, self.count]
 
 
+def fitted_row(train: Metrics, selection: Metrics) -> Row:
+    """Epoch 0: a classifier that was fitted before the network moves. It may stay the best.
+
+    Args:
+        train: of the photos as they are; those of later epochs are of augmented ones.
+        selection: the same.
+    """
+    return {
+        "epoch": 0, "learning_rate": 0.0, "train_loss": train.loss, "train_top1": train.top1,
+        "selection_loss": selection.loss, "selection_top1": selection.top1, "seconds": 0.0,
+        "images_per_second": 0.0,
+    }  # fmt: skip
+
+
 def describe(row: Row, epochs: int) -> str:
     """One line for one epoch."""
     return (
@@ -35,11 +52,18 @@ def describe(row: Row, epochs: int) -> str:
 
 
 def best_epoch(rows: list[Row]) -> int:
-    """The epoch (from 1) with the best selection top-1, the lower loss deciding ties."""
+    """The epoch with the best selection top-1, the lower loss deciding ties."""
     best = max(rows, key=lambda row: (row["selection_top1"], -row["selection_loss"]))
     return int(best["epoch"])
 
 
 def out_of_patience(rows: list[Row], recipe: Recipe) -> bool:
     """Whether the last ``patience`` epochs brought nothing better."""
-    return bool(rows and recipe.patience and len(rows) - best_epoch(rows) >= recipe.patience)
+    if not (rows and recipe.patience):
+        return False
+    return rows[-1]["epoch"] - max(1, best_epoch(rows)) >= recipe.patience
+
+
+def epochs_of(rows: Sequence[Mapping[str, float]]) -> int:
+    """How many epochs a run went through."""
+    return int(rows[-1]["epoch"]) if rows else 0

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import (
+    FEWEST,
     TEMPERATURE,
     calibration,
-    doubt,
     fit_temperature,
     temper,
 )
@@ -44,14 +44,16 @@ def take_figures(
     measured: dict[str, float] = {}
     if TEMPERATURE in config.metrics:  # a run that was killed after this, and goes on
         measured[TEMPERATURE] = config.metrics[TEMPERATURE]
+    elif recipe.calibrate and len(splits.selection) < FEWEST:
+        say(
+            f"no temperature: {len(splits.selection)} photos that choose are fewer than the "
+            f"{FEWEST} that it takes to fit one"
+        )
     elif recipe.calibrate:
         logits, labels = answers(trainer, config, splits.selection)
         measured[TEMPERATURE] = fit_temperature(logits, labels)
         arrays = temper(arrays, measured[TEMPERATURE])
         trainer.load(arrays)
-        note = doubt(labels)
-        if note:
-            say(note)
 
     figures: dict[str, Metrics] = {}
     sample, name = some(splits.train, TRAIN_SAMPLE, recipe.seed), splits.held_out.name

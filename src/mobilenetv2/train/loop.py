@@ -39,6 +39,7 @@ def fit(
     run: RunFolder,
     saved: Checkpoint | None = None,
     teacher: targets.Teacher | None = None,
+    first: Row | None = None,
 ) -> list[Row]:
     """Train; ``run.best`` and ``run.last`` hold the result.
 
@@ -47,6 +48,7 @@ def fit(
         config: of the network; it goes into the model folders.
         views: of the photos of ``train``.
         saved: go on from there.
+        first: the figures of the weights to start from, where these are already worth keeping.
 
     Returns:
         The rows of ``metrics.csv``.
@@ -68,6 +70,9 @@ def fit(
             average.restore(saved.average, saved.averaged_steps)
         rows, epoch, step, sums = saved.rows, saved.epoch, saved.step, Sums(*saved.sums)
         before = saved.seconds
+    elif first and recipe.epochs:
+        rows.append(first)
+        store.save(run.best, config, trainer.dump())
 
     def save(seconds: float) -> None:
         state = trainer.state()

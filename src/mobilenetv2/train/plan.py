@@ -15,6 +15,7 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import head, tensorboard
 from mobilenetv2.train.checkpoint import Checkpoint
 from mobilenetv2.train.choice import Choice, choose, choose_size
+from mobilenetv2.train.epochs import Row, fitted_row
 from mobilenetv2.train.finder import Trial, find_rate
 from mobilenetv2.train.recipe import Cache, Distillation, Recipe, replace
 from mobilenetv2.train.record import RunFolder
@@ -59,6 +60,8 @@ class Plan:
     teacher: Teacher | None
     head_first: bool
     """The classifier is still to be fitted on features of the network as it is."""
+    first: Row | None
+    """The figures of a classifier that is already fitted."""
     trial: Trial | None
     """Of learning rates, where one was asked for."""
     saved: Checkpoint | None
@@ -113,15 +116,17 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
         recipe = said(choose(splits.train, recipe, kept, config, make)).recipe
     trainer = make(recipe)
     head_first = bool(job.weights and (recipe.trained == "head" or recipe.head_first))
-    trial = None
+    trial, first = None, None
     if job.find_rate and not job.resume:
         if head_first:  # the run begins with a fitted classifier, and so does the trial
-            fit_head(trainer, config, splits)
+            first = fit_head(trainer, config, splits)
             arrays, head_first = trainer.dump(), False
         trial = tried(trainer, config, splits.train, recipe, teacher)
         recipe = replace(recipe, learning_rate=trial.suggestion)
         trainer = make(recipe)
-    return Plan(recipe, config, trainer, splits, teacher, head_first and not saved, trial, saved)
+    return Plan(
+        recipe, config, trainer, splits, teacher, head_first and not saved, first, trial, saved
+    )
 
 
 def checked(job: Job, run: RunFolder) -> TrainerModule:
@@ -187,8 +192,8 @@ def tried(
     return trial
 
 
-def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> None:
-    """Fit the classifier on features that are computed once."""
+def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> Row:
+    """Fit the classifier on features that are computed once; its figures, as those of epoch 0."""
     features, seen = trainer.predictor("features"), config.preprocessing
     train = run_predictor(features, splits.train, seen, "features of train")
     selection = run_predictor(features, splits.selection, seen, "features of selection")
@@ -199,3 +204,4 @@ def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> None:
         f"head on cached features: train top-1 {fitted.train.top1:.1%}, "
         f"selection {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"
     )
+    return fitted_row(fitted.train, fitted.selection)

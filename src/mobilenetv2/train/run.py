@@ -50,8 +50,7 @@ def _train(job: Job) -> Summary:
 def moved(plan: Plan, run: RunFolder) -> list[Row]:
     """Fit the head and go through the epochs that are left; a row of figures of each."""
     trainer, recipe, saved, splits = plan.trainer, plan.recipe, plan.saved, plan.splits
-    if plan.head_first:
-        fit_head(trainer, plan.config, splits)
+    first = fit_head(trainer, plan.config, splits) if plan.head_first else plan.first
     if recipe.trained == "head" or (saved and saved.finished(recipe)):
         return saved.rows if saved else []
     if saved:  # cached maps are what these weights make of the photos
@@ -59,7 +58,7 @@ def moved(plan: Plan, run: RunFolder) -> list[Row]:
     views = trainer.views(PhotoViews(splits.train, plan.config.preprocessing, recipe), run.maps)
     return fit(
         trainer, plan.config, splits.train, splits.selection, views, recipe, run, saved,
-        plan.teacher,
+        plan.teacher, first,
     )  # fmt: skip
 
 

@@ -1,12 +1,13 @@
 """A finished run in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.files import write_atomically
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.epochs import Row, best_epoch, epochs_of
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.weights.card import kind
@@ -41,7 +42,7 @@ class Summary:
 
 def summarise(
     run: RunFolder, data: str, recipe: Recipe, config: ModelConfig, figures: dict[str, Metrics],
-    held_out: str, rows: Sequence[Mapping[str, float]], seconds: float,
+    held_out: str, rows: Sequence[Row], seconds: float,
 ) -> Summary:  # fmt: skip
     """Write ``summary.md`` and return what it says."""
     result = figures[held_out]
@@ -51,7 +52,11 @@ def summarise(
         if recipe.trained == "later"
         else "the network"
     )
-    how = f"{len(rows)} epochs of {part}" if rows else "only a new classifier"
+    epochs = epochs_of(rows)
+    how = f"{epochs} epochs of {part}" if epochs else "only a new classifier"
+    if rows and best_epoch(rows) == 0:
+        how += f", none of them better on {figures['selection'].images} photos that choose than a "
+        how += "new classifier alone, which is what was kept"
     # A resumed run has its earlier epochs behind it.
     seconds = max(seconds, sum(row["seconds"] for row in rows))
     lines = [
@@ -83,7 +88,7 @@ def summarise(
         "",
     ]
     write_atomically(run.summary, "\n".join(lines))
-    return Summary(run, config, figures, held_out, len(rows), seconds)
+    return Summary(run, config, figures, held_out, epochs, seconds)
 
 
 def _advice(train: Metrics, held_out: Metrics) -> str:

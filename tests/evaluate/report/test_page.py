@@ -166,14 +166,3 @@ def test_the_kept_report_is_the_old_one_where_a_photo_is_gone(
     with pytest.raises(ImageError, match="ball"):
         write_page(tmp_path / "report.html", result)
     assert (tmp_path / "report.html").read_bytes() == old
-
-
-@pytest.mark.parametrize(("fitted_on", "said"), [(49.0, True), (50.0, False)])
-def test_a_temperature_that_few_photos_gave_is_said_to_be_rough(
-    fitted_on: float, said: bool, make_result: Callable[..., Result], written: Page
-) -> None:
-    metrics = {"temperature": 0.5, "selection.images": fitted_on}
-    text = written(make_result(metrics)).text()
-    assert ("The temperature was fitted on 49 photos" in text) == said
-    for other in ({"selection.images": fitted_on}, {"temperature": 0.5}):
-        assert "was fitted on" not in written(make_result(other)).text()

@@ -74,7 +74,7 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         ("started from", started_from(run)),
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
-        ("epochs run", str(len(run.rows))),
+        ("epochs run", f"{run.epochs}"),
         ("time", minutes(took) if took else None),
     ]
     rows += [(key.replace("_", " "), value) for key, value in run.recipe.items()]

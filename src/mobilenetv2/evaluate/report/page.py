@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from mobilenetv2.evaluate.calibration import doubt
 from mobilenetv2.evaluate.report import facts, result
 from mobilenetv2.evaluate.report.classes import classes
 from mobilenetv2.evaluate.report.confusion import confusion
@@ -93,6 +92,11 @@ def _training(run: RunRecord | None) -> Child:
         "By epoch, on the photos trained on and on those held out for selection. The dashed line "
         "is the epoch that was kept."
     )
+    if run.rows[0]["epoch"] == 0:
+        text += (
+            " Epoch 0 is the new classifier before the network moved; its training figures are of "
+            "photos as they are, those of later epochs of augmented ones."
+        )
     return [element("p", text, class_="soft"), curves(run.rows)]
 
 
@@ -122,16 +126,7 @@ def _calibration(result: Result) -> Child:
         element("p", text, class_="soft"),
         element("div", charts, class_=f"charts {'two' if len(charts) == 2 else 'one'}"),
         element("p", more, class_="soft"),
-        _rough(result),
     ]  # fmt: skip
-
-
-def _rough(result: Result) -> Child:
-    fitted_on = result.config.metrics.get("selection.images", math.inf)
-    if result.temperature is None or not math.isfinite(fitted_on):
-        return None
-    note = doubt(range(int(fitted_on)))
-    return element("p", f"{note[0].upper()}{note[1:]}.", class_="note") if note else None
 
 
 def _mistakes(result_: Result, explainer: Explainer | None) -> Child:

@@ -32,13 +32,18 @@ class RunRecord:
 
     name: str
     rows: tuple[Mapping[str, float], ...]
-    """Of ``metrics.csv``, an epoch each."""
+    """Of ``metrics.csv``, an epoch each; the first may be epoch 0."""
     recipe: Mapping[str, str]
     """Keys with the tables that they are in ('augmentation.flip'), values as text."""
     started: Mapping[str, str]
     """'data', 'weights', 'edition', 'computes'."""
     parts: Mapping[str, Mapping[str, int]]
     """Split -> class -> photos."""
+
+    @property
+    def epochs(self) -> int:
+        """That were gone through; epoch 0 is the classifier before them."""
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
 
     @property
     def seconds(self) -> float:
