@@ -1,5 +1,7 @@
 """The figures of epochs: which was best, and when to stop."""
 
+import math
+
 from mobilenetv2.train.epochs import (
     Row,
     Sums,
@@ -10,15 +12,17 @@ from mobilenetv2.train.epochs import (
 )
 from mobilenetv2.train.recipe import Recipe
 
-FIGURES = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)]
+FIGURES = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (1.0, 0.71)]
 ROWS: list[Row] = [
     {"epoch": epoch, "selection_top1": top1, "selection_loss": loss}
     for epoch, (top1, loss) in enumerate(FIGURES, 1)
 ]
 
 
-def test_the_best_epoch_is_by_accuracy_then_by_loss() -> None:
+def test_the_best_epoch_is_by_loss_then_by_accuracy() -> None:
     assert best_epoch(ROWS) == 3
+    assert best_epoch([*ROWS[:1], ROWS[0] | {"epoch": 9, "selection_top1": 0.6}]) == 9
+    assert best_epoch([ROWS[0] | {"selection_loss": math.nan}, ROWS[1]]) == 2
 
 
 def test_patience_counts_the_epochs_since_the_best() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.evaluate.answers import Answers, answers
-from mobilenetv2.evaluate.metrics import number, softmax, wilson
+from mobilenetv2.evaluate.metrics import Metrics, measure, number, softmax, wilson
 from mobilenetv2.weights.canonical import Arrays
 
 BINS = 15
@@ -162,6 +162,16 @@ def fit_temperature(logits: NDArray, labels: NDArray) -> float:
             break
         inverse = following
     return 1 / inverse
+
+
+def measure_tempered(logits: NDArray, labels: NDArray, names: tuple[str, ...]) -> Metrics:
+    """All figures as the best temperature makes them: of how sure a network is, only what no
+    temperature mends counts.
+
+    Args:
+        logits, labels, names: as in :func:`metrics.measure`.
+    """
+    return measure(logits / fit_temperature(logits, labels), labels, names)
 
 
 def temper(arrays: Arrays, temperature: float) -> Arrays:

@@ -1,5 +1,6 @@
 """The figures of a run's epochs: what they were, which was best, whether to go on."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from mobilenetv2.evaluate.metrics import Metrics
@@ -32,7 +33,7 @@ def fitted_row(train: Metrics, selection: Metrics) -> Row:
 
     Args:
         train: of the photos as they are; those of later epochs are of augmented ones.
-        selection: the same.
+        selection: the same, tempered.
     """
     return {
         "epoch": 0, "learning_rate": 0.0, "train_loss": train.loss, "train_top1": train.top1,
@@ -51,13 +52,21 @@ def describe(row: Row, epochs: int) -> str:
     )
 
 
-def best_epoch(rows: list[Row]) -> int:
-    """The epoch with the best selection top-1, the lower loss deciding ties."""
-    best = max(rows, key=lambda row: (row["selection_top1"], -row["selection_loss"]))
+def best_epoch(rows: Sequence[Row]) -> int:
+    """The epoch with the lowest selection loss, the better top-1 deciding ties.
+
+    Of few photos the share of right ones is mostly chance: of 77, a classifier alone had 83% and
+    the best epoch 82%, of 550 others 83% and 87%. The loss, tempered, told them apart.
+    """
+    best = min(rows, key=lambda row: (_least(row["selection_loss"]), -row["selection_top1"]))
     return int(best["epoch"])
 
 
-def out_of_patience(rows: list[Row], recipe: Recipe) -> bool:
+def _least(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss
+
+
+def out_of_patience(rows: Sequence[Row], recipe: Recipe) -> bool:
     """Whether the last ``patience`` epochs brought nothing better."""
     if not (rows and recipe.patience):
         return False

@@ -9,7 +9,8 @@ from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RunError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
-from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.calibration import measure_tempered
+from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import schedule, targets, tensorboard
@@ -186,7 +187,7 @@ def judge(
     recipe: Recipe,
     epoch: int,
 ) -> tuple[Arrays, Metrics]:
-    """The weights as they are saved, and how good they are on the selection photos.
+    """The weights as they are saved, and how good they are on the selection photos, tempered.
 
     The trainer goes on with its own weights afterwards.
 
@@ -204,4 +205,4 @@ def judge(
         arrays = trainer.dump()
     logits, truth = run_predictor(trainer.predictor(), selection, config.preprocessing, "selection")
     trainer.load(current)
-    return arrays, measure(logits, truth, selection.classes)
+    return arrays, measure_tempered(logits, truth, selection.classes)

@@ -9,6 +9,7 @@ from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
+from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import ModelConfig
@@ -204,4 +205,6 @@ def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> Row:
         f"head on cached features: train top-1 {fitted.train.top1:.1%}, "
         f"selection {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"
     )
-    return fitted_row(fitted.train, fitted.selection)
+    logits = selection[0] @ fitted.weight.T + fitted.bias
+    tempered = measure_tempered(logits, selection[1], splits.selection.classes)
+    return fitted_row(fitted.train, tempered)

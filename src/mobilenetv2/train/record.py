@@ -80,7 +80,8 @@ class RunFolder:
         return self.path / "summary.md"
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """``metrics.csv``, one row an epoch, and ``curves.png``."""
+        """``metrics.csv``, one row an epoch, and ``curves.png``. The loss of selection is the one
+        at the best temperature: what is left when the run ends calibrated."""
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
         writer.writeheader()

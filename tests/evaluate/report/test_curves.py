@@ -1,3 +1,4 @@
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -60,5 +61,9 @@ def test_a_loss_that_is_no_number_leaves_a_gap(parse: Callable[[str], Any]) -> N
 
 def test_the_epoch_that_is_marked_is_the_one_that_training_keeps() -> None:
     made: list[Any] = rows(9)
-    assert best_epoch(made) == epochs.best_epoch(made) == 9  # the lower loss of five alike
-    assert best_epoch(made[:5][::-1]) == epochs.best_epoch(made[:5][::-1]) == 5
+    made[4]["selection_loss"] = made[8]["selection_loss"]
+    assert best_epoch(made) == epochs.best_epoch(made) == 5  # the first of two alike
+    made[5] |= {"selection_loss": made[8]["selection_loss"], "selection_top1": 0.9}
+    assert best_epoch(made) == epochs.best_epoch(made) == 6
+    made[5]["selection_loss"] = math.nan
+    assert best_epoch(made) == epochs.best_epoch(made) == 5

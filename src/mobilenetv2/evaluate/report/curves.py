@@ -34,8 +34,14 @@ def curves(rows: Sequence[Row]) -> Markup:
 
 
 def best_epoch(rows: Sequence[Row]) -> float:
-    """The epoch whose weights were kept: the best selection top-1, then the lower loss."""
-    best = max(rows, key=lambda row: (row["selection_top1"], -row["selection_loss"]))
+    """The epoch whose weights were kept: the lowest selection loss, then the better top-1."""
+    best = min(
+        rows,
+        key=lambda row: (
+            math.inf if math.isnan(row["selection_loss"]) else row["selection_loss"],
+            -row["selection_top1"],
+        ),
+    )
     return best["epoch"]
 
 
