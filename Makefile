@@ -6,8 +6,9 @@ BIN := .venv/bin
 STAMPS := .venv/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# torch first and by its exact version: asked for by a range, pip takes the newest build, with
-# several GB of CUDA on Linux, even where a CPU build lies at hand.
+# torch first and by its exact version: asked for by a range, pip takes the newest build even where
+# a CPU build of this one lies at hand. Where none does, pip takes the CUDA build on Linux, several
+# GB: make TORCH='...' takes what follows "pip install" in the line from PyTorch's page instead.
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
 .PHONY: demo test test-all check format clean

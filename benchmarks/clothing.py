@@ -49,7 +49,7 @@ def spread(recipe: str, found: list[float], photos: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--keep", type=Path, help="where the runs stay; else they are removed")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each recipe")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
@@ -80,7 +80,13 @@ def main() -> None:
                     f"| {seconds / 60:.1f} min |"
                 )
                 print(rows[-1], flush=True)
-    text = "\n".join(
+                # After each run: an hour's work is not lost with the next one.
+                write_atomically(options.output, table(rows, figures, photos))
+
+
+def table(rows: list[str], figures: dict[str, list[float]], photos: int) -> str:
+    """All of the file."""
+    return "\n".join(
         [
             "# Ten kinds of clothes: 3,068 photos to learn from, 341 to be judged on", "",
             f"`python benchmarks/clothing.py`, {machine('torch', 'scikit-learn', 'pillow')}, "
@@ -90,12 +96,9 @@ def main() -> None:
             "| validation top-5 | validation loss | calibration error before | after "
             "(temperature) | whole command |",
             "|---|---|---|---|---|---|---|---|---|---|---|", *rows, "",
-            *(spread(recipe, found, photos) for recipe, found in figures.items()), "",
+            *(spread(recipe, found, photos) for recipe, found in figures.items() if found), "",
         ]
     )  # fmt: skip
-    print(text)
-    if options.output:
-        write_atomically(options.output, text)
 
 
 if __name__ == "__main__":

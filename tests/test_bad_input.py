@@ -66,10 +66,7 @@ def test_class_lists_that_differ_between_splits(
         (["--set", "network=smal"], "network 'smal' is unknown; did you mean 'small'?"),
         (["--weights", "{folder}"], "not a model folder, it has no config.json"),
         (["--weights", "{folder}/nothing"], "nothing: no such model folder"),
-        (
-            ["--resume"],
-            "--resume goes on with the run's own recipe, weights and edition; leave out",
-        ),
+        (["--resume"], "run: no run to resume, it has no recipe.toml"),
     ],
 )
 def test_an_option_that_cannot_be(
@@ -79,6 +76,18 @@ def test_an_option_that_cannot_be(
     filled = [option.format(folder=tmp_path) for option in options]
     command = ["train", str(photos), "--output", tmp_path / "run", *quick, *filled]
     assert message in refused(*command)
+
+
+def test_options_that_would_change_a_run_to_go_on_with_are_named(
+    photos: Path, tmp_path: Path, refused: Refused
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.toml").write_text("")
+    command = ["train", str(photos), "--output", tmp_path / "run", "--resume"]
+    message = refused(*command, "--seed", "1", "--set", "epochs=3")
+    assert message.endswith("weights and edition; leave out --set, --seed\n")
+    (tmp_path / "run" / "summary.md").write_text("")
+    assert "this run is finished; its model is" in refused(*command, "--seed", "1")
 
 
 def test_an_unknown_device_to_evaluate_or_predict_on(

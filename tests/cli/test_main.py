@@ -92,6 +92,18 @@ def test_a_table_off_a_terminal_shows_every_cell_whole(capsys: pytest.CaptureFix
     assert len(lines[-3]) == len(lines[-2])
 
 
+def test_on_a_narrow_terminal_texts_are_folded_and_figures_stay_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    table(None, ("photo", "probability", "class"), [("n" * 50, "97.5%", "why " * 20)], (0, 2))
+    out = capsys.readouterr().out
+    assert "97.5%" in out and "probability" in out and "\u2026" not in out
+    assert out.count("n") == 50 and out.count("why") == 20
+    assert max(map(len, out.splitlines())) <= 40
+
+
 @pytest.mark.parametrize("texts, row", [((0,), "a       x"), ((0, 1), "a   x")])
 def test_columns_are_to_the_right_unless_they_are_texts(
     texts: tuple[int, ...], row: str, capsys: pytest.CaptureFixture[str]

@@ -161,9 +161,9 @@ def test_the_table_names_each_photo_once_and_the_error(
 ) -> None:
     assert main(["predict", *map(str, mixed), "--model", str(model), "--top", "2"]) == 1
     out = capsys.readouterr().out
-    for path in (mixed[0], *mixed[2:]):
+    for path in mixed:
         assert out.count(str(path)) == 1
-    assert f"error: {mixed[1]}: not a picture" in out
+    assert "error: not a picture" in out
     assert out.count("%") == 6
 
 

@@ -1,6 +1,7 @@
 """``train``: its options, what it prints where, and how it ends."""
 
 import json
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from mobilenetv2.cli import train as train_verb
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
-from mobilenetv2.errors import RunError, WeightsError
+from mobilenetv2.errors import MissingExtra, RunError, WeightsError
 from mobilenetv2.train import run as job_room
 from mobilenetv2.train.interrupt import Stopped
 from mobilenetv2.train.recipe import read
@@ -18,6 +19,14 @@ from mobilenetv2.train.recipe import read
 
 def options(*words: str) -> Namespace:
     return make_parser().parse_args(["train", *words, "--output", "run"])
+
+
+@pytest.fixture
+def unfinished(trained: Path, tmp_path: Path) -> Path:
+    """A run that was killed before its last file."""
+    shutil.copytree(trained, tmp_path / "unfinished")
+    (tmp_path / "unfinished" / "summary.md").unlink()
+    return tmp_path / "unfinished"
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else(
@@ -96,16 +105,29 @@ def test_offline_it_says_how_to_give_a_file(
     [["--epochs", "0"], ["--seed", "0"], ["--set", "epochs=1"], ["--recipe", "scratch"],
      ["--weights", "none"], ["--edition", "torch"]],
 )  # fmt: skip
-def test_resuming_takes_no_other_recipe_or_weights(change: list[str]) -> None:
-    with pytest.raises(RunError, match="--resume goes on with the run's own recipe, weights"):
-        resumed(options("digits", "--resume", *change))
+def test_a_framework_that_is_not_there_is_said_before_weights_are_fetched(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(edition: str) -> None:
+        raise MissingExtra(f"{edition} is not installed")
+
+    monkeypatch.setattr(train_verb, "find", missing)
+    monkeypatch.setattr(train_verb, "chosen", lambda _: pytest.fail("weights were looked for"))
+    with pytest.raises(MissingExtra, match="jax is not installed"):
+        train_verb.run(options(str(photos), "--edition", "jax"))
 
 
-def test_resuming_takes_recipe_and_weights_from_the_run(trained: Path) -> None:
-    words = ["train", "x", "--output", str(trained), "--resume"]
+def test_resuming_takes_no_other_recipe_or_weights(change: list[str], unfinished: Path) -> None:
+    words = ["train", "digits", "--output", str(unfinished), "--resume", *change]
+    with pytest.raises(RunError, match=f"recipe, weights and edition; leave out {change[0]}$"):
+        resumed(make_parser().parse_args(words))
+
+
+def test_resuming_takes_recipe_and_weights_from_the_run(unfinished: Path) -> None:
+    words = ["train", "x", "--output", str(unfinished), "--resume"]
     weights, recipe, edition = resumed(make_parser().parse_args(words))
     assert (weights, edition) == (None, "torch")
-    assert recipe == read(str(trained / "recipe.toml"))
+    assert recipe == read(str(unfinished / "recipe.toml"))
     assert (recipe.network, recipe.epochs) == ("small", 1)
 
 

@@ -12,7 +12,7 @@ def facts(width: int, height: int, mode: str = "RGB") -> Facts:
 
 
 def made(*photos: Entry, copies: tuple[Copies, ...] = ()) -> Audit:
-    return Audit("place", ("a", "b"), ("train", "test"), photos, copies, 3, 2, 1)
+    return Audit("place", ("a", "b"), ("train", "test"), photos, copies, ("x.txt",), 2, 1)
 
 
 SOME = made(
@@ -60,7 +60,7 @@ def test_the_json_has_everything_by_name() -> None:
              "classes": ["a", "b"]},
             {"photos": ["2", "3"], "exact": True, "splits": ["train"], "classes": ["a"]},
         ],
-        "ignored": 3, "links": 2, "unsearched": 1,
+        "ignored": ["x.txt"], "links": 2, "unsearched": 1,
     }  # fmt: skip
     nothing = json.loads(json.dumps(made().to_dict(), allow_nan=False))
     assert (nothing["imbalance"], nothing["sizes"], nothing["photos"]) == (None, {}, 0)

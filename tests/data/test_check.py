@@ -48,7 +48,7 @@ def test_an_empty_class_is_named(png: Png, name: str, where: str) -> None:
     message = rf"^place: no readable photos of class 'empty'{where}; every split needs"
     for look in (check, check_classes):
         with pytest.raises(DataError, match=message):
-            look(Dataset("place", classes, {name: split}, 0))
+            look(Dataset("place", classes, {name: split}, ()))
 
 
 def test_splits_whose_classes_differ_are_an_error_that_names_class_and_split(png: Png) -> None:

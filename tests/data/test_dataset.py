@@ -44,7 +44,7 @@ def test_a_place_without_photos_is_an_error(names: tuple[str, ...]) -> None:
 def test_other_files_are_counted_and_photos_are_known_by_their_suffix_in_any_case() -> None:
     photos = ("a/1.JPG", "a/2.jpeg", "a/3.HEIC", "b/4.Png")
     dataset = found(*photos, "b/notes.txt", "labels.csv", "b/x")
-    assert dataset.ignored == 3
+    assert dataset.ignored == ("b/notes.txt", "labels.csv", "b/x")
     assert dataset.splits["all"].counts() == [3, 1]
 
 
@@ -80,7 +80,7 @@ def test_real_photos_of_clothes_are_found_and_decode() -> None:
     assert {name: len(split) for name, split in dataset.splits.items()} == {
         "train": 3068, "validation": 341,
     }  # fmt: skip
-    assert (len(dataset.classes), dataset.classes[0], dataset.ignored) == (10, "dress", 0)
+    assert (len(dataset.classes), dataset.classes[0], dataset.ignored) == (10, "dress", ())
     split = dataset.split(None)
     image = split.image(split.photos[0])
     assert image.mode == "RGB" and min(image.size) >= 100

@@ -18,7 +18,7 @@ def test_there_are_1797_digits_of_10_classes_and_the_last_360_are_the_test() -> 
         for name, split in dataset.splits.items()
     }
     assert numbers == {"train": list(range(1437)), "test": list(range(1437, 1797))}
-    assert (dataset.ignored, dataset.split(None).name) == (0, "test")
+    assert (dataset.ignored, dataset.split(None).name) == ((), "test")
 
 
 def test_every_pixel_and_label_is_scikit_learns_dark_on_white() -> None:

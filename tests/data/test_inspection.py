@@ -61,7 +61,7 @@ def test_facts_of_every_photo_wherever_it_lies(pack: Pack, kind: str) -> None:
     assert (audit.place, audit.classes, audit.splits) == (
         str(place), ("größe", "leer"), ("train", "validation")
     )  # fmt: skip
-    assert (audit.ignored, audit.links, audit.copies, audit.unsearched) == (1, 0, (), 0)
+    assert (len(audit.ignored), audit.links, audit.copies, audit.unsearched) == (1, 0, (), 0)
     found = {photo.name: photo for photo in audit.photos}
     for name, photo in found.items():
         assert photo.digest == hashlib.sha256(files[name]).hexdigest()

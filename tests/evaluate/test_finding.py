@@ -11,7 +11,7 @@ def test_numbers_and_lists_read_as_people_write_them() -> None:
 
 def test_the_json_names_photos() -> None:
     photos = tuple(Entry(name, "all", 0, name, "bad", None) for name in ("a/1", "a/2", "a/3"))
-    audit = Audit("place", ("a",), ("all",), photos, (), 0, 0)
+    audit = Audit("place", ("a",), ("all",), photos, (), (), 0)
     found = Finding("leak", "grave", "title", "advice", ((0, 2), (1,)), {1: "odd"})
     assert found.to_dict(audit) == {
         "kind": "leak", "level": "grave", "title": "title", "advice": "advice",

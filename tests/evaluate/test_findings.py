@@ -15,7 +15,7 @@ def entries(split: str, counts: tuple[int, ...], facts: Facts | None = PLAIN) ->
 
 def audit(
     photos: list[Entry], *copies: Copies, classes: str = "abc", splits: str = "train test",
-    ignored: int = 0, links: int = 0, unsearched: int = 0,
+    ignored: tuple[str, ...] = (), links: int = 0, unsearched: int = 0,
 ) -> Audit:  # fmt: skip
     return Audit(
         "place", tuple(classes), tuple(splits.split()), tuple(photos), copies, ignored, links,
@@ -87,7 +87,10 @@ def test_the_worst_comes_first_and_every_advice_is_a_sentence() -> None:
     copies = (Copies((0, 1), True), Copies((2, 60), True))
     doubts = [Suspicion(5, 0, 2, 0.0, 1.0, False)]
     found = findings(
-        audit(photos, *copies, ignored=2, links=1, unsearched=7), doubts, "abc", (96, 96)
+        audit(photos, *copies, ignored=("notes.txt", "x.csv"), links=1, unsearched=7),
+        doubts,
+        "abc",
+        (96, 96),
     )
     assert [one.kind for one in found] == [
         "leak", "unreadable", "copies", "suspicious", "small", "grey", "turned", "unsearched",
@@ -97,7 +100,7 @@ def test_the_worst_comes_first_and_every_advice_is_a_sentence() -> None:
     assert all(one.advice.endswith(".") and one.title[-1] != "." for one in found)
     titles = {one.kind: one.title for one in found}
     assert titles["links"] == "1 link was not followed"
-    assert titles["ignored"] == "2 files were passed over"
+    assert titles["ignored"] == "2 files were passed over: notes.txt, x.csv"
     assert titles["unsearched"].startswith("7 pairs of photos may be near copies")
 
 

@@ -10,7 +10,7 @@ def audit(*facts: Facts | None) -> Audit:
         Entry(f"a/{i}", "all", 0, str(i), "" if one else "damaged", one)
         for i, one in enumerate(facts)
     )
-    return Audit("place", ("a",), ("all",), photos, (), 0, 0)
+    return Audit("place", ("a",), ("all",), photos, (), (), 0)
 
 
 def kinds(found: list[Finding]) -> dict[str, list[int]]:

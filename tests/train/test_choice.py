@@ -43,11 +43,14 @@ def test_few_photos_uneven_classes_and_the_speed_decide(
 ) -> None:
     found = choose(split, set(), 1.0, monkeypatch)
     assert (found.recipe.batch_size, found.recipe.balance, found.recipe.epochs) == (6, 0.5, 12)
+    assert found.recipe.learning_rate == pytest.approx(
+        RECIPE.learning_rate * (55 / 2000) ** 0.5, 0.05
+    )
     assert [reason.partition(":")[0] for reason in found.reasons] == [
-        "batch_size 6", "balance 0.5", "epochs 12",
+        "batch_size 6", f"learning_rate {found.recipe.learning_rate:g}", "balance 0.5", "epochs 12",
     ]  # fmt: skip
-    assert "10 times" in found.reasons[1]
-    assert "1 photos a second, so that is about 11 minutes" in found.reasons[2]
+    assert "10 times" in found.reasons[2]
+    assert "1 photos a second, so that is about 11 minutes" in found.reasons[3]
 
 
 @pytest.mark.parametrize("speed, epochs", [(0.01, 4), (1000.0, 30)])
@@ -58,7 +61,7 @@ def test_epochs_have_bounds(
 
 
 def test_what_a_person_set_stays(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = choose(split, {"batch_size", "balance", "epochs"}, 1.0, monkeypatch)
+    found = choose(split, {"batch_size", "balance", "epochs", "learning_rate"}, 1.0, monkeypatch)
     assert found == choice.Choice(RECIPE, ())
 
 

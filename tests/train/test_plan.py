@@ -90,5 +90,10 @@ def test_resuming_with_other_photos_is_an_error(
         (data / "ball" / "new.png").write_bytes(photo.read_bytes() + b"other")
     else:
         photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
-    with pytest.raises(RunError, match=r"photos are not as they were when .*run was begun \(first"):
+    expected = {
+        "added": r"data: 1 of the photos are new since .*run was begun \(first: ball/new.png\)",
+        "removed": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
+        "moved": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
+    }
+    with pytest.raises(RunError, match=expected[change]):
         train(Job(str(data), run, None, read(str(run / "recipe.toml")), resume=True))

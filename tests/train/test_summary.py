@@ -11,7 +11,7 @@ from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Cache, Recipe
 from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.summary import Summary, summarise
+from mobilenetv2.train.summary import Summary, named, summarise
 
 NAMES = ("ant", "bee", "cat")
 
@@ -102,6 +102,16 @@ def test_the_weakest_classes_come_with_what_they_are_taken_for(tmp_path: Path) -
     text = summary(tmp_path, ALL_RIGHT, figures("aaccab" + "cc", "aabbbb" + "cc"))[1]
     assert "Weakest classes: bee (25% of 4 found, most often taken for cat)." in text
     assert "Every class was always found." in summary(tmp_path, ALL_RIGHT, ALL_RIGHT)[1]
+
+
+def test_of_a_classifier_alone_the_advice_is_not_of_epochs(tmp_path: Path) -> None:
+    text = summary(tmp_path, ALL_RIGHT, HALF_RIGHT, epochs=0)[1]
+    assert "50 points" in text and "more epochs" not in text and "the default" in text
+    assert "more epochs" not in summary(tmp_path, HALF_RIGHT, HALF_RIGHT, epochs=0)[1]
+
+
+def test_the_name_of_a_folder_is_no_markup() -> None:
+    assert named("<b>hat & cap") == "&lt;b&gt;hat &amp; cap"
 
 
 def test_curves_are_shown_where_there_were_epochs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,17 @@ def test_a_damaged_cache_is_found_by_its_checksum(offered: Callable[..., Path]) 
     place.write_bytes(b"something else")
     with pytest.raises(WeightsError):
         locate("timm-050")
+
+
+def test_a_folder_here_that_is_called_nearly_so_is_suggested(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model, tmp_path / "imagenet")
+    with pytest.raises(WeightsError, match=r"did you mean '.*imagenet'"):
+        locate(str(tmp_path / "imagent"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="did you mean 'imagenet'"):
+        locate("imagent")
 
 
 @pytest.mark.parametrize(

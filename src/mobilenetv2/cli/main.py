@@ -86,7 +86,11 @@ def table(
         title=visible(title) if title else title, title_justify="left", box=box.SIMPLE_HEAD
     )
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index in texts else "right", no_wrap=True)
+        # Where a terminal is too narrow, texts are folded and figures stay whole.
+        text = index in texts
+        made.add_column(
+            column, justify="left" if text else "right", no_wrap=not text, overflow="fold"
+        )
     for row in rows:
         made.add_row(*(visible(str(cell)) for cell in row))
     # Off a terminal there is no width to fold to, and a long path must not be cut off.

@@ -26,7 +26,8 @@ def _audit(verbs: Verbs) -> None:
         verbs, "audit", "find what is wrong with a folder of photos: copies, leaks, wrong labels",
         "  mobilenetv2 audit photos/\n"
         "  mobilenetv2 audit photos.zip --output audit\n"
-        "  mobilenetv2 audit photos/ --model runs/photos/best --output audit\n",
+        "  mobilenetv2 audit photos/ --model runs/photos/best --output audit\n"
+        "\nThe exit status is 0 whatever is found; --json has a level for each finding.\n",
     )  # fmt: skip
     verb.add_argument("data", metavar="DATA", help=DATA_HELP)
     verb.add_argument(

@@ -119,7 +119,8 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
     lines: list[tuple[str, str, str]] = []
     for row in rows:
         if "error" in row:
-            lines.append((row["image"], "", f"error: {row['error']}"))
+            why = row["error"].removeprefix(f"{row['image']}: ")
+            lines.append((row["image"], "", f"error: {why}"))
             continue
         for place, guess in enumerate(row["predictions"]):
             name = "" if place else row["image"]

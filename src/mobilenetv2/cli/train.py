@@ -11,8 +11,12 @@ from mobilenetv2.errors import RecipeError, RunError, WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
+from mobilenetv2.train.trainer import find
 from mobilenetv2.weights.catalogue import DEFAULT
 from mobilenetv2.weights.models import locate
+
+CHANGING = ("weights", "recipe", "set", "epochs", "seed", "find_rate", "edition")
+"""Options that would make another run of it."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,7 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         weights, recipe, edition = resumed(arguments)
     else:
-        (weights, recipe), edition = chosen(arguments), arguments.edition or "torch"
+        edition = arguments.edition or "torch"
+        find(edition)  # before weights are fetched for a framework that is not there
+        weights, recipe = chosen(arguments)
     from mobilenetv2.allocator import keep_memory
     from mobilenetv2.train.interrupt import Stopped
     from mobilenetv2.train.run import Job, train
@@ -67,16 +73,13 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
     Raises:
         RunError: there is no such run, or options would change its recipe.
     """
-    changes = (
-        arguments.recipe, arguments.set, arguments.epochs, arguments.seed, arguments.weights,
-        arguments.edition, arguments.find_rate or None,
-    )  # fmt: skip
-    if any(change not in (None, []) for change in changes):
-        raise RunError(
-            "--resume goes on with the run's own recipe, weights and edition; leave out "
-            "--weights, --recipe, --set, --epochs, --seed, --find-rate and --edition"
-        )
     run = open_run(Path(arguments.output), resume=True, overwrite=False)
+    given = [name for name in CHANGING if getattr(arguments, name) not in (None, [], False)]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise RunError(
+            f"--resume goes on with the run's own recipe, weights and edition; leave out {options}"
+        )
     weights, edition = started_from(run)
     return weights, read(str(run.recipe)), edition
 

@@ -55,7 +55,7 @@ class Audit:
     splits: tuple[str, ...]
     photos: tuple[Entry, ...]
     copies: tuple[Copies, ...]
-    ignored: int
+    ignored: tuple[str, ...]
     """Files that are no photos by their suffix."""
     links: int
     """Links that were not followed."""
@@ -131,7 +131,7 @@ class Audit:
                 }
                 for group in self.copies
             ],
-            "ignored": self.ignored,
+            "ignored": list(self.ignored),
             "links": self.links,
             "unsearched": self.unsearched,
         }

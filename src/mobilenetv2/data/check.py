@@ -104,7 +104,10 @@ def _look_at(splits: list[Split]) -> tuple[dict[str, str], dict[str, str]]:
 def _passed_over(dataset: Dataset) -> list[str]:
     notes = []
     if dataset.ignored:
-        notes.append(f"passed over: {_number(dataset.ignored, 'file')} of other kinds than photos")
+        found = _number(len(dataset.ignored), "file")
+        notes.append(
+            f"passed over: {found} of other kinds than photos (first: {dataset.ignored[0]})"
+        )
     if dataset.links:
         notes.append(f"passed over: {_number(dataset.links, 'link')}, which are not followed")
     return notes

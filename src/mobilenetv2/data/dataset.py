@@ -80,7 +80,7 @@ class Dataset:
     place: str
     classes: tuple[str, ...]
     splits: dict[str, Split]
-    ignored: int
+    ignored: tuple[str, ...]
     """Files that are not photos by their suffix."""
     links: int = 0
     """Links that were not followed."""
@@ -123,6 +123,7 @@ def lay_out(source: Source) -> Dataset:
     files = [PurePosixPath(name) for name in names if not name.endswith("/")]
     folders = [PurePosixPath(name) for name in names if name.endswith("/")]
     photos = [file for file in files if file.suffix.lower() in SUFFIXES]
+    ignored = tuple(str(file) for file in files if file.suffix.lower() not in SUFFIXES)
     if not photos:
         why = " (links are not followed, copy what they lead to)" if source.links else ""
         raise DataError(
@@ -155,8 +156,8 @@ def lay_out(source: Source) -> Dataset:
     }  # fmt: skip
     order = sorted(splits, key=["train", "validation", "test", ALL].index)
     return Dataset(
-        source.place, classes, {name: splits[name] for name in order},
-        len(files) - len(photos), source.links,
+        source.place, classes, {name: splits[name] for name in order}, ignored,
+        source.links,
     )  # fmt: skip
 
 

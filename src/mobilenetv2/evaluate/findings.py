@@ -9,6 +9,8 @@ from mobilenetv2.evaluate.suspicion import Suspicion
 
 FEW = 10
 """A class with fewer photos than this is hard to learn, and harder to judge."""
+NAMED = 5
+"""Files passed over that are named."""
 UNEQUAL = 3.0
 """Photos of the largest class for each of the smallest, from which it is worth saying."""
 
@@ -157,9 +159,11 @@ def _passed_over(audit: Audit) -> Iterable[Finding]:
             "Copy what they lead to if it belongs to the set.",
         )  # fmt: skip
     if audit.ignored:
-        were = "was" if audit.ignored == 1 else "were"
+        count = len(audit.ignored)
+        named = ", ".join(audit.ignored[:NAMED]) + (", ..." if count > NAMED else "")
         yield Finding(
-            "ignored", "note", f"{number(audit.ignored, 'file')} {were} passed over",
+            "ignored", "note",
+            f"{number(count, 'file')} {'was' if count == 1 else 'were'} passed over: {named}",
             "Nothing to do, unless photos are among them, whose names end unlike a photo's: give "
             "those the ending of their format.",
         )  # fmt: skip

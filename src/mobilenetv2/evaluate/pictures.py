@@ -97,6 +97,8 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
     axis.errorbar(values, places, xerr=np.maximum(reach, 0), fmt="none", ecolor="black", capsize=2)
     axis.set_yticks(places, [_short(row[0]) for row in rows])
     axis.set_xlim(0, 1)
+    axis.xaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1, 0))
+    axis.set_xlabel("photos of the class that were found")
     axis.set_title("Recall of each class, with 95% intervals", loc="left")
     _save(figure, path)
 
@@ -116,7 +118,9 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
         for row in bins:
             axis.plot([row.confidence] * 2, row.interval, color=BLUE, alpha=0.35, linewidth=3)
         sizes = [12 + 90 * row.photos / measured.photos for row in bins]
-        axis.scatter(places, [row.accuracy for row in bins], sizes, color=BLUE, zorder=3)
+        axis.scatter(
+            places, [row.accuracy for row in bins], sizes, color=BLUE, zorder=3, clip_on=False
+        )
         error = "-" if math.isnan(measured.error) else f"{measured.error:.1%}"
         axis.set_title(f"{title}: calibration error {error}", loc="left", fontsize=10)
         axis.set_xlabel("what it says")

@@ -30,6 +30,10 @@ FEWEST_STEPS = 8
 IMBALANCE = 10.0
 """Times that the largest class is the smallest one, from which the small ones are helped. It has a
 price: at 7 times (clothes), 92.1% of 722 held-out photos where photos as they are give 92.9%."""
+MANY = 2000
+"""Photos. With fewer, the steps are fewer too, and large ones leave a good start without a better
+end: of 275 photos, 10 epochs at 1e-3 were right on 74.0% of 550 others, at 3e-4 on 79.1%, at 1e-4
+on 79.8% (the classifier alone on 80.4%); of 765, at 1e-3 and 6e-4 on 87.3% (alone 82.7%)."""
 SMALL_PHOTO, SMALL_SIZE = 100, 128
 """Pixels: photos smaller than the first are trained on at the second."""
 SAMPLE = 64
@@ -67,7 +71,7 @@ def choose(
     config: ModelConfig,
     make: Callable[[Recipe], Trainer],
 ) -> Choice:
-    """Batch size, balance and epochs.
+    """Batch size, learning rate, balance and epochs.
 
     Args:
         kept: keys that are not to be changed.
@@ -79,6 +83,10 @@ def choose(
         batch_size = max(2, count // FEWEST_STEPS)
         recipe = replace(recipe, batch_size=batch_size)
         reasons.append(f"batch_size {batch_size}: {count} photos make few steps of an epoch")
+    if "learning_rate" not in kept and count < MANY:
+        rate = float(f"{recipe.learning_rate * math.sqrt(count / MANY):.2g}")
+        recipe = replace(recipe, learning_rate=rate)
+        reasons.append(f"learning_rate {rate:g}: with {count} photos, smaller steps lose less")
     counts = [number for number in train.counts() if number]
     ratio = max(counts) / min(counts)
     if "balance" not in kept and ratio >= IMBALANCE:

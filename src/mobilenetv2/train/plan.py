@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.errors import RecipeError, RunError
+from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.progress import say
@@ -75,7 +75,7 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
     Raises:
         MobileNetV2Error: anything that is the input's fault.
     """
-    recipe, framework = job.recipe, checked(job, run)
+    recipe, framework = job.recipe, checked(job)
     dataset = open_dataset(job.data)
     check_classes(dataset)
     saved = Checkpoint.of_run(run, recipe) if job.resume else None
@@ -130,11 +130,9 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
     )
 
 
-def checked(job: Job, run: RunFolder) -> TrainerModule:
+def checked(job: Job) -> TrainerModule:
     """The framework that trains; whatever cannot work is refused before photos are looked at."""
     recipe = job.recipe
-    if job.resume and run.summary.is_file():
-        raise RunError(f"{job.output}: this run is finished; its model is {run.best}")
     if recipe.trained != "all" and job.weights is None:
         raise RecipeError(
             f"trained = {recipe.trained!r} builds on the features of given weights; give "

@@ -123,7 +123,7 @@ def open_run(path: Path, resume: bool, overwrite: bool) -> RunFolder:
     Raises:
         PermissionError: nothing may be written there.
         RunError: it exists and neither ``resume`` nor ``overwrite`` was asked for, or there is
-            no run to resume.
+            no run to resume, or it is finished.
     """
     run = RunFolder(path)
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
@@ -132,6 +132,8 @@ def open_run(path: Path, resume: bool, overwrite: bool) -> RunFolder:
     if resume:
         if not run.recipe.is_file():
             raise RunError(f"{path}: no run to resume, it has no {run.recipe.name}")
+        if run.summary.is_file():
+            raise RunError(f"{path}: this run is finished; its model is {run.best}")
         sweep(path)
         recover(run.best)
         recover(run.last)

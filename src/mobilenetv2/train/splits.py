@@ -66,9 +66,16 @@ def check_same_photos(run: RunFolder, parts: tuple[Split, ...], data: str) -> No
     """
     before = record.read_split(run.split)
     now = {photo.name: part.name for part in parts for photo in part.photos}
-    changed = sorted(
-        name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
-    )
+    for names, how in (
+        (before.keys() - now.keys(), "gone or unreadable"), (now.keys() - before.keys(), "new")
+    ):  # fmt: skip
+        if names:
+            raise RunError(
+                f"{data}: {len(names)} of the photos are {how} since {run.path} was begun (first: "
+                f"{min(names)}); put them as they were or begin a new run"
+            )
+    # The same names: what is left is a photo that became another's copy, or was one.
+    changed = sorted(name for name in before if before[name] != now[name])
     if changed:
         raise RunError(
             f"{data}: {len(changed)} photos are not as they were when {run.path} was begun "

@@ -1,9 +1,11 @@
 """A finished run in words."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.evaluate.report.html import visible
 from mobilenetv2.files import write_atomically
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
@@ -77,7 +79,7 @@ def summarise(
             for part, m in figures.items()
         ),
         "",
-        _advice(figures["train"], result),
+        _advice(figures["train"], result, bool(epochs)),
         "",
         _weakest(result),
         "",
@@ -86,21 +88,36 @@ def summarise(
         "![classes](classes.png)",
         "![reliability](reliability.png)",
         "",
+        f"All of it on one page, with the surest mistakes: {run.report.name}",
+        "",
     ]
     write_atomically(run.summary, "\n".join(lines))
     return Summary(run, config, figures, held_out, epochs, seconds)
 
 
-def _advice(train: Metrics, held_out: Metrics) -> str:
+def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
     gap = train.top1 - held_out.top1
     if gap > CLOSE:
+        more = (
+            "more photos or stronger augmentation would help more than more epochs"
+            if moved
+            else "more photos would help, and with some hundreds of them the default, which "
+            "moves the whole network"
+        )
         return (
             f"It is right on its training photos {100 * gap:.0f} points more often than on new "
-            "ones: more photos or stronger augmentation would help more than more epochs."
+            f"ones: {more}."
         )
+    if not moved:
+        return "Training and held-out figures lie close together, as they should."
     if train.top1 < 0.9:
         return "It does not yet know its training photos: more epochs would help."
     return "Training and held-out figures lie close together, as they should."
+
+
+def named(name: str) -> str:
+    """A class's name as text: what a folder is called is no markup."""
+    return html.escape(visible(name), quote=False)
 
 
 def _weakest(metrics: Metrics) -> str:
@@ -114,6 +131,7 @@ def _weakest(metrics: Metrics) -> str:
         answers[index] = 0
         taken_for = metrics.classes[int(answers.argmax())].name
         parts.append(
-            f"{row.name} ({row.recall:.0%} of {row.photos} found, most often taken for {taken_for})"
+            f"{named(row.name)} ({row.recall:.0%} of {row.photos} found, most often taken for "
+            f"{named(taken_for)})"
         )
     return f"Weakest classes: {'; '.join(parts)}." if parts else "Every class was always found."

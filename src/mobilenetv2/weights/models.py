@@ -70,11 +70,19 @@ def locate(model: str) -> Path:
     # A folder whose replacement was interrupted is brought back by its reader.
     if path.with_name(f".previous-{path.name}").exists():
         return path
-    hint = suggestion(model, catalogue()) if "/" not in model else ""
+    beside = [path.parent / name for name in _models_in(path.parent)]
+    known = [*map(str, beside), *(() if "/" in model else catalogue())]
+    hint = suggestion(model, known)
     raise WeightsError(
         f"{model}: no such model folder, nor a name in the catalogue"
         + (f"; {hint}" if hint.startswith("did you") else "; 'mobilenetv2 weights list' shows them")
     )
+
+
+def _models_in(folder_: Path) -> list[str]:
+    if not folder_.is_dir():
+        return []
+    return sorted(p.parent.name for p in folder_.glob(f"*/{store.CONFIG}"))
 
 
 def imported(name: str) -> Path:

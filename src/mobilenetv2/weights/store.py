@@ -84,7 +84,8 @@ def load_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG
     if folder.is_file():
         raise WeightsError(
-            f"{folder}: a file; this needs a model folder, such as what it was exported from"
+            f"{folder}: a file; this needs a model folder, such as what it was exported from, or "
+            f"what 'mobilenetv2 weights import {folder} OUT' makes of it"
         )
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such model folder")

@@ -79,6 +79,14 @@ def test_a_recipe_comes_with_how_long_it_took(parse: Callable[[str], Any]) -> No
     assert "2.0 hours" in parse(facts.recipe(RUN, 7200)).text()
 
 
+def test_of_a_classifier_alone_only_the_keys_that_mean_something_are_shown(
+    parse: Callable[[str], Any],
+) -> None:
+    recipe = {"trained": "head", "epochs": "8", "learning_rate": "0.02", "seed": "7"}
+    terms = parse(facts.recipe(dataclasses.replace(RUN, recipe=recipe), None)).text("dt")
+    assert terms.endswith("trainedseed") and "learning rate" not in terms
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(45, "45 seconds"), (768, "12.8 minutes"), (11520, "3.2 hours")]
 )

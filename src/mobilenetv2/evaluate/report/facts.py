@@ -16,6 +16,10 @@ MOST = 60
 """Classes. A table of more is closed until it is opened."""
 LONG = 48
 """Characters."""
+OF_A_HEAD = frozenset(
+    {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
+)
+"""Keys of a recipe that mean something where only a classifier is fitted."""
 
 
 def pairs(rows: Sequence[tuple[str, Child]]) -> Markup:
@@ -77,7 +81,8 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         ("epochs run", f"{run.epochs}"),
         ("time", minutes(took) if took else None),
     ]
-    rows += [(key.replace("_", " "), value) for key, value in run.recipe.items()]
+    only = OF_A_HEAD if run.recipe.get("trained") == "head" else run.recipe
+    rows += [(key.replace("_", " "), value) for key, value in run.recipe.items() if key in only]
     return pairs([(name, value) for name, value in rows if value is not None])
 
 
