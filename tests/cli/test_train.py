@@ -100,11 +100,6 @@ def test_offline_it_says_how_to_give_a_file(
     assert message.endswith("or train from scratch with --weights none")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [["--epochs", "0"], ["--seed", "0"], ["--set", "epochs=1"], ["--recipe", "scratch"],
-     ["--weights", "none"], ["--edition", "torch"]],
-)  # fmt: skip
 def test_a_framework_that_is_not_there_is_said_before_weights_are_fetched(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +112,11 @@ def test_a_framework_that_is_not_there_is_said_before_weights_are_fetched(
         train_verb.run(options(str(photos), "--edition", "jax"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [["--epochs", "0"], ["--seed", "0"], ["--set", "epochs=1"], ["--recipe", "scratch"],
+     ["--weights", "none"], ["--edition", "torch"]],
+)  # fmt: skip
 def test_resuming_takes_no_other_recipe_or_weights(change: list[str], unfinished: Path) -> None:
     words = ["train", "digits", "--output", str(unfinished), "--resume", *change]
     with pytest.raises(RunError, match=f"recipe, weights and edition; leave out {change[0]}$"):

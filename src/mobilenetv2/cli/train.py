@@ -74,7 +74,8 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
         RunError: there is no such run, or options would change its recipe.
     """
     run = open_run(Path(arguments.output), resume=True, overwrite=False)
-    given = [name for name in CHANGING if getattr(arguments, name) not in (None, [], False)]
+    values = {name: getattr(arguments, name) for name in CHANGING}
+    given = [name for name, v in values.items() if v not in (None, []) and v is not False]
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise RunError(

@@ -83,12 +83,12 @@ def summarise(
         "",
         _weakest(result),
         "",
+        f"All of it on one page, with the surest mistakes: {run.report.name}",
+        "",
         "![curves](curves.png)" if rows else "",
         "![confusion](confusion.png)",
         "![classes](classes.png)",
         "![reliability](reliability.png)",
-        "",
-        f"All of it on one page, with the surest mistakes: {run.report.name}",
         "",
     ]
     write_atomically(run.summary, "\n".join(lines))
