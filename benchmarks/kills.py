@@ -76,10 +76,11 @@ def main() -> None:
             run = Path(name) / f"run{runs}"
             process = begin(data, run, *options)
             while True:
-                time.sleep(moment.uniform(2, AT_MOST) if kills < arguments.kills else 3600)
-                if process.poll() is not None:
+                try:
+                    process.wait(moment.uniform(2, AT_MOST) if kills < arguments.kills else None)
                     break
-                process.kill()
+                except subprocess.TimeoutExpired:
+                    process.kill()
                 process.communicate()
                 kills += 1
                 if not (run / "start.json").is_file():
@@ -96,9 +97,6 @@ def main() -> None:
                     unreadable += 1
                     print(f"after kill {kills}: {error}", file=sys.stderr)
                 process = begin(data, run, "--resume")
-                if kills >= arguments.kills:
-                    process.wait()
-                    break
             _, errors = process.communicate()
             if not (run / "summary.md").is_file():
                 print(errors, file=sys.stderr)
