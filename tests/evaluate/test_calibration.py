@@ -16,9 +16,10 @@ from mobilenetv2.evaluate.calibration import (
     HOTTEST,
     calibration,
     fit_temperature,
+    measure_tempered,
     temper,
 )
-from mobilenetv2.evaluate.metrics import softmax, wilson
+from mobilenetv2.evaluate.metrics import measure, softmax, wilson
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.canonical import random_arrays
@@ -169,6 +170,21 @@ def test_a_background_output_takes_its_share() -> None:
     )
     louder = np.concatenate([np.full((200, 1), 3.0), logits], 1)
     assert calibration(louder, labels + 1).accuracy < plain.accuracy
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 6.0])
+def test_tempered_figures_are_those_of_the_best_temperature_whatever_the_scale(
+    scale: float,
+) -> None:
+    logits, labels = drawn(5, 400, 4)
+    names = tuple("abcd")
+    found, plain = measure_tempered(scale * logits, labels, names), measure(logits, labels, names)
+    assert found.top1 == plain.top1
+    least = min(
+        measure(logits / temperature, labels, names).loss
+        for temperature in np.geomspace(0.05, 20, 400)
+    )
+    assert found.loss == pytest.approx(least, abs=1e-4) and found.loss <= least + 1e-9
 
 
 def test_a_tempered_network_gives_the_logits_divided_and_the_same_answers() -> None:

@@ -1,5 +1,6 @@
 """What the data and the machine decide, and what they leave alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import choice
-from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.recipe import Distillation, Recipe
 from mobilenetv2.train.torch import TorchTrainer
 
 RECIPE = Recipe(epochs=8, batch_size=32, precision="float32")
@@ -33,35 +34,58 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return open_dataset(Path(folder)).splits["all"]
 
 
-def choose(split: Split, kept: set[str], speed: float, monkeypatch: Any) -> choice.Choice:
+def choose(
+    split: Split, kept: set[str], speed: float, monkeypatch: Any, recipe: Recipe = RECIPE
+) -> choice.Choice:
     monkeypatch.setattr(choice, "photos_a_second", lambda *arguments: speed)
-    return choice.choose(split, RECIPE, frozenset(kept), CONFIG, lambda recipe: None)  # type: ignore[arg-type, return-value]
+    return choice.choose(split, recipe, frozenset(kept), CONFIG, lambda recipe: None)  # type: ignore[arg-type, return-value]
 
 
-def test_few_photos_uneven_classes_and_the_speed_decide(
+def test_of_few_photos_only_a_classifier_is_fitted(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = choose(split, set(), 1.0, monkeypatch)
+    found = choose(split, {"seed"}, 1.0, monkeypatch)
+    assert found.recipe == replace(RECIPE, trained="head")
+    assert found.reasons[0].startswith("only a new classifier: 55 photos are fewer than the 400")
+    enough = split.with_photos(split.photos * 8)
+    assert choose(enough, set(), 1.0, monkeypatch).recipe.trained == "all"
+
+
+@pytest.mark.parametrize("key", ["trained", "epochs", "learning_rate"])
+def test_who_asks_for_steps_gets_them(
+    key: str, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose(split, {key}, 1.0, monkeypatch).recipe.trained == "all"
+
+
+def test_a_teacher_is_asked_however_few_photos_there_are(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = replace(RECIPE, distillation=Distillation("teacher", 0.5))
+    assert choose(split, set(), 1.0, monkeypatch, taught).recipe.trained == "all"
+
+
+def test_few_steps_uneven_classes_and_the_speed_decide(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = choose(split, {"trained"}, 1.0, monkeypatch)
     assert (found.recipe.batch_size, found.recipe.balance, found.recipe.epochs) == (6, 0.5, 12)
-    assert found.recipe.learning_rate == pytest.approx(
-        RECIPE.learning_rate * (55 / 2000) ** 0.5, 0.05
-    )
     assert [reason.partition(":")[0] for reason in found.reasons] == [
-        "batch_size 6", f"learning_rate {found.recipe.learning_rate:g}", "balance 0.5", "epochs 12",
+        "batch_size 6", "balance 0.5", "epochs 12",
     ]  # fmt: skip
-    assert "10 times" in found.reasons[2]
-    assert "1 photos a second, so that is about 11 minutes" in found.reasons[3]
+    assert "10 times" in found.reasons[1]
+    assert "1 photos a second, so that is about 11 minutes" in found.reasons[2]
 
 
 @pytest.mark.parametrize("speed, epochs", [(0.01, 4), (1000.0, 30)])
 def test_epochs_have_bounds(
     split: Split, speed: float, epochs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert choose(split, set(), speed, monkeypatch).recipe.epochs == epochs
+    assert choose(split, {"trained"}, speed, monkeypatch).recipe.epochs == epochs
 
 
 def test_what_a_person_set_stays(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = choose(split, {"batch_size", "balance", "epochs", "learning_rate"}, 1.0, monkeypatch)
+    found = choose(split, {"batch_size", "balance", "epochs"}, 1.0, monkeypatch)
     assert found == choice.Choice(RECIPE, ())
 
 

@@ -1,15 +1,6 @@
 """The figures of epochs: which was best, and when to stop."""
 
-import math
-
-from mobilenetv2.train.epochs import (
-    Row,
-    Sums,
-    best_epoch,
-    describe,
-    epochs_of,
-    out_of_patience,
-)
+from mobilenetv2.train.epochs import Row, Sums, describe, out_of_patience
 from mobilenetv2.train.recipe import Recipe
 
 FIGURES = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (1.0, 0.71)]
@@ -19,12 +10,6 @@ ROWS: list[Row] = [
 ]
 
 
-def test_the_best_epoch_is_by_loss_then_by_accuracy() -> None:
-    assert best_epoch(ROWS) == 3
-    assert best_epoch([*ROWS[:1], ROWS[0] | {"epoch": 9, "selection_top1": 0.6}]) == 9
-    assert best_epoch([ROWS[0] | {"selection_loss": math.nan}, ROWS[1]]) == 2
-
-
 def test_patience_counts_the_epochs_since_the_best() -> None:
     assert not out_of_patience(ROWS, Recipe(patience=3))
     assert out_of_patience(ROWS, Recipe(patience=2))
@@ -32,9 +17,8 @@ def test_patience_counts_the_epochs_since_the_best() -> None:
     assert not out_of_patience([], Recipe(patience=1))
 
 
-def test_a_fitted_classifier_is_epoch_0_and_patience_is_for_epochs() -> None:
+def test_patience_is_for_epochs_not_for_the_classifier_before_them() -> None:
     rows: list[Row] = [{"epoch": 0, "selection_top1": 1.0, "selection_loss": 0.1}, *ROWS]
-    assert best_epoch(rows) == 0 and epochs_of(rows) == 5 and epochs_of([]) == 0
     assert out_of_patience(rows, Recipe(patience=4))
     assert not out_of_patience(rows, Recipe(patience=5))
     assert not out_of_patience(rows[:2], Recipe(patience=1))

@@ -1,8 +1,8 @@
 """The figures of a run's epochs: what they were, which was best, whether to go on."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from mobilenetv2.evaluate.epochs import best_epoch
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.train.recipe import Recipe
 
@@ -52,27 +52,8 @@ def describe(row: Row, epochs: int) -> str:
     )
 
 
-def best_epoch(rows: Sequence[Row]) -> int:
-    """The epoch with the lowest selection loss, the better top-1 deciding ties.
-
-    Of few photos the share of right ones is mostly chance: of 77, a classifier alone had 83% and
-    the best epoch 82%, of 550 others 83% and 87%. The loss, tempered, told them apart.
-    """
-    best = min(rows, key=lambda row: (_least(row["selection_loss"]), -row["selection_top1"]))
-    return int(best["epoch"])
-
-
-def _least(loss: float) -> float:
-    return math.inf if math.isnan(loss) else loss
-
-
 def out_of_patience(rows: Sequence[Row], recipe: Recipe) -> bool:
     """Whether the last ``patience`` epochs brought nothing better."""
     if not (rows and recipe.patience):
         return False
     return rows[-1]["epoch"] - max(1, best_epoch(rows)) >= recipe.patience
-
-
-def epochs_of(rows: Sequence[Mapping[str, float]]) -> int:
-    """How many epochs a run went through."""
-    return int(rows[-1]["epoch"]) if rows else 0

@@ -10,13 +10,14 @@ from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RunError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
+from mobilenetv2.evaluate.epochs import best_epoch
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import schedule, targets, tensorboard
 from mobilenetv2.train.average import Average
 from mobilenetv2.train.checkpoint import Checkpoint
-from mobilenetv2.train.epochs import Row, Sums, best_epoch, describe, out_of_patience
+from mobilenetv2.train.epochs import Row, Sums, describe, out_of_patience
 from mobilenetv2.train.interrupt import Stopped, stop_on_interrupt
 from mobilenetv2.train.memory import guarded
 from mobilenetv2.train.recipe import Recipe

@@ -131,8 +131,9 @@ class Recipe:
     """Photos on which BatchNorm's statistics are measured anew before every evaluation; 0: the
     running ones are used."""
     calibrate: bool = True
-    """Divide the classifier by a temperature that is fitted on the selection photos at the end, so
-    that probabilities mean what they say (Guo et al., arXiv 1706.04599)."""
+    """Divide the classifier by a temperature that is fitted on the selection photos at the end
+    (where they are at least 50), so that probabilities mean what they say (Guo et al., arXiv
+    1706.04599)."""
     selection: float = 0.1
     """Share of the training photos held out to choose the best epoch."""
     validation: float = 0.2

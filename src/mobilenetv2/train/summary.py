@@ -4,12 +4,13 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mobilenetv2.evaluate.epochs import best_epoch, epochs_of
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.evaluate.report.html import visible
 from mobilenetv2.files import write_atomically
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.epochs import Row, best_epoch, epochs_of
+from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.weights.card import kind
@@ -108,9 +109,7 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
             f"It is right on its training photos {100 * gap:.0f} points more often than on new "
             f"ones: {more}."
         )
-    if not moved:
-        return "Training and held-out figures lie close together, as they should."
-    if train.top1 < 0.9:
+    if moved and train.top1 < 0.9:
         return "It does not yet know its training photos: more epochs would help."
     return "Training and held-out figures lie close together, as they should."
 

@@ -1,4 +1,3 @@
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +5,7 @@ from typing import Any
 import pytest
 
 from mobilenetv2.evaluate.report.charts import HEIGHT, WIDTH
-from mobilenetv2.evaluate.report.curves import best_epoch, curves
-from mobilenetv2.train import epochs
+from mobilenetv2.evaluate.report.curves import curves
 
 
 def rows(count: int) -> list[dict[str, float]]:
@@ -59,11 +57,7 @@ def test_a_loss_that_is_no_number_leaves_a_gap(parse: Callable[[str], Any]) -> N
     assert not re.search("nan|inf", " ".join(path["d"] for path in page.of("path")))
 
 
-def test_the_epoch_that_is_marked_is_the_one_that_training_keeps() -> None:
-    made: list[Any] = rows(9)
-    made[4]["selection_loss"] = made[8]["selection_loss"]
-    assert best_epoch(made) == epochs.best_epoch(made) == 5  # the first of two alike
-    made[5] |= {"selection_loss": made[8]["selection_loss"], "selection_top1": 0.9}
-    assert best_epoch(made) == epochs.best_epoch(made) == 6
-    made[5]["selection_loss"] = math.nan
-    assert best_epoch(made) == epochs.best_epoch(made) == 5
+def test_the_best_epoch_is_the_one_that_is_marked(parse: Callable[[str], Any]) -> None:
+    made = rows(9)
+    made[4]["selection_loss"] = 0.1
+    assert parse(curves(made)).text("title").count("epoch 5 was kept") == 3

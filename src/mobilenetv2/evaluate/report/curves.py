@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from mobilenetv2.evaluate.epochs import Row, best_epoch
 from mobilenetv2.evaluate.report.charts import Frame, svg, ticks
 from mobilenetv2.evaluate.report.html import Child, Markup, element
 
-Row = Mapping[str, float]
 PARTS = ("train", "selection")
 MOST_DOTS = 60
 """Epochs. Of more, only the lines are seen; a value still shows under the pointer."""
@@ -31,18 +31,6 @@ def curves(rows: Sequence[Row]) -> Markup:
         _chart(rows, rate, "Learning rate", "g", ".2g", best),
         class_="charts three",
     )
-
-
-def best_epoch(rows: Sequence[Row]) -> float:
-    """The epoch whose weights were kept: the lowest selection loss, then the better top-1."""
-    best = min(
-        rows,
-        key=lambda row: (
-            math.inf if math.isnan(row["selection_loss"]) else row["selection_loss"],
-            -row["selection_top1"],
-        ),
-    )
-    return best["epoch"]
 
 
 def _chart(

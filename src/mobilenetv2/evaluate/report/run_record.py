@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mobilenetv2.evaluate.epochs import Row, epochs_of
 from mobilenetv2.progress import say
 
 RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
@@ -31,7 +32,7 @@ class RunRecord:
     """Whatever of it is there; the rest is empty."""
 
     name: str
-    rows: tuple[Mapping[str, float], ...]
+    rows: tuple[Row, ...]
     """Of ``metrics.csv``, an epoch each; the first may be epoch 0."""
     recipe: Mapping[str, str]
     """Keys with the tables that they are in ('augmentation.flip'), values as text."""
@@ -43,7 +44,7 @@ class RunRecord:
     @property
     def epochs(self) -> int:
         """That were gone through; epoch 0 is the classifier before them."""
-        return int(self.rows[-1]["epoch"]) if self.rows else 0
+        return epochs_of(self.rows)
 
     @property
     def seconds(self) -> float:
