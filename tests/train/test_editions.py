@@ -19,7 +19,7 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth
-from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.recipe import Recipe, replace
 from mobilenetv2.train.trainer import Trainer, find
 from mobilenetv2.weights.canonical import Arrays, random_arrays
 
@@ -155,6 +155,38 @@ def test_steps_of_every_optimiser_are_those_of_pytorch(edition: str, name: str) 
 
 
 @pytest.mark.parametrize("edition", OTHERS)
+@pytest.mark.parametrize(
+    ("name", "frozen_blocks"), [("symmetric, unbiased", 3), ("same, biased", 0), ("small", 0)]
+)
+def test_statistics_measured_anew_are_those_of_pytorch(
+    edition: str, name: str, frozen_blocks: int
+) -> None:
+    """Of three batches, in a network that trains on as if nothing had been."""
+    spec = SPECS[name].replace(dropout=0.5)
+    config = ModelConfig.default(spec)
+    recipe = replace(RECIPES["plain sgd"], frozen_blocks=frozen_blocks, dropout=0.0)
+    random, arrays = np.random.default_rng(5), random_arrays(spec)
+    batches = [random.integers(0, 256, (6, *spec.size, 3), np.uint8) for _ in range(3)]
+    trainers = {name: make(name, config, arrays, recipe, "float64") for name in ("torch", edition)}
+    found: dict[str, Arrays] = {}
+    for name, trainer in trainers.items():
+        trainer.reestimate(iter(batches))
+        found[name] = weights64(trainer, name)
+    limit = depth.trained(frozen_blocks, spec)
+    measured = {n for n in arrays if is_statistic(n) and depth.depth(n, spec) <= limit}
+    for name, weights in found.items():
+        moved = {n for n in arrays if not np.array_equal(weights[n], arrays[n])}
+        assert moved == measured, name
+    assert distance(found[edition], found["torch"], arrays) <= TOLERANCE
+    pictures, wanted = batch(spec)
+    # A power of two: Keras keeps its learning rate in float32.
+    steps = {name: [t.step(pictures, wanted, 2**-7)] for name, t in trainers.items()}
+    assert_same_steps(edition, steps[edition], steps["torch"])
+    after = {name: weights64(trainer, name) for name, trainer in trainers.items()}
+    assert distance(after[edition], after["torch"], found["torch"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("edition", OTHERS)
 def test_an_interrupted_run_of_steps_goes_on_exactly(edition: str) -> None:
     spec, recipe = SPECS["small"].replace(dropout=0.3), RECIPES["adamw"]
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
@@ -192,8 +224,6 @@ def test_a_key_that_an_edition_does_not_support_is_an_error(edition: str) -> Non
 @needs["jax"]
 @pytest.mark.slow
 def test_frozen_statistics_stay_and_the_step_is_that_of_pytorch() -> None:
-    from dataclasses import replace
-
     spec, recipe = SPECS["same, biased"], replace(RECIPES["sgd"], batch_norm="frozen")
     expected, reference = run("torch", spec, recipe, "float64", (0.01,))
     found, weights = run("jax", spec, recipe, "float64", (0.01,))

@@ -9,16 +9,19 @@ class Average:
 
     Args:
         decay: the share that each step keeps of the average, less in the first steps.
+        breadth: about the share of the steps so far that the average reaches over, until ``decay``
+            makes it shorter. 0.1 is TensorFlow's rule.
     """
 
-    def __init__(self, decay: float) -> None:
-        self.decay, self.steps = decay, 0
+    def __init__(self, decay: float, breadth: float = 0.1) -> None:
+        self.decay, self.breadth, self.steps = decay, breadth, 0
         self.arrays: Arrays = {}
 
     def update(self, arrays: Arrays) -> None:
         """Take the weights after a step in."""
-        # TensorFlow's rule: a short run's average must not be mostly what it began with.
-        kept = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
+        # A short run's average must not be mostly what it began with.
+        growing = (1 + self.steps) / (1 / self.breadth + self.steps)
+        kept = min(self.decay, growing) if self.steps else 0.0
         for name, array in arrays.items():
             if self.steps:
                 old = self.arrays[name]

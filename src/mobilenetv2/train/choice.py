@@ -122,7 +122,7 @@ def photos_a_second(train: Split, recipe: Recipe, config: ModelConfig, trainer: 
     order = np.resize(some, (WARMING + COUNTED + ahead) * batch_size)
     # Of the last epoch: its pictures are the largest.
     todo = views.batches(order, max(0, recipe.epochs - 1), batch_size)
-    average = Average(recipe.ema_decay)
+    average = Average(recipe.ema_decay, recipe.ema_breadth)
     times = [time.monotonic()]
     for pictures, indices in islice(todo, WARMING + COUNTED):
         trainer.step(pictures, targets(labels[indices], len(train.classes)), 0.0)

@@ -1,6 +1,7 @@
 """A training step in JAX."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,7 @@ class JaxTrainer:
         graph, parameters, _ = nnx.split(network, self.trained, ...)
         self.moments = jax.device_put(self.optimizer.init(parameters), self.where)
         self._step = jax.jit(self._make_step(graph))
+        self._measure = jax.jit(make_measure(network, learns))
 
     @property
     def computes(self) -> str:
@@ -99,14 +101,17 @@ class JaxTrainer:
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """See the protocol."""
         _, parameters, rest = nnx.split(self.network, self.trained, ...)
-        x = normalise(pictures, self.network.config.preprocessing).astype(self.network.dtype)
-        x, target = jax.device_put((x, targets.astype(self.network.dtype)), self.where)
+        x, target = self._inputs(pictures), targets.astype(self.network.dtype)
         parameters, rest, self.moments, loss, right = self._step(
-            parameters, rest, self.moments, x, target,
+            parameters, rest, self.moments, x, jax.device_put(target, self.where),
             jnp.asarray(rate, self.network.dtype),
         )  # fmt: skip
         nnx.update(self.network, parameters, rest)
         return float(loss), int(right)
+
+    def _inputs(self, pictures: NDArray) -> jax.Array:
+        x = normalise(pictures, self.network.config.preprocessing).astype(self.network.dtype)
+        return jax.device_put(x, self.where)
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
         """See the protocol."""
@@ -116,8 +121,13 @@ class JaxTrainer:
         """See the protocol; ``check`` refuses recipes that unfreeze."""
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See the protocol; ``check`` refuses recipes that ask for it."""
-        raise NotImplementedError
+        """See the protocol."""
+        _, state = nnx.split(self.network)
+        means: Any = None  # the first batch's are taken as they are
+        for count, pictures in enumerate(batches, 1):
+            found = self._measure(state, self._inputs(pictures))
+            means = found if count == 1 else jax.tree.map(partial(moved, 1 / count), means, found)
+        nnx.update(self.network, means)
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """See the protocol."""
@@ -155,6 +165,34 @@ class JaxTrainer:
     def _saved(self) -> Any:
         """Of dropout's random state only the count: the key is made from the recipe's seed."""
         return nnx.state(self.network, nnx.Any(nnx.Param, nnx.BatchStat, nnx.RngCount))
+
+
+def make_measure(
+    network: MobileNetV2, learns: Callable[[tuple[Any, ...], Any], bool]
+) -> Callable[[Any, Any], Any]:
+    """What gives BatchNorm's statistics of one batch alone, from the network's whole state.
+
+    Args:
+        learns: where statistics are measured; elsewhere they stay.
+    """
+    measuring = nnx.clone(network)
+    measuring.eval()
+    for path, module in nnx.iter_modules(measuring):
+        if isinstance(module, BatchNorm) and learns(path, module):
+            module.use_running_average, module.update_rate = False, 1.0
+    graph, _ = nnx.split(measuring)
+
+    def measure(state: Any, x: Any) -> Any:
+        network = nnx.merge(graph, state, copy=True)
+        network(x)
+        return nnx.state(network, nnx.BatchStat)
+
+    return measure
+
+
+def moved(share: float, mean: jax.Array, new: jax.Array) -> jax.Array:
+    """The mean with a new value in it, of which it is ``share``. What never moves stays exact."""
+    return mean + (new - mean) * share
 
 
 def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:

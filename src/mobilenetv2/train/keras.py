@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+from keras.layers import BatchNormalization
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype, normalise
 from mobilenetv2.editions.keras import build, dump, load, predictor
-from mobilenetv2.editions.keras.names import batch_norm_name, convolution_name
+from mobilenetv2.editions.keras.names import POOLED, batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.spec.blocks import resolve
@@ -74,7 +75,7 @@ class KerasTrainer:
         # Recipes may train at another size than they evaluate at.
         self.network = build(trained, seed=recipe.seed, dtype=dtype, input_shape=(None, None))
         for layer in self.network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
+            if isinstance(layer, BatchNormalization):
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
         freeze(self.network, config.spec, recipe.frozen_blocks)
         self.network.compile(
@@ -85,6 +86,8 @@ class KerasTrainer:
             jit_compile=keras.backend.backend() == "jax",
         )
         self.network.optimizer.build(self.network.trainable_variables)
+        pooled = self.network.get_layer(POOLED).output
+        self.features = keras.Model(self.network.input, pooled)
         self.predictors = {
             outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")
         }
@@ -98,10 +101,12 @@ class KerasTrainer:
         """See the protocol."""
         self.network.optimizer.learning_rate = rate
         self.network.reset_metrics()
-        x = normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
-        target = targets.astype(self.dtype)
+        x, target = self._inputs(pictures), targets.astype(self.dtype)
         found = self.network.train_on_batch(x, target, return_dict=True)
         return float(found["loss"]), round(float(found["right"]) * len(targets))
+
+    def _inputs(self, pictures: NDArray) -> NDArray:
+        return normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
         """See the protocol."""
@@ -111,8 +116,19 @@ class KerasTrainer:
         """See the protocol; ``check`` refuses recipes that unfreeze."""
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See the protocol; ``check`` refuses recipes that ask for it."""
-        raise NotImplementedError
+        """See the protocol."""
+        norms = [layer for layer in self.network.layers if isinstance(layer, BatchNormalization)]
+        before = [norm.momentum for norm in norms]
+        try:
+            for count, pictures in enumerate(batches, 1):
+                for norm in norms:
+                    norm.momentum = 1 - 1 / count  # the mean so far; the first replaces all
+                # Not compiled, so that the momentum is that of now; up to the features, so that
+                # dropout draws nothing.
+                self.features(self._inputs(pictures), training=True)
+        finally:
+            for norm, momentum in zip(norms, before, strict=True):
+                norm.momentum = momentum
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """See the protocol."""

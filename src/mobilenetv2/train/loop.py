@@ -59,7 +59,7 @@ def fit(
         Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
         RunError: the loss or a weight is not a number, or memory is out.
     """  # fmt: skip
-    average = Average(recipe.ema_decay) if recipe.ema_decay else None
+    average = Average(recipe.ema_decay, recipe.ema_breadth) if recipe.ema_decay else None
     batch_size = min(recipe.batch_size, len(train))
     steps = len(train) // batch_size
     labels = np.array([photo.label for photo in train.photos], np.int64)

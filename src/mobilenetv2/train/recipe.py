@@ -96,6 +96,9 @@ class Recipe:
     ema_decay: float = 0.0
     """Share that a step keeps of the exponential moving average of the weights, less in the first
     steps; the average is what is measured and saved. 0: no average."""
+    ema_breadth: float = 0.1
+    """Share of the steps so far that the average reaches over, as long as ``ema_decay`` allows it.
+    A wide one does what a falling rate does, at a rate that stays (Polyak averaging)."""
     dropout: float | None = None
     """None: what the network's spec says."""
     head_first: bool = True
@@ -171,6 +174,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise RecipeError(f"{name} {value!r} must be at least 0 and below 1")
+        if not 0.01 <= self.ema_breadth <= 1:
+            raise RecipeError(f"ema_breadth {self.ema_breadth!r} must be from 0.01 to 1")
         if self.selection == 0 or self.validation == 0:
             raise RecipeError("selection and validation must be above 0: something is held out")
         if self.size is not None and not all(32 <= side <= 8192 for side in self.size):

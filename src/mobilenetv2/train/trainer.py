@@ -136,6 +136,6 @@ def refuse(recipe: Recipe, edition: str, **supported: tuple[object, ...]) -> Non
 TORCH_ONLY: dict[str, tuple[object, ...]] = {
     "trained": ("all", "head"), "optimizer": ("sgd", "adamw"), "gradient_clip": (0.0,),
     "accumulate": (1,), "layer_decay": (1.0,), "unfreeze_epochs": (0.0,), "replicas": (1,),
-    "reestimate": (0,), "precision": ("float32", "auto"),
+    "precision": ("float32", "auto"),
 }  # fmt: skip
 """What the other editions support of the keys that PyTorch alone has in full."""
