@@ -6,13 +6,13 @@ import pytest
 from mobilenetv2.train.average import Average
 
 
-@pytest.mark.parametrize(("breadth", "least"), [(0.1, 10), (0.25, 4), (1.0, 1)])
+@pytest.mark.parametrize(("breadth", "least"), [(0.1, 10), (0.25, 4), (0.5, 2)])
 def test_it_follows_its_definition(breadth: float, least: int) -> None:
-    average, expected = Average(0.3, breadth), 0.0
-    for step in range(6):
+    average, expected = Average(0.7, breadth), 0.0
+    for step in range(9):
         arrays = {"weight": np.full((2, 3), step + 1, np.float32)}
-        # The first step is taken as it is; later ones keep at most 0.3 of the average.
-        kept = 0 if step == 0 else min(0.3, (1 + step) / (least + step))
+        # The first step is taken as it is; later ones keep at most 0.7 of the average.
+        kept = 0 if step == 0 else min(0.7, (1 + step) / (least + step))
         expected = kept * expected + (1 - kept) * (step + 1)
         average.update(arrays)
         arrays["weight"] += 100  # what was given is not held on to
@@ -21,7 +21,7 @@ def test_it_follows_its_definition(breadth: float, least: int) -> None:
 
 
 @pytest.mark.parametrize("breadth", [0.05, 0.1, 0.25, 0.5])
-def test_its_breadth_is_how_far_back_it_reaches(breadth: float) -> None:
+def test_its_breadth_is_the_mean_age_of_what_it_holds(breadth: float) -> None:
     """Each step's share, read off an average of one-hot vectors."""
     steps = 400
     average = Average(0.9999, breadth)

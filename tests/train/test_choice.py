@@ -51,7 +51,7 @@ def test_of_few_photos_only_a_classifier_is_fitted(
     assert choose(enough, set(), 1.0, monkeypatch).recipe.trained == "all"
 
 
-@pytest.mark.parametrize("key", ["trained", "epochs", "learning_rate"])
+@pytest.mark.parametrize("key", ["trained", "epochs", "learning_rate", "optimizer", "head_first"])
 def test_who_asks_for_steps_gets_them(
     key: str, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,12 +69,12 @@ def test_few_steps_uneven_classes_and_the_speed_decide(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = choose(split, {"trained"}, 1.0, monkeypatch)
-    assert (found.recipe.batch_size, found.recipe.balance, found.recipe.epochs) == (6, 0.5, 12)
+    assert (found.recipe.batch_size, found.recipe.balance, found.recipe.epochs) == (6, 0.5, 10)
     assert [reason.partition(":")[0] for reason in found.reasons] == [
-        "batch_size 6", "balance 0.5", "epochs 12",
+        "batch_size 6", "balance 0.5", "epochs 10",
     ]  # fmt: skip
     assert "10 times" in found.reasons[1]
-    assert "1 photos a second, so that is about 11 minutes" in found.reasons[2]
+    assert "1 photos a second, so that is about 9 minutes of steps" in found.reasons[2]
 
 
 @pytest.mark.parametrize("speed, epochs", [(0.01, 4), (1000.0, 30)])

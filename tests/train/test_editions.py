@@ -162,9 +162,9 @@ def test_statistics_measured_anew_are_those_of_pytorch(
     edition: str, name: str, frozen_blocks: int
 ) -> None:
     """Of three batches, in a network that trains on as if nothing had been."""
-    spec = SPECS[name].replace(dropout=0.5)
+    spec = SPECS[name]
     config = ModelConfig.default(spec)
-    recipe = replace(RECIPES["plain sgd"], frozen_blocks=frozen_blocks, dropout=0.0)
+    recipe = replace(RECIPES["plain sgd"], frozen_blocks=frozen_blocks)
     random, arrays = np.random.default_rng(5), random_arrays(spec)
     batches = [random.integers(0, 256, (6, *spec.size, 3), np.uint8) for _ in range(3)]
     trainers = {name: make(name, config, arrays, recipe, "float64") for name in ("torch", edition)}
@@ -184,6 +184,18 @@ def test_statistics_measured_anew_are_those_of_pytorch(
     assert_same_steps(edition, steps[edition], steps["torch"])
     after = {name: weights64(trainer, name) for name, trainer in trainers.items()}
     assert distance(after[edition], after["torch"], found["torch"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("edition", OTHERS)
+def test_measuring_anew_changes_nothing_else(edition: str) -> None:
+    """Neither weights nor the optimiser, and dropout draws nothing."""
+    spec = SPECS["small"].replace(dropout=0.5)
+    trainer = make(edition, ModelConfig.default(spec), random_arrays(spec), Recipe(), "float32")
+    before = trainer.state()
+    trainer.reestimate([batch(spec)[0]])
+    after = trainer.state()
+    changed = [name for name in before if not np.array_equal(before[name], after[name])]
+    assert len(changed) == sum(map(is_statistic, random_arrays(spec)))
 
 
 @pytest.mark.parametrize("edition", OTHERS)

@@ -1,4 +1,4 @@
-"""The figures of epochs: which was best, and when to stop."""
+"""The figures of epochs, and when to stop."""
 
 from mobilenetv2.train.epochs import Row, Sums, describe, out_of_patience
 from mobilenetv2.train.recipe import Recipe

@@ -67,10 +67,10 @@ def test_the_selection_photos_choose_the_penalty_the_lower_loss_deciding_ties(se
     for penalty in INVERSE_PENALTIES:
         model = theirs(train, penalty)
         loss = log_loss(selection[1], model.predict_proba(selection[0]))
-        ranks[penalty] = (model.score(*selection), -loss)
+        ranks[penalty] = (-loss, model.score(*selection))
     fitted = fit(train, selection, NAMES[:3])
     assert fitted.inverse_penalty == max(ranks, key=ranks.__getitem__)
-    top1, loss = ranks[fitted.inverse_penalty]
+    loss, top1 = ranks[fitted.inverse_penalty]
     assert fitted.selection.top1 == top1
     assert fitted.selection.loss == pytest.approx(-loss, rel=1e-3)
     assert fitted.train.images == 120

@@ -14,7 +14,7 @@ from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.loop import judge, rate_of
-from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.recipe import Recipe, replace
 from mobilenetv2.train.torch import TorchTrainer
 from mobilenetv2.train.views import PhotoViews
 
@@ -28,6 +28,8 @@ def test_the_rate_follows_the_schedule_that_the_recipe_names() -> None:
         epochs=3, learning_rate=1.0, warmup_epochs=0, schedule="exponential", epoch_factor=0.5
     )
     assert [rate_of(recipe, step, 4) for step in (0, 3, 4, 11)] == [1, 1, 0.5, 0.25]
+    recipe = Recipe(epochs=3, learning_rate=0.5, warmup_epochs=0.5, schedule="constant")
+    assert [rate_of(recipe, step, 4) for step in (0, 2, 3, 11)] == [0.5 / 3, 0.5, 0.5, 0.5]
     assert rate_of(Recipe(epochs=1, learning_rate=1.0, warmup_epochs=5), 3, 4) == 0.8
 
 
@@ -49,6 +51,9 @@ def test_judging_with_measured_statistics_gives_the_mean_over_batches_and_moves_
     assert all(np.array_equal(after[name], before[name]) for name in before)
     moved = {name for name in judged if not np.array_equal(judged[name], before[name])}
     assert moved == {name for name in before if is_statistic(name)}
+    frozen = replace(recipe, batch_norm="frozen")
+    same, _ = judge(trainer, before, config, split, views, labels, frozen, 0)
+    assert all(np.array_equal(same[name], before[name]) for name in before)
     # The stem's mean is that of its convolution's outputs over both batches.
     order = epoch_order(labels, recipe.seed, 0)[:12]
     assert set(labels[order]) == {0, 1, 2}  # and not the first class alone

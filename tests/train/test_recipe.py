@@ -153,6 +153,9 @@ def test_a_mistake_in_a_file_is_named_with_its_place(
         ("phases", (0.5, 5.0), "must be at most 20 shares from 0.1 to 4"),
         ("shrink", 0.5, "shrink 0.5 must be 0 or from 1 to 100"),
         ("frozen_blocks", -1, "frozen_blocks -1 must be at least 0"),
+        ("ema_breadth", 0.0, "ema_breadth 0.0 must be from 0.01 to 0.5"),
+        ("ema_breadth", 0.6, "ema_breadth 0.6 must be from 0.01 to 0.5"),
+        ("reestimate", 1, "reestimate 1 must be 0 or at least 2"),
     ],
 )
 def test_an_impossible_value_is_refused(key: str, value: object, message: str) -> None:
@@ -162,9 +165,14 @@ def test_an_impossible_value_is_refused(key: str, value: object, message: str) -
 
 @pytest.mark.parametrize("key", ["phases", "reestimate", "unfreeze_epochs", "frozen_blocks"])
 def test_cached_maps_and_what_they_cannot_follow_exclude_each_other(key: str) -> None:
-    value: object = (0.5, 1.0) if key == "phases" else 1
-    with pytest.raises(RecipeError, match=rf"give --set {key}=(0|\[\]), or train 'all'"):
+    value: object = (0.5, 1.0) if key == "phases" else 2
+    with pytest.raises(RecipeError, match=rf"give --set {key}=(0|\[\]), take --recipe later-"):
         replace(Recipe(trained="later"), **{key: value})
+
+
+def test_all_that_cached_maps_cannot_follow_is_said_at_once() -> None:
+    with pytest.raises(RecipeError, match="give --set reestimate=0 --set frozen_blocks=0, take"):
+        read("finetune", ["trained=later"])
 
 
 def test_what_keeps_lengths_needs_a_batchnorm_that_takes_them_out() -> None:

@@ -51,7 +51,8 @@ def test_a_run_stopped_within_an_epoch_and_resumed_is_the_whole_run_bit_for_bit(
 ) -> None:  # fmt: skip
     weights = tmp_path / "shallow"  # compiling is what takes long
     store.save(weights, ModelConfig.default(SHALLOW), random_arrays(SHALLOW))
-    changes = ("batch_size=8", "dropout=0.3", "ema_decay=0.8", "head_first=false")
+    changes = ("batch_size=8", "dropout=0.3", "ema_decay=0.8", "ema_breadth=0.25",
+               "reestimate=8", "head_first=false")  # fmt: skip
     options = ["--weights", str(weights), *(w for c in changes for w in ("--set", c))]
     command = ["train", str(photos), "--edition", edition, "--epochs", "2", *options]
     whole, parts = tmp_path / "whole", tmp_path / "parts"

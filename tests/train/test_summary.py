@@ -62,6 +62,8 @@ def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) 
     made, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.4)
     assert "2 epochs of the network, none of them better on 30 photos that choose" in text
     assert made.epochs == 2
+    text = summary(tmp_path, HALF_RIGHT, HALF_RIGHT, head=0.4)[1]
+    assert "more epochs would help" not in text  # of the classifier that was kept
     assert "none of them" not in summary(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.6)[1]
 
 

@@ -9,8 +9,8 @@ class Average:
 
     Args:
         decay: the share that each step keeps of the average, less in the first steps.
-        breadth: about the share of the steps so far that the average reaches over, until ``decay``
-            makes it shorter. 0.1 is TensorFlow's rule.
+        breadth: the mean age of what is averaged, as a share of the steps so far, until ``decay``
+            makes it less. 0.1 is TensorFlow's rule; at 0.5 all steps count alike.
     """
 
     def __init__(self, decay: float, breadth: float = 0.1) -> None:

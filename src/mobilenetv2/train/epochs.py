@@ -1,4 +1,4 @@
-"""The figures of a run's epochs: what they were, which was best, whether to go on."""
+"""The figures of a run's epochs: what they were, whether to go on."""
 
 from collections.abc import Sequence
 

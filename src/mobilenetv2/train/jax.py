@@ -72,7 +72,7 @@ class JaxTrainer:
         graph, parameters, _ = nnx.split(network, self.trained, ...)
         self.moments = jax.device_put(self.optimizer.init(parameters), self.where)
         self._step = jax.jit(self._make_step(graph))
-        self._measure = jax.jit(make_measure(network, learns))
+        self._measure = jax.jit(_make_measure(network, learns))
 
     @property
     def computes(self) -> str:
@@ -126,7 +126,7 @@ class JaxTrainer:
         means: Any = None  # the first batch's are taken as they are
         for count, pictures in enumerate(batches, 1):
             found = self._measure(state, self._inputs(pictures))
-            means = found if count == 1 else jax.tree.map(partial(moved, 1 / count), means, found)
+            means = found if count == 1 else jax.tree.map(partial(_joined, 1 / count), means, found)
         nnx.update(self.network, means)
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
@@ -167,7 +167,7 @@ class JaxTrainer:
         return nnx.state(self.network, nnx.Any(nnx.Param, nnx.BatchStat, nnx.RngCount))
 
 
-def make_measure(
+def _make_measure(
     network: MobileNetV2, learns: Callable[[tuple[Any, ...], Any], bool]
 ) -> Callable[[Any, Any], Any]:
     """What gives BatchNorm's statistics of one batch alone, from the network's whole state.
@@ -190,7 +190,7 @@ def make_measure(
     return measure
 
 
-def moved(share: float, mean: jax.Array, new: jax.Array) -> jax.Array:
+def _joined(share: float, mean: jax.Array, new: jax.Array) -> jax.Array:
     """The mean with a new value in it, of which it is ``share``. What never moves stays exact."""
     return mean + (new - mean) * share
 

@@ -156,8 +156,9 @@ def rate_of(recipe: Recipe, step: int, steps: int) -> float:
     """
     whole = recipe.epochs * steps
     warmup = min(round(recipe.warmup_epochs * steps), whole)
-    if recipe.schedule == "exponential":
-        peak, factor = recipe.learning_rate, recipe.epoch_factor
+    if recipe.schedule != "cosine":
+        peak = recipe.learning_rate
+        factor = recipe.epoch_factor if recipe.schedule == "exponential" else 1.0
         return schedule.exponential(step, steps, warmup, peak, factor)
     return schedule.cosine(step, whole, warmup, recipe.learning_rate)
 
@@ -197,7 +198,7 @@ def judge(
     """
     current = trainer.dump()
     trainer.load(arrays)
-    if recipe.reestimate:
+    if recipe.reestimate and recipe.batch_norm == "adapt":
         # In the epoch's order: a split is sorted by class, and its first photos are of one.
         order = epoch_order(labels, recipe.seed, epoch)[: recipe.reestimate]
         whole = len(order) >= recipe.batch_size  # BatchNorm cannot measure a rest of one picture

@@ -69,7 +69,7 @@ class Recipe:
     convolutions, which do not decay. 'rmsprop' is TensorFlow's, with slim's epsilon of 1."""
     learning_rate: float = 0.02
     """The schedule's peak."""
-    schedule: Literal["cosine", "exponential"] = "cosine"
+    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     epoch_factor: float = 0.98
     """Of the 'exponential' schedule: what an epoch leaves of the rate."""
     momentum: float = 0.9
@@ -97,8 +97,8 @@ class Recipe:
     """Share that a step keeps of the exponential moving average of the weights, less in the first
     steps; the average is what is measured and saved. 0: no average."""
     ema_breadth: float = 0.1
-    """Share of the steps so far that the average reaches over, as long as ``ema_decay`` allows it.
-    A wide one does what a falling rate does, at a rate that stays (Polyak averaging)."""
+    """Mean age of what is averaged, as a share of the steps so far, while ``ema_decay`` allows it;
+    at 0.5 all steps count alike. A broad average does what a falling rate does (Polyak)."""
     dropout: float | None = None
     """None: what the network's spec says."""
     head_first: bool = True
@@ -132,7 +132,7 @@ class Recipe:
     cache: Cache = field(default_factory=Cache)
     reestimate: int = 0
     """Photos on which BatchNorm's statistics are measured anew before every evaluation; 0: the
-    running ones are used."""
+    running ones are used, as they are where ``batch_norm`` is 'frozen'."""
     calibrate: bool = True
     """Divide the classifier by a temperature that is fitted on the selection photos at the end
     (where they are at least 50), so that probabilities mean what they say (Guo et al., arXiv
@@ -174,8 +174,10 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise RecipeError(f"{name} {value!r} must be at least 0 and below 1")
-        if not 0.01 <= self.ema_breadth <= 1:
-            raise RecipeError(f"ema_breadth {self.ema_breadth!r} must be from 0.01 to 1")
+        if not 0.01 <= self.ema_breadth <= 0.5:
+            raise RecipeError(f"ema_breadth {self.ema_breadth!r} must be from 0.01 to 0.5")
+        if self.reestimate == 1:
+            raise RecipeError("reestimate 1 must be 0 or at least 2: one photo has no variance")
         if self.selection == 0 or self.validation == 0:
             raise RecipeError("selection and validation must be above 0: something is held out")
         if self.size is not None and not all(32 <= side <= 8192 for side in self.size):
@@ -193,13 +195,14 @@ class Recipe:
                 "teacher has none to answer; leave distillation.teacher out, or train 'all'"
             )
         if self.trained == "later":
-            for name in ("phases", "reestimate", "unfreeze_epochs", "frozen_blocks"):
-                if value := getattr(self, name):
-                    nothing = "[]" if isinstance(value, tuple) else "0"
-                    raise RecipeError(
-                        f"trained = 'later' trains on maps of one size, cached behind frozen "
-                        f"blocks; give --set {name}={nothing}, or train 'all'"
-                    )
+            unfit = ("phases", "reestimate", "unfreeze_epochs", "frozen_blocks")
+            nothing = {name: "[]" if name == "phases" else "0" for name in unfit}
+            if given := [f"--set {name}={nothing[name]}" for name in unfit if getattr(self, name)]:
+                raise RecipeError(
+                    "trained = 'later' trains on maps of one size, cached behind frozen blocks, "
+                    f"and measures no statistics anew; give {' '.join(given)}, take --recipe "
+                    "later-blocks, or train 'all'"
+                )
         if self.optimizer == "muon" and self.batch_norm == "frozen":
             raise RecipeError(
                 "optimizer = 'muon' keeps the length of weights, which BatchNorm takes out again "

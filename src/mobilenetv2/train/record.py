@@ -81,7 +81,7 @@ class RunFolder:
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """``metrics.csv``, one row an epoch, and ``curves.png``. The loss of selection is the one
-        at the best temperature: what is left when the run ends calibrated."""
+        at the best temperature, whether the run ends calibrated or not."""
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
         writer.writeheader()

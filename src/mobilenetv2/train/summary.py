@@ -57,7 +57,8 @@ def summarise(
     )
     epochs = epochs_of(rows)
     how = f"{epochs} epochs of {part}" if epochs else "only a new classifier"
-    if rows and best_epoch(rows) == 0:
+    moved = bool(rows) and best_epoch(rows) > 0
+    if rows and not moved:
         how += f", none of them better on {figures['selection'].images} photos that choose than a "
         how += "new classifier alone, which is what was kept"
     # A resumed run has its earlier epochs behind it.
@@ -80,7 +81,7 @@ def summarise(
             for part, m in figures.items()
         ),
         "",
-        _advice(figures["train"], result, bool(epochs)),
+        _advice(figures["train"], result, moved),
         "",
         _weakest(result),
         "",
@@ -102,8 +103,8 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
         more = (
             "more photos or stronger augmentation would help more than more epochs"
             if moved
-            else "more photos would help, and with some hundreds of them the default, which "
-            "moves the whole network"
+            else "more photos would help, and with at least 400 to train on the default moves the "
+            "whole network"
         )
         return (
             f"It is right on its training photos {100 * gap:.0f} points more often than on new "
