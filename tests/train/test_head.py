@@ -61,7 +61,7 @@ def test_two_classes_get_two_outputs_with_the_models_probabilities() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_selection_photos_choose_the_penalty_the_lower_loss_deciding_ties(seed: int) -> None:
+def test_the_penalty_with_the_lowest_loss_on_the_selection_photos_is_kept(seed: int) -> None:
     train, selection = parts(3, seed)
     ranks = {}
     for penalty in INVERSE_PENALTIES:
