@@ -19,7 +19,7 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth
-from mobilenetv2.train.recipe import Recipe, replace
+from mobilenetv2.train.recipe import Recipe, read, replace
 from mobilenetv2.train.trainer import Trainer, find
 from mobilenetv2.weights.canonical import Arrays, random_arrays
 
@@ -215,6 +215,15 @@ def test_an_interrupted_run_of_steps_goes_on_exactly(edition: str) -> None:
     assert found == expected
     dumps = whole.dump(), second.dump()
     assert all(np.array_equal(dumps[0][name], dumps[1][name]) for name in dumps[0])
+
+
+@pytest.mark.parametrize("edition", OTHERS)
+def test_the_default_recipe_asks_for_nothing_that_an_edition_has_not(edition: str) -> None:
+    recipe = read("finetune")
+    assert recipe.reestimate
+    find(edition).check(recipe, "cpu")
+    with pytest.raises(RecipeError, match="replicas = 2 is not supported"):
+        find(edition).check(replace(recipe, replicas=2), "cpu")
 
 
 @pytest.mark.parametrize("edition", OTHERS)

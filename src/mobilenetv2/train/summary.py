@@ -10,6 +10,7 @@ from mobilenetv2.evaluate.report.html import visible
 from mobilenetv2.files import write_atomically
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.choice import FEW
 from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
@@ -103,8 +104,8 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
         more = (
             "more photos or stronger augmentation would help more than more epochs"
             if moved
-            else "more photos would help, and with at least 400 to train on the default moves the "
-            "whole network"
+            else f"more photos would help, and with at least {FEW} to train on the default moves "
+            "the whole network"
         )
         return (
             f"It is right on its training photos {100 * gap:.0f} points more often than on new "
