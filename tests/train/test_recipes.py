@@ -54,4 +54,5 @@ def test_its_header_says_where_it_comes_from_and_what_to_expect(name: str) -> No
     header = [line for line in lines if line.startswith("# ")]
     found = [line.split()[1] for line in header if line.split()[1] in HEADER]
     assert found == list(HEADER)
+    assert "measured yet" not in " ".join(header)
     assert f"--recipe {name}" in " ".join(header) or name in ("digits", "finetune", "scratch")
