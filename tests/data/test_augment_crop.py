@@ -18,7 +18,12 @@ def view(
     return augment(image, how, record, record.size, generator(0, 0, index))
 
 
-def boxes(monkeypatch: pytest.MonkeyPatch, image: Image.Image, least: float) -> NDArray:
+def boxes(
+    monkeypatch: pytest.MonkeyPatch,
+    image: Image.Image,
+    least: float,
+    record: Preprocessing = COLOUR,
+) -> NDArray:
     """(left, top, right, bottom) of 300 resized crops, as Pillow was told."""
     found: list[tuple[int, int, int, int]] = []
     resize = Image.Image.resize
@@ -30,7 +35,7 @@ def boxes(monkeypatch: pytest.MonkeyPatch, image: Image.Image, least: float) -> 
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "resize", noted)
         for index in range(300):
-            view(Augmentation(crop_least=least), index, image)
+            view(Augmentation(crop_least=least), index, image, record)
     return np.array(found)
 
 
@@ -49,6 +54,24 @@ def test_a_resized_crop_keeps_to_its_bounds_and_uses_them(
     share = width * height / (400 * 300)
     assert share.min() < least + 0.2 * (1 - least) and share.max() > 1 - 0.25 * (1 - least)
     assert (left / np.maximum(400 - width, 1)).std() > 0.15  # not always the same place
+
+
+@pytest.mark.parametrize(
+    ("record", "aspect"),
+    [
+        (Preprocessing((40, 30), (40, 30)), 3 / 4),
+        (Preprocessing((30, 40), (30, 40)), 4 / 3),
+        (Preprocessing((32, 32), (32, 32), "stretch"), 2),  # as the photo's
+        (Preprocessing((30, 40), (30, 40), "stretch"), 2),
+    ],
+)
+def test_parts_are_stretched_about_as_evaluation_stretches(
+    record: Preprocessing, aspect: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, top, right, bottom = boxes(monkeypatch, Image.new("RGB", (800, 400)), 0.2, record).T
+    stretched = (right - left) / (bottom - top) / aspect
+    assert 3 / 4 - 0.01 < stretched.min() < 0.8 and 1.25 < stretched.max() < 4 / 3 + 0.01
+    assert abs(np.log(stretched).mean()) < 0.1
 
 
 def test_of_a_long_and_narrow_photo_the_middle_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
