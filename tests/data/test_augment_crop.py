@@ -2,6 +2,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
@@ -74,12 +76,28 @@ def test_parts_are_stretched_about_as_evaluation_stretches(
     assert abs(np.log(stretched).mean()) < 0.1
 
 
+@given(
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.tuples(st.integers(1, 64), st.integers(1, 64)),
+    st.sampled_from(["cover", "stretch"]),
+    st.integers(0, 99),
+)
+def test_there_is_a_part_of_any_photo_for_any_network(
+    photo: tuple[int, int], size: tuple[int, int], fit: Any, index: int
+) -> None:
+    record = Preprocessing(size, size, fit)
+    assert view(Augmentation(), index, Image.new("RGB", photo), record).shape == (*size, 3)
+
+
 def test_of_a_long_and_narrow_photo_the_middle_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # The largest part of an allowed aspect ratio, from the centre.
     wide = boxes(monkeypatch, Image.new("RGB", (2000, 20)), 0.35)
     assert {tuple(box) for box in wide.tolist()} == {(986, 0, 1013, 20)}
     tall = boxes(monkeypatch, Image.new("RGB", (30, 900)), 0.35)
     assert {tuple(box) for box in tall.tolist()} == {(0, 430, 30, 470)}
+    narrow = Preprocessing((64, 1), (64, 1))  # less than a pixel would be of its shape
+    flat = boxes(monkeypatch, Image.new("RGB", (300, 5)), 0.35, narrow)
+    assert {tuple(box) for box in flat.tolist()} == {(149, 0, 150, 5)}
 
 
 def test_a_resized_crop_of_everything_is_the_whole_photo_stretched() -> None:

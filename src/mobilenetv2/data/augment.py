@@ -165,8 +165,8 @@ def _part(
             top = int(random.integers(image.height - height + 1))
             return (left, top, left + width, top + height)
     # Hardly any part fits: the largest one of an allowed aspect ratio, from the centre.
-    width = min(image.width, round(image.height * widest))
-    height = min(image.height, round(image.width / narrowest))
+    width = min(image.width, max(1, round(image.height * widest)))
+    height = min(image.height, max(1, round(image.width / narrowest)))
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return (left, top, left + width, top + height)
 
