@@ -190,7 +190,7 @@ def test_a_background_output_takes_its_share() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 6.0])
-def test_tempered_figures_are_hardly_those_of_the_best_temperature_whatever_the_scale(
+def test_tempered_figures_are_nearly_those_of_the_best_temperature_whatever_the_scale(
     scale: float,
 ) -> None:
     logits, labels = drawn(5, 400, 4)

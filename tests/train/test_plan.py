@@ -59,8 +59,8 @@ def test_what_builds_on_weights_needs_some(
 @pytest.mark.parametrize(
     ("distillation", "message"),
     [
-        (Distillation(share=0.7), "teacher '' with distillation.share 0.7: give both"),
-        (Distillation("runs/big"), "teacher 'runs/big' with distillation.share 0: give both"),
+        (Distillation(share=0.7), "distillation.share = 0.7 needs a teacher: --set"),
+        (Distillation("runs/big"), "distillation.teacher needs the share of its answers"),
     ],
 )
 def test_a_teacher_and_its_share_come_together(

@@ -143,12 +143,16 @@ def checked(job: Job) -> TrainerModule:
             f"frozen_blocks = {recipe.frozen_blocks} keeps what given weights know; give "
             "--weights, or --set frozen_blocks=0"
         )
-    if bool(recipe.distillation.teacher) != bool(recipe.distillation.share):
+    if recipe.distillation.share and not recipe.distillation.teacher:
         raise RecipeError(
-            f"distillation.teacher {recipe.distillation.teacher!r} with distillation.share "
-            f"{recipe.distillation.share:g}: give both a teacher (a model folder or an exported "
-            "file) and the share of its answers in the targets, such as 0.7, or neither (--set "
-            "distillation.share=0: recipes written before 0 was the default have 0.7)"
+            f"distillation.share = {recipe.distillation.share:g} needs a teacher: --set "
+            "distillation.teacher=RUN/best, a model folder or an exported file (or do without "
+            "one: --set distillation.share=0)"
+        )
+    if recipe.distillation.teacher and not recipe.distillation.share:
+        raise RecipeError(
+            "distillation.teacher needs the share of its answers in the targets: --set "
+            "distillation.share=0.7"
         )
     if job.find_rate and recipe.trained == "head":
         raise RecipeError(

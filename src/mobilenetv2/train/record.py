@@ -81,7 +81,7 @@ class RunFolder:
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """``metrics.csv``, one row an epoch, and ``curves.png``. The loss of selection is the one
-        at the best temperature, whether the run ends calibrated or not."""
+        at the temperature that suits the epoch, whether the run ends calibrated or not."""
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -131,7 +131,8 @@ def open_run(path: Path, resume: bool, overwrite: bool) -> RunFolder:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
     if resume:
         if not run.recipe.is_file():
-            raise RunError(f"{path}: no run to resume, it has no {run.recipe.name}")
+            why = f"it has no {run.recipe.name}" if path.exists() else "there is no such folder"
+            raise RunError(f"{path}: no run to resume, {why}")
         if run.summary.is_file():
             raise RunError(f"{path}: this run is finished; its model is {run.best}")
         sweep(path)

@@ -57,7 +57,8 @@ def summarise(
         else "the network"
     )
     epochs = epochs_of(rows)
-    how = f"{epochs} epochs of {part}" if epochs else "only a new classifier"
+    plural = "" if epochs == 1 else "s"
+    how = f"{epochs} epoch{plural} of {part}" if epochs else "only a new classifier"
     moved = bool(rows) and best_epoch(rows) > 0
     if rows and not moved:
         how += f", none of them better on {figures['selection'].images} photos that choose than a "
@@ -113,7 +114,7 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
         )
     if moved and train.top1 < 0.9:
         return "It does not yet know its training photos: more epochs would help."
-    return "Training and held-out figures lie close together, as they should."
+    return "It is right about as often on new photos as on those it was trained on."
 
 
 def named(name: str) -> str:

@@ -90,7 +90,8 @@ def _training(run: RunRecord | None) -> Child:
         return None
     text = (
         "By epoch, on the photos trained on and on those held out for selection. The dashed line "
-        "is the epoch that was kept."
+        "is the epoch that was kept. The loss of selection is the one at the temperature that "
+        "suits each epoch."
     )
     if run.rows[0]["epoch"] == 0:
         text += (
