@@ -66,7 +66,7 @@ def test_class_lists_that_differ_between_splits(
         (["--set", "network=smal"], "network 'smal' is unknown; did you mean 'small'?"),
         (["--weights", "{folder}"], "not a model folder, it has no config.json"),
         (["--weights", "{folder}/nothing"], "nothing: no such model folder"),
-        (["--resume"], "run: no run to resume, it has no recipe.toml"),
+        (["--resume"], "run: no run to resume, there is no such folder"),
     ],
 )
 def test_an_option_that_cannot_be(
