@@ -46,7 +46,7 @@ recipes = st.builds(
     width=positive,
     size=size,
     train_scale=st.floats(0.1, 4),
-    view=st.sampled_from(["largest", "whole", "weights"]),
+    view=st.sampled_from(["largest", "weights"]),
     augmentation=st.builds(
         Augmentation,
         crop=st.sampled_from(["resized", "shifted", "none"]),

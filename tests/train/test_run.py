@@ -70,11 +70,10 @@ def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
     ("view", "expected"),
     [
         ("largest", Preprocessing((48, 40), (48, 40), "cover", 1.0)),
-        ("whole", Preprocessing((48, 40), (48, 40), "stretch", 1.0)),
         ("weights", Preprocessing((48, 40), (60, 50), "stretch", 0.9)),
     ],
 )
-def test_a_model_sees_the_view_that_the_recipe_names(
+def test_a_model_sees_the_largest_view_or_that_of_its_weights(
     view: Any, expected: Preprocessing, model: Path, photos: Path, tmp_path: Path
 ) -> None:
     config, arrays = store.load(model)

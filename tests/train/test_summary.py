@@ -91,7 +91,11 @@ def test_it_calls_the_network_by_its_blocks(tmp_path: Path) -> None:
         (ALL_RIGHT, figures("abc" * 10, "abc" * 8 + "aba" * 2), "7 points"),
         (HALF_RIGHT, HALF_RIGHT, "does not yet know its training photos: more epochs"),
         (HALF_RIGHT, ALL_RIGHT, "does not yet know its training photos: more epochs"),
-        (ALL_RIGHT, ALL_RIGHT, "about as often on new photos"),
+        (
+            ALL_RIGHT,
+            ALL_RIGHT,
+            "on new photos at least about as often as on those it was trained on",
+        ),
     ],
 )
 def test_the_advice_follows_from_the_two_figures(

@@ -57,11 +57,11 @@ def test_photos_are_shrunk_for_the_largest_view_unless_the_recipe_says_no(photos
     record = Preprocessing.default(NetworkSpec(size=(64, 64)))
     recipe = Recipe(epochs=2, phases=(0.5, 1.0), shrink=1.5)
     views = PhotoViews(split, record, recipe)
-    assert views._shrunk is not None and views._shrunk.size == (96, 96)
+    assert views._shrunk is not None and views._shrunk.side == 96
     assert PhotoViews(split, record, replace(recipe, shrink=0.0))._shrunk is None
     smaller = PhotoViews(split, record.at((16, 16)), replace(recipe, phases=(), shrink=1.0))
     expected = augment(
-        shrink(split.image(split.photos[0]), (16, 16)), recipe.augmentation, record, (16, 16),
+        shrink(split.image(split.photos[0]), 16), recipe.augmentation, record, (16, 16),
         generator(recipe.seed, 1, 0),
     )  # fmt: skip
     assert np.array_equal(smaller.view(0, 1), expected)

@@ -24,8 +24,7 @@ class Augmentation:
     """How far a view may differ from the photo."""
 
     crop: Literal["resized", "shifted", "none"] = "resized"
-    """'resized': a random part of the photo, stretched to the size. Its aspect ratio is that which
-    evaluation stretches to the size, or up to a third more or less.
+    """'resized': a random part of the photo, of random aspect ratio, stretched to the size.
     'shifted': the whole picture moved by up to an eighth, which is the padded crop of CIFAR's
     recipes. 'none': as in evaluation."""
     crop_least: float = 0.35
@@ -84,8 +83,7 @@ def augment(
     if how.crop == "resized":
         if record.channels == 1:
             image = image.convert("L")
-        aspect = image.width / image.height if record.fit == "stretch" else size[1] / size[0]
-        box = _part(image, how.crop_least, aspect, random)
+        box = _part(image, how.crop_least, random)
         image = image.resize((size[1], size[0]), FILTERS[record.interpolation], box=box)
         view = np.asarray(image).reshape(*size, record.channels)
     else:
@@ -147,26 +145,21 @@ def finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDA
 
 
 def _part(
-    image: Image.Image, least: float, aspect: float, random: np.random.Generator
+    image: Image.Image, least: float, random: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a random part: Szegedy et al., arXiv 1409.4842.
-
-    Args:
-        aspect: width by height, around which those of parts lie.
-    """
-    narrowest, widest = (aspect * more for more in ASPECT)
+    """(left, top, right, bottom) of a random part: Szegedy et al., arXiv 1409.4842."""
     area = image.width * image.height
     for _ in range(10):
         part = area * random.uniform(least, 1)
-        ratio = np.exp(random.uniform(*np.log((narrowest, widest))))
+        ratio = np.exp(random.uniform(*np.log(ASPECT)))
         width, height = round((part * ratio) ** 0.5), round((part / ratio) ** 0.5)
         if 0 < width <= image.width and 0 < height <= image.height:
             left = int(random.integers(image.width - width + 1))
             top = int(random.integers(image.height - height + 1))
             return (left, top, left + width, top + height)
     # Hardly any part fits: the largest one of an allowed aspect ratio, from the centre.
-    width = min(image.width, max(1, round(image.height * widest)))
-    height = min(image.height, max(1, round(image.width / narrowest)))
+    width = min(image.width, round(image.height * ASPECT[1]))
+    height = min(image.height, round(image.width / ASPECT[0]))
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return (left, top, left + width, top + height)
 

@@ -13,18 +13,14 @@ from PIL import Image
 
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.small import LIMIT
-from mobilenetv2.spec.network import Size
 
 
-def shrink(image: Image.Image, size: Size) -> Image.Image:
-    """As small as covers ``size`` (height, width); a photo that does not stays as it is."""
-    scale = max(size[1] / image.width, size[0] / image.height)
+def shrink(image: Image.Image, side: int) -> Image.Image:
+    """With a shorter side of ``side`` pixels; a photo that is smaller stays as it is."""
+    scale = side / min(image.size)
     if scale >= 1:
         return image
-    width, height = (
-        max(size[1], round(image.width * scale)),
-        max(size[0], round(image.height * scale)),
-    )
+    width, height = (max(side, round(pixels * scale)) for pixels in image.size)
     # Sharper than bilinear: what is cut out of it is resized once more.
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
@@ -36,13 +32,13 @@ class Shrunk:
     each photo once, so that making room would throw out what the next one needs.
 
     Args:
-        size: (height, width) that each photo still covers.
+        side: pixels of the shorter side.
         limit: bytes of pixels that are held at most.
     """
 
-    def __init__(self, split: Split, size: Size, limit: int = LIMIT) -> None:
+    def __init__(self, split: Split, side: int, limit: int = LIMIT) -> None:
         self.split = split
-        self.size = size
+        self.side = side
         self.limit = limit
         self.bytes = 0
         self._held: dict[str, NDArray] = {}
@@ -62,7 +58,7 @@ class Shrunk:
         held = self._held.get(photo.name)
         if held is not None:
             return Image.fromarray(held)
-        image = shrink(self.split.image(photo), self.size)
+        image = shrink(self.split.image(photo), self.side)
         pixels = np.asarray(image)
         with self._lock:  # two threads may have made the same photo: it counts once
             if photo.name not in self._held and self.bytes + pixels.nbytes <= self.limit:

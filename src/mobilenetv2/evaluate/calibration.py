@@ -120,7 +120,7 @@ def calibrated(found: Answers, bins: int = BINS) -> Calibration:
     )
 
 
-def fit_temperature(logits: NDArray, labels: NDArray) -> float:
+def fit_temperature(logits: NDArray, labels: NDArray, cautious: bool = True) -> float:
     """The temperature T for which softmax(logits / T) gives these labels the best likelihood, were
     there one right answer more, and one mistake.
 
@@ -134,6 +134,8 @@ def fit_temperature(logits: NDArray, labels: NDArray) -> float:
         logits: float (photos, classes), of photos that nothing was trained on. Photos with a logit
             that is no finite number are left out.
         labels: int (photos,).
+        cautious: False leaves that mistake out, for the least loss of these very photos; but where
+            all of them are right, for then no T has it.
 
     Returns:
         Between 0.05 and 20; 1 where nothing can be said (no photos, or logits that are all equal).
@@ -147,9 +149,11 @@ def fit_temperature(logits: NDArray, labels: NDArray) -> float:
     if not logits.any():
         return 1.0
     photos = np.arange(count)
-    others = logits.copy()
-    others[photos, labels] = -np.inf
-    target = ((count + 1) * logits[photos, labels] + others.max(1)) / (count + 2)
+    target = logits[photos, labels]
+    if cautious or (target == 0).all():
+        others = logits.copy()
+        others[photos, labels] = -np.inf
+        target = ((count + 1) * target + others.max(1)) / (count + 2)
     # The negative log likelihood is convex in 1 / T: Newton's steps on its derivative, and half of
     # the bracket, in logarithms, where a step would leave it.
     low, high = 1 / HOTTEST, 1 / COLDEST
@@ -175,7 +179,7 @@ def measure_tempered(logits: NDArray, labels: NDArray, names: tuple[str, ...]) -
     Args:
         logits, labels, names: as in :func:`metrics.measure`.
     """
-    return measure(logits / fit_temperature(logits, labels), labels, names)
+    return measure(logits / fit_temperature(logits, labels, cautious=False), labels, names)
 
 
 def temper(arrays: Arrays, temperature: float) -> Arrays:

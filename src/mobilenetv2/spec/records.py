@@ -80,10 +80,6 @@ class Preprocessing:
         """The same numbers on the largest centred part of a picture that has the crop's shape."""
         return dataclasses.replace(self, resize=self.size, fit="cover", central_fraction=1.0)
 
-    def whole(self) -> "Preprocessing":
-        """The same numbers on the whole picture, stretched to the crop's shape."""
-        return dataclasses.replace(self, resize=self.size, fit="stretch", central_fraction=1.0)
-
     @classmethod
     def default(cls, spec: NetworkSpec) -> "Preprocessing":
         """What a network trained from scratch gets: ImageNet statistics, a 7/8 centre crop.

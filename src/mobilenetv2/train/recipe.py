@@ -119,14 +119,13 @@ class Recipe:
     phases: tuple[float, ...] = ()
     """Progressive resizing: the run in equal parts, each at this share of the training size."""
     shrink: float = 1.3
-    """Photos of which 'resized' takes parts are made smaller once, until they only just cover so
-    many times the largest view, and held in memory. 0: every view is cut out of the photo."""
+    """Photos of which 'resized' takes parts are made smaller once, to a shorter side of so many
+    times that of the largest view, and held in memory. 0: every view is cut out of the photo."""
     balance: float = 0.0
     """0: photos as they are. 1: every class equally often. Between: its count to this power."""
-    view: Literal["largest", "whole", "weights"] = "largest"
+    view: Literal["largest", "weights"] = "largest"
     """What evaluation and use see of a photo. 'largest': the largest centred part of the network's
-    shape. 'whole': all of it, stretched to the network's shape. 'weights': what the weights came
-    with, mostly a centre crop that cuts off an eighth."""
+    shape. 'weights': what the weights came with, mostly a centre crop that cuts off an eighth."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixing: Mixing = field(default_factory=Mixing)
     distillation: Distillation = field(default_factory=Distillation)

@@ -1,7 +1,6 @@
 """The network that a run begins with: given weights with a new classifier, or from scratch."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,6 @@ from mobilenetv2.weights.canonical import Arrays
 from mobilenetv2.weights.classifier import replace_classifier
 from mobilenetv2.weights.initialisation import initialise
 
-VIEWS: dict[str, Callable[[Preprocessing], Preprocessing]] = {
-    "largest": Preprocessing.largest, "whole": Preprocessing.whole, "weights": lambda seen: seen,
-}  # fmt: skip
-"""A recipe's view to the preprocessing."""
 REBASED_ON = 256
 """Photos whose activations give a folded network its BatchNorm statistics."""
 
@@ -38,16 +33,19 @@ def starting_point(
         spec = published(
             recipe.network, width=recipe.width, classes=len(classes), background=None, **changes
         )
-        seen = VIEWS[recipe.view](Preprocessing.default(spec))
+        seen = Preprocessing.default(spec)
+        if recipe.view == "largest":
+            seen = seen.largest()
         config = ModelConfig(spec, seen, labels, Origin("trained here"))
         shapes = parameter_shapes(spec)
         return config, initialise(shapes, recipe.initialisation, recipe.seed)
     config, arrays = store.load(weights)
     size = recipe.size or config.spec.size
+    seen = config.preprocessing.at(size)
     config = dataclasses.replace(
         config,
         spec=config.spec.replace(size=size),
-        preprocessing=VIEWS[recipe.view](config.preprocessing.at(size)),
+        preprocessing=seen.largest() if recipe.view == "largest" else seen,
     )
     return replace_classifier(config, arrays, labels, recipe.initialisation, recipe.seed)
 

@@ -114,7 +114,7 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
         )
     if moved and train.top1 < 0.9:
         return "It does not yet know its training photos: more epochs would help."
-    return "It is right about as often on new photos as on those it was trained on."
+    return "It is right on new photos at least about as often as on those it was trained on."
 
 
 def named(name: str) -> str:

@@ -62,10 +62,8 @@ class PhotoViews:
     def __post_init__(self) -> None:
         if self.recipe.augmentation.crop == "resized" and self.recipe.shrink:
             sizes = [self.size(epoch) for epoch in range(max(1, self.recipe.epochs))]
-            height, width = (
-                round(self.recipe.shrink * max(sides)) for sides in zip(*sizes, strict=True)
-            )
-            self._shrunk = Shrunk(self.split, (height, width))
+            side = round(self.recipe.shrink * max(max(size) for size in sizes))
+            self._shrunk = Shrunk(self.split, side)
 
     def __len__(self) -> int:
         return len(self.split)
