@@ -4,7 +4,8 @@
 
 Every contestant is a process that waits while the others work; rounds go from one to the next.
 The plain loop is torchvision's network and reference loop: NCHW, float32, no compilation. Nothing
-else should run on the machine. Needs the extras torch and keras.
+else should run on the machine. ``train_curves.py`` compares what they learn. Needs the extras torch
+and keras.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from mobilenetv2.progress import say
 
 KINDS = {
     "plain-nchw": "(a) plain PyTorch loop, NCHW, float32",
-    "plain-nchw-again": "(a) once more: what chance makes of times and losses",
+    "plain-nchw-again": "(a) once more: what chance makes of times",
     "plain-channels_last": "(a) in channels_last memory",
     "plain-channels_last-compiled": "(a) in channels_last memory, torch.compile",
     "keras": "(b) keras.applications on TensorFlow, float32",
@@ -33,9 +34,8 @@ KINDS = {
 }
 SIZES = {32: 128, 96: 32, 128: 32, 224: 32}
 """Side -> batch."""
-CURVE = 32
-"""Steps of the curve of losses; elsewhere than at 128 pixels, fewer warm up."""
 WARMING = 4
+"""Steps before the first that is timed."""
 HERE = Path(__file__).parent
 
 
@@ -82,7 +82,6 @@ def main() -> None:
     loops: dict[str, list[str]] = {kind: [] for kind in ("plain-nchw", "keras", "ours-float32",
                                                          "ours-bfloat16")}  # fmt: skip
     firsts: dict[str, list[str]] = {kind: [] for kind in loops}
-    curves: dict[str, list[float]] = {}
     for size in arguments.sizes:
         batch = SIZES[size]
         say(f"{size} pixels")
@@ -90,10 +89,8 @@ def main() -> None:
             kind: Contestant(kind, size, batch, arguments.data, arguments.photos) for kind in KINDS
         }
         speeds: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        for kind, contestant in contestants.items():
-            first = contestant.ask("curve", CURVE if size == 128 else WARMING)
-            if size == 128:
-                curves[kind] = first["losses"]
+        for contestant in contestants.values():
+            contestant.ask("steps", WARMING)
         for _ in range(arguments.rounds):
             for kind, contestant in contestants.items():
                 found = contestant.ask("steps", arguments.steps)
@@ -118,29 +115,7 @@ def main() -> None:
         lines += [f"## {title}", "", header + " |", "|---|" + "---|" * len(arguments.sizes)]
         lines += [f"| {KINDS[kind]} | " + " | ".join(cells) + " |" for kind, cells in table.items()]
         lines.append("")
-    if curves:
-        lines += curve_lines(curves)
     write_atomically(arguments.output, "\n".join(lines))
-
-
-def curve_lines(curves: dict[str, list[float]]) -> list[str]:
-    """Losses of the first steps; dropout and Keras's initial weights are drawn otherwise."""
-    shown = [0, 1, 3, 7, 15, 23, CURVE - 1]
-    base = curves["plain-nchw"]
-    return [
-        "## The losses of the first steps at 128 pixels", "",
-        "Eight batches of real photos in turns, the same in all; the same first weights in all of "
-        "PyTorch's, Keras draws its own; dropout is drawn otherwise in each. The gap is the mean "
-        f"absolute difference to (a) over {CURVE} steps; that of (a) once more is what dropout "
-        "alone makes of it.", "",
-        "| contestant | " + " | ".join(f"step {n + 1}" for n in shown) + " | gap |",
-        "|---|" + "---|" * (len(shown) + 1),
-        *(
-            f"| {KINDS[kind]} | " + " | ".join(f"{losses[n]:.3f}" for n in shown)
-            + f" | {sum(abs(x - y) for x, y in zip(losses, base, strict=True)) / CURVE:.3f} |"
-            for kind, losses in curves.items()
-        ), "",
-    ]  # fmt: skip
 
 
 def add(cells: dict[str, list[str]], speeds: dict[str, list[float]]) -> None:

@@ -48,9 +48,21 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
     assert "trained on photos/ in 1.5 minutes: 2 epochs of the network" in text
     assert "On 6 photos of validation that it never saw" in text
     assert "right on 83.3% (95% interval 43.6% to 97.0%)" in text
-    assert "| train | 30 | 100.0% | 100.0% | 0.000 |" in text
-    assert "| validation | 6 | 83.3% | 100.0% | 1.500 |" in text
+    assert "| photos | number | top-1 | loss |\n|" in text  # of three classes five are all
+    assert "| train | 30 | 100.0% | 0.000 |" in text
+    assert "| validation | 6 | 83.3% | 1.500 |" in text
     assert (made.held_out, made.epochs, made.seconds) == ("validation", 2, 90)
+
+
+def test_of_more_than_five_classes_the_top_five_are_stated(tmp_path: Path) -> None:
+    config = ModelConfig.default(published("small", width=0.35, classes=6, size=32))
+    logits = np.eye(6)[[0, 1, 2, 3, 4, 0]] * 9 - np.arange(6)
+    found = measure(logits, np.arange(6), ("a", "b", "c", "d", "e", "f"))
+    parts = {"train": found, "validation": found}
+    summarise(RunFolder(tmp_path), "photos/", PLAIN, config, parts, "validation", [], 90)
+    text = (tmp_path / "summary.md").read_text("utf-8")
+    assert "| photos | number | top-1 | top-5 | loss |\n|" in text
+    assert "| validation | 6 | 83.3% | 83.3% |" in text
 
 
 def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(tmp_path: Path) -> None:

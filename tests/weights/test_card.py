@@ -1,13 +1,14 @@
 """The model card says in words what config.json says in data."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
-from mobilenetv2.weights.card import card
+from mobilenetv2.weights.card import card, title
 
 CONFIG = ModelConfig(
     published("tf-slim"), Preprocessing(mean=(127.5,) * 3, std=(128.0,) * 3),
@@ -99,4 +100,15 @@ def test_the_origin_is_told_as_far_as_it_is_known() -> None:
 def test_the_card_bears_the_models_name_and_how_to_use_it() -> None:
     text = card(CONFIG, "shoes")
     assert "\n# shoes\n" in text
-    assert text.endswith("\n    mobilenetv2 predict PHOTO --model shoes\n")
+    assert text.endswith("\n    mobilenetv2 predict PHOTO --model THIS_FOLDER\n")
+
+
+@pytest.mark.parametrize("place", ["shoes", "runs/shoes/best", "runs/shoes/last"])
+def test_a_model_of_a_run_is_called_after_the_run(place: str) -> None:
+    assert title(Path(place)) == "shoes"
+
+
+def test_photos_are_counted_in_whole_numbers() -> None:
+    measured = replace(CONFIG, metrics={"test.images": 5000.0, "test.top1": 1.0})
+    text = card(measured, "x")
+    assert "| test.images | 5,000 |\n| test.top1 | 1.0000 |" in text

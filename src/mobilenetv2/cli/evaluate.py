@@ -113,7 +113,8 @@ def show(result: Result, title: str) -> None:
         print(f"({len(rows) - len(shown)} better classes are not shown; --json has all)")
     print(f"images  {metrics.images}")
     print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
-    print(f"top-5   {metrics.top5:.2%}")
+    if len(metrics.classes) > 5:  # five of five are always enough
+        print(f"top-5   {metrics.top5:.2%}")
     print(f"loss    {metrics.loss:.4f}")
     print(f"calibration error  {share(result.calibration.error)}")
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, SpecError, require
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.process import prepare
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights.models import locate
@@ -100,14 +101,13 @@ def in_torch(
             "not run; give the model folder"
         )
     config, arrays = store.load(model)
+    prepare()
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)
-    from mobilenetv2.allocator import keep_memory
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.editions.torch.inference import check_device, predictor
 
-    keep_memory()
     device = check_device(device_name)
     network = edition.MobileNetV2(config)
     edition.load(network, arrays, str(model))

@@ -18,6 +18,7 @@ from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.job import requests
+from mobilenetv2.process import prepare
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.calibration_set import CalibrationSet
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     nncf = arguments.method == job.NNCF
     job.require_packages(list(wanted), nncf)
     if arguments.train:
+        prepare()
         require("torch")
     if arguments.sensitivity:
         require("matplotlib")

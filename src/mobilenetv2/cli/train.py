@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mobilenetv2.cli.main import INTERRUPTED
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
+from mobilenetv2.process import prepare
 from mobilenetv2.progress import say
 from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
@@ -21,6 +22,7 @@ CHANGING = ("weights", "recipe", "set", "epochs", "seed", "find_rate", "edition"
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
+    prepare()
     output = Path(arguments.output)
     if arguments.resume:
         weights, recipe, edition = resumed(arguments)
@@ -28,11 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
         edition = arguments.edition or "torch"
         find(edition)  # before weights are fetched for a framework that is not there
         weights, recipe = chosen(arguments)
-    from mobilenetv2.allocator import keep_memory
     from mobilenetv2.train.interrupt import Stopped
     from mobilenetv2.train.run import Job, train
 
-    keep_memory()
     job = Job(
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
         device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,

@@ -76,12 +76,7 @@ def summarise(
         f"On {result.images} photos of {held_out} that it never saw and that chose nothing, it is "
         f"right on {result.top1:.1%} (95% interval {low:.1%} to {high:.1%}).",
         "",
-        "| photos | number | top-1 | top-5 | loss |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {part} | {m.images} | {m.top1:.1%} | {m.top5:.1%} | {m.loss:.3f} |"
-            for part, m in figures.items()
-        ),
+        *_table(figures, top5=config.spec.classes > 5),
         "",
         _advice(figures["train"], result, moved),
         "",
@@ -97,6 +92,17 @@ def summarise(
     ]
     write_atomically(run.summary, "\n".join(lines))
     return Summary(run, config, figures, held_out, epochs, seconds)
+
+
+def _table(figures: dict[str, Metrics], top5: bool) -> list[str]:
+    """A row for each part. Five answers out of five classes are always enough: no top-5 then."""
+    header = ["photos", "number", "top-1", *(["top-5"] if top5 else []), "loss"]
+    rows = [header, ["---"] * len(header)]
+    for part, metrics in figures.items():
+        shares = [metrics.top1, *([metrics.top5] if top5 else [])]
+        cells = [part, str(metrics.images), *(f"{share:.1%}" for share in shares)]
+        rows.append([*cells, f"{metrics.loss:.3f}"])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:

@@ -1,5 +1,7 @@
 """The model card: ``config.json`` in words, for people and for model hubs."""
 
+from pathlib import Path
+
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
@@ -10,6 +12,17 @@ KINDS = {
     "bottleneck": "A network of ResNet's bottlenecks",
 }
 
+COUNT = ".images"
+"""Ends the names of figures that count photos."""
+OF_A_RUN = ("best", "last")
+"""Places in a run's folder; the run is what was given a name."""
+
+
+def title(folder: Path) -> str:
+    """What the model in a folder is called: as the folder, or as the run that it belongs to."""
+    folder = folder.absolute()
+    return folder.parent.name if folder.name in OF_A_RUN else folder.name
+
 
 def kind(spec: NetworkSpec) -> str:
     """What a network is called, with its article: by its blocks, of which it may have several."""
@@ -18,7 +31,11 @@ def kind(spec: NetworkSpec) -> str:
 
 
 def card(config: ModelConfig, name: str) -> str:
-    """A README in Markdown with the header that model hubs read."""
+    """A README in Markdown with the header that model hubs read.
+
+    Args:
+        name: of the model.
+    """
     spec, preprocessing, origin = config.spec, config.preprocessing, config.origin
     licence = (origin.licence if origin else None) or "unknown"
     lines = [
@@ -47,15 +64,19 @@ def card(config: ModelConfig, name: str) -> str:
     ]
     if config.metrics:
         lines += ["## Measured", "", "| figure | value |", "|---|---|"]
-        lines += [f"| {key} | {value:.4f} |" for key, value in config.metrics.items()]
+        lines += [f"| {key} | {_figure(key, value)} |" for key, value in config.metrics.items()]
         lines.append("")
     if origin:
         lines += ["## Where it comes from", "", f"Source: {origin.source}"]
         lines += [f"SHA-256 of the source: {origin.sha256}"] if origin.sha256 else []
         lines += [f"Dialect: {origin.dialect}"] if origin.dialect else []
         lines += [f"Licence: {licence}", *([origin.note] if origin.note else []), ""]
-    lines += ["## Use", "", f"    mobilenetv2 predict PHOTO --model {name}", ""]
+    lines += ["## Use", "", "    mobilenetv2 predict PHOTO --model THIS_FOLDER", ""]
     return "\n".join(lines)
+
+
+def _figure(key: str, value: float) -> str:
+    return f"{value:,.0f}" if key.endswith(COUNT) else f"{value:.4f}"
 
 
 def _resizing(config: ModelConfig) -> str:

@@ -14,7 +14,7 @@ from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import FORMAT_VERSION, ModelConfig
 from mobilenetv2.weights.canonical import Arrays, check
-from mobilenetv2.weights.card import card
+from mobilenetv2.weights.card import card, title
 from mobilenetv2.weights.difference import require_same
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -50,7 +50,7 @@ def save(
     with atomic_folder(folder) as temporary:
         write_atomically(temporary / WEIGHTS, serialise(stored, metadata))
         write_atomically(temporary / CONFIG, config.to_json())
-        write_atomically(temporary / CARD, card(config, folder.name))
+        write_atomically(temporary / CARD, card(config, title(folder)))
 
 
 def load(folder: Path) -> tuple[ModelConfig, Arrays]:

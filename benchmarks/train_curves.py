@@ -1,0 +1,164 @@
+"""Whether our training learns what the plain loop and keras.applications learn, within noise.
+
+    python benchmarks/train_curves.py --data ../shared/data/clothing/train \\
+        --output benchmarks/train-curves.md
+
+A training from scratch amplifies the last bit of a sum, so that two runs of one program differ as
+soon as their sums run in another order. So each contestant learns several times from the same first
+weights and the same batches, each time with the photos inside the batches in another order and
+another draw of dropout, and it is asked whether a curve of ours lies as near to a curve of theirs
+as theirs lie to each other. Needs the extras torch and keras.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import train_steps
+from machine import machine
+
+from mobilenetv2.files import write_atomically
+from mobilenetv2.images.decode import read
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import say
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import Preprocessing
+
+SIZE, BATCH, BATCHES, CLASSES = 128, 32, 8, 10
+Batches = list[tuple[np.ndarray, np.ndarray]]
+Make = Callable[[int], train_steps.Step]
+"""A contestant's step, given a seed of dropout."""
+
+
+def contestants() -> dict[str, dict[str, Make]]:
+    """Title of a comparison -> the peer, then ours."""
+    torch = NetworkSpec(classes=CLASSES, size=(SIZE, SIZE))
+    plain = torch.replace(dropout=0.0)
+    keras = published("keras", classes=CLASSES, size=(SIZE, SIZE))
+    ours = train_steps.ours
+    return {
+        "The plain PyTorch loop (a), dropout 0.2": {
+            "(a)": lambda seed: train_steps.plain_torch(torch, seed=seed),
+            "ours, float32": lambda seed: ours(torch, "float32", seed),
+            "ours, bfloat16": lambda seed: ours(torch, "bfloat16", seed),
+        },
+        "The plain PyTorch loop (a) without dropout": {
+            "(a)": lambda seed: train_steps.plain_torch(plain, seed=seed),
+            "ours, float32": lambda seed: ours(plain, "float32", seed),
+            "ours, bfloat16": lambda seed: ours(plain, "bfloat16", seed),
+        },
+        "keras.applications (b), Keras's numerics, no decay": {
+            "(b)": lambda _: train_steps.keras_step(train_steps.keras_network(keras)),
+            "ours, float32": lambda seed: ours(keras, "float32", seed, decay=0.0),
+            "ours, bfloat16": lambda seed: ours(keras, "bfloat16", seed, decay=0.0),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a folder of class folders")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--draws", type=int, default=6, help="curves of each")
+    parser.add_argument("--steps", type=int, default=32)
+    arguments = parser.parse_args()
+    batches = list(photographs(arguments.data))
+    lines = [
+        "# What a training learns in its first steps: ours, a plain loop, keras.applications", "",
+        f"{machine('torch', 'keras', 'tensorflow-cpu')}.", "",
+        f"`python benchmarks/train_curves.py --draws {arguments.draws} --steps {arguments.steps}`. "
+        f"Width 1.0 at {SIZE} pixels from the same random weights, {BATCHES} batches of {BATCH} "
+        "photos of clothes in turns, SGD of 0.01 with momentum 0.9. Each contestant learns "
+        f"{arguments.draws} times, with the photos inside the batches in another order and another "
+        "draw of dropout. A distance is the mean absolute difference of two curves' losses. `p` is "
+        "the share of all ways to deal the curves into two hands that are at least as far apart "
+        "(energy distance); equal within noise is a `p` that is not small.", "",
+    ]  # fmt: skip
+    for title, makes in contestants().items():
+        curves = {}
+        for name, make in makes.items():
+            say(f"{title}: {name}")
+            draw = partial(curve, make, batches, arguments.steps)
+            curves[name] = np.array([draw(seed) for seed in range(arguments.draws)])
+        lines += [f"## {title}", "", *table(curves), ""]
+    write_atomically(arguments.output, "\n".join(lines))
+
+
+def curve(make: Make, batches: Batches, steps: int, seed: int) -> list[float]:
+    step, random = make(seed), np.random.default_rng(seed)
+    losses = []
+    for index in range(steps):
+        pictures, labels = batches[index % len(batches)]
+        order = random.permutation(len(labels))
+        losses.append(step(pictures[order], labels[order]))
+    return losses
+
+
+def table(curves: dict[str, np.ndarray]) -> list[str]:
+    """Mean losses at some steps; distances at the first step and in the mean of all; p."""
+    peer, *others = curves
+    last = curves[peer].shape[1] - 1
+    shown = sorted({0, 1, 3, 7, 15, 23, last} & set(range(last + 1)))
+    lines = [
+        f"| mean of the curves | {' | '.join(f'step {n + 1}' for n in shown)} | "
+        f"distances among its own | to those of {peer} | p |",
+        "|---|" + "---|" * (len(shown) + 3),
+    ]
+    for name, found in curves.items():
+        means = " | ".join(f"{loss:.3f}" for loss in found[:, shown].mean(0))
+        cells = f"| {name} | {means} | {within(found):.4f} |"
+        if name in others:
+            far, p = between(found, curves[peer]), likelihood(curves[peer], found)
+            cells += f" {far:.4f} | {p:.2f} |"
+        else:
+            cells += " | |"
+        lines.append(cells)
+    first = {name: np.abs(found[:, 0] - curves[peer][:, 0]).max() for name, found in curves.items()}
+    lines += ["", "Largest difference of the first step's losses, same draw: " + ", ".join(
+        f"{name} {first[name]:.1e}" for name in others
+    ) + "."]  # fmt: skip
+    return lines
+
+
+def within(curves: np.ndarray) -> float:
+    return float(np.mean([np.abs(x - y).mean() for x, y in combinations(curves, 2)]))
+
+
+def between(these: np.ndarray, those: np.ndarray) -> float:
+    return float(np.mean([np.abs(x - y).mean() for x in these for y in those]))
+
+
+def likelihood(these: np.ndarray, those: np.ndarray) -> float:
+    """Of an energy distance as large as this, were the curves dealt by chance (all deals)."""
+    every = np.concatenate([these, those])
+    distances = np.abs(every[:, None] - every[None]).mean(-1)
+    pairs = len(these) * (len(these) - 1)
+
+    def apart(hand: tuple[int, ...]) -> float:
+        other = [i for i in range(len(every)) if i not in hand]
+        near = distances[np.ix_(hand, hand)].sum() + distances[np.ix_(other, other)].sum()
+        return float(2 * distances[np.ix_(hand, other)].mean() - near / pairs)
+
+    seen = apart(tuple(range(len(these))))
+    deals = combinations(range(len(every)), len(these))
+    return float(np.mean([apart(hand) >= seen - 1e-12 for hand in deals]))
+
+
+def photographs(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A few batches of real photos, the same for all."""
+    files = sorted(data.glob("*/*"))
+    classes = sorted({file.parent.name for file in files})
+    record = Preprocessing((SIZE, SIZE), (SIZE, SIZE))
+    order = np.random.default_rng(1).permutation(len(files))
+    for start in range(0, BATCHES * BATCH, BATCH):
+        chosen = [files[i] for i in order[start : start + BATCH]]
+        pictures = np.stack([preprocess(read(file), record, str(file)) for file in chosen])
+        yield pictures, np.array([classes.index(file.parent.name) for file in chosen])
+
+
+if __name__ == "__main__":
+    main()
