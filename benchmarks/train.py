@@ -72,8 +72,8 @@ def main() -> None:
     lines = [
         "# Training: pictures a second", "", f"{machine('torch', 'keras', 'tensorflow-cpu')}.", "",
         f"`python benchmarks/train.py --rounds {arguments.rounds} --steps {arguments.steps}`. "
-        "Width 1.0, 10 classes, SGD with momentum 0.9 and weight decay 4e-5 (Keras without decay "
-        "and dropout, as keras.applications has it). "
+        "Width 1.0, 10 classes, SGD with Nesterov's momentum 0.9 and weight decay 4e-5 (Keras "
+        "without decay and dropout, as keras.applications has it). "
         f"Medians of {arguments.rounds} rounds of {arguments.steps} "
         "steps in turns, each contestant a process of its own; in brackets, times (a).", "",
     ]  # fmt: skip

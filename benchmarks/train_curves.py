@@ -72,11 +72,11 @@ def main() -> None:
         f"{machine('torch', 'keras', 'tensorflow-cpu')}.", "",
         f"`python benchmarks/train_curves.py --draws {arguments.draws} --steps {arguments.steps}`. "
         f"Width 1.0 at {SIZE} pixels from the same random weights, {BATCHES} batches of {BATCH} "
-        "photos of clothes in turns, SGD of 0.01 with momentum 0.9. Each contestant learns "
-        f"{arguments.draws} times, with the photos inside the batches in another order and another "
-        "draw of dropout. A distance is the mean absolute difference of two curves' losses. `p` is "
-        "the share of all ways to deal the curves into two hands that are at least as far apart "
-        "(energy distance); equal within noise is a `p` that is not small.", "",
+        "photos of clothes in turns, SGD of 0.01 with Nesterov's momentum 0.9. Each contestant "
+        f"learns {arguments.draws} times, with the photos inside the batches in another order and "
+        "another draw of dropout. A distance is the mean absolute difference of two curves' "
+        "losses. `p` is the share of all ways to deal the curves into two hands that are at least "
+        "as far apart (energy distance); equal within noise is a `p` that is not small.", "",
     ]  # fmt: skip
     for title, makes in contestants().items():
         curves = {}

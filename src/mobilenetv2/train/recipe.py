@@ -73,7 +73,7 @@ class Recipe:
     epoch_factor: float = 0.98
     """Of the 'exponential' schedule: what an epoch leaves of the rate."""
     momentum: float = 0.9
-    """Of SGD, RMSProp and Muon."""
+    """Of SGD (Nesterov's), RMSProp and Muon."""
     weight_decay: float = 4e-5
     """Not on BatchNorm and biases, nor on what Muon turns."""
     warmup_epochs: float = 0.5
