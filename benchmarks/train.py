@@ -26,12 +26,17 @@ KINDS = {
     "plain-nchw-again": "(a) once more: what chance makes of times",
     "plain-channels_last": "(a) in channels_last memory",
     "plain-channels_last-compiled": "(a) in channels_last memory, torch.compile",
+    "plain-nchw-bfloat16": "(a) in bfloat16 by autocast",
     "keras": "(b) keras.applications on TensorFlow, float32",
+    "keras-bfloat16": "(b) in Keras's mixed_bfloat16",
     "ours-float32-freed": "ours, float32, the C library's own malloc",
     "ours-float32": "ours, float32",
     "ours-bfloat16-everywhere": "ours, bfloat16 in all layers",
     "ours-bfloat16": "ours, bfloat16 (the default where the processor has it)",
 }
+WITH_PHOTOS = (
+    "plain-nchw", "plain-nchw-bfloat16", "keras", "keras-bfloat16", "ours-float32", "ours-bfloat16",
+)  # fmt: skip
 SIZES = {32: 128, 96: 32, 128: 32, 224: 32}
 """Side -> batch."""
 WARMING = 4
@@ -79,8 +84,7 @@ def main() -> None:
     ]  # fmt: skip
     header = "| contestant | " + " | ".join(f"{s} px, batch {SIZES[s]}" for s in arguments.sizes)
     steps: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    loops: dict[str, list[str]] = {kind: [] for kind in ("plain-nchw", "keras", "ours-float32",
-                                                         "ours-bfloat16")}  # fmt: skip
+    loops: dict[str, list[str]] = {kind: [] for kind in WITH_PHOTOS}
     firsts: dict[str, list[str]] = {kind: [] for kind in loops}
     for size in arguments.sizes:
         batch = SIZES[size]

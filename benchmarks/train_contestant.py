@@ -106,8 +106,10 @@ def main() -> None:
     labels = random.integers(0, classes, batch)
     spec = NetworkSpec(classes=classes, size=(size, size))
     network, epoch = None, None
-    if kind == "keras":
-        network = train_steps.keras_network(published("keras", classes=classes, size=(size, size)))
+    if kind.startswith("keras"):
+        policy = "mixed_bfloat16" if kind.endswith("bfloat16") else "float32"
+        seen = published("keras", classes=classes, size=(size, size))
+        network = train_steps.keras_network(seen, policy)
         dataset = keras_photographs(data, size, photos, batch)
         step = train_steps.keras_step(network)
     elif kind.startswith("plain"):

@@ -23,6 +23,7 @@ from machine import machine
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.process import share_cores
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
@@ -41,17 +42,20 @@ def contestants() -> dict[str, dict[str, Make]]:
     keras = published("keras", classes=CLASSES, size=(SIZE, SIZE))
     ours = train_steps.ours
     return {
-        "The plain PyTorch loop (a), dropout 0.2": {
+        "The plain PyTorch loop (a): dropout 0.2, weight decay 4e-5, in (a) of BatchNorm, too": {
             "(a)": lambda seed: train_steps.plain_torch(torch, seed=seed),
             "ours, float32": lambda seed: ours(torch, "float32", seed),
             "ours, bfloat16": lambda seed: ours(torch, "bfloat16", seed),
         },
-        "The plain PyTorch loop (a) without dropout": {
-            "(a)": lambda seed: train_steps.plain_torch(plain, seed=seed),
-            "ours, float32": lambda seed: ours(plain, "float32", seed),
-            "ours, bfloat16": lambda seed: ours(plain, "bfloat16", seed),
+        "The plain PyTorch loop (a) without dropout and decay": {
+            "(a)": lambda seed: train_steps.plain_torch(plain, seed=seed, decay=0.0),
+            "(a) in channels_last memory": lambda seed: train_steps.plain_torch(
+                plain, "channels_last", seed, decay=0.0
+            ),
+            "ours, float32": lambda seed: ours(plain, "float32", seed, decay=0.0),
+            "ours, bfloat16": lambda seed: ours(plain, "bfloat16", seed, decay=0.0),
         },
-        "keras.applications (b), Keras's numerics, no decay": {
+        "keras.applications (b) without dropout and decay; ours with Keras's numerics": {
             "(b)": lambda _: train_steps.keras_step(train_steps.keras_network(keras)),
             "ours, float32": lambda seed: ours(keras, "float32", seed, decay=0.0),
             "ours, bfloat16": lambda seed: ours(keras, "bfloat16", seed, decay=0.0),
@@ -63,9 +67,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder of class folders")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--draws", type=int, default=6, help="curves of each")
+    parser.add_argument("--draws", type=int, default=8, help="curves of each")
     parser.add_argument("--steps", type=int, default=32)
     arguments = parser.parse_args()
+    share_cores()
     batches = list(photographs(arguments.data))
     lines = [
         "# What a training learns in its first steps: ours, a plain loop, keras.applications", "",

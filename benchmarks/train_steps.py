@@ -53,13 +53,17 @@ def plain_network(classes: int, dropout: float) -> Any:
     return nn.Sequential(*layers)
 
 
-def plain_torch(spec: NetworkSpec, layout: str = "nchw", seed: int = 0) -> Step:
+def plain_torch(
+    spec: NetworkSpec, layout: str = "nchw", seed: int = 0, decay: float = DECAY
+) -> Step:
     """A step as torchvision's reference script writes it, on float NCHW pictures.
 
     Args:
         spec: its size, classes and dropout; the rest is torchvision's.
-        layout: 'nchw' or 'channels_last', with '-again' (only to time it twice) or '-compiled'.
+        layout: 'nchw' or 'channels_last', with '-again' (only to time it twice), '-compiled', or
+            '-bfloat16' (autocast).
         seed: of dropout.
+        decay: of all parameters.
     """
     import torch
     from torch.nn import functional
@@ -76,14 +80,15 @@ def plain_torch(spec: NetworkSpec, layout: str = "nchw", seed: int = 0) -> Step:
     network.train()
     answer = torch.compile(network) if how == "compiled" else network
     optimizer = torch.optim.SGD(
-        network.parameters(), RATE, MOMENTUM, weight_decay=DECAY, nesterov=True
+        network.parameters(), RATE, MOMENTUM, weight_decay=decay, nesterov=True
     )
 
     def step(pictures: np.ndarray, labels: np.ndarray) -> float:
         x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
         x = x.float().div(127.5).sub(1)
         x = x if layout == "channels_last" else x.contiguous()
-        loss = functional.cross_entropy(answer(x), torch.from_numpy(labels))
+        with torch.autocast("cpu", torch.bfloat16, enabled=how == "bfloat16"):
+            loss = functional.cross_entropy(answer(x), torch.from_numpy(labels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -107,6 +112,7 @@ def ours(
 
     Args:
         seed: of dropout.
+        decay: of all parameters but BatchNorm's and biases.
         everywhere: bfloat16 in every layer, which the trainer does not do.
     """
     from mobilenetv2.data.mixing import targets
@@ -128,14 +134,19 @@ def ours(
     return lambda pictures, labels: trainer.step(pictures, targets(labels, spec.classes), RATE)[0]
 
 
-def keras_network(spec: NetworkSpec) -> Any:
-    """keras.applications with ``compile``: no decay, no dropout, Keras's own numerics."""
+def keras_network(spec: NetworkSpec, policy: str = "float32") -> Any:
+    """keras.applications with ``compile``: no decay, no dropout, Keras's own numerics.
+
+    Args:
+        policy: Keras's name of a precision, such as 'mixed_bfloat16'.
+    """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
 
     from mobilenetv2.editions.keras.weights import assign
 
+    keras.config.set_dtype_policy(policy)
     network = keras.applications.MobileNetV2(
         input_shape=(*spec.size, 3), weights=None, classes=spec.classes
     )
