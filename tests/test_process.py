@@ -43,35 +43,50 @@ def test_freed_memory_is_used_again_without_a_page_fault() -> None:
     assert faults("keep") < faults("free") / 10
 
 
-def openmp(tmp_path: Path, **variables: str) -> str:
-    """What GNU OpenMP says of itself as ``train`` loads it; the data are not there."""
+def openmp(words: list[str], status: int, **variables: str) -> str:
+    """What GNU OpenMP says of itself as a command loads it."""
     environment = {
         name: value
         for name, value in os.environ.items()
         if name not in (process.SPINS, process.POLICY)
     }
-    command = [sys.executable, "-m", "mobilenetv2", "train", "nowhere", "--weights", "none"]
     run = subprocess.run(
-        [*command, "--output", str(tmp_path / "run")], capture_output=True, text=True,
+        [sys.executable, "-m", "mobilenetv2", *words], capture_output=True, text=True,
         env={**environment, "OMP_DISPLAY_ENV": "verbose", **variables},
     )  # fmt: skip
-    assert run.returncode == 2
+    assert run.returncode == status, run.stderr
     if "OPENMP DISPLAY ENVIRONMENT" not in run.stderr:
         pytest.skip("this PyTorch does not compute with GNU OpenMP")
     return run.stderr
 
 
-@LINUX
-def test_waiting_threads_sleep_soon_in_a_training(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    assert "GOMP_SPINCOUNT = '3000'" in openmp(tmp_path)
+NOWHERE = ["train", "nowhere", "--weights", "none", "--output", "nowhere either"]
 
 
 @LINUX
-def test_what_a_person_set_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["train", "predict", "explain", "quantize"])
+def test_waiting_threads_sleep_soon(verb: str, model: Path, photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    assert "GOMP_SPINCOUNT = '77'" in openmp(tmp_path, GOMP_SPINCOUNT="77")
-    assert "GOMP_SPINCOUNT = '3000'" not in openmp(tmp_path, OMP_WAIT_POLICY="active")
+    photo = next(photos.rglob("*.png"))
+    out = tmp_path / "out.png"
+    words, status = {
+        "train": (NOWHERE, 2),
+        "predict": (["predict", photo, "--model", model, "--runtime", "torch"], 0),
+        "explain": (
+            ["explain", photo, "--model", model, "--runtime", "torch", "--output", out], 0,
+        ),
+        "quantize": (
+            ["quantize", model, out, "--data", "nowhere", "--format", "onnx", "--train"], 2,
+        ),
+    }[verb]  # fmt: skip
+    assert "GOMP_SPINCOUNT = '3000'" in openmp([str(word) for word in words], status)
+
+
+@LINUX
+def test_what_a_person_set_stays() -> None:
+    pytest.importorskip("torch")
+    assert "GOMP_SPINCOUNT = '77'" in openmp(NOWHERE, 2, GOMP_SPINCOUNT="77")
+    assert "GOMP_SPINCOUNT = '3000'" not in openmp(NOWHERE, 2, OMP_WAIT_POLICY="active")
 
 
 def test_nothing_is_set_that_would_come_too_late(monkeypatch: pytest.MonkeyPatch) -> None:

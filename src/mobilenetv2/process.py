@@ -9,10 +9,8 @@ SPINS = "GOMP_SPINCOUNT"
 """The environment variable: how often a thread looks for work before it sleeps."""
 POLICY = "OMP_WAIT_POLICY"
 FEW_SPINS = "3000"
-"""Some microseconds; GNU OpenMP's own number is 300,000. Measured here on two cores: two trainings
-of small pictures at once 167 instead of 9 photos a second each, at 128 pixels 60 instead of 5; with
-one busy process beside it 187 instead of 163; alone the same. 1,000 is better in company (200) and
-a twentieth slower alone."""
+"""About 30 microseconds by its own reckoning; GNU OpenMP's number is 300,000. The fewest that cost
+a training nothing which is alone on the machine (benchmarks/company.md)."""
 
 
 def prepare() -> None:

@@ -135,6 +135,16 @@ def test_the_table_has_the_worst_class_first_and_the_figures_of_the_json(
     assert "images  36\n" in out and f"loss    {metrics['loss']:.4f}\n" in out
 
 
+def test_the_top_5_are_stated_only_where_there_are_more_classes(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(photos), "--model", str(model)]) == 0
+    assert "top-5" not in capsys.readouterr().out
+    shutil.copytree(photos / "ball", tmp_path / "cat")
+    assert main(["evaluate", str(tmp_path)]) == 0  # the embedded model has ten classes
+    assert "top-5" in capsys.readouterr().out
+
+
 def test_the_calibration_error_is_printed_and_in_the_json(
     photos: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.weights import store
 from mobilenetv2.weights.card import card, title
+from mobilenetv2.weights.initialisation import initialise
 
 CONFIG = ModelConfig(
     published("tf-slim"), Preprocessing(mean=(127.5,) * 3, std=(128.0,) * 3),
     Labels.imagenet("first"),
 )  # fmt: skip
+SMALL = ModelConfig.default(published("small", width=0.35, classes=3, size=32))
+ARRAYS = initialise(parameter_shapes(SMALL.spec), "torchvision", 0)
 
 
 def test_the_header_is_what_model_hubs_read() -> None:
@@ -103,9 +108,23 @@ def test_the_card_bears_the_models_name_and_how_to_use_it() -> None:
     assert text.endswith("\n    mobilenetv2 predict PHOTO --model THIS_FOLDER\n")
 
 
-@pytest.mark.parametrize("place", ["shoes", "runs/shoes/best", "runs/shoes/last"])
-def test_a_model_of_a_run_is_called_after_the_run(place: str) -> None:
-    assert title(Path(place)) == "shoes"
+def test_a_model_of_a_run_is_called_after_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "shoes"
+    for place in ("best", "last", "."):
+        assert title(run / place) == ("shoes" if place == "." else place)
+    run.mkdir()
+    (run / "recipe.toml").touch()
+    for place in ("best", "last", ".", "best/.."):
+        assert title(run / place) == "shoes"
+    assert title(run / "other") == "other"
+    store.save(run / "best", SMALL, ARRAYS)
+    assert "\n# shoes\n" in (run / "best" / "README.md").read_text("utf-8")
+
+
+def test_of_five_classes_no_top_5_is_stated() -> None:
+    measured = replace(SMALL, metrics={"test.top1": 0.5, "test.top5": 1.0})
+    assert "top5" not in card(measured, "x") and "| test.top1 | 0.5000 |" in card(measured, "x")
+    assert "| test.top5 | 1.0000 |" in card(replace(CONFIG, metrics=measured.metrics), "x")
 
 
 def test_photos_are_counted_in_whole_numbers() -> None:

@@ -11,6 +11,7 @@ from mobilenetv2.evaluate.accuracy import run as answers
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.weights import embedded, store
+from mobilenetv2.weights.card import card
 from mobilenetv2.weights.models import locate
 
 CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
@@ -38,12 +39,13 @@ def test_its_name_leads_to_it_unless_a_folder_has_that_name(
 
 
 def test_its_card_names_recipe_time_accuracy_calibration_and_data() -> None:
-    card = (embedded.folder() / "README.md").read_text("utf-8")
+    text = (embedded.folder() / "README.md").read_text("utf-8")
     config = store.load_config(embedded.folder())
+    assert text == card(config, "embedded")
     for word in ("scratch-small", "minutes", "CIFAR-10", "Krizhevsky", "Apache-2.0", "temperature"):
-        assert word in card
+        assert word in text
     for figure in ("test.top1", "test.calibration_error"):
-        assert f"| {figure} | {config.metrics[figure]:.4f} |" in card
+        assert f"| {figure} | {config.metrics[figure]:.4f} |" in text
     assert config.metrics["test.images"] == 5000
 
 

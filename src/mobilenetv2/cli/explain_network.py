@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.cli.predictor import TORCH
 from mobilenetv2.errors import ArtifactError, SpecError, require
+from mobilenetv2.process import prepare
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.feature_map import FeatureMap, feature_map
 from mobilenetv2.spec.names import intermediate_names
@@ -40,6 +41,7 @@ def in_torch(model: Path, threads: int | None) -> FeatureMap:
             f"{model}: an exported file, which --runtime torch does not run; give the model folder"
         )
     config, arrays = store.load(model)
+    prepare()
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)

@@ -14,14 +14,19 @@ KINDS = {
 
 COUNT = ".images"
 """Ends the names of figures that count photos."""
+TOP5 = ".top5"
+RECIPE = "recipe.toml"
+"""Lies in the folder of a run."""
 OF_A_RUN = ("best", "last")
-"""Places in a run's folder; the run is what was given a name."""
+"""Places in that folder; the run is what was given a name."""
 
 
 def title(folder: Path) -> str:
     """What the model in a folder is called: as the folder, or as the run that it belongs to."""
-    folder = folder.absolute()
-    return folder.parent.name if folder.name in OF_A_RUN else folder.name
+    folder = folder.resolve()
+    if folder.name in OF_A_RUN and (folder.parent / RECIPE).is_file():
+        folder = folder.parent
+    return folder.name or "model"
 
 
 def kind(spec: NetworkSpec) -> str:
@@ -64,7 +69,11 @@ def card(config: ModelConfig, name: str) -> str:
     ]
     if config.metrics:
         lines += ["## Measured", "", "| figure | value |", "|---|---|"]
-        lines += [f"| {key} | {_figure(key, value)} |" for key, value in config.metrics.items()]
+        lines += [
+            f"| {key} | {_figure(key, value)} |"
+            for key, value in config.metrics.items()
+            if spec.classes > 5 or not key.endswith(TOP5)  # five of five are always enough
+        ]
         lines.append("")
     if origin:
         lines += ["## Where it comes from", "", f"Source: {origin.source}"]
