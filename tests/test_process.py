@@ -43,7 +43,7 @@ def test_freed_memory_is_used_again_without_a_page_fault() -> None:
     assert faults("keep") < faults("free") / 10
 
 
-def openmp(words: list[str], status: int, **variables: str) -> str:
+def openmp(words: list[str | Path], status: int, **variables: str) -> str:
     """What GNU OpenMP says of itself as a command loads it."""
     environment = {
         name: value
@@ -51,7 +51,7 @@ def openmp(words: list[str], status: int, **variables: str) -> str:
         if name not in (process.SPINS, process.POLICY)
     }
     run = subprocess.run(
-        [sys.executable, "-m", "mobilenetv2", *words], capture_output=True, text=True,
+        [sys.executable, "-m", "mobilenetv2", *map(str, words)], capture_output=True, text=True,
         env={**environment, "OMP_DISPLAY_ENV": "verbose", **variables},
     )  # fmt: skip
     assert run.returncode == status, run.stderr
@@ -60,7 +60,7 @@ def openmp(words: list[str], status: int, **variables: str) -> str:
     return run.stderr
 
 
-NOWHERE = ["train", "nowhere", "--weights", "none", "--output", "nowhere either"]
+NOWHERE: list[str | Path] = ["train", "nowhere", "--weights", "none", "--output", "nowhere either"]
 
 
 @LINUX
@@ -69,7 +69,7 @@ def test_waiting_threads_sleep_soon(verb: str, model: Path, photos: Path, tmp_pa
     pytest.importorskip("torch")
     photo = next(photos.rglob("*.png"))
     out = tmp_path / "out.png"
-    words, status = {
+    commands: dict[str, tuple[list[str | Path], int]] = {
         "train": (NOWHERE, 2),
         "predict": (["predict", photo, "--model", model, "--runtime", "torch"], 0),
         "explain": (
@@ -78,8 +78,9 @@ def test_waiting_threads_sleep_soon(verb: str, model: Path, photos: Path, tmp_pa
         "quantize": (
             ["quantize", model, out, "--data", "nowhere", "--format", "onnx", "--train"], 2,
         ),
-    }[verb]  # fmt: skip
-    assert "GOMP_SPINCOUNT = '3000'" in openmp([str(word) for word in words], status)
+    }  # fmt: skip
+    words, status = commands[verb]
+    assert "GOMP_SPINCOUNT = '3000'" in openmp(words, status)
 
 
 @LINUX
