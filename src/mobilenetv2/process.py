@@ -10,7 +10,7 @@ SPINS = "GOMP_SPINCOUNT"
 POLICY = "OMP_WAIT_POLICY"
 FEW_SPINS = "3000"
 """About 30 microseconds by its own reckoning; GNU OpenMP's number is 300,000. The fewest that cost
-a training nothing which is alone on the machine (benchmarks/company.md)."""
+a training which is alone on the machine nearly nothing (benchmarks/company.md)."""
 
 
 def prepare() -> None:
