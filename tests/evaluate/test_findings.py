@@ -118,3 +118,10 @@ def test_photos_of_another_place_are_said_to_have_the_same_names_only() -> None:
     doubts = [Suspicion(5, 0, 2, 0.012, 0.95, True)]
     (one,) = findings(audit(SOUND), doubts, "abc", learnt=60, here=False)
     assert "trained on 60 photos of the same names as in this set" in one.advice
+
+
+def test_a_model_that_doubts_no_label_that_it_was_trained_on_says_little() -> None:
+    (one,) = findings(audit(SOUND), [], "abc", learnt=60)
+    assert (one.kind, one.level) == ("unquestioned", "note")
+    assert "trained on 60 photos of this set and may know their labels by heart" in one.advice
+    assert findings(audit(SOUND), [], "abc", learnt=0) == []

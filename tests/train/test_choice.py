@@ -84,6 +84,11 @@ def test_epochs_have_bounds(
     assert choose(split, {"trained"}, speed, monkeypatch).recipe.epochs == epochs
 
 
+def test_little_work_is_told_in_seconds(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = choose(split, {"trained"}, 30.0, monkeypatch)
+    assert f"about {30 * len(split) / 30:.0f} seconds of steps" in found.reasons[-1]
+
+
 def test_what_a_person_set_stays(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     found = choose(split, {"batch_size", "balance", "epochs"}, 1.0, monkeypatch)
     assert found == choice.Choice(RECIPE, ())

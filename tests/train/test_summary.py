@@ -72,7 +72,9 @@ def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(tmp_path: Pat
 
 def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) -> None:
     made, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.4)
-    assert "2 epochs of the network, none of them better on 30 photos that choose" in text
+    assert (
+        "2 epochs of the network, none of them with a lower loss on 30 photos that choose" in text
+    )
     assert made.epochs == 2
     text = summary(tmp_path, HALF_RIGHT, HALF_RIGHT, head=0.4)[1]
     assert "more epochs would help" not in text  # of the classifier that was kept
@@ -119,7 +121,10 @@ def test_the_advice_follows_from_the_two_figures(
 def test_the_weakest_classes_come_with_what_they_are_taken_for(tmp_path: Path) -> None:
     text = summary(tmp_path, ALL_RIGHT, figures("aaccab" + "cc", "aabbbb" + "cc"))[1]
     assert "Weakest classes: bee (25% of 4 found, most often taken for cat)." in text
-    assert "Every class was always found." in summary(tmp_path, ALL_RIGHT, ALL_RIGHT)[1]
+    assert (
+        "Every class was always found in these 30 photos."
+        in summary(tmp_path, ALL_RIGHT, ALL_RIGHT)[1]
+    )
 
 
 def test_of_a_classifier_alone_the_advice_is_not_of_epochs(tmp_path: Path) -> None:

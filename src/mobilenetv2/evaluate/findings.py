@@ -121,19 +121,24 @@ def _classes(audit: Audit) -> Iterable[Finding]:
 def _doubted(
     doubts: Sequence[Suspicion], names: Sequence[str], learnt: int, here: bool
 ) -> Iterable[Finding]:
-    if not doubts:
-        return
     which = "of this set" if here else "of the same names as in this set"
     caution = (
-        f" The model was trained on {number(learnt, 'photo')} {which} and may know their "
+        f"The model was trained on {number(learnt, 'photo')} {which} and may know their "
         "labels by heart, so that its word on them counts less."
         if learnt
         else ""
     )
+    if not doubts:
+        if learnt:
+            yield Finding(
+                "unquestioned", "note", "No label is doubted by the model",
+                f"{caution} One that was trained without them would say more.",
+            )  # fmt: skip
+        return
     are = "label is" if len(doubts) == 1 else "labels are"
     yield Finding(
         "suspicious", "look", f"{len(doubts):,} {are} doubted by the model",
-        f"Look at each, the surest first, and move what lies in a wrong folder.{caution}",
+        f"Look at each, the surest first, and move what lies in a wrong folder. {caution}".strip(),
         tuple((doubt.photo,) for doubt in doubts),
         {
             doubt.photo: f"{names[doubt.answer]} {doubt.of_answer:.0%}, "

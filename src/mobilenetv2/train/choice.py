@@ -109,9 +109,11 @@ def choose(
         fitting = MINUTES * 60 * speed / count
         epochs = min(EPOCHS[1], max(EPOCHS[0], math.floor(fitting)))
         recipe = replace(recipe, epochs=epochs)
+        seconds = epochs * count / speed
+        long = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
         reasons.append(
             f"epochs {epochs}: this machine trains {speed:.0f} photos a second, so that is about "
-            f"{epochs * count / speed / 60:.0f} minutes of steps"
+            f"{long} of steps"
         )
     return Choice(recipe, tuple(reasons))
 

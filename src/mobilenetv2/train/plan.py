@@ -203,10 +203,10 @@ def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> Row:
     fitted = head.fit(train, selection, splits.train.classes)
     classifier = {"classifier.weight": fitted.weight, "classifier.bias": fitted.bias}
     trainer.load(trainer.dump() | classifier)
-    say(
-        f"head on cached features: train top-1 {fitted.train.top1:.1%}, "
-        f"selection {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"
-    )
     logits = selection[0] @ fitted.weight.T + fitted.bias
     tempered = measure_tempered(logits, selection[1], splits.selection.classes)
+    say(
+        f"head on cached features: train top-1 {fitted.train.top1:.1%} | selection loss "
+        f"{tempered.loss:.3f} top-1 {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"
+    )
     return fitted_row(fitted.train, tempered)

@@ -61,8 +61,11 @@ def summarise(
     how = f"{epochs} epoch{plural} of {part}" if epochs else "only a new classifier"
     moved = bool(rows) and best_epoch(rows) > 0
     if rows and not moved:
-        how += f", none of them better on {figures['selection'].images} photos that choose than a "
-        how += "new classifier alone, which is what was kept"
+        how += f", none of them with a lower loss on {figures['selection'].images} photos that "
+        how += (
+            "choose (each at the temperature that suits it) than a new classifier alone, which is "
+        )
+        how += "what was kept"
     # A resumed run has its earlier epochs behind it.
     seconds = max(seconds, sum(row["seconds"] for row in rows))
     lines = [
@@ -142,4 +145,8 @@ def _weakest(metrics: Metrics) -> str:
             f"{named(row.name)} ({row.recall:.0%} of {row.photos} found, most often taken for "
             f"{named(taken_for)})"
         )
-    return f"Weakest classes: {'; '.join(parts)}." if parts else "Every class was always found."
+    return (
+        f"Weakest classes: {'; '.join(parts)}."
+        if parts
+        else f"Every class was always found in these {metrics.images} photos."
+    )

@@ -41,7 +41,10 @@ def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
     kept = [0, 2, 3, 6]
     said = weakest(measure(logits[kept], truth[kept], names))
     assert said == "It finds shoe least often: 2 of 3; the other it takes for belt."
-    assert weakest(measure(logits[:2], truth[:2], names)) == "Every class was always found."
+    assert (
+        weakest(measure(logits[:2], truth[:2], names))
+        == "Every class was always found in these 2 photos."
+    )
 
 
 def test_of_classes_that_are_found_equally_seldom_a_few_are_named() -> None:

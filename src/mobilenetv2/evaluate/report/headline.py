@@ -76,7 +76,7 @@ def weakest(metrics: Metrics) -> str:
     rows = [(i, row) for i, row in enumerate(metrics.classes) if row.photos]
     least = min(row.recall for _, row in rows)
     if least == 1:
-        return "Every class was always found."
+        return f"Every class was always found in these {metrics.images:,} photos."
     worst = [(index, row) for index, row in rows if row.recall == least]
     if len(worst) > 1:
         others = _few([row.name for _, row in worst])
