@@ -101,7 +101,8 @@ def test_a_folder_that_the_model_was_trained_on_is_named_and_its_held_out_part_c
     )
     assert main(["evaluate", str(photos), "--model", str(trained / "best"), "--split", "test"]) == 2
     assert "has no splits, and" in (err := capsys.readouterr().err)
-    assert f"{trained / 'split.csv'} names no photos of 'test' in it" in err
+    assert f"{trained / 'split.csv'} names no photos of 'test' in it; it has: " in err
+    assert err.endswith("it has: selection, train, validation\n")
 
 
 def test_of_a_folder_with_splits_test_comes_first(

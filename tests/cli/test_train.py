@@ -11,7 +11,7 @@ from mobilenetv2.cli import train as train_verb
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
-from mobilenetv2.errors import MissingExtra, RunError, WeightsError
+from mobilenetv2.errors import MissingExtra, RecipeError, RunError, WeightsError
 from mobilenetv2.train import run as job_room
 from mobilenetv2.train.interrupt import Stopped
 from mobilenetv2.train.recipe import read
@@ -78,6 +78,14 @@ def test_the_recipe_follows_from_data_and_weights(
 def test_epochs_and_seed_win_over_set() -> None:
     words = ["digits", "--epochs", "0", "--seed", "7", "--set", "epochs=5", "--set", "seed=1"]
     assert chosen(options(*words))[1] == read("digits", ["epochs=0", "seed=7"])
+
+
+def test_epochs_of_a_classifier_alone_are_refused(model: Path) -> None:
+    words = ["photos", "--weights", str(model), "--recipe", "head-only", "--epochs", "3"]
+    with pytest.raises(RecipeError, match="leave it out, or add --set trained=all"):
+        chosen(options(*words))
+    _, recipe = chosen(options(*words, "--set", "trained=all"))
+    assert (recipe.trained, recipe.epochs) == ("all", 3)
 
 
 def test_without_weights_the_published_default_is_fetched(

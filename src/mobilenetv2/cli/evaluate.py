@@ -87,8 +87,10 @@ def chosen(dataset: Dataset, arguments: argparse.Namespace, known: TrainedOn) ->
     photos = tuple(p for p in split.photos if known.parts.get(p.name) == wanted)
     if not photos:
         none = f"{known.table} names no" if known.table else "no run around the model names"
+        there = sorted({part for photo in split.photos if (part := known.parts.get(photo.name))})
         raise DataError(
             f"{arguments.data}: has no splits, and {none} photos of {arguments.split!r} in it"
+            + (f"; it has: {', '.join(there)}" if there else "")
         )
     return split.with_photos(photos, wanted)
 

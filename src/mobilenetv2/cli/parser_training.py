@@ -96,7 +96,8 @@ def _evaluate(verbs: Verbs) -> None:
     add_model(verb)
     verb.add_argument(
         "--split", metavar="NAME",
-        help="train, validation or test (default: test, else validation, else all)",
+        help="train, validation or test, or selection of the photos that a run divided (default: "
+        "test, else validation, else all)",
     )  # fmt: skip
     verb.add_argument(
         "--report",

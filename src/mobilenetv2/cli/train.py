@@ -102,7 +102,13 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
         raise RecipeError("--find-rate chooses the learning_rate that --set gives; leave one out")
     changes += [f"epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"seed={arguments.seed}"] if arguments.seed is not None else []
-    return weights, read(arguments.recipe or ("finetune" if weights else scratch), changes)
+    recipe = read(arguments.recipe or ("finetune" if weights else scratch), changes)
+    if recipe.trained == "head" and arguments.epochs is not None:
+        raise RecipeError(
+            "--epochs counts passes over the photos, and trained = 'head' takes none; leave it "
+            "out, or add --set trained=all"
+        )
+    return weights, recipe
 
 
 def starting(weights: str | None) -> Path:
