@@ -61,11 +61,11 @@ def summarise(
     how = f"{epochs} epoch{plural} of {part}" if epochs else "only a new classifier"
     moved = bool(rows) and best_epoch(rows) > 0
     if rows and not moved:
-        how += f", none of them with a lower loss on {figures['selection'].images} photos that "
         how += (
-            "choose (each at the temperature that suits it) than a new classifier alone, which is "
+            f", none of them with a lower loss on {figures['selection'].images} photos that choose "
+            "(each at the temperature that suits it) than a new classifier alone, which is what "
+            "was kept"
         )
-        how += "what was kept"
     # A resumed run has its earlier epochs behind it.
     seconds = max(seconds, sum(row["seconds"] for row in rows))
     lines = [
