@@ -27,9 +27,9 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from mobilenetv2.data.batches import workers
 from mobilenetv2.files import write_atomically
+from mobilenetv2.hub.models import locate
+from mobilenetv2.model import store
 from mobilenetv2.progress import say
-from mobilenetv2.weights import store
-from mobilenetv2.weights.models import locate
 
 SCRIPT = Path(__file__).with_name("cold_start_torch.py")
 PEER = ("torch", "numpy", "pillow")

@@ -23,16 +23,16 @@ import numpy as np
 from machine import machine
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.exporter import export_checkpoint
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.files import write_atomically
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays, random_arrays
-from mobilenetv2.weights.exporter import export_checkpoint
-from mobilenetv2.weights.importer import import_checkpoint
 
 CLASSES, RUNS = 11, 5
 Theirs = Callable[[NDArray], NDArray]

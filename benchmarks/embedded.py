@@ -26,6 +26,9 @@ from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import measure, wilson
 from mobilenetv2.export import onnx
 from mobilenetv2.files import write_atomically
+from mobilenetv2.hub import embedded
+from mobilenetv2.model import store
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.judgement import Judge
 from mobilenetv2.runtime.artifact import load
@@ -33,8 +36,6 @@ from mobilenetv2.runtime.engine import start
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.records import Origin
 from mobilenetv2.train.record import RunFolder
-from mobilenetv2.weights import embedded, store
-from mobilenetv2.weights.folding import fold
 
 RECIPE = "scratch-small"
 NOTE = (

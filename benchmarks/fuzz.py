@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilenetv2.checkpoints.containers import isolated, litert, onnx, safetensors
+from mobilenetv2.checkpoints.containers.kind import recognise
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.containers import isolated, litert, onnx, safetensors
-from mobilenetv2.weights.containers.kind import recognise
 
 EXTREMES = (0, 1, -1, 0x7F, 0x80, 0x7FFF, 0x8000, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1)
 EDGE = 8192

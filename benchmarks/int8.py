@@ -25,13 +25,13 @@ from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.format import FORMATS
 from mobilenetv2.files import write_atomically
+from mobilenetv2.model import store
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.judgement import Judge, Judgement
 from mobilenetv2.quantize.post_training import NAIVE, Settings
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
-from mobilenetv2.weights import store
-from mobilenetv2.weights.folding import fold
 
 DEFAULT = Settings()
 NNCF = "openvino by NNCF"

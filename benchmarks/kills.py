@@ -18,8 +18,8 @@ import numpy as np
 from machine import machine
 from PIL import Image
 
+from mobilenetv2.model import store
 from mobilenetv2.train.checkpoint import Checkpoint
-from mobilenetv2.weights import store
 
 CHANGES = (
     "network=small", "size=32", "width=0.1", "epochs=60", "batch_size=8", "dropout=0.3",

@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
+from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.parity import check, parse
+from mobilenetv2.evaluate.parity.parity import check, parse
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects import litert
 
 EDITIONS = "torch,keras:tensorflow,keras:jax,keras:torch,jax,numpy"
 FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"

@@ -14,13 +14,13 @@ from ai_edge_litert.interpreter import Interpreter
 from machine import machine
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import predictor
 from mobilenetv2.evaluate.accuracy import run
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.files import write_atomically
-from mobilenetv2.weights.dialects import litert
 
 FILES = ("tf2_mobilenet_v2_1.0_224_ptq.tflite", "mobilenet_v2_1.0_224_quant.tflite")
 

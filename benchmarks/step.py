@@ -20,13 +20,13 @@ import numpy as np
 from machine import machine
 
 from mobilenetv2.files import write_atomically
+from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.weights.canonical import Arrays, random_arrays
 
 SAME = Numerics("same", 1e-3, 0.99, "old", running_variance="biased")
 SPECS = {

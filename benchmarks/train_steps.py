@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.weights.initialisation import initialise
 
 Step = Callable[[np.ndarray, np.ndarray], float]
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 4e-5

@@ -1,8 +1,11 @@
 """What several rooms' tests share: photos of coloured shapes, a tiny model, a tiny finished run."""
 
+import io
 import os
 import socket
-from collections.abc import Callable
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,48 @@ def photo_folder() -> Callable[[Path, int], Path]:
 
 
 @pytest.fixture(scope="session")
+def png() -> Callable[[int], bytes]:
+    """A small PNG file by its number: different numbers, different pictures."""
+
+    def make(number: int) -> bytes:
+        levels = np.random.default_rng(number).integers(0, 256, (6, 5, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(levels).save(file, "PNG")
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Mapping[str, bytes]], Path]:
+    """Writes files as a new 'folder', 'zip' or 'tar'; a name that ends in '/' is a folder."""
+
+    def make(kind: str, files: Mapping[str, bytes]) -> Path:
+        place = tmp_path_factory.mktemp("source") / {"folder": "photos"}.get(kind, f"photos.{kind}")
+        if kind == "folder":
+            place.mkdir()
+            for name, data in files.items():
+                path = place / name
+                (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+                if not name.endswith("/"):
+                    path.write_bytes(data)
+        elif kind == "zip":
+            with zipfile.ZipFile(place, "w") as archive:
+                for name, data in files.items():
+                    archive.writestr(name, data)
+        else:
+            with tarfile.TarFile(place, "w") as tar:
+                for name, data in files.items():
+                    member = tarfile.TarInfo(name)
+                    member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def quick() -> tuple[str, ...]:
     """Options of ``train`` for a tiny network from scratch."""
     changes = ("network=small", "width=0.1", "size=32", "batch_size=4", "learning_rate=0.02")
@@ -98,10 +143,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.editions.torch.inference import predictor
     from mobilenetv2.evaluate.accuracy import run
+    from mobilenetv2.model import store
+    from mobilenetv2.model.arrays import random_arrays
     from mobilenetv2.spec.published import published
     from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-    from mobilenetv2.weights import store
-    from mobilenetv2.weights.canonical import random_arrays
 
     spec = published("small", width=0.1, classes=3)
     labels = Labels(("triangle", "Ball", "box, crate"), ("n03", "n01", "n02"))

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import mobilenetv2 as mn
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 
 SPEC = mn.published("small", width=0.1, classes=3)
 SHALLOW = SPEC.replace(stages=SPEC.stages[:3])

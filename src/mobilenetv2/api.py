@@ -52,9 +52,9 @@ def load(
         MobileNetV2Error: as in :func:`build`.
     """
     from mobilenetv2.editions.edition import check_options, find
-    from mobilenetv2.weights import store
-    from mobilenetv2.weights.classifier import replace_classifier
-    from mobilenetv2.weights.models import locate
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.model import store
+    from mobilenetv2.model.classifier import replace_classifier
 
     found, seed = find(edition), options.get("seed")
     check_options(seed=seed)
@@ -79,7 +79,7 @@ def save(network: Any, folder: str | PathLike[str]) -> None:
         OSError: the disk is full, or the place cannot be written.
     """
     from mobilenetv2.editions.edition import find
-    from mobilenetv2.weights import store
+    from mobilenetv2.model import store
 
     edition, config = find(edition_of(network)), network_config(network)
     store.save(Path(folder), config, edition.dump(network))

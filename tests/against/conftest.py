@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.weights.canonical import Arrays
 
 
 @pytest.fixture(scope="session")

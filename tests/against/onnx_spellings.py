@@ -13,13 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mobilenetv2.checkpoints.graphs.onnx import import_file
 from mobilenetv2.editions import numpy as plain
+from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
-from mobilenetv2.weights.canonical import Arrays, random_arrays
-from mobilenetv2.weights.dialects.onnx import import_file
-from mobilenetv2.weights.dialects.onnx_writer import write
 
 Edit = Callable[[Any], None]
 TORCH = published("torchvision", width=0.35, size=64, classes=7)

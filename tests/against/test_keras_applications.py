@@ -16,17 +16,17 @@ choose("tensorflow")
 
 import keras  # noqa: E402 - after the choice of its backend
 
+from mobilenetv2.checkpoints.exporter import export_checkpoint  # noqa: E402
+from mobilenetv2.checkpoints.importer import import_checkpoint  # noqa: E402
 from mobilenetv2.editions import keras as edition  # noqa: E402
 from mobilenetv2.editions.article import keras as article  # noqa: E402
 from mobilenetv2.errors import DialectError  # noqa: E402
+from mobilenetv2.model.arrays import Arrays, random_arrays  # noqa: E402
 from mobilenetv2.spec.blocks import resolve  # noqa: E402
 from mobilenetv2.spec.names import parameter_shapes  # noqa: E402
 from mobilenetv2.spec.network import NetworkSpec  # noqa: E402
 from mobilenetv2.spec.published import published  # noqa: E402
 from mobilenetv2.spec.records import ModelConfig  # noqa: E402
-from mobilenetv2.weights.canonical import Arrays, random_arrays  # noqa: E402
-from mobilenetv2.weights.exporter import export_checkpoint  # noqa: E402
-from mobilenetv2.weights.importer import import_checkpoint  # noqa: E402
 
 Fixture = Callable[..., Any]
 CASES = [(0.35, (64, 64)), (0.35, (65, 97)), (1.0, (64, 97)), (1.4, (65, 64))]

@@ -17,13 +17,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.graphs.onnx import import_file
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
+from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays, random_arrays
-from mobilenetv2.weights.dialects.onnx import import_file
 
 Fixture = Callable[..., Any]
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -178,7 +178,7 @@ def test_onnx_runtimes_quantiser(
     quantization = pytest.importorskip(
         "onnxruntime.quantization", reason="needs the extra mobilenetv2[against]"
     )
-    from mobilenetv2.weights.dialects.onnx_writer import write
+    from mobilenetv2.graph.onnx_writer import write
 
     spec = spec_of(family)
     arrays = random_arrays(spec)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from published_definitions import DLi14, Tonylins, slim_logits, slim_variables
 
+from mobilenetv2.checkpoints.containers import tensorflow as container
+from mobilenetv2.checkpoints.exporter import export_checkpoint
+from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.containers import tensorflow as container
-from mobilenetv2.weights.exporter import export_checkpoint
-from mobilenetv2.weights.importer import import_checkpoint
 
 Fixture = Callable[..., Any]
 CASES = [

@@ -14,13 +14,13 @@ pytest.importorskip("timm", reason="timm is not installed (see CONTRIBUTING.md)"
 
 import timm
 
+from mobilenetv2.checkpoints.exporter import export_checkpoint
+from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.hub.catalogue import find
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.catalogue import find
-from mobilenetv2.weights.exporter import export_checkpoint
-from mobilenetv2.weights.importer import import_checkpoint
 
 Fixture = Callable[..., Any]
 CASES = [

@@ -14,13 +14,13 @@ pytest.importorskip("torchvision", reason="torchvision is not installed (see CON
 
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
+from mobilenetv2.checkpoints.exporter import export_checkpoint
+from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.hub.catalogue import find
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.catalogue import find
-from mobilenetv2.weights.exporter import export_checkpoint
-from mobilenetv2.weights.importer import import_checkpoint
 
 Fixture = Callable[..., Any]
 CASES = [(0.35, (64, 64)), (0.75, (65, 97)), (1.0, (64, 97)), (1.4, (96, 96))]

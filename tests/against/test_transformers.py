@@ -11,14 +11,14 @@ pytest.importorskip("transformers", reason="transformers is not installed (extra
 
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2Model
 
+from mobilenetv2.checkpoints.dialects import registry
+from mobilenetv2.checkpoints.exporter import export_checkpoint
+from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import SLIM, published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects import registry
-from mobilenetv2.weights.exporter import export_checkpoint
-from mobilenetv2.weights.importer import import_checkpoint
 
 Fixture = Callable[..., Any]
 CASES = [

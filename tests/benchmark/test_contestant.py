@@ -11,7 +11,7 @@ from mobilenetv2.benchmark.contestant import RUNTIMES, Contestant, made, of_fold
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import FORMATS
-from mobilenetv2.weights.checksum import file_sha256
+from mobilenetv2.model.checksum import file_sha256
 
 
 def test_every_runtime_has_a_format_and_a_name_on_the_command_line() -> None:

@@ -13,13 +13,13 @@ from mobilenetv2.benchmark import running
 from mobilenetv2.benchmark.running import Runner, settled
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph.onnx_writer import Form, write_folded
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx_writer import Form, write_folded
-from mobilenetv2.weights.folding import fold
 
 SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5, numerics=Numerics("same", 1e-3))
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.benchmark.writing import load_scheme, save_scheme, write
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.quantize import onnx as int8_onnx
 from mobilenetv2.quantize import post_training
 from mobilenetv2.quantize.scheme import Scheme
@@ -14,8 +16,6 @@ from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
 PICTURES = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)

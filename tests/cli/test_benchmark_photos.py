@@ -12,8 +12,8 @@ from mobilenetv2.cli import benchmark_photos
 from mobilenetv2.cli.benchmark_photos import drawn, pictures
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.errors import ArtifactError, DataError
+from mobilenetv2.model.store import load_config
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.store import load_config
 
 Fill = Callable[[Path, int], Path]
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -19,11 +19,11 @@ from mobilenetv2.images.decode import read
 from mobilenetv2.images.enlarge import enlarge_picture
 from mobilenetv2.images.preprocess import normalise, preprocess
 from mobilenetv2.images.sheet import GAP, MARGIN
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 Output = pytest.CaptureFixture[str]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mobilenetv2 import Classifier
 from mobilenetv2.cli.main import main
-from mobilenetv2.weights.catalogue import DEFAULT
+from mobilenetv2.hub.catalogue import DEFAULT
 
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 

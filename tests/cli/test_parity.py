@@ -10,11 +10,11 @@ from PIL import Image
 from mobilenetv2.cli import parity as verb
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parity import installed, pictures
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 SPEC = NetworkSpec(
     width=0.1, size=(40, 32), classes=5, head_channels=24, numerics=Numerics("same", 1e-3),

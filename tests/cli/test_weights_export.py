@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.cli.main import main
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.importer import import_checkpoint
 
 
 @pytest.fixture

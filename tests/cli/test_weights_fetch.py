@@ -15,8 +15,8 @@ import pytest
 
 from mobilenetv2.cli import weights_fetch
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.weights import cache, catalogue
-from mobilenetv2.weights.catalogue import find
+from mobilenetv2.hub import cache, catalogue
+from mobilenetv2.hub.catalogue import find
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.cli import weights_import
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.weights_import import label_file
+from mobilenetv2.model import store
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.weights import store
-from mobilenetv2.weights.dialects import litert
 
 
 @pytest.fixture

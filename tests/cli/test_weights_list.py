@@ -9,15 +9,15 @@ import pytest
 
 from mobilenetv2.cli import weights_list
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.weights import cache
-from mobilenetv2.weights.catalogue import catalogue, find
+from mobilenetv2.hub import cache
+from mobilenetv2.hub.catalogue import catalogue, find
 
 
 @pytest.fixture(autouse=True)
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is cached."""
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    monkeypatch.setattr("mobilenetv2.weights.hub.cached", lambda *_: None)
+    monkeypatch.setattr("mobilenetv2.hub.huggingface.cached", lambda *_: None)
 
 
 def run(capsys: pytest.CaptureFixture[str], **options: Any) -> str:

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
+from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
-from mobilenetv2.weights.canonical import Arrays, random_arrays
 
 TINY: dict[str, Any] = {"width": 0.1, "size": (40, 33), "classes": 5, "head_channels": 24}
 SPECS = {

@@ -20,9 +20,9 @@ from mobilenetv2.evaluate.calibration import (
     temper,
 )
 from mobilenetv2.evaluate.metrics import measure, softmax, wilson
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 
 def drawn(seed: int, photos: int, classes: int, scale: float = 3.0) -> tuple[NDArray, NDArray]:

@@ -12,20 +12,20 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.evaluate.gradcam import GREY, STRONGEST, colours, heat, overlay, whereabouts
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.enlarge import enlarge_smoothly
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.feature_map import feature_map
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.importer import import_checkpoint
 
 TINY: Any = {"width": 0.1, "classes": 4}
 SPECS = {

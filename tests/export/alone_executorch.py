@@ -16,11 +16,11 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import executorch as format_
 from mobilenetv2.export.format import Options
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("executorch", reason="executorch is not installed (extra: export)")
 pytestmark = pytest.mark.slow  # its import alone takes seconds
@@ -87,7 +87,7 @@ def test_nothing_is_printed(tmp_path: Path) -> None:
         "from mobilenetv2.export.format import Options\n"
         "from mobilenetv2.spec.published import published\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
-        "from mobilenetv2.weights.canonical import random_arrays\n"
+        "from mobilenetv2.model.arrays import random_arrays\n"
         "spec = published('small', width=0.1, classes=4)\n"
         "config = ModelConfig.default(spec)\n"
         "executorch.write(config, random_arrays(spec), Path('m.pte'), Options())\n"

@@ -14,10 +14,10 @@ from mobilenetv2.export import onnx as format_module
 from mobilenetv2.export.format import FORMATS, Options
 from mobilenetv2.export.job import Request, export, requests
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.checksum import file_sha256
 
 SPEC = published("small", width=0.1, classes=4)
 CONFIG = ModelConfig.default(SPEC)

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilenetv2.checkpoints.containers import litert as container
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.export.format import Options, Precision, find
 from mobilenetv2.export.verify import TOLERANCES
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.containers import litert as container
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (extra: litert)")
 

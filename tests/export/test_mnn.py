@@ -14,11 +14,11 @@ from mobilenetv2.export import mnn as export
 from mobilenetv2.export.format import Options, Precision
 from mobilenetv2.export.samples import pictures
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.files.mnn import read
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("MNN", reason="MNN is not installed (extra: export)")
 TINY: Any = {"width": 0.1, "classes": 5}
@@ -117,7 +117,7 @@ def test_neither_the_converter_nor_the_runtime_opens_a_connection(tmp_path: Path
         "from mobilenetv2.export.format import Options\n"
         "from mobilenetv2.spec.network import NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
-        "from mobilenetv2.weights.canonical import random_arrays\n"
+        "from mobilenetv2.model.arrays import random_arrays\n"
         "mnn.PROGRAM = f'{WATCH}; {mnn.PROGRAM}'\n"
         "spec = NetworkSpec(width=0.1, size=(48, 64), classes=5)\n"
         "out = Path(sys.argv[1])\n"

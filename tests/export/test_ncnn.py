@@ -12,11 +12,11 @@ from mobilenetv2.export import ncnn as export
 from mobilenetv2.export.format import Options, Precision
 from mobilenetv2.export.samples import pictures
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.files.ncnn import layers
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("ncnn", reason="ncnn is not installed (extra: export)")
 pytest.importorskip("pnnx", reason="pnnx is not installed (extra: export)")

@@ -13,14 +13,14 @@ from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.onnx import reload, write, write_half
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.graph.onnx_writer import OPSETS, Form
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx_writer import OPSETS, Form
-from mobilenetv2.weights.folding import fold
 
 TINY: Any = {"width": 0.1, "classes": 5}
 SPECS = {

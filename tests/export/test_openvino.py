@@ -12,11 +12,11 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.openvino import reload, write
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("openvino", reason="openvino is not installed (extra: openvino)")
 

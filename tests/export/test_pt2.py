@@ -18,11 +18,11 @@ from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import pt2
 from mobilenetv2.export.format import Options, Precision
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.folding import fold
 
 TINY: Any = {"width": 0.1, "classes": 5}
 SPECS = {

@@ -16,10 +16,10 @@ from mobilenetv2.export.format import Options
 from mobilenetv2.export.samples import pictures
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: keras)")
 TINY: Any = {"width": 0.1, "classes": 5}
@@ -123,7 +123,7 @@ def test_nothing_is_printed_no_keras_is_needed_and_no_path_is_kept(tmp_path: Pat
         "from mobilenetv2.export.format import Options\n"
         "from mobilenetv2.spec.network import NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
-        "from mobilenetv2.weights.canonical import random_arrays\n"
+        "from mobilenetv2.model.arrays import random_arrays\n"
         "spec = NetworkSpec(width=0.1, size=(48, 64), classes=5)\n"
         "out = Path(sys.argv[1])\n"
         "savedmodel.write(ModelConfig.default(spec), random_arrays(spec), out, Options())\n"

@@ -11,10 +11,10 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import samples
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 SPEC = published("small", width=0.1, classes=4)
 CONFIG = ModelConfig.default(SPEC)

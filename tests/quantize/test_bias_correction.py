@@ -7,6 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.quantize.bias_correction import correct, inside, shift
 from mobilenetv2.quantize.observation import observe
 from mobilenetv2.quantize.scheme import Range, Scheme
@@ -14,8 +16,6 @@ from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.blocks import padding, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.folding import Folded, fold
 
 SPECS = {
     "same, odd": NetworkSpec(width=0.1, size=(65, 48), classes=5, numerics=Numerics("same", 1e-3)),

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.graphs.litert import import_file
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.quantize.equalisation import MARGIN, Stream, equalise, scaled, streams
 from mobilenetv2.quantize.observation import Observation, observe
 from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.litert import import_file
-from mobilenetv2.weights.folding import Folded, fold
 
 SPECS = {
     "same, odd": NetworkSpec(width=0.1, size=(65, 48), classes=5, numerics=Numerics("same", 1e-3)),

@@ -10,13 +10,13 @@ import pytest
 
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
+from mobilenetv2.model import store
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize import onnx as writer
 from mobilenetv2.quantize.judgement import Judge
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
-from mobilenetv2.weights import store
-from mobilenetv2.weights.folding import fold
 
 FACTS = {"calibrated_on": "shapes"}
 

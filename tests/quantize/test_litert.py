@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.containers import litert as container
+from mobilenetv2.checkpoints.graphs.litert import import_file
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import SpecError
+from mobilenetv2.graph.litert_writer import Form
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import onnx
 from mobilenetv2.quantize.litert import write
 from mobilenetv2.quantize.scheme import Range, Scheme
@@ -27,11 +32,6 @@ from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.containers import litert as container
-from mobilenetv2.weights.dialects.litert import import_file
-from mobilenetv2.weights.dialects.litert_writer import Form
-from mobilenetv2.weights.folding import fold
 
 interpreters = pytest.importorskip(
     "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"

@@ -11,7 +11,11 @@ import pytest
 
 from mobilenetv2.errors import DataError
 from mobilenetv2.export.openvino import reload
+from mobilenetv2.graph import onnx_writer
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import onnx
 from mobilenetv2.quantize.openvino import write, write_scheme
 from mobilenetv2.quantize.post_training import Settings, quantise
@@ -21,10 +25,6 @@ from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects import onnx_writer
-from mobilenetv2.weights.folding import fold
 
 pytest.importorskip("nncf", reason="nncf is not installed (extra: openvino)")
 pytestmark = pytest.mark.slow  # importing NNCF alone takes 2 s
@@ -96,7 +96,7 @@ def test_nothing_is_reported_to_anybody_and_nothing_printed(tmp_path: Path) -> N
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
         "from mobilenetv2.quantize.openvino import write\n"
-        "from mobilenetv2.weights import store; from mobilenetv2.weights.folding import fold\n"
+        "from mobilenetv2.model import store; from mobilenetv2.model.folding import fold\n"
         "config, arrays = store.load(Path(sys.argv[1]) / 'm')\n"
         "x = np.zeros((2, *config.spec.size, 3), np.uint8)\n"
         "write(config, fold(config.spec, arrays), x, Path(sys.argv[1]) / 'q.xml')\n"

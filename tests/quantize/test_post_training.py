@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.graphs.litert import import_file
 from mobilenetv2.errors import DataError, SpecError, WeightsError
+from mobilenetv2.graph.onnx_writer import write_folded
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.model.arrays import Arrays, random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.calibration import METHODS
 from mobilenetv2.quantize.onnx import write
 from mobilenetv2.quantize.post_training import NAIVE, PASSES, Settings, input_range, quantise
@@ -19,10 +23,6 @@ from mobilenetv2.runtime.engine import Artifact, predictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-from mobilenetv2.weights.canonical import Arrays, random_arrays
-from mobilenetv2.weights.dialects.litert import import_file
-from mobilenetv2.weights.dialects.onnx_writer import write_folded
-from mobilenetv2.weights.folding import fold
 
 SPECS = {
     "same, odd": NetworkSpec(width=0.1, size=(65, 48), classes=5, numerics=Numerics("same", 1e-3)),

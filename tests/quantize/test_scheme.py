@@ -8,12 +8,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import LARGEST_BIAS, LEVELS, Range, Scheme
 from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.folding import fold
 
 SPEC = published("small", width=0.1, classes=4)
 ENDS = st.floats(-1e4, 1e4, width=32)

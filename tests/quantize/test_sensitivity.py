@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from mobilenetv2.errors import DataError
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.quantize import sensitivity
 from mobilenetv2.quantize.post_training import Settings
 from mobilenetv2.quantize.sensitivity import Sensitivity, compare, measure, save
 from mobilenetv2.quantize.tensors import sources
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 STAGES = (StageSpec(1, 16, 1, 1), StageSpec(6, 24, 2, 2), StageSpec(6, 32, 1, 1))
 SPEC = NetworkSpec(width=0.5, size=(32, 32), classes=4, stages=STAGES, stem_stride=1)

@@ -5,13 +5,13 @@ import onnx
 import pytest
 
 from mobilenetv2.editions import numpy as plain
+from mobilenetv2.graph.onnx_writer import Form, write_folded
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx_writer import Form, write_folded
-from mobilenetv2.weights.folding import fold
 
 SPECS = {
     "same, odd": NetworkSpec(width=0.1, size=(65, 48), classes=5, numerics=Numerics("same", 1e-3)),

@@ -16,15 +16,15 @@ from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import onnx
 from mobilenetv2.quantize.fake import FakeQuantised
 from mobilenetv2.quantize.observation import observe
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.quantize.training import Recipe, train
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.folding import fold
 
 OUTPUTS = [1, 2, 0]
 """Ball, box, triangle -> the outputs of the fixture ``model``."""

@@ -6,12 +6,12 @@ import onnx
 import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
+from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import built, load
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx_writer import write
 
 SPEC = published("small", width=0.1, classes=4)
 CONFIG = ModelConfig.default(SPEC)

@@ -8,7 +8,12 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError, WeightsError
+from mobilenetv2.graph import litert_writer
+from mobilenetv2.graph.onnx_writer import Form, write, write_folded
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import Output, start
 from mobilenetv2.runtime.feature_map import feature_map
@@ -17,11 +22,6 @@ from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects import litert_writer
-from mobilenetv2.weights.dialects.onnx_writer import Form, write, write_folded
-from mobilenetv2.weights.folding import fold
 
 TINY: Any = {"width": 0.1, "classes": 5}
 SPECS = {

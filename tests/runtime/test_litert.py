@@ -10,13 +10,13 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph.litert_writer import Form, write
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.runtime.litert import real, stored
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.litert_writer import Form, write
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (extra: litert)")
 

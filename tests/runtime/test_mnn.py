@@ -14,12 +14,12 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import mnn as export
 from mobilenetv2.export.format import Options
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.runtime.files.mnn import read
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("MNN", reason="MNN is not installed (extra: export)")
 TINY: Any = {"width": 0.1, "classes": 5}

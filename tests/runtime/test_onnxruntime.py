@@ -7,12 +7,12 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx_writer import write
 
 TINY: Any = {"width": 0.1, "classes": 5}
 SPECS = {

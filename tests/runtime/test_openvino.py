@@ -12,16 +12,16 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph.onnx_writer import Form, write, write_folded
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx_writer import Form, write, write_folded
-from mobilenetv2.weights.folding import fold
 
 pytest.importorskip("openvino", reason="openvino is not installed (extra: openvino)")
 

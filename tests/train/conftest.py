@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import identity_batch_norm
 from mobilenetv2.spec.records import Origin
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import identity_batch_norm
 
 
 @pytest.fixture

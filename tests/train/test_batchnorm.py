@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
+from mobilenetv2.checkpoints.graphs.litert import import_file
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.editions.torch.network import ConvBN
 from mobilenetv2.images.decode import decode
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.arrays import LINEAR, identity_batch_norm, random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.batchnorm import rebase, set_policy
-from mobilenetv2.weights.canonical import LINEAR, identity_batch_norm, random_arrays
-from mobilenetv2.weights.dialects.litert import import_file
 
 SPECS = {
     "same": NetworkSpec(width=0.1, size=(64, 64), classes=5, numerics=Numerics("same", 1e-3)),

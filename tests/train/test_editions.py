@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.errors import RecipeError
+from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -21,7 +22,6 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth
 from mobilenetv2.train.recipe import Recipe, read, replace
 from mobilenetv2.train.trainer import Trainer, find
-from mobilenetv2.weights.canonical import Arrays, random_arrays
 
 TOLERANCE = 1e-9
 """Of the norm of all differences, as a share of the norm of what is compared."""

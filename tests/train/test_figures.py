@@ -9,14 +9,14 @@ import pytest
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.evaluate.calibration import FEWEST, calibration
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.figures import answers, take_figures
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.splits import Splits
 from mobilenetv2.train.torch import TorchTrainer
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 RECIPE = Recipe(precision="float32")
 

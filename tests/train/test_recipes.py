@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import names, read
 from mobilenetv2.train.run import Job, train
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 HEADER = ("Source", "Hardware", "Time", "Expected", "Command")

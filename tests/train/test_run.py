@@ -14,13 +14,13 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RunError
+from mobilenetv2.model import store
 from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.train import batchnorm
 from mobilenetv2.train.batchnorm import rebase
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.run import Job, train
-from mobilenetv2.weights import store
 
 QUICK = Recipe(
     epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"

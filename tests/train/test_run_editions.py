@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import trainer as room
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 TIMES = ("seconds", "images_per_second")
 FILES = {

@@ -8,12 +8,12 @@ import pytest
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.train.recipe import Distillation, Recipe
 from mobilenetv2.train.targets import Teacher, make, open_teacher
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import random_arrays
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])

@@ -19,6 +19,7 @@ from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.mixing import Mixing, targets
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import ImageError, RunError
+from mobilenetv2.model import store
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.train import checkpoint, loop
@@ -28,7 +29,6 @@ from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.torch import TorchTrainer
 from mobilenetv2.train.views import PhotoViews
-from mobilenetv2.weights import store
 
 RECIPE = Recipe(
     epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32"

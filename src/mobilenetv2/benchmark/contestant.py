@@ -10,10 +10,10 @@ from typing import get_args
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import FORMATS, PRECISIONS
 from mobilenetv2.export.job import COMPARISON
+from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.quantize.job import FORMATS_OF_INT8
 from mobilenetv2.runtime.artifact import SUFFIXES
 from mobilenetv2.runtime.engine import TAKES, EngineName
-from mobilenetv2.weights.checksum import file_sha256
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 RUNTIMES: dict[str, str] = {

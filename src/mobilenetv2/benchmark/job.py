@@ -20,11 +20,11 @@ from mobilenetv2.benchmark.turns import ROUNDS, Turn, interleave
 from mobilenetv2.benchmark.writing import save_scheme
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.export.format import FORMATS
+from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import post_training
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
 
 ANSWERED = 8
 """Pictures in a batch where answers are compared."""

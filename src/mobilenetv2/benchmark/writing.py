@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from mobilenetv2.export.format import FORMATS, Options
+from mobilenetv2.model import store
+from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.quantize import job
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.folding import Folded, fold
 
 
 def write(request: dict[str, Any]) -> dict[str, Any]:

@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.audit.audit import Audit
+from mobilenetv2.audit.finding import LEVELS, Finding, number
+from mobilenetv2.audit.findings import findings
+from mobilenetv2.audit.inspection import inspect
+from mobilenetv2.audit.page import page
+from mobilenetv2.audit.suspicion import Suspicion, suspicions
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.predictor import load_predictor
 from mobilenetv2.cli.trained_on import TrainedOn, trained_on
-from mobilenetv2.data.audit import Audit
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.inspection import inspect
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
-from mobilenetv2.evaluate.audit_page import page
-from mobilenetv2.evaluate.finding import LEVELS, Finding, number
-from mobilenetv2.evaluate.findings import findings
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import softmax
 from mobilenetv2.evaluate.report.html import visible
-from mobilenetv2.evaluate.suspicion import Suspicion, suspicions
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.progress import say
 

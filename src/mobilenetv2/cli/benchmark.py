@@ -22,10 +22,10 @@ from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2E
 from mobilenetv2.export.format import FORMATS
 from mobilenetv2.export.versions import versions
 from mobilenetv2.files import write_atomically
+from mobilenetv2.hub.models import locate
+from mobilenetv2.model.store import load_config
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.artifact import is_exported, load
-from mobilenetv2.weights.models import locate
-from mobilenetv2.weights.store import load_config
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.errors import SpecError
+from mobilenetv2.hub.catalogue import HUB, catalogue
+from mobilenetv2.model.store import load_config
 from mobilenetv2.spec import count
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
-from mobilenetv2.weights.catalogue import HUB, catalogue
-from mobilenetv2.weights.store import load_config
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def find_spec(name: str) -> NetworkSpec:
             mapping = mapping["spec"]
         return NetworkSpec.from_dict(mapping, str(path))
     if name not in PUBLISHED and (name.startswith(HUB) or name in catalogue()):
-        from mobilenetv2.weights.models import locate
+        from mobilenetv2.hub.models import locate
 
         return load_config(locate(name)).spec
     return published(name)

@@ -20,8 +20,8 @@ from mobilenetv2.evaluate.report.folder import PAGE, write
 from mobilenetv2.evaluate.report.gallery import Explainer
 from mobilenetv2.evaluate.report.reliability import share
 from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.hub.models import locate
 from mobilenetv2.progress import say
-from mobilenetv2.weights.models import locate
 
 MOST_ROWS = 60
 

@@ -17,13 +17,13 @@ from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.evaluate.gradcam import Whereabouts, colours, heat, overlay, whereabouts
 from mobilenetv2.evaluate.metrics import softmax
 from mobilenetv2.files import write_atomically
+from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.enlarge import enlarge_picture
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.images.sheet import Legend, Tile, legible, sheet
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.feature_map import FeatureMap
-from mobilenetv2.weights.models import locate
 
 SIDE = 288
 """Pixels of a picture's longer side, as it is drawn."""

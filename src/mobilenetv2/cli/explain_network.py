@@ -34,7 +34,7 @@ def load_network(model: Path, runtime: str | None, threads: int | None) -> Featu
 
 def in_torch(model: Path, threads: int | None) -> FeatureMap:
     """The same in the PyTorch edition, which has every network."""
-    from mobilenetv2.weights import store
+    from mobilenetv2.model import store
 
     if model.is_file():
         raise ArtifactError(

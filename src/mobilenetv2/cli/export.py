@@ -16,9 +16,9 @@ from mobilenetv2.export.format import FORMATS, Format, Options
 from mobilenetv2.export.job import Outcome, Request, requests
 from mobilenetv2.export.job import run as run_job
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.hub.models import locate
+from mobilenetv2.model import store
 from mobilenetv2.progress import say
-from mobilenetv2.weights import store
-from mobilenetv2.weights.models import locate
 
 EVERY = list(FORMATS)
 """What the parser makes of --format all."""

@@ -2,9 +2,10 @@
 
 import argparse
 
+from mobilenetv2.hub import embedded
+from mobilenetv2.hub.catalogue import DEFAULT
+from mobilenetv2.model import store
 from mobilenetv2.progress import say
-from mobilenetv2.weights import embedded, store
-from mobilenetv2.weights.catalogue import DEFAULT
 
 
 def settle(arguments: argparse.Namespace) -> None:

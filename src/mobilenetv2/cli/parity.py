@@ -11,13 +11,13 @@ from mobilenetv2.cli import photos as named
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.editions.edition import FRAMEWORKS
 from mobilenetv2.errors import SpecError
-from mobilenetv2.evaluate.parity import LEAST_DEVIATION, Parity, check, parse
+from mobilenetv2.evaluate.parity.parity import LEAST_DEVIATION, Parity, check, parse
+from mobilenetv2.hub.models import locate
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.store import load_config
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.models import locate
-from mobilenetv2.weights.store import load_config
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, SpecError, require
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.hub.models import locate
 from mobilenetv2.process import prepare
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.models import locate
 
 TORCH = "torch"
 EXECUTORCH = ".pte"
@@ -93,7 +93,7 @@ def in_torch(
     threads: int | None,
 ) -> tuple[ModelConfig, Predictor]:
     """The same in the PyTorch edition: on a GPU, or for networks that no engine has."""
-    from mobilenetv2.weights import store
+    from mobilenetv2.model import store
 
     if model.is_file():
         raise ArtifactError(

@@ -18,6 +18,10 @@ from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.job import requests
+from mobilenetv2.hub.models import locate
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.process import prepare
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import calibration_set, job, post_training
@@ -27,10 +31,6 @@ from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.folding import fold
-from mobilenetv2.weights.models import locate
 
 FEW = 200
 """Photos, below which a point or two says little."""

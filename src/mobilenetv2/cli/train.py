@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mobilenetv2.cli.main import INTERRUPTED
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
+from mobilenetv2.hub.catalogue import DEFAULT
+from mobilenetv2.hub.models import locate
 from mobilenetv2.process import prepare
 from mobilenetv2.progress import say
 from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
 from mobilenetv2.train.trainer import find
-from mobilenetv2.weights.catalogue import DEFAULT
-from mobilenetv2.weights.models import locate
 
 CHANGING = ("weights", "recipe", "set", "epochs", "seed", "find_rate", "edition")
 """Options that would make another run of it."""

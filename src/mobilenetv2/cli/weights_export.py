@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.exporter import export_checkpoint
 from mobilenetv2.cli.photos import pictures as named
+from mobilenetv2.hub.models import locate
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model import store
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import Preprocessing
-from mobilenetv2.weights import store
-from mobilenetv2.weights.exporter import export_checkpoint
-from mobilenetv2.weights.models import locate
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"note: {note}")
     found = None
     if pictures is not None and made.config.spec.numerics != config.spec.numerics:
-        from mobilenetv2.evaluate.crossing import effect
+        from mobilenetv2.evaluate.parity.crossing import effect
 
         found = effect(config, made.config, arrays, pictures)
     if arguments.json:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from mobilenetv2.weights import cache
+from mobilenetv2.hub import cache
 
 VERIFIED = {
     "published": "the same as published",

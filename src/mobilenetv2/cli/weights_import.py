@@ -5,18 +5,18 @@ import json
 import sys
 from pathlib import Path
 
+from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.cli.describe import find_spec
 from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.files import require_only
+from mobilenetv2.hub.catalogue import HUB, catalogue
+from mobilenetv2.hub.models import locate
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import Labels, ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.catalogue import HUB, catalogue
-from mobilenetv2.weights.dialects.label_lists import read_labels
-from mobilenetv2.weights.importer import Wishes, import_checkpoint
-from mobilenetv2.weights.models import locate
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.hub import cache
+from mobilenetv2.hub.catalogue import DEFAULT, Checkpoint, catalogue
+from mobilenetv2.hub.embedded import EMBEDDED
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.weights import cache
-from mobilenetv2.weights.catalogue import DEFAULT, Checkpoint, catalogue
-from mobilenetv2.weights.embedded import EMBEDDED
 
 SORTS: dict[str, Callable[[Checkpoint], float]] = {
     "name": lambda entry: 0,  # the name alone

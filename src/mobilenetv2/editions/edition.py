@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import MobileNetV2Error, SpecError, require
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.initialisation import Initialisation
 
 EditionName = Literal["torch", "keras", "jax", "numpy"]
 Dtype = Literal["float32", "float64"]

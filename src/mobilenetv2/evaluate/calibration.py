@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.evaluate.answers import Answers, answers
 from mobilenetv2.evaluate.metrics import Metrics, measure, number, softmax, wilson
-from mobilenetv2.weights.canonical import Arrays
+from mobilenetv2.model.arrays import Arrays
 
 BINS = 15
 FEWEST = 50

@@ -17,14 +17,14 @@ from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.mil import MilProgram
+from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.float16 import rounded
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime import artifact
 from mobilenetv2.runtime.silence import silence
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
-from mobilenetv2.weights.float16 import rounded
-from mobilenetv2.weights.folding import fold
 
 INPUT, OUTPUT = "input", "logits"
 LABELS = "labels"

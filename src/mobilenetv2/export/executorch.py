@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.format import Options
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime import artifact
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
 from mobilenetv2.runtime.silence import silence
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.folding import fold
 
 METHOD, OUTPUT = "forward", "logits"
 CONFIG_METHOD = "mobilenetv2_config"

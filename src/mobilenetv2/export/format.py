@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
 
 Precision = Literal["float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -18,8 +18,8 @@ from mobilenetv2.export.format import FORMATS, Format, Options, find
 from mobilenetv2.export.verify import Comparison, Reference
 from mobilenetv2.export.versions import versions
 from mobilenetv2.files import TEMPORARY, take_place
+from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.progress import say
-from mobilenetv2.weights.checksum import file_sha256
 
 STEM = "model"
 COMPARISON = ".comparison.json"

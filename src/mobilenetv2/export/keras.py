@@ -14,12 +14,12 @@ from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.files.keras import CONFIG
 from mobilenetv2.runtime.silence import silence
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.canonical import Arrays
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from mobilenetv2.export.format import Options
+from mobilenetv2.graph.litert_writer import Form, write_folded
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.float16 import rounded
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.files import litert as file
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.litert_writer import Form, write_folded
-from mobilenetv2.weights.float16 import rounded
-from mobilenetv2.weights.folding import fold
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.format import Options
+from mobilenetv2.graph.onnx_writer import Form, GraphWriter
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.float16 import rounded
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime import mnn as runtime
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.files.mnn import read
 from mobilenetv2.runtime.silence import silence
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.onnx_writer import Form, GraphWriter
-from mobilenetv2.weights.float16 import rounded
-from mobilenetv2.weights.folding import fold
 
 # Not MNN's command mnnconvert: as it starts, it installs a package that reports every conversion
 # to MNN's makers. This is the function beneath it. The arguments come as a line on stdin, because

@@ -7,17 +7,17 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.format import Options
+from mobilenetv2.graph.onnx_writer import Form, write_folded
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.float16 import rounded
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime import ncnn as runtime
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.files.ncnn import checksum, read, weights_path
 from mobilenetv2.spec.records import ModelConfig, Origin
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.onnx_writer import Form, write_folded
-from mobilenetv2.weights.float16 import rounded
-from mobilenetv2.weights.folding import fold
-from mobilenetv2.weights.sidecar import sidecar_path
 
 NAME = "model"
 SECONDS = 600

@@ -7,14 +7,14 @@ import numpy as np
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import Options
+from mobilenetv2.graph.onnx_writer import INPUT, OPSET, Form, GraphWriter, write_folded
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.float16 import rounded
+from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.runtime import onnxruntime as runtime
 from mobilenetv2.runtime.files import onnx as file
 from mobilenetv2.runtime.onnxruntime import OnnxRuntime
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.onnx_writer import INPUT, OPSET, Form, GraphWriter, write_folded
-from mobilenetv2.weights.float16 import rounded
-from mobilenetv2.weights.folding import Folded, fold
 
 FLOAT, FLOAT16 = 1, 10
 """Of ONNX's TensorProto."""
@@ -41,7 +41,7 @@ def write_half(config: ModelConfig, folded: Folded, form: Form | None = None) ->
     """The network in float16; it takes and gives what the float32 one does.
 
     Raises:
-        SpecError: as :func:`mobilenetv2.weights.dialects.onnx_writer.write_folded`.
+        SpecError: as :func:`mobilenetv2.graph.onnx_writer.write_folded`.
         ArtifactError: a weight or bias is too large for float16.
     """
     return _HalfWriter(config, folded, form or Form()).finish()

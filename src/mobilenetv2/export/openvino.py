@@ -12,13 +12,13 @@ from typing import Any
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import Options
+from mobilenetv2.graph.onnx_writer import INPUT, Form, write_folded
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.float16 import rounded
+from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.runtime.files import openvino as file
 from mobilenetv2.runtime.openvino import OpenVino, library, reason, start
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.onnx_writer import INPUT, Form, write_folded
-from mobilenetv2.weights.float16 import rounded
-from mobilenetv2.weights.folding import Folded, fold
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
@@ -39,7 +39,7 @@ def model(config: ModelConfig, folded: Folded, form: Form) -> Any:
     """An openvino.Model of the network.
 
     Raises:
-        SpecError: as :func:`mobilenetv2.weights.dialects.onnx_writer.write_folded`.
+        SpecError: as :func:`mobilenetv2.graph.onnx_writer.write_folded`.
         ArtifactError: OpenVINO does not take the graph.
     """
     return converted(write_folded(config, folded, form))

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.containers.archive import open_zip
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.export.format import Options
+from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.model import float16
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.runtime import artifact
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import float16
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.containers.archive import open_zip
-from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
-from mobilenetv2.weights.folding import Folded, fold
 
 OUTPUT = "logits"
 LARGEST_CONFIG = 16 * 1024**2
@@ -57,7 +57,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 def rounded(folded: Folded, dtype: torch.dtype) -> Folded:
     """Weights that the type holds exactly, the sum of each 3x3 filter kept: see
-    :mod:`mobilenetv2.weights.float16` for why. Biases stay as they are."""
+    :mod:`mobilenetv2.model.float16` for why. Biases stay as they are."""
     if dtype == torch.float16:
         return float16.rounded(folded)
     if dtype == torch.float32:

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.format import Options
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.folding import Folded, fold
+from mobilenetv2.model.layout import (
+    TENSORFLOW_CONVOLUTION,
+    TENSORFLOW_DEPTHWISE,
+    TENSORFLOW_LINEAR,
+)
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
 from mobilenetv2.runtime.silence import silence
 from mobilenetv2.spec.blocks import Convolution, require_inverted, resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.folding import Folded, fold
-from mobilenetv2.weights.layout import (
-    TENSORFLOW_CONVOLUTION,
-    TENSORFLOW_DEPTHWISE,
-    TENSORFLOW_LINEAR,
-)
 
 CONFIG = Path("assets.extra") / "mobilenetv2.json"
 """Where TensorFlow leaves room for the files of others."""

@@ -12,9 +12,9 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import Precision
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
 
 TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
 """A difference of logits is at most this times max(1, the reference's largest). bfloat16 has three

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.observation import Observation
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.quantize.tensors import sources
 from mobilenetv2.spec.blocks import Convolution, resolve
-from mobilenetv2.weights.folding import Folded
 
 
 def correct(scheme: Scheme, observed: Mapping[str, Observation]) -> Folded:

@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.graph.onnx_writer import FEATURES
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.observation import Observation
 from mobilenetv2.quantize.tensors import CLASSIFIER, SIX
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.weights.dialects.onnx_writer import FEATURES
-from mobilenetv2.weights.folding import Folded
 
 MARGIN = 1.5
 """Between the largest value in calibration and 6, for channels that are made louder."""

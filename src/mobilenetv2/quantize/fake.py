@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilenetv2.editions.torch.folded import CLASSIFIER, FoldedMobileNetV2, module_name
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.scheme import LEVELS, SMALLEST_SCALE, Scheme
 from mobilenetv2.quantize.tensors import sources
 from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.weights.folding import Folded
 
 
 class FakeQuantised(FoldedMobileNetV2):

@@ -14,11 +14,11 @@ from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2E
 from mobilenetv2.export.format import FORMATS, Format
 from mobilenetv2.export.job import COMPARISON, beside, settle
 from mobilenetv2.export.versions import versions
+from mobilenetv2.model.checksum import file_sha256
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import say
 from mobilenetv2.quantize.judgement import MOST_LOST, Judge, Judgement
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.weights.checksum import file_sha256
-from mobilenetv2.weights.folding import Folded
 
 STEM = "model-int8"
 FORMATS_OF_INT8 = ("onnx", "litert", "openvino")

@@ -8,17 +8,17 @@ its input's. Processors without floating point run it, and Google's tools for NP
 
 import numpy as np
 
-from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.quantize.tensors import sources
-from mobilenetv2.spec.blocks import Convolution
-from mobilenetv2.weights.containers.litert_builder import Quantisation
-from mobilenetv2.weights.dialects.litert_writer import (
+from mobilenetv2.graph.flatbuffer import Quantisation
+from mobilenetv2.graph.litert_writer import (
     FEATURES,
     INPUT,
     OUTPUT,
     Form,
     GraphWriter,
 )
+from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.quantize.tensors import sources
+from mobilenetv2.spec.blocks import Convolution
 
 ENDS = frozenset({INPUT, FEATURES, OUTPUT})
 """What may be uint8: what people, not layers, take and give."""

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import DataError
+from mobilenetv2.graph.onnx_writer import INPUT, Form, write_folded
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.tensors import tensors
 from mobilenetv2.runtime import onnxruntime
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.dialects.onnx_writer import INPUT, Form, write_folded
-from mobilenetv2.weights.folding import Folded
 
 BINS = 4096
 """Sixteen for each of the 256 levels of a range that is not cut."""

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.graph.onnx_writer import FEATURES, INPUT, Form, GraphWriter
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.quantize.tensors import CLASSIFIER, sources
-from mobilenetv2.weights.dialects.onnx_writer import FEATURES, INPUT, Form, GraphWriter
 
 
 def write(scheme: Scheme, form: Form | None = None, only: Collection[str] | None = None) -> bytes:
@@ -36,7 +36,7 @@ def write(scheme: Scheme, form: Form | None = None, only: Collection[str] | None
             rest stays float. None is all.
 
     Raises:
-        SpecError: as :func:`mobilenetv2.weights.dialects.onnx_writer.write_folded`.
+        SpecError: as :func:`mobilenetv2.graph.onnx_writer.write_folded`.
     """
     return _Writer(scheme, form or Form(), only).finish()
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, DataError
 from mobilenetv2.export.openvino import converted, model, write_ir
+from mobilenetv2.graph.onnx_writer import Form
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import track
 from mobilenetv2.quantize import onnx
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.openvino import library, reason
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.dialects.onnx_writer import Form
-from mobilenetv2.weights.folding import Folded
 
 METHOD = (
     "post-training by NNCF {version}: symmetric weights with a scale a channel, symmetric "

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from mobilenetv2.errors import SpecError
+from mobilenetv2.graph.onnx_writer import INPUT
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import bias_correction, equalisation
 from mobilenetv2.quantize.calibration import METHODS, Method, calibrate
 from mobilenetv2.quantize.observation import Pictures, Step, count, observe
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.quantize.tensors import tensors
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.onnx_writer import INPUT
-from mobilenetv2.weights.folding import fold
 
 PASSES = 2
 """Over the pictures: progress is told twice for each."""

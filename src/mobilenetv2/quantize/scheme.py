@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.tensors import sources
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.folding import Folded
 
 LEVELS = 255
 """From the lowest to the highest integer of 8 bits."""

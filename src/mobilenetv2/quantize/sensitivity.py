@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.pictures import BLUE, GREY
 from mobilenetv2.files import write_atomically
+from mobilenetv2.graph.onnx_writer import INPUT, OUTPUT
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantize.observation import Pictures, Step
 from mobilenetv2.quantize.onnx import write
 from mobilenetv2.quantize.post_training import Settings, quantise
@@ -22,8 +24,6 @@ from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.quantize.tensors import CLASSIFIER, sources
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.onnx_writer import INPUT, OUTPUT
 
 RED = "#c0392b"
 WORST = 5

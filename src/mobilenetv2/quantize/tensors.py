@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from mobilenetv2.graph.onnx_writer import FEATURES, INPUT, OUTPUT
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.weights.dialects.onnx_writer import FEATURES, INPUT, OUTPUT
 
 CLASSIFIER = "classifier"
 SIX = 6.0

@@ -24,12 +24,12 @@ from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.errors import RecipeError
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize.fake import FakeQuantised
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.train.schedule import cosine
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.folding import fold
 
 GENTLE = Augmentation(crop_least=0.5, flip=False)
 """Right for text and digits, too."""

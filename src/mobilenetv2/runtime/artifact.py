@@ -4,12 +4,12 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from mobilenetv2.checkpoints.graphs.chain_config import parsed
 from mobilenetv2.errors import ArtifactError, DialectError
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import DEFAULT, TAKES, Artifact, checked
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.dialects.chain_config import parsed
 
 SUFFIXES = {
     ".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", ".param": "ncnn", ".mnn": "mnn",
@@ -60,12 +60,12 @@ def built(
     """
     kind = TAKES[checked(runtime or DEFAULT)][0]
     if kind == "onnx":
-        from mobilenetv2.weights.dialects.onnx_writer import write
+        from mobilenetv2.graph.onnx_writer import write
 
         data = write(config, arrays, features=True, last_map=last_map)
         return Artifact(config, kind, data, str(path))
     if kind == "litert":
-        from mobilenetv2.weights.dialects import litert_writer
+        from mobilenetv2.graph import litert_writer
 
         form = litert_writer.Form(features=True, last_map=last_map)
         return Artifact(config, kind, litert_writer.write(config, arrays, form), str(path))

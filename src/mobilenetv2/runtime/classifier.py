@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
+from mobilenetv2.hub.embedded import EMBEDDED
+from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import decode, read
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.records import Labels
-from mobilenetv2.weights.embedded import EMBEDDED
-from mobilenetv2.weights.models import locate
 
 BATCH = 8
 Photo = str | PathLike[str] | bytes | Image.Image | NDArray

@@ -8,12 +8,12 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.model import store
 from mobilenetv2.runtime import engine
 from mobilenetv2.runtime.artifact import built, is_exported, load
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.predictor import Predictor
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import store
 
 Answer = Callable[[NDArray], tuple[NDArray, NDArray]]
 """uint8 pictures (batch, height, width, channels) at the network's size -> logits, float32 (batch,
@@ -65,7 +65,7 @@ def feature_map(model: Path, runtime: str | None = None, threads: int | None = N
 
 
 def _exported(path: Path, runtime: str | None) -> tuple[Artifact, NDArray]:
-    from mobilenetv2.weights.dialects.onnx_map import with_map
+    from mobilenetv2.checkpoints.graphs.onnx_map import with_map
 
     artifact = load(path, runtime)
     if artifact.format != "onnx":

@@ -1,7 +1,7 @@
 """The exponential moving average of the weights and the BatchNorm statistics of a run."""
 
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.train.trainer import State
-from mobilenetv2.weights.canonical import Arrays
 
 
 class Average:

@@ -10,12 +10,12 @@ import numpy as np
 
 from mobilenetv2.errors import RunError
 from mobilenetv2.files import write_atomically
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.epochs import out_of_patience
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.trainer import State
-from mobilenetv2.weights.canonical import Arrays
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from mobilenetv2.evaluate.calibration import (
 )
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.model import store
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.splits import Splits, some
 from mobilenetv2.train.trainer import Trainer
-from mobilenetv2.weights import store
 
 TRAIN_SAMPLE = 1000
 """Training photos on which the final figure is taken too, to show it beside the held-out one."""

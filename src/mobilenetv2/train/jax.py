@@ -17,6 +17,7 @@ from mobilenetv2.editions.jax import MobileNetV2, dump, load
 from mobilenetv2.editions.jax.inference import check_device, predictor
 from mobilenetv2.editions.jax.network import BatchNorm
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth
 from mobilenetv2.train.recipe import Recipe
@@ -29,7 +30,6 @@ from mobilenetv2.train.trainer import (
     refuse,
 )
 from mobilenetv2.train.views import PhotoViews, Views
-from mobilenetv2.weights.canonical import Arrays
 
 
 def check(recipe: Recipe, device: str) -> None:

@@ -15,6 +15,7 @@ from mobilenetv2.editions.keras import build, dump, load, predictor
 from mobilenetv2.editions.keras.names import POOLED, batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
@@ -30,7 +31,6 @@ from mobilenetv2.train.trainer import (
     refuse,
 )
 from mobilenetv2.train.views import PhotoViews, Views
-from mobilenetv2.weights.canonical import Arrays
 
 
 def check(recipe: Recipe, device: str) -> None:

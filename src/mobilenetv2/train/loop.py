@@ -12,6 +12,8 @@ from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.evaluate.epochs import best_epoch
 from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import schedule, targets, tensorboard
@@ -24,8 +26,6 @@ from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.trainer import Trainer
 from mobilenetv2.train.views import Views
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays
 
 SAVED_EVERY = 300.0
 """Seconds between checkpoints within an epoch: what a power cut costs at most."""

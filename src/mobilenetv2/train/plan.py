@@ -10,6 +10,7 @@ from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import ModelConfig
@@ -25,7 +26,6 @@ from mobilenetv2.train.start import rebased, starting_point
 from mobilenetv2.train.targets import Teacher, open_teacher
 from mobilenetv2.train.trainer import Trainer, TrainerModule, find
 from mobilenetv2.train.views import PhotoViews
-from mobilenetv2.weights.initialisation import initialise
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import time
 
+from mobilenetv2.model import store
 from mobilenetv2.train import record, report
 from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.figures import take_figures
@@ -11,7 +12,6 @@ from mobilenetv2.train.plan import Job, Plan, fit_head, make_plan
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.summary import Summary, summarise
 from mobilenetv2.train.views import PhotoViews
-from mobilenetv2.weights import store
 
 
 def train(job: Job) -> Summary:

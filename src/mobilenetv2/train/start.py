@@ -8,16 +8,16 @@ import numpy as np
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import require
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.classifier import replace_classifier
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.splits import some
-from mobilenetv2.weights import store
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.classifier import replace_classifier
-from mobilenetv2.weights.initialisation import initialise
 
 REBASED_ON = 256
 """Photos whose activations give a folded network its BatchNorm statistics."""

@@ -8,13 +8,13 @@ from mobilenetv2.evaluate.epochs import best_epoch, epochs_of
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.evaluate.report.html import visible
 from mobilenetv2.files import write_atomically
+from mobilenetv2.model.card import kind
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.choice import FEW
 from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
-from mobilenetv2.weights.card import kind
 
 CLOSE = 0.05
 """A larger gap between the training and the held-out figure is worth a word."""

@@ -14,6 +14,7 @@ from torch.nn import functional
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth, precision
 from mobilenetv2.train.batchnorm import reestimate, set_policy
@@ -22,7 +23,6 @@ from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.replicas import Replicas
 from mobilenetv2.train.trainer import State
 from mobilenetv2.train.views import PhotoViews, Views
-from mobilenetv2.weights.canonical import Arrays
 
 
 def check(recipe: Recipe, device: str) -> None:

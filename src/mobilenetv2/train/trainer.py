@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import RecipeError, require
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.views import PhotoViews, Views
-from mobilenetv2.weights.canonical import Arrays
 
 TrainedEdition = Literal["torch", "keras", "jax"]
 FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax", "optax")}

@@ -9,9 +9,9 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions.keras_backend import choose
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec import count
 from mobilenetv2.spec.published import published
-from mobilenetv2.weights.canonical import random_arrays
 
 choose("tensorflow")
 

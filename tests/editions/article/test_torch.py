@@ -8,11 +8,11 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.article import torch as article
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec import count
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.weights.canonical import random_arrays
 
 
 def test_the_names_are_the_articles() -> None:

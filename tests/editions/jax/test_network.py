@@ -14,9 +14,9 @@ from flax import nnx
 
 from mobilenetv2.editions import jax as edition
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, is_statistic, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.weights.initialisation import initialise
 
 Case = Callable[[NetworkSpec], Any]
 SMALL = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0)

@@ -16,9 +16,9 @@ import pytest
 from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, is_statistic, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.weights.initialisation import initialise
 
 BACKEND = choose(os.environ.get("KERAS_BACKEND", "tensorflow"))
 Case = Callable[[NetworkSpec], Any]

@@ -5,10 +5,10 @@ import pytest
 
 from mobilenetv2.editions.numpy import MobileNetV2, dump, intermediates, load, predictor
 from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.initialisation import initialise
 
 SPEC = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24)
 

@@ -8,9 +8,9 @@ from mobilenetv2.editions.torch import MobileNetV2, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.images.preprocess import normalise as normalise_numpy
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED
-from mobilenetv2.weights.canonical import random_arrays
 
 SPEC = NetworkSpec(width=0.1, size=(32, 40), classes=3, head_channels=16)
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 32, 40, 3), np.uint8)

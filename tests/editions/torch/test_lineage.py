@@ -14,12 +14,12 @@ from torch.nn import functional
 import mobilenetv2 as mn
 from mobilenetv2.editions.torch import MobileNetV2, load
 from mobilenetv2.errors import SpecError
+from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec import count
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import intermediate_names, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.weights.canonical import Arrays, random_arrays
 
 STAGES = {
     "separable": (StageSpec(1, 16, 2, 2, "separable"), StageSpec(1, 24, 1, 1, "separable")),

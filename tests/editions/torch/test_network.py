@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as reference
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
+from mobilenetv2.model.arrays import Arrays, random_arrays
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import PUBLISHED, published
-from mobilenetv2.weights.canonical import Arrays, random_arrays
-from mobilenetv2.weights.initialisation import initialise
 
 TOLERANCE = 1e-9
 """Relative to the largest value, in float64: rounding, and nothing else."""

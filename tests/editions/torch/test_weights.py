@@ -6,9 +6,9 @@ import torch
 
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.weights.canonical import random_arrays
 
 SPEC = NetworkSpec(width=0.1, size=(32, 32), classes=3, head_channels=16)
 

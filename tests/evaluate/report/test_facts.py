@@ -10,8 +10,8 @@ from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.evaluate.report import facts
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.report.run_record import RunRecord
+from mobilenetv2.model import store
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.weights import store
 
 RUN = RunRecord(
     "shapes", ({"epoch": 1.0, "seconds": 30.0}, {"epoch": 2.0, "seconds": 61.0}),

@@ -8,13 +8,13 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import Options
+from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import Artifact, Output, start
 from mobilenetv2.runtime.files.keras import CONFIG
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx_writer import write
 
 pytest.importorskip("keras", reason="keras is not installed (extra: keras)")
 

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.graph.litert_writer import CONFIG, Form, sealed, write
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.files.litert import read
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.litert import CONFIG
-from mobilenetv2.weights.dialects.litert_writer import Form, sealed, write
 
 SPEC = published("small", width=0.1, classes=4)
 OURS = ModelConfig.default(SPEC)

@@ -8,11 +8,11 @@ import pytest
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import mnn as export
 from mobilenetv2.export.format import Options
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.files.mnn import first_string, read
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("MNN", reason="MNN is not installed (extra: export)")
 SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)

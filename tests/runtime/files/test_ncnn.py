@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import ncnn as export
 from mobilenetv2.export.format import Options, Precision
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.files.ncnn import checksum, layers, read, weights_path
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.sidecar import sidecar_path
 
 pytest.importorskip("pnnx", reason="pnnx is not installed (extra: export)")
 SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)

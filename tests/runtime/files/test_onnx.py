@@ -6,14 +6,13 @@ import onnx
 import pytest
 
 from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.graph.onnx_writer import CONFIG_KEY, Form, write, write_folded
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.files.onnx import read
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.canonical import random_arrays
-from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
-from mobilenetv2.weights.dialects.onnx_writer import Form, write, write_folded
-from mobilenetv2.weights.folding import fold
 
 SPEC = published("small", width=0.1, classes=4)
 CONFIG = ModelConfig.default(SPEC)

@@ -9,11 +9,11 @@ import pytest
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.openvino import write
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.files.openvino import BEGIN, read, sealed
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
-from mobilenetv2.weights.canonical import random_arrays
 
 pytest.importorskip("openvino", reason="openvino is not installed (extra: openvino)")
 

@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 
 from mobilenetv2.editions.keras_backend import choose
-from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.spec.published import published
-from mobilenetv2.spec.rounding import make_divisible as nearest_multiple
-from mobilenetv2.weights.canonical import Arrays, check
-from mobilenetv2.weights.layout import (
+from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.layout import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,
     Layout,
 )
+from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.rounding import make_divisible as nearest_multiple
 
 choose()  # Keras by itself would insist on TensorFlow
 

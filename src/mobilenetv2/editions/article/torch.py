@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.weights.canonical import Arrays, check
 
 PARAMETERS, MULTIPLY_ADDS = 3_669_120, 335_696_768
 

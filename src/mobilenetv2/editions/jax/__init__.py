@@ -9,9 +9,9 @@ from mobilenetv2.editions.jax.network import MobileNetV2 as MobileNetV2
 from mobilenetv2.editions.jax.weights import dump as dump
 from mobilenetv2.editions.jax.weights import load as load
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.initialisation import Initialisation
 
 
 def build(

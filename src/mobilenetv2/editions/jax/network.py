@@ -10,11 +10,11 @@ from jax.typing import DTypeLike
 
 from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
 from mobilenetv2.editions.jax.weights import assign
+from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.initialisation import Initialisation, initialise
 
 ACTIVATIONS = {"relu6": jax.nn.relu6, "relu": jax.nn.relu}
 

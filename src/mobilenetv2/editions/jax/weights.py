@@ -7,9 +7,9 @@ import numpy as np
 from flax import nnx
 
 from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.layout import TENSORFLOW_CONVOLUTION, TENSORFLOW_LINEAR, Layout
 from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.weights.canonical import Arrays, check
-from mobilenetv2.weights.layout import TENSORFLOW_CONVOLUTION, TENSORFLOW_LINEAR, Layout
 
 if TYPE_CHECKING:
     from mobilenetv2.editions.jax.network import MobileNetV2

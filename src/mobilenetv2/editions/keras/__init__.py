@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.keras_backend import Backend, choose
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.initialisation import Initialisation
 
 if TYPE_CHECKING:
     import keras

@@ -17,11 +17,11 @@ from mobilenetv2.editions.keras.names import (
 )
 from mobilenetv2.editions.keras.weights import assign
 from mobilenetv2.errors import MobileNetV2Error, SpecError
+from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.initialisation import Initialisation, initialise
 
 LAST = "channels_last"
 """Said to every layer: a user's keras.json may have another default."""

@@ -8,14 +8,14 @@ import numpy as np
 
 from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.keras.names import CLASSIFIER, batch_norm_name, convolution_name
-from mobilenetv2.spec.names import Shapes, parameter_shapes
-from mobilenetv2.weights.canonical import Arrays, check
-from mobilenetv2.weights.layout import (
+from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.layout import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,
     Layout,
 )
+from mobilenetv2.spec.names import Shapes, parameter_shapes
 
 BATCH_NORM = {
     "scale": "gamma",

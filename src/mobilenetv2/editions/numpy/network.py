@@ -5,12 +5,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from mobilenetv2.editions.edition import check_options
 from mobilenetv2.editions.numpy import operations
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.canonical import Arrays
-from mobilenetv2.weights.initialisation import Initialisation, initialise
 
 ACTIVATIONS = {"relu6": operations.relu6, "relu": operations.relu}
 

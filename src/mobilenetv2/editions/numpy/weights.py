@@ -4,7 +4,7 @@ import numpy as np
 
 from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.numpy.network import MobileNetV2
-from mobilenetv2.weights.canonical import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mobilenetv2.editions.torch.network import ACTIVATIONS
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.spec.blocks import Block, Convolution, require_inverted, resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.folding import Folded
 
 CLASSIFIER, FEATURES, INPUT, OUTPUT = "classifier", "features", "input", "logits"
 

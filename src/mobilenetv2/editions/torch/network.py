@@ -6,11 +6,11 @@ from torch.nn import functional
 
 from mobilenetv2.editions.torch.batchnorm import BatchNorm
 from mobilenetv2.editions.torch.weights import assign
+from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import BlockKind, NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.initialisation import Initialisation, initialise
 
 ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
 

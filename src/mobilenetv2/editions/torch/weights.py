@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mobilenetv2.editions.edition import Dtype
-from mobilenetv2.weights.canonical import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check
 
 if TYPE_CHECKING:
     from mobilenetv2.editions.torch.network import MobileNetV2

@@ -7,10 +7,10 @@ from mobilenetv2.evaluate.calibration import TEMPERATURE
 from mobilenetv2.evaluate.report.html import Child, Markup, element
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.report.run_record import RunRecord
+from mobilenetv2.model.card import kind
+from mobilenetv2.model.store import WEIGHTS
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights.card import kind
-from mobilenetv2.weights.store import WEIGHTS
 
 MOST = 60
 """Classes. A table of more is closed until it is opened."""

@@ -18,8 +18,8 @@ from mobilenetv2.evaluate.report.reliability import diagram, share, words
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.report.run_record import RunRecord, read
 from mobilenetv2.files import write_atomically
+from mobilenetv2.model.card import kind
 from mobilenetv2.version import __version__
-from mobilenetv2.weights.card import kind
 
 MISTAKES, MORE, UNSURE = 12, 24, 12
 """Mistakes that are shown, further ones that can be opened, right answers that were unsure."""

@@ -7,12 +7,12 @@ import io
 import zipfile
 from pathlib import Path
 
+from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.dialects.onnx_writer import write
-from mobilenetv2.weights.importer import Wishes, import_checkpoint
 
 CONFIG = "mobilenetv2.json"
 """Our entry in the archive; Keras looks at its own only."""

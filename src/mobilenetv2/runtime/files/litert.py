@@ -4,14 +4,14 @@ import io
 import zipfile
 from pathlib import Path
 
+from mobilenetv2.checkpoints.containers import litert
+from mobilenetv2.checkpoints.graphs.litert import LARGEST_ENTRY
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph.litert_writer import CONFIG, OUTPUT
+from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.containers import litert
-from mobilenetv2.weights.dialects.litert import CONFIG, LARGEST_ENTRY
-from mobilenetv2.weights.dialects.litert_writer import OUTPUT
 
 
 def read(path: Path) -> Artifact:

@@ -4,9 +4,9 @@ import struct
 from pathlib import Path
 
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.weights import seal
 
 
 def read(path: Path) -> Artifact:

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilenetv2.checkpoints.sidecar import LARGEST, sidecar_path
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.blocks import require_inverted, resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.sidecar import LARGEST, sidecar_path
 
 MAGIC = "7767517"
 KINDS = {

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mobilenetv2.checkpoints.containers.onnx import Graph, parse
 from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
-from mobilenetv2.weights.containers.onnx import Graph, parse
-from mobilenetv2.weights.dialects.onnx import CONFIG_KEY
 
 
 def read(path: Path) -> Artifact:

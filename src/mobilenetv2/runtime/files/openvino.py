@@ -8,10 +8,10 @@ from typing import Any
 from xml.etree.ElementTree import ParseError, XMLParser
 
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.weights import seal
 
 CONFIG = ("mobilenetv2", "config")
 """Where the config is in the file's ``rt_info``."""

@@ -1,0 +1,1 @@
+"""Problems of a folder of photos."""

@@ -1,0 +1,158 @@
+"""Safetensors files, read and written by NumPy alone: a header of JSON, then the arrays.
+
+The header is held against the file before any array is read. The library's own reader checks the
+same; this one adds limits, and never holds more than one array beside the result.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.checkpoints.containers.container import (
+    LARGEST_FILE,
+    LARGEST_JSON,
+    MOST_ENTRIES,
+    Container,
+    check_name,
+    plain,
+)  # fmt: skip
+from mobilenetv2.errors import WeightsError
+
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+CODES = {np.dtype(kind): code for code, kind in DTYPES.items() if code != "BF16"}
+MOST_SIDES = 16
+
+
+def read(path: Path, largest: int = LARGEST_FILE) -> Container:
+    """Read a whole file; its own metadata is under ``metadata["metadata"]``.
+
+    Args:
+        largest: bytes of the file.
+
+    Raises:
+        WeightsError: not what the format asks for, or too large.
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file:
+        try:
+            return _read(file, file.seek(0, 2), largest)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from None
+
+
+def _read(file: IO[bytes], size: int, largest: int) -> Container:
+    if size > largest:
+        raise WeightsError(f"{size:,} bytes are more than the limit of {largest:,}")
+    file.seek(0)
+    start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+    if length > min(LARGEST_JSON, size - 8):
+        raise _damaged(f"a header of {length:,} bytes in a file of {size:,}")
+    header = _header(file.read(length))
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _damaged("its metadata is not a table of text")
+    if len(header) > MOST_ENTRIES:
+        raise WeightsError(f"more than {MOST_ENTRIES:,} arrays; no network of this kind")
+    entries = [_entry(name, entry) for name, entry in header.items()]
+    position = 0
+    for name, _, _, begin, end in sorted(entries, key=lambda entry: entry[3:]):
+        if begin != position:
+            raise _damaged(f"{name!r} begins at {begin:,}, not where the last one ends")
+        position = end
+    if 8 + length + position != size:
+        raise _damaged(f"its arrays end at {8 + length + position:,} in a file of {size:,} bytes")
+    arrays = {}
+    for name, code, shape, begin, _ in entries:
+        file.seek(8 + length + begin)
+        stored = np.fromfile(file, DTYPES[code], math.prod(shape))
+        if code == "BF16":  # the upper half of a float32
+            stored = (stored.astype(np.uint32) << 16).view(np.float32)
+        arrays[name] = stored.reshape(shape)
+    return Container(arrays, {"format": "safetensors", "metadata": plain(metadata)})
+
+
+def _damaged(why: str) -> WeightsError:
+    return WeightsError(f"damaged safetensors file ({why})")
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            raise _damaged("a name is there twice")
+        return table
+
+    try:
+        header = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"its header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise _damaged("its header is not a table")
+    return header
+
+
+Entry = tuple[str, str, tuple[int, ...], int, int]
+"""Name, code of the dtype, shape, first byte and the byte after the last."""
+
+
+def _entry(name: str, entry: Any) -> Entry:
+    check_name(name)
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _damaged(f"{name!r} is not dtype, shape and data_offsets")
+    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(code, str) or not _naturals(shape) or not _naturals(offsets):
+        raise _damaged(f"{name!r} has an impossible dtype, shape or place")
+    if code not in DTYPES:
+        raise WeightsError(f"{name!r} has values of type {code}, which no network has")
+    if len(offsets) != 2 or len(shape) > MOST_SIDES:
+        raise _damaged(f"{name!r} has {len(shape)} sides and {len(offsets)} offsets")
+    begin, end = offsets
+    if end - begin != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
+        raise _damaged(f"{name!r} has {end - begin:,} bytes for {code} of shape {shape}")
+    return name, code, tuple(shape), begin, end
+
+
+def _naturals(values: Any) -> bool:
+    # A bool is an int in Python, not in JSON.
+    return isinstance(values, list) and all(
+        type(value) is int and 0 <= value < 2**63 for value in values
+    )
+
+
+def write(arrays: Mapping[str, NDArray], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The same arrays and metadata always give the same bytes, in the library's own order.
+
+    Raises:
+        WeightsError: an array of a type that the format has not.
+    """
+    stored = {}
+    for name, array in arrays.items():
+        little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        if little.dtype not in CODES:
+            raise WeightsError(f"{name}: safetensors has no type for {array.dtype}")
+        stored[name] = little
+    # Large items first: every array is aligned to its own items.
+    order = sorted(stored, key=lambda name: (-stored[name].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    position = 0
+    for name in order:
+        array = stored[name]
+        place = [position, position + array.nbytes]
+        header[name] = {
+            "dtype": CODES[array.dtype], "shape": list(array.shape), "data_offsets": place,
+        }  # fmt: skip
+        position = place[1]
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([struct.pack("<Q", len(text)), text, *(stored[n].tobytes() for n in order)])

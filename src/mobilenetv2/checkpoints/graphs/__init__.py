@@ -1,0 +1,1 @@
+"""Foreign graphs (ONNX, LiteRT, Keras) as this network."""

@@ -1,0 +1,186 @@
+"""Which network a chain of convolutions is: its spec, off shapes, strides and what follows them."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mobilenetv2.checkpoints.dialects.inference import WIDTHS
+from mobilenetv2.checkpoints.graphs.chain import NOT_OURS, Step
+from mobilenetv2.checkpoints.graphs.chain_arrays import in_order, require_fit
+from mobilenetv2.errors import DialectError, SpecError
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec, Numerics, StageSpec
+from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.rounding import scale
+
+NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual blocks"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One block, as found."""
+
+    expansion: int
+    channels: int
+    stride: int
+    steps: tuple[Step, ...]
+    in_channels: int
+
+
+def infer(steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics],
+          unsure: str) -> NetworkSpec:  # fmt: skip
+    """The published network whose tensors these are, else the stage table as found.
+
+    Args:
+        base: size, classes, channels and background class.
+        usual: the numerics to take for each padding rule, where the graph does not say.
+        unsure: the padding rule to take where the size makes both one.
+
+    Raises:
+        DialectError: another network.
+    """
+    if len(steps) < 4:
+        raise DialectError(NO_BLOCKS)
+    base = base.replace(numerics=_numerics(steps, usual, unsure))
+    rows = [*_rows(steps)]
+    base = base.replace(**_habits(rows, steps))
+    shapes = [step.weight.shape for step in in_order(steps)]
+    for spec in _candidates(base, rows, steps):
+        if [layer.weight_shape for layer in resolve(spec).convolutions] == shapes:
+            require_fit(spec, steps)
+            return spec
+    raise DialectError(NO_BLOCKS)
+
+
+def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str) -> Numerics:
+    paddings = {step.padding for step in in_order(steps)} - {"", "either"}
+    if len(paddings) > 1:
+        raise DialectError("its stride-2 convolutions are padded in different ways")
+    activations = {step.activation for step in in_order(steps)} - {""}
+    if len(activations) != 1 or not activations <= {"relu6", "relu"}:
+        words = sorted(activations) or ["none"]
+        raise DialectError(f"activations {words}; MobileNetV2 has ReLU6 throughout")
+    norms = [step.batch_norm for step in in_order(steps) if step.batch_norm]
+    if len({norm.epsilon for norm in norms}) > 1:
+        raise DialectError("its BatchNorms have different epsilons")
+    known = bool(paddings)
+    padding = paddings.pop() if known else unsure
+    numerics = usual[padding]
+    if norms:
+        # Epsilon tells PyTorch's networks from TensorFlow's better than the padding does.
+        epsilon, momentum = norms[0].epsilon, norms[0].momentum
+        owner = min(usual, key=lambda rule: abs(usual[rule].epsilon - epsilon))
+        padding = padding if known else owner
+        numerics = dataclasses.replace(usual[owner], epsilon=epsilon)
+        if momentum is not None and 0 <= momentum <= 1:
+            new = numerics.momentum_of == "new"
+            momentum = round(1 - momentum, 7) if new else momentum
+            numerics = dataclasses.replace(numerics, momentum=momentum)
+    return dataclasses.replace(numerics, padding=padding, activation=activations.pop())  # type: ignore[arg-type]
+
+
+def _rows(steps: Sequence[Step]) -> Iterator[Row]:
+    """The blocks between stem and head."""
+    channels = steps[0].weight.shape[0]
+    chain = list(steps[1:-1])
+    while chain:
+        length = 2 if chain[0].depthwise else 3
+        block, chain = chain[:length], chain[length:]
+        kinds = [step.depthwise for step in block]
+        linear = [not step.activation for step in block]
+        if kinds != [False, True, False][-length:] or linear != [False, False, True][-length:]:
+            raise DialectError(NO_BLOCKS)
+        out_channels, inner = block[-1].weight.shape[:2]
+        expansion, rest = divmod(inner, channels)
+        if rest or not expansion:
+            raise DialectError("an expansion that is not a multiple of the block's input channels")
+        yield Row(expansion, out_channels, block[-2].stride, tuple(block), channels)
+        channels = out_channels
+
+
+def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
+    """What the graph shows of shortcuts, expansions and biases, where it is not the paper's."""
+    habits: dict[str, object] = {}
+    if any(row.steps[-1].projection for row in rows):
+        habits["shortcut"] = "projection"
+    elif not any(row.steps[-1].added for row in rows):
+        same = any(row.stride == 1 and row.channels == row.in_channels for row in rows)
+        habits |= {"shortcut": "none"} if same else {}
+    if any(row.expansion == 1 and len(row.steps) == 3 for row in rows):
+        habits["expand"] = "always"
+    if any(step.batch_norm and step.bias is not None and step.bias.any() for step in steps):
+        habits["conv_bias"] = True
+    return habits
+
+
+def _candidates(
+    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
+) -> Iterator[NetworkSpec]:
+    yield from _published(base, rows, steps)
+    yield _as_found(base, rows, steps)
+
+
+def _published(
+    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
+) -> Iterator[NetworkSpec]:
+    """Every published network at every width that has these blocks."""
+    found = [(row.expansion, row.channels, row.stride) for row in rows]
+    stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
+    variants = _variants(found)
+    for width in WIDTHS:
+        for change in variants:
+            channels = base.stem_channels
+            if not change["stem_fixed"]:
+                rounding, divisor = change["rounding"], change["divisor"]
+                channels = scale(rounding, channels, width, divisor, "stem")
+            if channels != stem:
+                continue  # before a record is made and checked
+            spec = base.replace(**change, width=width, stem_stride=steps[0].stride)
+            blocks = [
+                (stage.expansion, spec.stage_channels(stage), stage.stride if i == 0 else 1)
+                for stage in spec.stages
+                for i in range(stage.repeats)
+            ]
+            if blocks == found and spec.channels("head") == head:
+                yield spec
+
+
+def _variants(found: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
+    """Changes to a spec: every published depth and rounding that goes with the blocks' expansions.
+
+    Networks for small pictures differ from the paper's in strides alone: those are as found.
+    """
+    fields = "head stem_fixed first_stage_fixed rounding divisor".split()
+    variants: list[dict[str, Any]] = []
+    for published in PUBLISHED.values():
+        spec = published.spec
+        expansions = [stage.expansion for stage in spec.stages for _ in range(stage.repeats)]
+        if spec.head == "none" or expansions != [expansion for expansion, _, _ in found]:
+            continue
+        stages, first = [], 0
+        for stage in spec.stages:
+            stages.append(dataclasses.replace(stage, stride=found[first][2]))
+            first += stage.repeats
+        change = {name: getattr(spec, name) for name in fields} | {"stages": tuple(stages)}
+        variants += [change, change | {"head": "scaled"}, change | {"divisor": 4}]
+    return [change for i, change in enumerate(variants) if change not in variants[:i]]
+
+
+def _as_found(base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]) -> NetworkSpec:
+    """The stage table that the blocks spell."""
+    stages: list[StageSpec] = []
+    for row in rows:
+        last = stages[-1] if stages else None
+        alike = last and (row.expansion, row.channels) == (last.expansion, last.channels)
+        if last and alike and row.stride == 1:
+            stages[-1] = dataclasses.replace(last, repeats=last.repeats + 1)
+        else:
+            stages.append(StageSpec(row.expansion, row.channels, 1, row.stride))
+    try:
+        return base.replace(
+            stages=tuple(stages), stem_channels=steps[0].weight.shape[0],
+            stem_stride=steps[0].stride, head_channels=steps[-1].weight.shape[0], divisor=1,
+        )  # fmt: skip
+    except SpecError as error:
+        raise DialectError(f"{NOT_OURS}: {error}") from None

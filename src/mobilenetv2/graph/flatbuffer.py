@@ -1,0 +1,211 @@
+"""LiteRT files written: tensors, constants and operators into the flatbuffer of the schema.
+
+The counterpart of :mod:`mobilenetv2.checkpoints.containers.litert`, with the same names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IDENTIFIER = b"TFL3"
+SCHEMA_VERSION = 3
+ALIGNMENT = 16
+"""Bytes: the schema's ``force_align`` of constants, so that runtimes use them where they lie."""
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int8": 9}
+"""NumPy -> TensorType of the schema."""
+OPTIONS = {
+    "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "ADD": "AddOptions",
+    "MEAN": "ReducerOptions", "FULLY_CONNECTED": "FullyConnectedOptions", "PAD": "PadOptions",
+    "DEQUANTIZE": "DequantizeOptions", "QUANTIZE": "QuantizeOptions",
+}  # fmt: skip
+VERSIONS = {
+    ("CONV_2D", "int8"): 3, ("DEPTHWISE_CONV_2D", "int8"): 3, ("ADD", "int8"): 2,
+    ("MEAN", "int8"): 2, ("FULLY_CONNECTED", "int8"): 4, ("PAD", "int8"): 2,
+    ("DEQUANTIZE", "float16"): 3,
+}  # fmt: skip
+"""Of an operator by the type that it takes, where it is not 1: what a runtime must know of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantisation:
+    """What a tensor's integers stand for: scale x (integer - zero point)."""
+
+    scales: NDArray
+    """(1,), or one for each slice of ``axis``."""
+    zero_point: int = 0
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tensor:
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    buffer: int
+    """0 where it is computed."""
+    quantisation: Quantisation | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    kind: str
+    version: int
+    inputs: tuple[int, ...]
+    output: int
+    stride: int
+    padding: str
+    activation: str
+
+
+class Builder:
+    """One graph. Constants and operators are kept until :meth:`finish` writes them."""
+
+    def __init__(self) -> None:
+        import flatbuffers
+
+        self._b = flatbuffers.Builder(1024)
+        self._tensors: list[_Tensor] = []
+        self._buffers: list[NDArray | None] = [None]  # the first is empty by convention
+        self._operators: list[_Operator] = []
+
+    def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "float32",
+               quantisation: Quantisation | None = None) -> int:  # fmt: skip
+        """A tensor that is computed, or the input; its index."""
+        self._tensors.append(_Tensor(name, shape, dtype, 0, quantisation))
+        return len(self._tensors) - 1
+
+    def constant(self, name: str, values: NDArray, quantisation: Quantisation | None = None) -> int:
+        """A constant of a type of :data:`TYPES`; its index."""
+        dtype = values.dtype.name
+        self._tensors.append(_Tensor(name, values.shape, dtype, self._keep(values), quantisation))
+        return len(self._tensors) - 1
+
+    def like(self, tensor: int, name: str, shape: tuple[int, ...]) -> int:
+        """A computed tensor of the type and the quantisation of another; its index."""
+        given = self._tensors[tensor]
+        return self.tensor(name, shape, given.dtype, given.quantisation)
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Of the tensor with that index."""
+        return self._tensors[tensor].shape
+
+    def operator(self, kind: str, inputs: Sequence[int], output: int, stride: int = 1,
+                 padding: str = "SAME", activation: str = "NONE") -> int:  # fmt: skip
+        """An operator of :data:`OPTIONS`; the index of its output."""
+        version = VERSIONS.get((kind, self._tensors[inputs[0]].dtype), 1)
+        self._operators.append(
+            _Operator(kind, version, tuple(inputs), output, stride, padding, activation)
+        )
+        return output
+
+    def finish(self, start: int, ends: Sequence[int],
+               metadata: Mapping[str, bytes] | None = None) -> bytes:  # fmt: skip
+        """The file of a graph from the tensor ``start`` to the tensors ``ends``.
+
+        Args:
+            metadata: further buffers by the name under which the model lists them.
+        """
+        import tflite
+
+        numbered = {
+            name: self._keep(np.frombuffer(raw, np.uint8)) for name, raw in (metadata or {}).items()
+        }
+        kinds = list(dict.fromkeys((one.kind, one.version) for one in self._operators))
+        buffers = self._list([self._buffer(values) for values in self._buffers])
+        tensors = self._list([self._tensor(tensor) for tensor in self._tensors])
+        operators = self._list([self._operator(kinds, one) for one in self._operators])
+        numbers = [(getattr(tflite.BuiltinOperator, kind), version) for kind, version in kinds]
+        codes = self._list(
+            [
+                self._table("OperatorCode", DeprecatedBuiltinCode=n, BuiltinCode=n, Version=version)
+                for n, version in numbers
+            ]
+        )
+        graph = self._table(
+            "SubGraph", Tensors=tensors, Operators=operators, Inputs=self._indices([start]),
+            Outputs=self._indices(ends), Name=self._b.CreateString("main"),
+        )  # fmt: skip
+        names = [
+            self._table("Metadata", Name=self._b.CreateString(name), Buffer=buffer)
+            for name, buffer in numbered.items()
+        ]
+        model = self._table(
+            "Model", Version=SCHEMA_VERSION, OperatorCodes=codes, Subgraphs=self._list([graph]),
+            Description=self._b.CreateString("mobilenetv2"), Buffers=buffers,
+            Metadata=self._list(names),
+        )  # fmt: skip
+        self._b.Finish(model, IDENTIFIER)
+        return bytes(self._b.Output())
+
+    def _keep(self, values: NDArray) -> int:
+        """The number of the buffer that will hold them."""
+        self._buffers.append(values)
+        return len(self._buffers) - 1
+
+    def _buffer(self, values: NDArray | None) -> int:
+        if values is None:
+            return self._table("Buffer")
+        data = values.astype(values.dtype.newbyteorder("<")).tobytes()
+        self._b.StartVector(1, len(data), ALIGNMENT)
+        self._b.head -= len(data)
+        self._b.Bytes[self._b.Head() : self._b.Head() + len(data)] = data
+        return self._table("Buffer", Data=self._b.EndVector())
+
+    def _tensor(self, tensor: _Tensor) -> int:
+        fields = {}
+        if tensor.quantisation is not None:
+            fields["Quantization"] = self._quantisation(tensor.quantisation)
+        return self._table(
+            "Tensor", Shape=self._indices(tensor.shape), Type=TYPES[tensor.dtype],
+            Buffer=tensor.buffer, Name=self._b.CreateString(tensor.name), **fields,
+        )  # fmt: skip
+
+    def _quantisation(self, record: Quantisation) -> int:
+        scales = np.asarray(record.scales, np.float32)
+        zero_points = np.full(len(scales), record.zero_point, np.int64)
+        return self._table(
+            "QuantizationParameters", Scale=self._b.CreateNumpyVector(scales),
+            ZeroPoint=self._b.CreateNumpyVector(zero_points), QuantizedDimension=record.axis,
+        )  # fmt: skip
+
+    def _operator(self, kinds: Sequence[tuple[str, int]], one: _Operator) -> int:
+        import tflite
+
+        fields: dict[str, Any] = {}
+        if one.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            fields = {
+                "StrideH": one.stride, "StrideW": one.stride,
+                "DilationHFactor": 1, "DilationWFactor": 1,
+                "Padding": getattr(tflite.Padding, one.padding),
+                "FusedActivationFunction": getattr(tflite.ActivationFunctionType, one.activation),
+            }  # fmt: skip
+        if one.kind == "DEPTHWISE_CONV_2D":
+            fields["DepthMultiplier"] = 1
+        options = self._table(OPTIONS[one.kind], **fields)
+        return self._table(
+            "Operator", OpcodeIndex=kinds.index((one.kind, one.version)),
+            Inputs=self._indices(one.inputs), Outputs=self._indices([one.output]),
+            BuiltinOptions=options,
+            BuiltinOptionsType=getattr(tflite.BuiltinOptions, OPTIONS[one.kind]),
+        )  # fmt: skip
+
+    def _table(self, kind: str, **fields: Any) -> int:
+        """A table of the schema; vectors and strings in it are written before it."""
+        import tflite
+
+        getattr(tflite, f"{kind}Start")(self._b)
+        for name, value in fields.items():
+            getattr(tflite, f"{kind}Add{name}")(self._b, value)
+        return int(getattr(tflite, f"{kind}End")(self._b))
+
+    def _list(self, tables: Sequence[int]) -> int:
+        self._b.StartVector(4, len(tables), 4)
+        for table in reversed(tables):
+            self._b.PrependUOffsetTRelative(table)
+        return int(self._b.EndVector())
+
+    def _indices(self, values: Sequence[int]) -> int:
+        return int(self._b.CreateNumpyVector(np.array(values, np.int32)))

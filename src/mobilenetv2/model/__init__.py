@@ -1,0 +1,1 @@
+"""The canonical weights and the model folder."""

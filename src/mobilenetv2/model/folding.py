@@ -1,0 +1,51 @@
+"""BatchNorm folded into the convolution before it: the same function in fewer operations.
+
+With ``factor = scale / sqrt(variance + epsilon)`` the weight becomes ``weight * factor`` and the
+bias ``shift + (bias - mean) * factor``, channel by channel.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec
+
+Folded = dict[str, tuple[NDArray, NDArray]]
+"""Name of a convolution, or 'classifier' -> (weight, bias)."""
+
+
+def fold(spec: NetworkSpec, arrays: Arrays) -> Folded:
+    """The whole network as pairs of a weight and a bias, in the order in which it runs.
+
+    Args:
+        arrays: canonical; they stay as they are.
+
+    Returns:
+        For each convolution (``stem``, ``blocks.3.expand`` ...) its weight (out, in / groups,
+        kernel, kernel) and bias (out,), then the classifier's (classes, features) and (classes,).
+        Computed in float64, rounded once to float32. The identity that
+        :func:`weights.canonical.identity_batch_norm` makes folds back to the same bits.
+
+    Raises:
+        WeightsError: the arrays are not the spec's.
+    """
+    check(spec, arrays, "weights to fold")
+    folded: Folded = {}
+    for layer in resolve(spec).convolutions:
+        weight = arrays[f"{layer.name}.conv.weight"].astype(np.float64)
+        bias = arrays[f"{layer.name}.conv.bias"].astype(np.float64) if layer.bias else 0.0
+        scale, shift, mean, variance = (
+            arrays[f"{layer.name}.bn.{part}"].astype(np.float64)
+            for part in ("scale", "shift", "mean", "variance")
+        )
+        factor = scale / np.sqrt(variance + spec.numerics.epsilon)
+        folded[layer.name] = (
+            (weight * factor[:, None, None, None]).astype(np.float32),
+            (shift + (bias - mean) * factor).astype(np.float32),
+        )
+    folded["classifier"] = (
+        arrays["classifier.weight"].astype(np.float32),
+        arrays["classifier.bias"].astype(np.float32),
+    )
+    return folded

@@ -1,0 +1,62 @@
+"""How weights start, by the name of who does it so: the same numbers for every edition.
+
+* 'torchvision': convolutions normal with variance 2 / fan-out (He et al., arXiv 1502.01852), a
+  depthwise kernel's fan-out counted as all channels, as PyTorch does; classifier normal with
+  standard deviation 0.01.
+* 'paper': the published TF-slim code: everything normal with standard deviation 0.09, cut off at
+  two standard deviations.
+
+In both BatchNorm starts as the identity and biases at 0.
+"""
+
+import zlib
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.names import Shapes
+
+Initialisation = Literal["torchvision", "paper"]
+SLIM_DEVIATION = 0.09
+CLASSIFIER_DEVIATION = 0.01
+
+
+def initialise(shapes: Shapes, how: Initialisation, seed: int) -> Arrays:
+    """Starting values, float32, each a function of the seed and its own name alone.
+
+    Args:
+        shapes: canonical names with shapes, all of a network's or some.
+        seed: at least 0.
+
+    Raises:
+        SpecError: ``how`` is unknown.
+    """
+    if how not in get_args(Initialisation):
+        known = ", ".join(get_args(Initialisation))
+        raise SpecError(f"initialisation {how!r} is unknown; known are: {known}")
+    return {name: _start(name, shape, how, seed) for name, shape in shapes.items()}
+
+
+def _start(name: str, shape: tuple[int, ...], how: Initialisation, seed: int) -> NDArray:
+    part = name.rpartition(".")[2]
+    if part != "weight":
+        return np.full(shape, 1 if part in ("scale", "variance") else 0, np.float32)
+    random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    if how == "paper":
+        return _truncated_normal(shape, random) * np.float32(SLIM_DEVIATION)
+    deviation = CLASSIFIER_DEVIATION
+    if name.endswith(".conv.weight"):
+        fan_out = shape[0] * shape[2] * shape[3]
+        deviation = (2 / fan_out) ** 0.5
+    return random.standard_normal(shape, np.float32) * np.float32(deviation)
+
+
+def _truncated_normal(shape: tuple[int, ...], random: np.random.Generator) -> NDArray:
+    """Normal values, those beyond 2 drawn again."""
+    values = random.standard_normal(shape, np.float32)
+    while (beyond := np.abs(values) > 2).any():
+        values[beyond] = random.standard_normal(int(beyond.sum()), np.float32)
+    return values

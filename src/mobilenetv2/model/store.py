@@ -1,0 +1,139 @@
+"""The model folder: ``config.json``, ``model.safetensors`` and a card, written in one step."""
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mobilenetv2.errors import SpecError, WeightsError
+from mobilenetv2.files import atomic_folder, recover, write_atomically
+from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.card import card, title
+from mobilenetv2.model.difference import require_same
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.records import FORMAT_VERSION, ModelConfig
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FILES = frozenset({CONFIG, WEIGHTS, CARD})
+LARGEST_CONFIG = 64 * 1024**2
+LARGEST_HEADER = 16 * 1024**2
+DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
+
+
+def save(
+    folder: Path,
+    config: ModelConfig,
+    arrays: Arrays,
+    dtype: Literal["float32", "float16"] = "float32",
+) -> None:
+    """Write a model folder; an existing one is replaced as a whole, or not at all.
+
+    Args:
+        arrays: canonical, of any float type.
+        dtype: what is stored.
+
+    Raises:
+        WeightsError: the arrays do not fit ``config.spec``.
+        OSError: the disk is full, or the place cannot be written.
+    """  # fmt: skip
+    from safetensors.numpy import save as serialise
+
+    stored = {name: np.ascontiguousarray(array, dtype) for name, array in arrays.items()}
+    check(config.spec, stored, str(folder))
+    # A single entry: safetensors writes several in an order that changes from call to call, and
+    # the same weights should be the same bytes.
+    metadata = {"format_version": str(FORMAT_VERSION)}
+    with atomic_folder(folder) as temporary:
+        write_atomically(temporary / WEIGHTS, serialise(stored, metadata))
+        write_atomically(temporary / CONFIG, config.to_json())
+        write_atomically(temporary / CARD, card(config, title(folder)))
+
+
+def load(folder: Path) -> tuple[ModelConfig, Arrays]:
+    """Read a model folder: its config and its arrays, canonical and float32.
+
+    Raises:
+        WeightsError: not a model folder, damaged, or tensors that do not fit its config.
+    """
+    config = load_config(folder)
+    path = folder / WEIGHTS
+    _check_header(path, config)
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as deserialise
+
+    try:
+        stored = deserialise(path.read_bytes())
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: damaged safetensors file ({error})") from None
+    arrays = {name: stored[name].astype(np.float32) for name in parameter_shapes(config.spec)}
+    check(config.spec, arrays, str(path))
+    return config, arrays
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read only ``config.json``.
+
+    Raises:
+        WeightsError: the folder or the file is not there, or is not what it should be.
+    """
+    recover(folder)
+    path = folder / CONFIG
+    if folder.is_file():
+        raise WeightsError(
+            f"{folder}: a file; this needs a model folder, such as what it was exported from, or "
+            f"what 'mobilenetv2 weights import {folder} OUT' makes of it"
+        )
+    if not folder.is_dir():
+        raise WeightsError(f"{folder}: no such model folder")
+    if not path.is_file():
+        raise WeightsError(f"{folder}: not a model folder, it has no {CONFIG}")
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise WeightsError(f"{path}: larger than {LARGEST_CONFIG:,} bytes")
+    try:
+        mapping = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: not JSON ({error})") from None
+    try:
+        config = ModelConfig.from_mapping(mapping, str(path))
+        resolve(config.spec)  # a network of these numbers may be impossible
+    except SpecError as error:
+        message = str(error)
+        raise WeightsError(message if str(path) in message else f"{path}: {message}") from None
+    return config
+
+
+def _check_header(path: Path, config: ModelConfig) -> None:
+    """Compare the safetensors header with the spec before any array is read."""
+    if not path.is_file():
+        raise WeightsError(f"{path.parent}: the weights file {path.name} is missing")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > min(LARGEST_HEADER, size - 8):
+            raise WeightsError(f"{path}: damaged safetensors file (its header has no end)")
+        try:
+            header = json.loads(file.read(length))
+            metadata = dict(header.pop("__metadata__", {}))
+            kinds = {entry["dtype"] for entry in header.values()}
+            found = {
+                name: tuple(int(side) for side in entry["shape"]) for name, entry in header.items()
+            }
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            raise WeightsError(f"{path}: damaged safetensors file (its header is wrong)") from None
+    version = str(metadata.get("format_version", FORMAT_VERSION))
+    if version != str(FORMAT_VERSION):
+        raise WeightsError(f"{path}: format_version {version} is not {FORMAT_VERSION}")
+    if not kinds <= DTYPES.keys():
+        raise WeightsError(
+            f"{path}: tensors of type {', '.join(sorted(map(str, kinds - DTYPES.keys())))}; "
+            "a model folder holds float32 or float16"
+        )
+    require_same(parameter_shapes(config.spec), found, str(path))
+    least = sum(2 * math.prod(shape) for shape in found.values())
+    if size < 8 + length + least:
+        raise WeightsError(f"{path}: truncated, {size:,} bytes are too few for its tensors")

@@ -1,1 +1,0 @@
-"""One canonical form of the weights, the model folder, and readers of foreign files."""

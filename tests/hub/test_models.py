@@ -1,0 +1,136 @@
+"""MODEL by folder, catalogue name or hub address: fetched and imported once."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilenetv2.checkpoints.containers import safetensors
+from mobilenetv2.checkpoints.dialects import huggingface_config, registry
+from mobilenetv2.checkpoints.sidecar import digest
+from mobilenetv2.errors import WeightsError
+from mobilenetv2.hub import cache, catalogue, models
+from mobilenetv2.hub.cache import Fetched
+from mobilenetv2.hub.models import locate
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import Labels, ModelConfig
+
+SPEC = published("timm", width=0.5)
+
+
+@pytest.fixture
+def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """'timm-050' is already in the cache, a file of ours; no network is touched."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+
+    def offer(**changes: Any) -> Path:
+        file = tmp_path / "timm.safetensors"
+        arrays = registry.find("timm").encode(SPEC, random_arrays(SPEC))
+        file.write_bytes(safetensors.write(arrays))
+        entry = dataclasses.replace(
+            catalogue.find("timm-050"), file=file.name, sha256=digest(file), sha256_prefix=None,
+            **changes,
+        )  # fmt: skip
+        for module in (catalogue, models):
+            monkeypatch.setattr(module, "catalogue", lambda: {entry.name: entry})
+        place = tmp_path / "cache" / entry.name / file.name
+        place.parent.mkdir(parents=True)
+        file.rename(place)
+        return place
+
+    return offer
+
+
+def test_a_catalogue_name_is_imported_once_with_what_the_catalogue_knows(
+    offered: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    offered(resize=240)
+    folder = locate("timm-050")
+    assert "importing timm-050" in capsys.readouterr().err
+    config = store.load_config(folder)
+    assert config.spec == SPEC and config.labels == Labels.imagenet()
+    assert config.preprocessing.resize == (240, 240)
+    assert config.preprocessing.interpolation == "bicubic"
+    assert config.origin is not None and config.origin.licence == "Apache-2.0"
+    assert locate("timm-050") == folder
+    assert capsys.readouterr().err == ""
+
+
+def test_a_repository_with_other_configs_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub's repository changes its configs and keeps its weights."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    weights = tmp_path / "snapshot" / "model.safetensors"
+    weights.parent.mkdir()
+    spec = published("huggingface", width=0.35, size=96)
+    arrays = registry.find("huggingface").encode(spec, random_arrays(spec))
+    weights.write_bytes(safetensors.write(arrays))
+    network, preprocessor = huggingface_config.written(ModelConfig.default(spec))
+    fetched = Fetched("hf://a/b", weights.parent, weights, str(digest(weights)), "nothing", True)
+    monkeypatch.setattr(models, "obtain", lambda _: fetched)
+
+    def put(name: str, content: dict[str, Any]) -> Path:
+        (weights.parent / name).write_text(json.dumps(content))
+        return locate("hf://a/b")
+
+    first = put("config.json", network)
+    second = put("preprocessor_config.json", preprocessor | {"size": {"shortest_edge": 130}})
+    third = put("preprocessor_config.json", preprocessor | {"size": {"shortest_edge": 140}})
+    assert len({first, second, third}) == 3
+    sides = [store.load_config(folder).preprocessing.resize for folder in (second, third)]
+    assert sides == [(130, 130), (140, 140)]
+    assert (
+        put("preprocessor_config.json", preprocessor | {"size": {"shortest_edge": 130}}) == second
+    )
+    named = {"id2label": {str(index): f"shoe {index}" for index in range(spec.classes)}}
+    other = put("config.json", network | named)
+    assert other not in (first, second, third)
+    assert store.load_config(other).labels.names[7] == "shoe 7"
+
+
+def test_a_folder_of_ones_own_comes_first(
+    offered: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "timm-050").mkdir()
+    assert locate("timm-050") == Path("timm-050")
+
+
+def test_a_damaged_cache_is_found_by_its_checksum(offered: Callable[..., Path]) -> None:
+    place = offered(where="http://127.0.0.1:9/timm.safetensors")
+    place.write_bytes(b"something else")
+    with pytest.raises(WeightsError):
+        locate("timm-050")
+
+
+def test_a_folder_here_that_is_called_nearly_so_is_suggested(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model, tmp_path / "imagenet")
+    with pytest.raises(WeightsError, match=r"did you mean '.*imagenet'"):
+        locate(str(tmp_path / "imagent"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="did you mean 'imagenet'"):
+        locate("imagent")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm-10", "did you mean 'timm-1"),
+        ("no/such/folder", "no such model folder, nor a name in the catalogue; 'mobilenetv2 w"),
+        ("shoes", "no such model folder"),
+        ("hf://nobody", "hf://nobody"),
+    ],
+)
+def test_what_is_nowhere(name: str, message: str) -> None:
+    with pytest.raises(WeightsError, match=message):
+        locate(name)

@@ -1,0 +1,96 @@
+"""One answer from the web; whole downloads are in test_download.py and test_download_faults.py."""
+
+import email.utils
+import http.client
+import ssl
+import time
+import urllib.error
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilenetv2.errors import WeightsError
+from mobilenetv2.hub import web
+
+
+@pytest.mark.parametrize("place", ["localhost", "127.0.0.1", "127.8.9.10", "[::1]"])
+def test_from_https_to_http_only_on_this_machine(place: str) -> None:
+    before = "https://storage.googleapis.com/weights.h5"
+    address = f"http://{place}/weights.h5"
+    assert web._address(address, "weights.h5", before) == address
+    for other in ("example.org", "10.0.0.1", "localhost.example.org", "[fe80::1]"):
+        with pytest.raises(WeightsError, match=r"^weights\.h5: sent from https to 'http://"):
+            web._address(f"http://{other}/weights.h5", "weights.h5", before)
+    assert web._address("//cdn.example.org/x", "x", before) == "https://cdn.example.org/x"
+    assert web._address("../x?y=1", "x", "http://a.org/b/c") == "http://a.org/x?y=1"
+
+
+@given(st.text())
+def test_no_location_is_more_than_an_error(location: str) -> None:
+    try:
+        address = web._address(location, "x", "https://a.org/b")
+    except WeightsError as error:
+        assert str(error).startswith("x: sent ")
+    else:
+        assert address.startswith(("https://", "http://")) and address.isascii()
+
+
+@given(st.text())
+def test_no_retry_after_is_more_than_none(text: str) -> None:
+    seconds = web.retry_after(text)
+    assert seconds is None or seconds >= 0
+
+
+def test_retry_after_in_seconds_or_as_a_date() -> None:
+    assert web.retry_after("120") == 120
+    soon = web.retry_after(email.utils.formatdate(time.time() + 50, usegmt=True))
+    assert soon is not None and 40 < soon <= 50
+    assert web.retry_after("") is None and web.retry_after("-5") is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ({"ETag": '"x"', "Last-Modified": "y"}, '"x"'),
+        ({"ETag": 'W/"x"', "Last-Modified": "y"}, "y"),
+        ({"ETag": 'W/"x"'}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_names_a_version(headers: dict[str, str], version: str) -> None:
+    assert web.validator(SimpleNamespace(headers=headers)) == version  # type: ignore[arg-type]
+
+
+def test_the_address_of_a_checkpoint_itself_is_checked() -> None:
+    with pytest.raises(WeightsError, match="'file:///etc/passwd', which is not a web address"):
+        web.open_url("file:///etc/passwd", "x", {}, 1.0)
+
+
+def test_a_certificate_that_is_not_trusted_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = ssl.SSLCertVerificationError("certificate verify failed")
+    problem.verify_message = "certificate has expired"
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError(problem)
+
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
+    with pytest.raises(WeightsError, match=r"is not trusted \(certificate has expired\); give"):
+        web.open_url("https://a.org/x", "x", {}, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (TimeoutError("timed out"), "stalled"),
+        (http.client.RemoteDisconnected("x"), "the server closed without an answer"),
+        (http.client.IncompleteRead(b""), "cut off"),
+        (OSError(113, "No route to host"), "No route to host"),
+        (http.client.BadStatusLine("\x1b[2J\n"), "not an answer in HTTP (BadStatusLine)"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_network_errors_in_words(reason: Exception, words: str) -> None:
+    assert web.in_words(reason) == words

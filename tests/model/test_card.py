@@ -1,0 +1,133 @@
+"""The model card says in words what config.json says in data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mobilenetv2.model import store
+from mobilenetv2.model.card import card, title
+from mobilenetv2.model.initialisation import initialise
+from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec, StageSpec
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+
+CONFIG = ModelConfig(
+    published("tf-slim"), Preprocessing(mean=(127.5,) * 3, std=(128.0,) * 3),
+    Labels.imagenet("first"),
+)  # fmt: skip
+SMALL = ModelConfig.default(published("small", width=0.35, classes=3, size=32))
+ARRAYS = initialise(parameter_shapes(SMALL.spec), "torchvision", 0)
+
+
+def test_the_header_is_what_model_hubs_read() -> None:
+    lines = card(replace(CONFIG, origin=Origin("a.tflite", licence="Apache-2.0")), "x").splitlines()
+    assert lines[0] == lines[4] == "---"
+    assert lines[1:4] == [
+        "library_name: mobilenetv2",
+        "pipeline_tag: image-classification",
+        "license: apache-2.0",
+    ]
+
+
+@pytest.mark.parametrize("origin", [None, Origin("trained here")])
+def test_without_a_known_licence_the_header_says_other(origin: Origin | None) -> None:
+    text = card(replace(CONFIG, origin=origin), "x")
+    assert "\nlicense: other\n" in text
+    assert ("Licence: unknown" in text) == (origin is not None)
+
+
+def test_the_network_is_described_with_its_exact_costs() -> None:
+    config = ModelConfig.default(NetworkSpec(width=0.35))
+    assert (
+        "A MobileNetV2 of width 0.35 for 224 x 224 pixels and 1000 classes: "
+        "1,677,128 parameters, 59,285,808 multiply-adds."
+    ) in card(config, "x")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (published("small"), "A MobileNetV2"),
+        (published("mobilenet-v1"), "A MobileNetV1"),
+        (published("resnet-bottleneck"), "A network of ResNet's bottlenecks"),
+        (
+            NetworkSpec(stages=(StageSpec(1, 16, 1, 1, "separable"), StageSpec(6, 24, 1, 2))),
+            "A network of separable and inverted blocks",
+        ),
+    ],
+)
+def test_the_network_is_called_by_its_blocks(spec: NetworkSpec, name: str) -> None:
+    assert f"\n{name} of width 1 for " in card(ModelConfig.default(spec), "x")
+
+
+def test_everything_that_decides_the_input_is_named() -> None:
+    text = card(CONFIG, "x")
+    assert "resized to cover 256 x 256 (bilinear, antialiased)" in text
+    assert "its centre cropped to 224 x 224" in text
+    assert "mean [127.5, 127.5, 127.5] and std [128.0, 128.0, 128.0]" in text
+    assert "Padding is 'same', BatchNorm's epsilon 0.001." in text
+    slim = Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875)
+    text = card(replace(CONFIG, preprocessing=slim), "x")
+    assert "its central 87.5% of each side stretched to 224 x 224" in text
+    assert "cropped to" not in text
+
+
+def test_long_label_lists_are_cut_and_the_background_is_named() -> None:
+    text = card(CONFIG, "x")
+    assert "Logits of 1001 classes: background, tench, goldfish" in text
+    assert "and 981 more." in text
+    assert "Class 0 is background." in text
+    few = ModelConfig(NetworkSpec(classes=2), Preprocessing(), Labels(("cat", "dog")))
+    assert "Logits of 2 classes: cat, dog.\n" in card(few, "x")
+    assert "background" not in card(few, "x")
+
+
+def test_measured_figures_are_a_table_and_absent_where_nothing_was_measured() -> None:
+    assert "Measured" not in card(CONFIG, "x")
+    text = card(replace(CONFIG, metrics={"validation.top1": 0.71878, "loss": 1}), "x")
+    assert "## Measured\n\n| figure | value |\n|---|---|\n" in text
+    assert "| validation.top1 | 0.7188 |\n| loss | 1.0000 |\n" in text
+
+
+def test_the_origin_is_told_as_far_as_it_is_known() -> None:
+    origin = Origin("net.tflite", "ab" * 32, "litert", "MIT", folded=True, note="Dequantised.")
+    text = card(replace(CONFIG, origin=origin), "x")
+    for line in ("Source: net.tflite", f"SHA-256 of the source: {'ab' * 32}", "Dialect: litert"):
+        assert f"\n{line}\n" in text
+    assert "\nLicence: MIT\nDequantised.\n" in text
+    bare = card(replace(CONFIG, origin=Origin("trained here")), "x")
+    assert "SHA-256" not in bare and "Dialect" not in bare
+    assert "Where it comes from" not in card(CONFIG, "x")
+
+
+def test_the_card_bears_the_models_name_and_how_to_use_it() -> None:
+    text = card(CONFIG, "shoes")
+    assert "\n# shoes\n" in text
+    assert text.endswith("\n    mobilenetv2 predict PHOTO --model THIS_FOLDER\n")
+
+
+def test_a_model_of_a_run_is_called_after_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "shoes"
+    for place in ("best", "last", "."):
+        assert title(run / place) == ("shoes" if place == "." else place)
+    run.mkdir()
+    (run / "recipe.toml").touch()
+    for place in ("best", "last", ".", "best/.."):
+        assert title(run / place) == "shoes"
+    assert title(run / "other") == "other"
+    store.save(run / "best", SMALL, ARRAYS)
+    assert "\n# shoes\n" in (run / "best" / "README.md").read_text("utf-8")
+
+
+def test_of_five_classes_no_top_5_is_stated() -> None:
+    measured = replace(SMALL, metrics={"test.top1": 0.5, "test.top5": 1.0})
+    assert "top5" not in card(measured, "x") and "| test.top1 | 0.5000 |" in card(measured, "x")
+    assert "| test.top5 | 1.0000 |" in card(replace(CONFIG, metrics=measured.metrics), "x")
+
+
+def test_photos_are_counted_in_whole_numbers() -> None:
+    measured = replace(CONFIG, metrics={"test.images": 5000.0, "test.top1": 1.0})
+    text = card(measured, "x")
+    assert "| test.images | 5,000 |\n| test.top1 | 1.0000 |" in text
