@@ -14,6 +14,7 @@ from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2E
 from mobilenetv2.export.format import FORMATS, Format
 from mobilenetv2.export.job import COMPARISON, beside, settle
 from mobilenetv2.export.versions import versions
+from mobilenetv2.graph import litert, onnx
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import say
@@ -144,17 +145,18 @@ def write(
         pictures: to calibrate on, for the same.
         nncf: OpenVINO's file by NNCF, not by the scheme.
     """
-    module: Any = importlib.import_module(f"mobilenetv2.quantize.{name}")
-    if name == "openvino" and nncf:
-        module.write(scheme.config, folded, pictures, out)
-    elif name == "openvino":
-        module.write_scheme(scheme, out)
+    if name == "openvino":
+        module: Any = importlib.import_module("mobilenetv2.quantize.openvino")
+        if nncf:
+            module.write(scheme.config, folded, pictures, out)
+        else:
+            module.write_scheme(scheme, out)
     elif name == "litert":
         # Ends of uint8, as published files have them: a pixel is the integer where the
         # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
-        out.write_bytes(module.write(scheme, unsigned=True))
+        out.write_bytes(litert.write(scheme.quantised(), unsigned=True))
     else:
-        out.write_bytes(module.write(scheme))
+        out.write_bytes(onnx.write(scheme.quantised()))
 
 
 def describe(job: Job, format_: Format, made: Path, judgement: Judgement) -> dict[str, Any]:
