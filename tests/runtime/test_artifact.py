@@ -6,7 +6,8 @@ import onnx
 import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import built, load
@@ -18,7 +19,7 @@ CONFIG = ModelConfig.default(SPEC)
 
 
 def exported(path: Path) -> Path:
-    path.write_bytes(write(CONFIG, random_arrays(SPEC)))
+    path.write_bytes(write_onnx(lower(CONFIG, random_arrays(SPEC))))
     return path
 
 

@@ -155,9 +155,9 @@ def shift(scheme: Scheme, graph: Graph, layer: Conv | Linear, mean: NDArray) -> 
         mean: of each channel that the layer takes.
     """
     weight = scheme.folded[layer.name][0]
-    scales = scheme.weight_scales(layer.name, layer.input)
+    scales = scheme.weight_scales(layer.name)
     scales = scales.reshape(-1, *[1] * (weight.ndim - 1))
-    error = scheme.integers(layer.name, layer.input) * scales.astype(np.float64) - weight
+    error = scheme.integers(layer.name) * scales.astype(np.float64) - weight
     if isinstance(layer, Linear):
         return np.asarray(error @ mean, np.float32)
     sides, outs = (graph.tensors[name].shape[1:] for name in (layer.input, layer.output))

@@ -9,6 +9,7 @@ of input x weight.
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class Range:
         return Steps(self.scale, self.zero_point)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scheme:
     """The result of calibration, equalisation and bias correction."""
 
@@ -74,10 +75,15 @@ class Scheme:
         """The largest weight: 127 of 8 bits, 63 of 7."""
         return MOST >> (8 - self.weight_bits)
 
-    @property
+    @cached_property
     def graph(self) -> Graph:
         """The float network."""
         return lower_folded(self.config, self.folded)
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Each layer's name -> the tensor that it takes."""
+        return {layer.name: layer.input for layer in self.graph.layers()}
 
     def quantised(self, only: Collection[str] | None = None) -> Graph:
         """Return the graph with integers for weights and biases, and steps for its tensors.
@@ -106,42 +112,38 @@ class Scheme:
         return graph.replace(operations=tuple(operations), tensors=tensors)
 
     def _in_integers(self, layer: Conv | Linear, with_bias: bool) -> Conv | Linear:
-        scales, bias = self.weight_scales(layer.name, layer.input), layer.bias
-        weight = Integers(self.integers(layer.name, layer.input), scales, self.per_channel)
+        scales, bias = self.weight_scales(layer.name), layer.bias
+        weight = Integers(self.integers(layer.name), scales, self.per_channel)
         if bias is not None and with_bias:  # an int32 has no scale where the input has none
             given = self.ranges[layer.input]
             products = np.asarray(scales * np.float32(given.scale), np.float32)
-            bias = Integers(self.bias_integers(layer.name, layer.input), products, self.per_channel)
+            bias = Integers(self.bias_integers(layer.name), products, self.per_channel)
         return dataclasses.replace(layer, weight=weight, bias=bias)
 
-    def weight_scales(self, name: str, source: str) -> NDArray:
+    def weight_scales(self, name: str) -> NDArray:
         """Return float32 (out_channels,) of a layer; all the same where it is one a tensor.
 
         A channel of zeros may still have a bias, which is counted in these steps: they are made
         large enough for it.
-
-        Args:
-            name: the layer's.
-            source: the tensor's that it takes.
         """
         weight, bias = self.folded[name]
         peaks = np.abs(weight).reshape(len(weight), -1).max(1) / self.most
-        given = self.ranges[source].scale
+        given = self.ranges[self.sources[name]].scale
         needed = np.abs(bias.astype(np.float64)) / (given * LARGEST_BIAS)
         scales = np.maximum(np.maximum(peaks, needed), SMALLEST_SCALE)
         if not self.per_channel:
             scales = np.full_like(scales, scales.max())
         return np.asarray(scales, np.float32)
 
-    def integers(self, name: str, source: str) -> NDArray:
+    def integers(self, name: str) -> NDArray:
         """Return the int8 weights of a layer, in the shape of the float ones."""
         weight = self.folded[name][0]
-        scales = self.weight_scales(name, source).reshape(-1, *[1] * (weight.ndim - 1))
+        scales = self.weight_scales(name).reshape(-1, *[1] * (weight.ndim - 1))
         return np.asarray(np.clip(np.rint(weight / scales), -self.most, self.most), np.int8)
 
-    def bias_integers(self, name: str, source: str) -> NDArray:
-        """Return the int32 (out_channels,) biases of a layer that takes the tensor ``source``."""
-        scales = self.weight_scales(name, source).astype(np.float64) * self.ranges[source].scale
+    def bias_integers(self, name: str) -> NDArray:
+        """Return the int32 (out_channels,) biases of a layer."""
+        scales = self.weight_scales(name).astype(np.float64) * self.ranges[self.sources[name]].scale
         bounds = np.iinfo(np.int32)
         found = np.rint(self.folded[name][1] / scales)
         return np.asarray(np.clip(found, bounds.min, bounds.max), np.int32)

@@ -56,7 +56,7 @@ class Linear:
     bias: bool
     activation: Literal["relu", "relu6"] | None
     dropout: float
-    """Probability that one of its inputs is dropped in training."""
+    """Probability that one of its outputs is dropped in training."""
 
     @property
     def weight_shape(self) -> tuple[int, int]:
@@ -148,14 +148,17 @@ class Network:
     def linears(self) -> tuple[Linear, ...]:
         """The classifier's linear layers in the order in which they run, 'classifier' last."""
         found: list[Linear] = []
-        channels, dropout, classifier = self.features, self.spec.dropout, self.spec.classifier
+        channels, classifier = self.features, self.spec.classifier
         for index, hidden in enumerate(classifier.hidden):
             activation = None if hidden.activation == "none" else hidden.activation
             found.append(
-                Linear(f"hidden.{index}", channels, hidden.units, hidden.bias, activation, dropout)
-            )
-            channels, dropout = hidden.units, hidden.dropout
-        last = Linear("classifier", channels, self.spec.logits, classifier.bias, None, dropout)
+                Linear(
+                    f"hidden.{index}", channels, hidden.units, hidden.bias, activation,
+                    hidden.dropout,
+                )
+            )  # fmt: skip
+            channels = hidden.units
+        last = Linear("classifier", channels, self.spec.logits, classifier.bias, None, 0.0)
         return (*found, last)
 
     @property
