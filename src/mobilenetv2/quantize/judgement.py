@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.evaluate.accuracy import run
 from mobilenetv2.evaluate.metrics import Z95, wilson
+from mobilenetv2.evaluate.predictions import predict_split
 from mobilenetv2.runtime.engine import Engine, predictor
 from mobilenetv2.spec.records import Preprocessing
 
@@ -109,5 +109,5 @@ class Judge:
 
     def _logits(self, engine: Engine, label: str) -> NDArray:
         predict: Callable[[NDArray], NDArray] = predictor(engine, self.record)
-        logits, _ = run(predict, self.split, self.record, f"measuring {label}")
+        logits, _ = predict_split(predict, self.split, self.record, f"measuring {label}")
         return logits
