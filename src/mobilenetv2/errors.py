@@ -6,6 +6,7 @@ and ends with exit status 2.
 
 import importlib
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, cast
 
@@ -75,6 +76,16 @@ EXTRAS = {
 """Import name of each optional package -> the extra of this distribution that installs it."""
 
 
+def installing(packages: Iterable[str]) -> str:
+    """Return the command line that installs optional packages.
+
+    Args:
+        packages: import names, each in :data:`EXTRAS`.
+    """
+    extras = sorted({EXTRAS[package] for package in packages})
+    return f"pip install 'mobilenetv2[{','.join(extras)}]'"
+
+
 def require(module: str) -> ModuleType:
     """Import an optional package, e.g. ``require("matplotlib.pyplot")``.
 
@@ -90,9 +101,8 @@ def require(module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise  # the package is there, and something inside it is broken: not ours to reword
-        extra = EXTRAS[package]
         raise MissingExtra(
             f"{package} is not installed and this needs it; "
-            f"install it with: pip install 'mobilenetv2[{extra}]'"
+            f"install it with: {installing([package])}"
         ) from None
     return importlib.import_module(module)
