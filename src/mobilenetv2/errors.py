@@ -5,6 +5,7 @@ and ends with exit status 2.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Iterable
 from types import ModuleType
@@ -86,21 +87,31 @@ def installing(packages: Iterable[str]) -> str:
     return f"pip install 'mobilenetv2[{','.join(extras)}]'"
 
 
+def disable_telemetry() -> None:
+    """Keep dependencies from sending usage data; call this before they are imported.
+
+    ONNX Runtime from 1.29 on writes a device id, an event database and a session file into the
+    user's folders as it is imported, and sends from there: only this variable stops that, no
+    function does. OpenVINO and NNCF report to their maker unless this package is absent: then stubs
+    of their own take its place.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    cast(Any, sys.modules).setdefault("openvino_telemetry", None)
+
+
 def require(module: str) -> ModuleType:
-    """Import an optional package, e.g. ``require("matplotlib.pyplot")``.
+    """Import a package with its telemetry off, e.g. ``require("matplotlib.pyplot")``.
 
     Raises:
-        MissingExtra: the package is absent; the message has the line that installs it.
+        MissingExtra: an optional package is absent; the message has the line that installs it.
     """
     package = module.partition(".")[0]
-    # OpenVINO and NNCF send usage data to their maker, and write files into the home folder, unless
-    # this package is absent: then stubs of their own take its place.
-    cast(Any, sys.modules).setdefault("openvino_telemetry", None)
+    disable_telemetry()
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name != package:
-            raise  # the package is there, and something inside it is broken: not ours to reword
+        if error.name != package or package not in EXTRAS:
+            raise  # something is broken: not ours to reword
         raise MissingExtra(
             f"{package} is not installed and this needs it; "
             f"install it with: {installing([package])}"
