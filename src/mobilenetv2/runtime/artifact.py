@@ -6,6 +6,7 @@ from typing import Any
 
 from mobilenetv2.checkpoints.graphs.chain_config import parsed
 from mobilenetv2.errors import ArtifactError, DialectError
+from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING, RUNTIMES
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
@@ -85,7 +86,7 @@ def contents(path: Path) -> bytes:
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise ArtifactError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    return path.read_bytes()
+    return read_file(path)
 
 
 def config_inside(text: str | None, path: Path) -> ModelConfig:
