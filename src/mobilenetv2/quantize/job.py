@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing
@@ -19,7 +20,8 @@ from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import say
 from mobilenetv2.quantize.judgement import MOST_LOST, Judge, Judgement
-from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.quantize.scheme import Range, Scheme
+from mobilenetv2.spec.records import ModelConfig
 
 STEM = "model-int8"
 NNCF = "nncf"
@@ -168,3 +170,30 @@ def describe(job: Job, format_: Format, made: Path, judgement: Judgement) -> dic
         "versions": versions((*format_.packages, *((NNCF,) if job.nncf else ()))),
         **judgement.to_dict(),
     }
+
+
+def save_scheme(scheme: Scheme, path: Path) -> None:
+    """Write a scheme as an .npz, for another process; its config is the model folder's."""
+    arrays = {
+        f"{name}/{part}": values
+        for name, pair in scheme.folded.items()
+        for part, values in zip(("weight", "bias"), pair, strict=True)
+    }
+    facts = {
+        "ranges": {name: [each.low, each.high] for name, each in scheme.ranges.items()},
+        "per_channel": scheme.per_channel, "method": scheme.method,
+        "weight_bits": scheme.weight_bits,
+    }  # fmt: skip
+    np.savez(path, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+
+
+def load_scheme(path: Path, config: ModelConfig) -> Scheme:
+    """Read what :func:`save_scheme` wrote."""
+    with np.load(path) as stored:
+        facts = json.loads(str(stored["facts"]))
+        names = [name.removesuffix("/weight") for name in stored.files if name.endswith("/weight")]
+        folded: Folded = {
+            name: (stored[f"{name}/weight"], stored[f"{name}/bias"]) for name in names
+        }
+    ranges = {name: Range(*ends) for name, ends in facts.pop("ranges").items()}
+    return Scheme(config, folded, ranges, **facts)
