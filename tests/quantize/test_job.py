@@ -15,6 +15,7 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize import onnx as writer
 from mobilenetv2.quantize.judgement import Judge
+from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 
@@ -85,3 +86,15 @@ def test_int8_weights_are_in_the_file(made: job.Job, tmp_path: Path) -> None:
     assert len(weights) == len(made.scheme.folded)
     assert {t.data_type for t in weights} == {onnx.TensorProto.INT8}
     assert np.prod(weights[-1].dims) == made.scheme.folded["classifier"][0].size
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_a_scheme_comes_back_as_it_was(made: job.Job, tmp_path: Path, bits: int) -> None:
+    given = dataclasses.replace(made.scheme, weight_bits=bits, per_channel=bits == 8)
+    job.save_scheme(given, tmp_path / "s.npz")
+    found = job.load_scheme(tmp_path / "s.npz", given.config)
+    assert list(found.folded) == list(given.folded)  # in the order in which they run
+    for field in dataclasses.fields(Scheme):
+        if field.name != "folded":
+            assert getattr(found, field.name) == getattr(given, field.name), field.name
+    assert writer.write(found) == writer.write(given)

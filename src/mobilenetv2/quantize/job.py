@@ -8,20 +8,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2Error
-from mobilenetv2.export.format import FORMATS, Format
+from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing
+from mobilenetv2.export.format import module_of
 from mobilenetv2.export.job import COMPARISON, beside, settle
 from mobilenetv2.export.versions import versions
+from mobilenetv2.formats import FORMATS, OF_INT8, Format
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import say
 from mobilenetv2.quantize.judgement import MOST_LOST, Judge, Judgement
-from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.quantize.scheme import Range, Scheme
+from mobilenetv2.spec.records import ModelConfig
 
 STEM = "model-int8"
-FORMATS_OF_INT8 = ("onnx", "litert", "openvino")
 NNCF = "nncf"
 """The other way to an OpenVINO file: Intel's own calibration and bias correction."""
 
@@ -60,7 +62,7 @@ def places(names: Sequence[str], out: Path) -> dict[str, Path]:
     """Format -> file: ``out`` itself, where it ends as the one format's files do."""
     if len(names) == 1 and out.name.endswith(FORMATS[names[0]].suffix):
         return {names[0]: out}
-    if out.suffix in {FORMATS[name].suffix for name in FORMATS_OF_INT8} or out.is_file():
+    if out.suffix in {FORMATS[name].suffix for name in OF_INT8} or out.is_file():
         raise ArtifactError(
             f"{out}: it ends as one file does, or is one, and {', '.join(names)} is asked for; "
             "name a folder instead"
@@ -74,14 +76,13 @@ def require_packages(names: Sequence[str], nncf: bool = False) -> None:
     Raises:
         MissingExtra: all of them; the message has the line that installs them.
     """
-    needed = {package for name in names for package in FORMATS[name].packages}
-    needed |= {NNCF} if nncf else set()
-    missing = sorted(package for package in needed if find_spec(package) is None)
-    if missing:
-        extras = ",".join(sorted({EXTRAS[package] for package in missing}))
+    needed = {package for name in names for package in FORMATS[name].missing()}
+    if nncf and find_spec(NNCF) is None:
+        needed.add(NNCF)
+    if needed:
         raise MissingExtra(
-            f"{' and '.join(missing)} not installed, and this needs it; "
-            f"install it with: pip install 'mobilenetv2[{extras}]'"
+            f"{' and '.join(sorted(needed))} not installed, and this needs it; "
+            f"install it with: {installing(needed)}"
         )
 
 
@@ -117,7 +118,7 @@ def quantise_to(job: Job, name: str, out: Path) -> Outcome:
         made = folder / out.name
         write(name, job.scheme, job.folded, job.pictures, made, job.nncf)
         size = sum(file.stat().st_size for file in folder.iterdir())
-        judgement = job.judge.judge(format_.module().reload(made), f"{name} int8")
+        judgement = job.judge.judge(module_of(format_).reload(made), f"{name} int8")
         kept = judgement.passed or job.force
         if kept:
             record = describe(job, format_, made, judgement)
@@ -169,3 +170,30 @@ def describe(job: Job, format_: Format, made: Path, judgement: Judgement) -> dic
         "versions": versions((*format_.packages, *((NNCF,) if job.nncf else ()))),
         **judgement.to_dict(),
     }
+
+
+def save_scheme(scheme: Scheme, path: Path) -> None:
+    """Write a scheme as an .npz, for another process; its config is the model folder's."""
+    arrays = {
+        f"{name}/{part}": values
+        for name, pair in scheme.folded.items()
+        for part, values in zip(("weight", "bias"), pair, strict=True)
+    }
+    facts = {
+        "ranges": {name: [each.low, each.high] for name, each in scheme.ranges.items()},
+        "per_channel": scheme.per_channel, "method": scheme.method,
+        "weight_bits": scheme.weight_bits,
+    }  # fmt: skip
+    np.savez(path, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+
+
+def load_scheme(path: Path, config: ModelConfig) -> Scheme:
+    """Read what :func:`save_scheme` wrote."""
+    with np.load(path) as stored:
+        facts = json.loads(str(stored["facts"]))
+        names = [name.removesuffix("/weight") for name in stored.files if name.endswith("/weight")]
+        folded: Folded = {
+            name: (stored[f"{name}/weight"], stored[f"{name}/bias"]) for name in names
+        }
+    ranges = {name: Range(*ends) for name, ends in facts.pop("ranges").items()}
+    return Scheme(config, folded, ranges, **facts)
