@@ -1,8 +1,8 @@
 """Make the embedded model out of a run, and measure it as float32, float16 and int8.
 
-    mobilenetv2 train ../shared/data/cifar10 --weights none --recipe scratch-small \\
+    mobilenetv2 train data/cifar10 --weights none --recipe scratch-small \\
         --output runs/cifar10
-    python benchmarks/embedded.py --run runs/cifar10 --data ../shared/data/cifar10 \\
+    python benchmarks/embedded.py --run runs/cifar10 --data cifar10 \\
         --output benchmarks/embedded.md
 
 Writes src/mobilenetv2/embedded. The test photos have been looked at once by the run; here they
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from public_data import resolve
 
 from mobilenetv2.cli.predictor import with_flips
 from mobilenetv2.data.dataset import open_dataset
@@ -52,7 +53,7 @@ NOTE = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", type=resolve, default="cifar10")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     run, target = RunFolder(options.run), embedded.folder()

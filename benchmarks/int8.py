@@ -1,9 +1,9 @@
 """int8 against float on photos that neither calibrated nor trained: every format and method.
 
-    python benchmarks/int8.py --model runs/clothing/best --data ../shared/data/clothing \\
+    python benchmarks/int8.py --model runs/clothing/best --data clothing \\
         --output benchmarks/int8-clothing.md
-    python benchmarks/int8.py --model imagenet --data ../shared/data/imagenet-samples \\
-        --calibration ../shared/data/clothing/train --output benchmarks/int8-imagenet.md
+    python benchmarks/int8.py --model imagenet --data imagenet-samples \\
+        --calibration clothing/train --output benchmarks/int8-imagenet.md
 
 'naive' is one scale a weight and tensor, from the smallest to the largest value. Needs the extra
 export.
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from machine import machine
+from public_data import resolve
 
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
@@ -52,8 +53,8 @@ METHODS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--data", type=resolve, required=True)
+    parser.add_argument("--calibration", type=lambda text: Path(resolve(text)))
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
