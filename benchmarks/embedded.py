@@ -31,7 +31,7 @@ from mobilenetv2.hub import embedded
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
-from mobilenetv2.quantize.judgement import Judge
+from mobilenetv2.quantize.job import Judge
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 from mobilenetv2.runtime.predictor import predictor
@@ -97,7 +97,7 @@ def main() -> None:
     outputs = match(photos.judged.classes, config.labels, options.data)
     judge = Judge(photos.judged, outputs, config.preprocessing, start(load(target)))
     scheme = post_training.quantise(config, arrays, photos.pictures, post_training.Settings())
-    work = job.Job(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
+    work = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "embedded.onnx"
         job.write("onnx", work.scheme, work.folded, work.pictures, out)

@@ -41,7 +41,7 @@ class Runner:
         Raises:
             MobileNetV2Error: it cannot be written.
         """
-        from mobilenetv2.export.format import Options, module_of
+        from mobilenetv2.export.job import Options, module_of
         from mobilenetv2.model import store
 
         config, arrays = store.load(Path(request["model"]))
@@ -52,7 +52,7 @@ class Runner:
 
             scheme = job.load_scheme(Path(request["scheme"]), config)
             pictures = np.load(request["calibration"])
-            job.write(name, scheme, fold(config.spec, arrays), pictures, out)
+            job.write_int8(name, scheme, fold(config.spec, arrays), pictures, out)
         else:
             options = Options(precision=request["precision"])
             module_of(FORMATS[name]).write(config, arrays, out, options)
@@ -140,7 +140,7 @@ def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
 
         loaded = artifact.load(path)
         return engine.start(loaded, runtime, threads), loaded.config
-    from mobilenetv2.export.format import module_of
+    from mobilenetv2.export.job import module_of
 
     return module_of(FORMATS[request["format"]]).reload(path, threads), None
 
