@@ -11,7 +11,7 @@ from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.onnx import reload, write
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.graph.lowering import lower_folded

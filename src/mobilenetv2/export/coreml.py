@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.mil import MilProgram
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import CONFIG_KEY

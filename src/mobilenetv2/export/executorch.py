@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph import litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
@@ -13,13 +13,13 @@ from mobilenetv2.spec.records import ModelConfig
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     graph, half = lower(config, arrays), options.precision == "float16"
     out.write_bytes(litert.write(graph.with_weights(representable) if half else graph, half))
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     from mobilenetv2.runtime import litert
 
     return litert.start(file.read(out), threads)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal

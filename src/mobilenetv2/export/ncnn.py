@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays

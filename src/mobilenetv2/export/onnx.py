@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import Graph
 from mobilenetv2.graph.lowering import lower
@@ -15,7 +15,7 @@ from mobilenetv2.spec.records import ModelConfig
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Make ``out``; see :class:`mobilenetv2.export.format.Module`."""
+    """Make ``out``; see :class:`mobilenetv2.export.job.Module`."""
     graph = asked(lower(config, arrays), options)
     out.write_bytes(onnx.write(graph, options.opset, half=options.precision == "float16"))
 
@@ -32,5 +32,5 @@ def asked(graph: Graph, options: Options) -> Graph:
 
 
 def reload(out: Path, threads: int | None = None) -> OnnxRuntime:
-    """Return the file's engine; see :class:`mobilenetv2.export.format.Module`."""
+    """Return the file's engine; see :class:`mobilenetv2.export.job.Module`."""
     return runtime.start(file.read(out), threads)

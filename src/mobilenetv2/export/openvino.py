@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.onnx import asked
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT
@@ -23,14 +23,14 @@ from mobilenetv2.spec.records import ModelConfig
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """See :class:`mobilenetv2.export.format.Module`. float16 halves the .bin; OpenVINO computes in
+    """See :class:`mobilenetv2.export.job.Module`. float16 halves the .bin; OpenVINO computes in
     what its device does best, whichever it is."""
     made = converted(onnx.write(asked(lower(config, arrays), options)))
     write_ir(made, config, out, half=options.precision == "float16")
 
 
 def reload(out: Path, threads: int | None = None) -> OpenVino:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     return start(file.read(out), threads)
 
 

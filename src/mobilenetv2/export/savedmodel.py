@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays

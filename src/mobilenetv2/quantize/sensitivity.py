@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
-from mobilenetv2.evaluate.pictures import BLUE, GREY
+from mobilenetv2.evaluate.plots import BLUE, GREY
 from mobilenetv2.files import write_atomically
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear
@@ -21,6 +21,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantize.calibration import Pictures, Step
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.runtime.onnxruntime import ERRORS_ONLY, library
 from mobilenetv2.spec.records import ModelConfig
 
 RED = "#c0392b"
@@ -29,7 +30,6 @@ WORST = 5
 PICTURES = 32
 """That are run for each part, at the most."""
 BATCH = 8
-ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,7 @@ def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
 
 
 def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray:
-    import onnxruntime
-
+    onnxruntime = library()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     session = onnxruntime.InferenceSession(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import random_arrays
