@@ -8,7 +8,7 @@ import pytest
 from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError, WeightsError
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
 from mobilenetv2.graph.litert import write as write_litert
 from mobilenetv2.graph.lowering import lower, lower_folded
 from mobilenetv2.graph.onnx import write as write_onnx
@@ -143,8 +143,5 @@ def test_files_that_give_logits_only_say_what_to_give_instead(tmp_path: Path) ->
         feature_map(path)
     with pytest.raises(MobileNetV2Error, match="--runtime mnn runs exported files only"):
         feature_map(saved(spec, tmp_path / "m"), "mnn")
-    headless = NetworkSpec(size=(64, 64), head="none", **TINY)
-    with pytest.raises(SpecError, match="a network without a head"):
-        feature_map(saved(headless, tmp_path / "headless"))
     with pytest.raises(WeightsError, match="no such model folder"):
         feature_map(tmp_path / "none")
