@@ -71,9 +71,13 @@ class Predictions:
 
     def __post_init__(self) -> None:
         count, classes = len(self.logits), len(self.names)
+        columns = 1 if self.outputs == "logit" else classes
         shapes = [(count,), (count, classes)] if self.outputs == "sigmoid" else [(count,)]
-        columns = 1 if self.outputs == "logit" and classes == 2 else classes
-        if self.logits.shape != (count, columns) or self.truth.shape not in shapes:
+        if (
+            self.logits.shape != (count, columns)
+            or self.truth.shape not in shapes
+            or (self.outputs == "logit" and classes != 2)
+        ):
             raise ValueError(
                 f"logits {self.logits.shape} and truth {self.truth.shape} are not those of "
                 f"{classes} classes with outputs {self.outputs!r}"
