@@ -11,7 +11,7 @@ from mobilenetv2.benchmark.job import Job, expected, run, size
 from mobilenetv2.benchmark.results import Row
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -39,7 +39,7 @@ def asked(folder: Path, *contestants: Contestant, calibrated: bool = False) -> J
 def test_the_reference_is_the_network_itself(folder: Path) -> None:
     network = plain.build(CONFIG, dtype="float64")
     plain.load(network, random_arrays(SPEC))
-    wanted = network(normalise(PICTURES, CONFIG.preprocessing))
+    wanted = network(engine_input(PICTURES, CONFIG.preprocessing))
     found = expected(asked(folder))
     np.testing.assert_allclose(found, wanted, atol=1e-4 * max(1.0, np.abs(wanted).max()))
 

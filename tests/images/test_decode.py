@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from mobilenetv2.images.decode import decode, read
+from mobilenetv2.images.decode import decode, read_photo
 
 PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 ORIENTATION = 0x0112
@@ -174,4 +174,6 @@ def test_every_photo_at_hand_is_read() -> None:
         pytest.skip(f"no photos in {PHOTOS}")
     for photo in photos:
         with Image.open(photo) as plain:
-            assert np.array_equal(np.asarray(read(photo)), np.asarray(plain.convert("RGB"))), photo
+            assert np.array_equal(
+                np.asarray(read_photo(photo)), np.asarray(plain.convert("RGB"))
+            ), photo

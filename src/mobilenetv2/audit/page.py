@@ -13,7 +13,7 @@ from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate.report.document import document
 from mobilenetv2.evaluate.report.facts import pairs
 from mobilenetv2.evaluate.report.html import Child, Markup, element
-from mobilenetv2.images.encode import data_url
+from mobilenetv2.images.display import data_url
 from mobilenetv2.progress import track
 from mobilenetv2.version import __version__
 

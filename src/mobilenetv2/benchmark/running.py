@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.benchmark import memory
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.runtime.engine import TAKES, Engine
 from mobilenetv2.spec.records import ModelConfig
 
@@ -85,7 +85,7 @@ class Runner:
         return self._inputs[batch]
 
     def _prepared(self, pictures: NDArray) -> NDArray:
-        return pictures if self.engine.takes_pictures else normalise(pictures, self.record)
+        return pictures if self.engine.takes_pictures else engine_input(pictures, self.record)
 
 
 def start(request: dict[str, Any]) -> tuple[Engine, ModelConfig | None]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
@@ -110,4 +110,4 @@ def predictor(
     wherever the engine's graph has its normalisation."""
     if engine.takes_pictures:
         return lambda pictures: engine.run(pictures, output)
-    return lambda pictures: engine.run(normalise(pictures, record), output)
+    return lambda pictures: engine.run(engine_input(pictures, record), output)

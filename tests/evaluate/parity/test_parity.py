@@ -24,8 +24,9 @@ from mobilenetv2.evaluate.parity.parity import (
     first_departure,
     parse,
 )
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names
@@ -186,8 +187,8 @@ def test_published_weights_agree_on_real_photos(shared_data: Path, tmp_path: Pat
     files = sorted((shared_data / "imagenet-samples").glob("*/*"))[::17][:5]
     assert len(files) == 5
     record = config.preprocessing
-    photos = np.stack([preprocess(read(file), record, file.name) for file in files])
-    x = normalise(photos, record).transpose(0, 2, 3, 1)
+    photos = np.stack([preprocess(read_photo(file), record, file.name) for file in files])
+    x = engine_input(photos, record).transpose(0, 2, 3, 1)
     found = check(tmp_path / "model", x, parse("torch,keras:tensorflow,jax"), detailed=1)
     assert found.passed, found.departures
     assert 0.5 < found.deviation < 20 and found.disagreements == 0
