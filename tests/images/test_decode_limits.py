@@ -62,7 +62,7 @@ def test_a_claimed_size_is_refused_before_memory_is_taken(tmp_path: Path, side: 
         Image.MAX_IMAGE_PIXELS = None if sys.argv[2] == "allowed" else Image.MAX_IMAGE_PIXELS
         limits = Limits(pixels=10**9) if sys.argv[2] == "allowed" else Limits()
         try:
-            read(Path(sys.argv[1]), limits)
+            read_photo(Path(sys.argv[1]), limits)
         except ImageError as error:
             print(error)
     """
