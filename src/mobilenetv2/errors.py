@@ -7,6 +7,7 @@ and ends with exit status 2.
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, cast
 
@@ -76,6 +77,16 @@ EXTRAS = {
 """Import name of each optional package -> the extra of this distribution that installs it."""
 
 
+def installing(packages: Iterable[str]) -> str:
+    """Return the command line that installs optional packages.
+
+    Args:
+        packages: import names, each in :data:`EXTRAS`.
+    """
+    extras = sorted({EXTRAS[package] for package in packages})
+    return f"pip install 'mobilenetv2[{','.join(extras)}]'"
+
+
 def disable_telemetry() -> None:
     """Keep dependencies from sending usage data; call this before they are imported.
 
@@ -101,9 +112,8 @@ def require(module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != package or package not in EXTRAS:
             raise  # something is broken: not ours to reword
-        extra = EXTRAS[package]
         raise MissingExtra(
             f"{package} is not installed and this needs it; "
-            f"install it with: pip install 'mobilenetv2[{extra}]'"
+            f"install it with: {installing([package])}"
         ) from None
     return importlib.import_module(module)

@@ -73,7 +73,6 @@ def test_a_photo_that_cannot_be_used_is_one_with_a_problem(png: Png) -> None:
     assert (one.problem, one.seen) == ("place/a/1.png: too long", None)
 
 
-Png = Callable[[int], bytes]
 BROKEN = b"\xff\xd8\xff\xe0 not much of a JPEG"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS, SUFFIXES
 
 
@@ -71,7 +72,7 @@ class FolderSource:
         """See :class:`Source`."""
         path = self.root / name
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 return file.read(LIMITS.bytes + 1)  # one too many: decoding names the limit
         except OSError as error:
             raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
@@ -154,7 +155,7 @@ class TarSource:
         if member.issparse():
             raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 file.seek(member.offset_data)
                 data = file.read(member.size)
         except OSError as error:
@@ -238,6 +239,7 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
 
     Raises:
         DataError: none of them, not there, or an archive is damaged.
+        OSError: a pipe or a device, or it may not be read.
     """
     if path.is_dir():
         found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
@@ -251,6 +253,7 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     if not path.exists():
         raise DataError(f"{path}: no such folder or archive")
     kind = ARCHIVES.get(path.suffix.lower())
+    open_file(path).close()  # the archive readers would wait for a pipe
     if kind is None:
         raise DataError(
             f"{path}: neither a folder nor a .zip or .tar archive; unpack it or give its folder"
@@ -273,7 +276,7 @@ def _leads_into(folder: Path, link: Path) -> bool:
 
 def _check_end(path: Path, offset: int) -> None:
     """Require the zeros that end a tar: the library takes a damaged header for the end, too."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(offset)
         block = file.read(tarfile.BLOCKSIZE)
     if not block or any(block):
