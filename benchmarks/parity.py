@@ -1,6 +1,6 @@
 """Every edition, and Keras on every backend, against the plain reference and each other.
 
-    python benchmarks/parity.py --data ../shared/data --output benchmarks/parity.md
+    python benchmarks/parity.py --output benchmarks/parity.md
 
 Random weights with statistics far from the identity over widths, sizes and padding rules; then the
 imported published weights on real ImageNet photos. Needs the extras torch, keras and jax.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from public_data import find
 
 from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.data.dataset import open_dataset
@@ -53,7 +54,6 @@ def cases() -> list[tuple[str, NetworkSpec]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     names = parse(EDITIONS)
@@ -91,15 +91,15 @@ def main() -> None:
                 f"| {logits:.1e} | {row.relative:.1e} ({pair[0]}, {pair[1]}) "
                 f"| {'yes' if found.passed else 'NO'} |"
             )
-        lines += ["", *photos(arguments.data, model, names)]
+        lines += ["", *photos(model, names)]
     write_atomically(arguments.output, "\n".join(lines) + "\n")
 
 
-def photos(data: Path, model: Path, names: list[str]) -> list[str]:
+def photos(model: Path, names: list[str]) -> list[str]:
     """The published weights on the 100 photos of imagenet-samples."""
-    config, arrays = litert.import_file(data / "published" / FILE)
+    config, arrays = litert.import_file(find("published") / FILE)
     store.save(model, config, arrays)
-    split = open_dataset(data / "imagenet-samples").split(None)
+    split = open_dataset(find("imagenet-samples")).split(None)
     outputs = np.array(match(split.classes, config.labels, split.source.place))
     truth = outputs[[photo.label for photo in split.photos]]
     pictures = np.stack(

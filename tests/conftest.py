@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import public_data
 import pytest
 from PIL import Image, ImageDraw
 
@@ -198,9 +199,13 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Published weights and photos that lie beside the project; what needs them skips without."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there: its files come with the workplace, not the project")
-    return folder
+def public_folder() -> Callable[[str], Path]:
+    """The folder of a public dataset, by its name in the table; what needs it skips without."""
+
+    def locate(name: str) -> Path:
+        try:
+            return public_data.find(name)
+        except public_data.MissingData as missing:
+            pytest.skip(str(missing))
+
+    return locate

@@ -49,11 +49,11 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 @pytest.fixture(scope="module")
-def real(shared_data: Path) -> list[Image.Image]:
+def real(public_folder: Callable[[str], Path]) -> list[Image.Image]:
     """Twelve shirts on much the same floors, and the photos of other things."""
-    shirts = sorted((shared_data / "clothing" / "train" / "t-shirt").iterdir())[:12]
+    shirts = sorted((public_folder("clothing") / "train" / "t-shirt").iterdir())[:12]
     skipped = ("bird_segmentation.bmp", "bird_segmentation_mask.bmp", "cat.bmp")
-    others = sorted(p for p in (shared_data / "photos").iterdir() if p.name not in skipped)
+    others = sorted(p for p in public_folder("photos").iterdir() if p.name not in skipped)
     return [Image.open(path).convert("RGB") for path in (*shirts, *others)]
 
 
@@ -80,11 +80,11 @@ def test_different_photos_of_a_class_are_not_copies(views: list[View]) -> None:
     assert alike(views).pairs == ()
 
 
-def test_copies_that_others_made_are_found(shared_data: Path) -> None:
+def test_copies_that_others_made_are_found(public_folder: Callable[[str], Path]) -> None:
     """A cat as a bitmap and, larger, as a JPEG; shorts that lie among the skirts, too."""
-    clothing = shared_data / "clothing" / "train"
+    clothing = public_folder("clothing") / "train"
     for one, other in (
-        (shared_data / "photos" / "cat.bmp", shared_data / "photos" / "cat_1080p.jpg"),
+        (public_folder("photos") / "cat.bmp", public_folder("photos") / "cat_1080p.jpg"),
         (
             clothing / "shorts" / "6075b4a5-5b1a-4ce0-aea0-9dbfbca7c35c.jpg",
             clothing / "skirt" / "637a56e4-7fa6-4f75-8859-0f8902461554.jpg",

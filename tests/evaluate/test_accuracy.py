@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
 
-SAMPLES = Path(__file__).parents[2].parent / "shared/data/imagenet-samples"
 RECORD = Preprocessing(size=(8, 6), resize=(8, 6))
 
 
@@ -91,9 +91,10 @@ def test_a_photo_that_cannot_be_read_is_named(data: bytes) -> None:
         run(Fake(), broken, RECORD)
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"needs the shared data: {SAMPLES}")
-def test_real_photos_of_a_folder_without_splits_come_one_a_class() -> None:
-    split = open_dataset(SAMPLES).split(None)
+def test_real_photos_of_a_folder_without_splits_come_one_a_class(
+    public_folder: Callable[[str], Path],
+) -> None:
+    split = open_dataset(public_folder("imagenet-samples")).split(None)
     outputs, labels = run(Fake(), split, Preprocessing(size=(32, 32), resize=(36, 36)))
     assert_array_equal(labels, np.arange(100))
     assert outputs[:, 0].std() > 10  # real photos differ

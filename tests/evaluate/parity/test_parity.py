@@ -1,6 +1,7 @@
 """Parity: it names what departs, and passes only where nothing does."""
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -180,11 +181,13 @@ def test_all_editions_and_backends_agree(tmp_path: Path) -> None:
 
 @needs_all
 @pytest.mark.slow
-def test_published_weights_agree_on_real_photos(shared_data: Path, tmp_path: Path) -> None:
-    path = shared_data / "published" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+def test_published_weights_agree_on_real_photos(
+    public_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
     config, arrays = import_checkpoint(path)
     store.save(tmp_path / "model", config, arrays)
-    files = sorted((shared_data / "imagenet-samples").glob("*/*"))[::17][:5]
+    files = sorted(public_folder("imagenet-samples").glob("*/*"))[::17][:5]
     assert len(files) == 5
     record = config.preprocessing
     photos = np.stack([preprocess(read_photo(file), record, file.name) for file in files])

@@ -1,4 +1,4 @@
-"""Who takes part: runtimes x precisions, and exported files that are there already."""
+"""What is measured: runtimes x precisions, and exported files that are there already."""
 
 import json
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.job import COMPARISON
-from mobilenetv2.formats import BY_ENDING, FORMATS, INT8, PRECISIONS, RUNTIMES, Format, engines_of
+from mobilenetv2.export.job import RECORD
+from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.runtime.artifact import is_exported
 
@@ -16,7 +16,7 @@ LARGEST_RECORD = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
-class Contestant:
+class Candidate:
     """One row of the table: a file in a runtime."""
 
     runtime: str
@@ -32,47 +32,37 @@ class Contestant:
         return f"{self.runtime} {self.path.name if self.path else self.precision}"
 
 
-def missing(runtime: str) -> list[str]:
-    """Return the packages that a runtime and its own format need and that are not installed."""
-    return own_format(runtime).missing()
-
-
-def own_format(runtime: str) -> Format:
-    """Return the format that is written for a runtime: of several that it runs, its own."""
-    return FORMATS[RUNTIMES[runtime].formats[-1]]
-
-
-def made(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Contestant]:
-    """Every runtime in every precision that its format has.
+def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]:
+    """Return every runtime in every precision that its format has.
 
     Raises:
         ArtifactError: a precision that none of the runtimes has.
     """
     found = []
     for precision in precisions:
-        able = [name for name in runtimes if own_format(name).has(precision)]
+        able = [name for name in runtimes if RUNTIMES[name].own.has(precision)]
         if not able:
-            others = [name for name in RUNTIMES if own_format(name).has(precision)]
+            others = [name for name in RUNTIMES if RUNTIMES[name].own.has(precision)]
             raise ArtifactError(
                 f"--precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
             )
-        found += [Contestant(name, own_format(name).name, precision) for name in able]
+        found += [Candidate(name, RUNTIMES[name].own.name, precision) for name in able]
     return found
 
 
-def of_file(path: Path, runtimes: Sequence[str]) -> list[Contestant]:
-    """An exported file in each of the runtimes that takes its format."""
+def candidates_of_file(path: Path, runtimes: Sequence[str]) -> list[Candidate]:
+    """Return an exported file in each of the runtimes that takes its format."""
     format_ = BY_ENDING[path.suffix.lower()].name
     precision = precision_of(path)
     return [
-        Contestant(name, format_, precision, path)
+        Candidate(name, format_, precision, path)
         for name in engines_of(format_)
         if name in runtimes
     ]
 
 
-def of_folder(folder: Path, runtimes: Sequence[str]) -> list[Contestant]:
-    """Every exported file in a folder that engines here take, by name.
+def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
+    """Return every exported file in a folder that engines here take, by name.
 
     Raises:
         ArtifactError: there is none.
@@ -84,7 +74,7 @@ def of_folder(folder: Path, runtimes: Sequence[str]) -> list[Contestant]:
         for file in sorted(folder.iterdir())
         if is_exported(file) and not file.name.startswith(".")
     ]
-    found = [each for file in files for each in of_file(file, runtimes)]
+    found = [each for file in files for each in candidates_of_file(file, runtimes)]
     if not found:
         raise ArtifactError(
             f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
@@ -94,8 +84,8 @@ def of_folder(folder: Path, runtimes: Sequence[str]) -> list[Contestant]:
 
 
 def precision_of(path: Path) -> str:
-    """What ``export`` or ``quantize`` wrote down beside a file, if it is about this file."""
-    record = path.with_name(f"{path.name}{COMPARISON}")
+    """Return what ``export`` or ``quantize`` wrote down beside a file, if it is about this file."""
+    record = path.with_name(f"{path.name}{RECORD}")
     try:
         if record.stat().st_size > LARGEST_RECORD:
             return UNKNOWN

@@ -6,52 +6,35 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2 import formats
-from mobilenetv2.benchmark import contestant
-from mobilenetv2.benchmark.contestant import Contestant, made, of_folder, own_format, precision_of
-from mobilenetv2.cli.parser import make_parser
+from mobilenetv2.benchmark.candidate import Candidate, candidates_in, cross, precision_of
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import RUNTIMES
 from mobilenetv2.model.checksum import file_sha256
 
 
-def test_every_runtime_has_a_format_and_a_name_on_the_command_line() -> None:
-    words = ["benchmark", "x", "--runtime", ",".join(RUNTIMES)]
-    assert make_parser().parse_args(words).runtime == list(RUNTIMES)
-    assert own_format("openvino").name == "openvino" and own_format("onnxruntime").name == "onnx"
-
-
 def test_runtimes_are_crossed_with_the_precisions_that_they_have() -> None:
-    found = made(["onnxruntime", "ncnn", "keras"], ["float32", "float16", "int8"])
+    found = cross(["onnxruntime", "ncnn", "keras"], ["float32", "float16", "int8"])
     assert [(who.runtime, who.precision) for who in found] == [
         ("onnxruntime", "float32"), ("ncnn", "float32"), ("keras", "float32"),
         ("onnxruntime", "float16"), ("ncnn", "float16"), ("onnxruntime", "int8"),
     ]  # fmt: skip
     with pytest.raises(ArtifactError, match=r"int8: ncnn, keras has none; onnxruntime, openvino"):
-        made(["ncnn", "keras"], ["int8"])
-
-
-def test_what_is_not_installed_is_found_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = {"openvino", "ncnn"}
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name in absent else object())
-    assert contestant.missing("onnxruntime") == []
-    assert contestant.missing("openvino") == ["openvino"]
-    assert contestant.missing("ncnn") == ["ncnn"]
+        cross(["ncnn", "keras"], ["int8"])
 
 
 def test_files_of_a_folder_run_in_every_runtime_that_takes_them(tmp_path: Path) -> None:
     for name in ("b.onnx", "a.tflite", "a.tflite.comparison.json", "notes.txt", ".partial-x.onnx"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "folder.onnx").mkdir()
-    found = of_folder(tmp_path, list(RUNTIMES))
+    found = candidates_in(tmp_path, list(RUNTIMES))
     assert [(who.runtime, who.path and who.path.name) for who in found] == [
         ("litert", "a.tflite"), ("onnxruntime", "b.onnx"), ("openvino", "b.onnx")
     ]  # fmt: skip
-    assert [who.runtime for who in of_folder(tmp_path, ["openvino"])] == ["openvino"]
+    assert [who.runtime for who in candidates_in(tmp_path, ["openvino"])] == ["openvino"]
     with pytest.raises(ArtifactError, match=r"no exported file of mnn is in it; their names end"):
-        of_folder(tmp_path, ["mnn"])
+        candidates_in(tmp_path, ["mnn"])
     with pytest.raises(ArtifactError, match="no such folder"):
-        of_folder(tmp_path / "none", ["mnn"])
+        candidates_in(tmp_path / "none", ["mnn"])
 
 
 @pytest.mark.parametrize(
@@ -79,5 +62,5 @@ def test_a_files_precision_is_what_its_own_record_says(
 
 
 def test_a_name_says_which_row_it_is() -> None:
-    assert Contestant("litert", "litert", "int8").name == "litert int8"
-    assert Contestant("litert", "litert", "?", Path("a/b.tflite")).name == "litert b.tflite"
+    assert Candidate("litert", "litert", "int8").name == "litert int8"
+    assert Candidate("litert", "litert", "?", Path("a/b.tflite")).name == "litert b.tflite"
