@@ -19,7 +19,7 @@ from mobilenetv2.evaluate.parity.editions import (
     parse_editions,
 )
 from mobilenetv2.hub.models import locate
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.store import load_config
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import Size
@@ -69,7 +69,7 @@ def pictures(config: ModelConfig, size: Size, photos: list[str]) -> NDArray:
         shape = (2, *size, config.spec.input_channels)
         return np.random.default_rng(0).standard_normal(shape, np.float32)
     record = config.preprocessing.at(size)
-    return normalise(named.pictures(photos, record), record).transpose(0, 2, 3, 1)
+    return engine_input(named.pictures(photos, record), record).transpose(0, 2, 3, 1)
 
 
 def show(found: Parity, title: str) -> None:

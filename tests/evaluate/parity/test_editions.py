@@ -24,8 +24,9 @@ from mobilenetv2.evaluate.parity.editions import (
     first_departure,
     parse_editions,
 )
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names
@@ -194,8 +195,8 @@ def test_published_weights_agree_on_real_photos(
     files = sorted(public_folder("imagenet-samples").glob("*/*"))[::17][:5]
     assert len(files) == 5
     record = config.preprocessing
-    photos = np.stack([preprocess(read(file), record, file.name) for file in files])
-    x = normalise(photos, record).transpose(0, 2, 3, 1)
+    photos = np.stack([preprocess(read_photo(file), record, file.name) for file in files])
+    x = engine_input(photos, record).transpose(0, 2, 3, 1)
     found = compare_editions(
         [Case(tmp_path / "model", x, detailed=1)], parse_editions("torch,keras:tensorflow,jax")
     )[0]
