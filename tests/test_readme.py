@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 FIRST, _, REST = README.partition("\n## Install\n")
 INSTALL, _, USE = REST.partition("\n## What it does\n")
 FETCHED = "litert-tf2-1.0-224"
-PUBLISHED = ROOT.parent / "shared" / "data" / "published" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+PUBLISHED = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 """What ``weights import`` of that name fetches: the cache is filled with it."""
 
 NEW_SHELL = os.defpath
@@ -148,12 +148,12 @@ def test_the_first_lines_run_on_what_the_demo_made(
 
 
 @pytest.mark.slow
-def test_every_further_line_runs(tmp_path: Path, photo_folder: Callable[[Path, int], Path]) -> None:
-    if not PUBLISHED.is_file():
-        pytest.skip(f"{PUBLISHED.name} of the shared data is not on this machine")
+def test_every_further_line_runs(
+    tmp_path: Path, photo_folder: Callable[[Path, int], Path], public_folder: Callable[[str], Path]
+) -> None:
     cache = tmp_path / "cache"
     (cache / FETCHED).mkdir(parents=True)
-    (cache / FETCHED / PUBLISHED.name).write_bytes(PUBLISHED.read_bytes())
+    (cache / FETCHED / PUBLISHED).write_bytes((public_folder("published") / PUBLISHED).read_bytes())
     put_own_photos(tmp_path, photo_folder)
     typed(f"mobilenetv2 train photos/ --weights {FETCHED} --output runs/photos", tmp_path, cache)
     for line in commands(USE):
