@@ -63,7 +63,7 @@ def _check_unique(
 
 
 def _by_label(labels: Labels) -> Callable[[str], int | None]:
-    """Look up names as they are ('Cardigan' is a dog, 'cardigan' is worn), plain ones, then synonyms."""
+    """Look up exact names ('Cardigan' is a dog, 'cardigan' is worn), plain ones, then synonyms."""
     exact: dict[str, int] = {}
     plain: dict[str, int] = {}
     synonyms: dict[str, int] = {}
