@@ -17,7 +17,7 @@ from mobilenetv2.export.verify import Reference
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import OPSETS
 from mobilenetv2.graph.onnx import write as write_onnx
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engine import Artifact, start
@@ -100,7 +100,7 @@ def test_normalising_inside_and_outside_is_the_same(tmp_path: Path) -> None:
     pictures = photos(SPEC, 4)
     inside = reload(made(tmp_path / "i.onnx", SPEC, Options(pictures=True)))
     outside = reload(made(tmp_path / "o.onnx", SPEC, Options()))
-    x = normalise(pictures, ModelConfig.default(SPEC).preprocessing)
+    x = engine_input(pictures, ModelConfig.default(SPEC).preprocessing)
     np.testing.assert_allclose(
         inside.run(pictures, "logits"), outside.run(x, "logits"), rtol=0, atol=1e-6
     )

@@ -12,7 +12,7 @@ from mobilenetv2.editions import torch as edition
 from mobilenetv2.graph.graph import Conv, Graph, Linear, real
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.quantize.post_training import quantise
 from mobilenetv2.runtime.engine import Artifact, start
@@ -53,7 +53,7 @@ def test_every_float_writer_is_near_the_edition(name: str) -> None:
     spec = SPECS[name]
     graph, config = graph_of(spec), ModelConfig.default(spec)
     shown = pictures(spec)
-    x = normalise(shown, config.preprocessing)
+    x = engine_input(shown, config.preprocessing)
     wanted = expected(spec, x)
     assert wanted["logits"].shape == (8, spec.logits) and wanted["logits"].std() > 1e-2
     near(GraphModule(graph)(torch.from_numpy(x)).numpy(), wanted["logits"])
@@ -72,7 +72,7 @@ def test_every_float_writer_is_near_the_edition(name: str) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_intermediates_in_onnx_are_the_editions(name: str) -> None:
     spec = SPECS[name]
-    x = normalise(pictures(spec, 2), ModelConfig.default(spec).preprocessing)
+    x = engine_input(pictures(spec, 2), ModelConfig.default(spec).preprocessing)
     wanted = expected(spec, x)
     data = Form(intermediates=True).onnx(graph_of(spec))
     engine = start(Artifact(ModelConfig.default(spec), "onnx", data, "m"))
@@ -85,7 +85,7 @@ def test_intermediates_in_onnx_are_the_editions(name: str) -> None:
 def test_batch_norm_left_in_gives_the_same(name: str) -> None:
     spec = SPECS[name]
     config = ModelConfig.default(spec)
-    x = normalise(pictures(spec, 2), config.preprocessing)
+    x = engine_input(pictures(spec, 2), config.preprocessing)
     data = Form().onnx(lower(config, random_arrays(spec), folded=False))
     near(start(Artifact(config, "onnx", data, "m")).run(x, "logits"), expected(spec, x)["logits"])
 
@@ -97,7 +97,7 @@ def test_int8_formats_agree_and_stay_near_float(name: str) -> None:
     config, shown = ModelConfig.default(spec), pictures(spec)
     scheme = quantise(config, random_arrays(spec), shown)
     assert set(scheme.ranges) == set(graph_of(spec).tensors)
-    x = normalise(shown, config.preprocessing)
+    x = engine_input(shown, config.preprocessing)
     wanted = expected(spec, x)["logits"]
     graph = scheme.quantised()
     onnx = start(Artifact(config, "onnx", Form().onnx(graph), "m")).run(x, "logits")

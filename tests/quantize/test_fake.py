@@ -13,7 +13,7 @@ from mobilenetv2.graph.graph import Normalise
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.graph.torch import GraphModule
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import Range, Scheme
@@ -35,7 +35,7 @@ def case(spec: NetworkSpec, **changes: Any) -> tuple[Scheme, NDArray]:
     config, folded = ModelConfig.default(spec), fold(spec, random_arrays(spec))
     shape = (4, *spec.size, spec.input_channels)
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    x = normalise(pictures, config.preprocessing)
+    x = engine_input(pictures, config.preprocessing)
     graph = lower_folded(config, folded)
     network, values = GraphModule(graph), {"input": torch.from_numpy(x)}
     for operation in graph.operations:

@@ -17,7 +17,8 @@ from mobilenetv2.errors import RecipeError
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.graph.torch import GraphModule
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
@@ -54,7 +55,7 @@ def losses(
     scheme: Scheme, arrays: Arrays, pictures: NDArray, truth: list[int]
 ) -> tuple[float, float]:
     """(cross-entropy with the labels, divergence from the float network)."""
-    x = torch.from_numpy(normalise(pictures, scheme.config.preprocessing))
+    x = torch.from_numpy(engine_input(pictures, scheme.config.preprocessing))
     with torch.no_grad():
         logits = FakeQuantised(scheme)(x)
         wanted = GraphModule(lower_folded(scheme.config, fold(scheme.config.spec, arrays)))(

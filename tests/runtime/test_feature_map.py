@@ -12,7 +12,7 @@ from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
 from mobilenetv2.graph.litert import write as write_litert
 from mobilenetv2.graph.lowering import lower, lower_folded
 from mobilenetv2.graph.onnx import write as write_onnx
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -48,7 +48,7 @@ def noise(spec: NetworkSpec, batch: int = 3) -> np.ndarray:
 def expected(spec: NetworkSpec, pictures: np.ndarray) -> dict[str, np.ndarray]:
     reference = plain.build(spec, dtype="float64")
     plain.load(reference, random_arrays(spec))
-    x = normalise(pictures, ModelConfig.default(spec).preprocessing).transpose(0, 2, 3, 1)
+    x = engine_input(pictures, ModelConfig.default(spec).preprocessing).transpose(0, 2, 3, 1)
     found: dict[str, np.ndarray] = plain.intermediates(reference, x)
     return found
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import DataError, SpecError
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT, Graph, Tensor
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.quantize.scheme import LEVELS, Range
 from mobilenetv2.runtime import onnxruntime
 from mobilenetv2.runtime.engine import Artifact
@@ -146,7 +146,7 @@ def run_graph(
     each = sum(tensor.channels * tensor.pixels for tensor in graph.tensors.values())
     batch = max(1, min(32, VALUES // each))
     for start in range(0, len(pictures), batch):
-        x = normalise(np.stack([*pictures[start : start + batch]]), config.preprocessing)
+        x = engine_input(np.stack([*pictures[start : start + batch]]), config.preprocessing)
         found = engine.session.run(list(engine.outputs), {engine.input: x})
         yield {INPUT: x, **dict(zip(engine.outputs, found, strict=True))}
         if step:

@@ -18,7 +18,7 @@ from mobilenetv2.errors import ArtifactError, DataError
 from mobilenetv2.export.openvino import converted, write_ir
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import track
 from mobilenetv2.quantize.scheme import Scheme
@@ -50,7 +50,7 @@ def write(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path) -> 
     nncf = library("nncf")
 
     def prepared(picture: NDArray) -> NDArray:
-        return normalise(picture[np.newaxis], config.preprocessing)
+        return engine_input(picture[np.newaxis], config.preprocessing)
 
     made = converted(onnx.write(lower_folded(config, folded)))
     try:

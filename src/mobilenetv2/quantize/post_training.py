@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import SpecError
 from mobilenetv2.graph.graph import FEATURES, INPUT, Conv, Graph, Linear
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.quantize.calibration import (
@@ -123,7 +123,7 @@ def input_range(record: Preprocessing) -> Range:
     """From black to white: what a picture can hold is known without any."""
     ends = np.zeros((2, 1, 1, record.channels), np.uint8)
     ends[1] = 255
-    values = normalise(ends, record)
+    values = engine_input(ends, record)
     return Range(float(values.min()), float(values.max()))
 
 

@@ -16,7 +16,7 @@ from mobilenetv2.evaluate.plots import BLUE, GREY
 from mobilenetv2.files import write_atomically
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantize.calibration import Pictures, Step
 from mobilenetv2.quantize.post_training import Settings, quantise
@@ -108,7 +108,7 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
     found = []
     for start in range(0, len(pictures), BATCH):
         batch = np.stack([*pictures[start : start + BATCH]])
-        x = normalise(batch, scheme.config.preprocessing)
+        x = engine_input(batch, scheme.config.preprocessing)
         found.append(session.run([LOGITS], {INPUT: x})[0])
     return np.concatenate(found)
 

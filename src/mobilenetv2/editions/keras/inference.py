@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.keras.network import UnbiasedBatchNormalization
 from mobilenetv2.editions.keras.weights import CLASSIFIER, POOLS, dump, intermediate_layers
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
+from mobilenetv2.images.normalise import normalise
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig

@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mobilenetv2.editions.edition import Dtype, check_options, normalise
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.normalise import normalise
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
