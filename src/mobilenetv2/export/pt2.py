@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.archive import open_zip
+from mobilenetv2.checkpoints.containers.bounds import open_zip
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.export.format import Options
