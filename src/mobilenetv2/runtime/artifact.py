@@ -66,7 +66,7 @@ def built(
         return Artifact(config, kind, litert_writer.write(config, arrays, form), str(path))
     raise ArtifactError(
         f"{path}: --runtime {engine.name} runs exported files only; make one with "
-        f"'mobilenetv2 export {path} OUT --format {engine.formats[-1]}'"
+        f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
     )
 
 
