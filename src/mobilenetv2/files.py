@@ -147,7 +147,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     target = _without_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(_previous(target), ignore_errors=True)  # of a kill after the second rename
-    _remove_orphans(target)
+    remove_orphans(target)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     temporary.mkdir()
     try:
@@ -161,7 +161,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     shutil.rmtree(_previous(target), ignore_errors=True)
 
 
-def _remove_orphans(target: Path) -> None:
+def remove_orphans(target: Path) -> None:
     """What killed writers of ``target`` left. Another may be writing: only what is old goes."""
     for orphan in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-{'[0-9a-f]' * 8}"):
         with suppress(OSError):  # somebody else removed it

@@ -8,11 +8,12 @@ its packages in ``errors.EXTRAS`` and ``pyproject.toml``; a format that ``predic
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-Precision = Literal["float32", "float16", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-INT8 = "int8"
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "bfloat16")
+"""Precisions that ``export`` makes."""
+INT8: Precision = "int8"
 """The precision that ``quantize`` makes."""
 ALIASES = {
     "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "tflite": "litert",

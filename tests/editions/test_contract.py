@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mobilenetv2.editions.edition import EditionName, find
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error, SpecError, WeightsError
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, parameter_shapes
@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(edition: Any) -> None:
 def test_the_predictor_takes_pictures_in_any_batch(edition: Any) -> None:
     network = built(edition, SHALLOW, random_arrays(SHALLOW))
     pictures = np.random.default_rng(0).integers(0, 256, (3, 40, 33, 3), np.uint8)
-    x = normalise(pictures, network.config.preprocessing).transpose(0, 2, 3, 1)
+    x = engine_input(pictures, network.config.preprocessing).transpose(0, 2, 3, 1)
     expected = edition.intermediates(network, x)
     for outputs in ("logits", "features"):
         if hasattr(network, "train"):  # a predictor puts it into evaluation mode

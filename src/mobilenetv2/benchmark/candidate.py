@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.job import COMPARISON
+from mobilenetv2.export.job import RECORD
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.runtime.artifact import is_exported
@@ -85,7 +85,7 @@ def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
 
 def precision_of(path: Path) -> str:
     """Return what ``export`` or ``quantize`` wrote down beside a file, if it is about this file."""
-    record = path.with_name(f"{path.name}{COMPARISON}")
+    record = path.with_name(f"{path.name}{RECORD}")
     try:
         if record.stat().st_size > LARGEST_RECORD:
             return UNKNOWN

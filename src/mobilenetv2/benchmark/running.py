@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.benchmark import machine
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig
 
@@ -41,7 +41,7 @@ class Runner:
         Raises:
             MobileNetV2Error: it cannot be written.
         """
-        from mobilenetv2.export.format import Options, module_of
+        from mobilenetv2.export.job import Options, module_of
         from mobilenetv2.model import store
 
         config, arrays = store.load(Path(request["model"]))
@@ -52,7 +52,7 @@ class Runner:
 
             scheme = job.load_scheme(Path(request["scheme"]), config)
             pictures = np.load(request["calibration"])
-            job.write(name, scheme, fold(config.spec, arrays), pictures, out)
+            job.write_int8(name, scheme, fold(config.spec, arrays), pictures, out)
         else:
             options = Options(precision=request["precision"])
             module_of(FORMATS[name]).write(config, arrays, out, options)
@@ -125,7 +125,7 @@ class Runner:
     def _prepared(self, pictures: NDArray) -> NDArray:
         if self.engine.takes_pictures:
             return pictures
-        return normalise(pictures, self.config.preprocessing)
+        return engine_input(pictures, self.config.preprocessing)
 
 
 def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
@@ -140,7 +140,7 @@ def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
 
         loaded = artifact.load(path)
         return engine.start(loaded, runtime, threads), loaded.config
-    from mobilenetv2.export.format import module_of
+    from mobilenetv2.export.job import module_of
 
     return module_of(FORMATS[request["format"]]).reload(path, threads), None
 

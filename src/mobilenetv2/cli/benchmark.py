@@ -17,7 +17,7 @@ from mobilenetv2.cli.benchmark_table import show
 from mobilenetv2.cli.main import PARTLY_FAILED
 from mobilenetv2.data.batches import workers
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
-from mobilenetv2.export.versions import versions
+from mobilenetv2.export.job import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
 from mobilenetv2.hub.models import locate
