@@ -38,12 +38,15 @@ ABSENT = {
 }
 """A device that an edition does not have here, and what is said of it."""
 NAMES = get_args(EditionName)
-JAX_SLOW = [name if name != "jax" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+JAX_SLOW = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "jax" else [], id=f"{name}_edition")
+    for name in NAMES
+]
 """Of tests that compile many networks, which takes JAX seconds each."""
 Reference = Callable[[NetworkSpec], tuple[Arrays, NDArray, dict[str, NDArray]]]
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, ids=[f"{name}_edition" for name in NAMES])
 def name(request: pytest.FixtureRequest) -> str:
     try:
         if request.param == "keras":
