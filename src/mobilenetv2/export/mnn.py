@@ -14,10 +14,10 @@ from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import rounded
 from mobilenetv2.model.folding import fold
+from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime import mnn as runtime
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.files.mnn import read
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.runtime.mnn import read_artifact
 from mobilenetv2.spec.records import ModelConfig
 
 # Not MNN's command mnnconvert: as it starts, it installs a package that reports every conversion
@@ -35,7 +35,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         ArtifactError: the converter failed.
         MissingExtra: MNN is not installed.
     """
-    with silence():
+    with suppress_native_output():
         require("MNN")
     half, folded = options.precision == "float16", fold(config.spec, arrays)
     # MNN cuts digits off instead of rounding: it is given what fits.
@@ -50,7 +50,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     Raises:
         ArtifactError: it is damaged, or MNN does not take it.
     """
-    return runtime.start(read(out), threads)
+    return runtime.create_engine(read_artifact(out), threads)
 
 
 class Writer(GraphWriter):

@@ -11,8 +11,8 @@ from mobilenetv2.graph.onnx_writer import INPUT, OPSET, Form, GraphWriter, write
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import rounded
 from mobilenetv2.model.folding import Folded, fold
+from mobilenetv2.runtime import onnxruntime as file
 from mobilenetv2.runtime import onnxruntime as runtime
-from mobilenetv2.runtime.files import onnx as file
 from mobilenetv2.runtime.onnxruntime import OnnxRuntime
 from mobilenetv2.spec.records import ModelConfig
 
@@ -34,7 +34,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 def reload(out: Path, threads: int | None = None) -> OnnxRuntime:
     """See :class:`mobilenetv2.export.job.Module`."""
-    return runtime.start(file.read(out), threads)
+    return runtime.create_engine(file.read_artifact(out), threads)
 
 
 def write_half(config: ModelConfig, folded: Folded, form: Form | None = None) -> bytes:

@@ -16,8 +16,8 @@ from mobilenetv2.graph.onnx_writer import INPUT, Form, write_folded
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import rounded
 from mobilenetv2.model.folding import Folded, fold
-from mobilenetv2.runtime.files import openvino as file
-from mobilenetv2.runtime.openvino import OpenVino, library, reason, start
+from mobilenetv2.runtime import openvino as file
+from mobilenetv2.runtime.openvino import OpenVino, create_engine, library, reason
 from mobilenetv2.spec.records import ModelConfig
 
 
@@ -32,7 +32,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 def reload(out: Path, threads: int | None = None) -> OpenVino:
     """See :class:`mobilenetv2.export.job.Module`."""
-    return start(file.read(out), threads)
+    return create_engine(file.read_artifact(out), threads)
 
 
 def model(config: ModelConfig, folded: Folded, form: Form) -> Any:

@@ -23,9 +23,8 @@ from mobilenetv2.model.layout import (
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,
 )
-from mobilenetv2.runtime.engine import Engine, Output
-from mobilenetv2.runtime.fixed import in_fixed_batches
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
 from mobilenetv2.spec.blocks import Convolution, require_inverted, resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
@@ -170,7 +169,7 @@ def tensorflow() -> Iterator[Any]:
         MissingExtra: it is not installed.
     """
     os.environ.setdefault(QUIET, "3")
-    with silence():  # its native part greets all the same
+    with suppress_native_output():  # its native part greets all the same
         tf: Any = require("tensorflow")
     with errors_only():
         yield tf

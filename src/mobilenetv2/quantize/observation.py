@@ -140,7 +140,7 @@ def run(
     """
     if len(pictures) == 0:
         raise DataError("calibration: not one picture is given")
-    engine = onnxruntime.start(Artifact(config, "onnx", graph, "calibration"))
+    engine = onnxruntime.create_engine(Artifact(config, "onnx", graph, "calibration"))
     batch = _batch(config.spec)
     for start in range(0, len(pictures), batch):
         x = engine_input(np.stack([*pictures[start : start + batch]]), config.preprocessing)
