@@ -13,6 +13,7 @@ from mobilenetv2.editions.edition import FRAMEWORKS
 from mobilenetv2.errors import SpecError
 from mobilenetv2.evaluate.parity.editions import (
     LEAST_DEVIATION,
+    Case,
     Parity,
     compare_editions,
     parse_editions,
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SpecError(f"--size {size[0]}x{size[1]}: {error}") from None
     editions = parse_editions(arguments.editions) if arguments.editions else installed()
     x = pictures(config, size, arguments.photos)
-    found = compare_editions(model, x, editions, size, tolerance=arguments.tolerance)
+    (found,) = compare_editions([Case(model, x, size)], editions, arguments.tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
             "note: these pictures hardly tell the editions apart: the logits' standard deviation "
