@@ -6,13 +6,10 @@ from numpy.typing import NDArray
 
 from mobilenetv2.runtime.engine import in_fixed_batches
 
-
 COUNTS = [(0, 1), (1, 1), (5, 1), (5, 2), (4, 4), (3, 8), (9, 4)]
 
 
 @pytest.mark.parametrize(("count", "batch"), COUNTS)
-    ("count", "batch"), [(0, 1), (1, 1), (5, 1), (5, 2), (4, 4), (3, 8), (9, 4)]
-)
 def test_every_picture_comes_back_once_and_in_order(count: int, batch: int) -> None:
     x = np.arange(count * 6, dtype=np.float32).reshape(count, 2, 3)
     sizes = []
