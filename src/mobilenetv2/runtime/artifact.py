@@ -6,6 +6,8 @@ from typing import Any
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import BY_ENDING, ENGINES, RUNTIMES, engines_of
+from mobilenetv2.graph.graph import FEATURES, MAP
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Artifact, Engine
@@ -24,13 +26,12 @@ def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
     Raises:
         WeightsError: not a model folder, or damaged.
         ArtifactError: a file that does not say what it takes, or that was changed; no such engine.
-        SpecError: a network of other blocks than MobileNetV2's.
     """
     if not is_exported(path):
         return build_artifact(*store.load(path), path, runtime)
     made = BY_ENDING[path.suffix.lower()]
     (reader,) = (name for name, other in RUNTIMES.items() if other.own == made)
-    artifact: Artifact = _module(reader).read_artifact(path)
+    artifact: Artifact = _module("runtime", reader).read_artifact(path)
     return artifact
 
 
@@ -49,23 +50,16 @@ def build_artifact(
         last_map: the graph gives the last feature map, too.
 
     Raises:
-        ArtifactError, SpecError: as :func:`load_artifact`.
+        ArtifactError: as :func:`load_artifact`.
     """
     engine = RUNTIMES[_engine_name(runtime or DEFAULT)]
-    if engine.builds == "onnx":
-        from mobilenetv2.graph.onnx_writer import write
-
-        data = write(config, arrays, features=True, last_map=last_map)
-    elif engine.builds == "litert":
-        from mobilenetv2.graph import litert_writer
-
-        form = litert_writer.Form(features=True, last_map=last_map)
-        data = litert_writer.write(config, arrays, form)
-    else:
+    if not engine.builds:
         raise ArtifactError(
             f"{path}: --runtime {engine.name} runs exported files only; make one with "
             f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
         )
+    graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
+    data: bytes = _module("graph", engine.builds).write(graph)
     return Artifact(config, engine.builds, data, str(path))
 
 
@@ -97,12 +91,12 @@ def create_engine(
         )
     if threads is not None and threads < 1:
         raise ArtifactError(f"--threads {threads} must be at least 1")
-    engine: Engine = _module(name).create_engine(artifact, threads)
+    engine: Engine = _module("runtime", name).create_engine(artifact, threads)
     return engine
 
 
-def _module(runtime: str) -> Any:
-    return importlib.import_module(f"mobilenetv2.runtime.{runtime}")
+def _module(room: str, name: str) -> Any:
+    return importlib.import_module(f"mobilenetv2.{room}.{name}")
 
 
 def _engine_name(name: str) -> str:

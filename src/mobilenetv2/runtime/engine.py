@@ -191,5 +191,5 @@ def another_network(path: Path, config: ModelConfig, graph: str) -> ArtifactErro
     (height, width), channels = config.spec.size, config.spec.input_channels
     return ArtifactError(
         f"{path}: the config inside it describes another network: it takes pictures of "
-        f"{height} x {width} x {channels} and gives {config.spec.classes} logits, the graph {graph}"
+        f"{height} x {width} x {channels} and gives {config.spec.logits} logits, the graph {graph}"
     )

@@ -6,7 +6,9 @@ Keras's own reader would run what such a file says; nothing of it is run here.
 from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.graph import FEATURES
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
     Artifact,
@@ -35,4 +37,5 @@ def read_artifact(path: Path) -> Artifact:
     found, arrays = import_checkpoint(path, Wishes(dialect="keras", size=config.spec.size))
     if found.spec.classes != config.spec.classes:
         raise another_network(path, config, f"gives {found.spec.classes}")
-    return Artifact(config, "onnx", write(config, arrays, features=True), str(path))
+    graph = lower(config, arrays).with_outputs(FEATURES)
+    return Artifact(config, "onnx", onnx.write(graph), str(path))

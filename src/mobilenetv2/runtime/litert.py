@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
-from mobilenetv2.graph.litert_writer import CONFIG, OUTPUT
+from mobilenetv2.graph.graph import LOGITS
+from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
@@ -26,8 +27,6 @@ from mobilenetv2.runtime.engine import (
 )
 
 TITLE = "LiteRT"
-MAP = "head"
-"""The last feature map's name in our graphs."""
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -49,7 +48,7 @@ def read_artifact(path: Path) -> Artifact:
     given = [list(graph.tensors[at].shape) for at in graph.inputs]
     ends = {graph.tensors[at].name: list(graph.tensors[at].shape) for at in graph.outputs}
     spec = config.spec
-    if given != [[1, *spec.size, spec.input_channels]] or ends.get(OUTPUT) != [1, spec.classes]:
+    if given != [[1, *spec.size, spec.input_channels]] or ends.get(LOGITS) != [1, spec.logits]:
         raise another_network(path, config, f"takes {given} and gives {ends}")
     return Artifact(config, "litert", data, str(path))
 
@@ -68,8 +67,7 @@ class LiteRt(BatchEngine):
         super().__init__(where)
         self.interpreter, self._lock = interpreter, Lock()
         (self._input,) = interpreter.get_input_details()
-        ends = {end["name"]: end for end in interpreter.get_output_details()}
-        self._ends = {"map" if name == MAP else name: end for name, end in ends.items()}
+        self._ends = {end["name"]: end for end in interpreter.get_output_details()}
         self.outputs, self.batch = tuple(self._ends), int(self._input["shape"][0])
 
     def compute(self, x: NDArray, output: Output) -> NDArray:

@@ -78,7 +78,7 @@ class Mnn(BatchEngine):
 
     def __init__(self, module: Any, spec: NetworkSpec, where: str) -> None:
         super().__init__(where)
-        self.module, self.given = module, (1, spec.classes)
+        self.module, self.given = module, (1, spec.logits)
         self.shape = (spec.input_channels, *spec.size)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:

@@ -181,7 +181,7 @@ class Ncnn(BatchEngine):
 
     def __init__(self, net: Any, spec: NetworkSpec, where: str) -> None:
         super().__init__(where)
-        self.net, self.given = net, (spec.classes,)
+        self.net, self.given = net, (spec.logits,)
         self.shape = (spec.input_channels, *spec.size)
         (self.input,), (self.output,) = net.input_names(), net.output_names()
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import WeightsError, require
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
     Artifact,
