@@ -36,10 +36,10 @@ def read_artifact(path: Path) -> Artifact:
         WeightsError: not a LiteRT file, or damaged.
         ArtifactError: somebody else's file, or one that was changed.
     """
-    from mobilenetv2.checkpoints.containers import litert
+    from mobilenetv2.checkpoints.containers.litert import parse_litert
 
     data = read_bounded(path)
-    graph = litert.parse(data, path)
+    graph = parse_litert(data, path)
     text = None
     if zipfile.is_zipfile(io.BytesIO(data)):
         text = archived_config(data, CONFIG, path, "the archive behind its graph is damaged")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import WeightsError, require
+from mobilenetv2.errors import require
 from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
@@ -33,13 +33,10 @@ def read_artifact(path: Path) -> Artifact:
         WeightsError: not an ONNX file, damaged, or with data in other files.
         ArtifactError: somebody else's file, or one that was changed.
     """
-    from mobilenetv2.checkpoints.containers.onnx import parse
+    from mobilenetv2.checkpoints.containers.onnx import parse_onnx
 
     data = read_bounded(path)
-    try:
-        graph = parse(data)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+    graph = parse_onnx(data, path)
     config = embedded_config(graph.metadata.get(CONFIG_KEY), path)
     seal.check(data, str(path))
     (shape,) = graph.inputs.values()
