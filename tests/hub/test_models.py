@@ -23,7 +23,7 @@ from mobilenetv2.hub.models import embedded_folder, locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.card import card
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
 
@@ -178,7 +178,7 @@ def test_its_card_names_recipe_time_accuracy_calibration_and_data() -> None:
 
 def test_it_is_as_good_as_its_card_says(public_folder: Callable[[str], Path]) -> None:
     """On some of the test photos: its figure lies in the interval that so many allow."""
-    config, answer = predictor(embedded_folder())
+    config, answer = load_predictor(embedded_folder())
     test = open_dataset(public_folder("cifar10")).splits["test"]
     assert test.classes == config.labels.names
     chosen = np.random.default_rng(0).choice(len(test), SOME, replace=False)
