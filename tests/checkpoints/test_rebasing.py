@@ -1,8 +1,7 @@
-"""A network whose BatchNorm came folded survives a framework's training mode once it is imported."""
+"""A network whose BatchNorm came folded survives training mode once it is imported."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,7 +75,9 @@ def test_the_statistics_are_those_of_what_enters_each_batch_norm(name: str) -> N
         mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
         spread = np.sqrt(variance).max()
         np.testing.assert_allclose(found[layer].mean, mean, rtol=1e-4, atol=1e-4 * spread)
-        np.testing.assert_allclose(found[layer].variance, variance, rtol=1e-3, atol=1e-6 * spread**2)
+        np.testing.assert_allclose(
+            found[layer].variance, variance, rtol=1e-3, atol=1e-6 * spread**2
+        )
 
 
 @pytest.mark.parametrize("name", ["paper", "one channel", "bias before BatchNorm"])
