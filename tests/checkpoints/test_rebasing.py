@@ -27,7 +27,7 @@ from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
 
 SPECS = {
-    "paper": NetworkSpec(width=0.1, size=64, classes=5),
+    "paper": NetworkSpec(width=0.1, size=(64, 64), classes=5),
     "one channel": NetworkSpec(width=0.35, size=(32, 48), classes=5, input_channels=1),
     "bias before BatchNorm": published("article-torch", width=0.1, size=64, classes=5),
     "MobileNetV1": published("mobilenet-v1", width=0.25, size=64, classes=5),

@@ -11,8 +11,8 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 
 SPECS = {
-    "paper": NetworkSpec(width=0.1, size=64, classes=5),
-    "small epsilon": NetworkSpec(width=0.1, size=64, numerics=Numerics("symmetric", 1e-5)),
+    "paper": NetworkSpec(width=0.1, size=(64, 64), classes=5),
+    "small epsilon": NetworkSpec(width=0.1, size=(64, 64), numerics=Numerics("symmetric", 1e-5)),
     "bias before BatchNorm": published("article-torch", width=0.1, size=64, classes=5),
     "MobileNetV1": published("mobilenet-v1", size=64, classes=5),
     "ResNet's block": published("resnet-bottleneck", size=64, classes=5),

@@ -6,7 +6,7 @@ views of six photos that are in the package (``photos/SOURCES.md``).
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +34,11 @@ MOST_PHOTOS = 256
 """The most of the user's photos that are measured on."""
 BATCH = 4
 """Pictures that a thread holds at a time."""
-ACTIVATIONS = {"relu6": operations.relu6, "relu": operations.relu, None: lambda x: x}
+ACTIVATIONS: dict[str | None, Callable[[NDArray], NDArray]] = {
+    "relu6": operations.relu6,
+    "relu": operations.relu,
+    None: lambda x: x,
+}
 
 Sums = dict[str, tuple[int, NDArray, NDArray]]
 """Name of a convolution -> count, sum and sum of squares of its BatchNorm's input."""
@@ -110,7 +114,7 @@ def draw_view(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def measure_moments(
-    config: ModelConfig, arrays: Arrays, pictures: Sequence[NDArray]
+    config: ModelConfig, arrays: Arrays, pictures: Sequence[NDArray] | NDArray
 ) -> dict[str, Moments]:
     """Return the statistics of every BatchNorm's input, by the name of its convolution.
 
@@ -120,7 +124,7 @@ def measure_moments(
         pictures: uint8 (height, width, channels) at the network's size, at least one.
     """
     graph = lower(config, arrays, folded=False)
-    batches = [np.stack(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)]
+    batches = [np.stack([*pictures[i : i + BATCH]]) for i in range(0, len(pictures), BATCH)]
     total: Sums = {}
     # NumPy releases the interpreter's lock for most of it.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
