@@ -22,7 +22,7 @@ from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
-from mobilenetv2.runtime.feature_map import FeatureMap
+from mobilenetv2.runtime.predictor import FeatureMap
 
 SIDE = 288
 """Pixels of a picture's longer side, as it is drawn."""
