@@ -38,9 +38,7 @@ def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
     if job["size"]:
         size = (job["size"][0], job["size"][1])
         config = dataclasses.replace(
-            config,
-            spec=config.spec.replace(size=size),
-            preprocessing=config.preprocessing.at(size),
+            config, spec=config.spec.replace(size=size), preprocessing=config.preprocessing.at(size)
         )
     edition = find(name)
     network = edition.build(config, **options)
