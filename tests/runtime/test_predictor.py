@@ -9,9 +9,9 @@ from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower, lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
