@@ -1,4 +1,4 @@
-"""Run one edition in a process of its own: ``python -m mobilenetv2.evaluate.parity.child NAME FOLDER``.
+"""Run one edition in its own process: ``python -m mobilenetv2.evaluate.parity.child NAME FOLDER``.
 
 The jobs come as a JSON list on stdin. The pictures of the first lie in ``FOLDER/x0.npy``, and its
 tensors are written to ``FOLDER/found0.npz``.
