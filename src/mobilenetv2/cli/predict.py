@@ -4,48 +4,57 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
-from mobilenetv2.cli.model import settle
-from mobilenetv2.cli.photos import photos
-from mobilenetv2.cli.predictor import Output, load_predictor
-from mobilenetv2.data.batches import in_parallel
-from mobilenetv2.errors import ImageError, MobileNetV2Error
-from mobilenetv2.evaluate.accuracy import BATCH, Predictor
-from mobilenetv2.evaluate.metrics import softmax
-from mobilenetv2.evaluate.report.html import visible
+from mobilenetv2.cli.main import PARTLY_FAILED
+from mobilenetv2.cli.output import json_line, table
+from mobilenetv2.cli.parser import Parser, add_device, add_flips, add_model, add_runtime
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import Labels, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
+
+if TYPE_CHECKING:
+    from mobilenetv2.evaluate.predictions import PhotoAnswer
+
+EXAMPLES = """\
+  mobilenetv2 predict cat.jpg
+  mobilenetv2 predict cat.jpg --model imagenet
+  mobilenetv2 predict holiday/ --model runs/photos/best --top 3 --csv holiday.csv
+  mobilenetv2 predict *.jpg --model runs/photos/best --json
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the network gave for one photo, or why it gave nothing."""
-
-    image: str
-    outputs: NDArray | None
-    """float32 (outputs,): logits or features."""
-    error: str = ""
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
+    )
+    add_model(parser)
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="answers (default: 5)")
+    parser.add_argument(
+        "--features", action="store_true", help="give the pooled features instead of classes"
+    )
+    add_runtime(parser)
+    add_flips(parser)
+    add_device(parser)
+    out = parser.add_mutually_exclusive_group()
+    out.add_argument("--json", action="store_true", help="print one JSON object a line")
+    out.add_argument("--csv", metavar="FILE", help="write a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print an answer for every photo; 1 if some could not be read, else 0."""
+    from mobilenetv2.cli.inputs import load_predictor, photos, settle_model
+
     if arguments.top < 1:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
     paths = photos(arguments.images)
-    settle(arguments)
-    kind: Output = "features" if arguments.features else "logits"
-    config, predictor, _ = load_predictor(arguments, kind)
+    settle_model(arguments)
+    config, predictor, _ = load_predictor(
+        arguments, "features" if arguments.features else "logits"
+    )
     answers = track(answer(paths, predictor, config.preprocessing), "predicting", len(paths))
     failed = 0
     rows = []

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mobilenetv2.data.dataset import ALL, Split
+from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split
+from mobilenetv2.errors import DataError
 from mobilenetv2.evaluate.report.result import SEEN
 from mobilenetv2.evaluate.report.run_record import UNREADABLE
 from mobilenetv2.hub.models import locate
@@ -81,3 +82,23 @@ def flattered(split: Split, data: str, known: TrainedOn) -> str | None:
     )
     advice = "; --split validation takes those that it never saw" if split.name == ALL else ""
     return f"the model was {' and '.join(ways)} {which} the figures flatter it{advice}"
+
+
+def chosen(dataset: Dataset, name: str | None, known: TrainedOn) -> Split:
+    """The split asked for; of a folder without splits, the part that ``split.csv`` names, or all
+    where no split is asked for."""
+    if ALL not in dataset.splits:
+        return dataset.split(name)
+    split = dataset.splits[ALL]
+    if not name:
+        return split
+    wanted = SPLITS.get(name, name)
+    photos = tuple(p for p in split.photos if known.parts.get(p.name) == wanted)
+    if not photos:
+        none = f"{known.table} names no" if known.table else "no run around the model names"
+        there = sorted({part for photo in split.photos if (part := known.parts.get(photo.name))})
+        raise DataError(
+            f"{dataset.place}: has no splits, and {none} photos of {name!r} in it"
+            + (f"; it has: {', '.join(there)}" if there else "")
+        )
+    return split.with_photos(photos, wanted)

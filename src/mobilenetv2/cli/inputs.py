@@ -1,0 +1,217 @@
+"""What commands are given: the model that answers, on an engine or in PyTorch, and photos."""
+
+import argparse
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.data.sources import FolderSource
+from mobilenetv2.errors import ArtifactError, DataError, SpecError, require
+from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.formats import FORMATS, engines_of
+from mobilenetv2.hub import embedded
+from mobilenetv2.hub.catalogue import DEFAULT
+from mobilenetv2.hub.models import locate
+from mobilenetv2.images.decode import SUFFIXES, read
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model import store
+from mobilenetv2.process import prepare
+from mobilenetv2.progress import say
+from mobilenetv2.runtime.feature_map import FeatureMap, feature_map
+from mobilenetv2.spec.names import intermediate_names
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
+
+TORCH = "torch"
+EXECUTORCH = FORMATS["executorch"]
+Output: TypeAlias = Literal["logits", "features"]
+
+
+def settle_model(arguments: argparse.Namespace) -> None:
+    """Set ``arguments.model`` to the embedded model where nobody gave one, and say what it knows.
+
+    Raises:
+        WeightsError: the package was installed without its model.
+    """
+    if arguments.model is not None:
+        return
+    arguments.model = embedded.EMBEDDED
+    config = store.load_config(embedded.folder())
+    names, (height, width) = config.labels.names, config.spec.size
+    say(
+        f"no --model: the embedded one answers; it sees {height} x {width} pixels and knows "
+        f"{', '.join(names[:-1])} and {names[-1]} only. For ImageNet's 1,000 classes add "
+        f"--model {DEFAULT}, for your own train one"
+    )
+
+
+def photos(names: list[str]) -> list[Path]:
+    """Return the photos named, and those in the folders named, at any depth, in order.
+
+    Raises:
+        DataError: a name that is not there, or a folder without photos.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = [
+                path / entry
+                for entry in FolderSource(path).names()
+                if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
+            ]
+            if not inside:
+                raise DataError(f"{path}: no photos in this folder")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError(f"{path}: no such photo or folder")
+    return found
+
+
+def pictures(names: list[str], record: Preprocessing) -> NDArray:
+    """Return the photos named, as a network takes them: uint8 (photos, height, width, channels).
+
+    Raises:
+        DataError, ImageError: as :func:`photos`, or one that cannot be read.
+    """
+    return np.stack([preprocess(read(path), record, str(path)) for path in photos(names)])
+
+
+def load_predictor(
+    arguments: argparse.Namespace, outputs: Output = "logits"
+) -> tuple[ModelConfig, Predictor, str]:
+    """Return the config and the predictor of ``--model`` on ``--runtime`` or ``--device``, and the
+    name of what computes.
+
+    Raises:
+        WeightsError, ArtifactError: there is no such model, it is damaged, or it cannot be run.
+        MissingExtra: the runtime is not installed.
+    """
+    config, predict, runtime = _load_predictor(arguments, outputs)
+    return config, with_flips(predict) if arguments.flips else predict, runtime
+
+
+def with_flips(predict: Predictor) -> Predictor:
+    """Return a predictor of the mean over each picture and its mirror image."""
+
+    def answer(pictures: NDArray) -> NDArray:
+        mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+        return np.asarray((predict(pictures) + predict(mirrored)) / 2)
+
+    return answer
+
+
+def _load_predictor(
+    arguments: argparse.Namespace, outputs: Output
+) -> tuple[ModelConfig, Predictor, str]:
+    from mobilenetv2.runtime import engine
+    from mobilenetv2.runtime.artifact import load
+
+    model, threads = locate(arguments.model), arguments.threads
+    runtime, device = arguments.runtime, arguments.device
+    _require_threads(threads)
+    if runtime not in (None, TORCH) and device != "cpu":
+        raise ArtifactError(
+            f"--runtime {runtime} computes on the CPU; --device {device} is for --runtime torch"
+        )
+    if runtime == TORCH or device != "cpu":
+        return *_predictor_in_torch(model, device, outputs, threads), TORCH
+    if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
+        return *_predictor_in_executorch(model, runtime, outputs, threads), EXECUTORCH.name
+    try:
+        artifact = load(model, runtime)
+        name = runtime or engines_of(artifact.format)[0]
+        started = engine.start(artifact, name, threads)
+        record = artifact.config.preprocessing
+        return artifact.config, engine.predictor(started, record, outputs), name
+    except SpecError as error:
+        if runtime is not None:
+            raise
+        say(f"{error}; this one runs in PyTorch")
+        return *_predictor_in_torch(model, device, outputs, threads), TORCH
+
+
+def _predictor_in_executorch(
+    model: Path, runtime: str | None, outputs: Output, threads: int | None
+) -> tuple[ModelConfig, Predictor]:
+    if runtime is not None:
+        raise ArtifactError(
+            f"{model}: --runtime {runtime} does not run {EXECUTORCH.ending} files; leave it out"
+        )
+    require("executorch")  # its runtime needs PyTorch
+    from mobilenetv2.export import executorch
+    from mobilenetv2.runtime.engine import predictor
+
+    config = executorch.config_inside(model)
+    return config, predictor(executorch.reload(model, threads), config.preprocessing, outputs)
+
+
+def _predictor_in_torch(
+    model: Path, device_name: str, outputs: Output, threads: int | None
+) -> tuple[ModelConfig, Predictor]:
+    config, _, network = _network_in_torch(model, threads)
+    from mobilenetv2.editions.torch.inference import check_device, predictor
+
+    return config, predictor(network, check_device(device_name), outputs)
+
+
+def load_network(model: Path, runtime: str | None, threads: int | None) -> FeatureMap:
+    """Return the network that ``explain`` looks into: on an engine; in PyTorch, where none has it.
+
+    Raises:
+        WeightsError, ArtifactError, SpecError: it cannot be read or run, or not be explained.
+        MissingExtra: what computes is not installed.
+    """
+    _require_threads(threads)
+    if runtime == TORCH:
+        return _feature_map_in_torch(model, threads)
+    try:
+        return feature_map(model, runtime, threads)
+    except SpecError as error:
+        if runtime is not None:
+            raise
+        say(f"{error}; this one runs in PyTorch")
+        return _feature_map_in_torch(model, threads)
+
+
+def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:
+    config, arrays, network = _network_in_torch(model, threads)
+    from mobilenetv2.editions import torch as edition
+    from mobilenetv2.editions.edition import normalise
+
+    *_, last, _, logits = intermediate_names(config.spec)
+
+    def answer(pictures: NDArray) -> tuple[NDArray, NDArray]:
+        found = edition.intermediates(network, normalise(pictures, config.preprocessing))
+        return found[logits], found[last]
+
+    return FeatureMap(
+        config, arrays["classifier.weight"], answer, lambda pictures: answer(pictures)[1]
+    )
+
+
+def _network_in_torch(model: Path, threads: int | None) -> tuple[ModelConfig, Any, Any]:
+    """The config, the arrays and the PyTorch edition, which has every network, with them."""
+    if model.is_file():
+        raise ArtifactError(
+            f"{model}: an exported file, which --runtime torch and other devices than the cpu do "
+            "not run; give the model folder"
+        )
+    config, arrays = store.load(model)
+    prepare()
+    torch = require("torch")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    from mobilenetv2.editions import torch as edition
+
+    network = edition.MobileNetV2(config)
+    edition.load(network, arrays, str(model))
+    return config, arrays, network
+
+
+def _require_threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise ArtifactError(f"--threads {threads} must be at least 1")
