@@ -21,10 +21,10 @@ from public_data import resolve
 
 from mobilenetv2.cli.predictor import with_flips
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.accuracy import run as answers
-from mobilenetv2.evaluate.calibration import calibration
+from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import measure, wilson
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.export import onnx
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub import embedded
@@ -79,8 +79,9 @@ def main() -> None:
     for name, model in ways:
         seen, answer = predictor(model)
         answer = with_flips(answer) if "flips" in name else answer
-        logits, truth = answers(answer, test, seen.preprocessing)
-        metrics, error = measure(logits, truth, test.classes), calibration(logits, truth).error
+        logits, truth = predict_split(answer, test, seen.preprocessing)
+        predictions = Predictions(logits, truth, test.classes)
+        metrics, error = measure(predictions), measure_calibration(predictions).error
         right[name] = int((logits.argmax(1) == truth).sum())
         size = (model / store.WEIGHTS).stat().st_size
         rows.append(row(name, size, right[name], len(test), metrics.loss, error, right["float32"]))

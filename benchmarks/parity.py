@@ -17,7 +17,7 @@ from public_data import find
 from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.parity.parity import check, parse
+from mobilenetv2.evaluate.parity.editions import compare_editions, parse_editions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.preprocess import normalise, preprocess
 from mobilenetv2.model import store
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    names = parse(EDITIONS)
+    names = parse_editions(EDITIONS)
     lines = [
         "# Do the editions compute the same?",
         "",
@@ -77,7 +77,7 @@ def main() -> None:
             store.save(model, ModelConfig.default(spec), random_arrays(spec))
             shape = (2, *spec.size, spec.input_channels)
             x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-            found = check(model, x, names)
+            found = compare_editions(model, x, names)
             worst = max(
                 (row.relative, edition, row.name)
                 for edition in names
@@ -105,7 +105,7 @@ def photos(model: Path, names: list[str]) -> list[str]:
         [preprocess(split.image(photo), config.preprocessing) for photo in split.photos]
     )
     x = normalise(pictures, config.preprocessing).transpose(0, 2, 3, 1)
-    found = check(model, x, names)
+    found = compare_editions(model, x, names)
     counts = {name: int((logits.argmax(1) == truth).sum()) for name, logits in found.logits.items()}
     pair, row = max(found.pairs.items(), key=lambda item: item[1].relative)
     return [

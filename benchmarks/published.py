@@ -19,8 +19,8 @@ from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import predictor
-from mobilenetv2.evaluate.accuracy import run
 from mobilenetv2.evaluate.matching import match
+from mobilenetv2.evaluate.predictions import predict_split
 from mobilenetv2.files import write_atomically
 
 FILES = ("tf2_mobilenet_v2_1.0_224_ptq.tflite", "mobilenet_v2_1.0_224_quant.tflite")
@@ -61,8 +61,8 @@ def main() -> None:
         config, arrays = litert.import_file(find("published") / name)
         network = edition.MobileNetV2(config)
         edition.load(network, arrays)
-        ours, folders = run(predictor(network), photos, config.preprocessing, name)
-        theirs, _ = run(interpret(find("published") / name), photos, config.preprocessing)
+        ours, folders = predict_split(predictor(network), photos, config.preprocessing, name)
+        theirs, _ = predict_split(interpret(find("published") / name), photos, config.preprocessing)
         truth = np.array(match(photos.classes, config.labels, photos.source.place))[folders]
         same = int((ours.argmax(1) == theirs.argmax(1)).sum())
         lines.append(

@@ -145,7 +145,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.editions.torch.inference import predictor
-    from mobilenetv2.evaluate.accuracy import run
+    from mobilenetv2.evaluate.predictions import predict_split
     from mobilenetv2.model import store
     from mobilenetv2.model.arrays import random_arrays
     from mobilenetv2.spec.published import published
@@ -158,7 +158,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     network = edition.MobileNetV2(config)
     edition.load(network, arrays)
     split = open_dataset(photos).splits["all"]
-    features, _ = run(predictor(network, outputs="features"), split, config.preprocessing)
+    features, _ = predict_split(predictor(network, outputs="features"), split, config.preprocessing)
     # Random features hardly vary around their means: standardised, they tell photos apart.
     weight = arrays["classifier.weight"] / np.maximum(features.std(0), 1e-2)
     arrays |= {"classifier.weight": weight, "classifier.bias": -weight @ features.mean(0)}

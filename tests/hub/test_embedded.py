@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.accuracy import run as answers
 from mobilenetv2.evaluate.metrics import wilson
+from mobilenetv2.evaluate.predictions import predict_split as answers
 from mobilenetv2.hub import embedded
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store

@@ -9,7 +9,7 @@ from pathlib import Path
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split
 from mobilenetv2.errors import DataError
 from mobilenetv2.evaluate.report.result import SEEN
-from mobilenetv2.evaluate.report.run_record import UNREADABLE
+from mobilenetv2.evaluate.run_record import UNREADABLE
 from mobilenetv2.hub.models import locate
 
 

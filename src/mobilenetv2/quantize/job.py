@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.evaluate.accuracy import run
 from mobilenetv2.evaluate.metrics import Z95, wilson
+from mobilenetv2.evaluate.predictions import predict_split
 from mobilenetv2.export.job import Options, Request, find_format, format_of, place_files, versions
 from mobilenetv2.formats import INT8, OF_INT8
 from mobilenetv2.model.folding import Folded
@@ -119,7 +119,7 @@ class Judge:
 
     def _logits(self, engine: Engine, label: str) -> NDArray:
         predict = predictor(engine, self.record)
-        logits, _ = run(predict, self.split, self.record, f"measuring {label}")
+        logits, _ = predict_split(predict, self.split, self.record, f"measuring {label}")
         return logits
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
-from mobilenetv2.evaluate.pictures import BLUE, GREY
+from mobilenetv2.evaluate.plots import BLUE, GREY
 from mobilenetv2.files import write_atomically
 from mobilenetv2.graph.onnx_writer import INPUT, OUTPUT
 from mobilenetv2.images.preprocess import normalise

@@ -1,10 +1,13 @@
+"""Which epoch of a run is the best, and how many there were."""
+
+import math
 from pathlib import Path
 
 import pytest
 
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
-from mobilenetv2.evaluate.report.run_record import RunRecord, read
+from mobilenetv2.evaluate.run_record import Row, RunRecord, best_epoch, epochs_of, read_run
 from mobilenetv2.train.record import RunFolder
 
 METRICS = (
@@ -29,7 +32,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_all_of_a_run_is_read(run: Path) -> None:
-    found = read(run / "best")
+    found = read_run(run / "best")
     assert found is not None
     assert found.name == "shoes"
     assert [row["selection_top1"] for row in found.rows] == [0.6, 0.8]
@@ -42,7 +45,7 @@ def test_all_of_a_run_is_read(run: Path) -> None:
 
 
 def test_a_run_as_training_writes_it_is_read(trained: Path) -> None:
-    found = read(trained / "best")
+    found = read_run(trained / "best")
     assert found is not None and len(found.rows) == 1
     assert found.recipe["batch_size"] == "4"
     assert {name: sum(part.values()) for name, part in found.parts.items()} == {
@@ -51,7 +54,7 @@ def test_a_run_as_training_writes_it_is_read(trained: Path) -> None:
 
 
 def test_a_model_that_lies_in_no_run_has_none(tmp_path: Path, model: Path) -> None:
-    assert read(tmp_path / "best") is None and read(model) is None
+    assert read_run(tmp_path / "best") is None and read_run(model) is None
 
 
 @pytest.mark.parametrize(
@@ -73,9 +76,9 @@ def test_a_model_that_lies_in_no_run_has_none(tmp_path: Path, model: Path) -> No
 def test_what_cannot_be_read_is_said_and_left_out(
     run: Path, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = read(run / "best")
+    whole = read_run(run / "best")
     (run / name).write_bytes(content)
-    found = read(run / "best")
+    found = read_run(run / "best")
     assert whole is not None and found is not None
     assert f"note: {run / name} is not in the report, it cannot be read" in capsys.readouterr().err
     fields = {"metrics.csv": "rows", "recipe.toml": "recipe", "start.json": "started"}
@@ -89,7 +92,7 @@ def test_what_cannot_be_read_is_said_and_left_out(
 def test_a_run_of_which_only_the_recipe_is_left_is_one(run: Path) -> None:
     for name in ("metrics.csv", "start.json", "split.csv"):
         (run / name).unlink()
-    found = read(run / "best")
+    found = read_run(run / "best")
     assert found is not None and found.rows == () and found.parts == {} and found.seconds == 0
 
 
@@ -98,6 +101,28 @@ def test_names_with_ends_of_lines_in_them_are_counted_as_training_wrote_them(run
     photos = tuple(Photo(f"{name}/{name}.jpg", label) for label, name in enumerate(names))
     split = Split("train", MemorySource("m", {}), names, photos)
     RunFolder(run).write_split([split])
-    found = read(run / "best")
+    found = read_run(run / "best")
     assert found is not None
     assert found.parts == {"train": dict.fromkeys(names, 1)}
+
+
+FIGURES = [(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (1.0, 0.71)]
+ROWS: list[Row] = [
+    {"epoch": epoch, "selection_top1": top1, "selection_loss": loss}
+    for epoch, (top1, loss) in enumerate(FIGURES, 1)
+]
+
+
+def test_the_best_epoch_is_by_loss_then_by_accuracy() -> None:
+    assert best_epoch(ROWS) == 3
+    assert best_epoch([ROWS[0], {**ROWS[0], "epoch": 9, "selection_top1": 0.6}]) == 9
+
+
+def test_a_loss_that_is_no_number_is_the_worst() -> None:
+    assert best_epoch([{**ROWS[0], "selection_loss": math.nan}, ROWS[1]]) == 2
+
+
+def test_a_fitted_classifier_is_epoch_0_and_none_that_was_gone_through() -> None:
+    rows: list[Row] = [{"epoch": 0, "selection_top1": 1.0, "selection_loss": 0.1}, *ROWS]
+    assert best_epoch(rows) == 0
+    assert (epochs_of(rows), epochs_of(rows[:1]), epochs_of([])) == (5, 0, 0)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.evaluate.parity.crossing import effect
+from mobilenetv2.evaluate.parity.numerics import numerics_effect
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
@@ -18,7 +18,7 @@ def test_it_is_what_the_two_networks_answer() -> None:
     after = dataclasses.replace(before, spec=SPEC.replace(numerics=Numerics("same", 1e-3)))
     arrays = random_arrays(SPEC)
     pictures = np.random.default_rng(0).integers(0, 256, (11, 48, 64, 3), np.uint8)
-    found = effect(before, after, arrays, pictures)
+    found = numerics_effect(before, after, arrays, pictures)
     logits = []
     for config in (before, after):
         network = edition.build(config)
@@ -29,5 +29,5 @@ def test_it_is_what_the_two_networks_answer() -> None:
     assert found.difference == np.abs(logits[0] - logits[1]).max() > 0
     assert found.scale == np.abs(logits[0]).max()
     assert str(found).startswith(f"{found.agreements} of 11 photos keep their best class; logits")
-    same = effect(before, before, arrays, pictures)
+    same = numerics_effect(before, before, arrays, pictures)
     assert (same.agreements, same.difference) == (11, 0)

@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from mobilenetv2.audit import likeness
-from mobilenetv2.audit.likeness import View, alike, hashes, near, view
+from mobilenetv2.audit import near_duplicates as module
+from mobilenetv2.audit.near_duplicates import (
+    View,
+    align,
+    find_near_duplicates,
+    hashes,
+    near_hashes,
+    smooth,
+    view,
+)
 
 
 def encoded(image: Image.Image, quality: int) -> Image.Image:
@@ -68,7 +76,7 @@ def test_a_copy_is_found_and_nothing_else(
 ) -> None:
     copies = [view(COPIES[how](image)) for image in real]
     count = len(real)
-    found = alike(views + copies)
+    found = find_near_duplicates(views + copies)
     assert found.unsearched == 0
     wrong = [pair for pair in found.pairs if pair[1] - pair[0] != count]
     missed = count - (len(found.pairs) - len(wrong))
@@ -77,7 +85,7 @@ def test_a_copy_is_found_and_nothing_else(
 
 
 def test_different_photos_of_a_class_are_not_copies(views: list[View]) -> None:
-    assert alike(views).pairs == ()
+    assert find_near_duplicates(views).pairs == ()
 
 
 def test_copies_that_others_made_are_found(public_folder: Callable[[str], Path]) -> None:
@@ -91,7 +99,7 @@ def test_copies_that_others_made_are_found(public_folder: Callable[[str], Path])
         ),
     ):
         views = [view(Image.open(path).convert("RGB")) for path in (one, other)]
-        assert alike(views).pairs == ((0, 1),)
+        assert find_near_duplicates(views).pairs == ((0, 1),)
 
 
 def test_a_view_is_small_and_does_not_depend_on_the_size_of_the_picture(
@@ -101,7 +109,7 @@ def test_a_view_is_small_and_does_not_depend_on_the_size_of_the_picture(
     assert small.grey.shape == (32, 32) and small.grey.dtype == np.uint8
     assert len(large.fine) < 8000
     assert np.abs(small.grey.astype(int) - large.grey).max() <= 4
-    assert likeness._decoded(large).shape == (64, 64, 3)
+    assert module._decoded(large).shape == (64, 64, 3)
 
 
 def test_flat_and_tiny_pictures_are_like_nothing() -> None:
@@ -110,9 +118,14 @@ def test_flat_and_tiny_pictures_are_like_nothing() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 60, 3), np.uint8))
     tiny = [view(noise), view(noise)]
     assert all(one.tiny and not one.flat for one in tiny)
-    assert alike(flat + tiny).pairs == alike([]).pairs == alike(tiny[:1]).pairs == ()
+    assert (
+        find_near_duplicates(flat + tiny).pairs
+        == find_near_duplicates([]).pairs
+        == find_near_duplicates(tiny[:1]).pairs
+        == ()
+    )
     larger = view(noise.resize((60, 60), Image.Resampling.BICUBIC))
-    assert alike([*flat, larger, larger]).pairs == ((3, 4),)
+    assert find_near_duplicates([*flat, larger, larger]).pairs == ((3, 4),)
 
 
 def reference(grey: NDArray) -> int:
@@ -158,8 +171,8 @@ def test_near_hashes_are_those_that_all_pairs_give(
     wanted = [(i, j) for distance, i, j in all_pairs if distance <= furthest]
     distance = {(i, j): far for far, i, j in all_pairs}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(likeness, "TILE", tile)
-        found, beyond = near(np.array(words, np.uint64), furthest, most)
+        patch.setattr(module, "TILE", tile)
+        found, beyond = near_hashes(np.array(words, np.uint64), furthest, most)
     pairs = [(int(i), int(j)) for i, j in found]
     assert len(pairs) == len(set(pairs)) == min(most, len(wanted))
     assert len(pairs) + beyond == len(wanted)
@@ -172,7 +185,7 @@ def test_near_hashes_are_those_that_all_pairs_give(
 def test_hashes_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     greys = np.random.default_rng(0).integers(0, 256, (3000, 32, 32), np.uint8)
     together = hashes(greys)
-    monkeypatch.setattr(likeness, "TILE", 64)
+    monkeypatch.setattr(module, "TILE", 64)
     tracemalloc.start()
     try:
         found = hashes(greys)
@@ -194,12 +207,114 @@ def test_the_views_are_gone_through_once_and_not_for_every_chunk(
             self.taken += 1
             return super().__getitem__(place)
 
-    monkeypatch.setattr(likeness, "TILE", 2)
+    monkeypatch.setattr(module, "TILE", 2)
     given = Counted(views[:1] * 20)
-    assert len(alike(given).pairs) == 190  # in 95 chunks
+    assert len(find_near_duplicates(given).pairs) == 190  # in 95 chunks
     assert given.taken == 20
 
 
 def test_pairs_beyond_the_most_are_counted(views: list[View]) -> None:
-    found = alike([views[0]] * 5, most=4)
+    found = find_near_duplicates([views[0]] * 5, most=4)
     assert (len(found.pairs), found.unsearched) == (4, 6)
+
+
+SIDE = 32
+
+
+def clouds(count: int, side: int, channels: int = 3) -> NDArray:
+    """Random pictures with things of many sizes in them, as photos have."""
+    random = np.random.default_rng(0)
+    made = np.zeros((count, side, side, channels), np.float32)
+    for cells, weight in ((4, 60), (9, 30), (20, 15)):
+        for picture in made:
+            noise = random.normal(size=(cells, cells, channels)).astype(np.float32)
+            for channel in range(channels):
+                layer = Image.fromarray(noise[..., channel]).resize(
+                    (side, side), Image.Resampling.BICUBIC
+                )
+                picture[..., channel] += weight * np.asarray(layer)
+    return made + 128
+
+
+def window(
+    picture: NDArray, left: float, top: float, right: float, bottom: float, side: int
+) -> NDArray:
+    """A part of a picture, in shares of its sides, at another size."""
+    box = tuple(share * picture.shape[0] for share in (left, top, right, bottom))
+    layers = [
+        np.asarray(
+            Image.fromarray(picture[..., c]).resize((side, side), Image.Resampling.BILINEAR, box)
+        )
+        for c in range(picture.shape[2])
+    ]
+    return np.stack(layers, -1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "box", [(0, 0, 1, 1), (0.04, 0.04, 0.96, 0.96), (0, 0, 0.92, 1), (0.05, 0.02, 1, 0.97)]
+)
+def test_a_crop_is_found_where_it_lies(
+    box: tuple[float, float, float, float], channels: int
+) -> None:
+    large = clouds(20, 256, channels)
+    whole = smooth(np.stack([window(picture, 0, 0, 1, 1, SIDE) for picture in large]))
+    part = smooth(np.stack([window(picture, *box, SIDE) for picture in large]))
+    likeness, moved = align(part, whole)
+    assert likeness.shape == (20,) and likeness.min() > 0.985
+    # The part's pixel at u in [-1, 1] shows the whole's at shift + (1 + scale) u.
+    left, top, right, bottom = (share * 2 - 1 for share in box)
+    wanted = [
+        [(left + right) / 2, (right - left) / 2 - 1],
+        [(top + bottom) / 2, (bottom - top) / 2 - 1],
+    ]
+    np.testing.assert_allclose(moved, np.broadcast_to(wanted, (20, 2, 2)), atol=0.01)
+
+
+def test_brightness_and_contrast_leave_the_likeness_alone() -> None:
+    pictures = clouds(5, SIDE)
+    likeness, moved = align(pictures, pictures * 0.6 + 30, steps=0)
+    np.testing.assert_allclose(likeness, 1, atol=1e-5)
+    assert not moved.any()
+
+
+def test_without_steps_it_is_the_plain_correlation() -> None:
+    first, second = clouds(70, SIDE, 1)[:35], clouds(70, SIDE, 1)[35:]
+    likeness, _ = align(first, second, steps=0)
+    wanted = [
+        np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(first, second, strict=True)
+    ]  # fmt: skip
+    np.testing.assert_allclose(likeness, wanted, atol=1e-4)
+
+
+def test_other_pictures_stay_other_pictures_and_steps_never_make_it_worse() -> None:
+    pictures = smooth(clouds(140, SIDE))
+    before, _ = align(pictures[:70], pictures[70:], steps=0)
+    after, _ = align(pictures[:70], pictures[70:])
+    assert (after >= before).all() and after.max() < 0.8
+
+
+def test_a_start_is_gone_on_from() -> None:
+    large = clouds(4, 256)
+    whole = smooth(np.stack([window(picture, 0, 0, 1, 1, SIDE) for picture in large]))
+    part = smooth(np.stack([window(picture, 0, 0, 0.92, 1, SIDE) for picture in large]))
+    found, moved = align(part, whole)
+    again, _ = align(part, whole, moved, steps=0)
+    np.testing.assert_allclose(again, found, atol=1e-6)
+
+
+def test_flat_pictures_and_no_pictures_give_no_numbers_that_are_none() -> None:
+    flat = np.full((3, SIDE, SIDE, 1), 200, np.uint8)
+    likeness, moved = align(flat, flat)
+    assert np.isfinite(likeness).all() and np.isfinite(moved).all() and likeness.max() < 0.1
+    for part in align(flat[:0], flat[:0]):
+        assert len(part) == 0
+
+
+def test_smoothing_keeps_the_mean_level_and_blurs() -> None:
+    point = np.zeros((1, 5, 5, 1), np.uint8)
+    point[0, 2, 2] = 160
+    np.testing.assert_array_equal(
+        smooth(point)[0, 1:4, 1:4, 0], [[10, 20, 10], [20, 40, 20], [10, 20, 10]]
+    )
+    np.testing.assert_array_equal(smooth(np.full((1, 3, 3, 1), 7)), 7)

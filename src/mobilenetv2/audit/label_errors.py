@@ -1,4 +1,4 @@
-"""Labels that a model doubts: its confident disagreement with the folder a photo lies in.
+"""Label errors: photos that a model confidently takes for another class than their folder's.
 
 Confident learning (C. G. Northcutt, L. Jiang, I. L. Chuang 2021, JAIR 70, arXiv 1911.00068,
 section 3.1): a model is confident that a photo is of a class where it gives the class at least the
@@ -18,8 +18,8 @@ that of all its photos."""
 
 
 @dataclass(frozen=True, slots=True)
-class Suspicion:
-    """A photo by its place, its label, the class that the model takes it for, and how surely."""
+class LabelError:
+    """A photo by its place, its label, and the class that the model takes it for."""
 
     photo: int
     label: int
@@ -31,13 +31,13 @@ class Suspicion:
     """The model has learnt this label, which it doubts all the same."""
 
 
-def suspicions(
+def find_label_errors(
     probabilities: NDArray, labels: NDArray, trained_on: NDArray | None = None
-) -> list[Suspicion]:
-    """The surest disagreement first.
+) -> list[LabelError]:
+    """Return the labels that a model doubts, the most confident disagreement first.
 
     Args:
-        probabilities: float (photos, classes); rows that are not numbers are passed over.
+        probabilities: float (photos, classes); rows that are not numbers are skipped.
         labels: int (photos,).
         trained_on: bool (photos,): the model has learnt these photos' labels. It is surer of them
             than of others, so that they set no threshold where there are enough others.
@@ -53,7 +53,7 @@ def suspicions(
     margins = of_answer - of_label
     doubted = np.flatnonzero(known & (answers != labels) & (margins > 0))
     return [
-        Suspicion(
+        LabelError(
             int(place), int(labels[place]), int(answers[place]),
             float(of_label[place]), float(of_answer[place]), bool(seen[place]),
         )
@@ -62,7 +62,7 @@ def suspicions(
 
 
 def thresholds(probabilities: NDArray, labels: NDArray, trained_on: NDArray) -> NDArray:
-    """Mean probability of each class on the photos labelled so: float (classes,).
+    """Return the mean probability of each class on the photos labelled so: float (classes,).
 
     A class without photos has no threshold: infinity, so that nothing is taken for it.
     """

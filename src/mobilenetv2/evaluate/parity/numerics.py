@@ -1,4 +1,4 @@
-"""What the same weights answer under other numerics: the price of ``--ignore-numerics``."""
+"""The effect of numerics: what the same weights answer under others (``--ignore-numerics``)."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class NumericsEffect:
     """The same pictures through both networks."""
 
     pictures: int
@@ -32,7 +32,9 @@ class Effect:
         )
 
 
-def effect(before: ModelConfig, after: ModelConfig, arrays: Arrays, pictures: NDArray) -> Effect:
+def numerics_effect(
+    before: ModelConfig, after: ModelConfig, arrays: Arrays, pictures: NDArray
+) -> NumericsEffect:
     """Compare two configs with the same weights.
 
     Args:
@@ -49,7 +51,7 @@ def effect(before: ModelConfig, after: ModelConfig, arrays: Arrays, pictures: ND
         parts = [predict(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)]
         logits.append(np.concatenate(parts))
     one, other = logits
-    return Effect(
+    return NumericsEffect(
         len(pictures), int((one.argmax(1) == other.argmax(1)).sum()),
         float(np.abs(one - other).max()), float(np.abs(one).max()),
     )  # fmt: skip

@@ -14,16 +14,16 @@ from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.evaluate.parity.parity import (
+from mobilenetv2.evaluate.parity.editions import (
     REFERENCE,
     Case,
     Difference,
     Parity,
-    check,
-    check_all,
-    compare,
+    compare_cases,
+    compare_editions,
+    compare_tensors,
     first_departure,
-    parse,
+    parse_editions,
 )
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import normalise, preprocess
@@ -78,9 +78,9 @@ def test_a_defect_in_one_edition_is_found_at_its_layer(layer: str, defect: Any) 
     edition.load(network, arrays)
     x = np.random.default_rng(0).normal(size=(2, 40, 32, 3)).astype(np.float32)
     expected = plain.intermediates(reference, x)
-    assert first_departure(compare(expected, edition.intermediates(network, x))) is None
+    assert first_departure(compare_tensors(expected, edition.intermediates(network, x))) is None
     defect(network.get_submodule(layer))
-    rows = compare(expected, edition.intermediates(network, x))
+    rows = compare_tensors(expected, edition.intermediates(network, x))
     assert first_departure(rows) == layer
     assert [row.name for row in rows] == list(intermediate_names(SPEC))
 
@@ -88,7 +88,7 @@ def test_a_defect_in_one_edition_is_found_at_its_layer(layer: str, defect: Any) 
 def test_differences_are_measured_against_the_larger_of_one_and_the_reference() -> None:
     reference = {"a": np.array([0.5, -0.2]), "b": np.array([10.0, 0.0]), "c": np.array([1.0])}
     found = {"a": np.array([0.5, -0.1]), "b": np.array([9.0, 0.0]), "c": np.array([1.0])}
-    rows = compare(reference, found)
+    rows = compare_tensors(reference, found)
     assert [row.absolute for row in rows] == pytest.approx([0.1, 1.0, 0.0])
     assert [row.relative for row in rows] == pytest.approx([0.1, 0.1, 0.0])
     assert first_departure(rows, 0.05) == "a" and first_departure(rows, 0.2) is None
@@ -97,7 +97,7 @@ def test_differences_are_measured_against_the_larger_of_one_and_the_reference() 
 @pytest.mark.parametrize("value", [None, np.zeros(3), np.array([np.nan, 0.0])])
 def test_a_missing_misshapen_or_impossible_tensor_is_a_departure(value: Any) -> None:
     found = {} if value is None else {"a": value}
-    assert compare({"a": np.zeros(2)}, found) == [Difference("a", float("inf"), 0.0)]
+    assert compare_tensors({"a": np.zeros(2)}, found) == [Difference("a", float("inf"), 0.0)]
 
 
 def test_another_best_class_counts_only_where_it_is_clear() -> None:
@@ -120,7 +120,7 @@ def test_every_two_editions_are_compared() -> None:
 
 
 def test_json_has_no_number_where_there_is_none() -> None:
-    rows = compare({"logits": np.ones((1, 2))}, {"logits": np.array([[np.nan, 1.0]])})
+    rows = compare_tensors({"logits": np.ones((1, 2))}, {"logits": np.array([[np.nan, 1.0]])})
     wrong = np.array([[np.nan, 1.0]])
     found = Parity({"torch": rows}, {REFERENCE: wrong, "torch": wrong}, 1e-4).to_dict()
     text = json.dumps(found, allow_nan=False)
@@ -134,18 +134,18 @@ def test_a_tolerance_that_anything_or_nothing_passes_is_an_error(
 ) -> None:
     x = np.zeros((1, 40, 32, 3), np.float32)
     with pytest.raises(MobileNetV2Error, match=r"--tolerance .* must be a finite number above 0"):
-        check(folder, x, ["torch"], tolerance=tolerance)
+        compare_editions(folder, x, ["torch"], tolerance=tolerance)
 
 
 def test_bad_editions_are_named(folder: Path) -> None:
     with pytest.raises(MobileNetV2Error, match=r"--editions pytorch: unknown; .*torch"):
-        parse("torch,pytorch")
+        parse_editions("torch,pytorch")
     with pytest.raises(MobileNetV2Error, match="none given"):
-        parse(" , ")
-    assert parse("torch, keras:jax,torch") == ["torch", "keras:jax"]
+        parse_editions(" , ")
+    assert parse_editions("torch, keras:jax,torch") == ["torch", "keras:jax"]
     x = np.zeros((1, 16, 16, 3), np.float32)  # too small for the spec
     with pytest.raises(MobileNetV2Error, match="edition: size 16 must be"):
-        check(folder, x, ["torch"], (16, 16))
+        compare_editions(folder, x, ["torch"], (16, 16))
 
 
 SAME = Numerics("same", 1e-3)
@@ -170,11 +170,11 @@ def test_all_editions_and_backends_agree(tmp_path: Path) -> None:
         store.save(tmp_path / f"{index}", ModelConfig.default(spec), random_arrays(spec))
         x = np.random.default_rng(index).normal(size=(3, *size, 3)).astype(np.float32)
         cases.append(Case(tmp_path / f"{index}", x, size))
-    for name, found in zip(CASES, check_all(cases, parse(EDITIONS)), strict=True):
+    for name, found in zip(CASES, compare_cases(cases, parse_editions(EDITIONS)), strict=True):
         assert found.passed, (name, found.departures)
         assert 0.5 < found.deviation < 20, name
         assert len(found.pairs) == 6 and all(len(a) == 3 for a in found.logits.values())
-    for found in check_all(cases[:2], parse("keras:jax,keras:torch")):
+    for found in compare_cases(cases[:2], parse_editions("keras:jax,keras:torch")):
         assert found.passed, found.departures
 
 
@@ -191,7 +191,9 @@ def test_published_weights_agree_on_real_photos(
     record = config.preprocessing
     photos = np.stack([preprocess(read(file), record, file.name) for file in files])
     x = normalise(photos, record).transpose(0, 2, 3, 1)
-    found = check(tmp_path / "model", x, parse("torch,keras:tensorflow,jax"), detailed=1)
+    found = compare_editions(
+        tmp_path / "model", x, parse_editions("torch,keras:tensorflow,jax"), detailed=1
+    )
     assert found.passed, found.departures
     assert 0.5 < found.deviation < 20 and found.disagreements == 0
     assert len(set(found.logits[REFERENCE].argmax(1))) > 3  # photos of several things

@@ -16,6 +16,7 @@ from mobilenetv2.errors import require
 from mobilenetv2.evaluate.calibration import Calibration
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
+from mobilenetv2.text import percent
 
 BLUE, GREY = "#2a6fbb", "#6b7280"
 MOST_NAMED = 40
@@ -29,7 +30,7 @@ TILE = 1.6
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Loss and top-1 by epoch, for the photos trained on and those held out for selection.
+    """Draw loss and top-1 by epoch, of the training split and the validation split.
 
     Args:
         rows: of ``metrics.csv``: epoch, train_loss, train_top1, selection_loss, selection_top1.
@@ -54,7 +55,7 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> None:
-    """Rows are the truth, columns the answers; colour is the share of the row.
+    """Draw a confusion matrix: rows are the truth, columns the answers.
 
     Args:
         matrix: int (classes, classes).
@@ -82,7 +83,7 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
 
 
 def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path) -> None:
-    """Recall of every class with its 95% interval, the worst at the top.
+    """Draw the recall of every class with its 95% interval, the worst at the top.
 
     Args:
         rows: (class, recall, (low, high)).
@@ -104,8 +105,8 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
 
 
 def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
-    """How often answers of each confidence are right: dots with 95% whiskers, their areas by the
-    photos that they stand for, against the diagonal on which a calibrated network's lie.
+    """Draw accuracy by confidence: dots with 95% whiskers, their areas by how many answers they
+    stand for, against the diagonal on which those of a calibrated network lie.
 
     Args:
         shown: (title, what was measured), one or several beside each other.
@@ -113,15 +114,15 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
     figure, axes = _canvas(1, len(shown), (4.4 * len(shown), 4.6))
     for axis, (title, measured) in zip(axes, shown, strict=True):
         axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-        bins = [row for row in measured.bins if row.photos and not math.isnan(row.confidence)]
+        bins = [row for row in measured.bins if row.count and not math.isnan(row.confidence)]
         places = [row.confidence for row in bins]
         for row in bins:
             axis.plot([row.confidence] * 2, row.interval, color=BLUE, alpha=0.35, linewidth=3)
-        sizes = [12 + 90 * row.photos / measured.photos for row in bins]
+        sizes = [12 + 90 * row.count / measured.count for row in bins]
         axis.scatter(
             places, [row.accuracy for row in bins], sizes, color=BLUE, zorder=3, clip_on=False
         )
-        error = "-" if math.isnan(measured.error) else f"{measured.error:.1%}"
+        error = percent(measured.error)
         axis.set_title(f"{title}: calibration error {error}", loc="left", fontsize=10)
         axis.set_xlabel("what it says")
         axis.set_ylabel("is right")
@@ -134,7 +135,7 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
 def contact_sheet(
     shown: Sequence[tuple[NDArray, str]], path: Path, title: str, columns: int = 6
 ) -> None:
-    """Pictures with a caption above each.
+    """Draw pictures with a caption above each.
 
     Args:
         shown: (uint8 (height, width, 1 or 3), caption of one or two lines).
@@ -153,7 +154,7 @@ def contact_sheet(
 
 
 def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
-    """The trial of a learning-rate finder: smoothed loss by rate, and the rate that was chosen."""
+    """Draw the trial of a learning-rate finder: smoothed loss by rate, and the chosen rate."""
     figure, axes = _canvas(1, 1, (6.5, 4))
     axis = axes[0]
     axis.plot(tried, losses, color=BLUE)

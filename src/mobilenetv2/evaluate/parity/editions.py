@@ -1,4 +1,4 @@
-"""Do the editions compute the same? Every named tensor of each against the plain reference.
+"""Compare the editions: every named tensor of each against the plain reference.
 
 The reference is the NumPy edition in float64. Each edition runs in a process of its own: Keras has
 one backend in a process, and frameworks do not always get on with each other.
@@ -22,6 +22,7 @@ from mobilenetv2.editions.keras_backend import BACKENDS
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import Size
+from mobilenetv2.text import finite
 
 TOLERANCE = 1e-4
 """Of float32: a difference is at most this times max(1, the reference's largest value)."""
@@ -51,26 +52,27 @@ class Difference:
         return self.absolute / max(1.0, self.scale)
 
 
-def compare(reference: Tensors, found: Tensors) -> list[Difference]:
-    """Every tensor of the reference, in its order, against the one of the same name."""
-    rows = []
-    for name, expected in reference.items():
-        value, worst = found.get(name), float("inf")
-        if value is not None and value.shape == expected.shape:
-            difference = np.abs(value.astype(np.float64) - expected).max()
-            worst = float(difference) if np.isfinite(difference) else worst
-        rows.append(Difference(name, worst, float(np.abs(expected).max())))
-    return rows
+def compare_tensors(reference: Tensors, found: Tensors) -> list[Difference]:
+    """Compare every tensor of the reference, in its order, with the one of the same name."""
+    return [_compare(name, expected, found.get(name)) for name, expected in reference.items()]
+
+
+def _compare(name: str, expected: NDArray, value: NDArray | None) -> Difference:
+    worst = math.inf
+    if value is not None and value.shape == expected.shape:
+        difference = float(np.abs(value.astype(np.float64) - expected).max())
+        worst = difference if math.isfinite(difference) else worst
+    return Difference(name, worst, float(np.abs(expected).max()))
 
 
 def first_departure(rows: Sequence[Difference], tolerance: float = TOLERANCE) -> str | None:
-    """The first tensor in the order of the network that is outside tolerance."""
+    """Return the first tensor in the order of the network that is outside tolerance."""
     return next((row.name for row in rows if row.relative > tolerance), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What was found for one model and one batch of pictures."""
+    """The comparison for one model and one batch of pictures."""
 
     rows: dict[str, list[Difference]]
     """Edition -> every named tensor."""
@@ -91,7 +93,7 @@ class Parity:
         """Every two editions' logits against each other, all pictures."""
         names = list(self.rows)
         return {
-            (one, other): compare({"logits": self.logits[one]}, {"logits": self.logits[other]})[0]
+            (one, other): _compare("logits", self.logits[one], self.logits[other])
             for one, other in combinations(names, 2)
         }
 
@@ -121,18 +123,18 @@ class Parity:
         """Plain values for JSON; None for what is infinite or not a number."""
         return {
             "passed": self.passed, "tolerance": self.tolerance, "reference": REFERENCE,
-            "pictures": len(self.logits[REFERENCE]), "logits_deviation": _plain(self.deviation),
+            "pictures": len(self.logits[REFERENCE]), "logits_deviation": finite(self.deviation),
             "first_departure": {name: self.departures.get(name) for name in self.rows},
             "disagreements": self.disagreements,
             "pairs": [
-                {"editions": list(names), "absolute": _plain(row.absolute),
-                 "relative": _plain(row.relative)}
+                {"editions": list(names), "absolute": finite(row.absolute),
+                 "relative": finite(row.relative)}
                 for names, row in self.pairs.items()
             ],
             "editions": {
                 name: [
-                    {"name": row.name, "absolute": _plain(row.absolute),
-                     "relative": _plain(row.relative), "scale": _plain(row.scale)}
+                    {"name": row.name, "absolute": finite(row.absolute),
+                     "relative": finite(row.relative), "scale": finite(row.scale)}
                     for row in rows
                 ]
                 for name, rows in self.rows.items()
@@ -140,12 +142,8 @@ class Parity:
         }  # fmt: skip
 
 
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def parse(names: str) -> list[str]:
-    """'torch,keras:jax' -> its editions, each known.
+def parse_editions(names: str) -> list[str]:
+    """Return the editions of a list such as 'torch,keras:jax'.
 
     Raises:
         MobileNetV2Error: an unknown edition or backend.
@@ -174,7 +172,7 @@ class Case:
     """Pictures of which all tensors are compared; of the others only the logits."""
 
 
-def check(
+def compare_editions(
     model: Path,
     x: NDArray,
     editions: Sequence[str],
@@ -182,11 +180,11 @@ def check(
     detailed: int = 2,
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Run a model in every edition on the same pictures: :func:`check_all` of one :class:`Case`."""
-    return check_all([Case(model, x, size, detailed)], editions, tolerance)[0]
+    """Run a model in every edition on the same pictures, as :func:`compare_cases` with one case."""
+    return compare_cases([Case(model, x, size, detailed)], editions, tolerance)[0]
 
 
-def check_all(
+def compare_cases(
     cases: Sequence[Case], editions: Sequence[str], tolerance: float = TOLERANCE
 ) -> list[Parity]:
     """Run every case in every edition, each edition in one child process.
@@ -202,21 +200,24 @@ def check_all(
         folder = Path(name)
         for index, case in enumerate(cases):
             np.save(folder / f"x{index}.npy", case.x)
-        references = run(REFERENCE, cases, folder)
+        references = run_edition(REFERENCE, cases, folder)
         logits = [{REFERENCE: reference.pop("all")} for reference in references]
         rows: list[dict[str, list[Difference]]] = [{} for _ in cases]
         for edition in editions:
-            for index, found in enumerate(run(edition, cases, folder)):
+            for index, found in enumerate(run_edition(edition, cases, folder)):
                 logits[index][edition] = found.pop("all")
-                rows[index][edition] = compare(references[index], found)
+                rows[index][edition] = compare_tensors(references[index], found)
     return [Parity(*both, tolerance) for both in zip(rows, logits, strict=True)]
 
 
-def run(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:
-    """One edition in a child process: each case's tensors, and under 'all' all pictures' logits.
+def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:
+    """Run one edition in a child process.
 
     Args:
         folder: with the pictures, ``x0.npy`` and so on; the child writes there too.
+
+    Returns:
+        Each case's tensors, and under 'all' the logits of all pictures.
     """
     jobs = [
         {"model": str(case.model), "size": case.size, "detailed": case.detailed} for case in cases

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mobilenetv2.audit.suspicion import ENOUGH, suspicions, thresholds
+from mobilenetv2.audit.label_errors import ENOUGH, find_label_errors, thresholds
 
 
 def by_definition(
@@ -39,7 +39,7 @@ def test_it_is_the_definition(seed: int, photos: int, classes: int, some_seen: b
     probabilities = random.dirichlet(np.full(classes, 0.5), photos)
     labels = random.integers(0, classes, photos)
     seen = (random.random(photos) < 0.5) & some_seen
-    found = suspicions(probabilities, labels, seen if some_seen else None)
+    found = find_label_errors(probabilities, labels, seen if some_seen else None)
     wanted = by_definition(probabilities, labels, seen)
     assert [(one.photo, one.answer) for one in found] == [(i, k) for i, k, _ in wanted]
     for one in found:
@@ -60,18 +60,18 @@ def test_what_is_found_are_wrong_labels_and_most_of_them(seed: int) -> None:
     labels = truth.copy()
     turned = random.choice(500, 20, replace=False)
     labels[turned] = (labels[turned] + 1 + random.integers(0, 3, 20)) % 4
-    found = {one.photo for one in suspicions(probabilities, labels)}
+    found = {one.photo for one in find_label_errors(probabilities, labels)}
     assert found <= set(turned.tolist()) and len(found) > 10
-    assert not suspicions(probabilities, truth)
+    assert not find_label_errors(probabilities, truth)
 
 
 def test_a_class_that_the_model_finds_hard_is_not_suspected_as_a_whole() -> None:
     """All of class 1 get 0.4, class 0 gets 0.6: below what photos of class 0 get."""
     probabilities = np.array([[0.95, 0.05]] * 6 + [[0.6, 0.4]] * 6)
     labels = np.array([0] * 6 + [1] * 6)
-    assert suspicions(probabilities, labels) == []
+    assert find_label_errors(probabilities, labels) == []
     probabilities[6] = [0.99, 0.01]
-    (one,) = suspicions(probabilities, labels)
+    (one,) = find_label_errors(probabilities, labels)
     assert (one.photo, one.answer) == (6, 0)
 
 
@@ -90,6 +90,6 @@ def test_photos_without_an_answer_and_classes_without_photos_are_passed_over() -
     labels = np.array([0, 0, 1])
     limits = thresholds(probabilities, labels, np.zeros(3, bool))
     assert limits.tolist() == [0.1, 0.1, np.inf]
-    assert [one.photo for one in suspicions(probabilities, labels)] == [2]  # never class 2
-    assert suspicions(probabilities[:1], labels[:1]) == []
-    assert suspicions(np.zeros((0, 3)), np.zeros(0, np.int64)) == []
+    assert [one.photo for one in find_label_errors(probabilities, labels)] == [2]  # never class 2
+    assert find_label_errors(probabilities[:1], labels[:1]) == []
+    assert find_label_errors(np.zeros((0, 3)), np.zeros(0, np.int64)) == []

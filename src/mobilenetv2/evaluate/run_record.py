@@ -1,4 +1,4 @@
-"""What the run folder around a model says of its training."""
+"""The record of a training run: its epochs, and what the run folder around a model tells."""
 
 import csv
 import io
@@ -6,12 +6,11 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mobilenetv2.evaluate.epochs import Row, epochs_of
 from mobilenetv2.progress import say
 
 RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
@@ -25,11 +24,36 @@ UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error,
 )  # fmt: skip
 Found = TypeVar("Found")
+Row = Mapping[str, float]
+"""The figures of an epoch, a line of ``metrics.csv``; epoch 0 is a classifier that was fitted
+before the network moved."""
+
+
+def best_epoch(rows: Sequence[Row]) -> int:
+    """Return the epoch with the lowest validation loss; the better top-1 decides ties.
+
+    Of few photos the share of right ones is mostly chance: of 77, a classifier alone had 83% and
+    the best epoch 82%, of 550 others 83% and 87%. The loss, tempered, told them apart.
+
+    Args:
+        rows: at least one.
+    """
+    return int(min(rows, key=_rank)["epoch"])
+
+
+def epochs_of(rows: Sequence[Row]) -> int:
+    """Return how many epochs a run went through."""
+    return int(rows[-1]["epoch"]) if rows else 0
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    loss = row["selection_loss"]
+    return math.inf if math.isnan(loss) else loss, -row["selection_top1"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Whatever of it is there; the rest is empty."""
+    """A training run, as far as its folder can be read; the rest is empty."""
 
     name: str
     rows: tuple[Row, ...]
@@ -43,17 +67,17 @@ class RunRecord:
 
     @property
     def epochs(self) -> int:
-        """That were gone through; epoch 0 is the classifier before them."""
+        """Epochs that the run went through; epoch 0, the classifier before them, does not count."""
         return epochs_of(self.rows)
 
     @property
     def seconds(self) -> float:
-        """Of all epochs; the last checks are not in it."""
+        """Seconds that all epochs took, without the final evaluation."""
         return sum(row.get("seconds", 0.0) for row in self.rows)
 
 
-def read(model: Path) -> RunRecord | None:
-    """The run that a model folder lies in; None where it lies in none.
+def read_run(model: Path) -> RunRecord | None:
+    """Read the run that a model folder lies in; None where it lies in none.
 
     What cannot be read is said and left out: a report of the model is worth having without it.
     """
@@ -62,14 +86,14 @@ def read(model: Path) -> RunRecord | None:
         return None
     return RunRecord(
         folder.name,
-        _read(folder / METRICS, _rows, ()),
-        _read(folder / RECIPE, _recipe, {}),
-        _read(folder / START, _started, {}),
-        _read(folder / SPLIT, _parts, {}),
+        _read_part(folder / METRICS, _rows, ()),
+        _read_part(folder / RECIPE, _recipe, {}),
+        _read_part(folder / START, _started, {}),
+        _read_part(folder / SPLIT, _parts, {}),
     )
 
 
-def _read(path: Path, parse: Callable[[str], Found], otherwise: Found) -> Found:
+def _read_part(path: Path, parse: Callable[[str], Found], otherwise: Found) -> Found:
     if not path.is_file():
         return otherwise
     try:
