@@ -14,7 +14,7 @@ from mobilenetv2.benchmark.running import Runner, is_idle
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.onnx_writer import Form, write_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -52,7 +52,7 @@ def test_answers_are_the_plain_editions(tmp_path: Path, form: Form) -> None:
     runner.answer(asked(tmp_path, batch=3, out=str(tmp_path / "y.npy")))
     network = plain.build(config, dtype="float64")
     plain.load(network, random_arrays(SPEC))
-    expected = network(normalise(pictures, config.preprocessing))
+    expected = network(engine_input(pictures, config.preprocessing))
     found = np.load(tmp_path / "y.npy")
     assert found.dtype == np.float32 and expected.std() > 0.05
     np.testing.assert_allclose(found, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.graphs.litert import import_file
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import Folded, fold
@@ -146,7 +146,7 @@ def test_a_published_network_stays_the_same_on_photos(
 ) -> None:
     config, arrays = import_file(public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite")
     files = sorted((public_folder("clothing") / "train").rglob("*.jpg"))[::400]
-    pixels = np.stack([preprocess(read(file), config.preprocessing) for file in files])
+    pixels = np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])
     folded = fold(config.spec, arrays)
     seen = observe(config, folded, pixels)
     changed, factors = equalise(config.spec, folded, seen, per_channel)

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from mobilenetv2.audit.near_duplicates import View, find_near_duplicates, view
 from mobilenetv2.data.dataset import Dataset
-from mobilenetv2.data.look import look_at
+from mobilenetv2.data.scan import scan_photos
 from mobilenetv2.images.decode import FORMATS
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
@@ -189,7 +189,7 @@ def inspect(
             answers.update(zip(waiting, outputs, strict=True))
             waiting.clear()
 
-    for look in look_at(list(dataset.splits.values()), see):
+    for look in scan_photos(list(dataset.splits.values()), see):
         facts, seen, taken = look.seen or (None, None, None)
         if seen is not None:
             views[len(photos)] = seen

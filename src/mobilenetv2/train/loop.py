@@ -5,8 +5,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RunError
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.evaluate.metrics import Metrics

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.scan import check_classes, check_dataset
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
@@ -88,7 +88,7 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
         arrays = initialise(parameter_shapes(config.spec), recipe.initialisation, recipe.seed)
     else:
         config, arrays = starting_point(job.weights, recipe, dataset.classes)
-    readable = check(dataset, recipe.most_unreadable)
+    readable = check_dataset(dataset, recipe.most_unreadable)
     for note in readable.notes:
         say(note)
     splits = divide(readable, recipe)

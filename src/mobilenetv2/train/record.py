@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from mobilenetv2.data.dataset import Split, from_anywhere
+from mobilenetv2.data.dataset import Split, absolute_place
 from mobilenetv2.errors import RunError
 from mobilenetv2.evaluate import plots
 from mobilenetv2.files import recover, sweep, write_atomically
@@ -172,7 +172,7 @@ def start(
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     started = {
-        "data": from_anywhere(data),
+        "data": absolute_place(data),
         "weights": str(weights.resolve()) if weights else None,
         "edition": edition,
         "computes": computes,

@@ -16,7 +16,7 @@ from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
 from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert_writer import Form, write
-from mobilenetv2.images.decode import read as read_image
+from mobilenetv2.images.decode import read_photo as read_image
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays, check, identity_batch_norm, random_arrays
 from mobilenetv2.model.folding import fold

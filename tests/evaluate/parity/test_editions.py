@@ -25,8 +25,9 @@ from mobilenetv2.evaluate.parity.editions import (
     first_departure,
     parse_editions,
 )
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names
@@ -189,8 +190,8 @@ def test_published_weights_agree_on_real_photos(
     files = sorted(public_folder("imagenet-samples").glob("*/*"))[::17][:5]
     assert len(files) == 5
     record = config.preprocessing
-    photos = np.stack([preprocess(read(file), record, file.name) for file in files])
-    x = normalise(photos, record).transpose(0, 2, 3, 1)
+    photos = np.stack([preprocess(read_photo(file), record, file.name) for file in files])
+    x = engine_input(photos, record).transpose(0, 2, 3, 1)
     found = compare_editions(
         tmp_path / "model", x, parse_editions("torch,keras:tensorflow,jax"), detailed=1
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.evaluate import gradcam
 from mobilenetv2.evaluate.report.html import Child, Markup, element
 from mobilenetv2.evaluate.report.result import Answer, Result
-from mobilenetv2.images.encode import SMALL, data_url
+from mobilenetv2.images.display import SMALL, data_url
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.text import listed, percent
 

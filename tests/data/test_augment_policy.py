@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilenetv2.data.policy import NAMES, RAND, TRIVIAL, apply, rand_augment, trivial_augment
+from mobilenetv2.data.augment import (
+    NAMES,
+    RAND,
+    TRIVIAL,
+    apply_operation,
+    rand_augment,
+    trivial_augment,
+)
 
 
 def noise(side: int = 32, channels: int = 3) -> Image.Image:
@@ -18,7 +25,7 @@ def noise(side: int = 32, channels: int = 3) -> Image.Image:
 
 def changed(name: str, strength: float, negative: bool = False, image: object = None) -> np.ndarray:
     given_ = image if isinstance(image, Image.Image) else noise()
-    return np.asarray(apply(given_, name, strength, RAND, negative)).astype(int)
+    return np.asarray(apply_operation(given_, name, strength, RAND, negative)).astype(int)
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"autocontrast", "equalize"}))
@@ -32,7 +39,7 @@ def test_at_strength_0_nothing_changes(name: str, channels: int) -> None:
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"identity"}))
 def test_at_full_strength_much_changes_and_the_kind_stays(name: str) -> None:
     image = noise()
-    found = apply(image, name, 1.0, TRIVIAL, False)
+    found = apply_operation(image, name, 1.0, TRIVIAL, False)
     assert found.mode == "RGB" and found.size == image.size
     assert np.abs(np.asarray(found).astype(int) - np.asarray(image)).mean() > 2
 
@@ -56,7 +63,7 @@ def test_a_dot_moves_where_geometry_says() -> None:
     pixels[15:18, 25:28] = 255  # ten to the right of the centre
 
     def place(name: str, strength: float, negative: bool = False) -> tuple[float, float]:
-        found = np.asarray(apply(Image.fromarray(pixels), name, strength, RAND, negative))
+        found = np.asarray(apply_operation(Image.fromarray(pixels), name, strength, RAND, negative))
         bright = found.astype(float) - 128
         rows, columns = np.nonzero(bright)
         weights = bright[rows, columns]
@@ -82,14 +89,14 @@ def test_policies_are_functions_of_their_random_numbers(
         lambda random: rand_augment(image, 3, 30, random),
         lambda random: trivial_augment(image, random),
     ]
-    for policy in policies:
-        first, second = (policy(np.random.default_rng(seed)) for _ in range(2))
+    for augment in policies:
+        first, second = (augment(np.random.default_rng(seed)) for _ in range(2))
         assert first.mode == image.mode and first.size == image.size
         assert np.array_equal(np.asarray(first), np.asarray(second))
 
 
 def test_every_operation_comes_about_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mobilenetv2.data import policy
+    from mobilenetv2.data import augment
 
     counts = dict.fromkeys(NAMES, 0)
 
@@ -97,8 +104,8 @@ def test_every_operation_comes_about_equally_often(monkeypatch: pytest.MonkeyPat
         counts[name] += 1
         return image
 
-    monkeypatch.setattr(policy, "apply", count)
+    monkeypatch.setattr(augment, "apply_operation", count)
     random, image = np.random.default_rng(0), noise()
     for _ in range(1400):
-        policy.trivial_augment(image, random)
+        augment.trivial_augment(image, random)
     assert min(counts.values()) > 65 and max(counts.values()) < 140

@@ -1,5 +1,6 @@
-"""Pictures side by side with captions, drawn with Pillow and its own font alone."""
+"""Images for people to look at: encoded, enlarged, and side by side on a sheet with captions."""
 
+import base64
 import io
 import unicodedata
 from collections.abc import Sequence
@@ -10,24 +11,105 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+QUALITY = 85
+SMALL = 96
+"""Pixels of the longer side below which an image becomes PNG: JPEG would blur its colours by 2 x 2
+pixels, and is hardly smaller."""
+CRISP = 3
+"""Enlargement from which on pixels stay squares."""
 MARGIN, GAP, UNDER = 28, 24, 12
-"""Pixels: around everything, between pictures, between a picture and its caption."""
+"""Pixels: around everything, between images, between an image and its caption."""
 TITLE, DETAIL = 19, 16
-"""Pixels of the letters."""
+"""Pixels of a caption's letters."""
 BLACK, GREY, WHITE = (23, 23, 23), (95, 99, 104), (255, 255, 255)
 SPACING = 1.3
 MOST_COLUMNS = 4
 MOST_LINES = 2
-"""Of a title; what is longer is cut."""
+"""Lines of a title; what is longer is cut."""
 NO_LETTER = "\U0010fffe"
 """A place in Unicode that will never have one: how a font draws what it does not have."""
 BAR = (180, 12)
 """Width and height of a legend's colours."""
 
 
+def jpeg(picture: NDArray, most: int = 224) -> bytes:
+    """Encode an image as a JPEG file, made smaller where a side is longer than ``most``.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3).
+        most: pixels of the longer side.
+    """
+    image = _image(picture)
+    image.thumbnail((most, most), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return buffer.getvalue()
+
+
+def png(picture: NDArray) -> bytes:
+    """Encode an image as a PNG file: the very same pixels.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3).
+    """
+    buffer = io.BytesIO()
+    _image(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def data_url(picture: NDArray, most: int = 224) -> str:
+    """Return an address that holds the image itself, so that a page needs no other file.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3): a PNG file where it is ``SMALL``, else a JPEG file.
+        most: pixels of the longer side; a larger image is made smaller.
+    """
+    longer = max(picture.shape[:2])
+    small = longer < SMALL and longer <= most
+    kind, data = ("png", png(picture)) if small else ("jpeg", jpeg(picture, most))
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _image(picture: NDArray) -> Image.Image:
+    pixels = picture[..., 0] if picture.shape[2] == 1 else picture
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def enlarge_picture(picture: NDArray, side: int) -> NDArray:
+    """Return an image whose longer side has about ``side`` pixels.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3).
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    factor = side / max(picture.shape[:2])
+    resample = Image.Resampling.LANCZOS
+    if factor >= CRISP:
+        factor, resample = round(factor), Image.Resampling.NEAREST
+    height, width = (max(1, round(length * factor)) for length in picture.shape[:2])
+    colour = np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+    return np.asarray(Image.fromarray(colour).resize((width, height), resample))
+
+
+def enlarge_smoothly(values: NDArray, height: int, width: int) -> NDArray:
+    """Enlarge numbers on a coarse grid to a smooth surface (bicubic), within their own range.
+
+    Args:
+        values: float (rows, columns).
+
+    Returns:
+        float32 (height, width).
+    """
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    large = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(np.clip(large, values.min(), values.max()))
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A picture, and what stands under it."""
+    """An image and its caption."""
 
     picture: NDArray
     """uint8 (height, width, 3)."""
@@ -37,7 +119,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """What colours mean: ``text``, then a bar of ``colours`` from ``low`` to ``high``."""
+    """The meaning of colours: ``text``, then a bar of ``colours`` from ``low`` to ``high``."""
 
     text: str
     colours: NDArray
@@ -47,10 +129,10 @@ class Legend:
 
 
 def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
-    """All tiles in rows of at most four, as a PNG file.
+    """Draw all tiles in rows of at most four, as a PNG file.
 
     Args:
-        tiles: at least one; pictures of one size.
+        tiles: at least one; images of one size.
     """
     columns = min(len(tiles), MOST_COLUMNS)
     wide = max(tile.picture.shape[1] for tile in tiles)
@@ -75,14 +157,14 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
 
 
 def legible(text: str) -> str:
-    """The text in letters that Pillow's font has: accents are dropped, '?' stands for others."""
+    """Return the text in letters that Pillow's font has: without accents, '?' for other letters."""
     plain = unicodedata.normalize("NFKD", " ".join(text.split()))
     kept = [c for c in plain if unicodedata.category(c)[0] not in "MC"]
     return "".join(c if _has(c) else "?" for c in kept)
 
 
 def wrapped(text: str, size: int, width: int, most: int = MOST_LINES) -> list[str]:
-    """The text in at most ``most`` lines no wider than ``width`` pixels; '…' ends what is cut."""
+    """Break the text into at most ``most`` lines of ``width`` pixels; '…' ends what is cut."""
     lines: list[str] = []
     words = legible(text).split()
     while words and len(lines) < most:

@@ -1,9 +1,11 @@
+"""The data that scikit-learn carries."""
+
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mobilenetv2.data.check import check
+from mobilenetv2.data.builtin import digits, photographs
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.digits import digits
+from mobilenetv2.data.scan import check_dataset
 from mobilenetv2.images.decode import decode
 
 
@@ -44,6 +46,15 @@ def test_the_levels_span_black_to_white() -> None:
 
 
 def test_the_digits_pass_the_check_with_nothing_left_out() -> None:
-    checked = check(open_dataset("digits"))
+    checked = check_dataset(open_dataset("digits"))
     assert checked.notes == []
     assert sum(map(len, checked.dataset.splits.values())) == 1797
+
+
+def test_two_real_photographs() -> None:
+    found = photographs()
+    assert [(photo.mode, photo.size) for photo in found] == [("RGB", (640, 427))] * 2
+    # Not the same, and not flat.
+    pixels = [np.asarray(photo, np.float32) for photo in found]
+    assert all(picture.std() > 30 for picture in pixels)
+    assert np.abs(pixels[0] - pixels[1]).mean() > 20
