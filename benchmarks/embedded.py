@@ -19,7 +19,7 @@ import numpy as np
 from machine import machine
 from public_data import resolve
 
-from mobilenetv2.cli.predictor import with_flips
+from mobilenetv2.cli.inputs import with_flips
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.matching import match

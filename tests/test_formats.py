@@ -32,7 +32,7 @@ OWN = "formats.py"
 EXCEPTIONS = {
     "errors.py": "import names of packages, of which some are called as their format is",
     "checkpoints/containers/kind.py": "kinds of containers, of which some are called as a format",
-    "evaluate/report/environment.py": "names of packages, of which some are called as a format",
+    "evaluate/report/facts.py": "names of packages, of which some are called as a format",
 }
 """Module -> why it may list what looks like names of formats."""
 WORDS = {*FORMATS, *(word for made in FORMATS.values() for word in (made.suffix, made.ending))}
@@ -163,6 +163,7 @@ def test_the_command_line_offers_what_the_table_has(
     verb: str, option: str, known: tuple[str, ...]
 ) -> None:
     (verbs,) = (a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    verbs.choices[verb].fill()
     (action,) = (a for a in verbs.choices[verb]._actions if option in a.option_strings)
     assert action.help is not None
     shown = re.findall(r"[\w]+", action.help.partition("(")[0])

@@ -132,7 +132,7 @@ def test_the_table_has_the_worst_class_first_and_the_figures_of_the_json(
     places = [out.index(f" {row['name']} ") for row in rows]
     assert places == sorted(places)
     low, high = metrics["top1_interval"]
-    assert f"top-1   {metrics['top1']:.2%} (95% interval {low:.1%} - {high:.1%})" in out
+    assert f"top-1   {metrics['top1']:.2%} (95% interval {low:.1%} to {high:.1%})" in out
     assert "images  36\n" in out and f"loss    {metrics['loss']:.4f}\n" in out
 
 

@@ -1,5 +1,7 @@
 """``mobilenetv2 audit``: what is wrong with a set of labelled photos, before it is trained on."""
 
+from __future__ import annotations
+
 import argparse
 import errno
 import json
@@ -21,14 +23,15 @@ from mobilenetv2.cli.parser import (
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.progress import say
+from mobilenetv2.text import counted, visible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenetv2.audit.audit import Audit
-    from mobilenetv2.audit.finding import Finding
-    from mobilenetv2.audit.suspicion import Suspicion
-    from mobilenetv2.cli.trained_on import TrainedOn
+    from mobilenetv2.audit.inspection import Audit
+    from mobilenetv2.audit.issues import Issue
+    from mobilenetv2.audit.label_errors import LabelError
+    from mobilenetv2.evaluate.trained_on import TrainedOn
 
 PAGE, FIGURES = "audit.html", "audit.json"
 MOST_ROWS = 60
@@ -64,14 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print (and write) what was found; 0, whatever it is."""
     import numpy as np
 
-    from mobilenetv2.audit.findings import findings
     from mobilenetv2.audit.inspection import inspect
-    from mobilenetv2.audit.page import page
-    from mobilenetv2.cli.inputs import load_predictor
-    from mobilenetv2.cli.trained_on import trained_on
+    from mobilenetv2.audit.issues import Evidence, find_issues
+    from mobilenetv2.audit.page import audit_html
+    from mobilenetv2.cli.answering import load_predictor
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.evaluate.matching import match
-    from mobilenetv2.evaluate.report.html import visible
+    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.hub.models import locate
 
     folder = Path(arguments.output) if arguments.output else None
     if folder is not None:
@@ -89,14 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
             "--runtime, --threads, --device and --flips are of a model; give one: --model"
         )
     audit, logits = inspect(dataset, config.preprocessing if config else None, predictor)
-    doubts: list[Suspicion] = []
+    doubts: list[LabelError] = []
     learnt, here = 0, True
     if config is not None and logits is not None:
-        known = trained_on(arguments.model)
+        known = trained_on(locate(arguments.model))
         doubts, learnt = doubted(audit, logits, outputs, known)
         here = known.here(arguments.data)
     size = config.preprocessing.size if config else None
-    found = findings(audit, doubts, audit.classes, size, learnt, here)
+    found = find_issues(Evidence(audit, doubts, size, learnt, here))
     record = to_dict(audit, found, doubts, arguments.model, learnt)
     if arguments.json:
         print(json.dumps(record))
@@ -105,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     if folder is not None:
         with atomic_folder(folder) as made:
             write_atomically(made / FIGURES, json.dumps(record, indent=1) + "\n")
-            write_atomically(made / PAGE, page(audit, found, dataset))
+            write_atomically(made / PAGE, audit_html(audit, found, dataset))
         say(f"audit: {visible(str(folder / PAGE))}")
     return 0
 
@@ -129,9 +132,10 @@ def check_output(folder: Path) -> None:
 
 
 def doubted(
-    audit: "Audit", logits: "NDArray", outputs: "NDArray", known: "TrainedOn"
-) -> "tuple[list[Suspicion], int]":
-    """Return the labels that the model doubts, the surest first; photos of the set that it was trained on.
+    audit: Audit, logits: NDArray, outputs: NDArray, known: TrainedOn
+) -> tuple[list[LabelError], int]:
+    """Return the labels that the model doubts, the most confident first, and how many photos of the
+    set it was trained on.
 
     Args:
         logits: float (photos, outputs).
@@ -139,17 +143,17 @@ def doubted(
     """
     import numpy as np
 
-    from mobilenetv2.audit.suspicion import suspicions
-    from mobilenetv2.evaluate.metrics import softmax
+    from mobilenetv2.audit.label_errors import find_label_errors
+    from mobilenetv2.evaluate.outputs import softmax
 
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])
     # The other outputs of the model are not asked for: no folder here is theirs.
-    return suspicions(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
+    return find_label_errors(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
 
 
 def to_dict(
-    audit: "Audit", found: "Sequence[Finding]", doubts: "Sequence[Suspicion]", model: str | None,
+    audit: Audit, found: Sequence[Issue], doubts: Sequence[LabelError], model: str | None,
     learnt: int,
 ) -> dict[str, object]:  # fmt: skip
     """Return plain values for JSON."""
@@ -171,10 +175,9 @@ def to_dict(
     }
 
 
-def show(audit: "Audit", found: "Sequence[Finding]", model: str | None, doubts: int) -> None:
+def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -> None:
     """Print classes and sizes, then what was found, the worst first."""
-    from mobilenetv2.audit.finding import LEVELS, number
-    from mobilenetv2.evaluate.report.html import visible
+    from mobilenetv2.audit.issues import LEVELS
 
     counts = audit.counts()
     several = len(audit.splits) > 1
@@ -187,7 +190,7 @@ def show(audit: "Audit", found: "Sequence[Finding]", model: str | None, doubts: 
     table(visible(audit.place), ("class", *names, "photos"), rows[:MOST_ROWS])
     if len(rows) > MOST_ROWS:
         print(f"({len(rows) - MOST_ROWS} larger classes are not shown; --json has all)")
-    print(f"{number(len(audit.photos), 'photo')}, {sum(counts):,} of them readable")
+    print(f"{counted(len(audit.photos), 'photo')}, {sum(counts):,} of them readable")
     for name, (least, median, most) in audit.sizes().items():
         digits = ".2f" if name == "aspect" else ",.0f"
         print(f"{name:7} {least:{digits}} to {most:{digits}}, median {median:{digits}}")
@@ -203,7 +206,7 @@ def show(audit: "Audit", found: "Sequence[Finding]", model: str | None, doubts: 
         print("\nNothing to mend.")
 
 
-def show_finding(audit: "Audit", one: "Finding") -> None:
+def show_finding(audit: Audit, one: Issue) -> None:
     """Print what it is, what to do, and the first few photos."""
     print(f"\n{visible(one.title)}")
     print(f"  {visible(one.advice)}")
@@ -215,7 +218,7 @@ def show_finding(audit: "Audit", one: "Finding") -> None:
         print(f"  ({len(one.groups) - SHOWN:,} more; --json or --output has all)")
 
 
-def named(audit: "Audit", one: "Finding", place: int) -> str:
+def named(audit: Audit, one: Issue, place: int) -> str:
     """Return a photo, with what there is to say of it."""
     note = one.notes.get(place)
     return visible(audit.photos[place].name + (f": {note}" if note else "")).replace("\n", "\ufffd")

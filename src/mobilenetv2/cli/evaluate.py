@@ -1,11 +1,13 @@
 """``mobilenetv2 evaluate``: a model against labelled photos."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.output import interval, table
+from mobilenetv2.cli.output import table
 from mobilenetv2.cli.parser import (
     DATA_HELP,
     Parser,
@@ -17,6 +19,7 @@ from mobilenetv2.cli.parser import (
 )
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
 from mobilenetv2.progress import say
+from mobilenetv2.text import interval, percent
 
 if TYPE_CHECKING:
     from mobilenetv2.evaluate.report.gallery import Explainer
@@ -54,35 +57,35 @@ def run(arguments: argparse.Namespace) -> int:
     """Print (and write) the figures; 0."""
     import numpy as np
 
-    from mobilenetv2.cli.inputs import load_predictor, settle_model
-    from mobilenetv2.cli.trained_on import chosen, flattered, trained_on
-    from mobilenetv2.data.check import look_through
+    from mobilenetv2.cli.answering import load_predictor, settle_model
     from mobilenetv2.data.dataset import open_dataset
-    from mobilenetv2.evaluate.accuracy import run as run_predictor
+    from mobilenetv2.data.scan import readable_photos
     from mobilenetv2.evaluate.matching import match
-    from mobilenetv2.evaluate.report.folder import PAGE, write
+    from mobilenetv2.evaluate.predictions import Predictions, predict_split
+    from mobilenetv2.evaluate.report.page import PAGE, write_report
     from mobilenetv2.evaluate.report.result import Result
+    from mobilenetv2.evaluate.trained_on import trained_on
     from mobilenetv2.hub.models import locate
 
     settle_model(arguments)
     config, predictor, runtime = load_predictor(arguments)
     labels = config.labels
     dataset = open_dataset(arguments.data)
-    known = trained_on(arguments.model)
-    split = chosen(dataset, arguments.split, known)
-    caution = flattered(split, arguments.data, known)
+    known = trained_on(locate(arguments.model))
+    split = known.split_of(dataset, arguments.split)
+    caution = known.caution(split, arguments.data)
     if caution:
         say(f"note: {caution}")
     outputs = match(split.classes, labels, dataset.place)
     if arguments.report:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
-    split, notes = look_through(split)
-    logits, folder_labels = run_predictor(predictor, split, config.preprocessing)
-    truth = np.array(outputs)[folder_labels]
+    split, notes = readable_photos(split)
+    logits, folder_labels = predict_split(predictor, split, config.preprocessing)
+    predictions = Predictions(logits, np.array(outputs)[folder_labels], labels.names)
     how = {
         "runtime": runtime, "device": arguments.device, "flips": "yes" if arguments.flips else "no"
     }  # fmt: skip
-    result = Result.of(arguments.model, arguments.data, split, config, logits, truth, how)
+    result = Result.of(arguments.model, arguments.data, split, config, predictions, how)
     for note in notes:
         say(note)
     if arguments.json:
@@ -93,18 +96,18 @@ def run(arguments: argparse.Namespace) -> int:
         folder, source = Path(arguments.report), locate(arguments.model)
         if caution:
             notes = [f"{caution[0].upper()}{caution[1:]}.", *notes]
-        write(folder, result, source, explainer(source, runtime, arguments.threads), notes)
+        write_report(folder, result, source, explainer(source, runtime, arguments.threads), notes)
         say(f"report: {folder / PAGE}")
     return 0
 
 
-def explainer(model: Path, runtime: str, threads: int | None) -> "Explainer | None":
+def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | None:
     """Return what draws Grad-CAM; None for files that do not give their last feature map.
 
     Args:
         runtime: what ran the network.
     """
-    from mobilenetv2.cli.inputs import load_network
+    from mobilenetv2.cli.answering import load_network
     from mobilenetv2.evaluate.report.gallery import Explainer
 
     try:
@@ -114,10 +117,8 @@ def explainer(model: Path, runtime: str, threads: int | None) -> "Explainer | No
     return Explainer(found.maps, found.weight)
 
 
-def show(result: "Result", title: str) -> None:
+def show(result: Result, title: str) -> None:
     """Print the table of classes, the worst first, and the totals."""
-    from mobilenetv2.evaluate.report.reliability import share
-
     metrics = result.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
     shown = rows[:MOST_ROWS]
@@ -139,4 +140,4 @@ def show(result: "Result", title: str) -> None:
     if len(metrics.classes) > 5:  # five of five are always enough
         print(f"top-5   {metrics.top5:.2%}")
     print(f"loss    {metrics.loss:.4f}")
-    print(f"calibration error  {share(result.calibration.error)}")
+    print(f"calibration error  {percent(result.calibration.error)}")

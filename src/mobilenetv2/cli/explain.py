@@ -1,5 +1,7 @@
 """``mobilenetv2 explain``: where on a photo the evidence for each answer lies."""
 
+from __future__ import annotations
+
 import argparse
 import difflib
 from dataclasses import dataclass
@@ -66,21 +68,22 @@ class Explanation:
     index: int
     label: str
     probability: float
-    heat: "NDArray"
+    heat: NDArray
     """float32 (height', width') from 0 to 1."""
-    place: "Whereabouts"
+    place: Whereabouts
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw and print an explanation of every photo; 1 if some could not be read, else 0."""
-    from mobilenetv2.cli.inputs import load_network, photos, settle_model
+    from mobilenetv2.cli.answering import load_network, settle_model
+    from mobilenetv2.data.sources import find_photos
     from mobilenetv2.hub.models import locate
-    from mobilenetv2.images.decode import read
+    from mobilenetv2.images.decode import read_photo
     from mobilenetv2.images.preprocess import preprocess
 
     if arguments.top < 1:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
-    paths = photos(arguments.images)
+    paths = find_photos(arguments.images)
     targets = planned(paths, arguments.output, arguments.overwrite)
     settle_model(arguments)
     network = load_network(locate(arguments.model), arguments.runtime, arguments.threads)
@@ -89,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = track(zip(paths, targets, strict=True), "explaining", len(paths))
     for path, target in jobs:
         try:
-            picture = preprocess(read(path), network.config.preprocessing, str(path))
+            picture = preprocess(read_photo(path), network.config.preprocessing, str(path))
         except ImageError as error:
             row: dict[str, Any] = {"image": str(path), "error": str(error)}
         else:
@@ -160,7 +163,7 @@ def _file(path: Path) -> tuple[int, int]:
 
 
 def explained(
-    network: "FeatureMap", picture: "NDArray", classes: list[int], top: int
+    network: FeatureMap, picture: NDArray, classes: list[int], top: int
 ) -> list[Explanation]:
     """Return the classes asked for, else the likeliest.
 
@@ -170,7 +173,7 @@ def explained(
     import numpy as np
 
     from mobilenetv2.evaluate.gradcam import heat, whereabouts
-    from mobilenetv2.evaluate.metrics import softmax
+    from mobilenetv2.evaluate.outputs import softmax
 
     logits, maps = network.answer(picture[None])
     probabilities, names = softmax(logits[0]), network.config.labels.names
@@ -182,13 +185,12 @@ def explained(
     ]
 
 
-def drawn(picture: "NDArray", found: list[Explanation], name: str) -> bytes:
+def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
     """Return a PNG file: the picture as the network sees it, and under the heat of each class."""
     import numpy as np
 
     from mobilenetv2.evaluate.gradcam import colours, overlay
-    from mobilenetv2.images.enlarge import enlarge_picture
-    from mobilenetv2.images.sheet import Legend, Tile, legible, sheet
+    from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
 
     height, width = picture.shape[:2]
     large = enlarge_picture(picture, SIDE)

@@ -1,5 +1,7 @@
 """``mobilenetv2 export``: a model as files for other runtimes, each verified."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         return show_list(arguments.json)
     if arguments.model is None or arguments.out is None:
         raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
-    from mobilenetv2.cli.inputs import pictures
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.evaluate.predictions import load_pictures
     from mobilenetv2.export.job import make_files, require_new
     from mobilenetv2.export.verify import Exporter, Reference, sample_pictures
     from mobilenetv2.hub.models import locate
@@ -83,8 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.overwrite:
         require_new(wanted)
     record = config.preprocessing
-    photos = pictures(arguments.photos, record) if arguments.photos else sample_pictures(record)
-    made = make_files(Exporter(Reference(config, arrays, photos)), wanted)
+    if arguments.photos:
+        shown = load_pictures(find_photos(arguments.photos), record)
+    else:
+        shown = sample_pictures(record)
+    made = make_files(Exporter(Reference(config, arrays, shown)), wanted)
     outcomes = reported(made, arguments.json)
     if not arguments.json:
         show(outcomes)
@@ -92,8 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def reported(
-    made: "Iterable[Outcome[V]]", as_json: bool, facts: Mapping[str, Any] | None = None
-) -> "list[Outcome[V]]":
+    made: Iterable[Outcome[V]], as_json: bool, facts: Mapping[str, Any] | None = None
+) -> list[Outcome[V]]:
     """Return the outcomes; each is printed as a line of JSON, and its error told, as it comes."""
     outcomes = []
     for outcome in made:
@@ -105,12 +111,12 @@ def reported(
     return outcomes
 
 
-def status(outcomes: "Sequence[Outcome[Any]]") -> int:
+def status(outcomes: Sequence[Outcome[Any]]) -> int:
     """Return the exit status."""
     return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
 
 
-def chosen(arguments: argparse.Namespace) -> "list[Request]":
+def chosen(arguments: argparse.Namespace) -> list[Request]:
     """Return what the options ask for.
 
     Raises:
@@ -134,7 +140,7 @@ def chosen(arguments: argparse.Namespace) -> "list[Request]":
     return wanted
 
 
-def show(outcomes: "Sequence[Outcome[Comparison]]") -> None:
+def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
     """Print a row for each file."""
     rows = []
     for outcome in outcomes:

@@ -25,9 +25,9 @@ ADVICE = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    parsed = make_parser().parse_args(words)
-    parsed.command = shlex.join(["mobilenetv2", *words])  # for records of what was done
     try:
+        parsed = make_parser().parse_args(words)
+        parsed.command = shlex.join(["mobilenetv2", *words])  # for records of what was done
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
         status: int = verb.run(parsed)
         sys.stdout.flush()

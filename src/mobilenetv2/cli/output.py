@@ -5,6 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mobilenetv2.text import visible
+
+
 def json_line(value: object) -> str:
     """Return one line of JSON for stdout, in letters as they are where it can hold them."""
     line = json.dumps(value, ensure_ascii=False)
@@ -29,8 +32,6 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    from mobilenetv2.evaluate.report.html import visible
-
     made = Table(
         title=visible(title) if title else title, title_justify="left", box=box.SIMPLE_HEAD
     )
@@ -45,8 +46,3 @@ def table(
     # Off a terminal there is no width to fold to, and a long path must not be cut off.
     width = None if sys.stdout.isatty() else 100_000
     Console(width=width, highlight=False, markup=False).print(made)
-
-
-def interval(bounds: tuple[float, float]) -> str:
-    """Return the two ends of an interval of shares as '84.9% - 91.2%'."""
-    return f"{bounds[0]:.1%} - {bounds[1]:.1%}"

@@ -1,5 +1,7 @@
 """``mobilenetv2 parity``: do the editions compute the same with these weights?"""
 
+from __future__ import annotations
+
 import argparse
 import json
 from importlib.util import find_spec
@@ -16,7 +18,7 @@ from mobilenetv2.spec.records import ModelConfig
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenetv2.evaluate.parity.parity import Parity
+    from mobilenetv2.evaluate.parity.editions import Parity
 
 EXAMPLES = """\
   mobilenetv2 parity runs/photos/best
@@ -48,7 +50,11 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0, or 1 where an edition is outside tolerance."""
-    from mobilenetv2.evaluate.parity.parity import LEAST_DEVIATION, check, parse
+    from mobilenetv2.evaluate.parity.editions import (
+        LEAST_DEVIATION,
+        compare_editions,
+        parse_editions,
+    )
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.store import load_config
 
@@ -59,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         config.spec.replace(size=sides)
     except SpecError as error:
         raise SpecError(f"--size {height}x{width}: {error}") from None
-    editions = parse(arguments.editions) if arguments.editions else installed()
+    editions = parse_editions(arguments.editions) if arguments.editions else installed()
     x = pictures(config, sides, arguments.photos)
-    found = check(model, x, editions, sides, tolerance=arguments.tolerance)
+    found = compare_editions(model, x, editions, sides, tolerance=arguments.tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
             "note: these pictures hardly tell the editions apart: the logits' standard deviation "
@@ -85,7 +91,7 @@ def installed() -> list[str]:
     return [name for name, there in have.items() if there]
 
 
-def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> "NDArray":
+def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> NDArray:
     """Return photos through the model's preprocessing, or two pictures of noise.
 
     Returns:
@@ -93,17 +99,18 @@ def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> "NDArray":
     """
     import numpy as np
 
-    from mobilenetv2.cli import inputs
-    from mobilenetv2.images.preprocess import normalise
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.evaluate.predictions import load_pictures
+    from mobilenetv2.images.normalise import engine_input
 
     if not photos:
         shape = (2, *sides, config.spec.input_channels)
         return np.random.default_rng(0).standard_normal(shape, np.float32)
     record = config.preprocessing.at(sides)
-    return normalise(inputs.pictures(photos, record), record).transpose(0, 2, 3, 1)
+    return engine_input(load_pictures(find_photos(photos), record), record).transpose(0, 2, 3, 1)
 
 
-def show(found: "Parity", title: str) -> None:
+def show(found: Parity, title: str) -> None:
     """Print every tensor, then the verdict in words."""
     names = list(found.rows)
     columns = ["tensor", "max |reference|"]

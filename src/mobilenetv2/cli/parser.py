@@ -147,7 +147,9 @@ def add_runtime(parser: Parser) -> None:
         help=f"what computes: {', '.join(ENGINES)} or torch (default: onnxruntime, or what runs "
         "such an exported file; torch for another --device than the cpu)",
     )  # fmt: skip
-    parser.add_argument("--threads", type=int, metavar="N", help="of the runtime (default: its own)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="of the runtime (default: its own)"
+    )
 
 
 def add_flips(parser: Parser) -> None:

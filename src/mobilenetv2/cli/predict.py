@@ -1,5 +1,7 @@
 """``mobilenetv2 predict``: names for photos, as a table, JSON lines or CSV."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import io
@@ -13,10 +15,11 @@ from mobilenetv2.cli.parser import Parser, add_device, add_flips, add_model, add
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels
+from mobilenetv2.text import visible
 
 if TYPE_CHECKING:
-    from mobilenetv2.evaluate.predictions import PhotoAnswer
+    from mobilenetv2.evaluate.predictions import PhotoOutputs
 
 EXAMPLES = """\
   mobilenetv2 predict cat.jpg
@@ -46,65 +49,48 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print an answer for every photo; 1 if some could not be read, else 0."""
-    from mobilenetv2.cli.inputs import load_predictor, photos, settle_model
+    from mobilenetv2.cli.answering import load_predictor, settle_model
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.evaluate.predictions import predict_photos
 
     if arguments.top < 1:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
-    paths = photos(arguments.images)
+    paths = find_photos(arguments.images)
     settle_model(arguments)
-    config, predictor, _ = load_predictor(
-        arguments, "features" if arguments.features else "logits"
-    )
-    answers = track(answer(paths, predictor, config.preprocessing), "predicting", len(paths))
+    features = arguments.features
+    config, predictor, _ = load_predictor(arguments, "features" if features else "logits")
+    answers = predict_photos(predictor, paths, config.preprocessing)
     failed = 0
     rows = []
-    for found in answers:
+    for found in track(answers, "predicting", len(paths)):
         failed += bool(found.error)
-        row = record(found, config.labels, arguments.top, arguments.features)
+        row = record(found, config.labels, arguments.top, features)
         if arguments.json:
             print(json_line(row), flush=True)
         else:
             rows.append(row)
     if arguments.csv:
-        write_csv(rows, Path(arguments.csv), arguments.features)
+        write_csv(rows, Path(arguments.csv), features)
     elif not arguments.json:
-        show(rows, arguments.features)
+        show(rows, features)
     if failed:
         say(f"{failed} of {len(paths)} photos could not be read")
     return PARTLY_FAILED if failed else 0
 
 
-def answer(paths: list[Path], predictor: Predictor, record_: Preprocessing) -> Iterator[Answer]:
-    """Every photo in order; decoding runs ahead in threads, the network takes batches."""
+def record(found: PhotoOutputs, labels: Labels, top: int, features: bool) -> dict[str, Any]:
+    """Return one JSON line."""
+    from mobilenetv2.evaluate.outputs import softmax
 
-    def load(path: Path) -> NDArray | ImageError:
-        try:
-            return preprocess(read(path), record_, str(path))
-        except ImageError as error:
-            return error
-
-    loaded = in_parallel(load, paths)
-    for start in range(0, len(paths), BATCH):
-        group = [(path, next(loaded)) for path in paths[start : start + BATCH]]
-        pictures = [picture for _, picture in group if not isinstance(picture, ImageError)]
-        outputs = iter(predictor(np.stack(pictures)) if pictures else ())
-        for path, picture in group:
-            if isinstance(picture, ImageError):
-                yield Answer(str(path), None, str(picture))
-            else:
-                yield Answer(str(path), next(outputs))
-
-
-def record(found: Answer, labels: Labels, top: int, features: bool) -> dict[str, Any]:
-    """One JSON line."""
+    image = str(found.photo)
     if found.outputs is None:
-        return {"image": found.image, "error": found.error}
+        return {"image": image, "error": found.error}
     if features:
-        return {"image": found.image, "features": [float(value) for value in found.outputs]}
+        return {"image": image, "features": [float(value) for value in found.outputs]}
     probabilities = softmax(found.outputs)
-    best = np.argsort(-probabilities, kind="stable")[:top]
+    best = (-probabilities).argsort(kind="stable")[:top]
     return {
-        "image": found.image,
+        "image": image,
         "predictions": [
             {
                 "index": int(index),
@@ -117,7 +103,7 @@ def record(found: Answer, labels: Labels, top: int, features: bool) -> dict[str,
 
 
 def show(rows: list[dict[str, Any]], features: bool) -> None:
-    """A table: one line for each answer."""
+    """Print a table: one line for each answer."""
     if features:
         for row in rows:
             if "error" in row:
@@ -138,7 +124,7 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
 
 
 def write_csv(rows: list[dict[str, Any]], path: Path, features: bool) -> None:
-    """One row for each answer: image, rank, index, label, probability, error; or the features."""
+    """Write a row for each answer (image, rank, index, label, probability, error), or features."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     if features:

@@ -1,5 +1,7 @@
 """``mobilenetv2 quantize``: a model in eight-bit integers, judged on held-out photos."""
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 from collections.abc import Callable
@@ -7,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.export import reported, status
-from mobilenetv2.cli.output import interval, table
+from mobilenetv2.cli.output import table
 from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_json, names
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.formats import OF_INT8
 from mobilenetv2.process import prepare
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
     from mobilenetv2.export.job import Outcome
@@ -65,7 +68,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--no-equalise", action="store_true", help="leave out cross-layer equalisation"
     )
-    parser.add_argument("--no-bias-correction", action="store_true", help="leave out bias correction")
+    parser.add_argument(
+        "--no-bias-correction", action="store_true", help="leave out bias correction"
+    )
     parser.add_argument("--per-tensor", action="store_true", help="one weight scale a layer")
     parser.add_argument(
         "--weight-bits", type=int, choices=(7, 8), default=8,
@@ -182,19 +187,20 @@ def counted(total: int) -> Callable[[int], None]:
     return step
 
 
-def chosen(arguments: argparse.Namespace, config: ModelConfig) -> "CalibrationSet":
+def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet:
     """Return the photos; what cannot be read is named and left out of those that are judged."""
-    from mobilenetv2.cli.trained_on import trained_on
-    from mobilenetv2.data.check import look_through
     from mobilenetv2.data.dataset import open_dataset
+    from mobilenetv2.data.scan import readable_photos
+    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.hub.models import locate
     from mobilenetv2.quantize import calibration_set
 
     photos = calibration_set.choose(
         open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
         arguments.split, Path(arguments.calibration) if arguments.calibration else None,
-        trained_on(arguments.model).parts,
+        trained_on(locate(arguments.model)).parts,
     )  # fmt: skip
-    judged, notes = look_through(photos.judged)
+    judged, notes = readable_photos(photos.judged)
     for note in notes:
         say(note)
     if len(photos.pictures) < min(50, arguments.calibration_photos):
@@ -207,7 +213,7 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> "CalibrationSe
     return dataclasses.replace(photos, judged=judged)
 
 
-def settings_of(arguments: argparse.Namespace) -> "Settings":
+def settings_of(arguments: argparse.Namespace) -> Settings:
     """Return the default settings, with what was asked for."""
     from mobilenetv2.quantize.post_training import Settings
 
@@ -224,7 +230,7 @@ def settings_of(arguments: argparse.Namespace) -> "Settings":
     return Settings(**changes)
 
 
-def show(outcomes: "list[Outcome[Judgement]]", judge: "Judge", facts: dict[str, Any]) -> None:
+def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]) -> None:
     """Print a row for float, then one for each file."""
     from mobilenetv2.evaluate.metrics import wilson
 

@@ -1,5 +1,7 @@
 """``mobilenetv2 train``: a folder of photos becomes a classifier."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shlex
@@ -122,7 +124,7 @@ def keys_set(arguments: argparse.Namespace) -> set[str]:
     return {change.partition("=")[0].strip() for change in arguments.set}
 
 
-def resumed(arguments: argparse.Namespace) -> "tuple[Path | None, Recipe, str]":
+def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
     """Return the weights, the recipe and the edition that an interrupted run was begun with.
 
     Raises:
@@ -143,7 +145,7 @@ def resumed(arguments: argparse.Namespace) -> "tuple[Path | None, Recipe, str]":
     return weights, read(str(run.recipe)), edition
 
 
-def chosen(arguments: argparse.Namespace) -> "tuple[Path | None, Recipe]":
+def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
     """Return the weights (None: from scratch) and the recipe that the options ask for.
 
     Raises:

@@ -1,5 +1,7 @@
 """``mobilenetv2 weights``: published checkpoints listed, fetched and imported, ours written out."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
@@ -35,7 +37,7 @@ EXAMPLES = """\
   mobilenetv2 weights import mobilenet_v2-7ebf99e0.pth imagenet
   mobilenetv2 weights export imagenet mobilenetv2.safetensors --dialect timm
 """
-SORTS: "dict[str, Callable[[Checkpoint], float]]" = {
+SORTS: dict[str, Callable[[Checkpoint], float]] = {
     "name": lambda entry: 0,  # the name alone
     "width": lambda entry: entry.width,
     "size": lambda entry: entry.size,
@@ -62,9 +64,7 @@ def add_options(parser: Parser) -> None:
         actions, "fetch", "download a published checkpoint into the cache, verified", _add_fetch
     )
     add_page(actions, "import", "turn a published checkpoint into a model folder", _add_import)
-    add_page(
-        actions, "export", "write a model folder as another project's checkpoint", _add_export
-    )
+    add_page(actions, "export", "write a model folder as another project's checkpoint", _add_export)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -115,7 +115,7 @@ def list_published(arguments: argparse.Namespace) -> None:
     ]))  # fmt: skip
 
 
-def chosen(dialect: str | None, width: float | None) -> "list[Checkpoint]":
+def chosen(dialect: str | None, width: float | None) -> list[Checkpoint]:
     """Return the checkpoints of a dialect and a width.
 
     Raises:
@@ -135,7 +135,7 @@ def chosen(dialect: str | None, width: float | None) -> "list[Checkpoint]":
     return [entry for entry in entries if width in (None, entry.width)]
 
 
-def show_list(entries: "list[Checkpoint]", here: set[str]) -> None:
+def show_list(entries: list[Checkpoint], here: set[str]) -> None:
     """Print checkpoints as a table.
 
     Args:
@@ -147,7 +147,7 @@ def show_list(entries: "list[Checkpoint]", here: set[str]) -> None:
     def known(value: Any, form: str = "") -> str:
         return "-" if value is None else format(value, form)
 
-    def checksum(entry: "Checkpoint") -> str:
+    def checksum(entry: Checkpoint) -> str:
         if entry.sha256:
             return "SHA-256"
         return f"{len(entry.sha256_prefix)} digits" if entry.sha256_prefix else "unverified"
@@ -351,7 +351,8 @@ def export_file(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from mobilenetv2.checkpoints.exporter import export_checkpoint
-    from mobilenetv2.cli.inputs import pictures
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.evaluate.predictions import load_pictures
     from mobilenetv2.hub.models import locate
     from mobilenetv2.images.preprocess import preprocess
     from mobilenetv2.model import store
@@ -360,9 +361,9 @@ def export_file(arguments: argparse.Namespace) -> None:
     record, shown = config.preprocessing, None
     if arguments.ignore_numerics:  # before anything is written: a photo may be unreadable
         if arguments.photos:
-            shown = pictures(arguments.photos, record)
+            shown = load_pictures(find_photos(arguments.photos), record)
         else:
-            from mobilenetv2.data.photographs import photographs
+            from mobilenetv2.data.builtin import photographs
 
             built_in = [preprocess(photo, record, "a built-in photo") for photo in photographs()]
             shown = np.stack(built_in)
@@ -374,9 +375,9 @@ def export_file(arguments: argparse.Namespace) -> None:
         say(f"note: {note}")
     found = None
     if shown is not None and made.config.spec.numerics != config.spec.numerics:
-        from mobilenetv2.evaluate.parity.crossing import effect
+        from mobilenetv2.evaluate.parity.numerics import numerics_effect
 
-        found = effect(config, made.config, arrays, shown)
+        found = numerics_effect(config, made.config, arrays, shown)
     if arguments.json:
         written: dict[str, object] = {
             "paths": [str(path) for path in made.paths], "notes": list(made.notes),

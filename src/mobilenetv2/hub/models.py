@@ -13,8 +13,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
 from mobilenetv2.errors import SpecError, WeightsError
-from mobilenetv2.files import read_file
-from mobilenetv2.files import open_file
+from mobilenetv2.files import open_file, read_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import embedded
 from mobilenetv2.hub import huggingface as hub

@@ -1,4 +1,4 @@
-"""What commands are given: the model that answers, on an engine or in PyTorch, and photos."""
+"""The model that answers on the command line: on an engine, or in the PyTorch edition."""
 
 import argparse
 from pathlib import Path
@@ -7,21 +7,18 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.sources import FolderSource
-from mobilenetv2.errors import ArtifactError, DataError, SpecError, require
-from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.errors import ArtifactError, SpecError, require
+from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.formats import FORMATS, engines_of
 from mobilenetv2.hub import embedded
 from mobilenetv2.hub.catalogue import DEFAULT
 from mobilenetv2.hub.models import locate
-from mobilenetv2.images.decode import SUFFIXES, read
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.process import prepare
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.feature_map import FeatureMap, feature_map
 from mobilenetv2.spec.names import intermediate_names
-from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 
 TORCH = "torch"
 EXECUTORCH = FORMATS["executorch"]
@@ -44,40 +41,6 @@ def settle_model(arguments: argparse.Namespace) -> None:
         f"{', '.join(names[:-1])} and {names[-1]} only. For ImageNet's 1,000 classes add "
         f"--model {DEFAULT}, for your own train one"
     )
-
-
-def photos(names: list[str]) -> list[Path]:
-    """Return the photos named, and those in the folders named, at any depth, in order.
-
-    Raises:
-        DataError: a name that is not there, or a folder without photos.
-    """
-    found: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            inside = [
-                path / entry
-                for entry in FolderSource(path).names()
-                if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
-            ]
-            if not inside:
-                raise DataError(f"{path}: no photos in this folder")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError(f"{path}: no such photo or folder")
-    return found
-
-
-def pictures(names: list[str], record: Preprocessing) -> NDArray:
-    """Return the photos named, as a network takes them: uint8 (photos, height, width, channels).
-
-    Raises:
-        DataError, ImageError: as :func:`photos`, or one that cannot be read.
-    """
-    return np.stack([preprocess(read(path), record, str(path)) for path in photos(names)])
 
 
 def load_predictor(
@@ -180,7 +143,7 @@ def load_network(model: Path, runtime: str | None, threads: int | None) -> Featu
 def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:
     config, arrays, network = _network_in_torch(model, threads)
     from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.edition import normalise
+    from mobilenetv2.images.normalise import normalise
 
     *_, last, _, logits = intermediate_names(config.spec)
 
