@@ -17,6 +17,8 @@ from mobilenetv2.checkpoints.dialects.dialect import COUNTER
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
 from mobilenetv2.checkpoints.sidecar import digest
 from mobilenetv2.errors import DialectError, WeightsError
+from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
@@ -288,10 +290,12 @@ def test_published_dropout_alone_is_mended(tmp_path: Path) -> None:
 
 
 def test_a_graph_is_known_by_its_content(tmp_path: Path) -> None:
-    from mobilenetv2.graph.litert_writer import write
+    pass
 
     spec = published("tf-slim", width=0.1, size=32, classes=5, background=None)
-    (tmp_path / "renamed").write_bytes(write(ModelConfig.default(spec), random_arrays(spec)))
+    (tmp_path / "renamed").write_bytes(
+        write_litert(lower(ModelConfig.default(spec), random_arrays(spec)))
+    )
     found, _ = import_checkpoint(tmp_path / "renamed")
     assert found.origin is not None and found.origin.dialect == "litert"
     with pytest.raises(DialectError, match="in the dialect litert, not timm"):

@@ -7,7 +7,8 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -25,7 +26,7 @@ SPECS = {
 
 def graph(spec: NetworkSpec, name: str = "m", features: bool = True) -> Artifact:
     config = ModelConfig.default(spec)
-    return Artifact(config, "onnx", write(config, random_arrays(spec), features=features), name)
+    return Artifact(config, "onnx", write_onnx(lower(config, random_arrays(spec))), name)
 
 
 @pytest.mark.parametrize("name", SPECS)

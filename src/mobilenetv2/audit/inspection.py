@@ -244,13 +244,13 @@ def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, 
     pairs = [(same[0], other) for same in by_digest.values() for other in same[1:]]
     # Of exact copies one stands for all: a hundred of them are not five thousand near pairs.
     firsts = [same[0] for same in by_digest.values() if same[0] in views]
-    near = find_near_duplicates([views[place] for place in firsts])
-    pairs += [(firsts[one], firsts[other]) for one, other in near.pairs]
+    near, unsearched = find_near_duplicates([views[place] for place in firsts])
+    pairs += [(firsts[one], firsts[other]) for one, other in near]
     groups = (
         Copies(group, len({photos[place].digest for place in group}) == 1)
         for group in connected(pairs)
     )
-    return tuple(groups), near.unsearched
+    return tuple(groups), unsearched
 
 
 def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:

@@ -16,6 +16,8 @@ from mobilenetv2.checkpoints.sidecar import DATA, digest, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.formats import FORMATS, GRAPHS
+from mobilenetv2.graph import litert, onnx
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -174,11 +176,9 @@ def _write_file(out: Path, content: bytes) -> None:
 
 
 def _graph(config: ModelConfig, arrays: Arrays, name: str) -> bytes:
-    from mobilenetv2.graph import litert_writer, onnx_writer
-
     if name == "onnx":
-        return onnx_writer.write(config, arrays, folded=False)  # so that every tensor comes back
-    return litert_writer.write(config, arrays)
+        return onnx.write(lower(config, arrays, folded=False))  # so that every tensor comes back
+    return litert.write(lower(config, arrays))
 
 
 def _content(dialect: Dialect, config: ModelConfig, foreign: Arrays, suffix: str) -> bytes:

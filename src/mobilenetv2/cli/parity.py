@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0, or 1 where an edition is outside tolerance."""
     from mobilenetv2.evaluate.parity.editions import (
         LEAST_DEVIATION,
+        Case,
         compare_editions,
         parse_editions,
     )
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SpecError(f"--size {height}x{width}: {error}") from None
     editions = parse_editions(arguments.editions) if arguments.editions else installed()
     x = pictures(config, sides, arguments.photos)
-    found = compare_editions(model, x, editions, sides, tolerance=arguments.tolerance)
+    (found,) = compare_editions([Case(model, x, sides)], editions, arguments.tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
             "note: these pictures hardly tell the editions apart: the logits' standard deviation "

@@ -19,7 +19,7 @@ from mobilenetv2.checkpoints.graphs.litert_graph import Classifier, follow
 from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.checkpoints.labels import read_labels as read_labels
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.graph.litert_writer import CONFIG
+from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import SLIM

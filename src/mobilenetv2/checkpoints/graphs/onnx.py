@@ -16,7 +16,7 @@ from mobilenetv2.checkpoints.graphs.chain_spec import infer
 from mobilenetv2.checkpoints.graphs.onnx_graph import Classifier, follow
 from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PYTORCH, SLIM

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.containers.onnx import parse
 from mobilenetv2.checkpoints.graphs.onnx_graph import follow
 from mobilenetv2.errors import DialectError
-from mobilenetv2.graph.onnx_writer import MAP
+from mobilenetv2.graph.graph import MAP
 from mobilenetv2.spec.network import Size
 
 POOL = "GlobalAveragePool"

@@ -75,7 +75,7 @@ def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explaine
 
 
 def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | None) -> Markup:
-    names = result.config.labels.names
+    names = result.predictions.names
     name = result.split.photos[answer.photo].name
     small = "pixels" if max(picture.shape[:2]) < SMALL else None
     is_, said = listed([names[index] for index in answer.truth], len(names)), names[answer.answer]

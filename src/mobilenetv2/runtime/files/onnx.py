@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, parse
 from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
