@@ -44,7 +44,7 @@ def safe(tmp_path: Path) -> Write:
     def write(arrays: Arrays, name: str = "model.safetensors") -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(safetensors.write(arrays))
+        path.write_bytes(safetensors.safetensors_bytes(arrays))
         return path
 
     return write
@@ -142,7 +142,7 @@ def test_tonylins_first_version_had_its_classifier_behind_a_dropout(safe: Write)
 
 def hub(folder: Path, arrays: Arrays, **files: Any) -> Path:
     folder.mkdir()
-    (folder / "model.safetensors").write_bytes(safetensors.write(arrays))
+    (folder / "model.safetensors").write_bytes(safetensors.safetensors_bytes(arrays))
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
@@ -271,7 +271,7 @@ def test_strides_that_a_sidecar_says_stay_when_a_width_is_asked_for(tmp_path: Pa
 
     spec = published("small", width=0.35, classes=5)
     path = tmp_path / "m.safetensors"
-    path.write_bytes(safetensors.write(foreign("torchvision", spec)))
+    path.write_bytes(safetensors.safetensors_bytes(foreign("torchvision", spec)))
     config = ModelConfig.default(spec)
     origin = Origin("here", sha256=digest(path), note="Numerics ignored.")
     sidecar_path(path).write_text(dataclasses.replace(config, origin=origin).to_json())

@@ -108,7 +108,7 @@ def test_relu6_is_fused_and_symmetric_padding_is_a_pad_in_front(tmp_path: Path) 
     path = tmp_path / "net.tflite"
     for name, pads in (("symmetric", 5), ("same", 0)):
         path.write_bytes(write_litert(lower(config_of(SPECS[name]), random_arrays(SPECS[name]))))
-        graph = container.read(path)
+        graph = container.read_litert(path)
         kinds = [operator.kind for operator in graph.operators]
         assert [kinds.count(kind) for kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN",
                                                "FULLY_CONNECTED", "PAD")] == [35, 17, 10, 1, 1, pads]  # fmt: skip # noqa: E501

@@ -233,7 +233,7 @@ def test_the_full_network_has_these_operators_and_no_others(tmp_path: Path) -> N
         for unsigned, ends in ((False, {}), (True, {"QUANTIZE": 2})):
             path = tmp_path / "m.tflite"
             path.write_bytes(write_litert(scheme.quantised(), unsigned=unsigned))
-            operators = container.read(path).operators
+            operators = container.read_litert(path).operators
             kinds = [operator.kind for operator in operators]
             assert {kind: kinds.count(kind) for kind in kinds} == wanted | extra | ends
             assert sum(operator.activation == "RELU6" for operator in operators) == 35

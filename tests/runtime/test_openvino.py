@@ -14,7 +14,6 @@ from graph_forms import Form
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.lowering import lower, lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -40,7 +39,9 @@ CONFIG = ModelConfig.default(SPEC)
 
 def graph(spec: NetworkSpec, name: str = "m", features: bool = True) -> Artifact:
     config = ModelConfig.default(spec)
-    return Artifact(config, "onnx", write_onnx(lower(config, random_arrays(spec))), name)
+    return Artifact(
+        config, "onnx", Form(features=features).onnx(lower(config, random_arrays(spec))), name
+    )
 
 
 def noise(spec: NetworkSpec, batch: int) -> np.ndarray:

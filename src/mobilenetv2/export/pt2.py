@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.archive import open_zip
+from mobilenetv2.checkpoints.containers.bounds import open_zip
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers.litert import Graph, read
+from mobilenetv2.checkpoints.containers.litert import Graph, read_litert
 from mobilenetv2.checkpoints.graphs.chain_arrays import arrays_of
 from mobilenetv2.checkpoints.graphs.chain_config import adopted, origin, require_picture
 from mobilenetv2.checkpoints.graphs.chain_spec import infer
@@ -41,7 +41,7 @@ def import_file(path: Path, labels: Labels | None = None) -> tuple[ModelConfig, 
         WeightsError: not a LiteRT file, or damaged.
         DialectError: a LiteRT file of another network.
     """
-    graph = read(path)
+    graph = read_litert(path)
     try:
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise DialectError("not a classifier: it must have one input and one output")

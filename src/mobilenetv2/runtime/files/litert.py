@@ -23,7 +23,7 @@ def read(path: Path) -> Artifact:
         ArtifactError: somebody else's file, or one that was changed.
     """
     data = contents(path)
-    graph = litert.parse(data, path)
+    graph = litert.parse_litert(data, path)
     config = config_inside(_embedded(data, path), path)
     seal.check(data, str(path))
     _require_fit(graph, config, path)
