@@ -31,7 +31,7 @@ SOURCE = ROOT / "src" / "mobilenetv2"
 OWN = "formats.py"
 EXCEPTIONS = {
     "errors.py": "import names of packages, of which some are called as their format is",
-    "checkpoints/containers/kind.py": "kinds of containers, of which some are called as a format",
+    "checkpoints/containers/reader.py": "kinds of containers, of which some are called as a format",
     "evaluate/report/facts.py": "names of packages, of which some are called as a format",
 }
 """Module -> why it may list what looks like names of formats."""

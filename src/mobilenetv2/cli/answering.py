@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ArtifactError, SpecError, require
+from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.formats import FORMATS, engines_of
 from mobilenetv2.hub import embedded
@@ -84,17 +84,10 @@ def _load_predictor(
         return *_predictor_in_torch(model, device, outputs, threads), TORCH
     if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
         return *_predictor_in_executorch(model, runtime, outputs, threads), EXECUTORCH.name
-    try:
-        artifact = load(model, runtime)
-        name = runtime or engines_of(artifact.format)[0]
-        started = engine.start(artifact, name, threads)
-        record = artifact.config.preprocessing
-        return artifact.config, engine.predictor(started, record, outputs), name
-    except SpecError as error:
-        if runtime is not None:
-            raise
-        say(f"{error}; this one runs in PyTorch")
-        return *_predictor_in_torch(model, device, outputs, threads), TORCH
+    artifact = load(model, runtime)
+    name = runtime or engines_of(artifact.format)[0]
+    started = engine.start(artifact, name, threads)
+    return artifact.config, engine.predictor(started, artifact.config.preprocessing, outputs), name
 
 
 def _predictor_in_executorch(
@@ -122,7 +115,7 @@ def _predictor_in_torch(
 
 
 def load_network(model: Path, runtime: str | None, threads: int | None) -> FeatureMap:
-    """Return the network that ``explain`` looks into: on an engine; in PyTorch, where none has it.
+    """Return the network that ``explain`` looks into: on an engine, or in PyTorch.
 
     Raises:
         WeightsError, ArtifactError, SpecError: it cannot be read or run, or not be explained.
@@ -131,13 +124,7 @@ def load_network(model: Path, runtime: str | None, threads: int | None) -> Featu
     _require_threads(threads)
     if runtime == TORCH:
         return _feature_map_in_torch(model, threads)
-    try:
-        return feature_map(model, runtime, threads)
-    except SpecError as error:
-        if runtime is not None:
-            raise
-        say(f"{error}; this one runs in PyTorch")
-        return _feature_map_in_torch(model, threads)
+    return feature_map(model, runtime, threads)
 
 
 def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:

@@ -56,7 +56,7 @@ def built(
     """
     engine = RUNTIMES[checked(runtime or DEFAULT)]
     kind = engine.builds
-    if kind in ("onnx", "litert"):
+    if kind:
         graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
         data = onnx.write(graph) if kind == "onnx" else litert.write(graph)
         return Artifact(config, kind, data, str(path))
