@@ -32,9 +32,8 @@ from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import start
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import Origin
 from mobilenetv2.train.record import RunFolder
 
@@ -77,7 +76,7 @@ def main() -> None:
     rows, right = [], {}
     ways = (("float32", run.best), ("float16, `--flips`", target), ("float16", target))
     for name, model in ways:
-        seen, answer = predictor(model)
+        seen, answer = load_predictor(model)
         answer = with_flips(answer) if "flips" in name else answer
         logits, truth = predict_split(answer, test, seen.preprocessing)
         predictions = Predictions(logits, truth, test.classes)
@@ -95,7 +94,9 @@ def main() -> None:
     config, arrays = store.load(target)
     photos = calibration_set.choose(open_dataset(options.data), config.preprocessing, 200)
     outputs = match(photos.judged.classes, config.labels, options.data)
-    judge = Judge(photos.judged, outputs, config.preprocessing, start(load(target)))
+    judge = Judge(
+        photos.judged, outputs, config.preprocessing, create_engine(load_artifact(target))
+    )
     scheme = post_training.quantise(config, arrays, photos.pictures, post_training.Settings())
     work = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
     with tempfile.TemporaryDirectory() as folder:

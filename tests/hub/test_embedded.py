@@ -14,7 +14,7 @@ from mobilenetv2.hub import embedded
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.model.card import card
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.predictor import load_predictor
 
 SOME = 400
 
@@ -52,7 +52,7 @@ def test_its_card_names_recipe_time_accuracy_calibration_and_data() -> None:
 
 def test_it_is_as_good_as_its_card_says(public_folder: Callable[[str], Path]) -> None:
     """On some of the test photos: its figure lies in the interval that so many allow."""
-    config, answer = predictor(embedded.folder())
+    config, answer = load_predictor(embedded.folder())
     test = open_dataset(public_folder("cifar10")).splits["test"]
     assert test.classes == config.labels.names
     chosen = np.random.default_rng(0).choice(len(test), SOME, replace=False)
