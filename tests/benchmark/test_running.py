@@ -23,8 +23,8 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import post_training
 from mobilenetv2.quantize.job import load_scheme, save_scheme
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import Output, start
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 
@@ -154,7 +154,9 @@ def test_float_and_int8_files_are_those_of_their_writers(
     )
     assert out["float32"].stat().st_size > 1.5 * out["float16"].stat().st_size
     x = np.zeros((1, 3, 48, 64), np.float32)
-    logits = {name: start(load(path)).run(x, "logits") for name, path in out.items()}
+    logits = {
+        name: create_engine(load_artifact(path)).run(x, "logits") for name, path in out.items()
+    }
     assert np.abs(logits["float32"] - logits["float16"]).max() < 1e-2
     assert np.abs(logits["float32"] - logits["int8"]).max() > 0
 

@@ -14,9 +14,10 @@ from mobilenetv2.hub import embedded
 from mobilenetv2.hub.catalogue import DEFAULT
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
-from mobilenetv2.process import prepare
+from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.feature_map import FeatureMap, feature_map
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.predictor import FeatureMap, engine_predictor, load_feature_map
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.records import ModelConfig
 
@@ -70,9 +71,6 @@ def with_flips(predict: Predictor) -> Predictor:
 def _load_predictor(
     arguments: argparse.Namespace, outputs: Output
 ) -> tuple[ModelConfig, Predictor, str]:
-    from mobilenetv2.runtime import engine
-    from mobilenetv2.runtime.artifact import load
-
     model, threads = locate(arguments.model), arguments.threads
     runtime, device = arguments.runtime, arguments.device
     _require_threads(threads)
@@ -81,13 +79,16 @@ def _load_predictor(
             f"--runtime {runtime} computes on the CPU; --device {device} is for --runtime torch"
         )
     if runtime == TORCH or device != "cpu":
-        return *_predictor_in_torch(model, device, outputs, threads), TORCH
+        config, _, network = _network_in_torch(model, threads)
+        from mobilenetv2.editions.torch.inference import check_device, predictor
+
+        return config, predictor(network, check_device(device), outputs), TORCH
     if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
         return *_predictor_in_executorch(model, runtime, outputs, threads), EXECUTORCH.name
-    artifact = load(model, runtime)
+    artifact = load_artifact(model, runtime)
     name = runtime or engines_of(artifact.format)[0]
-    started = engine.start(artifact, name, threads)
-    return artifact.config, engine.predictor(started, artifact.config.preprocessing, outputs), name
+    engine = create_engine(artifact, name, threads)
+    return artifact.config, engine_predictor(engine, artifact.config.preprocessing, outputs), name
 
 
 def _predictor_in_executorch(
@@ -99,32 +100,22 @@ def _predictor_in_executorch(
         )
     require("executorch")  # its runtime needs PyTorch
     from mobilenetv2.export import executorch
-    from mobilenetv2.runtime.engine import predictor
 
-    config = executorch.config_inside(model)
-    return config, predictor(executorch.reload(model, threads), config.preprocessing, outputs)
-
-
-def _predictor_in_torch(
-    model: Path, device_name: str, outputs: Output, threads: int | None
-) -> tuple[ModelConfig, Predictor]:
-    config, _, network = _network_in_torch(model, threads)
-    from mobilenetv2.editions.torch.inference import check_device, predictor
-
-    return config, predictor(network, check_device(device_name), outputs)
+    config, engine = executorch.config_inside(model), executorch.reload(model, threads)
+    return config, engine_predictor(engine, config.preprocessing, outputs)
 
 
 def load_network(model: Path, runtime: str | None, threads: int | None) -> FeatureMap:
     """Return the network that ``explain`` looks into: on an engine, or in PyTorch.
 
     Raises:
-        WeightsError, ArtifactError, SpecError: it cannot be read or run, or not be explained.
+        WeightsError, ArtifactError: it cannot be read or run, or not be explained.
         MissingExtra: what computes is not installed.
     """
     _require_threads(threads)
     if runtime == TORCH:
         return _feature_map_in_torch(model, threads)
-    return feature_map(model, runtime, threads)
+    return load_feature_map(model, runtime, threads)
 
 
 def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:
@@ -151,7 +142,7 @@ def _network_in_torch(model: Path, threads: int | None) -> tuple[ModelConfig, An
             "not run; give the model folder"
         )
     config, arrays = store.load(model)
-    prepare()
+    prepare_process()
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)

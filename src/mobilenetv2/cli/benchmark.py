@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.evaluate.trained_on import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.store import load_config
-    from mobilenetv2.runtime.artifact import is_exported, load
+    from mobilenetv2.runtime.artifact import is_exported, load_artifact
 
     require_sensible(arguments)
     machine = describe()  # before our own work is part of its load
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.output).mkdir(parents=True, exist_ok=True)
     model = locate(arguments.model)
     exported = is_exported(model)
-    config = load(model).config if exported else load_config(model)
+    config = load_artifact(model).config if exported else load_config(model)
     candidates = choose_candidates(
         model if exported else None, arguments.runtime, arguments.precision,
         Path(arguments.artifacts) if arguments.artifacts else None,

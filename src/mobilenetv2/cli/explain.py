@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mobilenetv2.evaluate.gradcam import Whereabouts
-    from mobilenetv2.runtime.feature_map import FeatureMap
+    from mobilenetv2.runtime.predictor import FeatureMap
 
 SIDE = 288
 """Pixels of a picture's longer side, as it is drawn."""

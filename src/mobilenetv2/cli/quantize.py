@@ -13,7 +13,7 @@ from mobilenetv2.cli.output import table
 from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_json, names
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.formats import OF_INT8
-from mobilenetv2.process import prepare
+from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import interval
@@ -101,8 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.model.folding import fold
     from mobilenetv2.quantize import post_training
     from mobilenetv2.quantize.job import Judge, Quantiser, requests
-    from mobilenetv2.runtime.artifact import load
-    from mobilenetv2.runtime.engine import start
+    from mobilenetv2.runtime.artifact import create_engine, load_artifact
 
     require_fitting(arguments)
     model = locate(arguments.model)
@@ -111,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = requests(arguments.format, Path(arguments.out), nncf)
     require_packages((request.format for request in wanted), [NNCF] if nncf else [])
     if arguments.train:
-        prepare()
+        prepare_process()
         require("torch")
     if arguments.sensitivity:
         require("matplotlib")
@@ -121,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.train and not (photos.training and len(photos.training)):
         raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
     outputs = match(photos.judged.classes, config.labels, arguments.data)
-    judge = Judge(photos.judged, outputs, config.preprocessing, start(load(model)))
+    judge = Judge(photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)))
     settings, shown = settings_of(arguments), photos.pictures
     say(f"calibrating on {photos.source}")
     step = counted(post_training.PASSES * len(shown))

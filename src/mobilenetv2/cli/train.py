@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mobilenetv2.cli.main import INTERRUPTED
 from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_device, add_json
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
-from mobilenetv2.process import prepare
+from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
-    prepare()
+    prepare_process()
     from mobilenetv2.train.interrupt import Stopped
     from mobilenetv2.train.run import Job, train
     from mobilenetv2.train.trainer import find
