@@ -11,8 +11,8 @@ from PIL import Image
 
 from mobilenetv2 import Classifier
 from mobilenetv2.cli.main import main
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.hub.catalogue import DEFAULT
+from mobilenetv2.model.outputs import softmax
 
 
 def test_options_that_do_not_go_together_are_one_sentence(

@@ -144,7 +144,7 @@ def doubted(
     import numpy as np
 
     from mobilenetv2.audit.label_errors import find_label_errors
-    from mobilenetv2.evaluate.outputs import softmax
+    from mobilenetv2.model.outputs import softmax
 
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])

@@ -173,7 +173,7 @@ def explained(
     import numpy as np
 
     from mobilenetv2.evaluate.gradcam import heat, whereabouts
-    from mobilenetv2.evaluate.outputs import softmax
+    from mobilenetv2.model.outputs import softmax
 
     logits, maps = network.answer(picture[None])
     probabilities, names = softmax(logits[0]), network.config.labels.names

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def record(found: PhotoOutputs, labels: Labels, top: int, features: bool) -> dict[str, Any]:
     """Return one JSON line."""
-    from mobilenetv2.evaluate.outputs import softmax
+    from mobilenetv2.model.outputs import softmax
 
     image = str(found.photo)
     if found.outputs is None:
