@@ -123,15 +123,14 @@ def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.images.normalise import normalise
 
-    *_, last, _, logits = intermediate_names(config.spec)
+    names = intermediate_names(config.spec)
+    last, logits = names[names.index("features") - 1], names[-1]
 
     def answer(pictures: NDArray) -> tuple[NDArray, NDArray]:
         found = edition.intermediates(network, normalise(pictures, config.preprocessing))
         return found[logits], found[last]
 
-    return FeatureMap(
-        config, arrays["classifier.weight"], answer, lambda pictures: answer(pictures)[1]
-    )
+    return FeatureMap(config, arrays, answer, lambda pictures: answer(pictures)[1])
 
 
 def _network_in_torch(model: Path, threads: int | None) -> tuple[ModelConfig, Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,13 +109,14 @@ def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | Non
         runtime: what ran the network.
     """
     from mobilenetv2.cli.answering import load_network
+    from mobilenetv2.evaluate.gradcam import class_weights
     from mobilenetv2.evaluate.report.gallery import Explainer
 
     try:
         found = load_network(model, runtime, threads)
     except (ArtifactError, SpecError, WeightsError):
         return None
-    return Explainer(found.maps, found.weight)
+    return Explainer(found.maps, partial(class_weights, found.config.spec, found.arrays))
 
 
 def show(result: Result, title: str) -> None:

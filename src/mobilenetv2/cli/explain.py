@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,13 +173,14 @@ def explained(
     """
     import numpy as np
 
-    from mobilenetv2.evaluate.gradcam import heat, whereabouts
+    from mobilenetv2.evaluate.gradcam import class_weights, heat, whereabouts
     from mobilenetv2.model.outputs import softmax
 
     logits, maps = network.answer(picture[None])
     probabilities, names = softmax(logits[0]), network.config.labels.names
     indices = classes or np.argsort(-probabilities, kind="stable")[:top].tolist()
-    heats = [heat(maps[0], network.weight[index]) for index in indices]
+    weights = partial(class_weights, network.config.spec, network.arrays, maps[0])
+    heats = [heat(maps[0], weights(index)) for index in indices]
     return [
         Explanation(index, names[index], float(probabilities[index]), found, whereabouts(found))
         for index, found in zip(indices, heats, strict=True)
