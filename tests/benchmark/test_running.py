@@ -149,7 +149,7 @@ def test_float_and_int8_files_are_those_of_their_writers(
     out = {name: tmp_path / f"{name}.onnx" for name in ("float32", "float16", "int8")}
     for precision, path in out.items():
         Runner().write({**request, "precision": precision, "out": str(path)})
-    assert out["int8"].read_bytes() == onnx.write(
+    assert out["int8"].read_bytes() == onnx.write_onnx(
         load_scheme(tmp_path / "s.npz", scheme.config).quantised()
     )
     assert out["float32"].stat().st_size > 1.5 * out["float16"].stat().st_size

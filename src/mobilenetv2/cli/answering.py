@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.formats import FORMATS, engines_of
-from mobilenetv2.hub import embedded
-from mobilenetv2.hub.catalogue import DEFAULT
-from mobilenetv2.hub.models import locate
+from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
+from mobilenetv2.hub.models import embedded_folder, locate
 from mobilenetv2.model import store
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
@@ -34,8 +33,8 @@ def settle_model(arguments: argparse.Namespace) -> None:
     """
     if arguments.model is not None:
         return
-    arguments.model = embedded.EMBEDDED
-    config = store.load_config(embedded.folder())
+    arguments.model = EMBEDDED
+    config = store.load_config(embedded_folder())
     names, (height, width) = config.labels.names, config.spec.size
     say(
         f"no --model: the embedded one answers; it sees {height} x {width} pixels and knows "

@@ -98,7 +98,7 @@ def list_published(arguments: argparse.Namespace) -> None:
 
     entries = chosen(arguments.dialect, arguments.width)
     entries.sort(key=lambda entry: (SORTS[arguments.sort or "name"](entry), entry.name))
-    here = {entry.name for entry in entries if cache.cached(entry)}
+    here = {entry.name for entry in entries if cache.is_cached(entry)}
     if not arguments.json:
         show_list(entries, here)
         return
@@ -141,8 +141,7 @@ def show_list(entries: list[Checkpoint], here: set[str]) -> None:
     Args:
         here: names of those in the cache.
     """
-    from mobilenetv2.hub.catalogue import DEFAULT
-    from mobilenetv2.hub.embedded import EMBEDDED
+    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
 
     def known(value: Any, form: str = "") -> str:
         return "-" if value is None else format(value, form)
@@ -190,7 +189,7 @@ def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a checkpoint, unless it is there."""
     from mobilenetv2.hub import cache
 
-    fetched = cache.obtain(arguments.name)
+    fetched = cache.fetch(arguments.name)
     if arguments.json:
         print(json.dumps({
             "name": fetched.name, "path": str(fetched.path), "file": str(fetched.file),
