@@ -124,6 +124,12 @@ def mean(given: Arguments) -> NDArray:
     return np.asarray(wide(given["x"]).mean(axes, keepdims=bool(given.get("keep_dims", False))))
 
 
+def maximum(given: Arguments) -> NDArray:
+    """Return the maximum over some axes."""
+    axes = tuple(int(axis) for axis in given["axes"])
+    return np.asarray(wide(given["x"]).max(axes, keepdims=bool(given.get("keep_dims", False))))
+
+
 def linear(given: Arguments) -> NDArray:
     """``x @ weight.T + bias``."""
     y: NDArray = wide(given["x"]) @ wide(given["weight"]).T
@@ -143,6 +149,7 @@ OPERATORS: dict[str, Callable[[Arguments], NDArray]] = {
     "relu": lambda given: np.maximum(wide(given["x"]), 0),
     "add": lambda given: wide(given["x"]) + wide(given["y"]),
     "reduce_mean": mean,
+    "reduce_max": maximum,
     "reshape": lambda given: wide(given["x"]).reshape([int(side) for side in given["shape"]]),
     "linear": linear,
     "cast": lambda given: wide(given["x"]),
