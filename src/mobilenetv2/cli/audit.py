@@ -23,6 +23,7 @@ from mobilenetv2.cli.parser import (
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.progress import say
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.text import counted, visible
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     learnt, here = 0, True
     if config is not None and logits is not None:
         known = trained_on(locate(arguments.model))
-        doubts, learnt = doubted(audit, logits, outputs, known)
+        doubts, learnt = doubted(audit, logits, outputs, known, config.spec.classifier.outputs)
         here = known.here(arguments.data)
     size = config.preprocessing.size if config else None
     found = find_issues(Evidence(audit, doubts, size, learnt, here))
@@ -132,7 +133,7 @@ def check_output(folder: Path) -> None:
 
 
 def doubted(
-    audit: Audit, logits: NDArray, outputs: NDArray, known: TrainedOn
+    audit: Audit, logits: NDArray, outputs: NDArray, known: TrainedOn, kind: Outputs
 ) -> tuple[list[LabelError], int]:
     """Return the labels that the model doubts, the most confident first, and how many photos of the
     set it was trained on.
@@ -140,16 +141,19 @@ def doubted(
     Args:
         logits: float (photos, outputs).
         outputs: of the model, for each class of the set.
+        kind: what the logits mean.
     """
     import numpy as np
 
     from mobilenetv2.audit.label_errors import find_label_errors
-    from mobilenetv2.model.outputs import softmax
+    from mobilenetv2.model.outputs import probabilities
 
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])
     # The other outputs of the model are not asked for: no folder here is theirs.
-    return find_label_errors(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
+    return find_label_errors(probabilities(logits, kind)[:, outputs], labels, learnt), int(
+        learnt.sum()
+    )
 
 
 def to_dict(

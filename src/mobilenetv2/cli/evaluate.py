@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
     split, notes = readable_photos(split)
     logits, folder_labels = predict_split(predictor, split, config.preprocessing)
-    predictions = Predictions(logits, np.array(outputs)[folder_labels], labels.names)
+    truth, kind = np.array(outputs)[folder_labels], config.spec.classifier.outputs
+    predictions = Predictions(logits, truth, labels.names, kind)
     how = {
         "runtime": runtime, "device": arguments.device, "flips": "yes" if arguments.flips else "no"
     }  # fmt: skip
