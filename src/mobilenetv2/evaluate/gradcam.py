@@ -38,7 +38,7 @@ WORDS = (("upper", "", "lower"), ("left", "", "right"))
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where heat lies, in fractions of the picture."""
+    """The place of heat, in fractions of the picture."""
 
     centre: tuple[float, float] | None
     """Its centre of mass: (from the top, from the left), 0 to 1. None where there is no heat."""
@@ -125,7 +125,7 @@ def colours(values: NDArray) -> NDArray:
 
 
 def whereabouts(heat: NDArray) -> Whereabouts:
-    """Return where the heat lies, each cell of its grid taken as an even rectangle.
+    """Return the place of heat, each cell of its grid taken as an even rectangle.
 
     Args:
         heat: float (height', width') from 0.

@@ -24,7 +24,7 @@ LARGEST = 208
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """What Grad-CAM needs of a network."""
+    """The parts of a network that Grad-CAM needs."""
 
     maps: Maps
     weights: Callable[[NDArray, int], NDArray]
