@@ -59,7 +59,8 @@ def build_artifact(
             f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
         )
     graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
-    data: bytes = _module("graph", engine.builds).write(graph)
+    write = getattr(_module("graph", engine.builds), f"write_{engine.builds}")
+    data: bytes = write(graph)
     return Artifact(config, engine.builds, data, str(path))
 
 
