@@ -38,7 +38,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--top", type=int, metavar="N",
         help="answers at most (default: 5; of a model whose photos may have several classes, all "
-        "classes above 50%)",
+        "classes above 0.5)",
     )  # fmt: skip
     parser.add_argument(
         "--features", action="store_true", help="give the pooled features instead of classes"
