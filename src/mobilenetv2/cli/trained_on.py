@@ -41,12 +41,12 @@ def trained_on(model: str) -> TrainedOn:
         RunError: its ``split.csv`` cannot be read.
         WeightsError: there is no such model.
     """
-    from mobilenetv2.train.record import RunFolder, read_split
+    from mobilenetv2.train.folder import RunFolder
 
     run = RunFolder(locate(model).absolute().parent)
     if not (run.recipe.is_file() and run.split.is_file()):
         return TrainedOn()
-    return TrainedOn(run.split, read_split(run.split), _data(run.start))
+    return TrainedOn(run.split, run.read_split(), _data(run.start))
 
 
 def _data(start: Path) -> str | None:

@@ -1,6 +1,6 @@
-"""What the loop needs of a framework: a network that can take a step, answer, and be written down.
+"""A training step in PyTorch, Keras and JAX, behind one protocol.
 
-One loop trains every edition. ``train/torch``, ``train/keras`` and ``train/jax`` each have a
+One loop trains every edition: ``steps/torch``, ``steps/keras`` and ``steps/jax`` each have a
 :class:`Trainer` and the two functions of :class:`TrainerModule`.
 """
 
@@ -11,19 +11,19 @@ from typing import Literal, Protocol, cast
 
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import RecipeError, require
+from mobilenetv2.errors import require
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.views import PhotoViews, Views
 
 TrainedEdition = Literal["torch", "keras", "jax"]
 FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax", "optax")}
 MOMENTUM_OF_ADAM = (0.9, 0.999)
 EPSILON_OF_ADAM = 1e-8
 LEAST_UPDATE_RATE = 0.1
-"""The share of a batch in the running statistics under ``batch_norm = 'adapt'``."""
+"""The share of a batch in the running statistics under ``freezing.batch_norm = 'adapt'``."""
 
 State = dict[str, NDArray]
 
@@ -34,15 +34,19 @@ class Trainer(Protocol):
     A step is the same in every framework: cross-entropy with soft targets; SGD with Nesterov's
     momentum and coupled weight decay, or AdamW, both in PyTorch's conventions; weights with more
     than one axis decay, BatchNorm and biases do not. Label smoothing, mixup, CutMix and a teacher
-    make the targets (:mod:`mobilenetv2.train.targets`), so that no edition knows of them.
+    make the targets (:mod:`mobilenetv2.train.inputs`), so that no edition knows of them.
     """
 
     @property
+    def precision(self) -> str:
+        """What a step computes in: 'float32' or 'bfloat16'; weights stay float32."""
+
+    @property
     def computes(self) -> str:
-        """What a step computes with, such as 'bfloat16 on cpu'; weights stay float32."""
+        """The precision and the device, such as 'bfloat16 on cpu'."""
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """One optimiser step.
+        """Take one optimiser step.
 
         Args:
             pictures: uint8 (batch, height, width, channels), of any size; where :meth:`views` gives
@@ -56,7 +60,7 @@ class Trainer(Protocol):
         """
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """What its steps take for the photos: mostly the pictures themselves.
+        """Return what its steps take for the photos: mostly the pictures themselves.
 
         Args:
             cache: a file that may hold what is computed once; whoever asked removes it.
@@ -69,38 +73,39 @@ class Trainer(Protocol):
         """Measure BatchNorm's statistics anew on inputs of a step."""
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """The network in evaluation mode, as it is when the function is called."""
+        """Return the network in evaluation mode, as it is when the function is called."""
 
     def dump(self) -> Arrays:
-        """The network's weights, canonical."""
+        """Return the network's weights, canonical."""
 
     def load(self, arrays: Arrays) -> None:
         """Replace the network's weights; the optimiser stays as it is."""
 
     def state(self) -> State:
-        """Weights, optimiser and random state, for a checkpoint."""
+        """Return weights, optimiser and random state, for a checkpoint."""
 
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` gave."""
 
 
 class TrainerModule(Protocol):
-    """The module ``mobilenetv2.train.NAME``."""
+    """The module ``mobilenetv2.train.steps.NAME``."""
 
-    def check(self, recipe: Recipe, device: str) -> None:
-        """Raise where the edition cannot do what is asked.
+    def check_device(self, device: str) -> None:
+        """Raise where the edition cannot use the device.
 
         Raises:
-            RecipeError: a key that it does not support.
-            MobileNetV2Error: a device that is not there.
+            MobileNetV2Error: it is not there.
         """
 
-    def make(self, config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> Trainer:
-        """A trainer of that network, with those weights, under that recipe."""
+    def make_trainer(
+        self, config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str
+    ) -> Trainer:
+        """Return a trainer of that network, with those weights, under that recipe."""
 
 
-def find(edition: str) -> TrainerModule:
-    """The trainer of an edition; its framework is imported.
+def find_steps(edition: str) -> TrainerModule:
+    """Return the steps of an edition; its framework is imported.
 
     Raises:
         MissingExtra: the framework is not installed.
@@ -112,30 +117,4 @@ def find(edition: str) -> TrainerModule:
             choose()
         else:
             require(framework)
-    return cast(TrainerModule, importlib.import_module(f"mobilenetv2.train.{edition}"))
-
-
-def refuse(recipe: Recipe, edition: str, **supported: tuple[object, ...]) -> None:
-    """Raise for the first key whose value an edition does not support.
-
-    Args:
-        supported: key -> the values that it does.
-
-    Raises:
-        RecipeError: naming the key, the value and what to do.
-    """
-    for key, values in supported.items():
-        value = getattr(recipe, key)
-        if value not in values:
-            raise RecipeError(
-                f"{key} = {value!r} is not supported by the {edition} edition; use "
-                f"--set {key}={values[0]} or --edition torch"
-            )
-
-
-TORCH_ONLY: dict[str, tuple[object, ...]] = {
-    "trained": ("all", "head"), "optimizer": ("sgd", "adamw"), "gradient_clip": (0.0,),
-    "accumulate": (1,), "layer_decay": (1.0,), "unfreeze_epochs": (0.0,), "replicas": (1,),
-    "precision": ("float32", "auto"),
-}  # fmt: skip
-"""What the other editions support of the keys that PyTorch alone has in full."""
+    return cast(TrainerModule, importlib.import_module(f"mobilenetv2.train.steps.{edition}"))

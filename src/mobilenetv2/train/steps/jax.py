@@ -19,47 +19,42 @@ from mobilenetv2.editions.jax.network import BatchNorm
 from mobilenetv2.evaluate.accuracy import Predictor
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import depth
+from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.trainer import (
-    EPSILON_OF_ADAM,
-    LEAST_UPDATE_RATE,
-    MOMENTUM_OF_ADAM,
-    TORCH_ONLY,
-    State,
-    refuse,
-)
-from mobilenetv2.train.views import PhotoViews, Views
+from mobilenetv2.train.schedule import depth, trained_depth
+from mobilenetv2.train.steps import EPSILON_OF_ADAM, LEAST_UPDATE_RATE, MOMENTUM_OF_ADAM, State
+
+__all__ = ["check_device", "make_trainer"]
 
 
-def check(recipe: Recipe, device: str) -> None:
-    """See :class:`mobilenetv2.train.trainer.TrainerModule`; there is no mixed precision."""
-    refuse(recipe, "jax", **TORCH_ONLY)
-    check_device(device)
-
-
-def make(config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> "JaxTrainer":
-    """See :class:`mobilenetv2.train.trainer.TrainerModule`."""
+def make_trainer(
+    config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
+) -> "JaxTrainer":
+    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
     network = MobileNetV2(config, seed=recipe.seed)
     load(network, arrays)
     return JaxTrainer(network, recipe, device)
 
 
 class JaxTrainer:
-    """See :class:`mobilenetv2.train.trainer.Trainer`."""
+    """See :class:`mobilenetv2.train.steps.Trainer`. There is no mixed precision."""
+
+    precision = "float32"
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.network, self.recipe, self.device = network, recipe, device
-        network.dropout.rate = network.spec.dropout if recipe.dropout is None else recipe.dropout
+        dropout = recipe.network.dropout
+        network.dropout.rate = network.spec.dropout if dropout is None else dropout
         network.train()
         for _, module in nnx.iter_modules(network):
             if isinstance(module, BatchNorm):
                 module.update_rate = max(module.update_rate, LEAST_UPDATE_RATE)
-                module.use_running_average = recipe.batch_norm == "frozen"
-        limit, spec = depth.trained(recipe.frozen_blocks, network.spec), network.spec
+                module.use_running_average = recipe.freezing.batch_norm == "frozen"
+        spec = network.spec
+        limit = trained_depth(recipe.freezing.blocks, spec)
 
         def learns(path: tuple[Any, ...], _: Any) -> bool:
-            return depth.depth(".".join(map(str, path)), spec) <= limit
+            return depth(".".join(map(str, path)), spec) <= limit
 
         for path, module in nnx.iter_modules(network):
             if isinstance(module, BatchNorm) and not learns(path, module):
@@ -118,7 +113,7 @@ class JaxTrainer:
         return photos
 
     def thaw(self, epoch: float) -> None:
-        """See the protocol; ``check`` refuses recipes that unfreeze."""
+        """See the protocol; recipes that unfreeze are refused."""
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """See the protocol."""
@@ -196,12 +191,13 @@ def _joined(share: float, mean: jax.Array, new: jax.Array) -> jax.Array:
 
 
 def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """What is taken off the weights, before it is multiplied by the learning rate."""
+    """Return what is taken off the weights, before it is multiplied by the learning rate."""
+    options = recipe.optimizer
     decay = optax.add_decayed_weights(
-        recipe.weight_decay, lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)
+        options.weight_decay, lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)
     )
-    if recipe.optimizer == "adamw":
+    if options.name == "adamw":
         return optax.chain(optax.scale_by_adam(*MOMENTUM_OF_ADAM, eps=EPSILON_OF_ADAM), decay)
-    if not recipe.momentum:
+    if not options.momentum:
         return decay
-    return optax.chain(decay, optax.trace(recipe.momentum, nesterov=True))
+    return optax.chain(decay, optax.trace(options.momentum, nesterov=True))

@@ -1,4 +1,10 @@
-"""A training step in Keras, on whichever backend it runs."""
+"""A training step in Keras, on whichever backend it runs.
+
+SGD and AdamW are in PyTorch's conventions. Keras's own differ in three ways: SGD keeps the learning
+rate inside its velocity, so that another rate in the next step means another thing; its weight
+decay does not go through the momentum; and Adam's epsilon is added before the correction of the
+moments' bias.
+"""
 
 import dataclasses
 from collections.abc import Iterable
@@ -7,6 +13,7 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+from keras import ops
 from keras.layers import BatchNormalization
 from numpy.typing import NDArray
 
@@ -19,34 +26,24 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import depth
-from mobilenetv2.train.keras_optimizers import SGD, AdamW
+from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.trainer import (
-    EPSILON_OF_ADAM,
-    LEAST_UPDATE_RATE,
-    MOMENTUM_OF_ADAM,
-    TORCH_ONLY,
-    State,
-    refuse,
-)
-from mobilenetv2.train.views import PhotoViews, Views
+from mobilenetv2.train.schedule import depth, trained_depth
+from mobilenetv2.train.steps import EPSILON_OF_ADAM, LEAST_UPDATE_RATE, MOMENTUM_OF_ADAM, State
 
 
-def check(recipe: Recipe, device: str) -> None:
-    """See :class:`mobilenetv2.train.trainer.TrainerModule`.
-
-    There is no mixed precision. A Keras layer with frozen statistics has frozen scales, too.
-    """
-    refuse(recipe, "keras", batch_norm=("adapt",), **TORCH_ONLY)
+def check_device(device: str) -> None:
+    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
     if device != "cpu":
         raise MobileNetV2Error(
             f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
         )
 
 
-def make(config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str) -> "KerasTrainer":
-    """See :class:`mobilenetv2.train.trainer.TrainerModule`."""
+def make_trainer(
+    config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
+) -> "KerasTrainer":
+    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
     trainer = KerasTrainer(config, recipe)
     trainer.load(arrays)
     return trainer
@@ -57,27 +54,25 @@ class SoftCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(batch, classes) each -> (batch,)."""
-        return -keras.ops.sum(y_true * keras.ops.log_softmax(y_pred, axis=-1), axis=-1)
+        return -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
 
 
 class KerasTrainer:
-    """See :class:`mobilenetv2.train.trainer.Trainer`."""
+    """See :class:`mobilenetv2.train.steps.Trainer`. There is no mixed precision."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        recipe: Recipe,
-        dtype: Dtype = "float32",
-    ) -> None:
+    precision = "float32"
+
+    def __init__(self, config: ModelConfig, recipe: Recipe, dtype: Dtype = "float32") -> None:
         self.recipe, self.dtype = recipe, dtype
-        dropout = config.spec.dropout if recipe.dropout is None else recipe.dropout
+        dropout = recipe.network.dropout
+        dropout = config.spec.dropout if dropout is None else dropout
         trained = dataclasses.replace(config, spec=config.spec.replace(dropout=dropout))
         # Recipes may train at another size than they evaluate at.
         self.network = build(trained, seed=recipe.seed, dtype=dtype, input_shape=(None, None))
         for layer in self.network.layers:
             if isinstance(layer, BatchNormalization):
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
-        freeze(self.network, config.spec, recipe.frozen_blocks)
+        freeze(self.network, config.spec, recipe.freezing.blocks)
         self.network.compile(
             optimizer=make_optimizer(recipe),
             loss=SoftCrossEntropy(dtype=dtype),
@@ -113,7 +108,7 @@ class KerasTrainer:
         return photos
 
     def thaw(self, epoch: float) -> None:
-        """See the protocol; ``check`` refuses recipes that unfreeze."""
+        """See the protocol; recipes that unfreeze are refused."""
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """See the protocol."""
@@ -146,7 +141,7 @@ class KerasTrainer:
         """See the protocol."""
         variables = [*self.network.variables, *self.network.optimizer.variables]
         return {
-            f"{index:04}": np.array(keras.ops.convert_to_numpy(variable.value))
+            f"{index:04}": np.array(ops.convert_to_numpy(variable.value))
             for index, variable in enumerate(variables)
         }
 
@@ -159,15 +154,78 @@ class KerasTrainer:
 
 def freeze(network: keras.Model, spec: NetworkSpec, blocks: int) -> None:
     """Keep the stem and so many blocks as they are, their statistics too."""
-    limit = depth.trained(blocks, spec)
+    limit = trained_depth(blocks, spec)
     for layer in resolve(spec).convolutions:
-        if depth.depth(layer.name, spec) > limit:
+        if depth(layer.name, spec) > limit:
             network.get_layer(convolution_name(layer.name)).trainable = False
             network.get_layer(batch_norm_name(layer.name)).trainable = False
 
 
 def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """In PyTorch's conventions, which Keras's own do not follow."""
-    if recipe.optimizer == "adamw":
-        return AdamW(MOMENTUM_OF_ADAM, EPSILON_OF_ADAM, recipe.weight_decay)
-    return SGD(recipe.momentum, recipe.weight_decay)
+    """Return the recipe's optimiser."""
+    options = recipe.optimizer
+    if options.name == "adamw":
+        return AdamW(MOMENTUM_OF_ADAM, EPSILON_OF_ADAM, options.weight_decay)
+    return SGD(options.momentum, options.weight_decay)
+
+
+class SGD(keras.optimizers.Optimizer):
+    """v = momentum v + g + decay w; w -= rate (g + decay w + momentum v), Nesterov's way."""
+
+    def __init__(self, momentum: float, decay: float) -> None:
+        super().__init__(learning_rate=0.0, name="sgd")
+        self.momentum, self.decay = momentum, decay
+
+    def build(self, variables: Any) -> None:
+        """Make the velocities."""
+        super().build(variables)
+        self.velocities = [
+            self.add_variable_from_reference(variable, name="velocity") for variable in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one variable."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        if len(variable.shape) > 1:
+            gradient = gradient + self.decay * variable
+        if self.momentum:
+            velocity = self.velocities[self._get_variable_index(variable)]
+            self.assign(velocity, self.momentum * velocity + gradient)
+            gradient = gradient + self.momentum * velocity
+        self.assign_sub(variable, rate * gradient)
+
+
+class AdamW(keras.optimizers.Optimizer):
+    """Adam with the weight decay taken off the weights themselves (arXiv 1711.05101)."""
+
+    def __init__(self, betas: tuple[float, float], epsilon: float, decay: float) -> None:
+        super().__init__(learning_rate=0.0, name="adamw")
+        self.betas, self.epsilon, self.decay = betas, epsilon, decay
+
+    def build(self, variables: Any) -> None:
+        """Make the moments."""
+        super().build(variables)
+        self.first, self.second = (
+            [self.add_variable_from_reference(variable, name=name) for variable in variables]
+            for name in ("first", "second")
+        )
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one variable."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        index = self._get_variable_index(variable)
+        first, second = self.first[index], self.second[index]
+        one, two = self.betas
+        self.assign(first, one * first + (1 - one) * gradient)
+        self.assign(second, two * second + (1 - two) * gradient * gradient)
+        # Not ops.cast: TensorFlow's makes float32 of a Python number on the way.
+        first_correction, second_correction = (
+            1 - ops.power(ops.convert_to_tensor(beta, variable.dtype), step) for beta in self.betas
+        )
+        direction = (first / first_correction) / (
+            ops.sqrt(second / second_correction) + self.epsilon
+        )
+        if len(variable.shape) > 1:
+            direction = direction + self.decay * variable
+        self.assign_sub(variable, rate * direction)
