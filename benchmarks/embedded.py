@@ -35,7 +35,7 @@ from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.records import Origin
-from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.folder import RunFolder
 
 RECIPE = "scratch-small"
 NOTE = (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mobilenetv2.train.average import Average
+from mobilenetv2.train.loop import Average
 
 
 @pytest.mark.parametrize(("breadth", "least"), [(0.1, 10), (0.25, 4), (0.5, 2)])

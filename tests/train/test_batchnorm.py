@@ -16,7 +16,7 @@ from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import LINEAR, identity_batch_norm, random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
-from mobilenetv2.train.batchnorm import rebase, set_policy
+from mobilenetv2.train.steps.torch_network import rebase, set_policy
 
 SPECS = {
     "same": NetworkSpec(width=0.1, size=(64, 64), classes=5, numerics=Numerics("same", 1e-3)),

@@ -9,12 +9,12 @@ import pytest
 from mobilenetv2.errors import RunError
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.checkpoint import Checkpoint
+from mobilenetv2.train.folder import Checkpoint
 from mobilenetv2.train.recipe import Recipe
 
 SAVED = Checkpoint(
     ModelConfig.default(published("small", width=0.1, classes=3)),
-    Recipe(epochs=3).to_toml(),
+    Recipe().changed(epochs=3).to_toml(),
     trainer={
         "network/stem.conv.weight": np.random.default_rng(0).normal(size=(2, 3)),
         "optimizer/0/step": np.array(7.0, np.float32),  # no axes at all

@@ -9,9 +9,9 @@ from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
-from mobilenetv2.train.depth import deepest, depth, scale, thawed
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.torch import TorchTrainer
+from mobilenetv2.train.schedule import deepest, depth, scale, thawed_depth
+from mobilenetv2.train.steps.torch import TorchTrainer
 
 SPEC = published("small", width=0.1, classes=3, dropout=0.0)
 
@@ -26,14 +26,14 @@ def test_the_classifier_is_0_and_the_stem_the_deepest() -> None:
 
 
 def test_layers_unfreeze_from_the_top() -> None:
-    found = [thawed(epoch, 2.0, 0, SPEC) for epoch in (0, 0.1, 1, 1.99, 2, 9)]
+    found = [thawed_depth(epoch, 2.0, 0, SPEC) for epoch in (0, 0.1, 1, 1.99, 2, 9)]
     assert found == [0, 1, 10, 19, 19, 19]
-    assert thawed(0, 0.0, 0, SPEC) == 19
+    assert thawed_depth(0, 0.0, 0, SPEC) == 19
 
 
 def test_the_first_blocks_never_thaw_where_the_recipe_keeps_them() -> None:
-    assert [thawed(epoch, 2.0, 3, SPEC) for epoch in (0, 1, 2, 9)] == [0, 10, 15, 15]
-    assert thawed(0, 0.0, 17, SPEC) == 1  # the head and the classifier
+    assert [thawed_depth(epoch, 2.0, 3, SPEC) for epoch in (0, 1, 2, 9)] == [0, 10, 15, 15]
+    assert thawed_depth(0, 0.0, 17, SPEC) == 1  # the head and the classifier
 
 
 def test_a_rate_falls_by_the_same_share_from_layer_to_layer() -> None:
@@ -43,7 +43,7 @@ def test_a_rate_falls_by_the_same_share_from_layer_to_layer() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     moves = {}
     for decay in (1.0, 0.5):
-        recipe = Recipe(
+        recipe = Recipe().changed(
             momentum=0.0, weight_decay=0.0, layer_decay=decay, precision="float32", dropout=0.0
         )
         trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
@@ -57,7 +57,7 @@ def test_a_rate_falls_by_the_same_share_from_layer_to_layer() -> None:
 
 
 def test_what_is_frozen_stays_bit_for_bit() -> None:
-    recipe = Recipe(unfreeze_epochs=1.0, precision="float32", optimizer="adamw")
+    recipe = Recipe().changed(unfreeze_epochs=1.0, precision="float32", optimizer="adamw")
     trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     wanted = targets(np.arange(4) % 3, 3)
@@ -73,7 +73,7 @@ def test_what_is_frozen_stays_bit_for_bit() -> None:
 
 
 def test_frozen_blocks_stay_bit_for_bit_and_the_others_learn() -> None:
-    recipe = Recipe(frozen_blocks=3, precision="float32", weight_decay=0.1)
+    recipe = Recipe().changed(frozen_blocks=3, precision="float32", weight_decay=0.1)
     trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     before = trainer.dump()
@@ -84,4 +84,4 @@ def test_frozen_blocks_stay_bit_for_bit_and_the_others_learn() -> None:
     assert frozen and not changed & frozen
     assert changed == before.keys() - frozen
     with pytest.raises(RecipeError, match="frozen_blocks 18: the network has 17 blocks"):
-        TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe(frozen_blocks=18))
+        TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe().changed(frozen_blocks=18))

@@ -19,9 +19,10 @@ from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import depth
-from mobilenetv2.train.recipe import Recipe, read, replace
-from mobilenetv2.train.trainer import Trainer, find
+from mobilenetv2.train import schedule
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.recipe_file import read_recipe
+from mobilenetv2.train.steps import Trainer, find_steps
 
 TOLERANCE = 1e-9
 """Of the norm of all differences, as a share of the norm of what is compared."""
@@ -35,10 +36,12 @@ SPECS = {
     "small": published("small", width=0.1, classes=5, dropout=0.0),
 }
 RECIPES = {
-    "sgd": Recipe(optimizer="sgd", momentum=0.9, weight_decay=0.01, precision="float32"),
-    "plain sgd": Recipe(optimizer="sgd", momentum=0.0, weight_decay=0.0, precision="float32"),
-    "adamw": Recipe(optimizer="adamw", weight_decay=0.05, precision="float32"),
-    "frozen blocks": Recipe(
+    "sgd": Recipe().changed(optimizer="sgd", momentum=0.9, weight_decay=0.01, precision="float32"),
+    "plain sgd": Recipe().changed(
+        optimizer="sgd", momentum=0.0, weight_decay=0.0, precision="float32"
+    ),
+    "adamw": Recipe().changed(optimizer="adamw", weight_decay=0.05, precision="float32"),
+    "frozen blocks": Recipe().changed(
         optimizer="adamw", weight_decay=0.05, precision="float32", frozen_blocks=3
     ),
 }
@@ -63,7 +66,7 @@ def double() -> Iterator[None]:
 
 def make(edition: str, config: ModelConfig, arrays: Arrays, recipe: Recipe, dtype: Dtype) -> Any:
     """A trainer that computes in ``dtype``."""
-    module: Any = find(edition)
+    module: Any = find_steps(edition)
     if edition == "keras":
         trainer = module.KerasTrainer(config, recipe, dtype)
         trainer.load(arrays)
@@ -147,8 +150,8 @@ def test_steps_of_every_optimiser_are_those_of_pytorch(edition: str, name: str) 
     assert distance(weights, reference) <= TOLERANCE
     before = random_arrays(spec)
     still = {n for n in before if np.array_equal(weights[n], before[n])}
-    limit = depth.trained(RECIPES[name].frozen_blocks, spec)
-    frozen = {n for n in before if depth.depth(n, spec) > limit}
+    limit = schedule.trained_depth(RECIPES[name].frozen_blocks, spec)
+    frozen = {n for n in before if schedule.depth(n, spec) > limit}
     assert frozen <= still
     # No gradient reaches a BatchNorm all of whose channels are cut off; weights decay all the same.
     assert not {n for n in still - frozen if n.endswith("weight")}
@@ -164,7 +167,7 @@ def test_statistics_measured_anew_are_those_of_pytorch(
     """Of three batches, in a network that trains on as if nothing had been."""
     spec = SPECS[name]
     config = ModelConfig.default(spec)
-    recipe = replace(RECIPES["plain sgd"], frozen_blocks=frozen_blocks)
+    recipe = RECIPES["plain sgd"].changed(frozen_blocks=frozen_blocks)
     random, arrays = np.random.default_rng(5), random_arrays(spec)
     batches = [random.integers(0, 256, (6, *spec.size, 3), np.uint8) for _ in range(3)]
     trainers = {name: make(name, config, arrays, recipe, "float64") for name in ("torch", edition)}
@@ -172,8 +175,8 @@ def test_statistics_measured_anew_are_those_of_pytorch(
     for name, trainer in trainers.items():
         trainer.reestimate(iter(batches))
         found[name] = weights64(trainer, name)
-    limit = depth.trained(frozen_blocks, spec)
-    measured = {n for n in arrays if is_statistic(n) and depth.depth(n, spec) <= limit}
+    limit = schedule.trained_depth(frozen_blocks, spec)
+    measured = {n for n in arrays if is_statistic(n) and schedule.depth(n, spec) <= limit}
     for name, weights in found.items():
         moved = {n for n in arrays if not np.array_equal(weights[n], arrays[n])}
         assert moved == measured, name
@@ -205,7 +208,7 @@ def test_an_interrupted_run_of_steps_goes_on_exactly(edition: str) -> None:
     pictures, wanted = batch(spec)
 
     def fresh() -> Trainer:
-        return find(edition).make(config, arrays, recipe, "cpu")
+        return find_steps(edition).make(config, arrays, recipe, "cpu")
 
     whole, first, second = fresh(), fresh(), fresh()
     expected = [whole.step(pictures, wanted, 0.01) for _ in range(4)]
@@ -219,22 +222,22 @@ def test_an_interrupted_run_of_steps_goes_on_exactly(edition: str) -> None:
 
 @pytest.mark.parametrize("edition", OTHERS)
 def test_the_default_recipe_asks_for_nothing_that_an_edition_has_not(edition: str) -> None:
-    recipe = read("finetune")
+    recipe = read_recipe("finetune")
     assert recipe.reestimate
-    find(edition).check(recipe, "cpu")
+    find_steps(edition).check(recipe, "cpu")
     with pytest.raises(RecipeError, match="replicas = 2 is not supported"):
-        find(edition).check(replace(recipe, replicas=2), "cpu")
+        find_steps(edition).check(recipe.changed(replicas=2), "cpu")
 
 
 @pytest.mark.parametrize("edition", OTHERS)
 def test_a_key_that_an_edition_does_not_support_is_an_error(edition: str) -> None:
-    module = find(edition)
+    module = find_steps(edition)
     module.check(Recipe(), "cpu")
     with pytest.raises(
         RecipeError, match=f"precision = 'bfloat16' is not .* the {edition} edition"
     ):
-        module.check(Recipe(precision="bfloat16"), "cpu")
-    frozen = Recipe(batch_norm="frozen")
+        module.check(Recipe().changed(precision="bfloat16"), "cpu")
+    frozen = Recipe().changed(batch_norm="frozen")
     if edition == "keras":
         with pytest.raises(RecipeError, match="use --set batch_norm=adapt or --edition torch"):
             module.check(frozen, "cpu")
@@ -245,7 +248,7 @@ def test_a_key_that_an_edition_does_not_support_is_an_error(edition: str) -> Non
 @needs["jax"]
 @pytest.mark.slow
 def test_frozen_statistics_stay_and_the_step_is_that_of_pytorch() -> None:
-    spec, recipe = SPECS["same, biased"], replace(RECIPES["sgd"], batch_norm="frozen")
+    spec, recipe = SPECS["same, biased"], RECIPES["sgd"].changed(batch_norm="frozen")
     expected, reference = run("torch", spec, recipe, "float64", (0.01,))
     found, weights = run("jax", spec, recipe, "float64", (0.01,))
     assert_same_steps("jax", found, expected)

@@ -12,13 +12,13 @@ from mobilenetv2.evaluate.calibration import FEWEST, calibration
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
-from mobilenetv2.train.figures import answers, take_figures
+from mobilenetv2.train.finalise import answers, take_figures
+from mobilenetv2.train.folder import RunFolder
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.splits import Splits
-from mobilenetv2.train.torch import TorchTrainer
+from mobilenetv2.train.steps.torch import TorchTrainer
 
-RECIPE = Recipe(precision="float32")
+RECIPE = Recipe().changed(precision="float32")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_few_photos_fit_no_temperature(
 
 
 def test_without_calibration_the_weights_stay(splits: Splits, tmp_path: Path) -> None:
-    recipe = Recipe(precision="float32", calibrate=False)
+    recipe = Recipe().changed(precision="float32", calibrate=False)
     trainer, run = begun(tmp_path, recipe)
     _, before = store.load(run.best)
     config = take_figures(trainer, splits, recipe, run, "photos")[0].config

@@ -11,13 +11,13 @@ from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate import pictures
 from mobilenetv2.spec.published import published
-from mobilenetv2.train.finder import find_rate, suggest
+from mobilenetv2.train.inputs import PhotoViews
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.torch import TorchTrainer
-from mobilenetv2.train.views import PhotoViews
+from mobilenetv2.train.steps.torch import TorchTrainer
+from mobilenetv2.train.trials import find_rate, suggest_rate
 
 SPEC = published("small", width=0.1, classes=3)
-RECIPE = Recipe(
+RECIPE = Recipe().changed(
     batch_size=36, precision="float32", dropout=0.0, label_smoothing=0.0,
     augmentation=Augmentation(crop="none", flip=False, jitter=0.0),
 )  # fmt: skip
@@ -47,11 +47,11 @@ def test_it_suggests_a_rate_that_learns_and_leaves_the_trainer_as_it_was(
 
 
 def test_the_suggestion_is_a_third_of_the_best_to_two_digits() -> None:
-    assert suggest([0.001, 0.01, 0.1, 1.0], [2.0, 1.5, 1.0, 3.0]) == 0.033
+    assert suggest_rate([0.001, 0.01, 0.1, 1.0], [2.0, 1.5, 1.0, 3.0]) == 0.033
 
 
 def test_a_loss_that_never_falls_is_said() -> None:
     with pytest.raises(RecipeError, match="no learning rate makes the loss fall"):
-        suggest([0.001, 0.01], [1.0, 2.0])
+        suggest_rate([0.001, 0.01], [1.0, 2.0])
     with pytest.raises(RecipeError, match="no learning rate"):
-        suggest([], [])
+        suggest_rate([], [])

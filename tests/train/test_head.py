@@ -9,8 +9,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mobilenetv2.evaluate.metrics import softmax
-from mobilenetv2.train import head
-from mobilenetv2.train.head import INVERSE_PENALTIES, MOST_ITERATIONS, fit
+from mobilenetv2.train import initial_model
+from mobilenetv2.train.initial_model import INVERSE_PENALTIES, MOST_ITERATIONS, fit_logistic
 
 NAMES = ("ant", "bee", "cat", "dog")
 Part = tuple[NDArray, NDArray]
@@ -38,9 +38,9 @@ def theirs(train: Part, penalty: float) -> Pipeline:
 def test_the_folded_head_gives_the_standardised_models_decision_function(
     classes: int, penalty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head, "INVERSE_PENALTIES", (penalty,))
+    monkeypatch.setattr(initial_model, "INVERSE_PENALTIES", (penalty,))
     train, selection = parts(classes)
-    fitted = fit(train, selection, NAMES[:classes])
+    fitted = fit_logistic(train, selection, NAMES[:classes])
     expected = theirs(train, penalty).decision_function(selection[0])
     logits = selection[0].astype(np.float64) @ fitted.weight.T.astype(np.float64) + fitted.bias
     assert fitted.weight.shape == (classes, 12) and fitted.bias.shape == (classes,)
@@ -51,7 +51,7 @@ def test_the_folded_head_gives_the_standardised_models_decision_function(
 
 def test_two_classes_get_two_outputs_with_the_models_probabilities() -> None:
     train, selection = parts(2)
-    fitted = fit(train, selection, NAMES[:2])
+    fitted = fit_logistic(train, selection, NAMES[:2])
     model = theirs(train, fitted.inverse_penalty)
     logits = selection[0].astype(np.float64) @ fitted.weight.T.astype(np.float64) + fitted.bias
     assert logits.shape == (60, 2)
@@ -68,7 +68,7 @@ def test_the_penalty_with_the_lowest_loss_on_the_selection_photos_is_kept(seed: 
         model = theirs(train, penalty)
         loss = log_loss(selection[1], model.predict_proba(selection[0]))
         ranks[penalty] = (-loss, model.score(*selection))
-    fitted = fit(train, selection, NAMES[:3])
+    fitted = fit_logistic(train, selection, NAMES[:3])
     assert fitted.inverse_penalty == max(ranks, key=ranks.__getitem__)
     loss, top1 = ranks[fitted.inverse_penalty]
     assert fitted.selection.top1 == top1
@@ -80,7 +80,7 @@ def test_a_feature_that_never_changes_is_harmless() -> None:
     train, selection = parts(3)
     for features, _ in (train, selection):
         features[:, 4] = 6.0  # what ReLU6 gives where it saturates
-    fitted = fit(train, selection, NAMES[:3])
+    fitted = fit_logistic(train, selection, NAMES[:3])
     assert np.isfinite(fitted.weight).all() and np.isfinite(fitted.bias).all()
     assert np.abs(fitted.weight[:, 4]).max() == 0
     assert fitted.selection.top1 > 0.5
@@ -89,14 +89,14 @@ def test_a_feature_that_never_changes_is_harmless() -> None:
 def test_a_solver_that_has_not_converged_is_taken_as_it_is_without_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(head, "MOST_ITERATIONS", 1)
+    monkeypatch.setattr(initial_model, "MOST_ITERATIONS", 1)
     train, selection = parts(3)
-    assert fit(train, selection, NAMES[:3]).selection.top1 > 1 / 3
+    assert fit_logistic(train, selection, NAMES[:3]).selection.top1 > 1 / 3
 
 
 def test_what_is_given_is_left_unchanged() -> None:
     train, selection = parts(3)
     before = [array.copy() for part in (train, selection) for array in part]
-    fit(train, selection, NAMES[:3])
+    fit_logistic(train, selection, NAMES[:3])
     for array, copy in zip([*train, *selection], before, strict=True):
         np.testing.assert_array_equal(array, copy)

@@ -8,7 +8,7 @@ import pytest
 
 SIGNALLED = """
 import signal
-from mobilenetv2.train.interrupt import stop_on_interrupt
+from mobilenetv2.train.loop import stop_on_interrupt
 
 number = signal.Signals({number})
 before = signal.getsignal(number)

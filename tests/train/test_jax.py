@@ -10,8 +10,8 @@ from mobilenetv2.editions.jax import inference
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.jax import JaxTrainer, make
 from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.steps.jax import JaxTrainer, make_trainer
 
 SPEC = NetworkSpec(
     width=0.1, size=(32, 32), classes=5, head_channels=24, stages=PAPER_STAGES[:2], dropout=0.3
@@ -21,8 +21,8 @@ SPEC = NetworkSpec(
 @pytest.mark.slow
 def test_step_and_predictor_are_compiled_once() -> None:
     """Through what the loop does after every epoch, and through a resumed run."""
-    recipe = Recipe(optimizer="adamw", precision="float32")
-    trainer = make(ModelConfig.default(SPEC), random_arrays(SPEC), recipe, "cpu")
+    recipe = Recipe().changed(optimizer="adamw", precision="float32")
+    trainer = make_trainer(ModelConfig.default(SPEC), random_arrays(SPEC), recipe, "cpu")
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     before = compiled()
 

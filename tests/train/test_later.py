@@ -16,16 +16,15 @@ from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.published import published
 from mobilenetv2.train import loop
-from mobilenetv2.train.depth import depth
-from mobilenetv2.train.interrupt import Stopped
-from mobilenetv2.train.later import BATCH, LaterTrainer
+from mobilenetv2.train.inputs import PhotoViews
+from mobilenetv2.train.loop import Stopped
 from mobilenetv2.train.recipe import Cache, Recipe
 from mobilenetv2.train.run import Job, train
-from mobilenetv2.train.torch import TorchTrainer
-from mobilenetv2.train.views import PhotoViews
+from mobilenetv2.train.schedule import depth
+from mobilenetv2.train.steps.torch import AT_ONCE, CachedFeaturesTrainer, TorchTrainer
 
 SPEC = published("small", width=0.1, classes=3, dropout=0.0)
-RECIPE = Recipe(
+RECIPE = Recipe().changed(
     trained="later", epochs=4, precision="float32", batch_norm="frozen", cache=Cache(12, 2)
 )
 
@@ -36,11 +35,11 @@ def split(photos: Path) -> Split:
     return whole.with_photos(whole.photos[::2])
 
 
-def make(recipe: Recipe = RECIPE) -> LaterTrainer:
-    return LaterTrainer(MobileNetV2(SPEC, seed=0), recipe)
+def make(recipe: Recipe = RECIPE) -> CachedFeaturesTrainer:
+    return CachedFeaturesTrainer(MobileNetV2(SPEC, seed=0), recipe)
 
 
-def photo_views(split: Split, trainer: LaterTrainer) -> PhotoViews:
+def photo_views(split: Split, trainer: CachedFeaturesTrainer) -> PhotoViews:
     return PhotoViews(split, trainer.network.config.preprocessing, trainer.recipe)
 
 
@@ -77,17 +76,17 @@ def test_maps_are_computed_once_and_whole(split: Split, tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == made and [*tmp_path.iterdir()] == [path]
     maps = np.load(path)
     assert maps.shape == (2, len(split), 8, 8, maps.shape[-1]) and maps.dtype == np.float16
-    batch = np.stack([photos.view(index, 1) for index in range(min(BATCH, len(split)))])
-    assert np.array_equal(maps[1, :BATCH], trainer.early(batch))
+    batch = np.stack([photos.view(index, 1) for index in range(min(AT_ONCE, len(split)))])
+    assert np.array_equal(maps[1, :AT_ONCE], trainer.early(batch))
 
 
 def test_a_network_without_so_many_blocks_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"cache.blocks 18: the network has 17 blocks"):
-        make(Recipe(trained="later", cache=Cache(18, 1)))
+        make(Recipe().changed(trained="later", cache=Cache(18, 1)))
 
 
 def test_each_view_that_is_computed_has_its_epoch(split: Split, tmp_path: Path) -> None:
-    trainer = make(replace(RECIPE, epochs=1, cache=Cache(12, 4)))
+    trainer = make(RECIPE.changed(epochs=1, cache=Cache(12, 4)))
     trainer.views(photo_views(split, trainer), tmp_path / "maps.npy")
     assert len(np.load(tmp_path / "maps.npy")) == 1
 
@@ -109,7 +108,7 @@ def test_a_disk_without_room_is_an_error_before_anything_is_written_into_maps(
 def test_a_run_goes_on_bit_for_bit_with_its_maps_or_without(
     model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maps: str
 ) -> None:
-    recipe = replace(RECIPE, epochs=2, batch_size=8, cache=Cache(1, 2), head_first=True)
+    recipe = RECIPE.changed(epochs=2, batch_size=8, cache=Cache(1, 2), head_first=True)
     job = Job(str(photos), tmp_path / "whole", model, recipe)
     train(job)
     assert not (tmp_path / "whole" / "maps.npy").exists()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilenetv2.train.muon import TURN, Muon, is_matrix, orthogonal
+from mobilenetv2.train.steps.torch_optimizers import TURN, Muon, is_matrix, orthogonal
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

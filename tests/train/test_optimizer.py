@@ -5,11 +5,9 @@ import torch
 
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.train import depth
-from mobilenetv2.train.muon import Muon, is_matrix
-from mobilenetv2.train.optimizer import make_optimizer
+from mobilenetv2.train import schedule
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.rmsprop import RMSProp
+from mobilenetv2.train.steps.torch_optimizers import Muon, RMSProp, is_matrix, make_optimizer
 
 SPEC = NetworkSpec(width=0.1, size=(32, 32), classes=3)
 KINDS = {
@@ -25,7 +23,7 @@ def network() -> MobileNetV2:
 def test_without_gradients_of_a_loss_only_kernels_and_matrices_shrink(name: str) -> None:
     """A gradient of zero leaves nothing but the decay, if there is any."""
     net = network()
-    recipe = Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.5)  # type: ignore[arg-type]
+    recipe = Recipe().changed(optimizer=name, learning_rate=0.1, weight_decay=0.5)  # type: ignore[arg-type]
     optimizer = make_optimizer(net, recipe)
     assert type(optimizer) is KINDS[name]
     before = {key: value.detach().clone() for key, value in net.named_parameters()}
@@ -43,9 +41,9 @@ def test_without_gradients_of_a_loss_only_kernels_and_matrices_shrink(name: str)
 
 def test_every_parameter_is_in_one_group_with_the_rate_of_its_depth() -> None:
     net = network()
-    groups = make_optimizer(net, Recipe(layer_decay=0.7)).param_groups
+    groups = make_optimizer(net, Recipe().changed(layer_decay=0.7)).param_groups
     scales = {id(p): group["scale"] for group in groups for p in group["params"]}
     assert len(scales) == sum(len(group["params"]) for group in groups)
-    expected = {id(p): depth.scale(0.7, name, SPEC) for name, p in net.named_parameters()}
+    expected = {id(p): schedule.scale(0.7, name, SPEC) for name, p in net.named_parameters()}
     assert scales == expected
     assert len(set(expected.values())) == len(net.blocks) + 3  # stem, blocks, head, classifier

@@ -1,7 +1,6 @@
 """What a run is going to do: whatever is refused is refused before anything is written."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -9,11 +8,12 @@ from unittest.mock import Mock
 import pytest
 
 from mobilenetv2.errors import MissingExtra, RecipeError, RunError
-from mobilenetv2.train import plan
-from mobilenetv2.train.recipe import Distillation, Recipe, read
+from mobilenetv2.train import run
+from mobilenetv2.train.recipe import Distillation, Recipe
+from mobilenetv2.train.recipe_file import read_recipe
 from mobilenetv2.train.run import Job, train
 
-QUICK = Recipe(
+QUICK = Recipe().changed(
     epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
 )
 
@@ -23,9 +23,9 @@ def test_a_start_that_is_refused_leaves_nothing(
 ) -> None:
     """Rebasing is the last thing before the first step that needs a package."""
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(plan, "rebased", Mock(side_effect=MissingExtra("torch is not there")))
+    monkeypatch.setattr(run, "rebased", Mock(side_effect=MissingExtra("torch is not there")))
     with pytest.raises(MissingExtra):
-        train(Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None)))
+        train(Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None)))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -36,8 +36,8 @@ def test_a_teacher_is_found_again_from_anywhere(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "big.onnx").symlink_to("blob")
     expected = Distillation(str(tmp_path / "big.onnx"), 0.7)
-    assert plan.found_again(Distillation("big.onnx", 0.7)) == expected
-    assert plan.found_again(expected) == expected
+    assert run.found_again(Distillation("big.onnx", 0.7)) == expected
+    assert run.found_again(expected) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_builds_on_weights_needs_some(
     change: dict[str, Any], message: str, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        train(Job(str(photos), tmp_path / "run", None, replace(QUICK, **change)))
+        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(**change)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,12 +67,12 @@ def test_a_teacher_and_its_share_come_together(
     distillation: Distillation, message: str, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        train(Job(str(photos), tmp_path / "run", None, replace(QUICK, distillation=distillation)))
+        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(distillation=distillation)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_head_takes_no_steps_to_try_rates_with(photos: Path, model: Path, tmp_path: Path) -> None:
-    recipe = replace(QUICK, trained="head")
+    recipe = QUICK.changed(trained="head")
     with pytest.raises(RecipeError, match="--find-rate tries rates of steps"):
         train(Job(str(photos), tmp_path / "run", model, recipe, find_rate=True))
 
@@ -96,4 +96,4 @@ def test_resuming_with_other_photos_is_an_error(
         "moved": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
     }
     with pytest.raises(RunError, match=expected[change]):
-        train(Job(str(data), run, None, read(str(run / "recipe.toml")), resume=True))
+        train(Job(str(data), run, None, read_recipe(str(run / "recipe.toml")), resume=True))

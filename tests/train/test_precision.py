@@ -6,7 +6,7 @@ from torch import nn
 
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.published import published
-from mobilenetv2.train import precision
+from mobilenetv2.train.steps import torch_network
 
 
 @pytest.mark.parametrize(
@@ -22,16 +22,16 @@ def test_auto_is_bfloat16_only_where_the_processor_computes_in_it(
     capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert precision.choose("auto", "cpu") == expected
-    assert precision.choose("auto", "mps") == torch.float32
-    assert precision.choose("float32", "cpu") == torch.float32
-    assert precision.choose("bfloat16", "cpu") == torch.bfloat16
+    assert torch_network.choose_precision("auto", "cpu") == expected
+    assert torch_network.choose_precision("auto", "mps") == torch.float32
+    assert torch_network.choose_precision("float32", "cpu") == torch.float32
+    assert torch_network.choose_precision("bfloat16", "cpu") == torch.bfloat16
 
 
 def test_only_depthwise_convolutions_of_stride_2_leave_autocast() -> None:
     network = MobileNetV2(published("small", width=0.1, classes=3), seed=0)
     state = network.state_dict()
-    precision.keep_slow_layers_in_float32(network)
+    torch_network.keep_slow_layers_in_float32(network)
     assert network.state_dict().keys() == state.keys()
     seen: dict[str, torch.dtype] = {}
     for name, module in network.named_modules():

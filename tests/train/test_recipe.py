@@ -17,7 +17,8 @@ from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping
-from mobilenetv2.train.recipe import LARGEST_SEED, Distillation, Recipe, names, read, replace
+from mobilenetv2.train.recipe import LARGEST_SEED, Distillation, Recipe, replace
+from mobilenetv2.train.recipe_file import read_recipe, recipe_names
 
 share = st.floats(0, 1, exclude_max=True)
 part = st.floats(0, 1, exclude_min=True, exclude_max=True)
@@ -77,13 +78,13 @@ def write(folder: Path, text: str) -> str:
 def test_the_recipes_of_the_help_text_come_with_the_package() -> None:
     page = help_page("train")
     said = page.rpartition("--recipe NAME|FILE")[2].partition("or a TOML file")[0]
-    assert sorted(word.strip() for word in said.split(",") if word.strip()) == names()
+    assert sorted(word.strip() for word in said.split(",") if word.strip()) == recipe_names()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_equals_its_toml_round_trip(name: str, tmp_path: Path) -> None:
-    recipe = read(name)
-    assert read(write(tmp_path, recipe.to_toml())) == recipe
+    recipe = read_recipe(name)
+    assert read_recipe(write(tmp_path, recipe.to_toml())) == recipe
     assert recipe.to_toml().count("\n") >= len(dataclasses.fields(Recipe)) - 3  # all keys stand
 
 
@@ -93,7 +94,7 @@ def test_any_recipe_equals_its_toml_round_trip(recipe: Recipe) -> None:
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
-    assert read(write(tmp_path, "")) == Recipe()
+    assert read_recipe(write(tmp_path, "")) == Recipe()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_mistake_in_a_file_is_named_with_its_place(
 ) -> None:
     file = write(tmp_path, text)
     with pytest.raises(RecipeError) as caught:
-        read(file)
+        read_recipe(file)
     assert message in str(caught.value)
     assert str(caught.value).startswith(file)
 
@@ -160,51 +161,50 @@ def test_a_mistake_in_a_file_is_named_with_its_place(
 )
 def test_an_impossible_value_is_refused(key: str, value: object, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        replace(Recipe(), **{key: value})
+        Recipe().changed(**{key: value})
 
 
 @pytest.mark.parametrize("key", ["phases", "reestimate", "unfreeze_epochs", "frozen_blocks"])
 def test_cached_maps_and_what_they_cannot_follow_exclude_each_other(key: str) -> None:
     value: object = (0.5, 1.0) if key == "phases" else 2
     with pytest.raises(RecipeError, match=rf"give --set {key}=(0|\[\]), take --recipe later-"):
-        replace(Recipe(trained="later"), **{key: value})
+        Recipe(trained="later").changed("later"), **{key: value})
 
 
 def test_all_that_cached_maps_cannot_follow_is_said_at_once() -> None:
     with pytest.raises(RecipeError, match="give --set reestimate=0 --set frozen_blocks=0, take"):
-        read("finetune", ["trained=later"])
+        read_recipe("finetune", ["trained=later"])
 
 
 def test_what_keeps_lengths_needs_a_batchnorm_that_takes_them_out() -> None:
     with pytest.raises(RecipeError, match="'muon' keeps the length of weights, which BatchNorm"):
-        Recipe(optimizer="muon", batch_norm="frozen")
+        Recipe().changed(optimizer="muon", batch_norm="frozen")
 
 
 def test_a_teacher_needs_pictures_in_the_steps() -> None:
     for trained in ("later", "head"):
         with pytest.raises(RecipeError, match=f"trained = '{trained}' does not look at pictures"):
-            Recipe(trained=trained, distillation=Distillation("runs/big"))
+            Recipe().changed(trained=trained, distillation=Distillation("runs/big"))
 
 
 def test_any_path_of_a_teacher_survives_the_round_trip(tmp_path: Path) -> None:
-    recipe = Recipe(distillation=Distillation('runs/\U0001f600 "x" \\ ü/best'))
-    assert read(write(tmp_path, recipe.to_toml())) == recipe
+    recipe = Recipe().changed(distillation=Distillation('runs/\U0001f600 "x" \\ ü/best'))
+    assert read_recipe(write(tmp_path, recipe.to_toml())) == recipe
 
 
 def test_set_reaches_into_a_table_and_takes_texts_without_quotes() -> None:
-    before = read("digits")
+    before = read_recipe("digits")
     changes = ["augmentation.flip=true", "optimizer=adamw", "learning_rate = 1e-3", "epochs=3"]
-    after = read("digits", changes)
-    assert after == replace(
-        before, optimizer="adamw", learning_rate=0.001, epochs=3,
+    after = read_recipe("digits", changes)
+    assert after == before.changed(optimizer="adamw", learning_rate=0.001, epochs=3,
         augmentation=dataclasses.replace(before.augmentation, flip=True),
     )  # fmt: skip
     assert not before.augmentation.flip
 
 
 def test_one_number_is_a_square_and_the_last_change_wins() -> None:
-    assert read("scratch", ["size=96", "size=64"]).size == (64, 64)
-    assert read("scratch", ["size=[48, 64]"]).size == (48, 64)
+    assert read_recipe("scratch", ["size=96", "size=64"]).size == (64, 64)
+    assert read_recipe("scratch", ["size=[48, 64]"]).size == (48, 64)
 
 
 @pytest.mark.parametrize(
@@ -219,12 +219,12 @@ def test_one_number_is_a_square_and_the_last_change_wins() -> None:
 )
 def test_a_mistake_in_a_change_is_named(change: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        read("finetune", [change])
+        read_recipe("finetune", [change])
     assert message in str(caught.value)
 
 
 def test_a_missing_recipe_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="'fintune' is neither a file nor known; did you mean 'f"):
-        read("fintune")
+        read_recipe("fintune")
     with pytest.raises(RecipeError, match="neither a file nor known; known are: digits, distill"):
-        read(str(tmp_path))
+        read_recipe(str(tmp_path))

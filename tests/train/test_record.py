@@ -10,9 +10,10 @@ from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import RunError
 from mobilenetv2.files import PREVIOUS, TEMPORARY
-from mobilenetv2.train import record
-from mobilenetv2.train.recipe import Recipe, read
-from mobilenetv2.train.record import COLUMNS, RunFolder, open_run, read_split, started_from
+from mobilenetv2.train import folder
+from mobilenetv2.train.folder import COLUMNS, RunFolder, open_run, read_split, started_from
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.recipe_file import read_recipe
 
 CLASSES = ("cat, tabby", 'a "dog"')
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -32,14 +33,14 @@ PARTS = (
 
 def begin(path: Path, weights: Path | None = None) -> RunFolder:
     run = open_run(path, resume=False, overwrite=False)
-    record.start(run, "photos", weights, Recipe(epochs=3), PARTS)
+    folder.start(run, "photos", weights, Recipe().changed(epochs=3), PARTS)
     return run
 
 
 def test_a_begun_run_holds_its_recipe_its_start_and_where_every_photo_went(tmp_path: Path) -> None:
     run = begin(tmp_path / "deep" / "run")
     assert sorted(p.name for p in run.path.iterdir()) == ["recipe.toml", "split.csv", "start.json"]
-    assert read(str(run.recipe)) == Recipe(epochs=3)
+    assert read_recipe(str(run.recipe)) == Recipe().changed(epochs=3)
     with run.split.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     photos = [[p.name, part.classes[photo.label], photo.name] for part, p in
@@ -64,7 +65,7 @@ def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(
     (tmp_path / "digits").mkdir()  # what is built in goes first
     for data, expected in (("holiday", str(tmp_path / "holiday")), ("digits", "digits")):
         run = open_run(tmp_path / f"run-{data}", resume=False, overwrite=False)
-        record.start(run, data, None, Recipe(), PARTS, computes="bfloat16 on cpu")
+        folder.start(run, data, None, Recipe(), PARTS, computes="bfloat16 on cpu")
         started = json.loads(run.start.read_text("utf-8"))
         assert (started["data"], started["computes"]) == (expected, "bfloat16 on cpu")
 
@@ -82,9 +83,9 @@ def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Pa
         open_run(run.path, resume=False, overwrite=False)
     open_run(run.path, resume=False, overwrite=True)
     assert (run.path / "old").exists()
-    record.start(run, "photos", None, Recipe(epochs=9), PARTS)
+    folder.start(run, "photos", None, Recipe().changed(epochs=9), PARTS)
     assert not (run.path / "old").exists()
-    assert read(str(run.recipe)).epochs == 9
+    assert read_recipe(str(run.recipe)).epochs == 9
 
 
 def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:

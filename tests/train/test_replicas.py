@@ -12,8 +12,8 @@ from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.replicas import Replicas, sharing
-from mobilenetv2.train.torch import TorchTrainer
+from mobilenetv2.train.steps.torch import TorchTrainer
+from mobilenetv2.train.steps.torch_network import Replicas, sharing
 
 SPEC = published("small", width=0.1, classes=3, dropout=0.3)
 PICTURES = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
@@ -22,7 +22,7 @@ WANTED = targets(np.arange(9) % 3, 3)
 
 def stepped(**changes: Any) -> dict[str, np.ndarray]:
     """The weights after two steps of plain SGD."""
-    recipe = Recipe(momentum=0.0, weight_decay=0.0, precision="float32", **changes)
+    recipe = Recipe().changed(momentum=0.0, weight_decay=0.0, precision="float32", **changes)
     trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
     for _ in range(2):
         trainer.step(PICTURES, WANTED, 0.1)
@@ -53,7 +53,9 @@ def test_frozen_statistics_stay_bit_for_bit() -> None:
     for name, buffer in network.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             buffer.copy_(torch.rand(buffer.shape, generator=random) + 0.5)
-    trainer = TorchTrainer(network, Recipe(replicas=3, batch_norm="frozen", precision="float32"))
+    trainer = TorchTrainer(
+        network, Recipe().changed(replicas=3, batch_norm="frozen", precision="float32")
+    )
     before = trainer.dump()
     trainer.step(PICTURES, WANTED, 0.1)
     after = trainer.dump()
@@ -61,12 +63,12 @@ def test_frozen_statistics_stay_bit_for_bit() -> None:
 
 
 def test_there_are_never_more_of_them_than_parts_of_a_batch() -> None:
-    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe(replicas=500, batch_size=9))
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe().changed(replicas=500, batch_size=9))
     assert len(trainer.replicas.networks) == 4
 
 
 def test_running_statistics_are_the_mean_of_the_parts() -> None:
-    recipe = Recipe(replicas=3, precision="float32")
+    recipe = Recipe().changed(replicas=3, precision="float32")
     trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
     stem, inputs = trainer.network.stem, trainer._inputs(PICTURES)
     parts = [stem.conv(inputs[i : i + 3]).mean((0, 2, 3)) for i in (0, 3, 6)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mobilenetv2.train.rmsprop import RMSProp
+from mobilenetv2.train.steps.torch_optimizers import RMSProp
 
 
 def moved(rates: list[float], epsilon: float = 1.0, decay: float = 0.0) -> list[float]:

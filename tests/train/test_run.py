@@ -16,13 +16,13 @@ from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RunError
 from mobilenetv2.model import store
 from mobilenetv2.spec.records import Origin, Preprocessing
-from mobilenetv2.train import batchnorm
-from mobilenetv2.train.batchnorm import rebase
+from mobilenetv2.train.folder import RunFolder
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.run import Job, train
+from mobilenetv2.train.steps import torch_network
+from mobilenetv2.train.steps.torch_network import rebase
 
-QUICK = Recipe(
+QUICK = Recipe().changed(
     epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
 )
 Fill = Callable[[Path, int], Path]
@@ -32,8 +32,8 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rebased = Mock(side_effect=rebase)
-    monkeypatch.setattr(batchnorm, "rebase", rebased)
-    job = Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None))
+    monkeypatch.setattr(torch_network, "rebase", rebased)
+    job = Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None))
     origin = train(job).config.origin
     assert origin == Origin("x", folded=False, note="Rebased on measured activations.")
     (tmp_path / "run" / "summary.md").unlink()
@@ -46,9 +46,9 @@ def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
     """It is right on every selection photo, and smoothed labels make the epochs' losses larger."""
-    recipe = replace(QUICK, size=None, selection=0.3, epochs=2, calibrate=False)
+    recipe = QUICK.changed(size=None, selection=0.3, epochs=2, calibrate=False)
     found = {
-        part: train(Job(str(photos), tmp_path / part, model, replace(recipe, trained=part)))
+        part: train(Job(str(photos), tmp_path / part, model, recipe.changed(trained=part)))
         for part in ("head", "all")
     }
     assert found["all"].epochs == 2
@@ -79,7 +79,7 @@ def test_a_model_sees_the_largest_view_or_that_of_its_weights(
     config, arrays = store.load(model)
     seen = Preprocessing((32, 32), (40, 40), "stretch", 0.9)
     store.save(tmp_path / "model", replace(config, preprocessing=seen), arrays)
-    recipe = Recipe(trained="head", selection=0.3, size=(48, 40), view=view)
+    recipe = Recipe().changed(trained="head", selection=0.3, size=(48, 40), view=view)
     found = train(Job(str(photos), tmp_path / "run", tmp_path / "model", recipe)).config
     assert found.preprocessing == expected
 
@@ -87,7 +87,7 @@ def test_a_model_sees_the_largest_view_or_that_of_its_weights(
 def test_a_head_only_run_leaves_everything_but_the_classifier(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
-    recipe = Recipe(trained="head", selection=0.3)
+    recipe = Recipe().changed(trained="head", selection=0.3)
     summary = train(Job(str(photos), tmp_path / "run", model, recipe))
     config, arrays = store.load(tmp_path / "run" / "best")
     _, before = store.load(model)
@@ -113,7 +113,7 @@ def test_an_existing_run_is_an_error_and_a_finished_one_is_not_resumed(
 def test_overwriting_replaces_a_run_as_a_whole(trained: Path, photos: Path, tmp_path: Path) -> None:
     run = RunFolder(Path(shutil.copytree(trained, tmp_path / "run")))
     (run.path / "mine").write_text("")
-    train(Job(str(photos), run.path, None, replace(QUICK, epochs=0), overwrite=True))
+    train(Job(str(photos), run.path, None, QUICK.changed(epochs=0), overwrite=True))
     assert not (run.path / "mine").exists() and not run.checkpoint.exists()
     assert run.summary.is_file()
 
@@ -138,6 +138,6 @@ def test_an_unreadable_photo_is_left_out_and_named(
 ) -> None:
     data = Path(shutil.copytree(photos, tmp_path / "data"))
     (data / "box" / "bad.jpg").write_text("not a picture")
-    train(Job(str(data), tmp_path / "run", None, replace(QUICK, epochs=0, most_unreadable=0.1)))
+    train(Job(str(data), tmp_path / "run", None, QUICK.changed(epochs=0, most_unreadable=0.1)))
     assert f"left out, unreadable: {data / 'box' / 'bad.jpg'}: not a pic" in capsys.readouterr().err
     assert "bad.jpg" not in (tmp_path / "run" / "split.csv").read_text()

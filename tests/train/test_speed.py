@@ -16,14 +16,15 @@ from mobilenetv2.errors import RecipeError
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import choice, speed
-from mobilenetv2.train.recipe import Cache, Recipe, read
+from mobilenetv2.train import splits, trials
+from mobilenetv2.train.recipe import Cache, Recipe
+from mobilenetv2.train.recipe_file import read_recipe
 from mobilenetv2.train.run import Job, train
-from mobilenetv2.train.speed import Times, describe_time, measure_times
 from mobilenetv2.train.splits import Splits, divide
-from mobilenetv2.train.trainer import find
+from mobilenetv2.train.steps import find_steps
+from mobilenetv2.train.trials import Times, describe_time, measure_times
 
-RECIPE = Recipe(epochs=2, batch_size=4, precision="float32", dropout=0.3, ema_decay=0.9)
+RECIPE = Recipe().changed(epochs=2, batch_size=4, precision="float32", dropout=0.3, ema_decay=0.9)
 CONFIG = ModelConfig.default(published("small", width=0.1, classes=3))
 EDITIONS = [
     pytest.param("torch", id="torch"),
@@ -51,7 +52,7 @@ def test_it_is_measured_with_real_steps_and_leaves_the_trainer_as_it_was(
 ) -> None:
     """Neither weights nor statistics, moments or random numbers: what follows is bit for bit."""
     arrays = random_arrays(CONFIG.spec)
-    trainers = [find(edition).make(CONFIG, arrays, RECIPE, "cpu") for _ in range(2)]
+    trainers = [find_steps(edition).make(CONFIG, arrays, RECIPE, "cpu") for _ in range(2)]
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     wanted = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
     state = trainers[0].state()
@@ -69,14 +70,14 @@ def test_it_is_measured_with_real_steps_and_leaves_the_trainer_as_it_was(
 
 def test_cached_maps_take_their_time_before_the_first_epoch(splits: Splits) -> None:
     recipe = dataclasses.replace(RECIPE, trained="later", cache=Cache(2, 2))
-    trainer = find("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
+    trainer = find_steps("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
     assert measure_times(trainer, CONFIG, splits, recipe, None, False).before > 0
     assert measure_times(trainer, CONFIG, splits, RECIPE, None, False).epoch > 0
 
 
 def test_a_classifier_alone_takes_no_steps(splits: Splits) -> None:
     recipe = dataclasses.replace(RECIPE, trained="head")
-    trainer = find("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
+    trainer = find_steps("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
     times = measure_times(trainer, CONFIG, splits, recipe, None, True)
     assert (times.epoch, times.speed) == (0, 0) and times.before > 0
 
@@ -90,9 +91,17 @@ def test_epochs_fill_a_budget_and_are_at_least_one() -> None:
 @pytest.mark.parametrize(
     ("recipe", "times", "text"),
     [
-        (Recipe(epochs=8), Times(60, 40, 20, 58.2), "7 minutes on this machine: 8 epochs at 58"),
-        (Recipe(epochs=1), Times(0, 0.1, 0, 99), "a few seconds on this machine: 1 epoch at 99"),
-        (Recipe(trained="head"), Times(60, 0, 20, 0), "80 seconds on this machine"),
+        (
+            Recipe().changed(epochs=8),
+            Times(60, 40, 20, 58.2),
+            "7 minutes on this machine: 8 epochs at 58",
+        ),
+        (
+            Recipe().changed(epochs=1),
+            Times(0, 0.1, 0, 99),
+            "a few seconds on this machine: 1 epoch at 99",
+        ),
+        (Recipe().changed(trained="head"), Times(60, 0, 20, 0), "80 seconds on this machine"),
     ],
 )
 def test_the_expected_time_is_told(recipe: Recipe, times: Times, text: str) -> None:
@@ -103,13 +112,13 @@ def test_the_default_is_the_same_however_busy_the_machine_is(
     photos: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A clock that runs a thousand times faster in one of two runs changes no byte of the model."""
-    recipe = Recipe(batch_size=4, optimizer="adamw", label_smoothing=0.1, selection=0.3)
-    monkeypatch.setattr(choice, "EPOCHS", (2, 3))
+    recipe = Recipe().changed(batch_size=4, optimizer="adamw", label_smoothing=0.1, selection=0.3)
+    monkeypatch.setattr(splits, "EPOCHS", (2, 3))
     found = []
     for name, pace in (("quiet", 1e-3), ("busy", 1.0)):
         ticks = count()
         clock = SimpleNamespace(monotonic=lambda pace=pace, ticks=ticks: pace * next(ticks))
-        monkeypatch.setattr(speed, "time", clock)
+        monkeypatch.setattr(trials, "time", clock)
         job = Job(
             str(photos), tmp_path / name, model, recipe, kept=frozenset({"trained"}), minutes=None
         )
@@ -128,10 +137,10 @@ def test_minutes_become_epochs_of_the_recipe_that_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     times = Times(before=10, epoch=20, after=10, speed=50)
-    monkeypatch.setattr("mobilenetv2.train.plan.measure_times", lambda *arguments: times)
+    monkeypatch.setattr("mobilenetv2.train.run.measure_times", lambda *arguments: times)
     command = ["train", str(photos), "--output", str(tmp_path / "run"), *quick]
     assert main([*command, "--minutes", "1"]) == 0
-    assert read(str(tmp_path / "run" / "recipe.toml")).epochs == 2
+    assert read_recipe(str(tmp_path / "run" / "recipe.toml")).epochs == 2
     assert "60 seconds on this machine: 2 epochs at 50 photos a second" in capsys.readouterr().err
 
 

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import DataError
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.splits import Splits, divide, some
+from mobilenetv2.train.splits import Splits, divide, sample
 
 Fill = Callable[[Path, int], Path]
 RECIPE = Recipe()
@@ -53,11 +52,11 @@ def test_the_held_out_part_is_validation_else_test_else_split_off(
 
 
 def test_selection_and_validation_are_shares_of_every_class(photos: Path) -> None:
-    splits = divided(photos, replace(RECIPE, validation=0.25, selection=0.3))
+    splits = divided(photos, RECIPE.changed(validation=0.25, selection=0.3))
     assert splits.held_out.counts() == [3, 3, 3]
     assert splits.selection.counts() == [3, 3, 3]
     assert splits.train.counts() == [6, 6, 6]
-    other = divided(photos, replace(RECIPE, validation=0.25, selection=0.3, seed=1))
+    other = divided(photos, RECIPE.changed(validation=0.25, selection=0.3, seed=1))
     assert parts(other) != parts(splits)
 
 
@@ -83,7 +82,7 @@ def test_too_few_photos_or_no_train_folder_are_errors(tmp_path: Path, photo_fold
 
 def test_some_photos_are_a_reproducible_sample(photos: Path) -> None:
     split = open_dataset(photos).splits["all"]
-    sample = some(split, 10, 0)
+    sample = sample(split, 10, 0)
     assert len(set(sample.photos)) == 10 and set(sample.photos) < set(split.photos)
-    assert some(split, 10, 0) == sample != some(split, 10, 1)
-    assert some(split, 36, 0) is split
+    assert sample(split, 10, 0) == sample != sample(split, 10, 1)
+    assert sample(split, 36, 0) is split

@@ -9,9 +9,9 @@ import pytest
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.finalise import Summary, named, summarise
+from mobilenetv2.train.folder import RunFolder
 from mobilenetv2.train.recipe import Cache, Recipe
-from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.summary import Summary, named, summarise
 
 NAMES = ("ant", "bee", "cat")
 
@@ -82,7 +82,7 @@ def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) 
 
 
 def test_it_says_which_part_was_trained(tmp_path: Path) -> None:
-    later = Recipe(trained="later", cache=Cache(14, 2))
+    later = Recipe().changed(trained="later", cache=Cache(14, 2))
     _, text = summary(tmp_path, ALL_RIGHT, ALL_RIGHT, recipe=later)
     assert "2 epochs of what follows the first 14 blocks" in text
 

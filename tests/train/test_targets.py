@@ -12,15 +12,15 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.train.inputs import Teacher, make, open_teacher
 from mobilenetv2.train.recipe import Distillation, Recipe
-from mobilenetv2.train.targets import Teacher, make, open_teacher
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
 
 def test_labels_alone() -> None:
-    recipe = Recipe(label_smoothing=0.3)
+    recipe = Recipe().changed(label_smoothing=0.3)
     pictures, wanted = make(PICTURES, LABELS, 3, recipe, None, np.random.default_rng(0))
     assert pictures is PICTURES and wanted.dtype == np.float32
     assert wanted[0] == pytest.approx([0.8, 0.1, 0.1])
@@ -35,7 +35,7 @@ def test_a_teacher_has_its_share_and_its_classes_are_matched() -> None:
         return logits
 
     teacher = Teacher(answer, (48, 40), (3, 0, 2))
-    recipe = Recipe(label_smoothing=0.0, distillation=Distillation("t", 0.75, 2.0))
+    recipe = Recipe().changed(label_smoothing=0.0, distillation=Distillation("t", 0.75, 2.0))
     _, wanted = make(PICTURES, LABELS, 3, recipe, teacher, np.random.default_rng(0))
     said = softmax(logits[:, [3, 0, 2]] / 2.0)
     assert wanted == pytest.approx(0.25 * np.eye(3)[LABELS] + 0.75 * said, abs=1e-6)

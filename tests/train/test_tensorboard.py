@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.train.epochs import Row
-from mobilenetv2.train.tensorboard import log
+from mobilenetv2.train.folder import Row, log
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra: tensorboard)")
 

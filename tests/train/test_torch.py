@@ -4,7 +4,6 @@ import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,26 +21,24 @@ from mobilenetv2.errors import ImageError, RunError
 from mobilenetv2.model import store
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.train import checkpoint, loop
-from mobilenetv2.train.checkpoint import Checkpoint
-from mobilenetv2.train.interrupt import Stopped
+from mobilenetv2.train import folder, loop
+from mobilenetv2.train.folder import Checkpoint, RunFolder
+from mobilenetv2.train.inputs import PhotoViews
+from mobilenetv2.train.loop import Stopped
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.torch import TorchTrainer
-from mobilenetv2.train.views import PhotoViews
+from mobilenetv2.train.steps.torch import TorchTrainer
 
-RECIPE = Recipe(
+RECIPE = Recipe().changed(
     epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32"
 )
 SPEC = published("small", width=0.1, classes=3, dropout=0.3)
-EVERYTHING = Recipe(
+EVERYTHING = Recipe().changed(
     epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32",
     optimizer="adamw", layer_decay=0.8, unfreeze_epochs=1.0, gradient_clip=1.0, accumulate=2,
     phases=(0.5, 1.0), balance=0.5, reestimate=5,
     augmentation=Augmentation(jitter=0.3), mixing=Mixing(mixup=0.4, cutmix=1.0, share=0.8),
 )  # fmt: skip
-HELD = replace(
-    RECIPE, phases=(0.5, 1.0), frozen_blocks=2, replicas=2,
+HELD = RECIPE.changed(phases=(0.5, 1.0), frozen_blocks=2, replicas=2,
     augmentation=Augmentation("shifted", policy="trivialaugment", erasing=0.5, border="reflection"),
 )  # fmt: skip
 TIMES = ("seconds", "images_per_second")
@@ -74,7 +71,7 @@ def outcome(folder: Path, rows: list[dict[str, float]]) -> list[object]:
 
 def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
     still = Augmentation(crop="none", flip=False, jitter=0.0)
-    recipe = Recipe(
+    recipe = Recipe().changed(
         epochs=6, batch_size=12, learning_rate=0.02, dropout=0.0, label_smoothing=0.0,
         augmentation=still, precision="float32",
     )  # fmt: skip
@@ -87,8 +84,8 @@ def test_it_overfits_a_tiny_set(split: Split, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "recipe",
     [
-        RECIPE, EVERYTHING, HELD, replace(RECIPE, optimizer="rmsprop", schedule="exponential"),
-        replace(HELD, optimizer="muon"),
+        RECIPE, EVERYTHING, HELD, RECIPE.changed(optimizer="rmsprop", schedule="exponential"),
+        HELD.changed(optimizer="muon"),
     ],
     ids=["average", "everything", "held in memory", "rmsprop", "muon"],
 )  # fmt: skip
@@ -156,7 +153,7 @@ def test_a_fault_in_the_second_epoch_leaves_the_first_ones_checkpoint_to_go_on_f
     calls = count()
     room, name, last = {
         "step": (TorchTrainer, "step", 4), "views": (PhotoViews, "view", 14),
-        "disk": (checkpoint, "write_atomically", 1),
+        "disk": (folder, "write_atomically", 1),
     }[where]  # fmt: skip
     real = getattr(room, name)
 
@@ -188,9 +185,9 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(
 ) -> None:
     fit(split, tmp_path, RECIPE)
     with pytest.raises(RunError, match=r"checkpoint.safetensors: belongs to another recipe than"):
-        fit(split, tmp_path, Recipe(epochs=3), resume=True)
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+        fit(split, tmp_path, Recipe().changed(epochs=3), resume=True)
+    folder = tmp_path / "checkpoint.safetensors"
+    folder.write_bytes(folder.read_bytes()[:-1000])
     with pytest.raises(RunError, match=r"checkpoint.safetensors: cannot be resumed from"):
         fit(split, tmp_path, RECIPE, resume=True)
 
@@ -230,13 +227,13 @@ def test_weights_that_are_ruined_by_an_epochs_last_step_are_not_saved(
 
     monkeypatch.setattr(TorchTrainer, "step", ruining)
     with pytest.raises(RunError, match=r"not a number in epoch 2.*last is as the epoch before"):
-        fit(split, tmp_path, replace(RECIPE, ema_decay=0.0))
+        fit(split, tmp_path, RECIPE.changed(ema_decay=0.0))
     assert Checkpoint.read(tmp_path / "checkpoint.safetensors").epoch == 1
 
 
 def plain(**changes: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Weights before and after one step of SGD without momentum, rate 0.1."""
-    recipe = Recipe(
+    recipe = Recipe().changed(
         momentum=0.0, weight_decay=0.0, precision="float32", dropout=0.0, batch_norm="frozen",
         **changes,
     )  # fmt: skip
@@ -269,7 +266,9 @@ def test_a_batch_in_parts_is_the_batch() -> None:
 def test_it_stops_after_patience_epochs_without_a_better_one_also_when_resumed(
     split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = Recipe(epochs=9, batch_size=4, learning_rate=0.0, batch_norm="frozen", patience=2)
+    still = Recipe().changed(
+        epochs=9, batch_size=4, learning_rate=0.0, batch_norm="frozen", patience=2
+    )
     rows = fit(split, tmp_path, still)  # nothing moves, so the first epoch stays the best
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert "no better epoch for 2" in capsys.readouterr().err
@@ -277,6 +276,6 @@ def test_it_stops_after_patience_epochs_without_a_better_one_also_when_resumed(
 
 
 def test_the_model_folders_carry_the_networks_config(split: Split, tmp_path: Path) -> None:
-    fit(split, tmp_path, Recipe(epochs=1, batch_size=4, train_scale=1.25))
+    fit(split, tmp_path, Recipe().changed(epochs=1, batch_size=4, train_scale=1.25))
     config = json.loads((tmp_path / "best" / "config.json").read_text())
     assert NetworkSpec.from_dict(config["spec"], "spec") == SPEC  # train_scale changes nothing

@@ -12,14 +12,14 @@ from mobilenetv2.data.shrunk import shrink
 from mobilenetv2.data.sources import Source
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
-from mobilenetv2.train.recipe import Recipe, replace
-from mobilenetv2.train.views import PhotoViews
+from mobilenetv2.train.inputs import PhotoViews
+from mobilenetv2.train.recipe import Recipe
 
 
 def test_sizes_follow_the_phases_in_steps_of_8(photos: Path) -> None:
     split = open_dataset(photos).splits["all"]
     record = Preprocessing.default(NetworkSpec(size=(100, 224)))
-    recipe = Recipe(epochs=6, phases=(0.5, 0.75, 1.0))
+    recipe = Recipe().changed(epochs=6, phases=(0.5, 0.75, 1.0))
     views = PhotoViews(split, record, recipe)
     assert [views.size(epoch) for epoch in (0, 2, 4)] == [(48, 112), (72, 168), (100, 224)]
     assert views.view(0, 2).shape == (72, 168, 3)
@@ -30,7 +30,7 @@ def test_sizes_follow_the_phases_in_steps_of_8(photos: Path) -> None:
 def test_a_view_can_be_made_again(photos: Path) -> None:
     split = open_dataset(photos).splits["all"]
     record = Preprocessing.default(NetworkSpec(size=(64, 64)))
-    views, again = (PhotoViews(split, record, Recipe(seed=seed)) for seed in (0, 0))
+    views, again = (PhotoViews(split, record, Recipe().changed(seed=seed)) for seed in (0, 0))
     assert np.array_equal(views.view(3, 1), again.view(3, 1))
     assert not np.array_equal(views.view(3, 1), views.view(3, 2))
     assert not np.array_equal(views.view(3, 1), views.view(2, 1))
@@ -40,7 +40,7 @@ def test_a_view_can_be_made_again(photos: Path) -> None:
 def test_batches_are_the_views_one_by_one(photos: Path, crop: str, held: bool) -> None:
     split = open_dataset(photos).splits["all"]
     record = Preprocessing.default(NetworkSpec(size=(64, 64)))
-    recipe = Recipe(epochs=2, phases=(0.5, 1.0), augmentation=Augmentation(crop=crop))  # type: ignore[arg-type]
+    recipe = Recipe().changed(epochs=2, phases=(0.5, 1.0), augmentation=Augmentation(crop=crop))  # type: ignore[arg-type]
     views = PhotoViews(split, record, recipe)
     order = np.array([5, 2, 9, 1, 7, 3])
     for epoch in (0, 1):
@@ -55,17 +55,17 @@ def test_batches_are_the_views_one_by_one(photos: Path, crop: str, held: bool) -
 def test_photos_are_shrunk_for_the_largest_view_unless_the_recipe_says_no(photos: Path) -> None:
     split = open_dataset(photos).splits["all"]
     record = Preprocessing.default(NetworkSpec(size=(64, 64)))
-    recipe = Recipe(epochs=2, phases=(0.5, 1.0), shrink=1.5)
+    recipe = Recipe().changed(epochs=2, phases=(0.5, 1.0), shrink=1.5)
     views = PhotoViews(split, record, recipe)
     assert views._shrunk is not None and views._shrunk.side == 96
-    assert PhotoViews(split, record, replace(recipe, shrink=0.0))._shrunk is None
-    smaller = PhotoViews(split, record.at((16, 16)), replace(recipe, phases=(), shrink=1.0))
+    assert PhotoViews(split, record, recipe.changed(shrink=0.0))._shrunk is None
+    smaller = PhotoViews(split, record.at((16, 16)), recipe.changed(phases=(), shrink=1.0))
     expected = augment(
         shrink(split.image(split.photos[0]), 16), recipe.augmentation, record, (16, 16),
         generator(recipe.seed, 1, 0),
     )  # fmt: skip
     assert np.array_equal(smaller.view(0, 1), expected)
-    whole = PhotoViews(split, record, replace(recipe, shrink=0.0))
+    whole = PhotoViews(split, record, recipe.changed(shrink=0.0))
     image = split.image(split.photos[0])
     random = generator(recipe.seed, 1, 0)
     expected = augment(image, recipe.augmentation, record, (64, 64), random)
@@ -92,7 +92,7 @@ def test_a_photo_is_read_once_for_all_epochs(photos: Path, crop: str) -> None:
     source = Counting(split.source)
     split = dataclasses.replace(split, source=source)
     record = Preprocessing.default(NetworkSpec(size=(32, 32)))
-    recipe = Recipe(epochs=3, augmentation=Augmentation(crop=crop))  # type: ignore[arg-type]
+    recipe = Recipe().changed(epochs=3, augmentation=Augmentation(crop=crop))  # type: ignore[arg-type]
     views = PhotoViews(split, record, recipe)
     for epoch in range(3):
         assert len(list(views.batches(np.arange(len(split)), epoch, 6))) == len(split) // 6

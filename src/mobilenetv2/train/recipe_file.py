@@ -16,6 +16,7 @@ from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
 from mobilenetv2.train.recipe import ALIASES, Recipe
 
+
 def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
     """Return a recipe by its name or from a TOML file, with changes such as 'epochs=3'.
 

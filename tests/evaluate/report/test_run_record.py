@@ -5,7 +5,7 @@ import pytest
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.evaluate.report.run_record import RunRecord, read
-from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.folder import RunFolder
 
 METRICS = (
     "epoch,learning_rate,train_loss,train_top1,selection_loss,selection_top1,seconds,"
