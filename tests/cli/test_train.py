@@ -114,7 +114,7 @@ def test_a_framework_that_is_not_there_is_said_before_weights_are_fetched(
     def missing(edition: str) -> None:
         raise MissingExtra(f"{edition} is not installed")
 
-    monkeypatch.setattr(train_verb, "find", missing)
+    monkeypatch.setattr(train_verb, "find_steps", missing)
     monkeypatch.setattr(train_verb, "chosen", lambda _: pytest.fail("weights were looked for"))
     with pytest.raises(MissingExtra, match="jax is not installed"):
         train_verb.run(options(str(photos), "--edition", "jax"))

@@ -45,9 +45,10 @@ def finalise(run: Run) -> None:
         for model in (run.best, run.folder.last):
             store.save(model, run.config, run.trainer.dump())
     result = take_figures(run)
-    run.seconds = time.monotonic() - run.started
-    explainer = _explainer(run)
-    write_page(run.report, result, run.best, explainer, seconds=run.seconds)
+    seconds, explainer = time.monotonic() - run.started, _explainer(run)
+    # A resumed run has its earlier epochs behind it.
+    run.seconds = max(seconds, sum(row["seconds"] for row in run.rows))
+    write_page(run.report, result, run.best, explainer, seconds=seconds)
     draw(run.folder.path, result, explainer)
     write_atomically(run.folder.summary, summary(run))
 
@@ -134,15 +135,13 @@ def summary(run: Run) -> str:
             "(each at the temperature that suits it) than a new classifier alone, which is what "
             "was kept"
         )
-    # A resumed run has its earlier epochs behind it.
-    seconds = max(run.seconds, sum(row["seconds"] for row in rows))
     lines = [
         f"# {run.folder.path.name}",
         "",
         f"{kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
         f"{spec.size[1]} pixels ({parameters(spec):,} parameters, "
         f"{multiply_adds(spec):,} multiply-adds), trained on {run.job.data} in "
-        f"{seconds / 60:.1f} minutes: {how}.",
+        f"{run.seconds / 60:.1f} minutes: {how}.",
         "",
         f"On {result.images} photos of {run.held_out} that it never saw and that chose nothing, "
         f"it is right on {result.top1:.1%} (95% interval {low:.1%} to {high:.1%}).",

@@ -78,7 +78,7 @@ class Run:
     """By part, at the end: a sample of train, selection, and the held-out split."""
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
-    """That the run took, once it is finished; of a resumed one, since it was resumed."""
+    """That the run took, once it is finished; of a resumed one, at least its epochs."""
 
     @property
     def best(self) -> Path:

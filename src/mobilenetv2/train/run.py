@@ -14,7 +14,7 @@ from mobilenetv2.train.initial_model import fit_head, initial_model, rebased, un
 from mobilenetv2.train.inputs import open_teacher
 from mobilenetv2.train.job import Job, Run
 from mobilenetv2.train.loop import fit, out_of_memory_guard
-from mobilenetv2.train.recipe import check_edition, check_start
+from mobilenetv2.train.recipe import Recipe, check_edition, check_start
 from mobilenetv2.train.splits import check_same_photos, choose, divide
 from mobilenetv2.train.steps import TrainerModule, find_steps
 from mobilenetv2.train.trials import describe_time, find_rate, measure_times
@@ -81,15 +81,21 @@ def prepare(job: Job) -> Run:
     if recipe.distillation.teacher:
         channels = config.spec.input_channels
         teacher = open_teacher(recipe.distillation.teacher, dataset.classes, channels)
-        # So that a resumed run finds it from anywhere. Links are not followed: what lies beside an
-        # exported file, and its suffix, are the link's.
-        found = str(Path(recipe.distillation.teacher).absolute())
-        recipe = recipe if job.resume else recipe.changed({"distillation.teacher": found})
+        recipe = recipe if job.resume else found_again(recipe)
     trainer = steps.make_trainer(config, arrays, recipe, job.device)
     run = Run(job, folder, recipe, config, splits, trainer, teacher, saved, started=started)
     if not job.resume:
         settle(run)
     return run
+
+
+def found_again(recipe: Recipe) -> Recipe:
+    """Return the recipe with a teacher that a resumed run finds from anywhere.
+
+    Links are not followed: what lies beside an exported file, and its suffix, are the link's.
+    """
+    teacher = Path(recipe.distillation.teacher).absolute()
+    return recipe.changed({"distillation.teacher": str(teacher)})
 
 
 def settle(run: Run) -> None:

@@ -132,56 +132,47 @@ class Choice:
     reasons: tuple[str, ...] = ()
 
 
-def choose_size(train: Split, recipe: Recipe, kept: frozenset[str], size: Size) -> Choice:
-    """Choose a smaller size for a network of ``size`` where the photos are small.
+def choose(train: Split, recipe: Recipe, kept: frozenset[str], size: Size) -> Choice:
+    """Choose the network's size, whether it moves at all, batch size, balance and epochs.
 
     Args:
         kept: keys that are not to be changed.
+        size: of the network as it is.
     """
-    if "network.size" in kept or min(size) <= SMALL_SIZE:
-        return Choice(recipe)
-    step = max(1, len(train) // SAMPLE)
-    side = median(min(train.image(photo).size) for photo in train.photos[::step])
-    if side >= SMALL_PHOTO:
-        return Choice(recipe)
-    reason = (
-        f"size {SMALL_SIZE}: half of the photos have a shorter side of at most {side:.0f} pixels, "
-        "which a larger size would only blow up"
-    )
-    return Choice(recipe.changed({"network.size": (SMALL_SIZE, SMALL_SIZE)}), (reason,))
-
-
-def choose(train: Split, recipe: Recipe, kept: frozenset[str]) -> Choice:
-    """Choose whether the network moves at all, the batch size, the balance and the epochs.
-
-    Args:
-        kept: keys that are not to be changed.
-    """
+    changes: dict[str, Any] = {}
+    reasons = []
     count = len(train)
-    if count < FEW and not kept & MOVING and not recipe.distillation.teacher:
-        reason = (
+    if "network.size" not in kept and min(size) > SMALL_SIZE:
+        some = train.photos[:: max(1, count // SAMPLE)]
+        side = median(min(train.image(photo).size) for photo in some)
+        if side < SMALL_PHOTO:
+            changes["network.size"] = (SMALL_SIZE, SMALL_SIZE)
+            reasons.append(
+                f"size {SMALL_SIZE}: half of the photos have a shorter side of at most {side:.0f} "
+                "pixels, which a larger size would only blow up"
+            )
+    few = count < FEW and not kept & MOVING and not recipe.distillation.teacher
+    if recipe.trained == "all" and few:
+        changes["trained"] = "head"
+        reasons.append(
             f"only a new classifier: {count} photos are fewer than the {FEW} with which moving the "
             "whole network pays (--set trained=all moves it)"
         )
-        return Choice(recipe.changed({"trained": "head"}), (reason,))
-    changes: dict[str, Any] = {}
-    reasons = []
-    if "batch_size" not in kept and count < FEWEST_STEPS * recipe.batch_size:
-        changes["batch_size"] = max(2, count // FEWEST_STEPS)
-        reasons.append(
-            f"batch_size {changes['batch_size']}: {count} photos make few steps of an epoch"
-        )
-    counts = [number for number in train.counts() if number]
-    ratio = max(counts) / min(counts)
-    if "data.balance" not in kept and ratio >= IMBALANCE:
-        changes["data.balance"] = 0.5
-        reasons.append(
-            f"balance 0.5: the largest class has {ratio:.0f} times the photos of the smallest, "
-            "so photos of small classes come more often"
-        )
-    if "epochs" not in kept:
-        changes["epochs"] = epochs_for(count)
-        reasons.append(f"epochs {changes['epochs']}: {count} photos")
+    elif recipe.trained == "all":
+        if "batch_size" not in kept and count < FEWEST_STEPS * recipe.batch_size:
+            size_chosen = changes["batch_size"] = max(2, count // FEWEST_STEPS)
+            reasons.append(f"batch_size {size_chosen}: {count} photos make few steps of an epoch")
+        counts = [number for number in train.counts() if number]
+        ratio = max(counts) / min(counts)
+        if "data.balance" not in kept and ratio >= IMBALANCE:
+            changes["data.balance"] = 0.5
+            reasons.append(
+                f"balance 0.5: the largest class has {ratio:.0f} times the photos of the smallest, "
+                "so photos of small classes come more often"
+            )
+        if "epochs" not in kept:
+            changes["epochs"] = epochs_for(count)
+            reasons.append(f"epochs {changes['epochs']}: {count} photos")
     return Choice(recipe.changed(changes), tuple(reasons))
 
 

@@ -1,4 +1,4 @@
-"""Only later blocks train, on maps computed once."""
+"""A step in PyTorch: clipped, in parts, on cached maps."""
 
 import errno
 import os
@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.mixing import targets
@@ -129,3 +131,44 @@ def test_a_run_goes_on_bit_for_bit_with_its_maps_or_without(
     for name in ("best", "last"):
         files = [tmp_path / run / name / "model.safetensors" for run in ("whole", "stopped")]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_run_that_was_begun_on_the_cpu_goes_on_on_a_gpu() -> None:
+    """Its generator has no state yet; there is no GPU here, and none is touched."""
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe().changed(precision="float32"))
+    state = trainer.state()
+    trainer.device = torch.device("cuda")
+    trainer.restore(state)
+    assert "random/cuda" not in state
+
+
+def plain(**changes: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Weights before and after one step of SGD without momentum, rate 0.1."""
+    recipe = Recipe().changed(
+        momentum=0.0, weight_decay=0.0, precision="float32", dropout=0.0, batch_norm="frozen",
+        **changes,
+    )  # fmt: skip
+    trainer = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    before = trainer.dump()
+    trainer.step(pictures, targets(np.arange(8) % 3, 3), 0.1)
+    return before, trainer.dump()
+
+
+def length(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
+    return float(np.sqrt(sum(((after[n] - before[n]).astype(float) ** 2).sum() for n in before)))
+
+
+def test_a_longer_gradient_is_shortened_to_the_clip_and_a_shorter_one_is_not() -> None:
+    whole = length(*plain())
+    assert length(*plain(gradient_clip=whole / 0.1 / 4)) == pytest.approx(whole / 4, rel=1e-3)
+    assert length(*plain(gradient_clip=whole / 0.1 * 2)) == pytest.approx(whole, rel=1e-4)
+
+
+def test_a_batch_in_parts_is_the_batch() -> None:
+    before, expected = plain()
+    for parts in (2, 4, 8):  # 8 of 8 pictures would be single ones, which BatchNorm cannot take
+        _, found = plain(accumulate=parts)
+        step = max(np.abs(expected[name] - before[name]).max() for name in before)
+        gap = max(np.abs(expected[name] - found[name]).max() for name in before)
+        assert gap < 1e-4 * step

@@ -1,6 +1,7 @@
-"""The expected time, what ``--minutes`` makes of it, and that measuring leaves no trace."""
+"""Trials find a rate and a time, and leave no trace."""
 
-import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -10,22 +11,65 @@ import numpy as np
 import pytest
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.check import check
-from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.evaluate import pictures
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import splits, trials
+from mobilenetv2.train import splits as choice
+from mobilenetv2.train import trials
 from mobilenetv2.train.recipe import Cache, Recipe
 from mobilenetv2.train.recipe_file import read_recipe
-from mobilenetv2.train.run import Job, train
+from mobilenetv2.train.run import Job, Run, train
 from mobilenetv2.train.splits import Splits, divide
-from mobilenetv2.train.steps import find_steps
-from mobilenetv2.train.trials import Times, describe_time, measure_times
+from mobilenetv2.train.trials import Times, describe_time, find_rate, measure_times, suggest_rate
+
+Begun = Callable[..., Run]
+SPEC = published("small", width=0.1, classes=3)
+PLAIN = Recipe().changed(
+    batch_size=36, precision="float32", dropout=0.0, label_smoothing=0.0,
+    augmentation=Augmentation(crop="none", flip=False, jitter=0.0),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def split(photos: Path) -> Split:
+    return open_dataset(photos).splits["all"]
+
+
+def test_it_suggests_a_rate_that_learns_and_leaves_the_trainer_as_it_was(
+    split: Split, tmp_path: Path, begun: Begun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begun(tmp_path, split, PLAIN, SPEC)
+    before = run.trainer.state()
+    find_rate(run, steps=60)
+    trial = run.trial
+    assert trial is not None and run.recipe == PLAIN.changed(learning_rate=trial.suggestion)
+    assert f"learning_rate {trial.suggestion:g}: " in capsys.readouterr().err
+    assert 1e-3 < trial.suggestion < 1
+    assert list(trial.rates) == sorted(trial.rates) and len(trial.rates) == len(trial.losses)
+    assert min(trial.losses) < 0.8 * trial.losses[0]
+    after = run.trainer.state()
+    left = after.keys() - before.keys()
+    assert all(not after[name].any() for name in left)  # momentum, as it is at the start
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    pictures.rates(trial.rates, trial.losses, trial.suggestion, tmp_path / "rate.png")
+    assert (tmp_path / "rate.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_suggestion_is_a_third_of_the_best_to_two_digits() -> None:
+    assert suggest_rate([0.001, 0.01, 0.1, 1.0], [2.0, 1.5, 1.0, 3.0]) == 0.033
+
+
+def test_a_loss_that_never_falls_is_said() -> None:
+    with pytest.raises(RecipeError, match="no learning rate makes the loss fall"):
+        suggest_rate([0.001, 0.01], [1.0, 2.0])
+    with pytest.raises(RecipeError, match="no learning rate"):
+        suggest_rate([], [])
+
 
 RECIPE = Recipe().changed(epochs=2, batch_size=4, precision="float32", dropout=0.3, ema_decay=0.9)
-CONFIG = ModelConfig.default(published("small", width=0.1, classes=3))
 EDITIONS = [
     pytest.param("torch", id="torch"),
     *(
@@ -48,16 +92,16 @@ def splits(photos: Path) -> Splits:
 
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_it_is_measured_with_real_steps_and_leaves_the_trainer_as_it_was(
-    edition: str, splits: Splits
+    edition: str, splits: Splits, begun: Begun, tmp_path: Path
 ) -> None:
     """Neither weights nor statistics, moments or random numbers: what follows is bit for bit."""
-    arrays = random_arrays(CONFIG.spec)
-    trainers = [find_steps(edition).make(CONFIG, arrays, RECIPE, "cpu") for _ in range(2)]
+    runs = [begun(tmp_path, splits, RECIPE, SPEC, edition) for _ in range(2)]
+    trainers = [run.trainer for run in runs]
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     wanted = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
     state = trainers[0].state()
-    times = measure_times(trainers[0], CONFIG, splits, RECIPE, None, True)
-    assert min(times.before, times.epoch, times.after, times.speed) > 0
+    times = measure_times(runs[0])
+    assert min(times.epoch, times.after, times.speed) > 0 == times.before
     after = trainers[0].state()
     assert after.keys() == state.keys()
     assert all(np.array_equal(after[name], state[name]) for name in state)
@@ -68,17 +112,18 @@ def test_it_is_measured_with_real_steps_and_leaves_the_trainer_as_it_was(
     assert losses[0] == losses[1]
 
 
-def test_cached_maps_take_their_time_before_the_first_epoch(splits: Splits) -> None:
-    recipe = dataclasses.replace(RECIPE, trained="later", cache=Cache(2, 2))
-    trainer = find_steps("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
-    assert measure_times(trainer, CONFIG, splits, recipe, None, False).before > 0
-    assert measure_times(trainer, CONFIG, splits, RECIPE, None, False).epoch > 0
+def test_cached_maps_take_their_time_before_the_first_epoch(
+    splits: Splits, begun: Begun, tmp_path: Path
+) -> None:
+    recipe = RECIPE.changed(trained="later", cache=Cache(2, 2))
+    times = measure_times(begun(tmp_path, splits, recipe, SPEC))
+    assert min(times.before, times.epoch) > 0
 
 
-def test_a_classifier_alone_takes_no_steps(splits: Splits) -> None:
-    recipe = dataclasses.replace(RECIPE, trained="head")
-    trainer = find_steps("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
-    times = measure_times(trainer, CONFIG, splits, recipe, None, True)
+def test_a_classifier_alone_takes_no_steps(splits: Splits, begun: Begun, tmp_path: Path) -> None:
+    run = begun(tmp_path, splits, RECIPE.changed(trained="head"), SPEC)
+    run.job = replace(run.job, weights=tmp_path)
+    times = measure_times(run)
     assert (times.epoch, times.speed) == (0, 0) and times.before > 0
 
 
@@ -113,7 +158,7 @@ def test_the_default_is_the_same_however_busy_the_machine_is(
 ) -> None:
     """A clock that runs a thousand times faster in one of two runs changes no byte of the model."""
     recipe = Recipe().changed(batch_size=4, optimizer="adamw", label_smoothing=0.1, selection=0.3)
-    monkeypatch.setattr(splits, "EPOCHS", (2, 3))
+    monkeypatch.setattr(choice, "EPOCHS", (2, 3))
     found = []
     for name, pace in (("quiet", 1e-3), ("busy", 1.0)):
         ticks = count()

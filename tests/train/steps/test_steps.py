@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.data.mixing import targets
-from mobilenetv2.errors import RecipeError
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -21,7 +20,6 @@ from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import schedule
 from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.recipe_file import read_recipe
 from mobilenetv2.train.steps import Trainer, find_steps
 
 TOLERANCE = 1e-9
@@ -150,7 +148,7 @@ def test_steps_of_every_optimiser_are_those_of_pytorch(edition: str, name: str) 
     assert distance(weights, reference) <= TOLERANCE
     before = random_arrays(spec)
     still = {n for n in before if np.array_equal(weights[n], before[n])}
-    limit = schedule.trained_depth(RECIPES[name].frozen_blocks, spec)
+    limit = schedule.trained_depth(RECIPES[name].freezing.blocks, spec)
     frozen = {n for n in before if schedule.depth(n, spec) > limit}
     assert frozen <= still
     # No gradient reaches a BatchNorm all of whose channels are cut off; weights decay all the same.
@@ -208,7 +206,7 @@ def test_an_interrupted_run_of_steps_goes_on_exactly(edition: str) -> None:
     pictures, wanted = batch(spec)
 
     def fresh() -> Trainer:
-        return find_steps(edition).make(config, arrays, recipe, "cpu")
+        return find_steps(edition).make_trainer(config, arrays, recipe, "cpu")
 
     whole, first, second = fresh(), fresh(), fresh()
     expected = [whole.step(pictures, wanted, 0.01) for _ in range(4)]
@@ -218,31 +216,6 @@ def test_an_interrupted_run_of_steps_goes_on_exactly(edition: str) -> None:
     assert found == expected
     dumps = whole.dump(), second.dump()
     assert all(np.array_equal(dumps[0][name], dumps[1][name]) for name in dumps[0])
-
-
-@pytest.mark.parametrize("edition", OTHERS)
-def test_the_default_recipe_asks_for_nothing_that_an_edition_has_not(edition: str) -> None:
-    recipe = read_recipe("finetune")
-    assert recipe.reestimate
-    find_steps(edition).check(recipe, "cpu")
-    with pytest.raises(RecipeError, match="replicas = 2 is not supported"):
-        find_steps(edition).check(recipe.changed(replicas=2), "cpu")
-
-
-@pytest.mark.parametrize("edition", OTHERS)
-def test_a_key_that_an_edition_does_not_support_is_an_error(edition: str) -> None:
-    module = find_steps(edition)
-    module.check(Recipe(), "cpu")
-    with pytest.raises(
-        RecipeError, match=f"precision = 'bfloat16' is not .* the {edition} edition"
-    ):
-        module.check(Recipe().changed(precision="bfloat16"), "cpu")
-    frozen = Recipe().changed(batch_norm="frozen")
-    if edition == "keras":
-        with pytest.raises(RecipeError, match="use --set batch_norm=adapt or --edition torch"):
-            module.check(frozen, "cpu")
-    else:
-        module.check(frozen, "cpu")
 
 
 @needs["jax"]
