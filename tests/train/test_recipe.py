@@ -58,7 +58,7 @@ def test_cached_maps_and_what_they_cannot_follow_exclude_each_other(key: str) ->
 
 
 def test_all_that_cached_maps_cannot_follow_is_said_at_once() -> None:
-    with pytest.raises(RecipeError, match="reestimate=0 --set freezing.blocks=0, take"):
+    with pytest.raises(RecipeError, match=r"reestimate=0 --set freezing\.blocks=0, take"):
         read_recipe("finetune", ["trained=later"])
 
 

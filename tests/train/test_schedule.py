@@ -149,5 +149,5 @@ def test_frozen_blocks_stay_bit_for_bit_and_the_others_learn() -> None:
     frozen = {n for n in before if n.startswith(("stem", "blocks.0.", "blocks.1.", "blocks.2."))}
     assert frozen and not changed & frozen
     assert changed == before.keys() - frozen
-    with pytest.raises(RecipeError, match="frozen_blocks 18: the network has 17 blocks"):
+    with pytest.raises(RecipeError, match=r"freezing\.blocks 18: the network has 17 blocks"):
         TorchTrainer(MobileNetV2(SPEC, seed=0), Recipe().changed(frozen_blocks=18))

@@ -71,8 +71,10 @@ def _train(verbs: Verbs) -> None:
         help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
     )
     verb.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe's key"
-    )
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="change a key of the recipe, such as optimizer.learning_rate=0.001 (docs/recipe.md "
+        "lists all)",
+    )  # fmt: skip
     long = verb.add_mutually_exclusive_group()
     long.add_argument("--epochs", type=int, help="the same as --set epochs=N")
     long.add_argument(
