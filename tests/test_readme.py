@@ -12,7 +12,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PUBLISHED = ROOT.parent / "shared" / "data" / "published" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+PUBLISHED = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 
 QUICK = {
     "train": ["--epochs", "1", "--set", "train_scale=0.3", "--set", "selection=0.3"],
@@ -52,10 +52,10 @@ def test_every_linked_file_exists() -> None:
 
 
 @pytest.mark.slow
-def test_the_readme_runs(tmp_path: Path, photo_folder: Callable[[Path, int], Path]) -> None:
-    if not PUBLISHED.is_file():
-        pytest.skip(f"{PUBLISHED.name} of the shared data is not on this machine")
-    (tmp_path / PUBLISHED.name).write_bytes(PUBLISHED.read_bytes())
+def test_the_readme_runs(
+    tmp_path: Path, photo_folder: Callable[[Path, int], Path], public_folder: Callable[[str], Path]
+) -> None:
+    (tmp_path / PUBLISHED).write_bytes((public_folder("published") / PUBLISHED).read_bytes())
     photos = photo_folder(tmp_path / "photos", 12)
     photo = next(path for path in photos.rglob("*") if path.is_file())
     (tmp_path / "new.jpg").write_bytes(photo.read_bytes())

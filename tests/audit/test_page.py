@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from mobilenetv2.audit import page as audit_page
-from mobilenetv2.audit.finding import Finding
-from mobilenetv2.audit.findings import findings
 from mobilenetv2.audit.inspection import inspect
-from mobilenetv2.audit.page import page, thumbnails
+from mobilenetv2.audit.issues import Evidence, Issue, find_issues
+from mobilenetv2.audit.page import audit_html, thumbnails
 from mobilenetv2.data.dataset import Dataset, lay_out
 from mobilenetv2.data.sources import FolderSource, MemorySource
 
@@ -58,11 +57,11 @@ def png(number: int, size: tuple[int, int] = (60, 50)) -> bytes:
     return made.getvalue()
 
 
-def made(files: dict[str, bytes]) -> tuple[str, list[Finding], Dataset]:
+def made(files: dict[str, bytes]) -> tuple[str, list[Issue], Dataset]:
     dataset = lay_out(MemorySource("some/place", files))
     audit, _ = inspect(dataset)
-    found = findings(audit)
-    return page(audit, found, dataset), found, dataset
+    found = find_issues(Evidence(audit))
+    return audit_html(audit, found, dataset), found, dataset
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +155,6 @@ def test_a_photo_that_has_gone_since_has_no_picture(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(png(int(name[2])))
     dataset = lay_out(FolderSource(tmp_path))
     audit, _ = inspect(dataset)
-    found = findings(audit)
+    found = find_issues(Evidence(audit))
     (tmp_path / "a/1.png").unlink()
-    assert "no picture" in page(audit, found, dataset)
+    assert "no picture" in audit_html(audit, found, dataset)

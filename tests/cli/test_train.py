@@ -136,7 +136,7 @@ def test_resuming_takes_recipe_and_weights_from_the_run(unfinished: Path) -> Non
     weights, recipe, edition = resumed(make_parser().parse_args(words))
     assert (weights, edition) == (None, "torch")
     assert recipe == read_recipe(str(unfinished / "recipe.toml"))
-    assert (recipe.network, recipe.epochs) == ("small", 1)
+    assert (recipe.network.name, recipe.epochs) == ("small", 1)
 
 
 def test_a_run_that_is_stopped_says_how_to_go_on_and_prints_no_result(
@@ -178,7 +178,7 @@ def test_a_found_rate_is_said_drawn_and_what_the_run_goes_by(
     others = [*quick[: given - 1], *quick[given + 1 :]]
     command = ["train", str(photos), "--output", str(run), *others, "--epochs", "1", "--find-rate"]
     assert main(command) == 0
-    rate = read_recipe(str(run / "recipe.toml")).learning_rate
+    rate = read_recipe(str(run / "recipe.toml")).optimizer.learning_rate
     assert f"learning_rate {rate:g}: " in capsys.readouterr().err
     assert (run / "learning-rate.png").read_bytes().startswith(b"\x89PNG")
     assert main([*command, "--set", "learning_rate=0.1", "--overwrite"]) == 2

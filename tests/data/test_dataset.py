@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,8 +6,6 @@ import pytest
 from mobilenetv2.data.dataset import Dataset, lay_out, open_dataset
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import DataError
-
-CLOTHING = Path(__file__).parents[2].parent / "shared/data/clothing"
 
 
 def found(*names: str) -> Dataset:
@@ -74,9 +73,8 @@ def test_a_split_with_other_photos_keeps_its_classes_and_may_take_a_name() -> No
     assert split.full_name(split.photos[0]) == "place/a/1.jpg"
 
 
-@pytest.mark.skipif(not CLOTHING.is_dir(), reason=f"needs the shared data: {CLOTHING}")
-def test_real_photos_of_clothes_are_found_and_decode() -> None:
-    dataset = open_dataset(CLOTHING)
+def test_real_photos_of_clothes_are_found_and_decode(public_folder: Callable[[str], Path]) -> None:
+    dataset = open_dataset(public_folder("clothing"))
     assert {name: len(split) for name, split in dataset.splits.items()} == {
         "train": 3068, "validation": 341,
     }  # fmt: skip

@@ -10,7 +10,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binomtest
 from sklearn import metrics as reference
 
-from mobilenetv2.evaluate.metrics import measure, number, softmax, wilson
+from mobilenetv2.evaluate.metrics import measure, wilson
+from mobilenetv2.evaluate.outputs import softmax
+from mobilenetv2.evaluate.predictions import Predictions
+from mobilenetv2.text import finite
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -25,7 +28,7 @@ def test_every_figure_is_scikit_learns(seed: int, photos: int, classes: int) -> 
     logits = random.normal(0, 3, (photos, classes)).astype(np.float32)
     logits[np.arange(photos), labels] += 2
     answers, every = logits.argmax(1), np.arange(classes)
-    made = measure(logits, labels, names(classes))
+    made = measure(Predictions(logits, labels, names(classes)))
     assert made.images == photos
     assert made.top1 == pytest.approx(reference.accuracy_score(labels, answers), abs=1e-12)
     with warnings.catch_warnings():  # of three classes, five are always enough: it warns of that
@@ -62,7 +65,7 @@ def test_without_trials_nothing_is_known() -> None:
 
 def test_the_intervals_are_of_what_they_stand_at() -> None:
     logits = np.eye(3)[[0, 0, 0, 1, 1, 2]]
-    made = measure(logits, np.array([0, 0, 1, 1, 2, 2]), names(3))
+    made = measure(Predictions(logits, np.array([0, 0, 1, 1, 2, 2]), names(3)))
     assert made.top1_interval == wilson(4, 6)
     assert [row.recall_interval for row in made.classes] == [
         wilson(2, 2), wilson(1, 2), wilson(1, 2),
@@ -75,8 +78,8 @@ def test_the_intervals_are_of_what_they_stand_at() -> None:
 def test_a_tie_counts_for_the_class_among_the_five_and_goes_to_the_first_as_the_answer() -> None:
     logits = np.array([[9, 8, 7, 6, 1, 1, 1, 0.0]] * 4)
     labels = np.array([4, 6, 7, 0])  # tied for the fifth place, the same, behind, first
-    assert measure(logits, labels, names(8)).top5 == 0.75
-    level = measure(np.zeros((4, 8)), np.array([0, 1, 2, 3]), names(8))
+    assert measure(Predictions(logits, labels, names(8))).top5 == 0.75
+    level = measure(Predictions(np.zeros((4, 8)), np.array([0, 1, 2, 3]), names(8)))
     assert level.top1 == 0.25
     assert level.confusion[:, 0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
     assert level.loss == pytest.approx(math.log(8))
@@ -84,7 +87,7 @@ def test_a_tie_counts_for_the_class_among_the_five_and_goes_to_the_first_as_the_
 
 def test_large_logits_do_not_overflow() -> None:
     logits = np.array([[1e4, -1e4], [3e38, 0]], np.float32)
-    made = measure(logits, np.array([1, 0]), names(2))
+    made = measure(Predictions(logits, np.array([1, 0]), names(2)))
     assert made.loss == pytest.approx(1e4)
     assert_allclose(softmax(logits), [[1, 0], [1, 0]])
 
@@ -100,7 +103,7 @@ def test_probabilities_sum_to_one_along_the_last_axis_in_double_precision() -> N
 
 def test_what_does_not_exist_is_null_in_json_and_everything_else_is_there() -> None:
     logits = np.eye(4)[[0, 0, 1]]
-    made = measure(logits, np.array([0, 2, 1]), names(4))
+    made = measure(Predictions(logits, np.array([0, 2, 1]), names(4)))
     assert math.isnan(made.classes[3].recall) and math.isnan(made.classes[2].precision)
     plain = json.loads(json.dumps(made.to_dict(), allow_nan=False))
     assert (plain["images"], plain["top1"], plain["top5"]) == (3, pytest.approx(2 / 3), 1.0)
@@ -116,7 +119,7 @@ def test_what_does_not_exist_is_null_in_json_and_everything_else_is_there() -> N
 
 def test_a_network_that_gives_no_numbers_is_not_right_and_its_loss_is_null() -> None:
     logits = np.full((10, 8), np.nan, np.float32)
-    made = measure(logits, np.arange(10) % 7 + 1, names(8))
+    made = measure(Predictions(logits, np.arange(10) % 7 + 1, names(8)))
     assert (made.top1, made.top5) == (0, 0)
     plain = json.loads(json.dumps(made.to_dict(), allow_nan=False))
     assert plain["loss"] is None
@@ -124,15 +127,15 @@ def test_a_network_that_gives_no_numbers_is_not_right_and_its_loss_is_null() -> 
 
 def test_an_infinite_loss_is_null_as_json_and_nobody_is_warned() -> None:
     logits = np.array([[0.0, -np.inf], [np.inf, 0.0], [0.0, 1.0]])
-    made = measure(logits[:1], np.array([1]), names(2))
+    made = measure(Predictions(logits[:1], np.array([1]), names(2)))
     assert made.loss == math.inf
     assert json.loads(json.dumps(made.to_dict(), allow_nan=False))["loss"] is None
     found = softmax(logits)  # a warning would be an error here
     assert np.isnan(found).any(1).tolist() == [False, True, False]
-    measure(logits, np.array([0, 0, 0]), names(2))
+    measure(Predictions(logits, np.array([0, 0, 0]), names(2)))
 
 
 def test_only_finite_numbers_are_numbers_of_json() -> None:
-    assert [number(value) for value in (0.5, math.nan, math.inf, -math.inf)] == [
+    assert [finite(value) for value in (0.5, math.nan, math.inf, -math.inf)] == [
         0.5, None, None, None
     ]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.onnx import reload, write, write_half
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.graph.onnx_writer import OPSETS, Form

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -16,7 +17,6 @@ from mobilenetv2.images.decode import decode, read
 from mobilenetv2.images.preprocess import normalise, preprocess
 from mobilenetv2.spec.records import Interpolation, Preprocessing
 
-PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 FILTERS = get_args(Interpolation)
 GREY: dict[str, Any] = {"mean": (127.5,), "std": (127.5,)}
 
@@ -162,10 +162,9 @@ def test_a_turned_file_gives_the_bits_of_the_upright_one(turn: tuple[int, int]) 
     assert first.tobytes() == again.tobytes() == turned.tobytes()
 
 
-def test_photos_agree_with_plain_pillow() -> None:
-    photos = sorted(PHOTOS.glob("*.*"))
-    if not photos:
-        pytest.skip(f"no photos in {PHOTOS}")
+def test_photos_agree_with_plain_pillow(public_folder: Callable[[str], Path]) -> None:
+    photos = sorted(public_folder("photos").glob("*.*"))
+    assert photos
     slim = Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875)
     for photo in photos:
         for record in (Preprocessing(), slim):

@@ -1,6 +1,7 @@
 """The whole of post-training quantisation, on tiny networks and on a published one."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,16 +109,16 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def imagenet(shared_data: Path) -> tuple[ModelConfig, Arrays, NDArray, NDArray]:
+def imagenet(public_folder: Callable[[str], Path]) -> tuple[ModelConfig, Arrays, NDArray, NDArray]:
     """Google's network, photos of clothes to calibrate on, ImageNet's to judge on."""
-    file = shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite"
+    file = public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite"
     config, arrays = import_file(file)
 
     def pixels(files: list[Path]) -> NDArray:
         return np.stack([preprocess(read(file), config.preprocessing) for file in files])
 
-    clothes = pixels(sorted((shared_data / "clothing" / "train").rglob("*.jpg"))[::48])
-    judged = pixels(sorted((shared_data / "imagenet-samples").rglob("*.JPEG")))
+    clothes = pixels(sorted((public_folder("clothing") / "train").rglob("*.jpg"))[::48])
+    judged = pixels(sorted(public_folder("imagenet-samples").rglob("*.JPEG")))
     return config, arrays, clothes, judged
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.accuracy import run as run_predictor
-from mobilenetv2.evaluate.calibration import FEWEST, calibration
+from mobilenetv2.evaluate.calibration import FEWEST, measure_calibration
 from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
@@ -60,19 +60,18 @@ def test_the_temperature_is_fitted_on_selection_and_no_answer_changes(
     run = too_sure(tmp_path)
     config, arrays = store.load(run.best)
     run.trainer.load(arrays)
-    seen = config.preprocessing
-    logits, labels = run_predictor(run.trainer.predictor(), run.splits.held_out, seen)
+    before = run.predict(run.splits.held_out, "before")
     config = take_figures(run).config
     temperature = config.metrics["temperature"]
     assert temperature > 2
     assert config.metrics["validation.calibration_error_before"] == pytest.approx(
-        calibration(logits, labels).error, rel=1e-4
+        measure_calibration(before).error, rel=1e-4
     )
     assert config.metrics["validation.calibration_error"] == pytest.approx(
-        calibration(logits / temperature, labels).error, rel=1e-4
+        measure_calibration(before.scaled(1 / temperature)).error, rel=1e-4
     )
     assert set(run.figures) == {"train", "selection", "validation"}
-    assert run.figures["validation"].top1 == (logits.argmax(1) == labels).mean()
+    assert run.figures["validation"].top1 == (before.logits.argmax(1) == before.truth).mean()
     saved, tempered = store.load(run.best)
     assert saved == config == run.config and run.metrics == config.metrics
     for name, array in tempered.items():
@@ -121,7 +120,7 @@ def figures(answers: str, truth: str) -> Metrics:
     """Measured on sure answers; both as letters, 'abc'."""
     table = {name[0]: index for index, name in enumerate(NAMES)}
     logits = np.eye(3)[[table[letter] for letter in answers]] * 9
-    return measure(logits, np.array([table[letter] for letter in truth]), NAMES)
+    return measure(Predictions(logits, np.array([table[letter] for letter in truth]), NAMES))
 
 
 PLAIN = Recipe()
@@ -171,7 +170,7 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
 def test_of_more_than_five_classes_the_top_five_are_stated(tmp_path: Path) -> None:
     config = ModelConfig.default(published("small", width=0.35, classes=6, size=32))
     logits = np.eye(6)[[0, 1, 2, 3, 4, 0]] * 9 - np.arange(6)
-    found = measure(logits, np.arange(6), ("a", "b", "c", "d", "e", "f"))
+    found = measure(Predictions(logits, np.arange(6), tuple("abcdef")))
     parts = {"train": found, "validation": found}
     text = summary(finished(tmp_path, config, PLAIN, parts, []))
     assert "| photos | number | top-1 | top-5 | loss |\n|" in text

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilenetv2 import files
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import RunError
@@ -142,7 +143,7 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
 def test_a_beginning_that_fails_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = folder.write_atomically
+    real = files.write_atomically
 
     def full(path: Path, content: str) -> None:
         if path.name == "split.csv":

@@ -12,7 +12,7 @@ from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.data.shrunk import shrink
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec

@@ -1,6 +1,7 @@
 """The keys of a recipe: impossible values, what goes with what, and what an edition has."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -45,14 +46,14 @@ from mobilenetv2.train.recipe_file import every_key, read_recipe
         ("reestimate", 1, "reestimate 1 must be 0 or at least 2"),
     ],
 )
-def test_an_impossible_value_is_refused(key: str, value: object, message: str) -> None:
+def test_an_impossible_value_is_refused(key: str, value: Any, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Recipe().changed(**{key: value})
 
 
 @pytest.mark.parametrize("key", ["phases", "reestimate", "unfreeze_epochs", "frozen_blocks"])
 def test_cached_maps_and_what_they_cannot_follow_exclude_each_other(key: str) -> None:
-    value: object = (0.5, 1.0) if key == "phases" else 2
+    value: Any = (0.5, 1.0) if key == "phases" else 2
     with pytest.raises(RecipeError, match=rf"give --set {ALIASES[key]}=(0|\[\]), take --rec"):
         Recipe().changed(trained="later", **{key: value})
 

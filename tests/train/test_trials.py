@@ -15,7 +15,7 @@ from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate import pictures
+from mobilenetv2.evaluate import plots
 from mobilenetv2.spec.published import published
 from mobilenetv2.train import splits as choice
 from mobilenetv2.train import trials
@@ -54,7 +54,7 @@ def test_it_suggests_a_rate_that_learns_and_leaves_the_trainer_as_it_was(
     left = after.keys() - before.keys()
     assert all(not after[name].any() for name in left)  # momentum, as it is at the start
     assert all(np.array_equal(after[name], before[name]) for name in before)
-    pictures.rates(trial.rates, trial.losses, trial.suggestion, tmp_path / "rate.png")
+    plots.rates(trial.rates, trial.losses, trial.suggestion, tmp_path / "rate.png")
     assert (tmp_path / "rate.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -97,7 +97,7 @@ def test_it_is_measured_with_real_steps_and_leaves_the_trainer_as_it_was(
     """Neither weights nor statistics, moments or random numbers: what follows is bit for bit."""
     runs = [begun(tmp_path, splits, RECIPE, SPEC, edition) for _ in range(2)]
     trainers = [run.trainer for run in runs]
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    plots = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     wanted = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
     state = trainers[0].state()
     times = measure_times(runs[0])
@@ -108,7 +108,7 @@ def test_it_is_measured_with_real_steps_and_leaves_the_trainer_as_it_was(
     losses = []
     for trainer in trainers:
         trainer.restore(state)
-        losses.append([trainer.step(pictures, wanted, 0.01) for _ in range(2)])
+        losses.append([trainer.step(plots, wanted, 0.01) for _ in range(2)])
     assert losses[0] == losses[1]
 
 
@@ -139,7 +139,7 @@ def test_epochs_fill_a_budget_and_are_at_least_one() -> None:
         (
             Recipe().changed(epochs=8),
             Times(60, 40, 20, 58.2),
-            "7 minutes on this machine: 8 epochs at 58",
+            "6.7 minutes on this machine: 8 epochs at 58",
         ),
         (
             Recipe().changed(epochs=1),

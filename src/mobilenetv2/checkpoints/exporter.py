@@ -15,6 +15,7 @@ from mobilenetv2.checkpoints.dialects.inference import express, unlike
 from mobilenetv2.checkpoints.sidecar import DATA, digest, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
+from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -22,7 +23,7 @@ PYTORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 KERAS_SUFFIXES = (".weights.h5", ".h5", ".keras")
 HUB_FILES = {"model.safetensors", "config.json", "preprocessor_config.json"}
 SUFFIXES = {
-    "keras": KERAS_SUFFIXES, "onnx": (".onnx",), "litert": (".tflite",),
+    "keras": KERAS_SUFFIXES, **{name: (FORMATS[name].suffix,) for name in GRAPHS},
     "tf-slim": (".ckpt",), "huggingface": (),
 }  # fmt: skip
 """What a file of a dialect may end in; the others are PyTorch's. Hugging Face's is a folder."""

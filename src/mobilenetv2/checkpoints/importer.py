@@ -1,6 +1,7 @@
 """A published checkpoint, in any dialect, as this project's config and canonical arrays."""
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mobilenetv2.checkpoints.graphs import keras_config
 from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.checkpoints.sidecar import digest, read_sidecar
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
+from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.model.arrays import Arrays, check, is_folded
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.network import NetworkSpec, Size
@@ -73,7 +75,8 @@ def _graph_kind(path: Path, dialect: str) -> str | None:
     """
     if dialect in registry.GRAPHS:
         return dialect
-    kind = {".tflite": "litert", ".onnx": "onnx"}.get(path.suffix.lower())
+    made = BY_ENDING.get(path.suffix.lower())
+    kind: str | None = made.name if made is not None and made.graph else None
     kind = kind or (recognise(path) if path.is_file() else None)
     if kind not in registry.GRAPHS:
         return None
@@ -88,9 +91,7 @@ def _graph(path: Path, dialect: str, wishes: Wishes) -> tuple[ModelConfig, Array
             raise DialectError(
                 f"{path}: --{name} is not for {dialect} files, whose graph says what they are"
             )
-    from mobilenetv2.checkpoints.graphs import litert, onnx
-
-    module: Any = {"litert": litert, "onnx": onnx}[dialect]
+    module: Any = importlib.import_module(f"mobilenetv2.checkpoints.graphs.{dialect}")
     config, arrays = module.import_file(path, wishes.labels)
     return _with_wishes(config, wishes), arrays
 

@@ -1,27 +1,35 @@
 """``mobilenetv2 export``: a model as files for other runtimes, each verified."""
 
 import argparse
-import errno
 import json
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.photos import pictures
-from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2Error
-from mobilenetv2.export import samples
-from mobilenetv2.export.format import FORMATS, Format, Options
-from mobilenetv2.export.job import Outcome, Request, requests
-from mobilenetv2.export.job import run as run_job
-from mobilenetv2.export.verify import Reference
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, installing
+from mobilenetv2.export.job import (
+    Options,
+    Outcome,
+    Request,
+    V,
+    make_files,
+    place_files,
+    require_honoured,
+    require_new,
+    require_packages,
+)
+from mobilenetv2.export.verify import Comparison, Exporter, Reference, requests, sample_pictures
+from mobilenetv2.formats import FORMATS, OF_INT8, Format
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 
 EVERY = list(FORMATS)
 """What the parser makes of --format all."""
+EVERYTHING = "pip install 'mobilenetv2[export]'"
+"""The line that installs the packages of all formats."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,109 +39,82 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is None or arguments.out is None:
         raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
     config, arrays = store.load(locate(arguments.model))
-    wanted = available(chosen(arguments), everything=arguments.format == EVERY)
+    wanted = chosen(arguments)
     if not wanted:
         raise ArtifactError(f"{arguments.out}: no format has all that is asked for")
     if not arguments.overwrite:
         require_new(wanted)
     record = config.preprocessing
-    photos = pictures(arguments.photos, record) if arguments.photos else samples.pictures(record)
-    outcomes = []
-    for outcome in run_job(Reference(config, arrays, photos), wanted):
-        outcomes.append(outcome)
-        if arguments.json:
-            print(json.dumps(as_json(outcome)), flush=True)
-        if outcome.error:
-            say(f"{outcome.request.format.name}: {outcome.error}")
+    photos = pictures(arguments.photos, record) if arguments.photos else sample_pictures(record)
+    made = make_files(Exporter(Reference(config, arrays, photos)), wanted)
+    outcomes = reported(made, arguments.json)
     if not arguments.json:
         show(outcomes)
+    return status(outcomes)
+
+
+def reported(
+    made: Iterable[Outcome[V]], as_json: bool, facts: Mapping[str, Any] | None = None
+) -> list[Outcome[V]]:
+    """Return the outcomes; each is printed as a line of JSON, and its error told, as it comes."""
+    outcomes = []
+    for outcome in made:
+        outcomes.append(outcome)
+        if as_json:
+            print(json.dumps(outcome.to_dict(facts)), flush=True)
+        if outcome.error:
+            say(f"{outcome.request.format.name}: {outcome.error}")
+    return outcomes
+
+
+def status(outcomes: Sequence[Outcome[Any]]) -> int:
+    """Return the exit status."""
     return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
 
 
 def chosen(arguments: argparse.Namespace) -> list[Request]:
-    """What the options ask for; of ``--format all``, what each format can do of it."""
-    options = [
-        Options(precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset)
-        for precision in arguments.precision
-    ]
+    """Return what the options ask for; of ``--format all``, what can be had of it.
+
+    Raises:
+        MissingExtra: packages are not installed, and formats were asked for by name.
+    """
+    out, options = (
+        Path(arguments.out),
+        [
+            Options(
+                precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset
+            )
+            for precision in arguments.precision
+        ],
+    )
     if arguments.format != EVERY:
-        return requests(arguments.format, options, Path(arguments.out))
-    able = []
+        wanted = requests(arguments.format, options, out)
+        require_packages(request.format for request in wanted)
+        return wanted
+    able: list[tuple[Format, Options]] = []
     left: dict[str, list[str]] = {}
     for name, made in FORMATS.items():
         for each in options:
-            if reason := refusal(made, each):
-                left.setdefault(reason.partition(";")[0].partition(" has ")[2], []).append(name)
-            else:
-                able.append((name, each))
+            try:
+                require_honoured(made, each)
+                able.append((made, each))
+            except ArtifactError as error:
+                left.setdefault(str(error).partition(";")[0].partition(" has ")[2], []).append(name)
     for reason, names in left.items():
         say(f"note: {', '.join(names)} left out: {reason}")
-    out = Path(arguments.out)
-    return [request for name, each in able for request in requests([name], [each], out)]
+    absent = {made.name: packages for made, _ in able if (packages := made.missing())}
+    if absent:
+        parts = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
+        say(f"note: left out for want of packages: {parts}; {EVERYTHING} brings them")
+    here = [(made, each) for made, each in able if made.name not in absent]
+    return [request for made, each in here for request in place_files([made], [each], out)]
 
 
-def refusal(format_: Format, options: Options) -> str:
-    """Why a format cannot have what is asked for; '' where it can."""
-    try:
-        format_.check(options)
-    except MobileNetV2Error as error:
-        return str(error)
-    return ""
-
-
-def available(wanted: list[Request], everything: bool) -> list[Request]:
-    """The requests whose packages are here.
-
-    Raises:
-        MissingExtra: some are not, and were asked for by name; under ``--format all`` they are
-            named and left out.
-    """
-    absent = {request.format.name: lacking(request.format) for request in wanted}
-    missing = {name: packages for name, packages in absent.items() if packages}
-    if missing and not everything:
-        extras = sorted({EXTRAS[package] for names in missing.values() for package in names})
-        parts = ", ".join(f"{name} needs {' and '.join(p)}" for name, p in missing.items())
-        raise MissingExtra(f"{parts}; install it with: {install(extras)}")
-    if missing:
-        parts = ", ".join(f"{name} ({' and '.join(p)})" for name, p in missing.items())
-        say(f"note: left out for want of packages: {parts}; {install(['export'])} brings them")
-    return [request for request in wanted if request.format.name not in missing]
-
-
-def lacking(format_: Format) -> list[str]:
-    """The packages of a format that are not installed."""
-    return [package for package in format_.packages if find_spec(package) is None]
-
-
-def install(extras: Sequence[str]) -> str:
-    """The line that installs extras."""
-    return f"pip install 'mobilenetv2[{','.join(extras)}]'"
-
-
-def require_new(wanted: Sequence[Request]) -> None:
-    """Raise if a file is there already.
-
-    Raises:
-        FileExistsError: the first.
-    """
-    for request in wanted:
-        ends = ("", *request.format.beside)
-        for end in ends:
-            name = request.out.name
-            other = request.out.with_name(name.removesuffix(request.format.suffix) + end)
-            place = other if end else request.out
-            if place.exists():
-                raise FileExistsError(
-                    errno.EEXIST, "is there already; choose another place or give --overwrite",
-                    str(place),
-                )  # fmt: skip
-
-
-def show(outcomes: Sequence[Outcome]) -> None:
-    """One row for each file."""
+def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
+    """Print a row for each file."""
     rows = []
     for outcome in outcomes:
-        found, wanted = outcome.comparison, outcome.request
+        found, wanted = outcome.verdict, outcome.request
         cells: list[Any] = [wanted.format.name, wanted.options.precision]
         if found is None:
             rows.append([*cells, "-", "-", "-", "-", "failed"])
@@ -158,22 +139,11 @@ def show(outcomes: Sequence[Outcome]) -> None:
         )
 
 
-def as_json(outcome: Outcome) -> dict[str, Any]:
-    """One JSON line."""
-    wanted = outcome.request
-    found: dict[str, Any] = {
-        "format": wanted.format.name, "precision": wanted.options.precision, "file": str(wanted.out)
-    }  # fmt: skip
-    if outcome.comparison:
-        found |= outcome.comparison.to_dict()
-    return found | ({"error": outcome.error} if outcome.error else {"bytes": outcome.size})
-
-
 def show_list(as_lines: bool) -> int:
     """Every format: what it is for, and whether it can be written here; 0."""
     rows = []
     for name, made in FORMATS.items():
-        missing = lacking(made)
+        missing = made.missing()
         if as_lines:
             print(json.dumps({
                 "format": name, "installed": not missing, "missing": missing,
@@ -181,7 +151,7 @@ def show_list(as_lines: bool) -> int:
                 "purpose": made.purpose, "devices": made.likes, "runs_here": made.runs_here,
             }))  # fmt: skip
             continue
-        state = "yes" if not missing else install(sorted({EXTRAS[p] for p in missing}))
+        state = "yes" if not missing else installing(missing)
         if not made.runs_here:
             state += " (checked by its specification, does not run here)"
         ending = made.suffix or "a folder"
@@ -191,5 +161,5 @@ def show_list(as_lines: bool) -> int:
             None, ("format", "file", "precisions", "what it is for", "likes", "installed"), rows,
             texts=(0, 1, 2, 3, 4, 5),
         )  # fmt: skip
-        say("int8 of onnx, openvino and litert is made by 'mobilenetv2 quantize'")
+        say(f"int8 of {', '.join(OF_INT8)} is made by 'mobilenetv2 quantize'")
     return 0

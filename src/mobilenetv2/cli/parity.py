@@ -11,7 +11,12 @@ from mobilenetv2.cli import photos as named
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.editions.edition import FRAMEWORKS
 from mobilenetv2.errors import SpecError
-from mobilenetv2.evaluate.parity.parity import LEAST_DEVIATION, Parity, check, parse
+from mobilenetv2.evaluate.parity.editions import (
+    LEAST_DEVIATION,
+    Parity,
+    compare_editions,
+    parse_editions,
+)
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.store import load_config
@@ -29,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         config.spec.replace(size=size)
     except SpecError as error:
         raise SpecError(f"--size {size[0]}x{size[1]}: {error}") from None
-    editions = parse(arguments.editions) if arguments.editions else installed()
+    editions = parse_editions(arguments.editions) if arguments.editions else installed()
     x = pictures(config, size, arguments.photos)
-    found = check(model, x, editions, size, tolerance=arguments.tolerance)
+    found = compare_editions(model, x, editions, size, tolerance=arguments.tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
             "note: these pictures hardly tell the editions apart: the logits' standard deviation "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS
 
 
@@ -70,7 +71,7 @@ class FolderSource:
         """See :class:`Source`."""
         path = self.root / name
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 return file.read(LIMITS.bytes + 1)  # one too many: decoding names the limit
         except OSError as error:
             raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
@@ -153,7 +154,7 @@ class TarSource:
         if member.issparse():
             raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 file.seek(member.offset_data)
                 data = file.read(member.size)
         except OSError as error:
@@ -187,11 +188,13 @@ def open_source(path: Path) -> Source:
 
     Raises:
         DataError: neither, or not there.
+        OSError: a pipe or a device, or it may not be read.
     """
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
         raise DataError(f"{path}: no such folder or archive")
+    open_file(path).close()  # the archive readers would wait for a pipe
     if path.suffix.lower() == ".zip":
         return ZipSource(path)
     if path.suffix.lower() == ".tar":
@@ -216,7 +219,7 @@ def _leads_into(folder: Path, link: Path) -> bool:
 
 def _check_end(path: Path, offset: int) -> None:
     """A tar ends in zeros; the library takes a damaged header or no more bytes for the end too."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(offset)
         block = file.read(tarfile.BLOCKSIZE)
     if not block or any(block):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import open_file
+from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import embedded
 from mobilenetv2.hub import huggingface as hub
 from mobilenetv2.hub.cache import Fetched, folder, obtain
@@ -23,15 +25,8 @@ from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.version import __version__
 
 MODELS = "models"
-EXPORTED = (".onnx", ".xml", ".tflite", ".param", ".mnn", ".keras", ".pte")
+EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
 """Suffixes of exported files that are run as they are."""
-PROGRAMS = {
-    ".pt2": "a program of PyTorch, which is not run here, since such files can do anything",
-    ".savedmodel": "a program of TensorFlow, which is not run here, since such files can do "
-    "anything",
-    ".mlpackage": "a Core ML package, which runs on Apple's systems only",
-}
-"""Of exports that are not."""
 
 
 def locate(model: str) -> Path:
@@ -43,12 +38,14 @@ def locate(model: str) -> Path:
     Raises:
         WeightsError: none of the four, or it cannot be had.
         MissingExtra: the library that reads such a checkpoint is not installed.
+        OSError: a pipe or a device, or it may not be read.
     """
     path = Path(model)
-    if path.suffix.lower() in PROGRAMS and path.exists():
+    made = BY_ENDING.get(path.suffix.lower())
+    if made is not None and made.refusal and path.exists():
         raise WeightsError(
-            f"{path}: {PROGRAMS[path.suffix.lower()]}; give the model folder that it was exported "
-            "from, or another format"
+            f"{path}: {made.refusal}; give the model folder that it was exported from, or another "
+            "format"
         )
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
         raise WeightsError(
@@ -58,6 +55,8 @@ def locate(model: str) -> Path:
         raise WeightsError(
             f"{path}: a file, not a model folder; 'mobilenetv2 weights import {path} OUT' makes one"
         )
+    if path.exists() and not path.is_dir():
+        open_file(path).close()  # no reader waits for a pipe
     if path.is_dir() and (path / "best" / store.CONFIG).is_file():
         raise WeightsError(f"{path}: a run, not a model folder; did you mean {path / 'best'}?")
     inside = sorted(p for p in path.glob("*") if p.suffix in EXPORTED) if path.is_dir() else []
@@ -114,7 +113,7 @@ def _wishes(found: Fetched) -> Wishes:
     if entry is None:
         return Wishes()
     record = entry.published_preprocessing()
-    graph = entry.dialect in ("litert", "onnx")
+    graph = entry.dialect in GRAPHS
     size = None if graph else (entry.size, entry.size)
     return Wishes(
         dialect=entry.dialect, size=size, licence=entry.licence,

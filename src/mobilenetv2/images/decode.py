@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mobilenetv2.errors import ImageError
+from mobilenetv2.files import read_file
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 """Pillow's decoders that are tried. MPO, the JPEG with a second picture that phones write, comes
@@ -69,7 +70,7 @@ def read(path: Path, limits: Limits = LIMITS) -> Image.Image:
         size = path.stat().st_size
         if size > limits.bytes:
             raise ImageError(f"{path}: {size:,} bytes are more than the limit of {limits.bytes:,}")
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
     return decode(data, str(path), limits)

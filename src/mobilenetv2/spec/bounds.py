@@ -18,7 +18,7 @@ def check_bounds(record: Any, error: type[MobileNetV2Error]) -> None:
     Raises:
         error: naming the field, its value and the bounds.
     """
-    for name, bounds in _bounds_of(type(record)).items():
+    for name, bounds in _bounds_of(record.__class__).items():
         value = getattr(record, name)
         numbers = value if isinstance(value, tuple) else () if value is None else (value,)
         if not all(_within(number, bounds) for number in numbers):
@@ -33,7 +33,7 @@ def bounds_in_words(bounds: str) -> str:
 
 
 @functools.cache
-def _bounds_of(cls: type) -> dict[str, str]:
+def _bounds_of(cls: Any) -> dict[str, str]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {
         field.name: hints[field.name].__metadata__[0]

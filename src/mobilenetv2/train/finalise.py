@@ -4,31 +4,26 @@ import dataclasses
 import html
 import time
 
-from numpy.typing import NDArray
-
-from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import SpecError
-from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import (
     FEWEST,
     TEMPERATURE,
-    calibration,
     fit_temperature,
+    measure_calibration,
     temper,
 )
-from mobilenetv2.evaluate.epochs import best_epoch
 from mobilenetv2.evaluate.metrics import Metrics, measure
-from mobilenetv2.evaluate.report.folder import draw
 from mobilenetv2.evaluate.report.gallery import Explainer
-from mobilenetv2.evaluate.report.html import visible
-from mobilenetv2.evaluate.report.page import write_page
+from mobilenetv2.evaluate.report.page import draw_plots, write_page
 from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.run_record import best_epoch
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model import store
 from mobilenetv2.model.card import kind
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.feature_map import feature_map
 from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.text import visible
 from mobilenetv2.train.job import Run
 from mobilenetv2.train.splits import FEW, sample
 
@@ -49,7 +44,7 @@ def finalise(run: Run) -> None:
     # A resumed run has its earlier epochs behind it.
     run.seconds = max(seconds, sum(row["seconds"] for row in run.rows))
     write_page(run.report, result, run.best, explainer, seconds=seconds)
-    draw(run.folder.path, result, explainer)
+    draw_plots(run.folder.path, result, explainer)
     write_atomically(run.folder.summary, summary(run))
 
 
@@ -71,8 +66,7 @@ def take_figures(run: Run) -> Result:
             f"{FEWEST} that it takes to fit one"
         )
     elif run.recipe.calibrate:
-        logits, labels = _answers(run, splits.selection, "selection")
-        measured[TEMPERATURE] = fit_temperature(logits, labels)
+        measured[TEMPERATURE] = fit_temperature(run.predict(splits.selection, "selection"))
         arrays = temper(arrays, measured[TEMPERATURE])
         trainer.load(arrays)
     name = splits.held_out.name
@@ -81,11 +75,11 @@ def take_figures(run: Run) -> Result:
         (splits.selection, "selection"),
         (splits.held_out, "held out"),
     ):
-        logits, labels = _answers(run, split, label)
-        run.figures[split.name] = measure(logits, labels, split.classes)
-        measured[f"{split.name}.calibration_error"] = calibration(logits, labels).error
+        predictions = run.predict(split, label)
+        run.figures[split.name] = measure(predictions)
+        measured[f"{split.name}.calibration_error"] = measure_calibration(predictions).error
     if TEMPERATURE in measured:
-        before = calibration(logits * measured[TEMPERATURE], labels).error
+        before = measure_calibration(predictions.scaled(measured[TEMPERATURE])).error
         measured[f"{name}.calibration_error_before"] = before
         say(
             f"temperature {measured[TEMPERATURE]:.2f}: expected calibration error on {name} "
@@ -98,12 +92,7 @@ def take_figures(run: Run) -> Result:
     }
     run.config = dataclasses.replace(config, metrics=measured)
     store.save(run.best, run.config, arrays)
-    return Result.of(str(run.best), run.job.data, splits.held_out, run.config, logits, labels)
-
-
-def _answers(run: Run, split: Split, label: str) -> tuple[NDArray, NDArray]:
-    """The network in evaluation mode on a split: (logits (photos, classes), labels (photos,))."""
-    return run_predictor(run.trainer.predictor(), split, run.config.preprocessing, label)
+    return Result.of(str(run.best), run.job.data, splits.held_out, run.config, predictions)
 
 
 def _explainer(run: Run) -> Explainer | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from mobilenetv2.data.dataset import Split, from_anywhere
 from mobilenetv2.errors import RunError, require
-from mobilenetv2.evaluate import pictures
+from mobilenetv2.evaluate import plots
 from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
@@ -91,11 +91,11 @@ class RunFolder:
         table = [{k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows]
         write_atomically(self.path / "metrics.csv", _csv(COLUMNS, [row.values() for row in table]))
         if rows:
-            pictures.curves(rows, self.path / "curves.png")
+            plots.curves(rows, self.path / "curves.png")
 
     def write_trial(self, rates: Sequence[float], losses: Sequence[float], chosen: float) -> None:
         """Write ``learning-rate.png``: what a trial of learning rates gave."""
-        pictures.rates(rates, losses, chosen, self.path / "learning-rate.png")
+        plots.rates(rates, losses, chosen, self.path / "learning-rate.png")
 
     def log_tensorboard(self, row: Row) -> None:
         """Write an epoch's figures for TensorBoard. Each epoch has a file of its own, so that a
@@ -275,7 +275,7 @@ class Checkpoint:
         """
         from safetensors import safe_open
 
-        parts: dict[str, State] = {"trainer": {}, "average": {}}
+        parts: dict[str, Any] = {"trainer": {}, "average": {}}
         try:
             with safe_open(path, "numpy") as file:
                 facts: dict[str, Any] = json.loads(file.metadata()["checkpoint"])

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import require
-from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
@@ -117,14 +117,15 @@ def fit_head(run: Run) -> None:
     """Fit the classifier on features that are computed once; ``run.fitted`` has its figures."""
     features, seen = run.trainer.predictor("features"), run.config.preprocessing
     train, selection = (
-        run_predictor(features, split, seen, f"features of {split.name}")
+        predict_split(features, split, seen, f"features of {split.name}")
         for split in (run.splits.train, run.splits.selection)
     )
-    head = fit_logistic(train, selection, run.splits.train.classes)
+    classes = run.splits.train.classes
+    head = fit_logistic(train, selection, classes)
     classifier = {"classifier.weight": head.weight, "classifier.bias": head.bias}
     run.trainer.load(run.trainer.dump() | classifier)
     logits = selection[0] @ head.weight.T + head.bias
-    tempered = measure_tempered(logits, selection[1], run.splits.selection.classes)
+    tempered = measure_tempered(Predictions(logits, selection[1], classes))
     say(
         f"head on cached features: train top-1 {head.train.top1:.1%} | selection loss "
         f"{tempered.loss:.3f} top-1 {head.selection.top1:.1%} (C = {head.inverse_penalty:g})"
@@ -165,7 +166,7 @@ def fit_logistic(
         weight = (coefficients / std).astype(np.float32)
         bias = (intercept - weight @ mean).astype(np.float32)
         measured = [
-            measure(features @ weight.T + bias, labels, names)
+            measure(Predictions(features @ weight.T + bias, labels, names))
             for features, labels in (train, selection)
         ]
         head = Head(weight, bias, c, *measured)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.evaluate.epochs import best_epoch, epochs_of
 from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
+from mobilenetv2.evaluate.run_record import best_epoch, epochs_of
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.folder import Checkpoint, Row, RunFolder
 from mobilenetv2.train.inputs import Targets, Teacher
@@ -127,6 +128,11 @@ class Run:
         """Return what the photos of a split should be answered with in training."""
         labels = np.array([photo.label for photo in split.photos], np.int64)
         return Targets(labels, len(split.classes), self.recipe, self.teacher)
+
+    def predict(self, split: Split, label: str) -> Predictions:
+        """Run the network in evaluation mode on a split; ``label`` is what progress is called."""
+        answer, seen = self.trainer.predictor(), self.config.preprocessing
+        return Predictions(*predict_split(answer, split, seen, label), split.classes)
 
     def begin(self) -> None:
         """Make the run folder: the first thing that is written."""

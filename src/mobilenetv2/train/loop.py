@@ -10,10 +10,9 @@ import numpy as np
 
 from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import MobileNetV2Error, RunError
-from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
-from mobilenetv2.evaluate.epochs import best_epoch
 from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.evaluate.run_record import best_epoch
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
@@ -154,12 +153,9 @@ class Loop:
             todo = self.views.batches(order, self.epoch, recipe.batch_size, drop_last=whole)
             trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
             arrays = trainer.dump()
-        selection = run.splits.selection
-        logits, truth = run_predictor(
-            trainer.predictor(), selection, run.config.preprocessing, "selection"
-        )
+        predictions = run.predict(run.splits.selection, "selection")
         trainer.load(current)
-        return arrays, measure_tempered(logits, truth, selection.classes)
+        return arrays, measure_tempered(predictions)
 
     def save(self) -> None:
         """Write the checkpoint."""

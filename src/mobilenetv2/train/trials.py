@@ -22,8 +22,9 @@ from mobilenetv2.data.batches import AHEAD, workers
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate import accuracy
+from mobilenetv2.evaluate.predictions import BATCH, predict_split
 from mobilenetv2.progress import say, track
+from mobilenetv2.text import duration
 from mobilenetv2.train.finalise import TRAIN_SAMPLE
 from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.job import Run, Trial
@@ -43,7 +44,7 @@ WARMING, COUNTED = 4, 5
 """Steps of the measurement."""
 LONGEST = 20.0
 """Seconds, after which steps that take long are no longer waited for."""
-ANSWERED = 6 * accuracy.BATCH
+ANSWERED = 6 * BATCH
 """Photos of the measurement of evaluation."""
 
 
@@ -154,9 +155,7 @@ def measure_times(run: Run) -> Times:
 def describe_time(times: Times, recipe: Recipe) -> str:
     """Return the expected time as a sentence."""
     seconds = times.whole(recipe.epochs)
-    long = f"about {seconds / 60:.0f} minutes" if seconds > 90 else f"about {seconds:.0f} seconds"
-    if seconds < 5:
-        long = "a few seconds"
+    long = f"about {duration(seconds)}" if seconds >= 5 else "a few seconds"
     if recipe.trained == "head" or not recipe.epochs:
         return f"{long} on this machine"
     epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
@@ -166,10 +165,10 @@ def describe_time(times: Times, recipe: Recipe) -> str:
 def _seconds_an_answer(run: Run) -> float:
     """Of one photo in evaluation, decoding included."""
     split, seen, answer = run.splits.selection, run.config.preprocessing, run.trainer.predictor()
-    whole = min(ANSWERED, len(split)) // accuracy.BATCH * accuracy.BATCH or len(split)
-    accuracy.run(answer, sample(split, min(whole, accuracy.BATCH), 0), seen)  # it is compiled
+    whole = min(ANSWERED, len(split)) // BATCH * BATCH or len(split)
+    predict_split(answer, sample(split, min(whole, BATCH), 0), seen)  # it is compiled
     started = time.monotonic()
-    accuracy.run(answer, sample(split, whole, 0), seen)
+    predict_split(answer, sample(split, whole, 0), seen)
     return (time.monotonic() - started) / whole
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
@@ -73,6 +74,8 @@ def make_result(photos: Path) -> Callable[..., Result]:
         truth = np.array([photo.label for photo in split.photos])
         logits = np.random.default_rng(0).normal(0, 1, (len(split), len(names)))
         logits[np.arange(len(split)), truth] += 1.5
-        return Result.of("models/shapes", "photos", split, config, scale * logits, truth)
+        return Result.of(
+            "models/shapes", "photos", split, config, Predictions(scale * logits, truth, names)
+        )
 
     return make

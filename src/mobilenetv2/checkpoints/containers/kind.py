@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import open_file
+from mobilenetv2.formats import FORMATS, GRAPHS
 
 Kind = Literal["pytorch", "hdf5", "keras", "safetensors", "tensorflow", "litert", "onnx"]
 
@@ -18,7 +20,8 @@ DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 SUFFIXES: dict[str, str] = {
     ".pth": "PyTorch", ".pt": "PyTorch", ".bin": "PyTorch", ".ckpt": "PyTorch or TensorFlow",
     ".h5": "HDF5", ".hdf5": "HDF5", ".keras": "Keras", ".safetensors": "safetensors",
-    ".index": "TensorFlow checkpoint", ".tgz": "gzip", ".gz": "gzip", ".tflite": "LiteRT",
+    ".index": "TensorFlow checkpoint", ".tgz": "gzip", ".gz": "gzip",
+    **{FORMATS[name].suffix: FORMATS[name].title for name in GRAPHS},
 }  # fmt: skip
 
 
@@ -27,13 +30,13 @@ def recognise(path: Path) -> Kind:
 
     Raises:
         WeightsError: it does not exist, is empty, or is no container that is known.
-        OSError: it cannot be opened.
+        OSError: it is no regular file, or cannot be opened.
     """
     if path.is_dir() or index_of(prefix_of(path)).is_file():
         return "tensorflow"
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(f"{path}: no such file")
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(512)
         size = file.seek(0, 2)
         file.seek(max(0, size - len(TABLE)))

@@ -14,6 +14,7 @@ from mobilenetv2.checkpoints.dialects import (
 )
 from mobilenetv2.checkpoints.dialects.dialect import Dialect
 from mobilenetv2.errors import DialectError
+from mobilenetv2.formats import GRAPHS as GRAPHS
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.mapping import suggestion
 
@@ -22,7 +23,6 @@ DIALECTS: dict[str, Dialect] = {
     for module in (torchvision, timm, keras, slim, huggingface, tonylins, dli14, article)
 }
 """Those that name their tensors; ``onnx`` and ``litert`` are read off a graph."""
-GRAPHS = ("onnx", "litert")
 NAMES = (*DIALECTS, *GRAPHS)
 
 

@@ -24,7 +24,7 @@ from torch.nn import functional
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
 from mobilenetv2.errors import RecipeError, RunError
-from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import track
