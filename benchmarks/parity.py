@@ -17,9 +17,10 @@ from public_data import find
 from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.parity.editions import compare_editions, parse_editions
+from mobilenetv2.evaluate.parity.editions import Case, compare_editions, parse_editions
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.progress import say
@@ -77,7 +78,7 @@ def main() -> None:
             store.save(model, ModelConfig.default(spec), random_arrays(spec))
             shape = (2, *spec.size, spec.input_channels)
             x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-            found = compare_editions(model, x, names)
+            found = compare_editions([Case(model, x)], names)[0]
             worst = max(
                 (row.relative, edition, row.name)
                 for edition in names
@@ -104,8 +105,8 @@ def photos(model: Path, names: list[str]) -> list[str]:
     pictures = np.stack(
         [preprocess(split.image(photo), config.preprocessing) for photo in split.photos]
     )
-    x = normalise(pictures, config.preprocessing).transpose(0, 2, 3, 1)
-    found = compare_editions(model, x, names)
+    x = engine_input(pictures, config.preprocessing).transpose(0, 2, 3, 1)
+    found = compare_editions([Case(model, x)], names)[0]
     counts = {name: int((logits.argmax(1) == truth).sum()) for name, logits in found.logits.items()}
     pair, row = max(found.pairs.items(), key=lambda item: item[1].relative)
     return [

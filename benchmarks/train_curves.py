@@ -22,7 +22,7 @@ from machine import machine
 from public_data import resolve
 
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.process import share_cores
 from mobilenetv2.progress import say
@@ -172,7 +172,7 @@ def photographs(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         raise SystemExit(f"{data}: {len(files)} photos, fewer than the {BATCHES * BATCH} needed")
     for start in range(0, BATCHES * BATCH, BATCH):
         chosen = [files[i] for i in order[start : start + BATCH]]
-        pictures = np.stack([preprocess(read(file), record, str(file)) for file in chosen])
+        pictures = np.stack([preprocess(read_photo(file), record, str(file)) for file in chosen])
         yield pictures, np.array([classes.index(file.parent.name) for file in chosen])
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts, connected, inspect
-from mobilenetv2.data.dataset import lay_out, open_dataset
+from mobilenetv2.data.dataset import find_splits, open_dataset
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.spec.records import Preprocessing
 
@@ -34,7 +34,7 @@ def file(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def inspected(files: Mapping[str, bytes]) -> Audit:
-    return inspect(lay_out(MemorySource("place", files)))[0]
+    return inspect(find_splits(MemorySource("place", files)))[0]
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
@@ -120,7 +120,7 @@ def test_the_predictor_sees_each_readable_photo_as_the_network_does() -> None:
         sizes.append(len(pictures))
         return pictures.reshape(len(pictures), -1).astype(np.float32)[:, :3]
 
-    dataset = lay_out(MemorySource("place", files))
+    dataset = find_splits(MemorySource("place", files))
     audit, logits = inspect(dataset, record, predictor)
     assert logits is not None and logits.shape == (21, 3) and logits.dtype == np.float32
     assert sizes == [8, 8, 4]
@@ -138,7 +138,7 @@ def test_the_predictor_sees_each_readable_photo_as_the_network_does() -> None:
 
 def test_a_photo_that_cannot_be_brought_to_the_network_cannot_be_read() -> None:
     files = {"a/1.png": file(picture(1)), "b/strip.png": file(picture(2, (40_000, 4)))}
-    dataset = lay_out(MemorySource("place", files))
+    dataset = find_splits(MemorySource("place", files))
     assert inspect(dataset)[0].counts() == (1, 1)
     audit, _ = inspect(dataset, Preprocessing())
     assert audit.counts() == (1, 0)
@@ -146,7 +146,7 @@ def test_a_photo_that_cannot_be_brought_to_the_network_cannot_be_read() -> None:
 
 
 def test_nothing_that_can_be_read_gives_no_logits() -> None:
-    dataset = lay_out(MemorySource("place", {"a/1.png": b"x"}))
+    dataset = find_splits(MemorySource("place", {"a/1.png": b"x"}))
     audit, logits = inspect(dataset, Preprocessing(), lambda pictures: pictures)
     assert logits is None and audit.sizes() == {} and audit.counts() == (0,)
 

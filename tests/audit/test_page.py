@@ -14,7 +14,7 @@ from mobilenetv2.audit import page as audit_page
 from mobilenetv2.audit.inspection import inspect
 from mobilenetv2.audit.issues import Evidence, Issue, find_issues
 from mobilenetv2.audit.page import audit_html, thumbnails
-from mobilenetv2.data.dataset import Dataset, lay_out
+from mobilenetv2.data.dataset import Dataset, find_splits
 from mobilenetv2.data.sources import FolderSource, MemorySource
 
 NASTY = '<script>alert("x")<\u2215script> & <b>帽子\x1b[31m'
@@ -58,7 +58,7 @@ def png(number: int, size: tuple[int, int] = (60, 50)) -> bytes:
 
 
 def made(files: dict[str, bytes]) -> tuple[str, list[Issue], Dataset]:
-    dataset = lay_out(MemorySource("some/place", files))
+    dataset = find_splits(MemorySource("some/place", files))
     audit, _ = inspect(dataset)
     found = find_issues(Evidence(audit))
     return audit_html(audit, found, dataset), found, dataset
@@ -153,7 +153,7 @@ def test_a_photo_that_has_gone_since_has_no_picture(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "b/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(png(int(name[2])))
-    dataset = lay_out(FolderSource(tmp_path))
+    dataset = find_splits(FolderSource(tmp_path))
     audit, _ = inspect(dataset)
     found = find_issues(Evidence(audit))
     (tmp_path / "a/1.png").unlink()

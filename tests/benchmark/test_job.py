@@ -12,7 +12,7 @@ from mobilenetv2.benchmark.job import Job, Turn, measure_candidates, reference_l
 from mobilenetv2.benchmark.results import Row
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -40,7 +40,7 @@ def asked(folder: Path, *candidates: Candidate, calibrated: bool = False) -> Job
 def test_the_reference_is_the_network_itself(folder: Path) -> None:
     network = plain.build(CONFIG, dtype="float64")
     plain.load(network, random_arrays(SPEC))
-    wanted = network(normalise(PICTURES, CONFIG.preprocessing))
+    wanted = network(engine_input(PICTURES, CONFIG.preprocessing))
     found = reference_logits(asked(folder))
     np.testing.assert_allclose(found, wanted, atol=1e-4 * max(1.0, np.abs(wanted).max()))
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_forms import Form
 from numpy.typing import NDArray
 
 from mobilenetv2.benchmark import running
 from mobilenetv2.benchmark.running import Runner, is_idle
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.onnx_writer import Form, write_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -31,7 +32,7 @@ SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5, numerics=Numerics("same"
 
 
 def request(path: Path, config: ModelConfig, form: Form) -> dict[str, Any]:
-    path.write_bytes(write_folded(config, fold(config.spec, random_arrays(config.spec)), form))
+    path.write_bytes(form.onnx(lower_folded(config, fold(config.spec, random_arrays(config.spec)))))
     return {
         "runtime": "onnxruntime", "format": "onnx", "path": str(path), "threads": 1,
         "config": json.loads(config.to_json()),
@@ -52,7 +53,7 @@ def test_answers_are_the_plain_editions(tmp_path: Path, form: Form) -> None:
     runner.answer(asked(tmp_path, batch=3, out=str(tmp_path / "y.npy")))
     network = plain.build(config, dtype="float64")
     plain.load(network, random_arrays(SPEC))
-    expected = network(normalise(pictures, config.preprocessing))
+    expected = network(engine_input(pictures, config.preprocessing))
     found = np.load(tmp_path / "y.npy")
     assert found.dtype == np.float32 and expected.std() > 0.05
     np.testing.assert_allclose(found, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))

@@ -281,3 +281,64 @@ def test_among_photos_without_numbers_there_is_no_error_of_equally_full_bins() -
     logits, labels = drawn(6, 40, 3)
     logits[[3, 7, 20]] = np.nan
     assert math.isnan(measure_calibration(numbered(logits, labels)).mass_error)
+
+
+def test_one_logit_is_calibrated_and_tempered_as_a_softmax_of_0_and_the_logit() -> None:
+    logits, labels = drawn(8, 400, 2, 5.0)
+    one = Predictions(logits[:, 1:] - logits[:, :1], labels, ("a", "b"), "logit")
+    for cautious in (True, False):
+        assert fit_temperature(one, cautious) == pytest.approx(
+            fit_temperature(numbered(logits, labels), cautious), rel=1e-9
+        )
+    made, expected = measure_calibration(one), measure_calibration(numbered(logits, labels))
+    assert (made.error, made.brier) == pytest.approx((expected.error, expected.brier), rel=1e-9)
+    assert [row.count for row in made.bins] == [row.count for row in expected.bins]
+
+
+def drawn_decisions(photos: int, scale: float) -> Predictions:
+    """Logits of any of four classes, and truth drawn from the probabilities without the scale."""
+    random = np.random.default_rng(photos)
+    logits = random.normal(-1, 2, (photos, 4))
+    truth = random.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    return Predictions(scale * logits, truth, tuple("abcd"), "sigmoid")
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 3.0])
+def test_the_temperature_of_any_of_n_has_the_least_binary_cross_entropy(scale: float) -> None:
+    given = drawn_decisions(400, scale)
+    found = fit_temperature(given, cautious=False)
+    assert found == pytest.approx(scale, rel=0.2)
+
+    def loss(log: float) -> float:
+        probabilities = 1 / (1 + np.exp(-given.logits / np.exp(log)))
+        return float(log_loss(given.truth.ravel(), probabilities.ravel()))
+
+    bounds = (math.log(COLDEST), math.log(HOTTEST))
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9})
+    assert math.log(found) == pytest.approx(best.x, abs=1e-4)
+    assert measure_tempered(given).loss == pytest.approx(loss(best.x), rel=1e-9)
+    before, after = measure_calibration(given), measure_calibration(given.scaled(1 / found))
+    assert after.error < 0.03 and (scale == 1 or after.error < before.error)
+
+
+def test_of_any_of_n_every_decision_counts() -> None:
+    given = drawn_decisions(100, 2.0)
+    probabilities = 1 / (1 + np.exp(-given.logits))
+    sure, right = np.maximum(probabilities, 1 - probabilities), (given.logits > 0) == given.truth
+    made = measure_calibration(given, 10)
+    assert (made.count, made.decisions, made.noun) == (400, True, "decision")
+    assert made.confidence == pytest.approx(sure.mean()) and made.accuracy == right.mean()
+    assert made.brier == pytest.approx(2 * ((probabilities - given.truth) ** 2).mean())
+    expected = 0.0
+    for low in np.arange(10) / 10:
+        inside = (sure > low) & (sure <= low + 0.1)
+        if inside.any():
+            expected += inside.mean() * abs(sure[inside].mean() - right[inside].mean())
+    assert made.error == pytest.approx(expected, abs=1e-12)
+    plain = made.to_dict()["bins"]
+    assert isinstance(plain, list) and "decisions" in plain[0] and "photos" not in plain[0]
+
+
+def test_a_classifier_without_bias_is_tempered() -> None:
+    tempered = temper({"classifier.weight": np.ones((2, 3), np.float32)}, 2.0)
+    assert list(tempered) == ["classifier.weight"] and (tempered["classifier.weight"] == 0.5).all()

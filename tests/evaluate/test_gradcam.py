@@ -17,8 +17,8 @@ from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.evaluate.gradcam import GREY, STRONGEST, colours, heat, overlay, whereabouts
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.enlarge import enlarge_smoothly
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.display import enlarge_smoothly
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -213,9 +213,9 @@ def test_the_heat_of_a_real_network_lies_on_the_bird(
     store.save(tmp_path / "m", config, weights)
     network = feature_map(tmp_path / "m")
     photo = public_folder("photos") / "bird_segmentation.bmp"
-    marked = read(public_folder("photos") / "bird_segmentation_mask.bmp")
+    marked = read_photo(public_folder("photos") / "bird_segmentation_mask.bmp")
     record: Preprocessing = network.config.preprocessing
-    picture = preprocess(read(photo), record)
+    picture = preprocess(read_photo(photo), record)
     logits, maps = network.answer(picture[None])
     # The same cut of the mask; its one large object is the bird.
     mask = preprocess(marked.convert("L").point(lambda v: 255 * (v == 3)).convert("RGB"), record)

@@ -18,7 +18,7 @@ from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate import predictions
 from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.metrics import measure
-from mobilenetv2.evaluate.outputs import softmax
+from mobilenetv2.evaluate.outputs import Outputs, softmax
 from mobilenetv2.evaluate.predictions import BATCH, Predictions, answers_of, predict_split
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
@@ -174,3 +174,49 @@ def test_figures_take_less_memory_than_the_logits(monkeypatch: pytest.MonkeyPatc
     finally:
         tracemalloc.stop()
     assert peak < 0.5 * logits.nbytes
+
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("logits", "truth", "names", "outputs"),
+    [
+        ((4, 3), (4, 3), NAMES, "softmax"),
+        ((4, 2), (4,), NAMES, "softmax"),
+        ((4, 3), (3,), NAMES, "softmax"),
+        ((4, 3), (4, 2), NAMES, "sigmoid"),
+        ((4, 3), (4,), NAMES, "logit"),
+        ((4, 1), (4,), NAMES, "logit"),
+        ((4, 2), (4,), NAMES[:2], "logit"),
+        ((4, 1), (4, 2), NAMES[:2], "logit"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    logits: tuple[int, ...], truth: tuple[int, ...], names: tuple[str, ...], outputs: Outputs
+) -> None:
+    with pytest.raises(ValueError, match=f"{outputs!r}"):
+        Predictions(np.zeros(logits), np.zeros(truth, int), names, outputs)
+
+
+def test_any_of_n_is_a_yes_or_no_to_each_class_of_each_photo() -> None:
+    logits = np.array([[2.0, -1.0], [0.5, 3.0]])
+    given = Predictions(logits, np.array([[1, 0], [0, 0]]), ("a", "b"), "sigmoid")
+    found = given.decisions()
+    assert (found.outputs, found.names) == ("logit", ("no", "yes"))
+    assert found.logits.tolist() == [[2], [-1], [0.5], [3]] and found.truth.tolist() == [1, 0, 0, 0]
+    answered = answers_of(found)
+    assert answered.right.tolist() == [True, True, False, False]
+    sigmoid = 1 / (1 + np.exp(-logits))
+    assert_allclose(answered.confidence, np.maximum(sigmoid, 1 - sigmoid).ravel())
+    labelled = Predictions(logits, np.array([0, 1]), ("a", "b"), "sigmoid")
+    assert labelled.targets.tolist() == [[True, False], [False, True]]
+    assert given.several and not labelled.several
+
+
+def test_the_answer_of_one_logit_is_the_side_of_0_on_which_it_lies() -> None:
+    given = Predictions(np.array([[3.0], [-1.0], [0.0]]), np.array([1, 1, 0]), ("a", "b"), "logit")
+    found = answers_of(given)
+    assert found.classes.tolist() == [1, 0, 0]
+    assert_allclose(found.confidence, [1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-1)), 0.5])
+    assert_allclose(found.of_truth, [1 / (1 + np.exp(-3)), 1 / (1 + np.e), 0.5])

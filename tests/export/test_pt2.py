@@ -18,7 +18,7 @@ from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import pt2
 from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -39,7 +39,7 @@ def case(spec: NetworkSpec) -> tuple[ModelConfig, NDArray, NDArray, NDArray]:
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     network = plain.build(spec, dtype="float64")
     plain.load(network, random_arrays(spec))
-    x = normalise(pictures, config.preprocessing)
+    x = engine_input(pictures, config.preprocessing)
     return config, pictures, x, network(x)
 
 
@@ -106,19 +106,16 @@ def test_threads_are_the_engines_own(tmp_path: Path) -> None:
 def test_rounded_filters_keep_their_sums(dtype: torch.dtype) -> None:
     spec = SPECS["same, odd"]
     folded = fold(spec, random_arrays(spec))
-    found = pt2.rounded(folded, dtype)
-    assert pt2.rounded(folded, torch.float32) is folded
-    for name, (weight, bias) in folded.items():
-        made = torch.from_numpy(found[name][0])
-        assert found[name][1] is bias and made.shape == weight.shape
+    for name, (weight, _) in folded.items():
+        found = pt2.representable(weight, dtype)
+        made = torch.from_numpy(found)
+        assert made.shape == weight.shape
         assert torch.equal(made, made.to(dtype).float())
         step = 2 * torch.finfo(dtype).eps * np.abs(weight).max()
         assert np.abs(made.numpy() - weight).max() <= step
         if name.endswith("depthwise"):
             nearest = torch.from_numpy(weight).to(dtype).float().numpy()
-            before, after = (
-                np.abs((w - weight).sum((2, 3))).mean() for w in (nearest, found[name][0])
-            )
+            before, after = (np.abs((w - weight).sum((2, 3))).mean() for w in (nearest, found))
             assert after < 0.2 * before
 
 

@@ -14,7 +14,7 @@ from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import savedmodel as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.verify import Reference, sample_pictures
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -62,7 +62,7 @@ def test_normalisation_inside_is_that_outside(tmp_path: Path, name: str) -> None
     assert engine.takes_pictures
     assert expected.compare(engine, "float32").passed
     export.write(expected.config, expected.arrays, tmp_path / "out", Options())
-    outside = normalise(expected.photos, expected.config.preprocessing)
+    outside = engine_input(expected.photos, expected.config.preprocessing)
     np.testing.assert_allclose(
         engine.run(expected.photos, "logits"),
         export.reload(tmp_path / "out").run(outside, "logits"),

@@ -10,7 +10,7 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import verify
 from mobilenetv2.export.verify import Reference, sample_pictures
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec
@@ -40,7 +40,7 @@ class Plain:
         plain.load(network, random_arrays(SPEC))
         if self.takes_pictures:
             assert x.dtype == np.uint8 and x.shape[1:] == (*SPEC.size, 3)
-            x = normalise(x, CONFIG.preprocessing)
+            x = engine_input(x, CONFIG.preprocessing)
         found = network(x)
         found[self.where, 0] += self.error
         return found

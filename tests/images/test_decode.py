@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from mobilenetv2.images.decode import decode, read
+from mobilenetv2.images.decode import decode, read_photo
 
 ORIENTATION = 0x0112
 LEVELS = np.arange(65536).reshape(256, 256)  # every 16-bit grey level once
@@ -173,4 +173,6 @@ def test_every_photo_at_hand_is_read(public_folder: Callable[[str], Path]) -> No
     assert photos
     for photo in photos:
         with Image.open(photo) as plain:
-            assert np.array_equal(np.asarray(read(photo)), np.asarray(plain.convert("RGB"))), photo
+            assert np.array_equal(
+                np.asarray(read_photo(photo)), np.asarray(plain.convert("RGB"))
+            ), photo

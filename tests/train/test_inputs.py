@@ -8,14 +8,15 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.augment import Augmentation, augment, generator
+from mobilenetv2.data.caches import shrink
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.shrunk import shrink
+from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.model.outputs import sigmoid, softmax
+from mobilenetv2.spec.network import NetworkSpec, Outputs
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.train.inputs import PhotoViews, Targets, Teacher, open_teacher
@@ -114,6 +115,38 @@ def test_labels_alone() -> None:
     pictures, wanted = Targets(LABELS, 3, recipe).make(PICTURES, np.arange(6), 0, 0)
     assert pictures is PICTURES and wanted.dtype == np.float32
     assert wanted[0] == pytest.approx([0.8, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "classes", "expected"),
+    [
+        ("sigmoid", 3, [[0.85, 0.15, 0.15], [0.15, 0.85, 0.15]]),
+        ("logit", 2, [[0.15], [0.85]]),
+        ("softmax", 2, [[0.85, 0.15], [0.15, 0.85]]),
+    ],
+)
+def test_targets_follow_what_the_outputs_mean(
+    outputs: Outputs, classes: int, expected: list[list[float]]
+) -> None:
+    recipe = Recipe().changed(label_smoothing=0.3)
+    made = Targets(np.array([0, 1]), classes, recipe, outputs=outputs)
+    _, wanted = made.make(PICTURES[:2], np.arange(2), 0, 0)
+    assert wanted.dtype == np.float32 and wanted == pytest.approx(np.array(expected))
+    mixing = recipe.changed(mixing=Mixing(mixup=1.0))
+    mixed = dataclasses.replace(made, recipe=mixing).make(PICTURES[:2], np.arange(2), 0, 1)[1]
+    assert mixed.shape == wanted.shape and mixed.sum() == pytest.approx(wanted.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "sigmoid"])
+def test_a_teacher_of_another_kind_gives_probabilities(outputs: Outputs) -> None:
+    logits = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
+    teacher = Teacher(lambda _: logits, (32, 32), (2, 0, 1), "sigmoid")
+    recipe = Recipe().changed(label_smoothing=0.0, distillation=Distillation("t", 1.0, 2.0))
+    _, wanted = Targets(LABELS, 3, recipe, teacher, outputs).make(PICTURES, np.arange(6), 0, 0)
+    expected = sigmoid(logits / 2)[:, [2, 0, 1]]
+    if outputs == "softmax":
+        expected /= expected.sum(1, keepdims=True)
+    assert wanted == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_teacher_has_its_share_and_its_classes_are_matched() -> None:

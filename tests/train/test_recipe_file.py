@@ -16,6 +16,7 @@ from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import RecipeError
+from mobilenetv2.spec.network import HiddenSpec
 from mobilenetv2.train.recipe import ALIASES, LARGEST_SEED, Distillation, Recipe
 from mobilenetv2.train.recipe_file import (
     every_key,
@@ -95,7 +96,7 @@ def test_every_shipped_recipe_equals_its_toml_round_trip(name: str, tmp_path: Pa
     recipe = read_recipe(name)
     text = recipe_toml(recipe)
     assert read_recipe(write(tmp_path, text)) == recipe
-    absent = {"network.size", "network.dropout"}  # where they are None
+    absent = {"network.size", "network.dropout", "classifier.pooling", "classifier.hidden"}
     for key in {*every_key()} - absent:
         assert f"\n{key.rpartition('.')[2]} = " in f"\n{text}"
 
@@ -204,6 +205,25 @@ def test_set_reaches_into_a_table_and_takes_texts_without_quotes() -> None:
         augmentation=dataclasses.replace(before.augmentation, flip=True),
     )  # fmt: skip
     assert not before.augmentation.flip
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("100", (HiddenSpec(100),)),
+        ("[]", ()),
+        ('[8, {units = 4, activation = "none", bias = false}]',
+         (HiddenSpec(8), HiddenSpec(4, "none", False))),
+    ],
+)  # fmt: skip
+def test_hidden_layers_are_units_or_tables(
+    value: str, expected: tuple[HiddenSpec, ...], tmp_path: Path
+) -> None:
+    recipe = read_recipe("finetune", [f"classifier.hidden={value}", "classifier.outputs=sigmoid"])
+    assert recipe.classifier.hidden == expected
+    assert read_recipe(write(tmp_path, recipe_toml(recipe))) == recipe
+    with pytest.raises(RecipeError, match="hidden units 0 must be"):
+        read_recipe("finetune", ["classifier.hidden=0"])
 
 
 def test_one_number_is_a_square_and_the_last_change_wins() -> None:

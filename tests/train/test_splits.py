@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.scan import check_dataset
 from mobilenetv2.errors import DataError
 from mobilenetv2.train import splits
 from mobilenetv2.train.recipe import Distillation, Recipe
@@ -20,7 +20,7 @@ DEFAULT = Recipe()
 
 
 def divided(folder: Path, recipe: Recipe = DEFAULT) -> Splits:
-    return divide(check(open_dataset(folder)), recipe)
+    return divide(check_dataset(open_dataset(folder)), recipe)
 
 
 def parts(splits: Splits) -> dict[str, set[str]]:

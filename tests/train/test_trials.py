@@ -12,8 +12,8 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.augment import Augmentation
-from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.scan import check_dataset
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate import plots
 from mobilenetv2.spec.published import published
@@ -87,7 +87,7 @@ EDITIONS = [
 
 @pytest.fixture(scope="module")
 def splits(photos: Path) -> Splits:
-    return divide(check(open_dataset(str(photos)), 0.0), RECIPE)
+    return divide(check_dataset(open_dataset(str(photos)), 0.0), RECIPE)
 
 
 @pytest.mark.parametrize("edition", EDITIONS)

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from mobilenetv2.audit.near_duplicates import View, find_near_duplicates, view
 from mobilenetv2.data.dataset import Dataset
-from mobilenetv2.data.look import look_at
+from mobilenetv2.data.scan import scan_photos
 from mobilenetv2.images.decode import FORMATS
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
@@ -189,7 +189,7 @@ def inspect(
             answers.update(zip(waiting, outputs, strict=True))
             waiting.clear()
 
-    for look in look_at(list(dataset.splits.values()), see):
+    for look in scan_photos(list(dataset.splits.values()), see):
         facts, seen, taken = look.seen or (None, None, None)
         if seen is not None:
             views[len(photos)] = seen
@@ -244,13 +244,13 @@ def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, 
     pairs = [(same[0], other) for same in by_digest.values() for other in same[1:]]
     # Of exact copies one stands for all: a hundred of them are not five thousand near pairs.
     firsts = [same[0] for same in by_digest.values() if same[0] in views]
-    near = find_near_duplicates([views[place] for place in firsts])
-    pairs += [(firsts[one], firsts[other]) for one, other in near.pairs]
+    near, unsearched = find_near_duplicates([views[place] for place in firsts])
+    pairs += [(firsts[one], firsts[other]) for one, other in near]
     groups = (
         Copies(group, len({photos[place].digest for place in group}) == 1)
         for group in connected(pairs)
     )
-    return tuple(groups), near.unsearched
+    return tuple(groups), unsearched
 
 
 def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:

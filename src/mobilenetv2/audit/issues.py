@@ -1,6 +1,7 @@
 """The issues of a set of photos, in words: what is wrong, what to do, which photos.
 
-A new check is a function from :class:`Evidence` to issues, and a line in :data:`CHECKS` at the end.
+A new check is a function from :class:`Evidence` to issues in the table :data:`CHECKS`, at the end.
+``on_photos`` makes one from a condition on single photos, ``on_copies`` from one on copies.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -80,53 +81,79 @@ def find_issues(evidence: Evidence) -> list[Issue]:
     return sorted(found, key=lambda issue: list(LEVELS).index(issue.level))
 
 
-def leaks(evidence: Evidence) -> Iterator[Issue]:
-    """Find pictures in several splits."""
-    yield from _copies(
-        evidence, lambda splits, labels: splits > 1, "leak", "grave", "in more than one split",
-        "Keep each in one split, for a model that has seen a photo in training is not judged by "
-        "it: 'train' leaves exact copies out, near ones it does not know.",
-    )  # fmt: skip
+def on_copies(
+    kind: str, level: Level, chosen: Callable[[int, int], bool], where: str, advice: str
+) -> Check:
+    """Make a check of pictures that a set has several times.
+
+    Args:
+        chosen: (splits, classes that the copies of a picture are in) -> whether it is an issue.
+    """
+
+    def check_copies(evidence: Evidence) -> Iterator[Issue]:
+        groups: list[Copies] = []
+        for group in evidence.audit.copies:
+            photos = [evidence.audit.photos[place] for place in group.photos]
+            splits, labels = {photo.split for photo in photos}, {photo.label for photo in photos}
+            # Files that are damaged alike are no pictures, and said to be unreadable.
+            if any(photo.facts for photo in photos) and chosen(len(splits), len(labels)):
+                groups.append(group)
+        if groups:
+            exact = sum(group.exact for group in groups)
+            counts = ((exact, "exactly"), (len(groups) - exact, "nearly"))
+            what = " and ".join(f"{count:,} {how}" for count, how in counts if count)
+            title = (
+                f"{counted(len(groups), 'picture')} {_be(len(groups))} {where} ({what} the same)"
+            )
+            yield Issue(kind, level, title, advice, tuple(group.photos for group in groups))
+
+    return check_copies
 
 
-def contradictions(evidence: Evidence) -> Iterator[Issue]:
-    """Find pictures in several classes."""
-    yield from _copies(
-        evidence, lambda splits, labels: labels > 1, "contradiction", "grave",
-        "in more than one class", "Decide which class is right and remove the other copies.",
-    )  # fmt: skip
+def on_photos(
+    kind: str, level: Level, what: str, chosen: Callable[[Entry], bool], advice: str,
+    note: Callable[[Entry], str] | None = None,
+) -> Check:  # fmt: skip
+    """Make a check of single photos.
+
+    Args:
+        what: the end of '3 photos ...'.
+        note: what to say of each.
+    """
+
+    def check_photos(evidence: Evidence) -> Iterator[Issue]:
+        photos = evidence.audit.photos
+        places = [place for place, photo in enumerate(photos) if chosen(photo)]
+        if places:
+            title = f"{counted(len(places), 'photo')} {what.format(be=_be(len(places)))}"
+            notes = {place: note(photos[place]) for place in places} if note else {}
+            yield Issue(kind, level, title, advice, tuple((place,) for place in places), notes)
+
+    return check_photos
 
 
-def copies(evidence: Evidence) -> Iterator[Issue]:
-    """Find pictures that a class has more than once."""
-    yield from _copies(
-        evidence, lambda splits, labels: splits == labels == 1, "copies", "look",
-        "more than once in a class",
-        "Keep one of each, or it counts several times in training and in the figures.",
-    )  # fmt: skip
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
-def _copies(
-    evidence: Evidence, chosen: Callable[[int, int], bool], kind: str, level: Level, where: str,
-    advice: str,
-) -> Iterator[Issue]:  # fmt: skip
-    """Yield one issue on the copies that are chosen by their numbers of splits and classes."""
-    groups: list[Copies] = []
-    for group in evidence.audit.copies:
-        photos = [evidence.audit.photos[place] for place in group.photos]
-        if all(photo.facts is None for photo in photos):
-            continue  # files that are damaged alike: no pictures, and said to be unreadable
-        if chosen(len({photo.split for photo in photos}), len({photo.label for photo in photos})):
-            groups.append(group)
-    if groups:
-        exact = sum(group.exact for group in groups)
-        counts = ((exact, "exactly"), (len(groups) - exact, "nearly"))
-        what = " and ".join(f"{count:,} {how}" for count, how in counts if count)
-        are = "is" if len(groups) == 1 else "are"
-        yield Issue(
-            kind, level, f"{counted(len(groups), 'picture')} {are} {where} ({what} the same)",
-            advice, tuple(group.photos for group in groups),
-        )  # fmt: skip
+def _if_readable(chosen: Callable[[Facts], bool]) -> Callable[[Entry], bool]:
+    return lambda photo: photo.facts is not None and chosen(photo.facts)
+
+
+def _size(photo: Entry) -> str:
+    return f"{photo.facts.width} x {photo.facts.height}" if photo.facts else ""
+
+
+def small_photos(evidence: Evidence) -> Iterator[Issue]:
+    """Find photos that the network would see enlarged."""
+    least = min(evidence.size) if evidence.size else SMALLEST
+    taker = ", which the model takes" if evidence.size else ""
+    yield from on_photos(
+        "small", "look", f"{{be}} smaller than {least} pixels on a side{taker}",
+        _if_readable(lambda facts: min(facts.width, facts.height) < least),
+        "Take larger ones, or train for a smaller input with --set size=N: enlarging adds nothing.",
+        _size,
+    )(evidence)  # fmt: skip
 
 
 def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
@@ -212,102 +239,6 @@ def imbalance(evidence: Evidence) -> Iterator[Issue]:
         )  # fmt: skip
 
 
-def unreadable(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos that cannot be decoded."""
-    yield from _photos(
-        evidence, "unreadable", "grave", "cannot be read",
-        "Mend, convert or remove them: 'train' leaves them out, and refuses a set with more than "
-        "1% of them.",
-        lambda photo: photo.facts is None, lambda photo: photo.problem,
-    )  # fmt: skip
-
-
-def flat(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos that show nothing."""
-    yield from _photos(
-        evidence, "flat", "look", "of one colour all over",
-        "Remove those that show nothing, which teach a class to mean nothing.",
-        _by_facts(lambda facts: facts.flat),
-    )  # fmt: skip
-
-
-def small(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos that the network would see enlarged."""
-    least = min(evidence.size) if evidence.size else SMALLEST
-    yield from _photos(
-        evidence, "small", "look",
-        f"smaller than {least} pixels on a side"
-        + (", which the model takes" if evidence.size else ""),
-        "Take larger ones, or train for a smaller input with --set size=N: enlarging adds nothing.",
-        _by_facts(lambda facts: min(facts.width, facts.height) < least), _size,
-    )  # fmt: skip
-
-
-def long(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos of which the network sees a small part."""
-
-    def length(facts: Facts) -> float:
-        return max(facts.width, facts.height) / min(facts.width, facts.height)
-
-    yield from _photos(
-        evidence, "long", "look", f"more than {LONGEST:g} times as long as wide",
-        "Crop them to what matters, for the network sees the middle of a photo.",
-        _by_facts(lambda facts: length(facts) > LONGEST), _size,
-    )  # fmt: skip
-
-
-def grey(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos without colours."""
-    yield from _photos(
-        evidence, "grey", "note", "without colours",
-        "Nothing to do if every class has some; if only one has, a network learns the missing "
-        "colours in place of the class.",
-        _by_facts(lambda facts: facts.mode in ("1", "L", "LA") or facts.mode.startswith("I")),
-    )  # fmt: skip
-
-
-def transparent(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos whose background is not in the file."""
-    yield from _photos(
-        evidence, "transparent", "note", "transparent in places",
-        "Nothing to do if white behind them is right; it is what a network sees there.",
-        _by_facts(lambda facts: facts.transparent),
-    )  # fmt: skip
-
-
-def turned(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos that are only upright for programs that read EXIF."""
-    yield from _photos(
-        evidence, "turned", "note", "stored lying or mirrored, with a mark (EXIF) that says so",
-        "Nothing to do: they are turned upright here, but other programs may not turn them.",
-        _by_facts(lambda facts: facts.turned),
-    )  # fmt: skip
-
-
-def _photos(
-    evidence: Evidence, kind: str, level: Level, what: str, advice: str,
-    chosen: Callable[[Entry], bool], note: Callable[[Entry], str] | None = None,
-) -> Iterator[Issue]:  # fmt: skip
-    """Yield one issue on the chosen photos, each a group of its own."""
-    photos = evidence.audit.photos
-    places = [place for place, photo in enumerate(photos) if chosen(photo)]
-    if places:
-        verb = "" if what.startswith("cannot") else "is " if len(places) == 1 else "are "
-        yield Issue(
-            kind, level, f"{counted(len(places), 'photo')} {verb}{what}", advice,
-            tuple((place,) for place in places),
-            {place: note(photos[place]) for place in places} if note else {},
-        )  # fmt: skip
-
-
-def _by_facts(chosen: Callable[[Facts], bool]) -> Callable[[Entry], bool]:
-    return lambda photo: photo.facts is not None and chosen(photo.facts)
-
-
-def _size(photo: Entry) -> str:
-    return f"{photo.facts.width} x {photo.facts.height}" if photo.facts else ""
-
-
 def unsearched(evidence: Evidence) -> Iterator[Issue]:
     """Find that the search for near copies is not complete."""
     if evidence.audit.unsearched:
@@ -345,9 +276,64 @@ def ignored(evidence: Evidence) -> Iterator[Issue]:
 
 
 CHECKS: tuple[Check, ...] = (
-    leaks, contradictions, copies, doubted_labels,
-    single_class, empty_classes, small_classes, imbalance,
-    unreadable, flat, small, long, grey, transparent, turned,
-    unsearched, links, ignored,
+    on_copies(
+        "leak", "grave", lambda splits, classes: splits > 1, "in more than one split",
+        "Keep each in one split, for a model that has seen a photo in training is not judged by "
+        "it: 'train' leaves exact copies out, near ones it does not know.",
+    ),
+    on_copies(
+        "contradiction", "grave", lambda splits, classes: classes > 1, "in more than one class",
+        "Decide which class is right and remove the other copies.",
+    ),
+    on_copies(
+        "copies", "look", lambda splits, classes: splits == classes == 1,
+        "more than once in a class",
+        "Keep one of each, or it counts several times in training and in the figures.",
+    ),
+    doubted_labels,
+    single_class,
+    empty_classes,
+    small_classes,
+    imbalance,
+    on_photos(
+        "unreadable", "grave", "cannot be read", lambda photo: photo.facts is None,
+        "Mend, convert or remove them: 'train' leaves them out, and refuses a set with more than "
+        "1% of them.",
+        lambda photo: photo.problem,
+    ),
+    on_photos(
+        "flat", "look", "{be} of one colour all over", _if_readable(lambda facts: facts.flat),
+        "Remove those that show nothing, which teach a class to mean nothing.",
+    ),
+    small_photos,
+    on_photos(
+        "long", "look", f"{{be}} more than {LONGEST:g} times as long as wide",
+        _if_readable(
+            lambda facts: max(facts.width, facts.height) > LONGEST * min(facts.width, facts.height)
+        ),
+        "Crop them to what matters, for the network sees the middle of a photo.",
+        _size,
+    ),
+    on_photos(
+        "grey", "note", "{be} without colours",
+        _if_readable(
+            lambda facts: facts.mode in ("1", "L", "LA") or facts.mode.startswith("I")
+        ),
+        "Nothing to do if every class has some; if only one has, a network learns the missing "
+        "colours in place of the class.",
+    ),
+    on_photos(
+        "transparent", "note", "{be} transparent in places",
+        _if_readable(lambda facts: facts.transparent),
+        "Nothing to do if white behind them is right; it is what a network sees there.",
+    ),
+    on_photos(
+        "turned", "note", "{be} stored lying or mirrored, with a mark (EXIF) that says so",
+        _if_readable(lambda facts: facts.turned),
+        "Nothing to do: they are turned upright here, but other programs may not turn them.",
+    ),
+    unsearched,
+    links,
+    ignored,
 )  # fmt: skip
-"""All checks; issues of one level are told in this order."""
+"""All checks. Issues are told by level, those of one level in this order."""

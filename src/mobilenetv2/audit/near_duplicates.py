@@ -72,16 +72,6 @@ class View:
     """Smaller than ``LEAST_SIDE``."""
 
 
-@dataclass(frozen=True, slots=True)
-class NearDuplicates:
-    """Pairs of near duplicates among pictures, by their places."""
-
-    pairs: tuple[tuple[int, int], ...]
-    """The lower place first, sorted."""
-    unsearched: int = 0
-    """Pairs of near hashes beyond ``MOST_CANDIDATES``, which were not looked at."""
-
-
 def view(image: Image.Image) -> View:
     """Return what is compared of an RGB picture of any size."""
     fine = preprocess(image, _STRETCHED)
@@ -103,18 +93,15 @@ def hashes(greys: NDArray) -> NDArray:
         uint64 (pictures,): which of the 8 x 8 lowest frequencies of the cosine transform are above
         their median.
     """
-    parts = [_hashes(greys[at : at + TILE]) for at in range(0, len(greys), TILE)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
-
-
-def _hashes(greys: NDArray) -> NDArray:
-    """Return the hashes of a few pictures, at 10 KB each."""
     frequencies, places = np.arange(8), np.arange(COARSE)
     cosines = np.cos(np.pi * np.outer(frequencies, 2 * places + 1) / (2 * COARSE))
-    low = (cosines @ greys.astype(np.float64) @ cosines.T).reshape(len(greys), 64)
-    bits = low > np.median(low, axis=1, keepdims=True)
-    packed: NDArray = np.packbits(bits, axis=1).view(np.uint64).reshape(len(greys))
-    return packed
+    words = np.zeros(len(greys), np.uint64)
+    for at in range(0, len(greys), TILE):  # 10 KB a picture
+        part = greys[at : at + TILE].astype(np.float64)
+        low = (cosines @ part @ cosines.T).reshape(len(part), 64)
+        bits = low > np.median(low, axis=1, keepdims=True)
+        words[at : at + TILE] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+    return words
 
 
 def near_hashes(
@@ -149,11 +136,20 @@ def near_hashes(
     return together[:most], max(0, int(counts.sum()) - most)
 
 
-def find_near_duplicates(views: list[View], most: int = MOST_CANDIDATES) -> NearDuplicates:
-    """Return the pairs that show the same. A flat or tiny picture is like no other."""
+def find_near_duplicates(
+    views: list[View], most: int = MOST_CANDIDATES
+) -> tuple[list[tuple[int, int]], int]:
+    """Find the pairs that show the same. A flat or tiny picture is like no other.
+
+    Args:
+        most: pairs of near hashes that are looked at closer.
+
+    Returns:
+        (pairs by their places, the lower place first, sorted; the number of pairs beyond ``most``).
+    """
     places = np.array([i for i, one in enumerate(views) if not (one.flat or one.tiny)], np.int64)
     if len(places) < 2:
-        return NearDuplicates(())
+        return [], 0
     compared = [views[i] for i in places]
     greys = np.stack([one.grey for one in compared])
     candidates, unsearched = near_hashes(hashes(greys), most=most)
@@ -163,7 +159,7 @@ def find_near_duplicates(views: list[View], most: int = MOST_CANDIDATES) -> Near
         "looking at likely copies", len(candidates), TILE,
     )  # fmt: skip
     pairs = sorted((int(places[i]), int(places[j])) for same in found for i, j in same)
-    return NearDuplicates(tuple(pairs), unsearched)
+    return pairs, unsearched
 
 
 def _near_in_tile(words: NDArray, row: int, column: int, furthest: int) -> list[NDArray]:

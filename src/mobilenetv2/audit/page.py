@@ -11,7 +11,7 @@ from mobilenetv2.audit.issues import LEVELS, Issue
 from mobilenetv2.data.dataset import Dataset, Photo
 from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate.report.html import Child, Markup, definitions, document, element
-from mobilenetv2.images.encode import data_url
+from mobilenetv2.images.display import data_url
 from mobilenetv2.progress import track
 from mobilenetv2.text import counted
 from mobilenetv2.version import __version__

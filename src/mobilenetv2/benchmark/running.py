@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.benchmark import machine
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig
 
@@ -125,7 +125,7 @@ class Runner:
     def _prepared(self, pictures: NDArray) -> NDArray:
         if self.engine.takes_pictures:
             return pictures
-        return normalise(pictures, self.config.preprocessing)
+        return engine_input(pictures, self.config.preprocessing)
 
 
 def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:

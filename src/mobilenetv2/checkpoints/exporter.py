@@ -8,7 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers import hdf5_writer, pytorch, safetensors, tensorflow
+from mobilenetv2.checkpoints.containers import hdf5, pytorch, tensorflow
+from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
 from mobilenetv2.checkpoints.dialects import huggingface_config, keras, keras_model, registry
 from mobilenetv2.checkpoints.dialects.dialect import Dialect
 from mobilenetv2.checkpoints.dialects.inference import express, unlike
@@ -16,11 +17,15 @@ from mobilenetv2.checkpoints.sidecar import DATA, digest, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.formats import FORMATS, GRAPHS
+from mobilenetv2.graph import litert, onnx
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.records import ModelConfig, Origin
 
 PYTORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 KERAS_SUFFIXES = (".weights.h5", ".h5", ".keras")
+FORMAT = {"format": "pt"}
+"""What loaders of PyTorch look for in the metadata of a safetensors file."""
 HUB_FILES = {"model.safetensors", "config.json", "preprocessor_config.json"}
 SUFFIXES = {
     "keras": KERAS_SUFFIXES, **{name: (FORMATS[name].suffix,) for name in GRAPHS},
@@ -174,36 +179,34 @@ def _write_file(out: Path, content: bytes) -> None:
 
 
 def _graph(config: ModelConfig, arrays: Arrays, name: str) -> bytes:
-    from mobilenetv2.graph import litert_writer, onnx_writer
-
     if name == "onnx":
-        return onnx_writer.write(config, arrays, folded=False)  # so that every tensor comes back
-    return litert_writer.write(config, arrays)
+        return onnx.write(lower(config, arrays, folded=False))  # so that every tensor comes back
+    return litert.write(lower(config, arrays))
 
 
 def _content(dialect: Dialect, config: ModelConfig, foreign: Arrays, suffix: str) -> bytes:
     if suffix == ".safetensors":
-        return safetensors.write(foreign, {"format": "pt"})  # what loaders of PyTorch look for
+        return safetensors_bytes(foreign, FORMAT)
     if suffix == ".keras":
         return keras_model.write(config.spec, foreign)
     layers = keras.by_layer(foreign) if dialect.name == "keras" else {}
     if suffix == ".weights.h5":
         folders = keras.numbered_layers(config.spec)
-        return hdf5_writer.write_keras3(
+        return hdf5.keras3_bytes(
             [(folder, list(layers[layer].values())) for folder, layer in folders.items()]
         )
     if suffix == ".h5":
-        return hdf5_writer.write_legacy([
+        return hdf5.legacy_keras_bytes([
             (layer, [(f"{layer}/{variable}:0", array) for variable, array in parts.items()])
             for layer, parts in layers.items()
         ])  # fmt: skip
-    return pytorch.write(foreign)
+    return pytorch.pytorch_bytes(foreign)
 
 
 def _write_hub_folder(config: ModelConfig, foreign: Arrays, out: Path) -> tuple[Path, ...]:
     network, preprocessor = huggingface_config.written(config)
     with atomic_folder(out) as folder:
-        write_atomically(folder / "model.safetensors", safetensors.write(foreign, {"format": "pt"}))
+        write_atomically(folder / "model.safetensors", safetensors_bytes(foreign, FORMAT))
         for name, content in (("config", network), ("preprocessor_config", preprocessor)):
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
             write_atomically(folder / f"{name}.json", text + "\n")
@@ -214,7 +217,7 @@ def _write_slim(foreign: Arrays, out: Path) -> tuple[Path, ...]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
         prefix = Path(folder) / out.name
-        tensorflow.write(foreign, prefix)
+        tensorflow.write_tensorflow(foreign, prefix)
         # The old index first, the new one last: without it there is no checkpoint.
         index, data, _ = _places("tf-slim", out)
         paths = (data, index)

@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mobilenetv2.checkpoints.containers import container
-from mobilenetv2.checkpoints.containers.container import Container
-from mobilenetv2.checkpoints.containers.kind import recognise
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.reader import read_container, recognise_kind
 from mobilenetv2.checkpoints.dialects import huggingface_config, keras, registry, timm_config
 from mobilenetv2.checkpoints.dialects.description import Description
 from mobilenetv2.checkpoints.dialects.dialect import COMPUTED, Dialect
@@ -77,7 +76,7 @@ def _graph_kind(path: Path, dialect: str) -> str | None:
         return dialect
     made = BY_ENDING.get(path.suffix.lower())
     kind: str | None = made.name if made is not None and made.graph else None
-    kind = kind or (recognise(path) if path.is_file() else None)
+    kind = kind or (recognise_kind(path) if path.is_file() else None)
     if kind not in registry.GRAPHS:
         return None
     if dialect != "auto":
@@ -106,7 +105,7 @@ def _with_wishes(config: ModelConfig, wishes: Wishes) -> ModelConfig:
 
 def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
     weights = _weights_in(path) if path.is_dir() else path
-    found = container.read(weights)
+    found = read_container(weights)
     where = str(weights)
     model = keras_config.of(found, where)
     dialect, foreign = _dialect(found, wishes.dialect, where, model.names if model else ())

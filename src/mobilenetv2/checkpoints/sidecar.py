@@ -7,7 +7,7 @@ A bare state dict has no labels, no preprocessing and no strides. The sidecar is
 import json
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers.kind import prefix_of
+from mobilenetv2.checkpoints.containers.tensorflow import prefix_of
 from mobilenetv2.errors import SpecError
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.spec.records import ModelConfig

@@ -11,8 +11,8 @@ from mobilenetv2.cli.main import table
 from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.predictor import load_predictor
 from mobilenetv2.cli.trained_on import TrainedOn, flattered, trained_on
-from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split, open_dataset
+from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, DataError, SpecError, WeightsError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = match(split.classes, labels, dataset.place)
     if arguments.report:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
-    split, notes = look_through(split)
+    split, notes = readable_photos(split)
     logits, folder_labels = predict_split(predictor, split, config.preprocessing)
     truth = np.array(outputs)[folder_labels]
     how = {

@@ -21,7 +21,7 @@ from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import BATCH, Predictor
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import Labels, Preprocessing
@@ -70,7 +70,7 @@ def answer(paths: list[Path], predictor: Predictor, record_: Preprocessing) -> I
 
     def load(path: Path) -> NDArray | ImageError:
         try:
-            return preprocess(read(path), record_, str(path))
+            return preprocess(read_photo(path), record_, str(path))
         except ImageError as error:
             return error
 

@@ -10,8 +10,8 @@ from mobilenetv2.cli.evaluate import interval
 from mobilenetv2.cli.export import reported, status
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.trained_on import trained_on
-from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
@@ -128,7 +128,7 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
         open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
         arguments.split, folder, dict(parts) or None,
     )  # fmt: skip
-    judged, notes = look_through(photos.judged)
+    judged, notes = readable_photos(photos.judged)
     for note in notes:
         say(note)
     if len(photos.pictures) < min(50, arguments.calibration_photos):

@@ -52,6 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def built_in(record: Preprocessing) -> NDArray:
     """The two photos that scikit-learn ships, for where none are given."""
-    from mobilenetv2.data.photographs import photographs
+    from mobilenetv2.data.builtin import photographs
 
     return np.stack([preprocess(photo, record, "a built-in photo") for photo in photographs()])

@@ -143,12 +143,12 @@ def _loss(predictions: Predictions) -> float:
     losses = np.empty(len(predictions.truth))
     for part, scores in predictions.parts():
         true = scores[np.arange(len(scores)), predictions.truth[part]]
-        if predictions.outputs == "logit":
-            losses[part] = np.logaddexp(0, -true)
-            continue
-        peak = scores.max(1)
-        with np.errstate(invalid="ignore"):  # infinite logits give NaN
-            losses[part] = np.log(np.exp(scores - peak[:, None]).sum(1)) + peak - true
+        with np.errstate(invalid="ignore"):  # logits that are no finite numbers give NaN
+            if predictions.outputs == "logit":
+                losses[part] = np.logaddexp(0, -true)
+            else:
+                peak = scores.max(1)
+                losses[part] = np.log(np.exp(scores - peak[:, None]).sum(1)) + peak - true
     return float(losses.mean())
 
 

@@ -23,4 +23,5 @@ def probabilities(logits: NDArray, outputs: Outputs = "softmax") -> NDArray:
     logits = np.asarray(logits, np.float64)
     if outputs == "logit":
         logits = np.concatenate([-logits, logits], axis=-1)
-    return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))

@@ -71,9 +71,13 @@ class Predictions:
 
     def __post_init__(self) -> None:
         count, classes = len(self.logits), len(self.names)
+        columns = 1 if self.outputs == "logit" else classes
         shapes = [(count,), (count, classes)] if self.outputs == "sigmoid" else [(count,)]
-        columns = 1 if self.outputs == "logit" and classes == 2 else classes
-        if self.logits.shape != (count, columns) or self.truth.shape not in shapes:
+        if (
+            self.logits.shape != (count, columns)
+            or self.truth.shape not in shapes
+            or (self.outputs == "logit" and classes != 2)
+        ):
             raise ValueError(
                 f"logits {self.logits.shape} and truth {self.truth.shape} are not those of "
                 f"{classes} classes with outputs {self.outputs!r}"
@@ -111,14 +115,18 @@ class Predictions:
         float64 copies of all logits, several of them, would be many gigabytes.
 
         Returns:
-            (rows, float64 (rows, classes)): the logits; (-z, z) of a single logit z.
+            (rows, float64 (rows, classes)): as :func:`class_scores`.
         """
         count, classes = self.logits.shape
         rows = max(1, AT_ONCE // max(1, classes))
         for start in range(0, count, rows):
             part = slice(start, min(start + rows, count))
-            values = self.logits[part].astype(np.float64)
-            yield part, np.hstack([-values, values]) if self.outputs == "logit" else values
+            yield part, class_scores(self.logits[part].astype(np.float64), self.outputs)
+
+
+def class_scores(logits: NDArray, outputs: Outputs) -> NDArray:
+    """Return a score for each class: the logits, or (-z, z) of a single logit z."""
+    return np.hstack([-logits, logits]) if outputs == "logit" else logits
 
 
 @dataclass(frozen=True, slots=True)

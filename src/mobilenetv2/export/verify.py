@@ -28,7 +28,8 @@ from mobilenetv2.export.job import (
     require_honoured,
 )
 from mobilenetv2.formats import Precision
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
@@ -109,12 +110,12 @@ class Reference:
         """(the photos and noise as uint8 pictures, their logits): for graphs that normalise."""
         noise = self._random.integers(0, 256, (RANDOM, *self.photos.shape[1:]), np.uint8)
         x = np.concatenate([self.photos, noise])
-        return x, self._answers(normalise(x, self.config.preprocessing))
+        return x, self._answers(engine_input(x, self.config.preprocessing))
 
     @cached_property
     def tensors(self) -> tuple[NDArray, NDArray]:
         """(the photos normalised and normal noise, float32 NCHW; their logits)."""
-        photos = normalise(self.photos, self.config.preprocessing)
+        photos = engine_input(self.photos, self.config.preprocessing)
         noise = self._random.normal(size=(RANDOM, *photos.shape[1:])).astype(np.float32)
         x = np.concatenate([photos, noise])
         return x, self._answers(x)

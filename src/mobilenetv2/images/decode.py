@@ -1,4 +1,4 @@
-"""Bytes to an upright RGB picture, once, for training, evaluation, serving and export.
+"""A file's bytes to an upright RGB image, once, for training, evaluation, serving and export.
 
 What a picture may be and what becomes of it:
 
@@ -60,8 +60,8 @@ class Limits:
 LIMITS = Limits()
 
 
-def read(path: Path, limits: Limits = LIMITS) -> Image.Image:
-    """Decode a file. See :func:`decode`.
+def read_photo(path: Path, limits: Limits = LIMITS) -> Image.Image:
+    """Decode a photo's file; see :func:`decode`.
 
     Raises:
         ImageError: the file cannot be opened or decoded.
@@ -77,7 +77,7 @@ def read(path: Path, limits: Limits = LIMITS) -> Image.Image:
 
 
 def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
-    """An upright RGB picture from a file's bytes.
+    """Return the upright RGB image in a file's bytes.
 
     Args:
         data: the whole file.

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mobilenetv2.data.dataset import Split, from_anywhere
+from mobilenetv2.data.dataset import Split, absolute_place
 from mobilenetv2.errors import RunError, require
 from mobilenetv2.evaluate import plots
 from mobilenetv2.files import recover, sweep, write_atomically
@@ -128,7 +128,7 @@ class RunFolder:
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         started = {
-            "data": from_anywhere(data),
+            "data": absolute_place(data),
             "weights": str(weights.resolve()) if weights else None,
             "edition": edition,
             "computes": computes,

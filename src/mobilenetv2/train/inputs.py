@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.data import small
+from mobilenetv2.data import caches
 from mobilenetv2.data.augment import augment, generator
 from mobilenetv2.data.batches import batches, whole_batches
+from mobilenetv2.data.caches import ShrunkPhotos
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.mixing import mix, targets
-from mobilenetv2.data.shrunk import Shrunk
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.model.outputs import probabilities, softmax
 from mobilenetv2.runtime.predictor import predictor
-from mobilenetv2.spec.network import Size
+from mobilenetv2.spec.network import Outputs, Size
 from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import phase
@@ -61,21 +61,20 @@ class PhotoViews:
     """Pictures, augmented anew each time.
 
     Decoding is what costs, so it is done once where memory allows: small pictures are held whole
-    (:mod:`mobilenetv2.data.small`), photos a little larger than their views
-    (:mod:`mobilenetv2.data.shrunk`).
+    (:mod:`mobilenetv2.data.caches`), photos a little larger than their views.
     """
 
     split: Split
     record: Preprocessing
     recipe: Recipe
-    _small: small.Small | None = field(default=None, init=False, repr=False)
-    _shrunk: Shrunk | None = field(default=None, init=False, repr=False)
+    _small: caches.SmallImages | None = field(default=None, init=False, repr=False)
+    _shrunk: ShrunkPhotos | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.recipe.augmentation.crop == "resized" and self.recipe.data.shrink:
             sizes = [self.size(epoch) for epoch in range(max(1, self.recipe.epochs))]
             side = round(self.recipe.data.shrink * max(max(size) for size in sizes))
-            self._shrunk = Shrunk(self.split, side)
+            self._shrunk = ShrunkPhotos(self.split, side)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -105,12 +104,12 @@ class PhotoViews:
     ) -> Batches:
         """uint8 (batch, height, width, channels) and indices; see the protocol."""
         size, how = self.size(epoch), self.recipe.augmentation
-        if not small.worthwhile(len(self), how, self.record, size):
+        if not caches.fits_in_memory(len(self), how, self.record, size):
             self._small = None
             return single_views(self, order, epoch, batch_size, start, drop_last)
         if self._small is None or self._small.size != size:
             self._small = None  # the memory, before the next is made
-            self._small = small.hold(self.split, how, self.record, size)
+            self._small = caches.hold_images(self.split, how, self.record, size)
         held, seed = self._small, self.recipe.seed
         return whole_batches(
             lambda indices: held.views(indices, seed, epoch), order, batch_size, start, drop_last
@@ -132,13 +131,18 @@ class Teacher:
     answer: Predictor
     size: Size
     outputs: tuple[int, ...]
-    """Class of the data -> the teacher's output."""
+    """Class of the data -> the teacher's class."""
+    meaning: Outputs = "softmax"
+    """What the teacher's logits mean."""
 
     def probabilities(self, pictures: NDArray, temperature: float) -> NDArray:
         """uint8 (batch, height, width, channels) -> float64 (batch, classes)."""
         if pictures.shape[1:3] != self.size:
             pictures = np.stack([_resized(picture, self.size) for picture in pictures])
-        return softmax(self.answer(pictures)[:, self.outputs] / temperature)
+        logits = self.answer(pictures) / temperature
+        if self.meaning == "softmax":  # of the data's classes, whatever else it knows
+            return softmax(logits[:, self.outputs])
+        return probabilities(logits, self.meaning)[:, self.outputs]
 
 
 def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
@@ -155,7 +159,7 @@ def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
             f"channels, the network that learns takes {channels}"
         )
     outputs = match(classes, config.labels, "the data, for distillation.teacher")
-    return Teacher(answer, config.spec.size, outputs)
+    return Teacher(answer, config.spec.size, outputs, config.spec.classifier.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,8 @@ class Targets:
     classes: int
     recipe: Recipe
     teacher: Teacher | None = None
+    outputs: Outputs = "softmax"
+    """What the logits mean that are trained."""
 
     def make(
         self, pictures: NDArray, indices: NDArray, epoch: int, step: int
@@ -179,18 +185,26 @@ class Targets:
             epoch, step: what is mixed with what is a function of them.
 
         Returns:
-            (pictures like those given, float32 targets (batch, classes)).
+            (pictures like those given, float32 targets (batch, logits), each from 0 to 1).
         """
-        recipe = self.recipe
-        wanted = targets(self.labels[indices], self.classes, recipe.label_smoothing)
+        recipe, smoothing = self.recipe, self.recipe.label_smoothing
+        if self.outputs == "sigmoid":
+            wanted = targets(self.labels[indices], self.classes)
+            wanted = wanted * np.float32(1 - smoothing) + np.float32(smoothing / 2)
+        else:
+            wanted = targets(self.labels[indices], self.classes, smoothing)
         if recipe.mixing.mixup or recipe.mixing.cutmix:
             random = np.random.default_rng([recipe.seed, epoch, step, 3])
             pictures, wanted = mix(pictures, wanted, recipe.mixing, random)
         if self.teacher:
             share = np.float32(recipe.distillation.share)
             answers = self.teacher.probabilities(pictures, recipe.distillation.temperature)
+            if (
+                self.teacher.meaning == "sigmoid" and self.outputs != "sigmoid"
+            ):  # one class is to be chosen
+                answers = answers / answers.sum(1, keepdims=True)
             wanted = (1 - share) * wanted + share * answers.astype(np.float32)
-        return pictures, wanted
+        return pictures, wanted[:, 1:] if self.outputs == "logit" else wanted
 
 
 def _resized(picture: NDArray, size: Size) -> NDArray:

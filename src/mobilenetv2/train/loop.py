@@ -8,7 +8,7 @@ from types import FrameType
 
 import numpy as np
 
-from mobilenetv2.data.sampling import epoch_order
+from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.errors import MobileNetV2Error, RunError
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.evaluate.metrics import Metrics

@@ -13,6 +13,7 @@ from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.bounds import check_bounds
+from mobilenetv2.spec.network import HiddenSpec, Outputs
 
 LARGEST_SEED = 2**63 - 1
 """PyTorch's generators take no larger one."""
@@ -67,11 +68,24 @@ class Network(Table):
 
 @dataclass(frozen=True, slots=True)
 class Classifier(Table):
-    """What follows the pooled features."""
+    """What follows the last feature map. The last layer is always new."""
 
+    pooling: Literal["average", "max"] | None = None
+    """Mean or maximum of each channel over the last feature map. Absent: as the weights have it,
+    else the mean."""
+    hidden: tuple[HiddenSpec, ...] | None = None
+    """Linear layers before the last one: ``[{units = 100, activation = "relu", bias = true,
+    dropout = 0.0}]``, or the units alone: ``[100]``. Layers that the weights have keep theirs.
+    Absent: those of the weights, else none."""
+    bias: bool = True
+    """The last layer adds a bias."""
+    outputs: Outputs = "softmax"
+    """'softmax': one of n classes, by cross-entropy. 'sigmoid': any of n, and 'logit': the second
+    of two by one number, both by binary cross-entropy, summed over the outputs."""
     fit_first: bool = True
-    """Fit the new classifier on cached features before the whole network moves, to avoid distorting
-    the pretrained features (LP-FT, arXiv 2202.10054); only where training starts from weights."""
+    """Fit the last layer on cached features before the whole network moves, to avoid distorting the
+    pretrained features (LP-FT, arXiv 2202.10054); only where training starts from weights. Hidden
+    layers stay as they are meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +232,8 @@ class Recipe(Table):
     batch_size: Annotated[int, "[2, inf)"] = 32
     """Photos of a step."""
     label_smoothing: Annotated[float, "[0, 1)"] = 0.1
-    """Share of the targets that goes to all classes alike."""
+    """Share of the targets that goes to all classes alike; where each class has a probability of
+    its own, half of it is for the class and half against."""
     patience: Annotated[int, "[0, inf)"] = 0
     """Stop after so many epochs without a better selection loss. 0: never."""
     calibrate: bool = True

@@ -110,6 +110,9 @@ def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _put(mapping: dict[str, Any], key: str, value: Any, where: str) -> None:
     *path, last = _known(key, where).split(".")
+    if key == "classifier.hidden":  # a number alone is the units
+        items = value if isinstance(value, list) else [value]
+        value = [{"units": item} if isinstance(item, int) else item for item in items]
     for part in path:
         mapping = mapping.setdefault(part, {})
     mapping[last] = value

@@ -4,8 +4,8 @@ import math
 import time
 from pathlib import Path
 
-from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.scan import check_classes, check_dataset
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.progress import say
 from mobilenetv2.train.finalise import finalise
@@ -57,7 +57,7 @@ def prepare(job: Job) -> Run:
         config, arrays = saved.config, untrained(saved.config.spec, recipe)
     else:
         config, arrays = initial_model(job.weights, recipe, dataset.classes)
-    readable = check(dataset, recipe.data.most_unreadable)
+    readable = check_dataset(dataset, recipe.data.most_unreadable)
     for note in readable.notes:
         say(note)
     splits = divide(readable, recipe)

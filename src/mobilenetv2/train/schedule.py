@@ -74,7 +74,7 @@ def depth(name: str, spec: NetworkSpec) -> int:
     blocks = sum(stage.repeats for stage in spec.stages)
     if part == "blocks":
         return 1 + blocks - int(rest.partition(".")[0])
-    return {"classifier": 0, "head": 1, "stem": 2 + blocks}[part]
+    return {"classifier": 0, "hidden": 0, "head": 1, "stem": 2 + blocks}[part]
 
 
 def deepest(spec: NetworkSpec) -> int:

@@ -18,9 +18,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from mobilenetv2.data.batches import AHEAD, workers
+from mobilenetv2.data.batches import AHEAD, epoch_order, workers
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.predictions import BATCH, predict_split
 from mobilenetv2.progress import say, track

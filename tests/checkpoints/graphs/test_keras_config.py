@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenetv2.checkpoints.containers.container import Container
+from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.dialects.keras import DIALECT
 from mobilenetv2.checkpoints.graphs import keras_config
 from mobilenetv2.errors import DialectError, SpecError

@@ -19,14 +19,14 @@ from mobilenetv2.evaluate.parity.editions import (
     Case,
     Difference,
     Parity,
-    compare_cases,
     compare_editions,
     compare_tensors,
     first_departure,
     parse_editions,
 )
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names
@@ -111,6 +111,12 @@ def test_another_best_class_counts_only_where_it_is_clear() -> None:
     assert clear.disagreements == 1 and not clear.passed
 
 
+def test_the_best_class_of_one_logit_is_the_side_of_0_on_which_it_lies() -> None:
+    reference, other = np.array([[1.0], [-2.0], [1e-5]]), np.array([[1.0], [0.5], [-1e-5]])
+    found = Parity({"torch": []}, {REFERENCE: reference, "torch": other}, 9.0)
+    assert found.disagreements == 1
+
+
 def test_every_two_editions_are_compared() -> None:
     one, rows = np.ones((1, 2)), [Difference("logits", 0.0, 1.0)]
     logits = {REFERENCE: one, "torch": one + 6e-5, "jax": one - 6e-5}
@@ -134,7 +140,7 @@ def test_a_tolerance_that_anything_or_nothing_passes_is_an_error(
 ) -> None:
     x = np.zeros((1, 40, 32, 3), np.float32)
     with pytest.raises(MobileNetV2Error, match=r"--tolerance .* must be a finite number above 0"):
-        compare_editions(folder, x, ["torch"], tolerance=tolerance)
+        compare_editions([Case(folder, x)], ["torch"], tolerance)
 
 
 def test_bad_editions_are_named(folder: Path) -> None:
@@ -145,7 +151,7 @@ def test_bad_editions_are_named(folder: Path) -> None:
     assert parse_editions("torch, keras:jax,torch") == ["torch", "keras:jax"]
     x = np.zeros((1, 16, 16, 3), np.float32)  # too small for the spec
     with pytest.raises(MobileNetV2Error, match="edition: size 16 must be"):
-        compare_editions(folder, x, ["torch"], (16, 16))
+        compare_editions([Case(folder, x, (16, 16))], ["torch"])
 
 
 SAME = Numerics("same", 1e-3)
@@ -170,11 +176,11 @@ def test_all_editions_and_backends_agree(tmp_path: Path) -> None:
         store.save(tmp_path / f"{index}", ModelConfig.default(spec), random_arrays(spec))
         x = np.random.default_rng(index).normal(size=(3, *size, 3)).astype(np.float32)
         cases.append(Case(tmp_path / f"{index}", x, size))
-    for name, found in zip(CASES, compare_cases(cases, parse_editions(EDITIONS)), strict=True):
+    for name, found in zip(CASES, compare_editions(cases, parse_editions(EDITIONS)), strict=True):
         assert found.passed, (name, found.departures)
         assert 0.5 < found.deviation < 20, name
         assert len(found.pairs) == 6 and all(len(a) == 3 for a in found.logits.values())
-    for found in compare_cases(cases[:2], parse_editions("keras:jax,keras:torch")):
+    for found in compare_editions(cases[:2], parse_editions("keras:jax,keras:torch")):
         assert found.passed, found.departures
 
 
@@ -189,11 +195,11 @@ def test_published_weights_agree_on_real_photos(
     files = sorted(public_folder("imagenet-samples").glob("*/*"))[::17][:5]
     assert len(files) == 5
     record = config.preprocessing
-    photos = np.stack([preprocess(read(file), record, file.name) for file in files])
-    x = normalise(photos, record).transpose(0, 2, 3, 1)
+    photos = np.stack([preprocess(read_photo(file), record, file.name) for file in files])
+    x = engine_input(photos, record).transpose(0, 2, 3, 1)
     found = compare_editions(
-        tmp_path / "model", x, parse_editions("torch,keras:tensorflow,jax"), detailed=1
-    )
+        [Case(tmp_path / "model", x, detailed=1)], parse_editions("torch,keras:tensorflow,jax")
+    )[0]
     assert found.passed, found.departures
     assert 0.5 < found.deviation < 20 and found.disagreements == 0
     assert len(set(found.logits[REFERENCE].argmax(1))) > 3  # photos of several things

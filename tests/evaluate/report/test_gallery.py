@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.evaluate.report.gallery import Explainer, beside, gallery, overlays, pictures
-from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.report.result import Answer, Result
 from mobilenetv2.images.preprocess import preprocess
 
 
@@ -108,3 +109,15 @@ def test_a_picture_beside_what_speaks_for_its_answer(quadrants: Explainer) -> No
         np.testing.assert_array_equal(pair[:, -48:], glow)
         assert (pair[:, 48:-48] == 255).all() and pair.shape[1] > 96
     assert beside([shown[0][..., :1]], [0], quadrants)[0].shape[2] == 3
+
+
+def test_mistakes_among_several_classes_say_what_was_missed_and_what_was_not_there(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    result, names = make_result(outputs="sigmoid", several=True), ("ball", "box", "triangle")
+    missed = Answer(0, (0, 1), 1, 0.03, math.nan, False)
+    extra = Answer(7, (), 2, 0.9, math.nan, False)
+    page = parse(gallery(result, [missed, extra], None))
+    caption = page.text("figcaption", "b")
+    assert f"missed {names[1]} 3%is {names[0]} and {names[1]}" in caption
+    assert f"answered {names[2]} 90%is of no class" in caption

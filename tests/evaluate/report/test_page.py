@@ -25,6 +25,9 @@ from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.run_record import read_run
 
 Page = Callable[..., Any]
+ONES = Explainer(
+    lambda shown: np.ones((len(shown), 2, 2, 4), np.float32), np.ones((3, 4), np.float32)
+)
 
 
 def answered(result: Result, logits: NDArray) -> Predictions:
@@ -114,6 +117,33 @@ def test_names_from_data_are_shown_and_not_obeyed(
     assert len(page.of("script")) == len(page.of("style")) == 1
     for name in names:
         assert name in page.text("b") and name in page.text("th")
+
+
+def test_a_page_of_any_of_n_shows_what_fits(
+    make_result: Callable[..., Result], written: Page
+) -> None:
+    result = make_result(outputs="sigmoid", several=True)
+    page = written(result, explainer=ONES)
+    check_self_contained(page)
+    assert sections(page) == [
+        "classes", "calibration", "mistakes", "data", "model", "environment"
+    ]  # fmt: skip
+    assert result.metrics.labels is not None
+    assert page.text().count(f"{result.metrics.labels.exact_match:.1%}") >= 2  # title, headline
+    assert "decisions answered with" in page.text("title") and "nan" not in page.text("p", "b")
+    assert "F1" in page.text("th") and "average precision" in page.text("th")
+    folders = written(make_result(outputs="sigmoid"))
+    assert {"confusion", "unsure"} < set(sections(folders)) and "F1" in folders.text("th")
+
+
+def test_a_page_of_one_logit_is_that_of_two_classes(
+    make_result: Callable[..., Result], written: Page
+) -> None:
+    result = make_result(outputs="logit")
+    page = written(result)
+    check_self_contained(page)
+    assert {"confusion", "unsure", "mistakes"} < set(sections(page)) and "F1" not in page.text("th")
+    assert f"{result.metrics.top1:.1%}" in page.text("p")
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -234,6 +264,18 @@ def test_classes_that_have_photos_or_were_answered_are_drawn(
     assert drawn["classes"] == ["ball", "box", "triangle"]
 
 
+def test_a_report_of_any_of_n_has_no_confusion_matrix(
+    make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    result = make_result(outputs="sigmoid", several=True)
+    write_report(tmp_path, result)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.html", "metrics.json", "classes.png", "reliability.png", "mistakes.png"
+    }  # fmt: skip
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["confusion"] is None and figures["macro_f1"] > 0
+
+
 def test_a_second_report_leaves_nothing_of_the_first(
     make_result: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -306,11 +348,8 @@ def test_with_an_explainer_each_mistake_is_beside_its_grad_cam(
         lambda shown, path, title, columns: sheets.append((list(shown), columns)),
     )  # fmt: skip
     result = make_result()
-    explainer = Explainer(
-        lambda shown: np.ones((len(shown), 2, 2, 4), np.float32), np.ones((3, 4), np.float32)
-    )
     write_report(tmp_path, result)
-    write_report(tmp_path, result, explainer=explainer)
+    write_report(tmp_path, result, explainer=ONES)
     (plain, many), (explained, few) = sheets
     assert many > few and [text for _, text in plain] == [text for _, text in explained]
     for (picture, _), (pair, _) in zip(plain, explained, strict=True):

@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -71,3 +72,21 @@ def test_what_computed_is_in_the_json(make_result: Callable[..., Result]) -> Non
     how = {"runtime": "torch", "device": "cuda", "flips": "yes"}
     made = Result.of("m", "d", given.split, given.config, given.predictions, how)
     assert made.to_dict()["how"] == how
+
+
+def test_where_photos_have_several_classes_the_mistakes_are_of_single_classes(
+    make_result: Callable[..., Result],
+) -> None:
+    given = make_result()
+    split = given.split.with_photos(given.split.photos[:3])
+    logits = np.array([[4.0, -3.0], [1.0, -2.0], [-5.0, -6.0]])
+    truth = np.array([[1, 1], [0, 0], [0, 0]])
+    predictions = Predictions(logits, truth, ("a", "b"), "sigmoid")
+    result = Result.of("m", "d", split, given.config, predictions)
+    missed, extra = result.surest_mistakes(9)
+    assert (missed.photo, missed.answer, missed.truth, missed.right) == (0, 1, (0, 1), False)
+    assert missed.probability == pytest.approx(1 / (1 + np.exp(3))) and math.isnan(missed.of_truth)
+    assert (extra.photo, extra.answer, extra.truth) == (1, 0, ())
+    assert extra.probability == pytest.approx(1 / (1 + np.exp(-1)))
+    assert result.least_sure(9) == []
+    assert result.to_dict()["top1"] is None and result.calibration.decisions

@@ -176,3 +176,30 @@ def test_of_many_classes_only_the_list_is_shown(parse: Callable[[str], Any]) -> 
     page = parse(confusion_table(matrix, [f"c{i}" for i in range(count)]))
     assert page.of("table") == [] and "A matrix of 41 classes" in page.text()
     assert "c1" in page.text("b") and "2 of 5" in page.text("span")
+
+
+def test_the_headline_of_any_of_n_has_its_figures(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    several = make_result(outputs="sigmoid", several=True)
+    labels = several.metrics.labels
+    assert labels is not None
+    page = parse(headline(several))
+    assert page.text().startswith(f"{labels.exact_match:.1%}")
+    right = round(36 * labels.exact_match)
+    assert f"It is right on every class of {right} of 36 photos." in page.text("b")
+    assert f"{labels.mean_average_precision:.1%}mAP" in page.text("b", "span")
+    assert f"{labels.macro_f1:.1%}F1" in page.text("b", "span")
+    assert "binary cross-entropy" in page.text("small")
+    one = make_result(outputs="sigmoid", names=tuple("abcdef"))
+    page = parse(headline(one))
+    assert page.text().startswith(f"{one.metrics.top1:.1%}")
+    assert {"mAP", "exact match", "top-5"} <= {t for tag, t in page.texts if tag == "span"}
+
+
+def test_a_class_of_any_of_n_is_not_taken_for_another() -> None:
+    logits = np.array([[2.0, -1.0], [-1.0, 2.0], [-1.0, -2.0]])
+    metrics = measure(Predictions(logits, np.array([0, 1, 1]), ("a", "b"), "sigmoid"))
+    assert weakest(metrics) == "It finds b least often: 1 of 2."
+    metrics = measure(Predictions(logits, np.zeros((3, 2)), ("a", "b"), "sigmoid"))
+    assert weakest(metrics) == "No photo is of any class."

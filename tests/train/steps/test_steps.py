@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobilenetv2.data.mixing import targets
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.names import is_statistic
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import schedule
+from mobilenetv2.train.inputs import Targets
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.steps import Trainer, find_steps
 
@@ -32,6 +32,17 @@ SPECS = {
     "same, biased": NetworkSpec(size=(48, 33), numerics=SAME, **TINY),
     "article-torch": published("article-torch", size=(48, 33), **TINY),
     "small": published("small", width=0.1, classes=5, dropout=0.0),
+}
+HEADS: dict[str, ClassifierSpec] = {
+    "hidden": ClassifierSpec(hidden=(HiddenSpec(12, bias=False), HiddenSpec(7, "relu6"))),
+    "any of n": ClassifierSpec("max", (HiddenSpec(9, "none"),), outputs="sigmoid"),
+    "one logit": ClassifierSpec(bias=False, outputs="logit"),
+}
+SPECS |= {
+    name: published(
+        "small", width=0.1, classes=2 if name == "one logit" else 5, dropout=0.0
+    ).replace(classifier=head)
+    for name, head in HEADS.items()
 }
 RECIPES = {
     "sgd": Recipe().changed(optimizer="sgd", momentum=0.9, weight_decay=0.01, precision="float32"),
@@ -86,9 +97,10 @@ def weights64(trainer: Any, edition: str) -> Arrays:
 
 def batch(spec: NetworkSpec, count: int = 8) -> tuple[NDArray, NDArray]:
     random = np.random.default_rng(7)
-    return random.integers(0, 256, (count, *spec.size, 3), np.uint8), targets(
-        np.arange(count) % 5, 5, 0.1
-    )
+    labels = np.arange(count) % spec.classes
+    wanted = Targets(labels, spec.classes, Recipe(), outputs=spec.classifier.outputs)
+    pictures = random.integers(0, 256, (count, *spec.size, 3), np.uint8)
+    return wanted.make(pictures, np.arange(count), 0, 0)
 
 
 def run(
@@ -136,11 +148,19 @@ def test_one_plain_step_gives_the_gradients_of_pytorch(edition: str, name: str) 
 
 
 @pytest.mark.parametrize("edition", OTHERS)
-@pytest.mark.parametrize("name", ["sgd", "adamw", "frozen blocks"])
-def test_steps_of_every_optimiser_are_those_of_pytorch(edition: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("sgd", "same, biased"), ("adamw", "same, biased"), ("frozen blocks", "same, biased"),
+        *(("adamw", head) for head in HEADS),
+    ],
+)  # fmt: skip
+def test_steps_of_every_optimiser_are_those_of_pytorch(
+    edition: str, name: str, network: str
+) -> None:
     """Three steps at three rates: momentum, decay, and what a schedule does to both."""
     # Powers of two: Keras keeps its learning rate in float32.
-    spec, rates = SPECS["same, biased"], (2**-7, 2**-6, 2**-9)
+    spec, rates = SPECS[network], (2**-7, 2**-6, 2**-9)
     expected, reference = run("torch", spec, RECIPES[name], "float64", rates)
     found, weights = run(edition, spec, RECIPES[name], "float64", rates)
     assert_same_steps(edition, found, expected)

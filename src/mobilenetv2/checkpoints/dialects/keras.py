@@ -1,4 +1,4 @@
-"""keras.applications' names: one layer each, as in :mod:`mobilenetv2.editions.keras.names`.
+"""keras.applications' names: one layer each, as in :mod:`mobilenetv2.editions.keras.weights`.
 
 Weights come as legacy ``.h5`` (Keras 1 and 2, and what keras.applications publishes), as Keras 3's
 ``.weights.h5`` (layers numbered by their class), or inside a ``.keras`` file or a whole model's

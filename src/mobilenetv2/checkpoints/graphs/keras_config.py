@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mobilenetv2.checkpoints.containers.container import Container
+from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.dialects.dialect import Dialect
 from mobilenetv2.checkpoints.dialects.inference import Shapes, infer
 from mobilenetv2.checkpoints.graphs import keras_layers

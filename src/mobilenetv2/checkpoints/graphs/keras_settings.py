@@ -9,7 +9,7 @@ from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import Size
 
 UNBIASED = "UnbiasedBatchNormalization"
-"""Of :mod:`mobilenetv2.editions.keras.batchnorm`."""
+"""Of :mod:`mobilenetv2.editions.keras.network`."""
 LAST: dict[str, Sequence[Any]] = {"data_format": ("channels_last",)}
 PLAIN: dict[str, Sequence[Any]] = {
     **LAST, "dilation_rate": (1, [1, 1]), "groups": (1,), "activation": ("linear",),

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers.litert import Graph, read
+from mobilenetv2.checkpoints.containers.litert import Graph, read_litert
 from mobilenetv2.checkpoints.graphs.chain_arrays import arrays_of
 from mobilenetv2.checkpoints.graphs.chain_config import adopted, origin, require_picture
 from mobilenetv2.checkpoints.graphs.chain_spec import infer
@@ -19,7 +19,7 @@ from mobilenetv2.checkpoints.graphs.litert_graph import Classifier, follow
 from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.checkpoints.labels import read_labels as read_labels
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.graph.litert_writer import CONFIG
+from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import SLIM
@@ -41,7 +41,7 @@ def import_file(path: Path, labels: Labels | None = None) -> tuple[ModelConfig, 
         WeightsError: not a LiteRT file, or damaged.
         DialectError: a LiteRT file of another network.
     """
-    graph = read(path)
+    graph = read_litert(path)
     try:
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise DialectError("not a classifier: it must have one input and one output")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilenetv2.checkpoints.containers.onnx import Graph, read
+from mobilenetv2.checkpoints.containers.onnx import Graph, read_onnx
 from mobilenetv2.checkpoints.graphs.chain_arrays import arrays_of, folded
 from mobilenetv2.checkpoints.graphs.chain_config import adopted, origin, require_picture, size_in
 from mobilenetv2.checkpoints.graphs.chain_spec import infer
 from mobilenetv2.checkpoints.graphs.onnx_graph import Classifier, follow
 from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PYTORCH, SLIM
@@ -39,7 +39,7 @@ def import_file(path: Path, labels: Labels | None = None) -> tuple[ModelConfig, 
         WeightsError: not an ONNX file, or damaged.
         DialectError: an ONNX file of another network.
     """
-    graph = read(path)
+    graph = read_onnx(path)
     try:
         text = graph.metadata.get(CONFIG_KEY)
         found = follow(graph, USUAL_SIZE if text is None else size_in(text))

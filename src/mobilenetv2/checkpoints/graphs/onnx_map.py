@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.onnx import parse
+from mobilenetv2.checkpoints.containers.onnx import parse_onnx
 from mobilenetv2.checkpoints.graphs.onnx_graph import follow
 from mobilenetv2.errors import DialectError
-from mobilenetv2.graph.onnx_writer import MAP
+from mobilenetv2.graph.graph import MAP
 from mobilenetv2.spec.network import Size
 
 POOL = "GlobalAveragePool"
@@ -34,7 +34,7 @@ def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
     import onnx
     from onnx import helper
 
-    graph = parse(data)
+    graph = parse_onnx(data)
     pools = [node for node in graph.nodes if node.kind == POOL]
     if len(pools) != 1 or not pools[0].inputs:
         raise DialectError(f"it has {len(pools)} operators {POOL}, where one is expected")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mobilenetv2.editions.edition import FRAMEWORKS
 from mobilenetv2.editions.keras_backend import BACKENDS
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error
+from mobilenetv2.evaluate.predictions import class_scores
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import Size
 from mobilenetv2.text import finite
@@ -77,7 +78,7 @@ class Parity:
     rows: dict[str, list[Difference]]
     """Edition -> every named tensor."""
     logits: dict[str, NDArray]
-    """Edition -> (pictures, classes) of all pictures; the reference's under its own name."""
+    """Edition -> (pictures, classes) of all pictures; first the reference's under its own name."""
     tolerance: float
 
     @property
@@ -105,13 +106,14 @@ class Parity:
     @property
     def disagreements(self) -> int:
         """Pictures with a clear best class in the reference where an edition has another."""
-        reference = self.logits[REFERENCE]
-        if reference.shape[1] < 2:
-            return 0
-        best = np.sort(reference, 1)
+        single = self.logits[REFERENCE].shape[1] == 1  # the log-odds of the second of two classes
+        scores = [
+            class_scores(logits, "logit") if single else logits for logits in self.logits.values()
+        ]
+        best = np.sort(scores[0], 1)
         clear = best[:, -1] - best[:, -2] > MARGIN
-        answers = [logits.argmax(1) for logits in self.logits.values()]
-        return int(sum(clear[i] and len({a[i] for a in answers}) > 1 for i in range(len(clear))))
+        answers = np.stack([one.argmax(1) for one in scores])
+        return int((clear & (answers != answers[0]).any(0)).sum())
 
     @property
     def passed(self) -> bool:
@@ -173,18 +175,6 @@ class Case:
 
 
 def compare_editions(
-    model: Path,
-    x: NDArray,
-    editions: Sequence[str],
-    size: Size | None = None,
-    detailed: int = 2,
-    tolerance: float = TOLERANCE,
-) -> Parity:
-    """Run a model in every edition on the same pictures, as :func:`compare_cases` with one case."""
-    return compare_cases([Case(model, x, size, detailed)], editions, tolerance)[0]
-
-
-def compare_cases(
     cases: Sequence[Case], editions: Sequence[str], tolerance: float = TOLERANCE
 ) -> list[Parity]:
     """Run every case in every edition, each edition in one child process.

@@ -30,8 +30,7 @@ CPU = Path("/proc/cpuinfo")
 def data(result: Result, run: RunRecord | None) -> Markup:
     """Count the photos of each class, in the splits of the run and in what was measured here."""
     columns: dict[str, Mapping[str, int]] = dict(run.parts) if run else {}
-    counts = [row.photos for row in result.metrics.classes]
-    here = {n: c for n, c in zip(result.config.labels.names, counts, strict=True) if c}
+    here = {row.name: row.photos for row in result.metrics.classes if row.photos}
     if columns.get(result.split.name) != here:
         columns["measured here"] = here
     names = list(dict.fromkeys(name for column in columns.values() for name in column))

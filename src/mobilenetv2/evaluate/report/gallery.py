@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.evaluate import gradcam
 from mobilenetv2.evaluate.report.html import Child, Markup, element
 from mobilenetv2.evaluate.report.result import Answer, Result
-from mobilenetv2.images.encode import SMALL, data_url
+from mobilenetv2.images.display import SMALL, data_url
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.text import listed, percent
 
@@ -75,7 +75,7 @@ def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explaine
 
 
 def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | None) -> Markup:
-    names = result.config.labels.names
+    names = result.predictions.names
     name = result.split.photos[answer.photo].name
     small = "pixels" if max(picture.shape[:2]) < SMALL else None
     is_, said = listed([names[index] for index in answer.truth], len(names)), names[answer.answer]

@@ -27,7 +27,7 @@ def headline(result: Result) -> Markup:
     named = "exact match" if several else "top-1"
     loss = "binary cross-entropy" if labels else "cross-entropy"
     cards = [("photos", f"{metrics.images:,}", f"of {result.split.name}")]
-    if not several and result.config.spec.classes > 5:  # five of five are always enough
+    if not several and len(result.predictions.names) > 5:  # five of five are always enough
         cards.append(("top-5", f"{metrics.top5:.1%}", "the truth is among five"))
     if labels:
         cards += [

@@ -31,10 +31,12 @@ State = dict[str, NDArray]
 class Trainer(Protocol):
     """A network in training. Everything that a step changes is in :meth:`state`.
 
-    A step is the same in every framework: cross-entropy with soft targets; SGD with Nesterov's
-    momentum and coupled weight decay, or AdamW, both in PyTorch's conventions; weights with more
-    than one axis decay, BatchNorm and biases do not. Label smoothing, mixup, CutMix and a teacher
-    make the targets (:mod:`mobilenetv2.train.inputs`), so that no edition knows of them.
+    A step is the same in every framework: the mean over the batch of the cross-entropy with soft
+    targets, or, where the outputs are 'sigmoid' or 'logit', of the binary cross-entropy summed over
+    the logits, whose gradient is as long; SGD with Nesterov's momentum and coupled weight decay, or
+    AdamW, both in PyTorch's conventions; weights with more than one axis decay, BatchNorm and
+    biases do not. Label smoothing, mixup, CutMix and a teacher make the targets
+    (:mod:`mobilenetv2.train.inputs`), so that no edition knows of them.
     """
 
     @property
@@ -51,12 +53,12 @@ class Trainer(Protocol):
         Args:
             pictures: uint8 (batch, height, width, channels), of any size; where :meth:`views` gives
                 something else, that.
-            targets: float32 (batch, classes), each row's sum 1.
+            targets: float32 (batch, logits), from 0 to 1; under a softmax each row's sum is 1.
             rate: the learning rate of this step.
 
         Returns:
             (the batch's mean loss, its right answers), both before the step. Right is the class
-            with the largest target.
+            with the largest target; of one logit, the side of 0 on which the target lies of a half.
         """
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:

@@ -12,11 +12,11 @@ import optax
 from flax import nnx
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.jax import MobileNetV2, dump, load
 from mobilenetv2.editions.jax.inference import check_device, predictor
 from mobilenetv2.editions.jax.network import BatchNorm
 from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.images.normalise import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.inputs import PhotoViews, Views
@@ -76,20 +76,29 @@ class JaxTrainer:
 
     def _make_step(self, graph: Any) -> Any:
         optimizer, trained = self.optimizer, self.trained
+        outputs = self.network.spec.classifier.outputs
 
         def step(parameters: Any, rest: Any, moments: Any, x: Any, target: Any, rate: Any) -> Any:
             def loss_of(parameters: Any) -> Any:
                 network = nnx.merge(graph, parameters, rest, copy=True)
                 logits = network(x)
                 _, _, moved = nnx.split(network, trained, ...)
-                return optax.softmax_cross_entropy(logits, target).mean(), (logits, moved)
+                if outputs == "softmax":
+                    losses = optax.softmax_cross_entropy(logits, target)
+                else:
+                    losses = optax.sigmoid_binary_cross_entropy(logits, target).sum(1)
+                return losses.mean(), (logits, moved)
 
             (loss, (logits, moved)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
                 parameters
             )
             directions, moments = optimizer.update(gradients, moments, parameters)
             parameters = jax.tree.map(lambda p, d: p - rate * d, parameters, directions)
-            return parameters, moved, moments, loss, ((logits.argmax(1) == target.argmax(1)).sum())
+            if outputs == "logit":
+                right = (logits[:, 0] > 0) == (target[:, 0] > 0.5)
+            else:
+                right = logits.argmax(1) == target.argmax(1)
+            return parameters, moved, moments, loss, right.sum()
 
         return step
 

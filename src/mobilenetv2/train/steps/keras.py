@@ -17,11 +17,12 @@ from keras import ops
 from keras.layers import BatchNormalization
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import Dtype, normalise
+from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.keras import build, dump, load, predictor
-from mobilenetv2.editions.keras.names import POOLED, batch_norm_name, convolution_name
+from mobilenetv2.editions.keras.weights import POOLS, batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.images.normalise import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
@@ -57,6 +58,19 @@ class SoftCrossEntropy(keras.losses.Loss):
         return -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
 
 
+class BinaryCrossEntropy(keras.losses.Loss):
+    """Of logits, summed over them; Keras's own takes their mean."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(batch, logits) each -> (batch,)."""
+        return ops.sum(ops.softplus(y_pred) - y_true * y_pred, axis=-1)
+
+
+def same_side(y_true: Any, y_pred: Any) -> Any:
+    """Return where one logit lies on the target's side of 0: (batch, 1) each -> (batch,)."""
+    return ops.equal(y_true[:, 0] > 0.5, y_pred[:, 0] > 0)
+
+
 class KerasTrainer:
     """See :class:`mobilenetv2.train.steps.Trainer`. There is no mixed precision."""
 
@@ -73,15 +87,20 @@ class KerasTrainer:
             if isinstance(layer, BatchNormalization):
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
         freeze(self.network, config.spec, recipe.freezing.blocks)
+        outputs = config.spec.classifier.outputs
+        loss = SoftCrossEntropy if outputs == "softmax" else BinaryCrossEntropy
+        right = keras.metrics.CategoricalAccuracy(name="right")
+        if outputs == "logit":
+            right = keras.metrics.MeanMetricWrapper(same_side, name="right")
         self.network.compile(
             optimizer=make_optimizer(recipe),
-            loss=SoftCrossEntropy(dtype=dtype),
-            metrics=[keras.metrics.CategoricalAccuracy(name="right")],
+            loss=loss(dtype=dtype),
+            metrics=[right],
             # XLA's convolutions are slow on CPUs, and on JAX there is no way without.
             jit_compile=keras.backend.backend() == "jax",
         )
         self.network.optimizer.build(self.network.trainable_variables)
-        pooled = self.network.get_layer(POOLED).output
+        pooled = self.network.get_layer(POOLS[self.network.config.spec.classifier.pooling]).output
         self.features = keras.Model(self.network.input, pooled)
         self.predictors = {
             outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")

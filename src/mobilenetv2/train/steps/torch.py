@@ -104,10 +104,10 @@ class TorchTrainer:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
         wanted = torch.from_numpy(targets).to(self.device, self.network.classifier.weight.dtype)
-        kept = self._kept(len(pictures))
+        masks = self._masks(len(pictures))
 
         def answered(network: MobileNetV2, rows: slice) -> Part:
-            left = None if kept is None else kept[rows]
+            left = [mask if mask is None else mask[rows] for mask in masks]
             return self._part(network, pictures[rows], wanted[rows], left)
 
         parts = self.replicas.each(answered, divided(len(pictures), self.recipe))
@@ -115,27 +115,41 @@ class TorchTrainer:
         self.optimizer.step()
         return sum(part.loss for part in parts) / len(pictures), sum(part.right for part in parts)
 
-    def _kept(self, count: int) -> Tensor | None:
-        """What dropout leaves of each picture's features: (count, features); None: all. Drawn here,
-        for parts of a batch that run at the same time would draw in any order."""
+    def _masks(self, count: int) -> list[Tensor | None]:
+        """What dropout leaves of the features and of each hidden layer: (count, width); None: all.
+        Drawn here, for parts of a batch that run at the same time would draw in any order."""
         network = self.network
-        if not network.dropout.p:
-            return None
-        weight = network.classifier.weight
-        ones = torch.ones(count, network.classifier.in_features, dtype=weight.dtype)
-        return functional.dropout(ones.to(self.device), network.dropout.p)
+        last, hidden = network.classifier, network.hidden
+        places = [(network.dropout, hidden[0].in_features if hidden else last.in_features)]
+        places += [(layer.dropout, layer.out_features) for layer in hidden]
+        return [
+            functional.dropout(
+                torch.ones(count, width, dtype=last.weight.dtype).to(self.device), dropout.p
+            )
+            if dropout.p
+            else None
+            for dropout, width in places
+        ]
 
     def _part(
-        self, network: MobileNetV2, pictures: NDArray, wanted: Tensor, kept: Tensor | None
+        self, network: MobileNetV2, pictures: NDArray, wanted: Tensor, masks: list[Tensor | None]
     ) -> Part:
         """Loss and gradients, summed over some pictures of a batch."""
         x = self._inputs(pictures)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            features = self._features(network, x)
-            logits = network.classifier(features if kept is None else features * kept)
+            y = _masked(self._features(network, x), masks[0])
+            for layer, mask in zip(network.hidden, masks[1:], strict=True):
+                y = _masked(layer.activation(nn.Linear.forward(layer, y)), mask)
+            logits = network.classifier(y)
         logits = logits.to(wanted.dtype)
-        loss = functional.cross_entropy(logits, wanted, reduction="sum")
-        right = int((logits.argmax(1) == wanted.argmax(1)).sum())
+        if network.spec.classifier.outputs == "softmax":
+            loss = functional.cross_entropy(logits, wanted, reduction="sum")
+        else:
+            loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+        if logits.shape[1] == 1:
+            right = int(((logits > 0) == (wanted > 0.5)).sum())
+        else:
+            right = int((logits.argmax(1) == wanted.argmax(1)).sum())
         learning = [p for p in network.parameters() if p.requires_grad]
         return Part(loss.item(), right, torch.autograd.grad(loss, learning))
 
@@ -223,6 +237,10 @@ class TorchTrainer:
         torch.set_rng_state(tensors["random"])
         if self.device.type == "cuda" and "random/cuda" in tensors:  # else it began on the CPU
             torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
 
 
 def divided(count: int, recipe: Recipe) -> list[slice]:
