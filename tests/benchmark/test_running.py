@@ -14,12 +14,12 @@ from mobilenetv2.benchmark import running
 from mobilenetv2.benchmark.running import Runner, is_idle
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph import onnx as int8_onnx
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import onnx as int8_onnx
 from mobilenetv2.quantize import post_training
 from mobilenetv2.quantize.job import load_scheme, save_scheme
 from mobilenetv2.quantize.scheme import Scheme

@@ -64,18 +64,10 @@ def test_the_folded_head_gives_the_standardised_models_decision_function(
     train, selection = parts(classes)
     fitted = fit_logistic(train, selection, NAMES[:classes])
     expected = theirs(train, penalty).decision_function(selection[0])
-    logits = (
-        selection[0].astype(np.float64) @ fitted.arrays["classifier.weight"].T.astype(np.float64)
-        + fitted.arrays["classifier.bias"]
-    )
-    assert fitted.arrays["classifier.weight"].shape == (classes, 12) and fitted.arrays[
-        "classifier.bias"
-    ].shape == (classes,)
-    assert (
-        fitted.arrays["classifier.weight"].dtype
-        == fitted.arrays["classifier.bias"].dtype
-        == np.float32
-    )
+    logits = logits_of(fitted, selection[0])
+    weight, bias = fitted.arrays["classifier.weight"], fitted.arrays["classifier.bias"]
+    assert weight.shape == (classes, 12) and bias.shape == (classes,)
+    assert weight.dtype == bias.dtype == np.float32
     np.testing.assert_allclose(logits, expected, atol=1e-3)
     assert expected.std() > 0.5
 
@@ -84,10 +76,7 @@ def test_two_classes_get_two_outputs_with_the_models_probabilities() -> None:
     train, selection = parts(2)
     fitted = fit_logistic(train, selection, NAMES[:2])
     model = theirs(train, fitted.inverse_penalty)
-    logits = (
-        selection[0].astype(np.float64) @ fitted.arrays["classifier.weight"].T.astype(np.float64)
-        + fitted.arrays["classifier.bias"]
-    )
+    logits = logits_of(fitted, selection[0])
     assert logits.shape == (60, 2)
     difference = logits[:, 1] - logits[:, 0]
     np.testing.assert_allclose(difference, model.decision_function(selection[0]), atol=1e-3)

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
+from mobilenetv2.editions.torch.network import HiddenLayer
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, take_place
@@ -118,18 +119,14 @@ class TorchTrainer:
     def _masks(self, count: int) -> list[Tensor | None]:
         """What dropout leaves of the features and of each hidden layer: (count, width); None: all.
         Drawn here, for parts of a batch that run at the same time would draw in any order."""
-        network = self.network
-        last, hidden = network.classifier, network.hidden
-        places = [(network.dropout, hidden[0].in_features if hidden else last.in_features)]
-        places += [(layer.dropout, layer.out_features) for layer in hidden]
-        return [
-            functional.dropout(
-                torch.ones(count, width, dtype=last.weight.dtype).to(self.device), dropout.p
-            )
-            if dropout.p
-            else None
-            for dropout, width in places
-        ]
+        hidden, last = hidden_layers(self.network), self.network.classifier
+        width = hidden[0].in_features if hidden else last.in_features
+        places = [(self.network.dropout, width), *((y.dropout, y.out_features) for y in hidden)]
+        masks: list[Tensor | None] = []
+        for dropout, width in places:
+            ones = torch.ones(count, width, dtype=last.weight.dtype).to(self.device)
+            masks.append(functional.dropout(ones, dropout.p) if dropout.p else None)
+        return masks
 
     def _part(
         self, network: MobileNetV2, pictures: NDArray, wanted: Tensor, masks: list[Tensor | None]
@@ -138,7 +135,7 @@ class TorchTrainer:
         x = self._inputs(pictures)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             y = _masked(self._features(network, x), masks[0])
-            for layer, mask in zip(network.hidden, masks[1:], strict=True):
+            for layer, mask in zip(hidden_layers(network), masks[1:], strict=True):
                 y = _masked(layer.activation(nn.Linear.forward(layer, y)), mask)
             logits = network.classifier(y)
         logits = logits.to(wanted.dtype)
@@ -237,6 +234,11 @@ class TorchTrainer:
         torch.set_rng_state(tensors["random"])
         if self.device.type == "cuda" and "random/cuda" in tensors:  # else it began on the CPU
             torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
+
+
+def hidden_layers(network: MobileNetV2) -> list[HiddenLayer]:
+    """Return the linear layers before the last one."""
+    return [layer for layer in network.hidden if isinstance(layer, HiddenLayer)]
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
