@@ -21,7 +21,7 @@ from mobilenetv2.files import write_atomically
 from mobilenetv2.model import store
 from mobilenetv2.model.card import kind
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.feature_map import feature_map
+from mobilenetv2.runtime.predictor import load_feature_map
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.text import visible
 from mobilenetv2.train.job import Run
@@ -98,7 +98,7 @@ def take_figures(run: Run) -> Result:
 def _explainer(run: Run) -> Explainer | None:
     """What draws Grad-CAM; None for networks that no engine here has."""
     try:
-        found = feature_map(run.best)
+        found = load_feature_map(run.best)
     except SpecError:
         return None
     return Explainer(found.maps, found.weight)

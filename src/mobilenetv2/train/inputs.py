@@ -22,7 +22,7 @@ from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.model.outputs import probabilities, softmax
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.network import Outputs, Size
 from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.train.recipe import Recipe
@@ -152,7 +152,7 @@ def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
         RecipeError: its classes are not those of the data, or it takes other pictures.
         WeightsError, ArtifactError: it cannot be read or run.
     """
-    config, answer = predictor(Path(path))
+    config, answer = load_predictor(Path(path))
     if config.preprocessing.channels != channels:
         raise RecipeError(
             f"distillation.teacher {path}: takes pictures of {config.preprocessing.channels} "
