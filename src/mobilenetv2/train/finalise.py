@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import time
+from functools import partial
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.evaluate.calibration import (
@@ -12,6 +13,7 @@ from mobilenetv2.evaluate.calibration import (
     measure_calibration,
     temper,
 )
+from mobilenetv2.evaluate.gradcam import class_weights
 from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.evaluate.report.gallery import Explainer
 from mobilenetv2.evaluate.report.page import draw_plots, write_page
@@ -101,7 +103,7 @@ def _explainer(run: Run) -> Explainer | None:
         found = load_feature_map(run.best)
     except SpecError:
         return None
-    return Explainer(found.maps, found.weight)
+    return Explainer(found.maps, partial(class_weights, found.config.spec, found.arrays))
 
 
 def summary(run: Run) -> str:
