@@ -13,6 +13,7 @@ from mobilenetv2 import files
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import RunError
+from mobilenetv2.evaluate.trained_on import read_split
 from mobilenetv2.files import PREVIOUS, TEMPORARY
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -59,7 +60,7 @@ def test_a_begun_run_holds_its_recipe_its_start_and_where_every_photo_went(tmp_p
               ((s, s) for s in PARTS) for photo in part.photos]  # fmt: skip
     assert rows == [["split", "class", "photo"], *photos]
     names = {photo.name: part.name for part in PARTS for photo in part.photos}
-    assert run.read_split() == names
+    assert read_split(run.split) == names
 
 
 def test_the_start_says_which_weights_wherever_one_stands(
@@ -171,7 +172,7 @@ def test_a_damaged_start_is_named(tmp_path: Path, text: str) -> None:
 def test_a_table_that_is_no_split_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "split.csv").write_bytes(content)
     with pytest.raises(RunError, match=r"split.csv: not a table of split, class and photo"):
-        RunFolder(tmp_path).read_split()
+        read_split(tmp_path / "split.csv")
 
 
 def test_metrics_are_a_table_with_a_row_for_each_epoch_and_curves(tmp_path: Path) -> None:

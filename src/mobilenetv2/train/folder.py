@@ -142,19 +142,6 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
 
-    def read_split(self) -> dict[str, str]:
-        """Return photo name -> split of ``split.csv``.
-
-        Raises:
-            RunError: it is no such table.
-        """
-        try:
-            with self.split.open(encoding="utf-8", newline="") as file:
-                return {row["photo"]: row["split"] for row in csv.DictReader(file)}
-        except (KeyError, ValueError, csv.Error) as error:
-            text = f"not a table of split, class and photo ({error})"
-            raise RunError(f"{self.split}: {text}") from None
-
     def read_start(self) -> tuple[Path | None, str]:
         """Return the weights that the run was started with (None: from scratch), and its edition.
 

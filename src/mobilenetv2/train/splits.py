@@ -13,6 +13,7 @@ import numpy as np
 from mobilenetv2.data.dataset import ALL, Split, stratified_split
 from mobilenetv2.data.scan import CheckedDataset
 from mobilenetv2.errors import DataError, RunError
+from mobilenetv2.evaluate.trained_on import read_split
 from mobilenetv2.spec.network import Size
 from mobilenetv2.train.folder import RunFolder
 from mobilenetv2.train.recipe import Recipe
@@ -96,7 +97,7 @@ def check_same_photos(folder: RunFolder, parts: tuple[Split, ...], data: str) ->
     Raises:
         RunError: some were added, removed or moved.
     """
-    before = folder.read_split()
+    before = read_split(folder.split)
     now = {photo.name: part.name for part in parts for photo in part.photos}
     for names, how in (
         (before.keys() - now.keys(), "gone or unreadable"), (now.keys() - before.keys(), "new")
