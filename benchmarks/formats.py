@@ -17,8 +17,8 @@ from typing import Any
 
 from machine import machine
 
-from mobilenetv2.export.format import FORMATS
 from mobilenetv2.files import write_atomically
+from mobilenetv2.formats import FORMATS
 
 RUNS = (
     ("float32", ["--format", "all"]),

@@ -23,8 +23,8 @@ from machine import machine
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
-from mobilenetv2.export.format import FORMATS
 from mobilenetv2.files import write_atomically
+from mobilenetv2.formats import FORMATS
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training

@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw
 
 # Before torch comes in, here and in every process started from here: tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests that import ONNX Runtime by themselves leave nothing in the developer's folders, either.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # No absolute times: a busy machine is not a defect.
 hypothesis.settings.register_profile("untimed", deadline=None)

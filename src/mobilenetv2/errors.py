@@ -5,7 +5,9 @@ and ends with exit status 2.
 """
 
 import importlib
+import os
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, cast
 
@@ -75,24 +77,43 @@ EXTRAS = {
 """Import name of each optional package -> the extra of this distribution that installs it."""
 
 
+def installing(packages: Iterable[str]) -> str:
+    """Return the command line that installs optional packages.
+
+    Args:
+        packages: import names, each in :data:`EXTRAS`.
+    """
+    extras = sorted({EXTRAS[package] for package in packages})
+    return f"pip install 'mobilenetv2[{','.join(extras)}]'"
+
+
+def disable_telemetry() -> None:
+    """Keep dependencies from sending usage data; call this before they are imported.
+
+    ONNX Runtime from 1.29 on writes a device id, an event database and a session file into the
+    user's folders as it is imported, and sends from there: only this variable stops that, no
+    function does. OpenVINO and NNCF report to their maker unless this package is absent: then stubs
+    of their own take its place.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    cast(Any, sys.modules).setdefault("openvino_telemetry", None)
+
+
 def require(module: str) -> ModuleType:
-    """Import an optional package, e.g. ``require("matplotlib.pyplot")``.
+    """Import a package with its telemetry off, e.g. ``require("matplotlib.pyplot")``.
 
     Raises:
-        MissingExtra: the package is absent; the message has the line that installs it.
+        MissingExtra: an optional package is absent; the message has the line that installs it.
     """
     package = module.partition(".")[0]
-    # OpenVINO and NNCF send usage data to their maker, and write files into the home folder, unless
-    # this package is absent: then stubs of their own take its place.
-    cast(Any, sys.modules).setdefault("openvino_telemetry", None)
+    disable_telemetry()
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name != package:
-            raise  # the package is there, and something inside it is broken: not ours to reword
-        extra = EXTRAS[package]
+        if error.name != package or package not in EXTRAS:
+            raise  # something is broken: not ours to reword
         raise MissingExtra(
             f"{package} is not installed and this needs it; "
-            f"install it with: pip install 'mobilenetv2[{extra}]'"
+            f"install it with: {installing([package])}"
         ) from None
     return importlib.import_module(module)

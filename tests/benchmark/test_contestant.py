@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
+from mobilenetv2 import formats
 from mobilenetv2.benchmark import contestant
-from mobilenetv2.benchmark.contestant import RUNTIMES, Contestant, made, of_folder, precision_of
+from mobilenetv2.benchmark.contestant import Contestant, made, of_folder, own_format, precision_of
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import FORMATS
+from mobilenetv2.formats import RUNTIMES
 from mobilenetv2.model.checksum import file_sha256
 
 
 def test_every_runtime_has_a_format_and_a_name_on_the_command_line() -> None:
-    assert set(RUNTIMES.values()) <= set(FORMATS)
     words = ["benchmark", "x", "--runtime", ",".join(RUNTIMES)]
     assert make_parser().parse_args(words).runtime == list(RUNTIMES)
-    assert RUNTIMES["openvino"] == "openvino" and RUNTIMES["onnxruntime"] == "onnx"
+    assert own_format("openvino").name == "openvino" and own_format("onnxruntime").name == "onnx"
 
 
 def test_runtimes_are_crossed_with_the_precisions_that_they_have() -> None:
@@ -33,7 +33,7 @@ def test_runtimes_are_crossed_with_the_precisions_that_they_have() -> None:
 
 def test_what_is_not_installed_is_found_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = {"openvino", "ncnn"}
-    monkeypatch.setattr(contestant, "find_spec", lambda name: None if name in absent else object())
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name in absent else object())
     assert contestant.missing("onnxruntime") == []
     assert contestant.missing("openvino") == ["openvino"]
     assert contestant.missing("ncnn") == ["ncnn"]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenetv2.benchmark.contestant import RUNTIMES, Contestant
+from mobilenetv2.benchmark.contestant import Contestant
 from mobilenetv2.benchmark.picture import MARKERS, draw
 from mobilenetv2.benchmark.results import Agreement, Row, Speed
+from mobilenetv2.formats import RUNTIMES
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: torch)")
 

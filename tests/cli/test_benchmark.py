@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mobilenetv2 import formats
 from mobilenetv2.benchmark import contestant
 from mobilenetv2.cli import benchmark as verb
 from mobilenetv2.cli.main import main
@@ -61,7 +62,8 @@ def test_without_data_float32_on_pictures_made_here(
     assert run(str(model), *QUICK) == 0
     shown = capsys.readouterr().out
     assert "32 pictures made here" in shown and "100.0%" in shown and "top-1" not in shown
-    assert "int8" not in shown and "measured on" in shown
+    rows, _, machine = shown.partition("measured on")
+    assert "int8" not in rows and machine  # some processors have an int8 of their own
 
 
 @pytest.mark.slow
@@ -112,9 +114,7 @@ def parsed(*words: str) -> Any:
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Any:
     def forget(*absent: str) -> None:
-        monkeypatch.setattr(
-            contestant, "find_spec", lambda name: None if name in absent else object()
-        )
+        monkeypatch.setattr(formats, "find_spec", lambda name: None if name in absent else object())
 
     return forget
 
@@ -175,7 +175,7 @@ def test_mistakes_are_one_sentence(
 def test_every_engine_that_is_installed_agrees(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engines = [name for name in contestant.ENGINES if not contestant.missing(name)]
+    engines = [name for name in formats.ENGINES if not contestant.missing(name)]
     words = ["--seconds", "0.02", "--threads", "1", "--batch", "1", "--json"]
     assert run(str(model), *words, "--runtime", ",".join(engines)) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]

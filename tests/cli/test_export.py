@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.cli import export as verb
+from mobilenetv2 import formats
 from mobilenetv2.cli.main import main
-from mobilenetv2.export.format import FORMATS
+from mobilenetv2.formats import FORMATS
 
 
 def test_one_file_is_written_and_predicts_the_same(
@@ -56,7 +56,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        verb, "find_spec", lambda name: None if name in ("MNN", "openvino") else find_spec(name)
+        formats, "find_spec", lambda name: None if name in ("MNN", "openvino") else find_spec(name)
     )
     words = ["export", str(model), str(tmp_path / "o"), "--format", "onnx,openvino,mnn"]
     assert main(words) == 2

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import coreml
-from mobilenetv2.export.format import Options, Precision
+from mobilenetv2.export.format import Options
+from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

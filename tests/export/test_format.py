@@ -5,7 +5,8 @@ import importlib
 import pytest
 
 from mobilenetv2.errors import EXTRAS, ArtifactError
-from mobilenetv2.export.format import FORMATS, Options, find
+from mobilenetv2.export.format import Options, find, require_honoured
+from mobilenetv2.formats import FORMATS
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -19,12 +20,12 @@ def test_every_format_has_its_module_and_its_packages_an_extra(name: str) -> Non
 
 def test_an_option_that_a_format_has_not_is_named() -> None:
     with pytest.raises(ArtifactError, match="--format litert has no bfloat16; it has float32, fl"):
-        FORMATS["litert"].check(Options("bfloat16"))
+        require_honoured(FORMATS["litert"], Options("bfloat16"))
     with pytest.raises(
         ArtifactError, match="--format mnn has no --any-size, which is for onnx, openv"
     ):
-        FORMATS["mnn"].check(Options(any_size=True))
-    FORMATS["onnx"].check(Options("float16", True, 4, False, 15))
+        require_honoured(FORMATS["mnn"], Options(any_size=True))
+    require_honoured(FORMATS["onnx"], Options("float16", True, 4, False, 15))
     for batch in (0, -1):
         with pytest.raises(ArtifactError, match=f"--batch {batch} must be at least 1"):
             Options(batch=batch)

@@ -11,9 +11,10 @@ import pytest
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import job, samples
 from mobilenetv2.export import onnx as format_module
-from mobilenetv2.export.format import FORMATS, Options
+from mobilenetv2.export.format import Options
 from mobilenetv2.export.job import Request, export, requests
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.formats import FORMATS
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.spec.published import published

@@ -9,9 +9,10 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import ncnn as export
-from mobilenetv2.export.format import Options, Precision
+from mobilenetv2.export.format import Options
 from mobilenetv2.export.samples import pictures
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.files.ncnn import layers
 from mobilenetv2.spec.network import NetworkSpec, Numerics

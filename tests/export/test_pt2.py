@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import pt2
-from mobilenetv2.export.format import Options, Precision
+from mobilenetv2.export.format import Options
+from mobilenetv2.formats import Precision
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold

@@ -1,21 +1,18 @@
-"""What the data and the machine decide, and what they leave alone."""
+"""What the photos decide, and what they leave alone."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import choice
 from mobilenetv2.train.recipe import Distillation, Recipe
-from mobilenetv2.train.torch import TorchTrainer
 
 RECIPE = Recipe(epochs=8, batch_size=32, precision="float32")
 CONFIG = ModelConfig.default(published("small", width=0.1, classes=2))
@@ -34,63 +31,46 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return open_dataset(Path(folder)).splits["all"]
 
 
-def choose(
-    split: Split, kept: set[str], speed: float, monkeypatch: Any, recipe: Recipe = RECIPE
-) -> choice.Choice:
-    monkeypatch.setattr(choice, "photos_a_second", lambda *arguments: speed)
-    return choice.choose(split, recipe, frozenset(kept), CONFIG, lambda recipe: None)  # type: ignore[arg-type, return-value]
+def choose(split: Split, kept: set[str], recipe: Recipe = RECIPE) -> choice.Choice:
+    return choice.choose(split, recipe, frozenset(kept))
 
 
-def test_of_few_photos_only_a_classifier_is_fitted(
-    split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = choose(split, {"seed"}, 1.0, monkeypatch)
+def test_of_few_photos_only_a_classifier_is_fitted(split: Split) -> None:
+    found = choose(split, {"seed"})
     assert found.recipe == replace(RECIPE, trained="head")
     assert found.reasons[0].startswith("only a new classifier: 55 photos are fewer than the 400")
     enough = split.with_photos(split.photos * 8)
-    assert choose(enough, set(), 1.0, monkeypatch).recipe.trained == "all"
+    assert choose(enough, set()).recipe.trained == "all"
 
 
 @pytest.mark.parametrize("key", ["trained", "epochs", "learning_rate", "optimizer", "head_first"])
-def test_who_asks_for_steps_gets_them(
-    key: str, split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert choose(split, {key}, 1.0, monkeypatch).recipe.trained == "all"
+def test_who_asks_for_steps_gets_them(key: str, split: Split) -> None:
+    assert choose(split, {key}).recipe.trained == "all"
 
 
-def test_a_teacher_is_asked_however_few_photos_there_are(
-    split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_teacher_is_asked_however_few_photos_there_are(split: Split) -> None:
     taught = replace(RECIPE, distillation=Distillation("teacher", 0.5))
-    assert choose(split, set(), 1.0, monkeypatch, taught).recipe.trained == "all"
+    assert choose(split, set(), taught).recipe.trained == "all"
 
 
-def test_few_steps_uneven_classes_and_the_speed_decide(
-    split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = choose(split, {"trained"}, 1.0, monkeypatch)
-    assert (found.recipe.batch_size, found.recipe.balance, found.recipe.epochs) == (6, 0.5, 10)
+def test_few_steps_uneven_classes_and_the_photos_decide(split: Split) -> None:
+    found = choose(split, {"trained"})
+    assert (found.recipe.batch_size, found.recipe.balance, found.recipe.epochs) == (6, 0.5, 30)
     assert [reason.partition(":")[0] for reason in found.reasons] == [
-        "batch_size 6", "balance 0.5", "epochs 10",
+        "batch_size 6", "balance 0.5", "epochs 30",
     ]  # fmt: skip
-    assert "10 times" in found.reasons[1]
-    assert "1 photos a second, so that is about 9 minutes of steps" in found.reasons[2]
+    assert "10 times" in found.reasons[1] and "55 photos" in found.reasons[2]
 
 
-@pytest.mark.parametrize("speed, epochs", [(0.01, 4), (1000.0, 30)])
-def test_epochs_have_bounds(
-    split: Split, speed: float, epochs: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert choose(split, {"trained"}, speed, monkeypatch).recipe.epochs == epochs
+@pytest.mark.parametrize(
+    ("photos", "epochs"), [(400, 30), (687, 30), (2000, 11), (2761, 8), (5000, 4), (50000, 4)]
+)
+def test_epochs_follow_from_the_photos_within_bounds(photos: int, epochs: int) -> None:
+    assert choice.epochs_for(photos) == epochs
 
 
-def test_little_work_is_told_in_seconds(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = choose(split, {"trained"}, 30.0, monkeypatch)
-    assert f"about {30 * len(split) / 30:.0f} seconds of steps" in found.reasons[-1]
-
-
-def test_what_a_person_set_stays(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = choose(split, {"batch_size", "balance", "epochs"}, 1.0, monkeypatch)
+def test_what_a_person_set_stays(split: Split) -> None:
+    found = choose(split, {"batch_size", "balance", "epochs"})
     assert found == choice.Choice(RECIPE, ())
 
 
@@ -100,10 +80,3 @@ def test_small_photos_are_trained_on_at_a_smaller_size(split: Split) -> None:
     assert found.recipe.size == (128, 128) and "40 pixels" in found.reasons[0]
     assert choice.choose_size(split, RECIPE, frozenset({"size"}), config).recipe == RECIPE
     assert choice.choose_size(split, RECIPE, frozenset(), CONFIG).recipe == RECIPE  # small already
-
-
-def test_the_speed_is_measured_with_real_steps(split: Split) -> None:
-    trainer = TorchTrainer(MobileNetV2(CONFIG.spec, seed=0), RECIPE)
-    before = trainer.dump()["stem.conv.weight"]
-    assert choice.photos_a_second(split, RECIPE, CONFIG, trainer) > 0
-    assert np.array_equal(trainer.dump()["stem.conv.weight"], before)  # at a rate of zero

@@ -3,25 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import FORMATS, PRECISIONS
 from mobilenetv2.export.job import COMPARISON
+from mobilenetv2.formats import BY_ENDING, FORMATS, INT8, PRECISIONS, RUNTIMES, Format, engines_of
 from mobilenetv2.model.checksum import file_sha256
-from mobilenetv2.quantize.job import FORMATS_OF_INT8
-from mobilenetv2.runtime.artifact import SUFFIXES
-from mobilenetv2.runtime.engine import TAKES, EngineName
+from mobilenetv2.runtime.artifact import is_exported
 
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-RUNTIMES: dict[str, str] = {
-    **{name: TAKES[name][-1] for name in ENGINES},
-    **{name: name for name in ("executorch", "pt2", "savedmodel", "keras")},
-}
-"""Runtime -> the format that is written for it: of an engine that takes several, its own."""
-INT8 = "int8"
 UNKNOWN = "?"
 LARGEST_RECORD = 1024**2
 
@@ -44,9 +33,13 @@ class Contestant:
 
 
 def missing(runtime: str) -> list[str]:
-    """Packages that a contestant needs and that are not installed, by import name."""
-    packages = FORMATS[RUNTIMES[runtime]].packages
-    return [package for package in packages if find_spec(package) is None]
+    """Return the packages that a runtime and its own format need and that are not installed."""
+    return own_format(runtime).missing()
+
+
+def own_format(runtime: str) -> Format:
+    """Return the format that is written for a runtime: of several that it runs, its own."""
+    return FORMATS[RUNTIMES[runtime].formats[-1]]
 
 
 def made(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Contestant]:
@@ -57,31 +50,24 @@ def made(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Contestant]
     """
     found = []
     for precision in precisions:
-        able = [name for name in runtimes if has(name, precision)]
+        able = [name for name in runtimes if own_format(name).has(precision)]
         if not able:
-            others = [name for name in RUNTIMES if has(name, precision)]
+            others = [name for name in RUNTIMES if own_format(name).has(precision)]
             raise ArtifactError(
                 f"--precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
             )
-        found += [Contestant(name, RUNTIMES[name], precision) for name in able]
+        found += [Contestant(name, own_format(name).name, precision) for name in able]
     return found
-
-
-def has(runtime: str, precision: str) -> bool:
-    """Whether a file of that precision can be written for a runtime."""
-    if precision == INT8:
-        return RUNTIMES[runtime] in FORMATS_OF_INT8
-    return precision in PRECISIONS and precision in FORMATS[RUNTIMES[runtime]].precisions
 
 
 def of_file(path: Path, runtimes: Sequence[str]) -> list[Contestant]:
     """An exported file in each of the runtimes that takes its format."""
-    format_ = SUFFIXES[path.suffix.lower()]
+    format_ = BY_ENDING[path.suffix.lower()].name
     precision = precision_of(path)
     return [
         Contestant(name, format_, precision, path)
-        for name in ENGINES
-        if name in runtimes and format_ in TAKES[name]
+        for name in engines_of(format_)
+        if name in runtimes
     ]
 
 
@@ -96,13 +82,13 @@ def of_folder(folder: Path, runtimes: Sequence[str]) -> list[Contestant]:
     files = [
         file
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
+        if is_exported(file) and not file.name.startswith(".")
     ]
     found = [each for file in files for each in of_file(file, runtimes)]
     if not found:
         raise ArtifactError(
             f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
-            f"names end in {', '.join(SUFFIXES)}"
+            f"names end in {', '.join(e for e, made in BY_ENDING.items() if made.readable)}"
         )
     return found
 

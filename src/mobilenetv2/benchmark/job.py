@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.benchmark import memory
-from mobilenetv2.benchmark.contestant import INT8, Contestant
+from mobilenetv2.benchmark.contestant import Contestant
 from mobilenetv2.benchmark.process import LONGEST, Process
 from mobilenetv2.benchmark.results import Row, Speed, agree
 from mobilenetv2.benchmark.turns import ROUNDS, Turn, interleave
 from mobilenetv2.benchmark.writing import save_scheme
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
-from mobilenetv2.export.format import FORMATS
+from mobilenetv2.formats import FORMATS, INT8
 from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import post_training

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from mobilenetv2.benchmark import memory
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.formats import FORMATS, RUNTIMES
 from mobilenetv2.images.preprocess import normalise
-from mobilenetv2.runtime.engine import TAKES, Engine
+from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig
 
 LEAST = 2
@@ -95,14 +96,14 @@ def start(request: dict[str, Any]) -> tuple[Engine, ModelConfig | None]:
         MobileNetV2Error: the file or the runtime does not do.
     """
     path, threads, runtime = Path(request["path"]), request["threads"], request["runtime"]
-    if runtime in TAKES:
+    if RUNTIMES[runtime].engine:
         from mobilenetv2.runtime import artifact, engine
 
         loaded = artifact.load(path)
         return engine.start(loaded, runtime, threads), loaded.config
-    from mobilenetv2.export.format import FORMATS
+    from mobilenetv2.export.format import module_of
 
-    return FORMATS[request["format"]].module().reload(path, threads), None
+    return module_of(FORMATS[request["format"]]).reload(path, threads), None
 
 
 def settled() -> bool:

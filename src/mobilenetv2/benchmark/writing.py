@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilenetv2.export.format import FORMATS, Options
+from mobilenetv2.export.format import Options, module_of
+from mobilenetv2.formats import FORMATS, INT8
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.quantize import job
@@ -27,13 +28,13 @@ def write(request: dict[str, Any]) -> dict[str, Any]:
     """
     config, arrays = store.load(Path(request["model"]))
     out, name = Path(request["out"]), request["format"]
-    if request["precision"] == "int8":
+    if request["precision"] == INT8:
         scheme = load_scheme(Path(request["scheme"]), config)
         pictures = np.load(request["calibration"])
         job.write(name, scheme, fold(config.spec, arrays), pictures, out)
     else:
         options = Options(precision=request["precision"])
-        FORMATS[name].module().write(config, arrays, out, options)
+        module_of(FORMATS[name]).write(config, arrays, out, options)
     return {}
 
 

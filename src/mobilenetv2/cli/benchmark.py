@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.benchmark import contestant, picture
-from mobilenetv2.benchmark.contestant import INT8, RUNTIMES, Contestant
+from mobilenetv2.benchmark.contestant import Contestant, own_format
 from mobilenetv2.benchmark.job import Job
 from mobilenetv2.benchmark.job import run as measure
 from mobilenetv2.benchmark.machine import describe, warning
 from mobilenetv2.benchmark.results import Row, by_latency
 from mobilenetv2.cli.benchmark_photos import Given, pictures
 from mobilenetv2.cli.benchmark_table import show
-from mobilenetv2.cli.export import install
 from mobilenetv2.cli.main import PARTLY_FAILED
 from mobilenetv2.data.batches import workers
-from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2Error, require
-from mobilenetv2.export.format import FORMATS
+from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
 from mobilenetv2.export.versions import versions
 from mobilenetv2.files import write_atomically
+from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model.store import load_config
 from mobilenetv2.progress import say
@@ -138,8 +137,7 @@ def installed(wanted: Sequence[Contestant], asked: bool) -> list[Contestant]:
         else:
             kept.append(who)
     for label, packages in absent.items():
-        extras = sorted({EXTRAS[package] for package in packages})
-        text = f"for want of {' and '.join(packages)}; {install(extras)} brings it"
+        text = f"for want of {' and '.join(packages)}; {installing(packages)} brings it"
         if asked or not kept:
             raise MissingExtra(f"{label} cannot be measured, {text}")
         say(f"note: {label} is left out, {text}")
@@ -156,7 +154,7 @@ def report(
         for row in rows
         for package in (
             *FORMATS[row.contestant.format].packages,
-            *FORMATS[RUNTIMES[row.contestant.runtime]].packages,
+            *own_format(row.contestant.runtime).packages,
         )
     ]
     return {

@@ -4,24 +4,26 @@ import argparse
 import errno
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.photos import pictures
-from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2Error
+from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing
 from mobilenetv2.export import samples
-from mobilenetv2.export.format import FORMATS, Format, Options
+from mobilenetv2.export.format import Options, require_honoured
 from mobilenetv2.export.job import Outcome, Request, requests
 from mobilenetv2.export.job import run as run_job
 from mobilenetv2.export.verify import Reference
+from mobilenetv2.formats import FORMATS, OF_INT8, Format
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 
 EVERY = list(FORMATS)
 """What the parser makes of --format all."""
+EVERYTHING = "pip install 'mobilenetv2[export]'"
+"""The line that installs the packages of all formats."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +77,7 @@ def chosen(arguments: argparse.Namespace) -> list[Request]:
 def refusal(format_: Format, options: Options) -> str:
     """Why a format cannot have what is asked for; '' where it can."""
     try:
-        format_.check(options)
+        require_honoured(format_, options)
     except MobileNetV2Error as error:
         return str(error)
     return ""
@@ -88,26 +90,16 @@ def available(wanted: list[Request], everything: bool) -> list[Request]:
         MissingExtra: some are not, and were asked for by name; under ``--format all`` they are
             named and left out.
     """
-    absent = {request.format.name: lacking(request.format) for request in wanted}
+    absent = {request.format.name: request.format.missing() for request in wanted}
     missing = {name: packages for name, packages in absent.items() if packages}
     if missing and not everything:
-        extras = sorted({EXTRAS[package] for names in missing.values() for package in names})
+        lacking = [package for names in missing.values() for package in names]
         parts = ", ".join(f"{name} needs {' and '.join(p)}" for name, p in missing.items())
-        raise MissingExtra(f"{parts}; install it with: {install(extras)}")
+        raise MissingExtra(f"{parts}; install it with: {installing(lacking)}")
     if missing:
         parts = ", ".join(f"{name} ({' and '.join(p)})" for name, p in missing.items())
-        say(f"note: left out for want of packages: {parts}; {install(['export'])} brings them")
+        say(f"note: left out for want of packages: {parts}; {EVERYTHING} brings them")
     return [request for request in wanted if request.format.name not in missing]
-
-
-def lacking(format_: Format) -> list[str]:
-    """The packages of a format that are not installed."""
-    return [package for package in format_.packages if find_spec(package) is None]
-
-
-def install(extras: Sequence[str]) -> str:
-    """The line that installs extras."""
-    return f"pip install 'mobilenetv2[{','.join(extras)}]'"
 
 
 def require_new(wanted: Sequence[Request]) -> None:
@@ -173,7 +165,7 @@ def show_list(as_lines: bool) -> int:
     """Every format: what it is for, and whether it can be written here; 0."""
     rows = []
     for name, made in FORMATS.items():
-        missing = lacking(made)
+        missing = made.missing()
         if as_lines:
             print(json.dumps({
                 "format": name, "installed": not missing, "missing": missing,
@@ -181,7 +173,7 @@ def show_list(as_lines: bool) -> int:
                 "purpose": made.purpose, "devices": made.likes, "runs_here": made.runs_here,
             }))  # fmt: skip
             continue
-        state = "yes" if not missing else install(sorted({EXTRAS[p] for p in missing}))
+        state = "yes" if not missing else installing(missing)
         if not made.runs_here:
             state += " (checked by its specification, does not run here)"
         ending = made.suffix or "a folder"
@@ -191,5 +183,5 @@ def show_list(as_lines: bool) -> int:
             None, ("format", "file", "precisions", "what it is for", "likes", "installed"), rows,
             texts=(0, 1, 2, 3, 4, 5),
         )  # fmt: skip
-        say("int8 of onnx, openvino and litert is made by 'mobilenetv2 quantize'")
+        say(f"int8 of {', '.join(OF_INT8)} is made by 'mobilenetv2 quantize'")
     return 0

@@ -3,6 +3,8 @@
 import argparse
 from typing import TypeAlias
 
+from mobilenetv2.formats import ENGINES, GRAPHS
+
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 """Where verbs, or actions of one, are added."""
 
@@ -17,11 +19,9 @@ MODEL_HELP = (
 RUN_HELP = f"{MODEL_HELP}, or an exported file"
 DIALECTS = (
     "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
-    "onnx", "litert",
+    *GRAPHS,
 )  # fmt: skip
 """As in ``weights.dialects.registry``, which would have to be imported for it."""
-RUNTIMES = ("onnxruntime", "openvino", "litert", "ncnn", "mnn")
-"""As in ``runtime.engine``."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,8 +62,8 @@ def add_device(verb: argparse.ArgumentParser) -> None:
 def add_runtime(verb: argparse.ArgumentParser) -> None:
     """``--runtime`` and ``--threads``."""
     verb.add_argument(
-        "--runtime", choices=(*RUNTIMES, "torch"), metavar="NAME",
-        help=f"what computes: {', '.join(RUNTIMES)} or torch (default: onnxruntime, or what runs "
+        "--runtime", choices=(*ENGINES, "torch"), metavar="NAME",
+        help=f"what computes: {', '.join(ENGINES)} or torch (default: onnxruntime, or what runs "
         "such an exported file; torch for another --device than the cpu)",
     )  # fmt: skip
     verb.add_argument("--threads", type=int, metavar="N", help="of the runtime (default: its own)")

@@ -1,40 +1,27 @@
 """``export``, ``quantize`` and ``benchmark``. Standard library only."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mobilenetv2.cli.options import (
     DATA_HELP,
     MODEL_HELP,
     RUN_HELP,
-    RUNTIMES,
     Verbs,
     add_json,
     make_verb,
 )
-
-FORMATS = (
-    "onnx", "openvino", "litert", "savedmodel", "keras", "pt2", "executorch", "coreml", "ncnn",
-    "mnn",
-)  # fmt: skip
-"""As in ``export.format``, which would have to be imported for it."""
-INT8 = ("onnx", "openvino", "litert")
-PRECISIONS = ("float32", "float16", "bfloat16")
-ALIASES = {
-    "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "tflite": "litert",
-    "ort": "onnxruntime",
-}  # fmt: skip
-"""What other tools call them."""
+from mobilenetv2.formats import ALIASES, FORMATS, INT8, OF_INT8, PRECISIONS, RUNTIMES
 
 
-def names(known: tuple[str, ...]) -> Callable[[str], list[str]]:
+def names(known: Collection[str]) -> Callable[[str], list[str]]:
     """A parser of 'A,B' and of 'all'."""
 
     def parse(text: str) -> list[str]:
         words = list(known) if text == "all" else [word.strip() for word in text.split(",")]
         found = [ALIASES.get(word, word) for word in words]
         for name in found:
-            if name == "int8" and name not in known:
+            if name == INT8 and name not in known:
                 raise argparse.ArgumentTypeError("int8 is made by 'mobilenetv2 quantize'")
             if name not in known:
                 raise argparse.ArgumentTypeError(
@@ -72,7 +59,7 @@ def _export(verbs: Verbs) -> None:
     )  # fmt: skip
     verb.add_argument(
         "--precision", type=names(PRECISIONS), default=["float32"], metavar="A,B",
-        help="of float32, float16, bfloat16 (default: float32); int8 is made by 'quantize'",
+        help=f"of {', '.join(PRECISIONS)} (default: float32); int8 is made by 'quantize'",
     )  # fmt: skip
     verb.add_argument(
         "--pictures", action="store_true",
@@ -120,10 +107,10 @@ def _quantize(verbs: Verbs) -> None:
     )
     verb.add_argument(
         "--format",
-        type=names(INT8),
+        type=names(OF_INT8),
         default=[],
         metavar="A,B",
-        help=f"of {', '.join(INT8)}, or all",
+        help=f"of {', '.join(OF_INT8)}, or all",
     )
     verb.add_argument(
         "--method", choices=("min-max", "percentile", "mse", "entropy", "nncf"),
@@ -163,13 +150,13 @@ def _benchmark(verbs: Verbs) -> None:
     )  # fmt: skip
     verb.add_argument("model", metavar="MODEL", help=RUN_HELP)
     verb.add_argument(
-        "--runtime", type=names((*RUNTIMES, "executorch", "pt2", "savedmodel", "keras")),
-        metavar="A,B", help=f"of {', '.join(RUNTIMES)}, executorch, pt2, savedmodel, keras "
+        "--runtime", type=names(RUNTIMES),
+        metavar="A,B", help=f"of {', '.join(RUNTIMES)} "
         "(default: all that are installed)",
     )  # fmt: skip
     verb.add_argument(
-        "--precision", type=names(("float32", "float16", "bfloat16", "int8")), metavar="A,B",
-        help="of float32, float16, bfloat16, int8 (default: float32, and int8 where photos to "
+        "--precision", type=names((*PRECISIONS, INT8)), metavar="A,B",
+        help=f"of {', '.join(PRECISIONS)}, {INT8} (default: float32, and int8 where photos to "
         "calibrate on are given)",
     )  # fmt: skip
     verb.add_argument("--data", metavar="DATA", help=f"labelled photos, for accuracy: {DATA_HELP}")

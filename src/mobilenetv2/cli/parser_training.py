@@ -63,7 +63,7 @@ def _train(verbs: Verbs) -> None:
         "--recipe", metavar="NAME|FILE",
         help="finetune, head-only, later-blocks, distill, scratch, scratch-small, digits, "
         "imagenet-paper, imagenet-modern, or a TOML file (default: finetune where there are "
-        "weights, fitted to the photos and the machine; else scratch)",
+        "weights, fitted to the photos; else scratch)",
     )  # fmt: skip
     verb.add_argument(
         "--edition",
@@ -73,7 +73,13 @@ def _train(verbs: Verbs) -> None:
     verb.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe's key"
     )
-    verb.add_argument("--epochs", type=int, help="the same as --set epochs=N")
+    long = verb.add_mutually_exclusive_group()
+    long.add_argument("--epochs", type=int, help="the same as --set epochs=N")
+    long.add_argument(
+        "--minutes", type=float, metavar="N",
+        help="as many epochs as fit into about N minutes at the speed measured here; recipe.toml "
+        "says how many these are",
+    )  # fmt: skip
     verb.add_argument("--seed", type=int, help="the same as --set seed=N")
     verb.add_argument(
         "--find-rate", action="store_true",

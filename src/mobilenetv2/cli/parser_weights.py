@@ -1,6 +1,7 @@
 """``weights list``, ``fetch``, ``import`` and ``export``. Standard library only."""
 
 from mobilenetv2.cli.options import DIALECTS, MODEL_HELP, Verbs, add_json, make_verb, size
+from mobilenetv2.formats import FORMATS, GRAPHS
 
 
 def add_weights(verbs: Verbs) -> None:
@@ -54,7 +55,8 @@ def _weights_import(actions: Verbs) -> None:
     )  # fmt: skip
     action.add_argument(
         "file", metavar="FILE",
-        help="a .pth, .safetensors, .h5, .keras, .onnx or .tflite file; a TensorFlow checkpoint's "
+        help="a .pth, .safetensors, .h5, .keras, "
+        f"{' or '.join(FORMATS[name].suffix for name in GRAPHS)} file; a TensorFlow checkpoint's "
         "prefix, folder or .tgz; or a folder from the Hugging Face hub",
     )  # fmt: skip
     action.add_argument("out", metavar="OUT", help="the model folder, made new")

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, SpecError, require
 from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.formats import FORMATS, engines_of
 from mobilenetv2.hub.models import locate
 from mobilenetv2.process import prepare
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 
 TORCH = "torch"
-EXECUTORCH = ".pte"
+EXECUTORCH = FORMATS["executorch"]
 Output: TypeAlias = Literal["logits", "features"]
 
 
@@ -54,14 +55,14 @@ def _load(arguments: argparse.Namespace, outputs: Output) -> tuple[ModelConfig, 
         )
     if arguments.runtime == TORCH or arguments.device != "cpu":
         return *in_torch(model, arguments.device, outputs, threads), TORCH
-    if model.suffix.lower() == EXECUTORCH and model.is_file():
+    if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
         return *in_executorch(model, arguments.runtime, outputs, threads), "executorch"
     from mobilenetv2.runtime import engine
     from mobilenetv2.runtime.artifact import load
 
     try:
         artifact = load(model, arguments.runtime)
-        name = arguments.runtime or engine.fitting(artifact.format)[0]
+        name = arguments.runtime or engines_of(artifact.format)[0]
         started = engine.start(artifact, name, threads)
         record = artifact.config.preprocessing
         return artifact.config, engine.predictor(started, record, outputs), name
@@ -77,7 +78,9 @@ def in_executorch(
 ) -> tuple[ModelConfig, Predictor]:
     """A ``.pte`` file, whose runtime needs PyTorch."""
     if runtime is not None:
-        raise ArtifactError(f"{model}: --runtime {runtime} does not run .pte files; leave it out")
+        raise ArtifactError(
+            f"{model}: --runtime {runtime} does not run {EXECUTORCH.ending} files; leave it out"
+        )
     require("executorch")
     from mobilenetv2.export import executorch
     from mobilenetv2.runtime.engine import predictor

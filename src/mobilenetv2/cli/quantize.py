@@ -18,6 +18,7 @@ from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.format import Options
 from mobilenetv2.export.job import requests
+from mobilenetv2.formats import OF_INT8
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
@@ -132,8 +133,8 @@ def named(arguments: argparse.Namespace) -> dict[str, Path]:
     out = Path(arguments.out)
     names = arguments.format or [requests([], [Options()], out)[0].format.name]
     for name in names:
-        if name not in job.FORMATS_OF_INT8:
-            known = ", ".join(job.FORMATS_OF_INT8)
+        if name not in OF_INT8:
+            known = ", ".join(OF_INT8)
             raise ArtifactError(f"{out}: int8 is made of {known}, not of {name}")
     if arguments.method == job.NNCF and names != ["openvino"]:
         raise ArtifactError("--method nncf is for --format openvino alone")

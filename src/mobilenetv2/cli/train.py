@@ -16,7 +16,7 @@ from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
 from mobilenetv2.train.trainer import find
 
-CHANGING = ("weights", "recipe", "set", "epochs", "seed", "find_rate", "edition")
+CHANGING = ("weights", "recipe", "set", "epochs", "minutes", "seed", "find_rate", "edition")
 """Options that would make another run of it."""
 
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
         device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
         kept=kept(arguments) if automatic(arguments, weights) else None,
-        find_rate=arguments.find_rate,
+        find_rate=arguments.find_rate, minutes=arguments.minutes,
     )  # fmt: skip
     try:
         summary = train(job)
@@ -56,15 +56,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def automatic(arguments: argparse.Namespace, weights: Path | None) -> bool:
-    """Whether the data and the machine may choose: only where nobody named a recipe."""
+    """Whether the data may choose: only where nobody named a recipe."""
     return arguments.recipe is None and weights is not None
 
 
 def kept(arguments: argparse.Namespace) -> frozenset[str]:
     """The recipe's keys that the options set."""
-    keys = {change.partition("=")[0].strip() for change in arguments.set}
-    keys |= {"epochs"} if arguments.epochs is not None else set()
+    keys = keys_set(arguments)
+    if arguments.epochs is not None or arguments.minutes is not None:
+        keys |= {"epochs"}
     return frozenset(keys | ({"learning_rate"} if arguments.find_rate else set()))
+
+
+def keys_set(arguments: argparse.Namespace) -> set[str]:
+    """Return the keys that ``--set`` gives."""
+    return {change.partition("=")[0].strip() for change in arguments.set}
 
 
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
@@ -98,14 +104,19 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
         weights = starting(arguments.weights)
     scratch = "digits" if arguments.data == "digits" else "scratch"
     changes = list(arguments.set)
-    if arguments.find_rate and any(c.partition("=")[0].strip() == "learning_rate" for c in changes):
-        raise RecipeError("--find-rate chooses the learning_rate that --set gives; leave one out")
+    for option, asked, key in (
+        ("--find-rate", arguments.find_rate, "learning_rate"),
+        ("--minutes", arguments.minutes is not None, "epochs"),
+    ):
+        if asked and key in keys_set(arguments):
+            raise RecipeError(f"{option} chooses the {key} that --set gives; leave one out")
     changes += [f"epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"seed={arguments.seed}"] if arguments.seed is not None else []
     recipe = read(arguments.recipe or ("finetune" if weights else scratch), changes)
-    if recipe.trained == "head" and arguments.epochs is not None:
+    if recipe.trained == "head" and (arguments.epochs, arguments.minutes) != (None, None):
+        option = "--minutes" if arguments.epochs is None else "--epochs"
         raise RecipeError(
-            "--epochs counts passes over the photos, and trained = 'head' takes none; leave it "
+            f"{option} counts passes over the photos, and trained = 'head' takes none; leave it "
             "out, or add --set trained=all"
         )
     return weights, recipe

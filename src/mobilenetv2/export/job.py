@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
-from mobilenetv2.export.format import FORMATS, Format, Options, find
+from mobilenetv2.export.format import Options, find, module_of, require_honoured
 from mobilenetv2.export.verify import Comparison, Reference
 from mobilenetv2.export.versions import versions
 from mobilenetv2.files import TEMPORARY, take_place
+from mobilenetv2.formats import FORMATS, Format
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.progress import say
 
@@ -67,7 +68,7 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
         for chosen in options
     ]
     for request in found:
-        request.format.check(request.options)
+        require_honoured(request.format, request.options)
     if len(found) == 1 and formats[0].suffix and out.name.endswith(formats[0].suffix):
         return [Request(formats[0], options[0], out)]
     ending = next((one.suffix for one in FORMATS.values() if _ends(out, one)), "")
@@ -104,7 +105,7 @@ def export(reference: Reference, wanted: Request) -> Outcome:
     Raises:
         MissingExtra: a package is not installed.
     """
-    module = wanted.format.module()
+    module = module_of(wanted.format)
 
     def write(out: Path) -> None:
         module.write(reference.config, reference.arrays, out, wanted.options)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import Precision
+from mobilenetv2.formats import Precision
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import embedded
 from mobilenetv2.hub import huggingface as hub
 from mobilenetv2.hub.cache import Fetched, folder, obtain
@@ -23,15 +24,8 @@ from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.version import __version__
 
 MODELS = "models"
-EXPORTED = (".onnx", ".xml", ".tflite", ".param", ".mnn", ".keras", ".pte")
+EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
 """Suffixes of exported files that are run as they are."""
-PROGRAMS = {
-    ".pt2": "a program of PyTorch, which is not run here, since such files can do anything",
-    ".savedmodel": "a program of TensorFlow, which is not run here, since such files can do "
-    "anything",
-    ".mlpackage": "a Core ML package, which runs on Apple's systems only",
-}
-"""Of exports that are not."""
 
 
 def locate(model: str) -> Path:
@@ -45,10 +39,11 @@ def locate(model: str) -> Path:
         MissingExtra: the library that reads such a checkpoint is not installed.
     """
     path = Path(model)
-    if path.suffix.lower() in PROGRAMS and path.exists():
+    made = BY_ENDING.get(path.suffix.lower())
+    if made is not None and made.refusal and path.exists():
         raise WeightsError(
-            f"{path}: {PROGRAMS[path.suffix.lower()]}; give the model folder that it was exported "
-            "from, or another format"
+            f"{path}: {made.refusal}; give the model folder that it was exported from, or another "
+            "format"
         )
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
         raise WeightsError(
@@ -114,7 +109,7 @@ def _wishes(found: Fetched) -> Wishes:
     if entry is None:
         return Wishes()
     record = entry.published_preprocessing()
-    graph = entry.dialect in ("litert", "onnx")
+    graph = entry.dialect in GRAPHS
     size = None if graph else (entry.size, entry.size)
     return Wishes(
         dialect=entry.dialect, size=size, licence=entry.licence,

@@ -10,10 +10,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import EXTRAS, ArtifactError, MissingExtra, MobileNetV2Error
-from mobilenetv2.export.format import FORMATS, Format
+from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing
+from mobilenetv2.export.format import module_of
 from mobilenetv2.export.job import COMPARISON, beside, settle
 from mobilenetv2.export.versions import versions
+from mobilenetv2.formats import FORMATS, OF_INT8, Format
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import say
@@ -21,7 +22,6 @@ from mobilenetv2.quantize.judgement import MOST_LOST, Judge, Judgement
 from mobilenetv2.quantize.scheme import Scheme
 
 STEM = "model-int8"
-FORMATS_OF_INT8 = ("onnx", "litert", "openvino")
 NNCF = "nncf"
 """The other way to an OpenVINO file: Intel's own calibration and bias correction."""
 
@@ -60,7 +60,7 @@ def places(names: Sequence[str], out: Path) -> dict[str, Path]:
     """Format -> file: ``out`` itself, where it ends as the one format's files do."""
     if len(names) == 1 and out.name.endswith(FORMATS[names[0]].suffix):
         return {names[0]: out}
-    if out.suffix in {FORMATS[name].suffix for name in FORMATS_OF_INT8} or out.is_file():
+    if out.suffix in {FORMATS[name].suffix for name in OF_INT8} or out.is_file():
         raise ArtifactError(
             f"{out}: it ends as one file does, or is one, and {', '.join(names)} is asked for; "
             "name a folder instead"
@@ -74,14 +74,13 @@ def require_packages(names: Sequence[str], nncf: bool = False) -> None:
     Raises:
         MissingExtra: all of them; the message has the line that installs them.
     """
-    needed = {package for name in names for package in FORMATS[name].packages}
-    needed |= {NNCF} if nncf else set()
-    missing = sorted(package for package in needed if find_spec(package) is None)
-    if missing:
-        extras = ",".join(sorted({EXTRAS[package] for package in missing}))
+    needed = {package for name in names for package in FORMATS[name].missing()}
+    if nncf and find_spec(NNCF) is None:
+        needed.add(NNCF)
+    if needed:
         raise MissingExtra(
-            f"{' and '.join(missing)} not installed, and this needs it; "
-            f"install it with: pip install 'mobilenetv2[{extras}]'"
+            f"{' and '.join(sorted(needed))} not installed, and this needs it; "
+            f"install it with: {installing(needed)}"
         )
 
 
@@ -117,7 +116,7 @@ def quantise_to(job: Job, name: str, out: Path) -> Outcome:
         made = folder / out.name
         write(name, job.scheme, job.folded, job.pictures, made, job.nncf)
         size = sum(file.stat().st_size for file in folder.iterdir())
-        judgement = job.judge.judge(format_.module().reload(made), f"{name} int8")
+        judgement = job.judge.judge(module_of(format_).reload(made), f"{name} int8")
         kept = judgement.passed or job.force
         if kept:
             record = describe(job, format_, made, judgement)

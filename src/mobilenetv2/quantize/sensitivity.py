@@ -22,6 +22,7 @@ from mobilenetv2.quantize.onnx import write
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.quantize.tensors import CLASSIFIER, sources
+from mobilenetv2.runtime.onnxruntime import ERRORS_ONLY, library
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.records import ModelConfig
 
@@ -31,7 +32,6 @@ WORST = 5
 PICTURES = 32
 """That are run for each part, at the most."""
 BATCH = 8
-ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,7 @@ def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
 
 
 def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray:
-    import onnxruntime
-
+    onnxruntime = library()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     session = onnxruntime.InferenceSession(

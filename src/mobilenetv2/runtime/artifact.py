@@ -6,18 +6,12 @@ from typing import Any
 
 from mobilenetv2.checkpoints.graphs.chain_config import parsed
 from mobilenetv2.errors import ArtifactError, DialectError
+from mobilenetv2.formats import BY_ENDING, RUNTIMES
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime.engine import DEFAULT, TAKES, Artifact, checked
+from mobilenetv2.runtime.engine import DEFAULT, Artifact, checked
 from mobilenetv2.spec.records import ModelConfig
 
-SUFFIXES = {
-    ".onnx": "onnx", ".xml": "openvino", ".tflite": "litert", ".param": "ncnn", ".mnn": "mnn",
-    ".keras": "keras",
-}  # fmt: skip
-"""Of exported files, lower case."""
-IMPORTED = (".onnx", ".tflite")
-"""Of those that 'weights import' reads from others, too."""
 LARGEST_FILE = 512 * 1024**2
 
 
@@ -33,9 +27,8 @@ def load(path: Path, runtime: str | None = None) -> Artifact:
         SpecError: a network of other blocks than MobileNetV2's.
     """
     if is_exported(path):
-        module: Any = importlib.import_module(
-            f"mobilenetv2.runtime.files.{SUFFIXES[path.suffix.lower()]}"
-        )
+        name = BY_ENDING[path.suffix.lower()].name
+        module: Any = importlib.import_module(f"mobilenetv2.runtime.files.{name}")
         artifact: Artifact = module.read(path)
         return artifact
     return built(*store.load(path), path, runtime)
@@ -58,7 +51,8 @@ def built(
     Raises:
         ArtifactError, SpecError: as :func:`load`.
     """
-    kind = TAKES[checked(runtime or DEFAULT)][0]
+    engine = RUNTIMES[checked(runtime or DEFAULT)]
+    kind = engine.builds
     if kind == "onnx":
         from mobilenetv2.graph.onnx_writer import write
 
@@ -70,14 +64,15 @@ def built(
         form = litert_writer.Form(features=True, last_map=last_map)
         return Artifact(config, kind, litert_writer.write(config, arrays, form), str(path))
     raise ArtifactError(
-        f"{path}: --runtime {runtime} runs exported files only; make one with "
-        f"'mobilenetv2 export {path} OUT --format {kind}'"
+        f"{path}: --runtime {engine.name} runs exported files only; make one with "
+        f"'mobilenetv2 export {path} OUT --format {engine.formats[-1]}'"
     )
 
 
 def is_exported(path: Path) -> bool:
-    """Whether it is a file of a format that engines here run."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """Return whether it is a file of a format that engines here run."""
+    made = BY_ENDING.get(path.suffix.lower())
+    return made is not None and made.readable and path.is_file()
 
 
 def contents(path: Path) -> bytes:
@@ -103,9 +98,10 @@ def config_inside(text: str | None, path: Path) -> ModelConfig:
         ArtifactError: there is none, or it is damaged.
     """
     if text is None:
+        made = BY_ENDING.get(path.suffix.lower())
         advice = (
             f"'mobilenetv2 weights import {path} OUT' makes a model folder of it"
-            if path.suffix.lower() in IMPORTED
+            if made is not None and made.graph
             else "make it with 'mobilenetv2 export'"
         )
         raise ArtifactError(

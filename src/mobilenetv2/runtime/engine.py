@@ -3,28 +3,19 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.formats import ENGINES, engines_of
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
-EngineName = Literal["onnxruntime", "openvino", "litert", "ncnn", "mnn"]
-DEFAULT: EngineName = "onnxruntime"
+DEFAULT = ENGINES[0]
 Output = Literal["logits", "features", "map"]
 """The last is the feature map that is pooled: what :mod:`.feature_map` asks for."""
-FileFormat = Literal["onnx", "openvino", "litert", "ncnn", "mnn"]
-TAKES: dict[EngineName, tuple[FileFormat, ...]] = {
-    "onnxruntime": ("onnx",),
-    "openvino": ("onnx", "openvino"),
-    "litert": ("litert",),
-    "ncnn": ("ncnn",),
-    "mnn": ("mnn",),
-}
-"""The formats of each engine; the first is built from a model folder, where that is done here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +23,8 @@ class Artifact:
     """A network ready for an engine. Everything is in memory, so what was checked is what runs."""
 
     config: ModelConfig
-    format: FileFormat
+    format: str
+    """Name of a format."""
     graph: bytes
     where: str
     """What it is called in an error."""
@@ -71,7 +63,7 @@ def start(artifact: Artifact, name: str | None = None, threads: int | None = Non
         ArtifactError: no such engine, or it cannot run the graph.
         MissingExtra: the engine is not installed.
     """
-    known = fitting(artifact.format)
+    known = engines_of(artifact.format)
     name = checked(name or known[0])
     if name not in known:
         raise ArtifactError(
@@ -85,22 +77,15 @@ def start(artifact: Artifact, name: str | None = None, threads: int | None = Non
     return engine
 
 
-def fitting(format_: FileFormat) -> list[EngineName]:
-    """The engines that run files of a format; the first is the default."""
-    return [engine for engine, formats in TAKES.items() if format_ in formats]
-
-
-def checked(name: str) -> EngineName:
-    """The name, if it is an engine's.
+def checked(name: str) -> str:
+    """Return the name of an engine.
 
     Raises:
         ArtifactError: it is none's.
     """
-    known: tuple[EngineName, ...] = get_args(EngineName)
-    for engine in known:
-        if engine == name:
-            return engine
-    raise ArtifactError(f"--runtime {name}: unknown; {suggestion(name, known)}")
+    if name not in ENGINES:
+        raise ArtifactError(f"--runtime {name}: unknown; {suggestion(name, ENGINES)}")
+    return name
 
 
 def predictor(

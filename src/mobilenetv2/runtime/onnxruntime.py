@@ -1,16 +1,24 @@
 """ONNX Runtime: the default engine, part of the core install."""
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.runtime.engine import Artifact, Output
 
 ERRORS_ONLY = 3
 """Of its five levels of messages, which go to stderr."""
 PICTURES = "tensor(uint8)"
+
+
+def library() -> ModuleType:
+    """Return ONNX Runtime with its telemetry off: the only place where it is imported."""
+    package = require("onnxruntime")
+    package.disable_telemetry_events()  # of Windows, which has no variable for it
+    return package
 
 
 class OnnxRuntime:
@@ -48,8 +56,7 @@ def start(artifact: Artifact, threads: int | None = None) -> OnnxRuntime:
     Raises:
         ArtifactError: not a graph that ONNX Runtime can run, or one with data in other files.
     """
-    import onnxruntime
-
+    onnxruntime = library()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     if threads is not None:

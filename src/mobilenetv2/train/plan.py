@@ -1,6 +1,7 @@
 """What a run is going to do: photos, network, recipe. Whatever can refuse does so here."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from mobilenetv2.train.epochs import Row, fitted_row
 from mobilenetv2.train.finder import Trial, find_rate
 from mobilenetv2.train.recipe import Cache, Distillation, Recipe, replace
 from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.speed import describe_time, measure_times
 from mobilenetv2.train.splits import Splits, check_same_photos, divide
 from mobilenetv2.train.start import rebased, starting_point
 from mobilenetv2.train.targets import Teacher, open_teacher
@@ -47,6 +49,8 @@ class Job:
     None: nothing is chosen."""
     find_rate: bool = False
     """Take the learning rate from a trial."""
+    minutes: float | None = None
+    """As many epochs as fit into so many minutes on this machine, instead of the recipe's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +118,16 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
         return framework.make(config, arrays, recipe, job.device)
 
     if kept is not None and recipe.trained == "all":
-        recipe = said(choose(splits.train, recipe, kept, config, make)).recipe
+        recipe = said(choose(splits.train, recipe, kept)).recipe
     trainer = make(recipe)
     head_first = bool(job.weights and (recipe.trained == "head" or recipe.head_first))
+    if not job.resume:
+        recipe = fixed_precision(recipe, trainer)
+        times = measure_times(trainer, config, splits, recipe, teacher, head_first)
+        if job.minutes is not None:
+            recipe = replace(recipe, epochs=times.epochs(job.minutes))
+            trainer = make(recipe)
+        say(describe_time(times, recipe))
     trial, first = None, None
     if job.find_rate and not job.resume:
         if head_first:  # the run begins with a fitted classifier, and so does the trial
@@ -154,6 +165,8 @@ def checked(job: Job) -> TrainerModule:
             "distillation.teacher needs the share of its answers in the targets: --set "
             "distillation.share=0.7"
         )
+    if job.minutes is not None and not 0 < job.minutes < math.inf:
+        raise RecipeError(f"--minutes {job.minutes:g} must be a number above 0")
     if job.find_rate and recipe.trained == "head":
         raise RecipeError(
             "--find-rate tries rates of steps, and trained = 'head' takes none; leave it out"
@@ -163,6 +176,16 @@ def checked(job: Job) -> TrainerModule:
     framework = find(job.edition)
     framework.check(recipe, job.device)
     return framework
+
+
+def fixed_precision(recipe: Recipe, trainer: Trainer) -> Recipe:
+    """Return the recipe with what 'auto' means on this processor: a run says what it was."""
+    if recipe.trained == "head" or recipe.precision != "auto":
+        return recipe
+    precision = "bfloat16" if trainer.computes.startswith("bfloat16") else "float32"
+    if precision == "bfloat16":
+        say("precision bfloat16: this processor computes in it")
+    return replace(recipe, precision=precision)
 
 
 def found_again(distillation: Distillation) -> Distillation:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.formats import GRAPHS
 
 LARGEST_FILE = 1024**3
 """Bytes: a training checkpoint of the widest published network, with all its state, is a tenth."""
@@ -57,7 +58,7 @@ def read(path: Path) -> Container:
     kind = recognise(path)
     if kind == "safetensors":
         return safetensors.read(path)
-    if kind in ("litert", "onnx"):
+    if kind in GRAPHS:
         raise WeightsError(f"{path}: a network's graph, not named weights; it has its own reader")
     return isolated.read(kind, path)
 

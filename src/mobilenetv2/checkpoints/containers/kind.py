@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.formats import FORMATS, GRAPHS
 
 Kind = Literal["pytorch", "hdf5", "keras", "safetensors", "tensorflow", "litert", "onnx"]
 
@@ -18,7 +19,8 @@ DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 SUFFIXES: dict[str, str] = {
     ".pth": "PyTorch", ".pt": "PyTorch", ".bin": "PyTorch", ".ckpt": "PyTorch or TensorFlow",
     ".h5": "HDF5", ".hdf5": "HDF5", ".keras": "Keras", ".safetensors": "safetensors",
-    ".index": "TensorFlow checkpoint", ".tgz": "gzip", ".gz": "gzip", ".tflite": "LiteRT",
+    ".index": "TensorFlow checkpoint", ".tgz": "gzip", ".gz": "gzip",
+    **{FORMATS[name].suffix: FORMATS[name].title for name in GRAPHS},
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDia
 from mobilenetv2.checkpoints.graphs import litert, onnx
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
 from mobilenetv2.errors import DialectError
+<<<<<<< HEAD
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.spec.mapping import suggestion
 
@@ -26,6 +27,18 @@ TENSORS: Mapping[str, TensorDialect] = {
 """Those that name their tensors, in the order in which a file is tried."""
 GRAPHS: Mapping[str, GraphDialect] = {one.name: one for one in (onnx.DIALECT, litert.DIALECT)}
 DIALECTS: Mapping[str, Dialect] = {**TENSORS, **GRAPHS}
+=======
+from mobilenetv2.formats import GRAPHS as GRAPHS
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.mapping import suggestion
+
+DIALECTS: dict[str, Dialect] = {
+    module.DIALECT.name: module.DIALECT
+    for module in (torchvision, timm, keras, slim, huggingface, tonylins, dli14, article)
+}
+"""Those that name their tensors; ``onnx`` and ``litert`` are read off a graph."""
+NAMES = (*DIALECTS, *GRAPHS)
+>>>>>>> main
 
 
 def find(name: str) -> Dialect:

@@ -1,0 +1,143 @@
+"""The expected time, what ``--minutes`` makes of it, and that measuring leaves no trace."""
+
+import dataclasses
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mobilenetv2.cli.main import main
+from mobilenetv2.data.check import check
+from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.errors import RecipeError
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train import choice, speed
+from mobilenetv2.train.recipe import Cache, Recipe, read
+from mobilenetv2.train.run import Job, train
+from mobilenetv2.train.speed import Times, describe_time, measure_times
+from mobilenetv2.train.splits import Splits, divide
+from mobilenetv2.train.trainer import find
+
+RECIPE = Recipe(epochs=2, batch_size=4, precision="float32", dropout=0.3, ema_decay=0.9)
+CONFIG = ModelConfig.default(published("small", width=0.1, classes=3))
+EDITIONS = [
+    pytest.param("torch", id="torch"),
+    *(
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.skipif(not find_spec(module), reason=f"{module} is not installed"),
+                pytest.mark.slow,
+            ],
+        )
+        for name, module in (("keras", "keras"), ("jax", "flax"))
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def splits(photos: Path) -> Splits:
+    return divide(check(open_dataset(str(photos)), 0.0), RECIPE)
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_it_is_measured_with_real_steps_and_leaves_the_trainer_as_it_was(
+    edition: str, splits: Splits
+) -> None:
+    """Neither weights nor statistics, moments or random numbers: what follows is bit for bit."""
+    arrays = random_arrays(CONFIG.spec)
+    trainers = [find(edition).make(CONFIG, arrays, RECIPE, "cpu") for _ in range(2)]
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    wanted = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    state = trainers[0].state()
+    times = measure_times(trainers[0], CONFIG, splits, RECIPE, None, True)
+    assert min(times.before, times.epoch, times.after, times.speed) > 0
+    after = trainers[0].state()
+    assert after.keys() == state.keys()
+    assert all(np.array_equal(after[name], state[name]) for name in state)
+    losses = []
+    for trainer in trainers:
+        trainer.restore(state)
+        losses.append([trainer.step(pictures, wanted, 0.01) for _ in range(2)])
+    assert losses[0] == losses[1]
+
+
+def test_cached_maps_take_their_time_before_the_first_epoch(splits: Splits) -> None:
+    recipe = dataclasses.replace(RECIPE, trained="later", cache=Cache(2, 2))
+    trainer = find("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
+    assert measure_times(trainer, CONFIG, splits, recipe, None, False).before > 0
+    assert measure_times(trainer, CONFIG, splits, RECIPE, None, False).epoch > 0
+
+
+def test_a_classifier_alone_takes_no_steps(splits: Splits) -> None:
+    recipe = dataclasses.replace(RECIPE, trained="head")
+    trainer = find("torch").make(CONFIG, random_arrays(CONFIG.spec), recipe, "cpu")
+    times = measure_times(trainer, CONFIG, splits, recipe, None, True)
+    assert (times.epoch, times.speed) == (0, 0) and times.before > 0
+
+
+def test_epochs_fill_a_budget_and_are_at_least_one() -> None:
+    times = Times(before=20, epoch=10, after=10, speed=50)
+    assert [times.epochs(minutes) for minutes in (1, 2, 0.01)] == [3, 9, 1]
+    assert times.whole(3) == 60
+
+
+@pytest.mark.parametrize(
+    ("recipe", "times", "text"),
+    [
+        (Recipe(epochs=8), Times(60, 40, 20, 58.2), "7 minutes on this machine: 8 epochs at 58"),
+        (Recipe(epochs=1), Times(0, 0.1, 0, 99), "a few seconds on this machine: 1 epoch at 99"),
+        (Recipe(trained="head"), Times(60, 0, 20, 0), "80 seconds on this machine"),
+    ],
+)
+def test_the_expected_time_is_told(recipe: Recipe, times: Times, text: str) -> None:
+    assert text in describe_time(times, recipe)
+
+
+def test_the_default_is_the_same_however_busy_the_machine_is(
+    photos: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that runs a thousand times faster in one of two runs changes no byte of the model."""
+    recipe = Recipe(batch_size=4, optimizer="adamw", label_smoothing=0.1, selection=0.3)
+    monkeypatch.setattr(choice, "EPOCHS", (2, 3))
+    found = []
+    for name, pace in (("quiet", 1e-3), ("busy", 1.0)):
+        ticks = count()
+        clock = SimpleNamespace(monotonic=lambda pace=pace, ticks=ticks: pace * next(ticks))
+        monkeypatch.setattr(speed, "time", clock)
+        job = Job(
+            str(photos), tmp_path / name, model, recipe, kept=frozenset({"trained"}), minutes=None
+        )
+        train(job)
+        run = tmp_path / name
+        found.append([
+            (run / "recipe.toml").read_bytes(),
+            (run / "best" / "model.safetensors").read_bytes(),
+            (run / "last" / "model.safetensors").read_bytes(),
+        ])  # fmt: skip
+    assert found[0] == found[1]
+
+
+def test_minutes_become_epochs_of_the_recipe_that_is_written(
+    photos: Path, quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    times = Times(before=10, epoch=20, after=10, speed=50)
+    monkeypatch.setattr("mobilenetv2.train.plan.measure_times", lambda *arguments: times)
+    command = ["train", str(photos), "--output", str(tmp_path / "run"), *quick]
+    assert main([*command, "--minutes", "1"]) == 0
+    assert read(str(tmp_path / "run" / "recipe.toml")).epochs == 2
+    assert "60 seconds on this machine: 2 epochs at 50 photos a second" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_minutes_are_refused(minutes: float, photos: Path, tmp_path: Path) -> None:
+    job = Job(str(photos), tmp_path / "run", None, RECIPE, minutes=minutes)
+    with pytest.raises(RecipeError, match=r"--minutes .* above 0"):
+        train(job)
+    assert not (tmp_path / "run").exists()
