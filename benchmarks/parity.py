@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from mobilenetv2.checkpoints.graphs import litert
+from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.parity.parity import check, parse
@@ -96,7 +96,7 @@ def main() -> None:
 
 def photos(data: Path, model: Path, names: list[str]) -> list[str]:
     """The published weights on the 100 photos of imagenet-samples."""
-    config, arrays = litert.import_file(data / "published" / FILE)
+    config, arrays = importer.import_checkpoint(data / "published" / FILE)
     store.save(model, config, arrays)
     split = open_dataset(data / "imagenet-samples").split(None)
     outputs = np.array(match(split.classes, config.labels, split.source.place))

@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from machine import machine
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.graphs import litert
+from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import predictor
@@ -58,7 +58,7 @@ def main() -> None:
         "|---|---|---|---|",
     ]  # fmt: skip
     for name in FILES:
-        config, arrays = litert.import_file(options.data / "published" / name)
+        config, arrays = importer.import_checkpoint(options.data / "published" / name)
         network = edition.MobileNetV2(config)
         edition.load(network, arrays)
         ours, folders = run(predictor(network), photos, config.preprocessing, name)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.cli import weights_import
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.weights_import import label_file
@@ -17,7 +16,9 @@ from mobilenetv2.spec.count import multiply_adds, parameters
 @pytest.fixture
 def importable(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that reads as the random model: reading itself is tested in its own room."""
-    monkeypatch.setattr(litert, "import_file", lambda path, labels: store.load(model))
+    monkeypatch.setattr(
+        weights_import, "import_checkpoint", lambda path, options: store.load(model)
+    )
     file = tmp_path / "published.tflite"
     file.write_bytes(b"")
     return file

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.graphs.litert import import_file
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.images.decode import read
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import random_arrays
@@ -141,7 +141,9 @@ def test_every_layer_writes_one_stream_and_reads_one(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_a_published_network_stays_the_same_on_photos(shared_data: Path, per_channel: bool) -> None:
-    config, arrays = import_file(shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite")
+    config, arrays = import_checkpoint(
+        shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite"
+    )
     files = sorted((shared_data / "clothing" / "train").rglob("*.jpg"))[::400]
     pixels = np.stack([preprocess(read(file), config.preprocessing) for file in files])
     folded = fold(config.spec, arrays)

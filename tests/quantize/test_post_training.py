@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.graphs.litert import import_file
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.errors import DataError, SpecError, WeightsError
 from mobilenetv2.graph.onnx_writer import write_folded
 from mobilenetv2.images.decode import read
@@ -111,7 +111,7 @@ def test_what_cannot_be_is_refused() -> None:
 def imagenet(shared_data: Path) -> tuple[ModelConfig, Arrays, NDArray, NDArray]:
     """Google's network, photos of clothes to calibrate on, ImageNet's to judge on."""
     file = shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite"
-    config, arrays = import_file(file)
+    config, arrays = import_checkpoint(file)
 
     def pixels(files: list[Path]) -> NDArray:
         return np.stack([preprocess(read(file), config.preprocessing) for file in files])

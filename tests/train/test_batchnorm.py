@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilenetv2.checkpoints.graphs.litert import import_file
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.editions.torch.network import ConvBN
@@ -63,7 +63,9 @@ def test_evaluation_does_not_change(name: str) -> None:
 
 @pytest.mark.slow
 def test_published_weights_give_the_same_logits_on_photos(shared_data: Path) -> None:
-    config, arrays = import_file(shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite")
+    config, arrays = import_checkpoint(
+        shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite"
+    )
     network = MobileNetV2(config).eval()
     load(network, arrays)
     files = sorted((shared_data / "imagenet-samples").glob("*/*"))[:24]

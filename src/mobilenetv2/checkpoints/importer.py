@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.checkpoints.containers import container
-from mobilenetv2.checkpoints.dialects.dialect import (
-    Description,
-    ImportOptions,
-    describe_config,
-)
+from mobilenetv2.checkpoints.dialects.dialect import Description, describe_config
+from mobilenetv2.checkpoints.dialects.dialect import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.checkpoints.sidecar import digest, read_sidecar

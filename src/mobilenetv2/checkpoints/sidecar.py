@@ -1,8 +1,8 @@
 """Our own config where a foreign file lies: what the dialect's own file cannot say.
 
 A bare state dict has no labels, no preprocessing and no strides. ``NAME.json`` beside an exported
-``NAME`` is a model folder's ``config.json`` whose origin names the file by its SHA-256, so that it is
-never taken for another's. Formats that hold a graph carry the same text inside.
+``NAME`` is a model folder's ``config.json`` whose origin names the file by its SHA-256, so that it
+is never taken for another's. Formats that hold a graph carry the same text inside.
 """
 
 import json

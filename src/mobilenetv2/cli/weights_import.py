@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.cli.describe import find_spec
 from mobilenetv2.errors import DialectError, RunError, WeightsError
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         return copied(arguments, out)
     if not source.exists() and not source.with_name(f"{source.name}.index").is_file():
         raise WeightsError(f"{source}: no such file")
-    wishes = Wishes(
+    wishes = ImportOptions(
         dialect=arguments.dialect,
         labels=label_file(Path(arguments.labels)) if arguments.labels else None,
         width=arguments.width,

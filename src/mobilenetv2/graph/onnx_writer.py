@@ -60,8 +60,7 @@ def write(
 
     It takes ``input``, float32 (any batch, channels, height, width), normalised as
     ``config.preprocessing`` says, of the config's size, and gives ``logits`` (batch, classes).
-    The metadata has the whole config, which :func:`mobilenetv2.checkpoints.graphs.onnx.import_file`
-    reads back.
+    The metadata has the whole config, which the importer reads back.
 
     Args:
         arrays: canonical.

@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import embedded
@@ -103,15 +103,15 @@ def _digits(found: Fetched) -> str:
     return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
-def _wishes(found: Fetched) -> Wishes:
+def _wishes(found: Fetched) -> ImportOptions:
     """What the catalogue knows and the file does not say."""
     entry = catalogue().get(found.name)
     if entry is None:
-        return Wishes()
+        return ImportOptions()
     record = entry.published_preprocessing()
     graph = entry.dialect in GRAPHS
     size = None if graph else (entry.size, entry.size)
-    return Wishes(
+    return ImportOptions(
         dialect=entry.dialect, size=size, licence=entry.licence,
         preprocessing=None if graph or found.path.is_dir() else record,
     )  # fmt: skip

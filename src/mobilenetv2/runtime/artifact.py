@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.checkpoints.graphs.chain_config import parsed
+from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.formats import BY_ENDING, RUNTIMES
 from mobilenetv2.model import store
@@ -109,6 +109,6 @@ def config_inside(text: str | None, path: Path) -> ModelConfig:
             f"{advice}"
         )
     try:
-        return parsed(text)
+        return parse_config(text)
     except DialectError as error:
         raise ArtifactError(f"{path}: {error}") from None

@@ -65,7 +65,7 @@ def feature_map(model: Path, runtime: str | None = None, threads: int | None = N
 
 
 def _exported(path: Path, runtime: str | None) -> tuple[Artifact, NDArray]:
-    from mobilenetv2.checkpoints.graphs.onnx_map import with_map
+    from mobilenetv2.checkpoints.graphs.onnx import with_map
 
     artifact = load(path, runtime)
     if artifact.format != "onnx":

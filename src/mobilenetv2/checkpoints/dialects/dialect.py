@@ -1,8 +1,8 @@
 """What any dialect is made of: tables of foreign names, and what a file says beside its tensors.
 
 A dialect is one implementation's way of writing a MobileNetV2 down. It names its layers
-(:class:`KeyTable`) and the parts of a layer (:class:`Words`). Both are literal, in the dialect's own
-module; :func:`keys` turns them into one foreign name for each canonical tensor of a spec.
+(:class:`KeyTable`) and the parts of a layer (:class:`Words`), both literally, in its own module.
+:func:`keys` turns them into one foreign name for each canonical tensor of a spec.
 """
 
 import dataclasses

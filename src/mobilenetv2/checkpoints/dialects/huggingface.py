@@ -1,8 +1,8 @@
 """Hugging Face transformers: the stem holds the first block, the others follow from 0.
 
-``config.json`` and ``preprocessor_config.json`` beside the weights say all else. Two of their numbers
-are TensorFlow's, in a place where they mean something else. BatchNorm's momentum (0.997 in the code,
-PyTorch's convention) is repaired on the way in and not in the files. The published
+``config.json`` and ``preprocessor_config.json`` beside the weights say all else. Two of their
+numbers are TensorFlow's, in a place where they mean something else. BatchNorm's momentum (0.997 in
+the code, PyTorch's convention) is repaired on the way in and not in the files. The published
 ``classifier_dropout_prob`` of 0.8 is slim's share to *keep*: it comes in as 0.2, and goes out again
 as 0.8 where the weights came from Hugging Face.
 """
@@ -53,7 +53,7 @@ TABLE = KeyTable(
 
 
 def prefixed(foreign: Arrays) -> Arrays:
-    """Return names with their prefix, which a MobileNetV2Model saved without its classifier lacks."""
+    """Return names with the prefix that a MobileNetV2Model saved without its classifier lacks."""
     if "conv_stem.first_conv.convolution.weight" not in foreign:
         return dict(foreign)
     return {f"mobilenet_v2.{name}": array for name, array in foreign.items()}
@@ -146,7 +146,7 @@ def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessin
 
 
 def approximated(record: Preprocessing) -> bool:
-    """Return whether its resize only comes near: it knows no central part and covers squares only."""
+    """Return whether its resize only comes near: it has no central part, and covers squares."""
     square = record.resize[0] == record.resize[1]
     return record.central_fraction < 1 or (record.fit == "cover" and not square)
 

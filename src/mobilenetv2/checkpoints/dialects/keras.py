@@ -2,8 +2,8 @@
 
 Weights come as legacy ``.h5`` (Keras 1 and 2, and what keras.applications publishes), as Keras 3's
 ``.weights.h5`` (layers numbered by their class), or inside a ``.keras`` file or a whole model's
-``.h5``, which also say what the network is. Keras loads the old ``.h5`` by order, not by name, so that
-published files need not have today's names: keras-team/keras-applications calls the classifier
+``.h5``, which also say what the network is. Keras loads the old ``.h5`` by order, not by name, so
+that published files need not have today's names: keras-team/keras-applications calls the classifier
 ``Logits``, and the code that the published files were made with,
 JonathanCMitchell/mobilenet_v2_keras, also has ``mobl3_conv_3_expand`` and ``bn3_conv_3_bn_expand``.
 """

@@ -1,6 +1,5 @@
 """Every dialect by name, and which one a file is in. A new dialect is a line here."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from mobilenetv2.checkpoints.containers.container import Container
@@ -11,13 +10,12 @@ from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDia
 from mobilenetv2.checkpoints.graphs import litert, onnx
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
 from mobilenetv2.errors import DialectError
-<<<<<<< HEAD
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.spec.mapping import suggestion
 
 Dialect = TensorDialect | GraphDialect
 Checkpoint = TensorCheckpoint | GraphCheckpoint
-TENSORS: Mapping[str, TensorDialect] = {
+TENSORS: dict[str, TensorDialect] = {
     dialect.name: dialect
     for dialect in (
         TORCHVISION, timm.DIALECT, keras.DIALECT, TF_SLIM, huggingface.DIALECT, TONYLINS, D_LI14,
@@ -25,20 +23,8 @@ TENSORS: Mapping[str, TensorDialect] = {
     )
 }  # fmt: skip
 """Those that name their tensors, in the order in which a file is tried."""
-GRAPHS: Mapping[str, GraphDialect] = {one.name: one for one in (onnx.DIALECT, litert.DIALECT)}
-DIALECTS: Mapping[str, Dialect] = {**TENSORS, **GRAPHS}
-=======
-from mobilenetv2.formats import GRAPHS as GRAPHS
-from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.mapping import suggestion
-
-DIALECTS: dict[str, Dialect] = {
-    module.DIALECT.name: module.DIALECT
-    for module in (torchvision, timm, keras, slim, huggingface, tonylins, dli14, article)
-}
-"""Those that name their tensors; ``onnx`` and ``litert`` are read off a graph."""
-NAMES = (*DIALECTS, *GRAPHS)
->>>>>>> main
+GRAPHS: dict[str, GraphDialect] = {one.name: one for one in (onnx.DIALECT, litert.DIALECT)}
+DIALECTS: dict[str, Dialect] = {**TENSORS, **GRAPHS}
 
 
 def find(name: str) -> Dialect:

@@ -1,7 +1,7 @@
 """Dialects that are a table of names and nothing else: their files say nothing of the network.
 
-torchvision, tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch, the article's PyTorch version
-(:mod:`mobilenetv2.editions.article.torch`) and TF-slim.
+torchvision, tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch, the article's PyTorch
+version (:mod:`mobilenetv2.editions.article.torch`) and TF-slim.
 """
 
 import os
@@ -112,7 +112,6 @@ def averaged(foreign: Arrays) -> Arrays:
 
 def save_slim(_: ModelConfig, foreign: Arrays, out: Path) -> None:
     """Write a checkpoint of TensorFlow."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
         prefix = Path(folder) / out.name
         tensorflow.write(foreign, prefix)

@@ -1,5 +1,7 @@
-"""timm's mobilenetv2_*: a block's place is its stage and its repeat. Its ``config.json`` on the model
-hub says preprocessing, labels and licence."""
+"""timm's mobilenetv2_*: a block's place is its stage and its repeat.
+
+``config.json`` on the model hub says preprocessing, labels and licence.
+"""
 
 from collections.abc import Mapping
 from typing import Any, get_args

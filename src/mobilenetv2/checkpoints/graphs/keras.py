@@ -1,9 +1,9 @@
-"""A Keras model's own config (in a ``.keras`` file, or a whole model's ``.h5``), followed as a chain.
+"""A Keras model's own config, of a ``.keras`` file or a whole model's ``.h5``, followed as a chain.
 
-It has what bare weights lack: strides, padding, BatchNorm's numbers, dropout, the input's size. Every
-class and setting is read, or refused by name. Configs of every age are read: Keras 3 writes tensors
-with their history, Keras 2 lists of [layer, node, tensor], and a Sequential model nothing, since its
-layers are a row; models inside the model are opened.
+It has what bare weights lack: strides, padding, BatchNorm's numbers, dropout, the input's size.
+Every class and setting is read, or refused by name. Configs of every age are read: Keras 3 writes
+tensors with their history, Keras 2 lists of [layer, node, tensor], and a Sequential model nothing,
+since its layers are a row. Models inside the model are opened.
 """
 
 import dataclasses

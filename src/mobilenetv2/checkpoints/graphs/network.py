@@ -42,8 +42,8 @@ class GraphDialect:
     """Reads a file as a graph."""
     open: Callable[[Any, Path], "GraphCheckpoint"]
     """Follows the graph of a file."""
-    encode: Callable[[ModelConfig, Arrays], bytes]
-    """Returns the content of a file."""
+    render: Callable[[ModelConfig, Arrays], bytes]
+    """Returns the bytes of a file."""
     numerics: Mapping[str, Numerics]
     """What its networks have by their padding rule, where the graph does not say."""
     configs: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class GraphDialect:
 
     def write(self, config: ModelConfig, arrays: Arrays, out: Path) -> None:
         """Write a file."""
-        write_atomically(out, self.encode(config, arrays))
+        write_atomically(out, self.render(config, arrays))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

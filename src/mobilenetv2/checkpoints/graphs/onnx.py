@@ -96,11 +96,11 @@ def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
         mean, std = -offset / factor, 1 / factor
     if (std < 2).all():
         mean, std = mean * 255, std * 255  # it takes values from 0 to 1
-    mean, std = (tuple(round(float(x), 6) for x in values) for values in (mean, std))
-    return mean, std
+    means, stds = (tuple(round(float(x), 6) for x in values) for values in (mean, std))
+    return means, stds
 
 
-def encode(config: ModelConfig, arrays: Arrays) -> bytes:
+def render(config: ModelConfig, arrays: Arrays) -> bytes:
     """Return an ONNX file with BatchNorm left in, so that every tensor comes back."""
     return onnx_writer.write(config, arrays, folded=False)
 
@@ -451,6 +451,6 @@ def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
 
 
 DIALECT = GraphDialect(
-    "onnx", (FORMATS["onnx"].suffix,), onnx.read, open_graph, encode,
+    "onnx", (FORMATS["onnx"].suffix,), onnx.read, open_graph, render,
     {"same": SLIM, "symmetric": PYTORCH},
 )  # fmt: skip

@@ -7,7 +7,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.onnx_writer import write
 from mobilenetv2.model import seal
@@ -30,7 +30,7 @@ def read(path: Path) -> Artifact:
     data = contents(path)
     config = config_inside(_embedded(data, path), path)
     seal.check(data, str(path))
-    found, arrays = import_checkpoint(path, Wishes(dialect="keras", size=config.spec.size))
+    found, arrays = import_checkpoint(path, ImportOptions(dialect="keras", size=config.spec.size))
     if found.spec.classes != config.spec.classes:
         raise ArtifactError(
             f"{path}: the config inside it describes another network: of {config.spec.classes} "

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
-from mobilenetv2.checkpoints.graphs.onnx_map import with_map
+from mobilenetv2.checkpoints.graphs.onnx import with_map
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.onnx_writer import Form, write, write_folded
 from mobilenetv2.model.arrays import random_arrays
