@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # GB: make TORCH='...' takes what follows "pip install" in the line from PyTorch's page instead.
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all data check format clean
 
 demo: $(STAMPS)/torch
 	$(BIN)/python examples/demo.py
@@ -21,6 +21,10 @@ test: $(STAMPS)/torch $(STAMPS)/dev
 
 test-all: $(STAMPS)/all
 	$(BIN)/python -m pytest -n 2
+
+# What the longer tests and the benchmarks read, into MOBILENETV2_DATA (else data/): 180 MB.
+data: $(STAMPS)/torch
+	$(BIN)/python benchmarks/public_data.py
 
 check: $(STAMPS)/torch $(STAMPS)/dev
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 """The main job on a real folder of photos, as a person runs it, whole commands: the default, which
 chooses for itself, the quick head, and the later blocks alone.
 
-    python benchmarks/clothing.py --data ../shared/data --output benchmarks/clothing.md
+    python benchmarks/clothing.py --output benchmarks/clothing.md
 
 Time is of the whole process: decoding and checking every photo, training, final figures, pictures.
 """
@@ -17,6 +17,7 @@ from statistics import mean
 from typing import Any
 
 from machine import machine
+from public_data import find
 
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.files import write_atomically
@@ -48,7 +49,6 @@ def spread(recipe: str, found: list[float], photos: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--keep", type=Path, help="where the runs stay; else they are removed")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each recipe")
@@ -57,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         weights = str(folder / "imagenet")
-        command("weights", "import", str(options.data / "published" / FILE), weights)
+        command("weights", "import", str(find("published") / FILE), weights)
         rows = []
         figures: dict[str, list[float]] = {recipe: [] for recipe in options.recipes}
         for recipe in options.recipes:
@@ -65,7 +65,7 @@ def main() -> None:
                 run = str(folder / f"{recipe}-{seed}")
                 chosen = [] if recipe == DEFAULT else ["--recipe", recipe]
                 found, seconds = command(
-                    "train", str(options.data / "clothing"), "--weights", weights, *chosen,
+                    "train", str(find("clothing")), "--weights", weights, *chosen,
                     "--output", run, "--seed", str(seed),
                 )  # fmt: skip
                 m = found["metrics"]

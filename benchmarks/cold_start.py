@@ -1,6 +1,6 @@
 """From the command to the first answer: one photo, the whole process, against eager PyTorch.
 
-    python benchmarks/cold_start.py --model imagenet --photo ../shared/data/photos/cat_1080p.jpg \\
+    python benchmarks/cold_start.py --model imagenet --photo photos/cat_1080p.jpg \\
         --core CORE --peer PEER --runs 20 --output benchmarks/cold-start.md
 
 CORE is a virtual environment with this project's core install (``pip install .``) and nothing else,
@@ -24,6 +24,7 @@ from pathlib import Path
 from machine import processor
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
+from public_data import resolve
 
 from mobilenetv2.data.batches import workers
 from mobilenetv2.files import write_atomically
@@ -85,7 +86,7 @@ def commands(options: argparse.Namespace, folder: Path) -> list[Command]:
          "--dialect", "torchvision", "--ignore-numerics"],
         check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    photo = str(options.photo)
+    photo = options.photo
     ours = [str(options.core / "bin" / "mobilenetv2"), "predict", photo, "--model", str(model)]
     python = str(options.peer / "bin" / "python")
     theirs = [python, str(SCRIPT), photo, str(weights), str(folder / "facts.json")]
@@ -165,7 +166,7 @@ def row(command: Command, first: Command) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--photo", type=Path, required=True)
+    parser.add_argument("--photo", type=resolve, required=True)
     parser.add_argument("--core", type=Path, required=True)
     parser.add_argument("--peer", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=20)
@@ -183,7 +184,7 @@ def main() -> None:
     lines = [
         "# Cold start: from the command to the first answer", "",
         f"`python benchmarks/cold_start.py`, {processor()}, {workers()} cores. One photo "
-        f"({options.photo.name}), the whole process from its start to its end, in turns, n = "
+        f"({Path(options.photo).name}), the whole process from its start to its end, in turns, n = "
         f"{options.runs} each, files in the system's cache. All load the weights, resize, crop and "
         "normalise, and print the five likeliest classes.", "",
         "| | median | from, to | ratio | processor time | most memory | packages that it needs "

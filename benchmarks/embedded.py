@@ -1,8 +1,8 @@
 """Make the embedded model out of a run, and measure it as float32, float16 and int8.
 
-    mobilenetv2 train ../shared/data/cifar10 --weights none --recipe scratch-small \\
+    mobilenetv2 train data/cifar10 --weights none --recipe scratch-small \\
         --output runs/cifar10
-    python benchmarks/embedded.py --run runs/cifar10 --data ../shared/data/cifar10 \\
+    python benchmarks/embedded.py --run runs/cifar10 --data cifar10 \\
         --output benchmarks/embedded.md
 
 Writes src/mobilenetv2/embedded. The test photos have been looked at once by the run; here they
@@ -17,20 +17,21 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from public_data import resolve
 
 from mobilenetv2.cli.predictor import with_flips
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.accuracy import run as answers
-from mobilenetv2.evaluate.calibration import calibration
+from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import measure, wilson
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.export import onnx
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub import embedded
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
-from mobilenetv2.quantize.judgement import Judge
+from mobilenetv2.quantize.job import Judge
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
 from mobilenetv2.runtime.predictor import predictor
@@ -52,7 +53,7 @@ NOTE = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", type=resolve, default="cifar10")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     run, target = RunFolder(options.run), embedded.folder()
@@ -78,8 +79,9 @@ def main() -> None:
     for name, model in ways:
         seen, answer = predictor(model)
         answer = with_flips(answer) if "flips" in name else answer
-        logits, truth = answers(answer, test, seen.preprocessing)
-        metrics, error = measure(logits, truth, test.classes), calibration(logits, truth).error
+        logits, truth = predict_split(answer, test, seen.preprocessing)
+        predictions = Predictions(logits, truth, test.classes)
+        metrics, error = measure(predictions), measure_calibration(predictions).error
         right[name] = int((logits.argmax(1) == truth).sum())
         size = (model / store.WEIGHTS).stat().st_size
         rows.append(row(name, size, right[name], len(test), metrics.loss, error, right["float32"]))
@@ -95,7 +97,7 @@ def main() -> None:
     outputs = match(photos.judged.classes, config.labels, options.data)
     judge = Judge(photos.judged, outputs, config.preprocessing, start(load(target)))
     scheme = post_training.quantise(config, arrays, photos.pictures, post_training.Settings())
-    work = job.Job(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
+    work = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "embedded.onnx"
         job.write("onnx", work.scheme, work.folded, work.pictures, out)

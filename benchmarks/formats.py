@@ -1,7 +1,7 @@
 """Every exported format of several networks against its edition, on real photos.
 
     python benchmarks/formats.py --models imagenet runs/clothing/best \
-        --photos ../shared/data/photos --output benchmarks/formats.md
+        --photos photos --output benchmarks/formats.md
 
 Runs ``mobilenetv2 export`` and tabulates what it measured: each file was written, reloaded in its
 own runtime, and compared with the NumPy edition in float64. Needs the extra export.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import machine
+from public_data import resolve
 
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS
@@ -42,7 +43,7 @@ def rows_of(model: str, photos: list[str]) -> list[tuple[str, dict[str, Any]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", required=True)
-    parser.add_argument("--photos", nargs="+", required=True)
+    parser.add_argument("--photos", nargs="+", default=["photos"])
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     packages = sorted({
@@ -64,7 +65,7 @@ def main() -> None:
             "| format | | size | difference | allowed | same top-1 | |",
             "|---|---|---|---|---|---|---|",
         ]  # fmt: skip
-        for label, row in rows_of(model, options.photos):
+        for label, row in rows_of(model, [resolve(photo) for photo in options.photos]):
             if "max_abs_difference" not in row:
                 lines.append(f"| {row['format']} | {label} | | | | | {row['error']} |")
                 continue

@@ -1,6 +1,6 @@
 """Damaged and hostile weights files: thousands of mutations of a real file of each container.
 
-    python benchmarks/fuzz.py --data ../shared/data --output benchmarks/fuzz.md
+    python benchmarks/fuzz.py --output benchmarks/fuzz.md
 
 Every mutation must give arrays or a clear error, within bounds of time and memory. The files hold
 a whole network and come from the libraries that own the formats. Needs the extras
@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from public_data import find
 
 from mobilenetv2.checkpoints.containers import isolated, litert, onnx, safetensors
 from mobilenetv2.checkpoints.containers.kind import recognise
@@ -248,7 +250,7 @@ def _castagnoli(byte: int) -> int:
 CASTAGNOLI = [_castagnoli(byte) for byte in range(256)]
 
 
-def samples(folder: Path, data: Path) -> Iterator[Sample]:
+def samples(folder: Path) -> Iterator[Sample]:
     """A MobileNetV2 of width 0.35 and ten classes, written by each format's own library."""
     import keras
     import tensorflow as tf
@@ -296,7 +298,7 @@ def samples(folder: Path, data: Path) -> Iterator[Sample]:
     yield Sample("TensorFlow .data", "tensorflow", path, victim, victim.read_bytes())
 
     path = folder / "a.tflite"
-    content = (data / "published" / PUBLISHED).read_bytes()
+    content = (find("published") / PUBLISHED).read_bytes()
     yield Sample("LiteRT", None, path, path, content)
 
     path = folder / "a.onnx"
@@ -326,7 +328,6 @@ def row(title: str, tally: Tally) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--mutations", type=int, default=2000)
     parser.add_argument("--only", default="", help="containers whose title has this in it")
@@ -351,7 +352,7 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as name:
-        for sample in samples(Path(name), arguments.data):
+        for sample in samples(Path(name)):
             if arguments.only not in sample.title:
                 continue
             if sample.library is None:

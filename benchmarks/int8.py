@@ -1,9 +1,9 @@
 """int8 against float on photos that neither calibrated nor trained: every format and method.
 
-    python benchmarks/int8.py --model runs/clothing/best --data ../shared/data/clothing \\
+    python benchmarks/int8.py --model runs/clothing/best --data clothing \\
         --output benchmarks/int8-clothing.md
-    python benchmarks/int8.py --model imagenet --data ../shared/data/imagenet-samples \\
-        --calibration ../shared/data/clothing/train --output benchmarks/int8-imagenet.md
+    python benchmarks/int8.py --model imagenet --data imagenet-samples \\
+        --calibration clothing/train --output benchmarks/int8-imagenet.md
 
 'naive' is one scale a weight and tensor, from the smallest to the largest value. Needs the extra
 export.
@@ -11,7 +11,6 @@ export.
 
 import argparse
 import dataclasses
-import importlib
 import shlex
 import sys
 import tempfile
@@ -19,16 +18,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from machine import machine
+from public_data import resolve
 
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
+from mobilenetv2.export.job import module_of
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
-from mobilenetv2.quantize.judgement import Judge, Judgement
+from mobilenetv2.quantize.job import Judge, Judgement
 from mobilenetv2.quantize.post_training import NAIVE, Settings
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
@@ -52,8 +53,8 @@ METHODS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--data", type=resolve, required=True)
+    parser.add_argument("--calibration", type=lambda text: Path(resolve(text)))
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -74,8 +75,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for method, settings in METHODS.items():
             scheme = post_training.quantise(config, arrays, photos.pictures, settings)
-            work = job.Job(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
-            for format_, found in measured(work, Path(folder), method == "the default"):
+            maker = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
+            for format_, found in measured(maker, Path(folder), method == "the default"):
                 float_right = found.float_right
                 rows.append(row(format_, method if format_ != NNCF else "its own", found))
                 print(rows[-1], file=sys.stderr, flush=True)
@@ -93,14 +94,15 @@ def main() -> None:
         write_atomically(options.output, text)
 
 
-def measured(work: job.Job, folder: Path, everything: bool) -> Iterator[tuple[str, Judgement]]:
+def measured(
+    maker: job.Quantiser, folder: Path, everything: bool
+) -> Iterator[tuple[str, Judgement]]:
     names = ("onnx", "litert", "openvino", NNCF) if everything else ("onnx",)
     for label in names:
         name = "openvino" if label == NNCF else label
-        out = folder / f"m{FORMATS[name].suffix}"
-        job.write(name, work.scheme, work.folded, work.pictures, out, nncf=label == NNCF)
-        module = importlib.import_module(f"mobilenetv2.export.{name}")
-        yield label, work.judge.judge(module.reload(out), label)
+        (request,) = job.requests([name], folder / f"m{FORMATS[name].suffix}")
+        dataclasses.replace(maker, nncf=label == NNCF).write(request, request.out)
+        yield label, maker.judge.compare(module_of(FORMATS[name]).reload(request.out), label)
 
 
 def row(format_: str, method: str, found: Judgement) -> str:

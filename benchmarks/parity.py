@@ -1,6 +1,6 @@
 """Every edition, and Keras on every backend, against the plain reference and each other.
 
-    python benchmarks/parity.py --data ../shared/data --output benchmarks/parity.md
+    python benchmarks/parity.py --output benchmarks/parity.md
 
 Random weights with statistics far from the identity over widths, sizes and padding rules; then the
 imported published weights on real ImageNet photos. Needs the extras torch, keras and jax.
@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from public_data import find
 
 from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.parity.parity import check, parse
+from mobilenetv2.evaluate.parity.editions import Case, compare_editions, parse_editions
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.progress import say
@@ -52,10 +54,9 @@ def cases() -> list[tuple[str, NetworkSpec]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    names = parse(EDITIONS)
+    names = parse_editions(EDITIONS)
     lines = [
         "# Do the editions compute the same?",
         "",
@@ -77,7 +78,7 @@ def main() -> None:
             store.save(model, ModelConfig.default(spec), random_arrays(spec))
             shape = (2, *spec.size, spec.input_channels)
             x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-            found = check(model, x, names)
+            found = compare_editions([Case(model, x)], names)[0]
             worst = max(
                 (row.relative, edition, row.name)
                 for edition in names
@@ -90,22 +91,22 @@ def main() -> None:
                 f"| {logits:.1e} | {row.relative:.1e} ({pair[0]}, {pair[1]}) "
                 f"| {'yes' if found.passed else 'NO'} |"
             )
-        lines += ["", *photos(arguments.data, model, names)]
+        lines += ["", *photos(model, names)]
     write_atomically(arguments.output, "\n".join(lines) + "\n")
 
 
-def photos(data: Path, model: Path, names: list[str]) -> list[str]:
+def photos(model: Path, names: list[str]) -> list[str]:
     """The published weights on the 100 photos of imagenet-samples."""
-    config, arrays = importer.import_checkpoint(data / "published" / FILE)
+    config, arrays = importer.import_checkpoint(find("published") / FILE)
     store.save(model, config, arrays)
-    split = open_dataset(data / "imagenet-samples").split(None)
+    split = open_dataset(find("imagenet-samples")).split(None)
     outputs = np.array(match(split.classes, config.labels, split.source.place))
     truth = outputs[[photo.label for photo in split.photos]]
     pictures = np.stack(
         [preprocess(split.image(photo), config.preprocessing) for photo in split.photos]
     )
-    x = normalise(pictures, config.preprocessing).transpose(0, 2, 3, 1)
-    found = check(model, x, names)
+    x = engine_input(pictures, config.preprocessing).transpose(0, 2, 3, 1)
+    found = compare_editions([Case(model, x)], names)[0]
     counts = {name: int((logits.argmax(1) == truth).sum()) for name, logits in found.logits.items()}
     pair, row = max(found.pairs.items(), key=lambda item: item[1].relative)
     return [

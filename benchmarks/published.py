@@ -1,6 +1,6 @@
 """The imported LiteRT files on real ImageNet photos, beside LiteRT running the same file.
 
-    python benchmarks/published.py --data ../shared/data --output benchmarks/published.md
+    python benchmarks/published.py --output benchmarks/published.md
 
 Both sides get the same uint8 picture (shorter side 256, bilinear, centre crop 224). Needs the
 extras torch and litert.
@@ -13,13 +13,14 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from machine import machine
 from numpy.typing import NDArray
+from public_data import find
 
 from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import predictor
-from mobilenetv2.evaluate.accuracy import run
 from mobilenetv2.evaluate.matching import match
+from mobilenetv2.evaluate.predictions import predict_split
 from mobilenetv2.files import write_atomically
 
 FILES = ("tf2_mobilenet_v2_1.0_224_ptq.tflite", "mobilenet_v2_1.0_224_quant.tflite")
@@ -46,10 +47,9 @@ def top(outputs: NDArray, truth: NDArray, k: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    photos = open_dataset(options.data / "imagenet-samples").split(None)
+    photos = open_dataset(find("imagenet-samples")).split(None)
     lines = [
         "# The imported LiteRT files on real photos", "",
         f"`python benchmarks/published.py`, {machine('torch', 'ai-edge-litert')}, "
@@ -58,11 +58,11 @@ def main() -> None:
         "|---|---|---|---|",
     ]  # fmt: skip
     for name in FILES:
-        config, arrays = importer.import_checkpoint(options.data / "published" / name)
+        config, arrays = importer.import_checkpoint(find("published") / name)
         network = edition.MobileNetV2(config)
         edition.load(network, arrays)
-        ours, folders = run(predictor(network), photos, config.preprocessing, name)
-        theirs, _ = run(interpret(options.data / "published" / name), photos, config.preprocessing)
+        ours, folders = predict_split(predictor(network), photos, config.preprocessing, name)
+        theirs, _ = predict_split(interpret(find("published") / name), photos, config.preprocessing)
         truth = np.array(match(photos.classes, config.labels, photos.source.place))[folders]
         same = int((ours.argmax(1) == theirs.argmax(1)).sum())
         lines.append(

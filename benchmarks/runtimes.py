@@ -1,8 +1,8 @@
 """Runtimes and precisions side by side, and what int8 gains: ``mobilenetv2 benchmark`` as a page.
 
     python benchmarks/runtimes.py --output benchmarks/runtimes.md \\
-        --case imagenet ../shared/data/imagenet-samples ../shared/data/clothing/train \\
-        --case runs/clothing/best ../shared/data/clothing -
+        --case imagenet imagenet-samples clothing/train \\
+        --case runs/clothing/best clothing -
 
 A case is a model, labelled photos, and a folder of photos to calibrate int8 on; '-' is the data's
 own training split. Nothing else should run on the machine. Needs the extra export.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from public_data import resolve
 
 from mobilenetv2.benchmark.machine import sentence
 from mobilenetv2.files import write_atomically
@@ -105,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--case", nargs=3, action="append", required=True,
-        metavar=("MODEL", "DATA", "CALIBRATION"),
+        metavar=("MODEL", "DATA", "CALIBRATION"), type=resolve,
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int)

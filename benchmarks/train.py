@@ -1,6 +1,6 @@
 """Pictures a second in training, against a plain PyTorch loop and keras.applications with ``fit``.
 
-    python benchmarks/train.py --data ../shared/data/clothing/train --output benchmarks/train.md
+    python benchmarks/train.py --data clothing/train --output benchmarks/train.md
 
 Every contestant is a process that waits while the others work; rounds go from one to the next.
 The plain loop is torchvision's network and reference loop: NCHW, float32, no compilation. Nothing
@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from machine import machine
+from public_data import resolve
 
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
@@ -67,7 +68,9 @@ class Contestant:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="a folder of class folders")
+    parser.add_argument(
+        "--data", type=resolve, default="clothing/train", help="a folder of class folders"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=4, help="of a round")

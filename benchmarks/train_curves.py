@@ -1,6 +1,6 @@
 """Whether our training learns what the plain loop and keras.applications learn, within noise.
 
-    python benchmarks/train_curves.py --data ../shared/data/clothing/train \\
+    python benchmarks/train_curves.py --data clothing/train \\
         --output benchmarks/train-curves.md
 
 A training from scratch amplifies the last bit of a sum, so that two runs of one program differ as
@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import train_steps
 from machine import machine
+from public_data import resolve
 
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.process import share_cores
 from mobilenetv2.progress import say
@@ -65,13 +66,15 @@ def contestants() -> dict[str, dict[str, Make]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of class folders")
+    parser.add_argument(
+        "--data", type=resolve, default="clothing/train", help="a folder of class folders"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=8, help="curves of each")
     parser.add_argument("--steps", type=int, default=32)
     arguments = parser.parse_args()
     share_cores()
-    batches = list(photographs(arguments.data))
+    batches = list(photographs(Path(arguments.data)))
     lines = [
         "# What a training learns in its first steps: ours, a plain loop, keras.applications", "",
         f"{machine('torch', 'keras', 'tensorflow-cpu')}.", "",
@@ -169,7 +172,7 @@ def photographs(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         raise SystemExit(f"{data}: {len(files)} photos, fewer than the {BATCHES * BATCH} needed")
     for start in range(0, BATCHES * BATCH, BATCH):
         chosen = [files[i] for i in order[start : start + BATCH]]
-        pictures = np.stack([preprocess(read(file), record, str(file)) for file in chosen])
+        pictures = np.stack([preprocess(read_photo(file), record, str(file)) for file in chosen])
         yield pictures, np.array([classes.index(file.parent.name) for file in chosen])
 
 

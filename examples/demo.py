@@ -1,9 +1,12 @@
 """The main job on the built-in data: train, evaluate, predict. `make demo` runs this.
 
-It types the commands that a person would type, and shows them.
+It types the commands that a person would type, shows them, and ends with what to type next.
 """
 
 import argparse
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -11,21 +14,37 @@ from pathlib import Path
 
 from mobilenetv2.data.dataset import open_dataset
 
+SHOWN = 6
+"""Held-out digits that `predict` names."""
+
 
 def run(*arguments: str) -> None:
     print(f"\n$ mobilenetv2 {' '.join(arguments)}", flush=True)
     subprocess.run([sys.executable, "-m", "mobilenetv2", *arguments], check=True)
 
 
-def write_photos(folder: Path, count: int) -> list[str]:
-    """A few of the digits that were held out, as files that predict can name."""
-    test = open_dataset("digits").splits["test"]
-    paths = []
-    for photo in test.photos[:: len(test) // count][:count]:
-        path = folder / photo.name.replace("/", "-")
-        path.write_bytes(test.source.read(photo.name))
-        paths.append(str(path))
-    return paths
+def write_digits(folder: Path) -> list[Path]:
+    """Write the built-in set as a folder of photos, train/CLASS/NAME.png; the held-out files."""
+    written = {}
+    for name, split in open_dataset("digits").splits.items():
+        paths = [folder / photo.name for photo in split.photos]
+        for photo, path in zip(split.photos, paths, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(split.source.read(photo.name))
+        written[name] = paths
+    return written["test"]
+
+
+def command() -> str:
+    """Return what to type for `mobilenetv2` in this shell, whether or not it is on the path."""
+    name = "mobilenetv2.exe" if os.name == "nt" else "mobilenetv2"
+    script = Path(sys.executable).with_name(name)
+    if not script.is_file():
+        return shlex.join([sys.executable, "-m", "mobilenetv2"])
+    if shutil.which(name) == str(script):
+        return "mobilenetv2"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def main() -> None:
@@ -34,29 +53,38 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="fewer than the recipe's, for a quick look")
     options = parser.parse_args()
     started = time.monotonic()
-    options.output.mkdir(parents=True, exist_ok=True)
-    photos = options.output / "photos"
-    photos.mkdir(exist_ok=True)
+    digits, photos = options.output / "digits", options.output / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    held_out = write_digits(digits)
+    for path in held_out[:: len(held_out) // SHOWN][:SHOWN]:
+        shutil.copy(path, photos / f"{path.parent.name}-{path.name}")
     run_folder, model = str(options.output / "run"), str(options.output / "run" / "best")
     epochs = ["--epochs", str(options.epochs)] if options.epochs else []
 
     run("train", "digits", "--output", run_folder, "--overwrite", *epochs)
     run("evaluate", "digits", "--model", model, "--report", str(options.output / "report"))
-    run("predict", *write_photos(photos, 6), "--model", model, "--top", "2")
+    run("predict", str(photos), "--model", model, "--top", "2")
 
+    typed, again = command(), options.output / "again"
     print(f"""
 Done in {time.monotonic() - started:.0f} s. A MobileNetV2 learned real handwritten digits \
 from scratch, was measured
-on 360 that it never saw, and named six of them.
+on {len(held_out)} that it never saw, and named six of them.
 
 pictures   {run_folder}/curves.png  {run_folder}/confusion.png  {run_folder}/classes.png
 summary    {run_folder}/summary.md
+photos     {digits}/train has a folder of photos for each class
 
-With your own photos, one folder for each class:
+To go on, type as it stands here (half a minute: a new classifier on the model in the package):
 
-  mobilenetv2 weights import tf2_mobilenet_v2_1.0_224_ptq.tflite imagenet
-  mobilenetv2 train PHOTOS --weights imagenet --output runs/photos
-  mobilenetv2 predict NEW.jpg --model runs/photos/best""")
+  {typed} train {digits} --weights embedded --recipe head-only --output {again} --overwrite
+  {typed} predict {photos} --model {again}/best
+
+The same with your own photos: photos/ stands for your folder, with a folder of photos for each
+class in it, and new.jpg for a photo of yours. The first line fetches ImageNet weights, 14 MB, once.
+
+  {typed} train photos/ --output runs/photos
+  {typed} predict new.jpg --model runs/photos/best""")
 
 
 if __name__ == "__main__":

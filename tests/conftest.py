@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import public_data
 import pytest
 from PIL import Image, ImageDraw
 
@@ -144,7 +145,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.editions.torch.inference import predictor
-    from mobilenetv2.evaluate.accuracy import run
+    from mobilenetv2.evaluate.predictions import predict_split
     from mobilenetv2.model import store
     from mobilenetv2.model.arrays import random_arrays
     from mobilenetv2.spec.published import published
@@ -157,7 +158,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     network = edition.MobileNetV2(config)
     edition.load(network, arrays)
     split = open_dataset(photos).splits["all"]
-    features, _ = run(predictor(network, outputs="features"), split, config.preprocessing)
+    features, _ = predict_split(predictor(network, outputs="features"), split, config.preprocessing)
     # Random features hardly vary around their means: standardised, they tell photos apart.
     weight = arrays["classifier.weight"] / np.maximum(features.std(0), 1e-2)
     arrays |= {"classifier.weight": weight, "classifier.bias": -weight @ features.mean(0)}
@@ -198,9 +199,13 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Published weights and photos that lie beside the project; what needs them skips without."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there: its files come with the workplace, not the project")
-    return folder
+def public_folder() -> Callable[[str], Path]:
+    """The folder of a public dataset, by its name in the table; what needs it skips without."""
+
+    def locate(name: str) -> Path:
+        try:
+            return public_data.find(name)
+        except public_data.MissingData as missing:
+            pytest.skip(str(missing))
+
+    return locate

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,11 +13,85 @@ from mobilenetv2.files import (
     PREVIOUS,
     TEMPORARY,
     atomic_folder,
+    open_file,
+    read_file,
     recover,
     require_only,
     sweep,
+    take_place,
     write_atomically,
 )
+
+
+def test_a_regular_file_is_read_through_links(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    assert read_file(tmp_path / "link") == b"content"
+    with open_file(tmp_path / "file") as file:
+        assert file.seek(0, 2) == 7
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes by name")
+def test_what_is_no_regular_file_is_named_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    kinds = {"pipe": "pipe", "link": "pipe", "socket": "socket", os.devnull: "device"}
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        for name, kind in kinds.items():
+            with pytest.raises(OSError, match=f"is a {kind}, .*save its contents") as caught:
+                read_file(Path(name))
+            assert caught.value.filename == name
+    with pytest.raises(IsADirectoryError):
+        read_file(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "nothing")
+    # A pipe that takes the place of a file after the first look at it is not waited for either.
+    regular = Path(__file__).stat()
+    monkeypatch.setattr(Path, "stat", lambda _: regular)
+    with pytest.raises(OSError, match="is a pipe"):
+        read_file(tmp_path / "pipe")
+
+
+def test_writing_through_links(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    file, link, made = tmp_path / "deep" / "file", tmp_path / "link", tmp_path / "made"
+    link.symlink_to("second")
+    (tmp_path / "second").symlink_to("deep/file")
+    for content in ("first", "second"):  # the first leads nowhere yet
+        write_atomically(link, content)
+        assert (link.is_symlink(), file.read_text()) == (True, content)
+    made.write_text("made elsewhere")
+    take_place(made, link)
+    assert (link.is_symlink(), file.read_text()) == (True, "made elsewhere")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["deep", "file", "link", "second"]
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(OSError, match="links") as caught:
+        write_atomically(tmp_path / "round", "x")
+    assert caught.value.filename == str(tmp_path / "round")
+
+
+def test_a_folder_is_replaced_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    folder, link = tmp_path / "disk" / "best", tmp_path / "best"
+    link.symlink_to("disk/best")
+    for name in ("first", "second"):
+        with atomic_folder(link) as made:
+            assert made.parent == folder.parent
+            (made / name).write_text("")
+        assert link.is_symlink()
+        assert [path.name for path in folder.iterdir()] == [name]
+    (folder.parent / f"{PREVIOUS}best").mkdir()
+    folder.rename(tmp_path / "gone")
+    recover(link)
+    assert folder.is_dir()
+    made = tmp_path / "gone"
+    take_place(made, link)
+    assert [path.name for path in link.iterdir()] == ["second"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["best", "best", "disk", "second"]
 
 
 def test_only_what_may_be_lost_is(tmp_path: Path) -> None:

@@ -104,9 +104,7 @@ def test_every_format_has_its_modules_and_its_packages_an_extra(made: Format) ->
     assert callable(module.write) and callable(module.reload)
     assert set(made.packages) - {"onnxruntime"} <= set(EXTRAS)  # that one is in the core install
     assert made.purpose and made.likes and made.title and "float32" in made.precisions
-    for room, wanted in (("runtime.files", made.readable), ("quantize", made.int8)):
-        path = SOURCE / room.replace(".", "/") / f"{made.name}.py"
-        assert path.is_file() == wanted, path
+    assert (SOURCE / "runtime" / "files" / f"{made.name}.py").is_file() == made.readable
     assert made.has("float32") and made.has(INT8) == made.int8 == (made.name in OF_INT8)
 
 
@@ -124,7 +122,22 @@ def test_every_runtime_runs_formats_that_there_are() -> None:
         assert (SOURCE / "runtime" / f"{name}.py").is_file() == runtime.engine
         assert runtime.builds in ("", *runtime.formats)
         assert runtime.engine or runtime.formats == (name,)  # its export module runs it
+    assert [RUNTIMES[name].own.name for name in ("openvino", "onnxruntime")] == ["openvino", "onnx"]
     assert engines_of("onnx") == ["onnxruntime", "openvino"] and engines_of("pt2") == []
+
+
+def test_the_size_is_that_of_all_its_files(tmp_path: Path) -> None:
+    for name, count in (("m.xml", 5), ("m.bin", 7), ("n.bin", 100), ("m.onnx", 3)):
+        (tmp_path / name).write_bytes(b"x" * count)
+    (tmp_path / "f" / "deep").mkdir(parents=True)
+    (tmp_path / "f" / "deep" / "w").write_bytes(b"x" * 11)
+    (tmp_path / "f" / "g").write_bytes(b"x" * 2)
+    assert FORMATS["openvino"].size(tmp_path / "m.xml") == 12
+    assert FORMATS["onnx"].size(tmp_path / "m.onnx") == 3
+    assert FORMATS["savedmodel"].size(tmp_path / "f") == 13
+    (tmp_path / "m.ncnn.param").write_bytes(b"x")
+    (tmp_path / "m.ncnn.bin").write_bytes(b"xx")
+    assert FORMATS["ncnn"].size(tmp_path / "m.ncnn.param") == 3
 
 
 def test_what_is_not_installed_is_found_by_package(monkeypatch: pytest.MonkeyPatch) -> None:

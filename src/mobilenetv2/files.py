@@ -1,19 +1,26 @@
-"""Atomic writes: a kill at any moment leaves the old file or folder, or the new, never half.
+"""Files of a person's: opened without waiting, and written atomically.
 
-A file is written beside its target under a temporary name, flushed to the disk and renamed.
-A folder cannot be renamed over another one, so the old folder steps aside first; a kill between
-the two renames leaves it under a name that :func:`recover` knows, and every reader calls that.
+Reading: only regular files are opened, so that no pipe is waited for and no device is touched.
+
+Writing: a kill at any moment leaves the old file or folder, or the new, never half. A file is
+written beside its target under a temporary name, flushed to the disk and renamed. A folder cannot
+be renamed over another one, so the old folder steps aside first; a kill between the two renames
+leaves it under a name that :func:`recover` knows, and every reader calls that. Links stay links:
+what they lead to is replaced. What is no regular file is written into and never replaced.
 """
 
 import contextlib
 import errno
 import glob
 import os
+import re
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 TEMPORARY = ".partial-"
@@ -22,16 +29,69 @@ ORPHANED = 24 * 3600.0
 """Seconds after which nobody writes a temporary folder any more."""
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a whole file (text as UTF-8), replacing an existing one in one step."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{uuid4().hex[:8]}")
+KINDS = {
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
+OPEN_FILES = re.compile(r"/(dev|proc/\w+)/fd")
+"""Folders whose entries stand for files that a process has open: /dev/stdout leads there."""
+MOST_LINKS = 40
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a person's file for reading, without waiting for whoever writes it.
+
+    Raises:
+        OSError: it is no regular file but a pipe, a device, a socket or a folder; it is not
+            there, or may not be read.
+    """
+    _require_regular(path, path.stat().st_mode)  # opening a device may already do something
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
     try:
+        _require_regular(path, os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kind = KINDS.get(stat.S_IFMT(mode), "something else")
+        raise OSError(
+            errno.EINVAL, f"is {kind}, not a regular file; save its contents as a file first",
+            str(path),
+        )  # fmt: skip
+
+
+def read_file(path: Path) -> bytes:
+    """Read a whole file that :func:`open_file` opens; the errors are its."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a whole file (text as UTF-8), replacing an existing one in one step.
+
+    A link stays, and what it leads to is replaced. A pipe, a device, or a file that this process
+    has open under a name such as /dev/stdout is written into.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    target, replaced = _end_of_links(path)
+    temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
+    try:
+        if not replaced:
+            with target.open("ab") as file:
+                file.write(data)
+            return
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
         with suppress(OSError):  # what went wrong first is what a person should hear
             temporary.unlink()
@@ -39,7 +99,23 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             # A full disk names no file, and the temporary name would mean nothing to a person.
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
-    _flush_folder(path.parent)
+    _flush_folder(target.parent)
+
+
+def _end_of_links(path: Path) -> tuple[Path, bool]:
+    """Return what is to be written instead of ``path``, and whether it may be replaced."""
+    for _ in range(MOST_LINKS):
+        if OPEN_FILES.fullmatch(str(path.parent.absolute())):
+            return path, False
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    else:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    with suppress(OSError):  # not there, or writing will say why
+        mode = path.stat().st_mode
+        return path, stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return path, True
 
 
 def require_only(folder: Path, names: Collection[str]) -> None:
@@ -68,10 +144,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     recover(target)
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
-    target = target.absolute()  # '.' has neither a name nor a parent
+    target = _without_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(_previous(target), ignore_errors=True)  # of a kill after the second rename
-    _remove_orphans(target)
+    remove_orphans(target)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     temporary.mkdir()
     try:
@@ -85,7 +161,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     shutil.rmtree(_previous(target), ignore_errors=True)
 
 
-def _remove_orphans(target: Path) -> None:
+def remove_orphans(target: Path) -> None:
     """What killed writers of ``target`` left. Another may be writing: only what is old goes."""
     for orphan in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-{'[0-9a-f]' * 8}"):
         with suppress(OSError):  # somebody else removed it
@@ -100,6 +176,7 @@ def take_place(made: Path, target: Path) -> None:
         NotADirectoryError, IsADirectoryError: the older one is of the other kind.
     """
     if made.is_dir():
+        target = _without_links(target)
         recover(target)
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
@@ -109,7 +186,11 @@ def take_place(made: Path, target: Path) -> None:
     else:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(target))
-        os.replace(made, target)
+        if _end_of_links(target) == (target, True):
+            os.replace(made, target)
+        else:  # a link may lead to another disk
+            write_atomically(target, made.read_bytes())
+            made.unlink()
     _flush_folder(target.parent)
 
 
@@ -127,6 +208,11 @@ def _exchange(temporary: Path, target: Path) -> None:
                 raise
 
 
+def _without_links(target: Path) -> Path:
+    # Path.resolve raises on a link to itself before Python 3.13.
+    return Path(os.path.realpath(target))
+
+
 def _previous(target: Path) -> Path:
     return target.with_name(f"{PREVIOUS}{target.name}")
 
@@ -136,6 +222,7 @@ def recover(target: Path) -> None:
 
     Safe beside a process that is just writing: nothing is ever removed here.
     """
+    target = _without_links(target)
     if not target.exists():
         # No old folder, or the writer was quicker: whoever reads says what is not there.
         with contextlib.suppress(OSError):

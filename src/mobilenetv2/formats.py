@@ -7,11 +7,13 @@ its packages in ``errors.EXTRAS`` and ``pyproject.toml``; a format that ``predic
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Literal
 
-Precision = Literal["float32", "float16", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-INT8 = "int8"
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "bfloat16")
+"""Precisions that ``export`` makes."""
+INT8: Precision = "int8"
 """The precision that ``quantize`` makes."""
 ALIASES = {
     "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "tflite": "litert",
@@ -59,6 +61,17 @@ class Format:
         """Return the packages that are not installed."""
         return [package for package in self.packages if find_spec(package) is None]
 
+    def files(self, path: Path) -> list[Path]:
+        """Return the files that one export consists of, ``path`` itself first."""
+        name, end = path.name, self.suffix
+        stem = name[: -len(end)] if end and name.endswith(end) else path.stem
+        return [path, *(path.with_name(stem + suffix) for suffix in self.beside)]
+
+    def size(self, path: Path) -> int:
+        """Return the bytes of an export: of all its files, or of everything in its folder."""
+        inside = path.rglob("*") if path.is_dir() else self.files(path)
+        return sum(file.stat().st_size for file in inside if file.is_file())
+
     def has(self, precision: str) -> bool:
         """Return whether files of that precision, or 'int8', are written."""
         return self.int8 if precision == INT8 else precision in self.precisions
@@ -75,6 +88,11 @@ class Runtime:
     """Whether ``--runtime`` names it; else only ``benchmark`` runs it, by ``export/NAME.py``."""
     builds: str = ""
     """The format that a model folder becomes for it, in memory; '' where it runs files only."""
+
+    @property
+    def own(self) -> Format:
+        """The format that is written for it."""
+        return FORMATS[self.formats[-1]]
 
 
 FORMATS: dict[str, Format] = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.audit.audit import Audit
-from mobilenetv2.audit.inspection import connected, inspect
-from mobilenetv2.data.dataset import lay_out, open_dataset
+from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts, connected, inspect
+from mobilenetv2.data.dataset import find_splits, open_dataset
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.spec.records import Preprocessing
 
@@ -34,7 +34,7 @@ def file(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def inspected(files: Mapping[str, bytes]) -> Audit:
-    return inspect(lay_out(MemorySource("place", files)))[0]
+    return inspect(find_splits(MemorySource("place", files)))[0]
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
@@ -120,7 +120,7 @@ def test_the_predictor_sees_each_readable_photo_as_the_network_does() -> None:
         sizes.append(len(pictures))
         return pictures.reshape(len(pictures), -1).astype(np.float32)[:, :3]
 
-    dataset = lay_out(MemorySource("place", files))
+    dataset = find_splits(MemorySource("place", files))
     audit, logits = inspect(dataset, record, predictor)
     assert logits is not None and logits.shape == (21, 3) and logits.dtype == np.float32
     assert sizes == [8, 8, 4]
@@ -138,7 +138,7 @@ def test_the_predictor_sees_each_readable_photo_as_the_network_does() -> None:
 
 def test_a_photo_that_cannot_be_brought_to_the_network_cannot_be_read() -> None:
     files = {"a/1.png": file(picture(1)), "b/strip.png": file(picture(2, (40_000, 4)))}
-    dataset = lay_out(MemorySource("place", files))
+    dataset = find_splits(MemorySource("place", files))
     assert inspect(dataset)[0].counts() == (1, 1)
     audit, _ = inspect(dataset, Preprocessing())
     assert audit.counts() == (1, 0)
@@ -146,7 +146,7 @@ def test_a_photo_that_cannot_be_brought_to_the_network_cannot_be_read() -> None:
 
 
 def test_nothing_that_can_be_read_gives_no_logits() -> None:
-    dataset = lay_out(MemorySource("place", {"a/1.png": b"x"}))
+    dataset = find_splits(MemorySource("place", {"a/1.png": b"x"}))
     audit, logits = inspect(dataset, Preprocessing(), lambda pictures: pictures)
     assert logits is None and audit.sizes() == {} and audit.counts() == (0,)
 
@@ -195,3 +195,66 @@ def test_a_picture_is_transparent_where_a_pixel_is(mode: str) -> None:
         assert photo.facts is not None
         found[clear] = photo.facts.transparent
     assert found == {False: False, True: True}
+
+
+def entry(name: str, label: int, facts: Facts | None, split: str = "train") -> Entry:
+    return Entry(name, split, label, f"digest of {name}", "" if facts else "damaged", facts)
+
+
+def facts(width: int, height: int, mode: str = "RGB") -> Facts:
+    return Facts(width, height, mode, False, False, False)
+
+
+def made(*photos: Entry, copies: tuple[Copies, ...] = ()) -> Audit:
+    return Audit("place", ("a", "b"), ("train", "test"), photos, copies, ("x.txt",), 2, 1)
+
+
+SOME = made(
+    entry("1", 0, facts(10, 20)), entry("2", 0, facts(30, 20)), entry("3", 0, facts(20, 20)),
+    entry("4", 1, facts(100, 200, "L"), "test"), entry("5", 1, None),
+    copies=(Copies((0, 3), False), Copies((1, 2), True)),
+)  # fmt: skip
+
+
+def test_counts_are_of_readable_photos() -> None:
+    assert SOME.counts() == (3, 1)
+    assert (SOME.counts("train"), SOME.counts("test")) == ((3, 0), (0, 1))
+
+
+def test_imbalance_is_the_largest_over_the_smallest_class() -> None:
+    assert SOME.imbalance() == 3
+    assert made(entry("1", 0, facts(1, 1))).imbalance() == float("inf")
+
+
+def test_sizes_are_least_median_and_greatest() -> None:
+    assert SOME.sizes() == {
+        "width": (10, 25, 100), "height": (20, 20, 200), "aspect": (0.5, 0.75, 1.5)
+    }  # fmt: skip
+    assert SOME.modes() == {"RGB": 3, "L": 1}
+
+
+def test_the_json_has_everything_by_name() -> None:
+    plain = json.loads(json.dumps(SOME.to_dict(), allow_nan=False))
+    assert plain == {
+        "data": "place", "photos": 5, "readable": 4,
+        "classes": [
+            {"name": "a", "photos": 3, "splits": {"train": 3, "test": 0}},
+            {"name": "b", "photos": 1, "splits": {"train": 0, "test": 1}},
+        ],
+        "imbalance": 3.0,
+        "sizes": {
+            "width": {"min": 10, "median": 25, "max": 100},
+            "height": {"min": 20, "median": 20, "max": 200},
+            "aspect": {"min": 0.5, "median": 0.75, "max": 1.5},
+        },
+        "modes": {"RGB": 3, "L": 1},
+        "unreadable": [{"photo": "5", "reason": "damaged"}],
+        "copies": [
+            {"photos": ["1", "4"], "exact": False, "splits": ["test", "train"],
+             "classes": ["a", "b"]},
+            {"photos": ["2", "3"], "exact": True, "splits": ["train"], "classes": ["a"]},
+        ],
+        "ignored": ["x.txt"], "links": 2, "unsearched": 1,
+    }  # fmt: skip
+    nothing = json.loads(json.dumps(made().to_dict(), allow_nan=False))
+    assert (nothing["imbalance"], nothing["sizes"], nothing["photos"]) == (None, {}, 0)

@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from mobilenetv2.audit import page as audit_page
-from mobilenetv2.audit.finding import Finding
-from mobilenetv2.audit.findings import findings
 from mobilenetv2.audit.inspection import inspect
-from mobilenetv2.audit.page import page, thumbnails
-from mobilenetv2.data.dataset import Dataset, lay_out
+from mobilenetv2.audit.issues import Evidence, Issue, find_issues
+from mobilenetv2.audit.page import audit_html, thumbnails
+from mobilenetv2.data.dataset import Dataset, find_splits
 from mobilenetv2.data.sources import FolderSource, MemorySource
 
 NASTY = '<script>alert("x")<\u2215script> & <b>帽子\x1b[31m'
@@ -58,11 +57,11 @@ def png(number: int, size: tuple[int, int] = (60, 50)) -> bytes:
     return made.getvalue()
 
 
-def made(files: dict[str, bytes]) -> tuple[str, list[Finding], Dataset]:
-    dataset = lay_out(MemorySource("some/place", files))
+def made(files: dict[str, bytes]) -> tuple[str, list[Issue], Dataset]:
+    dataset = find_splits(MemorySource("some/place", files))
     audit, _ = inspect(dataset)
-    found = findings(audit)
-    return page(audit, found, dataset), found, dataset
+    found = find_issues(Evidence(audit))
+    return audit_html(audit, found, dataset), found, dataset
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +153,8 @@ def test_a_photo_that_has_gone_since_has_no_picture(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "b/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(png(int(name[2])))
-    dataset = lay_out(FolderSource(tmp_path))
+    dataset = find_splits(FolderSource(tmp_path))
     audit, _ = inspect(dataset)
-    found = findings(audit)
+    found = find_issues(Evidence(audit))
     (tmp_path / "a/1.png").unlink()
-    assert "no picture" in page(audit, found, dataset)
+    assert "no picture" in audit_html(audit, found, dataset)

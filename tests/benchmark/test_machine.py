@@ -1,6 +1,10 @@
-"""What is written down of a machine."""
+"""The record of a machine, and memory: a process's own peak, whatever its parent had."""
 
 import json
+import subprocess
+import sys
+
+import numpy as np
 
 from mobilenetv2.benchmark import machine
 
@@ -40,3 +44,27 @@ def test_a_busy_machine_is_told() -> None:
     assert machine.warning(quiet) is None
     assert machine.warning({**quiet, "load_average": None}) is None
     assert "load 3 of 2 cores" in str(machine.warning({**quiet, "load_average": 3.0}))
+
+
+MEGABYTE = 1024**2
+
+
+def test_the_peak_stays_when_the_memory_is_given_back() -> None:
+    before = machine.peak_memory()
+    taken = np.ones(before // 8 + 20 * MEGABYTE)  # more than ever before
+    after = machine.peak_memory()
+    assert after >= before + 100 * MEGABYTE
+    del taken
+    assert machine.peak_memory() >= after - MEGABYTE  # the kernel counts in parcels of some pages
+
+
+def test_a_child_does_not_begin_with_its_parents_peak() -> None:
+    taken = np.ones(40 * MEGABYTE)
+    code = "from mobilenetv2.benchmark import machine; print(machine.peak_memory())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert taken.nbytes > 300 * MEGABYTE > 150 * MEGABYTE > int(child.stdout) > MEGABYTE
+
+
+def test_the_machine_has_more_than_is_free() -> None:
+    total, available = machine.total_memory(), machine.available_memory()
+    assert total is not None and available is not None and total > available > 0

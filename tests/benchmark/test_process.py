@@ -1,12 +1,17 @@
-"""The parent's end: what becomes of a child that fails, dies or hangs."""
+"""The protocol's two ends: a child that fails, dies or hangs, and answers that are JSON alone."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from mobilenetv2.benchmark.process import Process
+from mobilenetv2.benchmark.process import Child, Process, Request
 from mobilenetv2.errors import ArtifactError
 
 Prepare = Callable[[str], None]
@@ -22,13 +27,13 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         body = "\n".join(f"    {line}" for line in code.splitlines())
         (place / "sitecustomize.py").write_text(
             "import os, sys, time, json\n"
-            "from mobilenetv2.benchmark import child\n"
+            "from mobilenetv2.benchmark import process\n"
             f"def reply(self, line):\n    request = json.loads(line)\n{body}\n    return answer\n"
             # The module that -m runs is another copy of it: main is called here instead.
-            "if 'mobilenetv2.benchmark.child' in sys.orig_argv:\n"
-            "    child.Child.reply = reply\n    child.main()\n    os._exit(0)\n"
+            "if 'mobilenetv2.benchmark.process' in sys.orig_argv:\n"
+            "    process.Child.reply = reply\n    process.main()\n    os._exit(0)\n"
         )
-        monkeypatch.setenv("PYTHONPATH", str(place))
+        monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
 
     return prepare
 
@@ -83,3 +88,45 @@ def test_none_is_left_behind(children: Prepare, tmp_path: Path) -> None:
         pid = process.ask({})["pid"]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_every_failure_is_an_answer() -> None:
+    child = Child()
+
+    def ours(request: Request) -> Request:
+        raise ArtifactError("it is broken; mend it")
+
+    def theirs(request: Request) -> Request:
+        raise ValueError("first line\nsecond line")
+
+    child.runner = SimpleNamespace(load=ours, burst=theirs)
+    assert child.reply('{"do": "load"}') == {"error": "it is broken; mend it"}
+    assert child.reply('{"do": "burst"}') == {"error": "ValueError: first line"}
+    for line in ("nonsense", "[]", '{"do": "fly"}', '{"do": "answer"}'):
+        assert list(child.reply(line)) == ["error"], line
+
+
+def test_stdout_is_for_answers_alone_and_it_ends_with_its_input() -> None:
+    code = (
+        "import os, sys\n"
+        "from mobilenetv2.benchmark import process\n"
+        "def noisy(self, line):\n"
+        "    print('hello'); os.write(1, b'greetings\\n'); sys.stdout.flush()\n"
+        "    return {'got': line.strip()}\n"
+        "process.Child.reply = noisy\n"
+        "process.main()\n"
+    )
+    run: Any = subprocess.run(
+        [sys.executable, "-c", code], input="one\ntwo\n", capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line) for line in run.stdout.splitlines()] == [
+        {"got": "one"},
+        {"got": "two"},
+    ]
+    assert "hello" in run.stderr and "greetings" in run.stderr
+
+
+def test_no_library_is_imported_before_it_is_asked_for() -> None:
+    code = "import mobilenetv2.benchmark.process, sys; print('numpy' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mobilenetv2 import formats
-from mobilenetv2.benchmark import contestant
+from mobilenetv2.benchmark import candidate
 from mobilenetv2.cli import benchmark as verb
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parser import make_parser
@@ -119,7 +119,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
     return forget
 
 
-def names(found: Sequence[contestant.Contestant]) -> list[tuple[str, str]]:
+def names(found: Sequence[candidate.Candidate]) -> list[tuple[str, str]]:
     return [(who.runtime, who.precision) for who in found]
 
 
@@ -127,7 +127,7 @@ def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
     without: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without("ncnn")
-    found = names(verb.contestants(parsed("--precision", "float32,int8"), None))
+    found = names(verb.candidates(parsed("--precision", "float32,int8"), None))
     assert ("openvino", "float32") in found and ("openvino", "int8") in found
     assert ("ncnn", "float32") not in found and ("onnxruntime", "int8") in found
     notes = capsys.readouterr().err
@@ -136,7 +136,7 @@ def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
         in notes
     )
     with pytest.raises(MissingExtra, match=r"ncnn cannot be measured, for want of ncnn; pip"):
-        verb.contestants(parsed("--runtime", "onnxruntime,ncnn"), None)
+        verb.candidates(parsed("--runtime", "onnxruntime,ncnn"), None)
 
 
 def test_int8_takes_part_by_itself_where_there_are_photos() -> None:
@@ -175,7 +175,7 @@ def test_mistakes_are_one_sentence(
 def test_every_engine_that_is_installed_agrees(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engines = [name for name in formats.ENGINES if not contestant.missing(name)]
+    engines = [name for name in formats.ENGINES if not formats.RUNTIMES[name].own.missing()]
     words = ["--seconds", "0.02", "--threads", "1", "--batch", "1", "--json"]
     assert run(str(model), *words, "--runtime", ",".join(engines)) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]

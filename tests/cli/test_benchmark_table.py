@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2.benchmark.contestant import Contestant
+from mobilenetv2.benchmark.candidate import Candidate
 from mobilenetv2.benchmark.results import Agreement, Row, Speed
 from mobilenetv2.cli.benchmark_table import cells, show
 
@@ -20,7 +20,7 @@ FACTS: dict[str, Any] = {
 
 def measured(path: Path | None = None, right: int | None = 30) -> Row:
     return Row(
-        Contestant("litert", "litert", "int8", path), 3_500_000, 0.25, 80_000_000, 90_000_000,
+        Candidate("litert", "litert", "int8", path), 3_500_000, 0.25, 80_000_000, 90_000_000,
         [Speed(1, (0.01, 0.01, 0.02), 0.05), Speed(32, (0.2, 0.2), 0.3)],
         Agreement(40, 39, 0.5, right),
     )  # fmt: skip
@@ -43,7 +43,7 @@ def test_a_measured_row(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_failed_row_is_as_long_as_a_measured_one(path: Path | None, labelled: bool) -> None:
     named = path is not None
     good = measured(path, 30 if labelled else None)
-    failed = Row(good.contestant, error="it broke")
+    failed = Row(good.candidate, error="it broke")
     one, other = (cells(row, (1, 32), labelled, named) for row in (good, failed))
     assert len(one) == len(other) == 2 + 2 + 2 + 2 + 2 * labelled + 3 + named
     assert other[2] == "failed" and (other[-1] == "where.tflite") == named

@@ -15,10 +15,10 @@ from mobilenetv2.cli.explain import SIDE, planned
 from mobilenetv2.cli.main import main
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.evaluate.gradcam import heat, overlay, whereabouts
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.enlarge import enlarge_picture
-from mobilenetv2.images.preprocess import normalise, preprocess
-from mobilenetv2.images.sheet import GAP, MARGIN
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.display import GAP, MARGIN, enlarge_picture
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
@@ -63,8 +63,8 @@ def test_the_picture_has_the_photo_and_an_overlay_for_each_answer(
     config, arrays = store.load(model)
     network = edition.MobileNetV2(config)
     edition.load(network, arrays)
-    picture = preprocess(read(photo), config.preprocessing)
-    x = normalise(picture[None], config.preprocessing).transpose(0, 2, 3, 1)
+    picture = preprocess(read_photo(photo), config.preprocessing)
+    x = engine_input(picture[None], config.preprocessing).transpose(0, 2, 3, 1)
     found = edition.intermediates(network, x)
     powers = np.exp(found["logits"][0].astype(float))
     best = np.argsort(-powers)[:2]

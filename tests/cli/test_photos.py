@@ -8,7 +8,7 @@ import pytest
 from mobilenetv2.cli.photos import photos as named
 from mobilenetv2.cli.photos import pictures
 from mobilenetv2.errors import DataError
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
@@ -27,5 +27,5 @@ def test_pictures_are_preprocessed_and_stacked(photos: Path) -> None:
     record = Preprocessing.default(NetworkSpec(size=(32, 32)))
     found = pictures([str(photos / "ball")], record)
     assert found.shape == (12, 32, 32, 3)
-    expected = preprocess(read(photos / "ball" / "02.png"), record)
+    expected = preprocess(read_photo(photos / "ball" / "02.png"), record)
     np.testing.assert_array_equal(found[2], expected)

@@ -15,8 +15,9 @@ import torch
 
 from mobilenetv2 import load
 from mobilenetv2.cli.main import main
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str]:
@@ -29,8 +30,8 @@ def by_the_edition(model: Path, photos: list[Path]) -> tuple[np.ndarray, np.ndar
     """(features, probabilities), computed with the PyTorch edition alone."""
     network = load(model)
     record = network.config.preprocessing
-    pictures = np.stack([preprocess(read(path), record) for path in photos])
-    x = torch.from_numpy(normalise(pictures, record))
+    pictures = np.stack([preprocess(read_photo(path), record) for path in photos])
+    x = torch.from_numpy(engine_input(pictures, record))
     with torch.inference_mode():
         features = network.features(x)
         return features.numpy(), network.classifier(features).double().softmax(1).numpy()

@@ -1,14 +1,12 @@
-"""What every edition has in common: the checks of its options, and normalised pictures."""
+"""What every edition has in common: the checks of its options."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mobilenetv2.editions.edition import check_options, normalise
+from mobilenetv2.editions.edition import check_options
 from mobilenetv2.errors import SpecError
-from mobilenetv2.images.preprocess import normalise as reference
-from mobilenetv2.spec.records import Preprocessing
 
 
 @pytest.mark.parametrize("dtype", ["float64", np.float64, np.dtype("float64")])
@@ -27,10 +25,3 @@ def test_another_dtype_is_an_error(dtype: Any) -> None:
 def test_a_seed_is_a_whole_number_from_0(seed: Any) -> None:
     with pytest.raises(SpecError, match=r"seed .* must be a whole number, at least 0"):
         check_options("float32", seed)
-
-
-def test_pictures_are_normalised_as_in_images_bit_for_bit() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
-    record = Preprocessing()
-    expected = reference(pictures, record).transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(normalise(pictures, record), expected)

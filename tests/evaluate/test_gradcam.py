@@ -1,5 +1,6 @@
 """Grad-CAM against PyTorch's gradients; its colours against matplotlib's; where heat lies."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.evaluate.gradcam import GREY, STRONGEST, colours, heat, overlay, whereabouts
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.enlarge import enlarge_smoothly
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.display import enlarge_smoothly
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -203,16 +204,18 @@ def test_thirds_are_those_of_a_fine_grid(warm: NDArray) -> None:
 
 
 @pytest.mark.slow
-def test_the_heat_of_a_real_network_lies_on_the_bird(shared_data: Path, tmp_path: Path) -> None:
+def test_the_heat_of_a_real_network_lies_on_the_bird(
+    public_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
     """Weakly supervised: the network has only ever seen the names of pictures."""
-    published_file = shared_data / "published" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+    published_file = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
     config, weights = import_checkpoint(published_file)
     store.save(tmp_path / "m", config, weights)
     network = feature_map(tmp_path / "m")
-    photo = shared_data / "photos" / "bird_segmentation.bmp"
-    marked = read(shared_data / "photos" / "bird_segmentation_mask.bmp")
+    photo = public_folder("photos") / "bird_segmentation.bmp"
+    marked = read_photo(public_folder("photos") / "bird_segmentation_mask.bmp")
     record: Preprocessing = network.config.preprocessing
-    picture = preprocess(read(photo), record)
+    picture = preprocess(read_photo(photo), record)
     logits, maps = network.answer(picture[None])
     # The same cut of the mask; its one large object is the bird.
     mask = preprocess(marked.convert("L").point(lambda v: 255 * (v == 3)).convert("RGB"), record)
@@ -224,6 +227,8 @@ def test_the_heat_of_a_real_network_lies_on_the_bird(shared_data: Path, tmp_path
     assert warm[inside].mean() > 1.2 * warm[::-1][inside].mean()
 
 
-def test_pictures_of_the_shared_folder_are_what_the_test_above_takes(shared_data: Path) -> None:
-    mask = np.asarray(Image.open(shared_data / "photos" / "bird_segmentation_mask.bmp"))
+def test_pictures_of_the_shared_folder_are_what_the_test_above_takes(
+    public_folder: Callable[[str], Path],
+) -> None:
+    mask = np.asarray(Image.open(public_folder("photos") / "bird_segmentation_mask.bmp"))
     assert set(np.unique(mask)) == {0, 1, 2, 3} and 0.15 < (mask == 3).mean() < 0.25

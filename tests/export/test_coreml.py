@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import coreml
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -92,7 +92,7 @@ def test_nothing_is_printed(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; import numpy\n"
         "from mobilenetv2.export import coreml\n"
-        "from mobilenetv2.export.format import Options\n"
+        "from mobilenetv2.export.job import Options\n"
         "from mobilenetv2.spec.published import published\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
         "from mobilenetv2.model.arrays import random_arrays\n"

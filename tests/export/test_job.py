@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export import job, samples
+from mobilenetv2.export import job, verify
 from mobilenetv2.export import onnx as format_module
-from mobilenetv2.export.format import Options
-from mobilenetv2.export.job import Request, export, requests
-from mobilenetv2.export.verify import Reference
+from mobilenetv2.export.job import Options, Request, find_format, require_honoured
+from mobilenetv2.export.verify import Reference, export, requests
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.checksum import file_sha256
@@ -26,7 +25,7 @@ CONFIG = ModelConfig.default(SPEC)
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    return Reference(CONFIG, random_arrays(SPEC), samples.pictures(CONFIG.preprocessing))
+    return Reference(CONFIG, random_arrays(SPEC), verify.sample_pictures(CONFIG.preprocessing))
 
 
 def names(folder: Path) -> list[str]:
@@ -37,7 +36,7 @@ def test_the_comparison_lies_beside_the_file(reference: Reference, tmp_path: Pat
     out = tmp_path / "new" / "m.onnx"
     (wanted,) = requests([], [Options()], out)
     found = export(reference, wanted)
-    assert found.error == "" and found.comparison and found.comparison.passed
+    assert found.error == "" and found.verdict and found.verdict.passed
     assert names(out.parent) == ["m.onnx", "m.onnx.comparison.json"]
     assert found.size == out.stat().st_size
     record = json.loads((out.parent / "m.onnx.comparison.json").read_text())
@@ -126,9 +125,9 @@ def test_a_files_name_is_not_made_a_folder(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_called_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(NotADirectoryError, match=r"is a file, not a folder.*file'$"):
-        job.beside(tmp_path / "file" / "m.onnx").__enter__()
+        job.folder_beside(tmp_path / "file" / "m.onnx").__enter__()
     with pytest.raises(OSError, match=f"{'long' * 60}") as caught:
-        job.beside(tmp_path / ("long" * 60)).__enter__()
+        job.folder_beside(tmp_path / ("long" * 60)).__enter__()
     assert ".partial-" not in str(caught.value)
 
 
@@ -137,15 +136,30 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
         made = tmp_path / "work" / "saved"
         made.mkdir(parents=True)
         (made / content).write_text(content)
-        job.settle(tmp_path / "work", tmp_path / "saved")
+        job.put_in_place(tmp_path / "work", tmp_path / "saved")
     assert names(tmp_path / "saved") == ["new"] and names(tmp_path) == ["saved", "work"]
     (tmp_path / "file").write_text("x")
     (tmp_path / "work" / "file").mkdir()
     with pytest.raises(NotADirectoryError):
-        job.settle(tmp_path / "work", tmp_path / "file")
+        job.put_in_place(tmp_path / "work", tmp_path / "file")
 
 
 def test_random_tensors_are_the_same_every_time() -> None:
-    photos = samples.pictures(CONFIG.preprocessing, 1)
+    photos = verify.sample_pictures(CONFIG.preprocessing, 1)
     one, two = (Reference(CONFIG, random_arrays(SPEC), photos).tensors[0] for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+def test_an_option_that_a_format_has_not_is_named() -> None:
+    with pytest.raises(ArtifactError, match="--format litert has no bfloat16; it has float32, fl"):
+        require_honoured(FORMATS["litert"], Options("bfloat16"))
+    with pytest.raises(
+        ArtifactError, match="--format mnn has no --any-size, which is for onnx, openv"
+    ):
+        require_honoured(FORMATS["mnn"], Options(any_size=True))
+    require_honoured(FORMATS["onnx"], Options("float16", True, 4, False, 15))
+    for batch in (0, -1):
+        with pytest.raises(ArtifactError, match=f"--batch {batch} must be at least 1"):
+            Options(batch=batch)
+    with pytest.raises(ArtifactError, match="--format onx: unknown; did you mean 'onnx'"):
+        find_format("onx")

@@ -12,9 +12,8 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import keras as export
-from mobilenetv2.export.format import Options
-from mobilenetv2.export.samples import pictures
-from mobilenetv2.export.verify import Reference
+from mobilenetv2.export.job import Options
+from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -32,7 +31,7 @@ SPECS = {
 
 def reference(spec: NetworkSpec) -> Reference:
     config = ModelConfig.default(spec)
-    return Reference(config, random_arrays(spec), pictures(config.preprocessing, 2))
+    return Reference(config, random_arrays(spec), sample_pictures(config.preprocessing, 2))
 
 
 def write(folder: Path, expected: Reference) -> Path:
@@ -120,7 +119,7 @@ def test_nothing_is_printed_on_any_backend(tmp_path: Path, backend: str) -> None
         "import numpy as np\n"
         "from mobilenetv2.errors import ArtifactError\n"
         "from mobilenetv2.export import keras\n"
-        "from mobilenetv2.export.format import Options\n"
+        "from mobilenetv2.export.job import Options\n"
         "from mobilenetv2.spec.network import NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
         "from mobilenetv2.model.arrays import random_arrays\n"

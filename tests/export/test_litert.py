@@ -8,7 +8,7 @@ import pytest
 
 from mobilenetv2.checkpoints.containers import litert as container
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.export.format import Options, find, module_of
+from mobilenetv2.export.job import Options, find_format, module_of
 from mobilenetv2.export.verify import TOLERANCES
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
@@ -32,7 +32,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 @pytest.mark.parametrize("name", SPECS)
 def test_a_file_is_the_network(name: str, precision: Precision, tmp_path: Path) -> None:
     spec, out = SPECS[name], tmp_path / "m.tflite"
-    arrays, module = random_arrays(spec), module_of(find("litert"))
+    arrays, module = random_arrays(spec), module_of(find_format("litert"))
     module.write(ModelConfig.default(spec), arrays, out, Options(precision))
     assert [file.name for file in tmp_path.iterdir()] == ["m.tflite"]
     network = plain.build(spec, dtype="float64")
@@ -50,7 +50,7 @@ def test_float16_halves_the_file_and_dequantises_every_constant(tmp_path: Path) 
     sizes = []
     for precision in PRECISIONS:
         out = tmp_path / f"{precision}.tflite"
-        module_of(find("litert")).write(
+        module_of(find_format("litert")).write(
             ModelConfig.default(spec), random_arrays(spec), out, Options(precision)
         )
         sizes.append(out.stat().st_size)

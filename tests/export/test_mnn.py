@@ -11,9 +11,8 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import mnn as export
-from mobilenetv2.export.format import Options
-from mobilenetv2.export.samples import pictures
-from mobilenetv2.export.verify import Reference
+from mobilenetv2.export.job import Options
+from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.files.mnn import read
@@ -36,7 +35,7 @@ SPECS = {
 
 def reference(spec: NetworkSpec) -> Reference:
     config = ModelConfig.default(spec)
-    return Reference(config, random_arrays(spec), pictures(config.preprocessing, 2))
+    return Reference(config, random_arrays(spec), sample_pictures(config.preprocessing, 2))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
@@ -115,7 +114,7 @@ def test_neither_the_converter_nor_the_runtime_opens_a_connection(tmp_path: Path
         "sys.addaudithook(watch)\n"
         "from pathlib import Path\n"
         "from mobilenetv2.export import mnn\n"
-        "from mobilenetv2.export.format import Options\n"
+        "from mobilenetv2.export.job import Options\n"
         "from mobilenetv2.spec.network import NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
         "from mobilenetv2.model.arrays import random_arrays\n"

@@ -9,9 +9,8 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import ncnn as export
-from mobilenetv2.export.format import Options
-from mobilenetv2.export.samples import pictures
-from mobilenetv2.export.verify import Reference
+from mobilenetv2.export.job import Options
+from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.files.ncnn import layers
@@ -35,7 +34,7 @@ SPECS = {
 
 def reference(spec: NetworkSpec) -> Reference:
     config = ModelConfig.default(spec)
-    return Reference(config, random_arrays(spec), pictures(config.preprocessing, 2))
+    return Reference(config, random_arrays(spec), sample_pictures(config.preprocessing, 2))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

@@ -10,11 +10,11 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.onnx import reload, write, write_half
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.graph.onnx_writer import OPSETS, Form
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engine import Artifact, start
@@ -97,7 +97,7 @@ def test_normalising_inside_and_outside_is_the_same(tmp_path: Path) -> None:
     pictures = photos(SPEC, 4)
     inside = reload(made(tmp_path / "i.onnx", SPEC, Options(pictures=True)))
     outside = reload(made(tmp_path / "o.onnx", SPEC, Options()))
-    x = normalise(pictures, ModelConfig.default(SPEC).preprocessing)
+    x = engine_input(pictures, ModelConfig.default(SPEC).preprocessing)
     np.testing.assert_allclose(
         inside.run(pictures, "logits"), outside.run(x, "logits"), rtol=0, atol=1e-6
     )

@@ -9,7 +9,7 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import SpecError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.openvino import reload, write
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.model.arrays import random_arrays

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import pt2
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -39,7 +39,7 @@ def case(spec: NetworkSpec) -> tuple[ModelConfig, NDArray, NDArray, NDArray]:
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     network = plain.build(spec, dtype="float64")
     plain.load(network, random_arrays(spec))
-    x = normalise(pictures, config.preprocessing)
+    x = engine_input(pictures, config.preprocessing)
     return config, pictures, x, network(x)
 
 

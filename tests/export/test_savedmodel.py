@@ -12,10 +12,9 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export import savedmodel as export
-from mobilenetv2.export.format import Options
-from mobilenetv2.export.samples import pictures
-from mobilenetv2.export.verify import Reference
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.export.job import Options
+from mobilenetv2.export.verify import Reference, sample_pictures
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -37,7 +36,7 @@ SPECS = {
 
 def reference(spec: NetworkSpec) -> Reference:
     config = ModelConfig.default(spec)
-    return Reference(config, random_arrays(spec), pictures(config.preprocessing, 2))
+    return Reference(config, random_arrays(spec), sample_pictures(config.preprocessing, 2))
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -63,7 +62,7 @@ def test_normalisation_inside_is_that_outside(tmp_path: Path, name: str) -> None
     assert engine.takes_pictures
     assert expected.compare(engine, "float32").passed
     export.write(expected.config, expected.arrays, tmp_path / "out", Options())
-    outside = normalise(expected.photos, expected.config.preprocessing)
+    outside = engine_input(expected.photos, expected.config.preprocessing)
     np.testing.assert_allclose(
         engine.run(expected.photos, "logits"),
         export.reload(tmp_path / "out").run(outside, "logits"),
@@ -120,7 +119,7 @@ def test_nothing_is_printed_no_keras_is_needed_and_no_path_is_kept(tmp_path: Pat
         "from pathlib import Path\n"
         "import numpy as np\n"
         "from mobilenetv2.export import savedmodel\n"
-        "from mobilenetv2.export.format import Options\n"
+        "from mobilenetv2.export.job import Options\n"
         "from mobilenetv2.spec.network import NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
         "from mobilenetv2.model.arrays import random_arrays\n"

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -147,9 +148,9 @@ def test_the_hub_would_give_the_same_addresses() -> None:
         assert find(f"timm-{name}").where == address
 
 
-def test_litert_checksums_are_those_of_the_files(shared_data: Path) -> None:
+def test_litert_checksums_are_those_of_the_files(public_folder: Callable[[str], Path]) -> None:
     for entry in ENTRIES:
         if entry.dialect == "litert":
-            file = shared_data / "published" / str(entry.file)
+            file = public_folder("published") / str(entry.file)
             assert file_sha256(file) == entry.sha256
             assert file.stat().st_size == entry.file_size

@@ -1,21 +1,21 @@
 """The model inside the package: what its card says is what it does."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.accuracy import run as answers
 from mobilenetv2.evaluate.metrics import wilson
+from mobilenetv2.evaluate.predictions import predict_split as answers
 from mobilenetv2.hub import embedded
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.model.card import card
 from mobilenetv2.runtime.predictor import predictor
 
-CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 SOME = 400
 
 
@@ -50,11 +50,10 @@ def test_its_card_names_recipe_time_accuracy_calibration_and_data() -> None:
     assert config.metrics["test.images"] == 5000
 
 
-@pytest.mark.skipif(not CIFAR.is_dir(), reason="CIFAR-10 is not beside this checkout")
-def test_it_is_as_good_as_its_card_says() -> None:
+def test_it_is_as_good_as_its_card_says(public_folder: Callable[[str], Path]) -> None:
     """On some of the test photos: its figure lies in the interval that so many allow."""
     config, answer = predictor(embedded.folder())
-    test = open_dataset(CIFAR).splits["test"]
+    test = open_dataset(public_folder("cifar10")).splits["test"]
     assert test.classes == config.labels.names
     chosen = np.random.default_rng(0).choice(len(test), SOME, replace=False)
     some = test.with_photos(tuple(test.photos[index] for index in sorted(chosen)))

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from mobilenetv2.images.decode import decode, read
+from mobilenetv2.images.decode import decode, read_photo
 
-PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 ORIENTATION = 0x0112
 LEVELS = np.arange(65536).reshape(256, 256)  # every 16-bit grey level once
 
@@ -168,10 +168,11 @@ def test_only_the_first_frame_counts(kind: str) -> None:
     assert np.abs(pixels(data).astype(int) - (255, 0, 0)).max() <= 2
 
 
-def test_every_photo_at_hand_is_read() -> None:
-    photos = sorted(PHOTOS.glob("*.*"))
-    if not photos:
-        pytest.skip(f"no photos in {PHOTOS}")
+def test_every_photo_at_hand_is_read(public_folder: Callable[[str], Path]) -> None:
+    photos = sorted(public_folder("photos").glob("*.*"))
+    assert photos
     for photo in photos:
         with Image.open(photo) as plain:
-            assert np.array_equal(np.asarray(read(photo)), np.asarray(plain.convert("RGB"))), photo
+            assert np.array_equal(
+                np.asarray(read_photo(photo)), np.asarray(plain.convert("RGB"))
+            ), photo

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import Limits, decode, read
+from mobilenetv2.images.decode import Limits, decode, read_photo
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -62,7 +62,7 @@ def test_what_is_no_picture_is_named_with_what_to_do(
     path = tmp_path / "photo.jpg"
     path.write_bytes(data)
     with pytest.raises(ImageError, match="^" + str(path)):
-        read(path)
+        read_photo(path)
 
 
 def test_grey_levels_that_no_scale_explains_are_refused() -> None:

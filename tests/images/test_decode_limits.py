@@ -14,7 +14,7 @@ from PIL import Image
 
 import mobilenetv2
 from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import Limits, decode, read
+from mobilenetv2.images.decode import Limits, decode, read_photo
 
 
 def png(width: int, height: int) -> bytes:
@@ -62,7 +62,7 @@ def test_a_claimed_size_is_refused_before_memory_is_taken(tmp_path: Path, side: 
         Image.MAX_IMAGE_PIXELS = None if sys.argv[2] == "allowed" else Image.MAX_IMAGE_PIXELS
         limits = Limits(pixels=10**9) if sys.argv[2] == "allowed" else Limits()
         try:
-            read(Path(sys.argv[1]), limits)
+            read_photo(Path(sys.argv[1]), limits)
         except ImageError as error:
             print(error)
     """
@@ -111,7 +111,7 @@ def test_too_many_bytes_are_refused_without_reading_them(tmp_path: Path) -> None
     tracemalloc.start()
     try:
         with pytest.raises(ImageError, match=r"huge\.png: 104,857,601 bytes are more than"):
-            read(path)
+            read_photo(path)
         assert tracemalloc.get_traced_memory()[1] < 1024**2
     finally:
         tracemalloc.stop()
@@ -126,7 +126,7 @@ def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         (circle, "symbolic links"),
     ):
         with pytest.raises(ImageError) as caught:
-            read(path)
+            read_photo(path)
         assert str(caught.value).startswith(f"{path}: cannot be opened")
         assert reason in str(caught.value)
 
@@ -137,4 +137,4 @@ def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
     path.write_bytes(PHOTO)
     path.chmod(0)
     with pytest.raises(ImageError, match=r"secret\.png: cannot be opened \(Permission denied\)"):
-        read(path)
+        read_photo(path)

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -12,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import decode, read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.decode import decode, read_photo
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Interpolation, Preprocessing
 
-PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 FILTERS = get_args(Interpolation)
 GREY: dict[str, Any] = {"mean": (127.5,), "std": (127.5,)}
 
@@ -135,19 +135,6 @@ def test_one_channel_weighs_the_colours_as_the_eye_does() -> None:
     assert found[0, :, 0].tolist() == [76, 150, 29, 9]  # 0.299, 0.587, 0.114
 
 
-@pytest.mark.parametrize("record", [Preprocessing(), Preprocessing(**GREY)])
-def test_normalise_is_the_formula_channels_first(record: Preprocessing) -> None:
-    levels = np.arange(256).reshape(2, 8, 16, 1) * np.array([1, 3, 7][: record.channels])
-    pictures = (levels % 256).astype(np.uint8)
-    found = normalise(pictures, record)
-    assert found.dtype == np.float32
-    assert found.flags["C_CONTIGUOUS"]
-    assert found.shape == (2, record.channels, 8, 16)
-    for channel in range(record.channels):
-        exact = (pictures[..., channel].astype(float) - record.mean[channel]) / record.std[channel]
-        assert np.abs(found[:, channel] - exact).max() < 1e-6
-
-
 @pytest.mark.parametrize("turn", [(3, 180), (6, 90), (8, 270)])  # EXIF tag, degrees to store it so
 def test_a_turned_file_gives_the_bits_of_the_upright_one(turn: tuple[int, int]) -> None:
     exif = Image.Exif()
@@ -162,13 +149,12 @@ def test_a_turned_file_gives_the_bits_of_the_upright_one(turn: tuple[int, int]) 
     assert first.tobytes() == again.tobytes() == turned.tobytes()
 
 
-def test_photos_agree_with_plain_pillow() -> None:
-    photos = sorted(PHOTOS.glob("*.*"))
-    if not photos:
-        pytest.skip(f"no photos in {PHOTOS}")
+def test_photos_agree_with_plain_pillow(public_folder: Callable[[str], Path]) -> None:
+    photos = sorted(public_folder("photos").glob("*.*"))
+    assert photos
     slim = Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875)
     for photo in photos:
         for record in (Preprocessing(), slim):
             with Image.open(photo) as image:
                 expected = plainly(image.convert("RGB"), record)
-            assert np.array_equal(preprocess(read(photo), record), expected), photo
+            assert np.array_equal(preprocess(read_photo(photo), record), expected), photo

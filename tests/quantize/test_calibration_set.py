@@ -8,7 +8,7 @@ import pytest
 
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import DataError
-from mobilenetv2.images.decode import decode, read
+from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.quantize.calibration_set import CalibrationSet, choose, digest
 from mobilenetv2.spec.network import NetworkSpec
@@ -47,7 +47,7 @@ def test_copies_of_judged_photos_do_not_calibrate(split: Path) -> None:
 def test_classes_take_turns(split: Path) -> None:
     found = choose(open_dataset(split), RECORD, 3)
     classes = {
-        preprocess(read(path), RECORD).tobytes(): path.parent.name
+        preprocess(read_photo(path), RECORD).tobytes(): path.parent.name
         for path in (split / "train").rglob("*.*")
     }
     assert {classes[picture.tobytes()] for picture in found.pictures} == {"ball", "box", "triangle"}

@@ -1,5 +1,6 @@
 """Equalised weights: the same function on the calibration pictures, and better balanced."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.importer import import_checkpoint
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import Folded, fold
@@ -140,12 +141,14 @@ def test_every_layer_writes_one_stream_and_reads_one(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_a_published_network_stays_the_same_on_photos(shared_data: Path, per_channel: bool) -> None:
+def test_a_published_network_stays_the_same_on_photos(
+    public_folder: Callable[[str], Path], per_channel: bool
+) -> None:
     config, arrays = import_checkpoint(
-        shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite"
+        public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite"
     )
-    files = sorted((shared_data / "clothing" / "train").rglob("*.jpg"))[::400]
-    pixels = np.stack([preprocess(read(file), config.preprocessing) for file in files])
+    files = sorted((public_folder("clothing") / "train").rglob("*.jpg"))[::400]
+    pixels = np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])
     folded = fold(config.spec, arrays)
     seen = observe(config, folded, pixels)
     changed, factors = equalise(config.spec, folded, seen, per_channel)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import onnx
@@ -41,7 +41,7 @@ def case(spec: NetworkSpec, **changes: Any) -> tuple[Scheme, NDArray]:
     config, folded = ModelConfig.default(spec), fold(spec, random_arrays(spec))
     shape = (4, *spec.size, spec.input_channels)
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    x = normalise(pictures, config.preprocessing)
+    x = engine_input(pictures, config.preprocessing)
     network = Observed(config, folded)
     network(torch.from_numpy(x))
     return dataclasses.replace(Scheme(config, folded, network.__dict__["ranges"]), **changes), x

@@ -18,7 +18,7 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import SpecError
 from mobilenetv2.graph.litert_writer import Form
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import onnx
@@ -262,7 +262,7 @@ def test_pictures_of_black_and_white_reach_the_ends_of_the_input() -> None:
     scheme = scheme_of(spec)
     ends = np.zeros((2, *spec.size, 3), np.uint8)
     ends[1] = 255
-    x = normalise(ends, scheme.config.preprocessing)
+    x = engine_input(ends, scheme.config.preprocessing)
     ranges = {**scheme.ranges, "input": Range(float(x.min()), float(x.max()))}
     found = integers(dataclasses.replace(scheme, ranges=ranges), x)["input"]
     assert found.min() == 0 and found.max() == 255

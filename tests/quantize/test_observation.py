@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DataError
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import observation
@@ -32,7 +32,7 @@ def reference(spec: NetworkSpec, config: ModelConfig) -> dict[str, NDArray]:
     """float64 (pictures, channels, ...) of every tensor."""
     network = plain.build(spec, dtype="float64")
     plain.load(network, random_arrays(spec))
-    x = normalise(pictures(spec), config.preprocessing)
+    x = engine_input(pictures(spec), config.preprocessing)
     return {"input": x, **network.intermediates(x)}
 
 

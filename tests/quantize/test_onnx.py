@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.onnx_writer import Form, write_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.onnx import write
@@ -172,7 +172,7 @@ def test_pictures_can_go_in_and_features_come_out() -> None:
     scheme = scheme_of(spec)
     record = scheme.config.preprocessing
     pixels = np.random.default_rng(1).integers(0, 256, (3, *spec.size, 3), np.uint8)
-    x = normalise(pixels, record)
+    x = engine_input(pixels, record)
     scheme = dataclasses.replace(
         scheme, ranges={**scheme.ranges, "input": Range(float(x.min()), float(x.max()))}
     )

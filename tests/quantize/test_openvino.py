@@ -12,7 +12,7 @@ import pytest
 from mobilenetv2.errors import DataError
 from mobilenetv2.export.openvino import reload
 from mobilenetv2.graph import onnx_writer
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -51,7 +51,7 @@ def test_it_answers_as_the_float_network_within_eight_bits(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.bin", "m.xml"]
     assert load(path).config == CONFIG
 
-    x = normalise(pictures(SPEC, 32, 1), CONFIG.preprocessing)
+    x = engine_input(pictures(SPEC, 32, 1), CONFIG.preprocessing)
     exact = start(Artifact(CONFIG, "onnx", onnx_writer.write(CONFIG, arrays), "m"))
     expected, found = exact.run(x, "logits"), reload(path).run(x, "logits")
     # The share of the answers' variance that is lost; 8 bits through 52 layers lose about 1 %.
@@ -117,7 +117,7 @@ def test_a_scheme_keeps_its_integers(tmp_path: Path) -> None:
     # 7 bits: without VNNI, ONNX Runtime's products of 8 saturate.
     scheme = quantise(CONFIG, random_arrays(SPEC), photos, Settings(weight_bits=7))
     write_scheme(scheme, tmp_path / "m.xml")
-    x = normalise(photos, CONFIG.preprocessing)
+    x = engine_input(photos, CONFIG.preprocessing)
     found = reload(tmp_path / "m.xml").run(x, "logits")
     expected = start(Artifact(CONFIG, "onnx", onnx.write(scheme), "m")).run(x, "logits")
     steps = np.abs(found - expected) / scheme.ranges["logits"].scale

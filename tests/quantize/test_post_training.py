@@ -1,6 +1,7 @@
 """The whole of post-training quantisation, on tiny networks and on a published one."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.errors import DataError, SpecError, WeightsError
 from mobilenetv2.graph.onnx_writer import write_folded
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.calibration import METHODS
@@ -87,7 +89,7 @@ def test_the_range_of_pictures_is_what_they_can_hold() -> None:
     record = Preprocessing(size=(8, 8), resize=(8, 8), mean=(100.0, 0.0, 50.0), std=(50.0, 60.0, 1))
     found = input_range(record)
     pixels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, 3)
-    values = normalise(pixels, record)
+    values = engine_input(pixels, record)
     assert (found.low, found.high) == (values.min(), values.max()) == (-50.0, 205.0)
 
 
@@ -108,16 +110,16 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def imagenet(shared_data: Path) -> tuple[ModelConfig, Arrays, NDArray, NDArray]:
+def imagenet(public_folder: Callable[[str], Path]) -> tuple[ModelConfig, Arrays, NDArray, NDArray]:
     """Google's network, photos of clothes to calibrate on, ImageNet's to judge on."""
-    file = shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite"
+    file = public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite"
     config, arrays = import_checkpoint(file)
 
     def pixels(files: list[Path]) -> NDArray:
-        return np.stack([preprocess(read(file), config.preprocessing) for file in files])
+        return np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])
 
-    clothes = pixels(sorted((shared_data / "clothing" / "train").rglob("*.jpg"))[::48])
-    judged = pixels(sorted((shared_data / "imagenet-samples").rglob("*.JPEG")))
+    clothes = pixels(sorted((public_folder("clothing") / "train").rglob("*.jpg"))[::48])
+    judged = pixels(sorted(public_folder("imagenet-samples").rglob("*.JPEG")))
     return config, arrays, clothes, judged
 
 

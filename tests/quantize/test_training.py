@@ -15,7 +15,8 @@ from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.images.preprocess import normalise, preprocess
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
@@ -54,7 +55,7 @@ def losses(
     scheme: Scheme, arrays: Arrays, pictures: NDArray, truth: list[int]
 ) -> tuple[float, float]:
     """(cross-entropy with the labels, divergence from the float network)."""
-    x = torch.from_numpy(normalise(pictures, scheme.config.preprocessing))
+    x = torch.from_numpy(engine_input(pictures, scheme.config.preprocessing))
     with torch.no_grad():
         logits = FakeQuantised(scheme)(x)
         wanted = FoldedMobileNetV2(scheme.config, fold(scheme.config.spec, arrays))(x).softmax(1)

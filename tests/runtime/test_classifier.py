@@ -11,7 +11,7 @@ from PIL import Image
 import mobilenetv2 as mn
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 
 
@@ -25,7 +25,7 @@ def test_every_form_of_a_photo_gives_the_editions_answer(
 ) -> None:
     path = photos / "ball" / "00.png"
     network = mn.load(model)
-    picture = preprocess(read(path), network.config.preprocessing)
+    picture = preprocess(read_photo(path), network.config.preprocessing)
     logits = edition.predictor(network)(np.stack([picture]))[0].astype(np.float64)
     expected = np.exp(logits - logits.max())
     expected /= expected.sum()

@@ -10,7 +10,7 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.graph import litert_writer
 from mobilenetv2.graph.onnx_writer import Form, write, write_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -46,7 +46,7 @@ def noise(spec: NetworkSpec, batch: int = 3) -> np.ndarray:
 def expected(spec: NetworkSpec, pictures: np.ndarray) -> dict[str, np.ndarray]:
     reference = plain.build(spec, dtype="float64")
     plain.load(reference, random_arrays(spec))
-    x = normalise(pictures, ModelConfig.default(spec).preprocessing).transpose(0, 2, 3, 1)
+    x = engine_input(pictures, ModelConfig.default(spec).preprocessing).transpose(0, 2, 3, 1)
     found: dict[str, np.ndarray] = plain.intermediates(reference, x)
     return found
 

@@ -12,7 +12,7 @@ import pytest
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import ncnn as export
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.runtime.files.ncnn import read

@@ -13,7 +13,7 @@ import pytest
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.onnx_writer import Form, write, write_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -67,7 +67,7 @@ def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None
 
 def test_pictures_and_fixed_batches() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (5, *SPEC.size, 3), np.uint8)
-    expected = start(graph(SPEC)).run(normalise(pictures, CONFIG.preprocessing), "logits")
+    expected = start(graph(SPEC)).run(engine_input(pictures, CONFIG.preprocessing), "logits")
     for form in (Form(pictures=True), Form(pictures=True, batch=2)):
         data = write_folded(CONFIG, fold(SPEC, random_arrays(SPEC)), form)
         engine = start(Artifact(CONFIG, "onnx", data, "m"), "openvino")

@@ -1,5 +1,6 @@
 """Rebasing changes nothing in evaluation and lets training begin where evaluation stands."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,13 +63,15 @@ def test_evaluation_does_not_change(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_published_weights_give_the_same_logits_on_photos(shared_data: Path) -> None:
+def test_published_weights_give_the_same_logits_on_photos(
+    public_folder: Callable[[str], Path],
+) -> None:
     config, arrays = import_checkpoint(
-        shared_data / "published" / "mobilenet_v2_1.0_224_quant.tflite"
+        public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite"
     )
     network = MobileNetV2(config).eval()
     load(network, arrays)
-    files = sorted((shared_data / "imagenet-samples").glob("*/*"))[:24]
+    files = sorted(public_folder("imagenet-samples").glob("*/*"))[:24]
     photos = [preprocess(decode(f.read_bytes(), f.name), config.preprocessing) for f in files]
     x = normalise(np.stack(photos), config.preprocessing, torch.device("cpu"))
     with torch.no_grad():

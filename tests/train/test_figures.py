@@ -8,11 +8,11 @@ import pytest
 
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions.torch import MobileNetV2
-from mobilenetv2.evaluate.calibration import FEWEST, calibration
+from mobilenetv2.evaluate.calibration import FEWEST, measure_calibration
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
-from mobilenetv2.train.figures import answers, take_figures
+from mobilenetv2.train.figures import predict, take_figures
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 from mobilenetv2.train.splits import Splits
@@ -50,20 +50,19 @@ def test_the_temperature_is_fitted_on_selection_and_no_answer_changes(
     trainer, run = begun(tmp_path)
     config, arrays = store.load(run.best)
     trainer.load(arrays)
-    before = {split.name: answers(trainer, config, split) for split in (splits.held_out,)}
+    before = predict(trainer, config, splits.held_out)
     result, figures = take_figures(trainer, splits, RECIPE, run, "photos")
     config = result.config
-    logits, labels = before["validation"]
     temperature = config.metrics["temperature"]
     assert temperature > 2
     assert config.metrics["validation.calibration_error_before"] == pytest.approx(
-        calibration(logits, labels).error, rel=1e-4
+        measure_calibration(before).error, rel=1e-4
     )
     assert config.metrics["validation.calibration_error"] == pytest.approx(
-        calibration(logits / temperature, labels).error, rel=1e-4
+        measure_calibration(before.scaled(1 / temperature)).error, rel=1e-4
     )
     assert set(figures) == {"train", "selection", "validation"}
-    assert figures["validation"].top1 == (logits.argmax(1) == labels).mean()
+    assert figures["validation"].top1 == (before.logits.argmax(1) == before.truth).mean()
     saved, tempered = store.load(run.best)
     assert saved == config
     for name, array in tempered.items():

@@ -9,7 +9,7 @@ from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate import pictures
+from mobilenetv2.evaluate import plots
 from mobilenetv2.spec.published import published
 from mobilenetv2.train.finder import find_rate, suggest
 from mobilenetv2.train.recipe import Recipe
@@ -42,7 +42,7 @@ def test_it_suggests_a_rate_that_learns_and_leaves_the_trainer_as_it_was(
     left = after.keys() - before.keys()
     assert all(not after[name].any() for name in left)  # momentum, as it is at the start
     assert all(np.array_equal(after[name], before[name]) for name in before)
-    pictures.rates(trial.rates, trial.losses, trial.suggestion, tmp_path / "rate.png")
+    plots.rates(trial.rates, trial.losses, trial.suggestion, tmp_path / "rate.png")
     assert (tmp_path / "rate.png").read_bytes()[:4] == b"\x89PNG"
 
 

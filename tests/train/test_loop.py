@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.published import published

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.scan import check_dataset
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
@@ -42,7 +42,7 @@ EDITIONS = [
 
 @pytest.fixture(scope="module")
 def splits(photos: Path) -> Splits:
-    return divide(check(open_dataset(str(photos)), 0.0), RECIPE)
+    return divide(check_dataset(open_dataset(str(photos)), 0.0), RECIPE)
 
 
 @pytest.mark.parametrize("edition", EDITIONS)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.data.check import check
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.scan import check_dataset
 from mobilenetv2.errors import DataError
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.splits import Splits, divide, some
@@ -18,7 +18,7 @@ RECIPE = Recipe()
 
 
 def divided(folder: Path, recipe: Recipe = RECIPE) -> Splits:
-    return divide(check(open_dataset(folder)), recipe)
+    return divide(check_dataset(open_dataset(folder)), recipe)
 
 
 def parts(splits: Splits) -> dict[str, set[str]]:

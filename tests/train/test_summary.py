@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Cache, Recipe
@@ -20,7 +21,7 @@ def figures(answers: str, truth: str) -> Metrics:
     """Measured on sure answers; both as letters, 'abc'."""
     table = {name[0]: index for index, name in enumerate(NAMES)}
     logits = np.eye(3)[[table[letter] for letter in answers]] * 9
-    return measure(logits, np.array([table[letter] for letter in truth]), NAMES)
+    return measure(Predictions(logits, np.array([table[letter] for letter in truth]), NAMES))
 
 
 PLAIN = Recipe()
@@ -57,7 +58,7 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
 def test_of_more_than_five_classes_the_top_five_are_stated(tmp_path: Path) -> None:
     config = ModelConfig.default(published("small", width=0.35, classes=6, size=32))
     logits = np.eye(6)[[0, 1, 2, 3, 4, 0]] * 9 - np.arange(6)
-    found = measure(logits, np.arange(6), ("a", "b", "c", "d", "e", "f"))
+    found = measure(Predictions(logits, np.arange(6), tuple("abcdef")))
     parts = {"train": found, "validation": found}
     summarise(RunFolder(tmp_path), "photos/", PLAIN, config, parts, "validation", [], 90)
     text = (tmp_path / "summary.md").read_text("utf-8")

@@ -7,7 +7,7 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published

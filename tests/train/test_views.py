@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
+from mobilenetv2.data.caches import shrink
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.shrunk import shrink
 from mobilenetv2.data.sources import Source
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing

@@ -1,1 +1,1 @@
-"""Problems of a folder of photos."""
+"""The audit of a folder of photos. A new check goes into the table of ``audit/issues.py``."""

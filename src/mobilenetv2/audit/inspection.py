@@ -1,18 +1,18 @@
-"""Every photo of a set read once and compared with the others: what an audit is made from."""
+"""The audit of a set of labelled photos: every photo is read once and compared with the others."""
 
 import io
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from mobilenetv2.audit.audit import Audit, Copies, Entry, Facts
-from mobilenetv2.audit.likeness import View, alike, view
+from mobilenetv2.audit.near_duplicates import View, find_near_duplicates, view
 from mobilenetv2.data.dataset import Dataset
-from mobilenetv2.data.look import look_at
+from mobilenetv2.data.scan import scan_photos
 from mobilenetv2.images.decode import FORMATS
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
@@ -21,12 +21,144 @@ BATCH = 8
 """Photos given to the network at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A photo that can be read."""
+
+    width: int
+    """Pixels, of the upright picture."""
+    height: int
+    mode: str
+    """As in the file, in Pillow's words: 'RGB', 'L' (grey), 'P' (palette), 'CMYK' ..."""
+    transparent: bool
+    turned: bool
+    """Its EXIF orientation says that it is stored lying or mirrored."""
+    flat: bool
+    """One colour all over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One photo of the set."""
+
+    name: str
+    split: str
+    label: int
+    digest: str
+    """SHA-256 of the file."""
+    problem: str
+    """Why it cannot be read; '' where it can."""
+    facts: Facts | None
+    """None where it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Photos that show the same, by their places in the audit, in order."""
+
+    photos: tuple[int, ...]
+    exact: bool
+    """Every file has the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """All that was found in a set of photos."""
+
+    place: str
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    photos: tuple[Entry, ...]
+    copies: tuple[Copies, ...]
+    ignored: tuple[str, ...]
+    """Files that are no photos by their suffix."""
+    links: int
+    """Links that were not followed."""
+    unsearched: int = 0
+    """Pairs that may be near copies and were not compared: there were too many."""
+
+    def counts(self, split: str | None = None) -> tuple[int, ...]:
+        """Count the readable photos of each class, of a split or of all."""
+        found = Counter(
+            photo.label for photo in self.photos
+            if photo.facts is not None and split in (None, photo.split)
+        )  # fmt: skip
+        return tuple(found[label] for label in range(len(self.classes)))
+
+    def imbalance(self) -> float:
+        """Return the ratio of the largest class to the smallest; infinite if that has no photos."""
+        counts = self.counts()
+        return max(counts) / min(counts) if min(counts) else float("inf")
+
+    def sizes(self) -> dict[str, tuple[float, float, float]]:
+        """Return (least, median, greatest) 'width' and 'height' in pixels, and 'aspect' (width /
+        height).
+
+        Empty where no photo can be read.
+        """
+        sides = np.array([(p.facts.width, p.facts.height) for p in self.photos if p.facts])
+        if not len(sides):
+            return {}
+        named = {"width": sides[:, 0], "height": sides[:, 1], "aspect": sides[:, 0] / sides[:, 1]}
+        return {
+            name: (float(values.min()), float(np.median(values)), float(values.max()))
+            for name, values in named.items()
+        }
+
+    def modes(self) -> dict[str, int]:
+        """Count the photos of each mode, the most frequent first."""
+        return dict(Counter(p.facts.mode for p in self.photos if p.facts).most_common())
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        imbalance, counts = self.imbalance(), self.counts()
+        by_split = {split: self.counts(split) for split in self.splits}
+        return {
+            "data": self.place,
+            "photos": len(self.photos),
+            "readable": sum(counts),
+            "classes": [
+                {
+                    "name": name,
+                    "photos": counts[label],
+                    "splits": {split: by_split[split][label] for split in self.splits},
+                }
+                for label, name in enumerate(self.classes)
+            ],
+            "imbalance": imbalance if imbalance < float("inf") else None,
+            "sizes": {
+                name: dict(zip(("min", "median", "max"), values, strict=True))
+                for name, values in self.sizes().items()
+            },
+            "modes": self.modes(),
+            "unreadable": [
+                {"photo": photo.name, "reason": photo.problem}
+                for photo in self.photos
+                if photo.problem
+            ],
+            "copies": [
+                {
+                    "photos": [self.photos[place].name for place in group.photos],
+                    "exact": group.exact,
+                    "splits": sorted({self.photos[place].split for place in group.photos}),
+                    "classes": sorted(
+                        {self.classes[self.photos[place].label] for place in group.photos}
+                    ),
+                }
+                for group in self.copies
+            ],
+            "ignored": list(self.ignored),
+            "links": self.links,
+            "unsearched": self.unsearched,
+        }
+
+
 def inspect(
     dataset: Dataset,
     record: Preprocessing | None = None,
     predictor: Callable[[NDArray], NDArray] | None = None,
 ) -> tuple[Audit, NDArray | None]:
-    """Look at every photo of every split.
+    """Read every photo of every split, and find copies.
 
     Args:
         record: what the network takes; with it, a photo that cannot be brought to it is one that
@@ -35,7 +167,7 @@ def inspect(
             ``record``.
 
     Returns:
-        (what was found, the predictor's logits: float32 (photos, outputs), NaN for those that
+        (the audit, the predictor's logits: float32 (photos, outputs), NaN for those that
         cannot be read; None without a predictor or a readable photo).
     """
 
@@ -57,7 +189,7 @@ def inspect(
             answers.update(zip(waiting, outputs, strict=True))
             waiting.clear()
 
-    for look in look_at(list(dataset.splits.values()), see):
+    for look in scan_photos(list(dataset.splits.values()), see):
         facts, seen, taken = look.seen or (None, None, None)
         if seen is not None:
             views[len(photos)] = seen
@@ -82,7 +214,7 @@ def inspect(
 
 
 def _in_the_file(data: bytes) -> tuple[str, bool, bool]:
-    """(mode, whether it is transparent somewhere, whether it is stored lying or mirrored)."""
+    """Return (mode, transparent somewhere, stored lying or mirrored)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in decoding, which has succeeded
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -96,7 +228,7 @@ def _in_the_file(data: bytes) -> tuple[str, bool, bool]:
 
 
 def _transparent(image: Image.Image) -> bool:
-    """Whether some pixel is; most files with a place for transparency are opaque all over."""
+    """Look at every pixel: most files with a place for transparency are opaque all over."""
     if not image.has_transparency_data:
         return False
     if image.mode.startswith("I"):  # 16-bit grey with one transparent level, as in decoding
@@ -105,24 +237,24 @@ def _transparent(image: Image.Image) -> bool:
 
 
 def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, ...], int]:
-    """Groups of exact and near copies, and how many pairs were too many to compare."""
+    """Return groups of exact and near copies, and how many pairs were too many to compare."""
     by_digest: dict[str, list[int]] = defaultdict(list)
     for place, photo in enumerate(photos):
         by_digest[photo.digest].append(place)
     pairs = [(same[0], other) for same in by_digest.values() for other in same[1:]]
     # Of exact copies one stands for all: a hundred of them are not five thousand near pairs.
     firsts = [same[0] for same in by_digest.values() if same[0] in views]
-    near = alike([views[place] for place in firsts])
-    pairs += [(firsts[one], firsts[other]) for one, other in near.pairs]
+    near, unsearched = find_near_duplicates([views[place] for place in firsts])
+    pairs += [(firsts[one], firsts[other]) for one, other in near]
     groups = (
         Copies(group, len({photos[place].digest for place in group}) == 1)
         for group in connected(pairs)
     )
-    return tuple(groups), near.unsearched
+    return tuple(groups), unsearched
 
 
 def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """Groups of what pairs hold together, each sorted, the group with the least number first."""
+    """Return the groups that pairs connect, each sorted, that with the least number first."""
     group_of: dict[int, list[int]] = {}
     for one, other in pairs:
         first, second = group_of.setdefault(one, [one]), group_of.setdefault(other, [other])

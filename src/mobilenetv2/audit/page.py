@@ -6,19 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilenetv2.audit.audit import Audit
-from mobilenetv2.audit.finding import LEVELS, Finding, number
+from mobilenetv2.audit.inspection import Audit
+from mobilenetv2.audit.issues import LEVELS, Issue
 from mobilenetv2.data.dataset import Dataset, Photo
 from mobilenetv2.errors import ImageError
-from mobilenetv2.evaluate.report.document import document
-from mobilenetv2.evaluate.report.facts import pairs
-from mobilenetv2.evaluate.report.html import Child, Markup, element
-from mobilenetv2.images.encode import data_url
+from mobilenetv2.evaluate.report.html import Child, Markup, definitions, document, element
+from mobilenetv2.images.display import data_url
 from mobilenetv2.progress import track
+from mobilenetv2.text import counted
 from mobilenetv2.version import __version__
 
 MOST_GROUPS, MOST_IN_GROUP = 24, 6
-"""What is shown of each finding; audit.json has all."""
+"""What is shown of each issue; audit.json has all."""
 LARGEST = 208
 """Pixels of a thumbnail's longer side."""
 
@@ -34,11 +33,11 @@ STYLE = """
 """  # noqa: E501
 
 
-def page(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> str:
-    """The whole file.
+def audit_html(audit: Audit, found: Sequence[Issue], dataset: Dataset) -> str:
+    """Return the whole file.
 
     Args:
-        found: the worst first.
+        found: the issues, the worst first.
         dataset: where thumbnails are taken from; a photo that is gone has none.
     """
     shown = thumbnails(audit, found, dataset)
@@ -47,7 +46,7 @@ def page(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> str:
     for level, title in LEVELS.items():
         here = [one for one in found if one.level == level]
         if here:
-            parts = [_finding(audit, one, shown) for one in here]
+            parts = [_issue(audit, one, shown) for one in here]
             sections.append(element("section", element("h2", title), parts, id=level))
     if not sections:
         sections.append(element("section", element("p", "Nothing to mend.", class_="lead")))
@@ -62,8 +61,8 @@ def page(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> str:
     return document(f"{name}: audit", body, STYLE)
 
 
-def thumbnails(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> dict[int, str]:
-    """Photos that the page shows, by their places, as addresses that hold them."""
+def thumbnails(audit: Audit, found: Sequence[Issue], dataset: Dataset) -> dict[int, str]:
+    """Return the photos that the page shows, by their places, as addresses that hold them."""
     places = sorted(
         {
             place
@@ -87,12 +86,12 @@ def thumbnails(audit: Audit, found: Sequence[Finding], dataset: Dataset) -> dict
 def _summary(audit: Audit) -> str:
     splits = "" if audit.splits == ("all",) else f" in {', '.join(audit.splits)}"
     return (
-        f"{number(len(audit.photos), 'photo')} of {number(len(audit.classes), 'class')}{splits}, "
+        f"{counted(len(audit.photos), 'photo')} of {counted(len(audit.classes), 'class')}{splits}, "
         f"{sum(audit.counts()):,} of them readable"
     )
 
 
-def _finding(audit: Audit, one: Finding, shown: dict[int, str]) -> Markup:
+def _issue(audit: Audit, one: Issue, shown: dict[int, str]) -> Markup:
     groups = [_group(audit, one, group, shown) for group in one.groups[:MOST_GROUPS]]
     more = len(one.groups) - MOST_GROUPS
     return element(
@@ -105,14 +104,14 @@ def _finding(audit: Audit, one: Finding, shown: dict[int, str]) -> Markup:
     )  # fmt: skip
 
 
-def _group(audit: Audit, one: Finding, group: tuple[int, ...], shown: dict[int, str]) -> Markup:
+def _group(audit: Audit, one: Issue, group: tuple[int, ...], shown: dict[int, str]) -> Markup:
     figures = [_figure(audit, one, place, shown) for place in group[:MOST_IN_GROUP]]
     more = len(group) - MOST_IN_GROUP
     rest = element("p", f"and {more:,} more", class_="soft") if more > 0 else None
     return element("div", figures, rest, class_="together" if len(group) > 1 else None)
 
 
-def _figure(audit: Audit, one: Finding, place: int, shown: dict[int, str]) -> Markup:
+def _figure(audit: Audit, one: Issue, place: int, shown: dict[int, str]) -> Markup:
     photo = audit.photos[place]
     class_ = audit.classes[photo.label]
     where = "" if photo.split == "all" else f" · {photo.split}"
@@ -163,4 +162,4 @@ def _sizes(audit: Audit) -> Child:
         least, median, most = (f"{v:.2f}" if name == "aspect" else f"{v:,.0f}" for v in values)
         rows.append((name, f"{least} to {most}, median {median}"))
     rows += [(f"mode {mode}", f"{count:,}") for mode, count in audit.modes().items()]
-    return pairs(rows)
+    return definitions(rows)

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine that a figure was measured on, and memory: of this process and of the machine."""
 
 import os
 import platform
@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.benchmark import memory
 from mobilenetv2.data.batches import workers
+from mobilenetv2.errors import require
 
 FLAGS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
 )  # fmt: skip
 """What decides how quick eight and sixteen bits are, on x86 and ARM."""
-CPU = Path("/proc/cpuinfo")
+CPU, STATUS, INFO = Path("/proc/cpuinfo"), Path("/proc/self/status"), Path("/proc/meminfo")
+PEAK = "VmHWM"
+"""The high-water mark of this program. Not getrusage's ``ru_maxrss``: on Linux that begins with
+what the parent had when it started this process."""
 IDLE = 0.25
 """Of the cores: programs that use more than that of them make every figure larger."""
 
@@ -30,7 +33,7 @@ def describe() -> dict[str, Any]:
         "flags": [flag for flag in FLAGS if flag in have],
         "cores": os.cpu_count() or 1,
         "cores_usable": workers(),
-        "memory_bytes": memory.total(),
+        "memory_bytes": total_memory(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -64,3 +67,44 @@ def warning(machine: Mapping[str, Any]) -> str | None:
         f"note: other programs use this machine (load {load:g} of {cores} cores in the last "
         "minute); latencies will be longer than they need be, though in turns they compare"
     )
+
+
+def peak_memory() -> int:
+    """Return the most bytes that were resident since this process began.
+
+    Raises:
+        MissingExtra: off Linux, where psutil is not installed.
+    """
+    if STATUS.is_file():
+        return _kilobytes(STATUS.read_text(), PEAK) * 1024
+    info = require("psutil").Process().memory_info()
+    found: int = getattr(info, "peak_wset", info.rss)  # Windows has a peak, macOS has none
+    return found
+
+
+def total_memory() -> int | None:
+    """Return the bytes of the machine; None where that cannot be found out without psutil."""
+    return _of_machine("MemTotal", "total")
+
+
+def available_memory() -> int | None:
+    """Return the bytes that a new process can have without others being swapped out; None as in
+    :func:`total_memory`."""
+    return _of_machine("MemAvailable", "available")
+
+
+def _of_machine(field: str, attribute: str) -> int | None:
+    if INFO.is_file():
+        return _kilobytes(INFO.read_text(), field) * 1024
+    try:
+        found: int = getattr(require("psutil").virtual_memory(), attribute)
+    except Exception:  # the figure is for the record only
+        return None
+    return found
+
+
+def _kilobytes(text: str, field: str) -> int:
+    for line in text.splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1])
+    return 0

@@ -1,4 +1,8 @@
-"""The parent's end of a contestant's process."""
+"""A process for each candidate, both ends: requests and answers are lines of JSON.
+
+``python -m mobilenetv2.benchmark.process`` is the child's end. This module needs the standard
+library only, so that a candidate's memory holds what its own runtime needs.
+"""
 
 import contextlib
 import json
@@ -8,24 +12,28 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 
-MODULE = "mobilenetv2.benchmark.child"
+MODULE = "mobilenetv2.benchmark.process"
 LONGEST = 300.0
 """Seconds that an answer may take."""
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
 )  # fmt: skip
-"""For what a runtime's own setting does not reach."""
+"""Environment variables for what a runtime's own setting does not reach."""
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3"}
+REQUESTS = ("write", "load", "burst", "answer")
+"""Methods of :class:`mobilenetv2.benchmark.running.Runner`, which a request names as 'do'."""
+
+
+Request = dict[str, Any]
 
 
 class Process:
-    """One child. To be closed; a ``with`` block does it.
+    """The parent's end of one child. Close it; a ``with`` block does.
 
     Args:
         name: what it is called in errors.
@@ -49,8 +57,8 @@ class Process:
             self._lines.put(line)
         self._lines.put(None)
 
-    def ask(self, request: Mapping[str, Any], longest: float = LONGEST) -> dict[str, Any]:
-        """Send a request and wait for its answer.
+    def ask(self, request: Request, longest: float = LONGEST) -> Request:
+        """Send a request and return its answer.
 
         Raises:
             ArtifactError: it failed, with its own sentence; it ended, or it did not answer within
@@ -71,13 +79,13 @@ class Process:
         if line is None:
             self._lines.put(None)  # for the next request
             raise ArtifactError(f"{self.name}: {self._end()}")
-        answer: dict[str, Any] = json.loads(line)
+        answer: Request = json.loads(line)
         if "error" in answer:
             raise ArtifactError(answer["error"])
         return answer
 
     def _end(self) -> str:
-        """How it ended, in words."""
+        """Return in words how it ended."""
         status = self._child.wait()
         how = f"with status {status}"
         if status < 0:
@@ -100,3 +108,41 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Child:
+    """The child's end: at most one candidate is loaded."""
+
+    def __init__(self) -> None:
+        self.runner: Any = None
+
+    def reply(self, line: str) -> Request:
+        """Return the answer to a request; of any failure ``{"error": one sentence}``."""
+        try:
+            request = json.loads(line)
+            if request["do"] not in REQUESTS:
+                raise ArtifactError(f"{request['do']!r} is not one of {', '.join(REQUESTS)}")
+            if self.runner is None:
+                from mobilenetv2.benchmark.running import Runner
+
+                self.runner = Runner()
+            answer: Request = getattr(self.runner, request["do"])(request)
+            return answer
+        except MobileNetV2Error as error:
+            return {"error": str(error)}
+        except Exception as error:  # a library's: one candidate's row says it, the others go on
+            reason = str(error).strip().partition("\n")[0][:300]
+            return {"error": f"{type(error).__name__}: {reason}"}
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries greet there
+    child = Child()
+    for line in sys.stdin:
+        print(json.dumps(child.reply(line)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What a contestant does in its own process: load, run against the clock, answer."""
+"""A candidate's work in its own process: write the file, load it, run it against the clock."""
 
 import time
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.benchmark import memory
+from mobilenetv2.benchmark import machine
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.formats import FORMATS, RUNTIMES
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig
 
@@ -18,58 +18,95 @@ LEAST = 2
 """Runs of a burst that are counted, however long one takes."""
 STEP, QUIET, PATIENCE = 0.02, 0.1, 1.0
 """Seconds looked at in one go; the share of a core in it that is quiet; seconds waited for that."""
+Request = dict[str, Any]
 
 
 class Runner:
-    """A file in its runtime.
+    """A process's one candidate. Each method answers a request: plain values for JSON."""
 
-    Args:
-        request: 'runtime', 'format', 'path', 'threads', and 'config' (JSON) of the network that
-            the file has to be of.
-    """
+    engine: Engine
+    config: ModelConfig
+    """Of the loaded file: its own, or the network's that it has to be of."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self) -> None:
+        self._inputs: dict[int, NDArray] = {}
+
+    def write(self, request: Request) -> Request:
+        """Write one file. A converter that crashes takes nothing else with it.
+
+        Args:
+            request: 'model' (folder), 'format', 'precision', 'out'; of int8 also 'scheme' (made
+                by ``quantize.job.save_scheme``) and 'calibration' (a .npy of uint8 pictures).
+
+        Raises:
+            MobileNetV2Error: it cannot be written.
+        """
+        from mobilenetv2.export.job import Options, module_of
+        from mobilenetv2.model import store
+
+        config, arrays = store.load(Path(request["model"]))
+        out, name = Path(request["out"]), request["format"]
+        if request["precision"] == INT8:
+            from mobilenetv2.model.folding import fold
+            from mobilenetv2.quantize import job
+
+            scheme = job.load_scheme(Path(request["scheme"]), config)
+            pictures = np.load(request["calibration"])
+            job.write_int8(name, scheme, fold(config.spec, arrays), pictures, out)
+        else:
+            options = Options(precision=request["precision"])
+            module_of(FORMATS[name]).write(config, arrays, out, options)
+        return {}
+
+    def load(self, request: Request) -> Request:
+        """Make a file ready to run.
+
+        Args:
+            request: 'runtime', 'format', 'path', 'threads', and 'config' (JSON) of the network that
+                the file has to be of.
+
+        Returns:
+            'load_s' and 'memory_after_load' (bytes).
+        """
         expected = ModelConfig.from_mapping(request["config"], "the benchmark's own request")
         began = time.perf_counter()
-        self.engine, config = start(request)
-        self.load = time.perf_counter() - began
-        self.record = (config or expected).preprocessing
-        if config is not None:
-            _require_same(config, expected, request["path"])
-        self._inputs: dict[int, NDArray] = {}
-        self.memory_after_load = memory.peak()
+        self.engine, config = create_engine(request)
+        seconds = time.perf_counter() - began
+        self.config = config or expected
+        _require_same(self.config, expected, request["path"])
+        return {"load_s": seconds, "memory_after_load": machine.peak_memory()}
 
-    def loaded(self) -> dict[str, Any]:
-        """Seconds and bytes."""
-        return {"load_s": self.load, "memory_after_load": self.memory_after_load}
-
-    def burst(self, pictures: Path, batch: int, seconds: float) -> dict[str, Any]:
+    def burst(self, request: Request) -> Request:
         """Run one batch again and again.
+
+        Args:
+            request: 'pictures' (a .npy), 'batch', 'seconds'.
 
         Returns:
             'first_s': the first run, which is not counted: threads wake up and caches fill;
-            'seconds': of each counted run; 'busy': whether it went on computing afterwards.
+            'seconds': of each counted run; 'busy': whether it went on computing afterwards;
+            'memory': bytes at most.
         """
-        x = self._input(pictures, batch)
+        x = self._input(Path(request["pictures"]), request["batch"])
         first = self._once(x)
         counted: list[float] = []
-        end = time.perf_counter() + seconds
+        end = time.perf_counter() + request["seconds"]
         while len(counted) < LEAST or time.perf_counter() < end:
             counted.append(self._once(x))
         return {
-            "first_s": first, "seconds": counted, "busy": not settled(),
-            "memory": memory.peak(),
+            "first_s": first, "seconds": counted, "busy": not is_idle(),
+            "memory": machine.peak_memory(),
         }  # fmt: skip
 
-    def answer(self, pictures: Path, out: Path, batch: int) -> dict[str, Any]:
-        """The logits of all pictures, float32 (pictures, classes), as the file ``out``."""
-        given = np.load(pictures, mmap_mode="r")
+    def answer(self, request: Request) -> Request:
+        """Write the logits of all 'pictures', float32 (pictures, outputs), as the file 'out'."""
+        given, batch = np.load(request["pictures"], mmap_mode="r"), request["batch"]
         parts = [
             self.engine.run(self._prepared(np.asarray(given[i : i + batch])), "logits")
             for i in range(0, len(given), batch)
         ]
-        np.save(out, np.concatenate(parts).astype(np.float32))
-        return {"busy": not settled()}
+        np.save(request["out"], np.concatenate(parts).astype(np.float32))
+        return {"busy": not is_idle()}
 
     def _once(self, x: NDArray) -> float:
         began = time.perf_counter()
@@ -86,11 +123,13 @@ class Runner:
         return self._inputs[batch]
 
     def _prepared(self, pictures: NDArray) -> NDArray:
-        return pictures if self.engine.takes_pictures else normalise(pictures, self.record)
+        if self.engine.takes_pictures:
+            return pictures
+        return engine_input(pictures, self.config.preprocessing)
 
 
-def start(request: dict[str, Any]) -> tuple[Engine, ModelConfig | None]:
-    """The engine, and the config inside the file, where the runtime's module gives it.
+def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
+    """Return the engine, and the config inside the file, where the runtime's module gives it.
 
     Raises:
         MobileNetV2Error: the file or the runtime does not do.
@@ -101,16 +140,16 @@ def start(request: dict[str, Any]) -> tuple[Engine, ModelConfig | None]:
 
         loaded = artifact.load(path)
         return engine.start(loaded, runtime, threads), loaded.config
-    from mobilenetv2.export.format import module_of
+    from mobilenetv2.export.job import module_of
 
     return module_of(FORMATS[request["format"]]).reload(path, threads), None
 
 
-def settled() -> bool:
+def is_idle() -> bool:
     """Wait until the threads of this process sleep; False if they never do.
 
     Thread pools spin for a while after a run, in case there is another one. In the turn of the next
-    contestant that would be its loss.
+    candidate that would be its loss.
     """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:

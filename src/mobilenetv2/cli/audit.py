@@ -10,22 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.audit.audit import Audit
-from mobilenetv2.audit.finding import LEVELS, Finding, number
-from mobilenetv2.audit.findings import findings
-from mobilenetv2.audit.inspection import inspect
-from mobilenetv2.audit.page import page
-from mobilenetv2.audit.suspicion import Suspicion, suspicions
+from mobilenetv2.audit.inspection import Audit, inspect
+from mobilenetv2.audit.issues import LEVELS, Evidence, Issue, find_issues
+from mobilenetv2.audit.label_errors import LabelError, find_label_errors
+from mobilenetv2.audit.page import audit_html
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.predictor import load_predictor
 from mobilenetv2.cli.trained_on import TrainedOn, trained_on
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.metrics import softmax
-from mobilenetv2.evaluate.report.html import visible
+from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.progress import say
+from mobilenetv2.text import counted, visible
 
 PAGE, FIGURES = "audit.html", "audit.json"
 MOST_ROWS = 60
@@ -51,14 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
             "--runtime, --threads, --device and --flips are of a model; give one: --model"
         )
     audit, logits = inspect(dataset, config.preprocessing if config else None, predictor)
-    doubts: list[Suspicion] = []
+    doubts: list[LabelError] = []
     learnt, here = 0, True
     if config is not None and logits is not None:
         known = trained_on(arguments.model)
         doubts, learnt = doubted(audit, logits, outputs, known)
         here = known.here(arguments.data)
     size = config.preprocessing.size if config else None
-    found = findings(audit, doubts, audit.classes, size, learnt, here)
+    found = find_issues(Evidence(audit, doubts, size, learnt, here))
     record = to_dict(audit, found, doubts, arguments.model, learnt)
     if arguments.json:
         print(json.dumps(record))
@@ -67,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if folder is not None:
         with atomic_folder(folder) as made:
             write_atomically(made / FIGURES, json.dumps(record, indent=1) + "\n")
-            write_atomically(made / PAGE, page(audit, found, dataset))
+            write_atomically(made / PAGE, audit_html(audit, found, dataset))
         say(f"audit: {visible(str(folder / PAGE))}")
     return 0
 
@@ -92,7 +90,7 @@ def check_output(folder: Path) -> None:
 
 def doubted(
     audit: Audit, logits: NDArray, outputs: NDArray, known: TrainedOn
-) -> tuple[list[Suspicion], int]:
+) -> tuple[list[LabelError], int]:
     """The labels that the model doubts, the surest first; photos of the set that it was trained on.
 
     Args:
@@ -102,11 +100,11 @@ def doubted(
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])
     # The other outputs of the model are not asked for: no folder here is theirs.
-    return suspicions(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
+    return find_label_errors(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
 
 
 def to_dict(
-    audit: Audit, found: Sequence[Finding], doubts: Sequence[Suspicion], model: str | None,
+    audit: Audit, found: Sequence[Issue], doubts: Sequence[LabelError], model: str | None,
     learnt: int,
 ) -> dict[str, object]:  # fmt: skip
     """Plain values for JSON."""
@@ -128,7 +126,7 @@ def to_dict(
     }
 
 
-def show(audit: Audit, found: Sequence[Finding], model: str | None, doubts: int) -> None:
+def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -> None:
     """Classes and sizes, then what was found, the worst first."""
     counts = audit.counts()
     several = len(audit.splits) > 1
@@ -141,7 +139,7 @@ def show(audit: Audit, found: Sequence[Finding], model: str | None, doubts: int)
     table(visible(audit.place), ("class", *names, "photos"), rows[:MOST_ROWS])
     if len(rows) > MOST_ROWS:
         print(f"({len(rows) - MOST_ROWS} larger classes are not shown; --json has all)")
-    print(f"{number(len(audit.photos), 'photo')}, {sum(counts):,} of them readable")
+    print(f"{counted(len(audit.photos), 'photo')}, {sum(counts):,} of them readable")
     for name, (least, median, most) in audit.sizes().items():
         digits = ".2f" if name == "aspect" else ",.0f"
         print(f"{name:7} {least:{digits}} to {most:{digits}}, median {median:{digits}}")
@@ -157,7 +155,7 @@ def show(audit: Audit, found: Sequence[Finding], model: str | None, doubts: int)
         print("\nNothing to mend.")
 
 
-def show_finding(audit: Audit, one: Finding) -> None:
+def show_finding(audit: Audit, one: Issue) -> None:
     """What it is, what to do, and the first few photos."""
     print(f"\n{visible(one.title)}")
     print(f"  {visible(one.advice)}")
@@ -169,7 +167,7 @@ def show_finding(audit: Audit, one: Finding) -> None:
         print(f"  ({len(one.groups) - SHOWN:,} more; --json or --output has all)")
 
 
-def named(audit: Audit, one: Finding, place: int) -> str:
+def named(audit: Audit, one: Issue, place: int) -> str:
     """A photo, with what there is to say of it."""
     note = one.notes.get(place)
     return visible(audit.photos[place].name + (f": {note}" if note else "")).replace("\n", "\ufffd")

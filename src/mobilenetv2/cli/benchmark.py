@@ -7,18 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.benchmark import contestant, picture
-from mobilenetv2.benchmark.contestant import Contestant, own_format
-from mobilenetv2.benchmark.job import Job
-from mobilenetv2.benchmark.job import run as measure
+from mobilenetv2.benchmark import candidate
+from mobilenetv2.benchmark.candidate import Candidate
+from mobilenetv2.benchmark.job import Job, measure_candidates
 from mobilenetv2.benchmark.machine import describe, warning
-from mobilenetv2.benchmark.results import Row, by_latency
+from mobilenetv2.benchmark.results import Row, by_latency, draw
 from mobilenetv2.cli.benchmark_photos import Given, pictures
 from mobilenetv2.cli.benchmark_table import show
 from mobilenetv2.cli.main import PARTLY_FAILED
 from mobilenetv2.data.batches import workers
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
-from mobilenetv2.export.versions import versions
+from mobilenetv2.export.job import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
 from mobilenetv2.hub.models import locate
@@ -30,7 +29,7 @@ REPORT, PICTURE = "benchmark.json", "benchmark.png"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print the table; 1 where a contestant failed, else 0."""
+    """Measure and print the table; 1 where a candidate failed, else 0."""
     check(arguments)
     machine = describe()  # before our own work is part of its load
     if arguments.output:
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = locate(arguments.model)
     exported = is_exported(model)
     config = load(model).config if exported else load_config(model)
-    wanted = contestants(arguments, model if exported else None)
+    wanted = candidates(arguments, model if exported else None)
     needs_int8 = any(who.precision == INT8 and who.path is None for who in wanted)
     given = pictures(arguments, config, needs_int8)
     if needs_int8 and given.calibration is None:  # by default only: who asks for it gets an error
@@ -47,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or workers()
     if alarm := warning(machine):
         say(alarm)
-    rows = measure(Job(
+    rows = measure_candidates(Job(
         model, config, tuple(wanted), given.pictures, given.truth, given.calibration, threads,
         arguments.batch, arguments.seconds,
     ))  # fmt: skip
@@ -61,10 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
         show(rows, facts, arguments.batch)
     for row in rows:
         if row.error:
-            say(f"{row.contestant.name}: {row.error}")
+            say(f"{row.candidate.name}: {row.error}")
         elif row.busy:
             say(
-                f"note: {row.contestant.name} goes on computing when it is not its turn, at the "
+                f"note: {row.candidate.name} goes on computing when it is not its turn, at the "
                 "others' expense; --runtime without it is fairer"
             )
     return PARTLY_FAILED if any(row.error for row in rows) else 0
@@ -86,7 +85,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise MobileNetV2Error(f"--threads {arguments.threads} must be at least 1")
 
 
-def contestants(arguments: argparse.Namespace, exported: Path | None) -> list[Contestant]:
+def candidates(arguments: argparse.Namespace, exported: Path | None) -> list[Candidate]:
     """Who takes part.
 
     Args:
@@ -97,19 +96,19 @@ def contestants(arguments: argparse.Namespace, exported: Path | None) -> list[Co
         ArtifactError: a runtime or precision that does not go with MODEL.
     """
     runtimes: Sequence[str] = arguments.runtime or list(RUNTIMES)
-    found: list[Contestant] = []
+    found: list[Candidate] = []
     if exported is not None:
         if arguments.precision:
             raise ArtifactError(
                 f"{exported}: an exported file has its precision; --precision is for a model folder"
             )
-        found = contestant.of_file(exported, runtimes)
+        found = candidate.candidates_of_file(exported, runtimes)
         if not found:
             raise ArtifactError(f"{exported}: {', '.join(runtimes)} does not run such a file")
     else:
-        found = contestant.made(runtimes, precisions(arguments))
+        found = candidate.cross(runtimes, precisions(arguments))
     if arguments.artifacts:
-        found += contestant.of_folder(Path(arguments.artifacts), runtimes)
+        found += candidate.candidates_in(Path(arguments.artifacts), runtimes)
     return installed(found, asked=bool(arguments.runtime))
 
 
@@ -120,16 +119,16 @@ def precisions(arguments: argparse.Namespace) -> list[str]:
     return ["float32", INT8] if arguments.data or arguments.calibration else ["float32"]
 
 
-def installed(wanted: Sequence[Contestant], asked: bool) -> list[Contestant]:
+def installed(wanted: Sequence[Candidate], asked: bool) -> list[Candidate]:
     """Those whose packages are here; the others are named, with the line that installs them.
 
     Raises:
         MissingExtra: one is not, and runtimes were asked for by name; or none is.
     """
-    kept: list[Contestant] = []
+    kept: list[Candidate] = []
     absent: dict[str, list[str]] = {}
     for who in wanted:
-        packages = contestant.missing(who.runtime)
+        packages = RUNTIMES[who.runtime].own.missing()
         if packages:
             label = who.runtime if who.precision != INT8 else f"{who.runtime} int8"
             if who.runtime not in absent:
@@ -153,8 +152,8 @@ def report(
         package
         for row in rows
         for package in (
-            *FORMATS[row.contestant.format].packages,
-            *own_format(row.contestant.runtime).packages,
+            *FORMATS[row.candidate.format].packages,
+            *RUNTIMES[row.candidate.runtime].own.packages,
         )
     ]
     return {
@@ -187,5 +186,5 @@ def save(
     title = (
         f"{arguments.model} on {facts['photos_from']}\n{machine['processor']}, {threads} threads"
     )
-    picture.draw(rows, arguments.batch[0], title, folder / PICTURE)
+    draw(rows, arguments.batch[0], title, folder / PICTURE)
     say(f"wrote {folder / REPORT} and {PICTURE}")

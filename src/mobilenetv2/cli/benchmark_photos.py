@@ -14,11 +14,11 @@ from mobilenetv2.cli import photos
 from mobilenetv2.cli.evaluate import chosen
 from mobilenetv2.cli.trained_on import flattered, trained_on
 from mobilenetv2.data.batches import in_parallel
-from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, DataError
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.export import samples
+from mobilenetv2.export import verify
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import calibration_set
@@ -48,7 +48,7 @@ def pictures(arguments: argparse.Namespace, config: ModelConfig, needs_int8: boo
     """The photos of DATA, or pictures made here; photos to calibrate on are never among them."""
     record = config.preprocessing
     if not arguments.data:
-        given = Given(samples.pictures(record, MADE_HERE), f"{MADE_HERE} pictures made here")
+        given = Given(verify.sample_pictures(record, MADE_HERE), f"{MADE_HERE} pictures made here")
         if not (needs_int8 and arguments.calibration):
             if needs_int8:
                 raise ArtifactError(
@@ -70,7 +70,7 @@ def pictures(arguments: argparse.Namespace, config: ModelConfig, needs_int8: boo
     if note := flattered(split, arguments.data, known):
         say(f"note: {note}")
     split = split.with_photos(tuple(drawn(split.photos, MOST_PHOTOS)))
-    split, notes = look_through(split)
+    split, notes = readable_photos(split)
     for note in notes:
         say(note)
     return Given(

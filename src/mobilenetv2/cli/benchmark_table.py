@@ -11,10 +11,10 @@ from mobilenetv2.evaluate.metrics import wilson
 
 
 def show(rows: Sequence[Row], facts: Mapping[str, Any], batches: Sequence[int]) -> None:
-    """One line for each contestant, the quickest first."""
+    """One line for each candidate, the quickest first."""
     first = batches[0]
     labelled = any(row.agreement and row.agreement.right is not None for row in rows)
-    named = any(row.contestant.path for row in rows)
+    named = any(row.candidate.path for row in rows)
     columns = ["runtime", "precision", f"ms at {first}", "p95"]
     columns += [f"/s at {batch}" for batch in batches]
     columns += ["same answer", "difference"]
@@ -38,7 +38,7 @@ def show(rows: Sequence[Row], facts: Mapping[str, Any], batches: Sequence[int]) 
 
 def cells(row: Row, batches: Sequence[int], labelled: bool, named: bool) -> list[str]:
     """A row of the table; a failed one says so, and why is told below."""
-    who, speed, found = row.contestant, row.speed(batches[0]), row.agreement
+    who, speed, found = row.candidate, row.speed(batches[0]), row.agreement
     start, file = [who.runtime, who.precision], [who.path.name if who.path else "made here"]
     end = file if named else []
     if row.error or speed is None or found is None:

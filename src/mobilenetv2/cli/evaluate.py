@@ -11,17 +11,17 @@ from mobilenetv2.cli.main import table
 from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.predictor import load_predictor
 from mobilenetv2.cli.trained_on import TrainedOn, flattered, trained_on
-from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split, open_dataset
+from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, DataError, SpecError, WeightsError
-from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.report.folder import PAGE, write
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.evaluate.report.gallery import Explainer
-from mobilenetv2.evaluate.report.reliability import share
+from mobilenetv2.evaluate.report.page import PAGE, write_report
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.hub.models import locate
 from mobilenetv2.progress import say
+from mobilenetv2.text import percent
 
 MOST_ROWS = 60
 
@@ -40,13 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = match(split.classes, labels, dataset.place)
     if arguments.report:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
-    split, notes = look_through(split)
-    logits, folder_labels = run_predictor(predictor, split, config.preprocessing)
+    split, notes = readable_photos(split)
+    logits, folder_labels = predict_split(predictor, split, config.preprocessing)
     truth = np.array(outputs)[folder_labels]
     how = {
         "runtime": runtime, "device": arguments.device, "flips": "yes" if arguments.flips else "no"
     }  # fmt: skip
-    result = Result.of(arguments.model, arguments.data, split, config, logits, truth, how)
+    predictions = Predictions(logits, truth, labels.names)
+    result = Result.of(arguments.model, arguments.data, split, config, predictions, how)
     for note in notes:
         say(note)
     if arguments.json:
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder, source = Path(arguments.report), locate(arguments.model)
         if caution:
             notes = [f"{caution[0].upper()}{caution[1:]}.", *notes]
-        write(folder, result, source, explainer(source, runtime, arguments.threads), notes)
+        write_report(folder, result, source, explainer(source, runtime, arguments.threads), notes)
         say(f"report: {folder / PAGE}")
     return 0
 
@@ -118,7 +119,7 @@ def show(result: Result, title: str) -> None:
     if len(metrics.classes) > 5:  # five of five are always enough
         print(f"top-5   {metrics.top5:.2%}")
     print(f"loss    {metrics.loss:.4f}")
-    print(f"calibration error  {share(result.calibration.error)}")
+    print(f"calibration error  {percent(result.calibration.error)}")
 
 
 def interval(bounds: tuple[float, float]) -> str:

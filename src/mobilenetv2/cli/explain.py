@@ -15,13 +15,12 @@ from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.photos import photos
 from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.evaluate.gradcam import Whereabouts, colours, heat, overlay, whereabouts
-from mobilenetv2.evaluate.metrics import softmax
+from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import locate
-from mobilenetv2.images.decode import read
-from mobilenetv2.images.enlarge import enlarge_picture
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
 from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.images.sheet import Legend, Tile, legible, sheet
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.feature_map import FeatureMap
 
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = track(zip(paths, targets, strict=True), "explaining", len(paths))
     for path, target in jobs:
         try:
-            picture = preprocess(read(path), network.config.preprocessing, str(path))
+            picture = preprocess(read_photo(path), network.config.preprocessing, str(path))
         except ImageError as error:
             row: dict[str, Any] = {"image": str(path), "error": str(error)}
         else:

@@ -46,7 +46,7 @@ def in_torch(model: Path, threads: int | None) -> FeatureMap:
     if threads is not None:
         torch.set_num_threads(threads)
     from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.edition import normalise
+    from mobilenetv2.images.normalise import normalise
 
     network = edition.MobileNetV2(config)
     edition.load(network, arrays, str(model))

@@ -1,20 +1,26 @@
 """``mobilenetv2 export``: a model as files for other runtimes, each verified."""
 
 import argparse
-import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.photos import pictures
-from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing
-from mobilenetv2.export import samples
-from mobilenetv2.export.format import Options, require_honoured
-from mobilenetv2.export.job import Outcome, Request, requests
-from mobilenetv2.export.job import run as run_job
-from mobilenetv2.export.verify import Reference
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, installing
+from mobilenetv2.export.job import (
+    Options,
+    Outcome,
+    Request,
+    V,
+    make_files,
+    place_files,
+    require_honoured,
+    require_new,
+    require_packages,
+)
+from mobilenetv2.export.verify import Comparison, Exporter, Reference, requests, sample_pictures
 from mobilenetv2.formats import FORMATS, OF_INT8, Format
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
@@ -33,99 +39,82 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is None or arguments.out is None:
         raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
     config, arrays = store.load(locate(arguments.model))
-    wanted = available(chosen(arguments), everything=arguments.format == EVERY)
+    wanted = chosen(arguments)
     if not wanted:
         raise ArtifactError(f"{arguments.out}: no format has all that is asked for")
     if not arguments.overwrite:
         require_new(wanted)
     record = config.preprocessing
-    photos = pictures(arguments.photos, record) if arguments.photos else samples.pictures(record)
-    outcomes = []
-    for outcome in run_job(Reference(config, arrays, photos), wanted):
-        outcomes.append(outcome)
-        if arguments.json:
-            print(json.dumps(as_json(outcome)), flush=True)
-        if outcome.error:
-            say(f"{outcome.request.format.name}: {outcome.error}")
+    photos = pictures(arguments.photos, record) if arguments.photos else sample_pictures(record)
+    made = make_files(Exporter(Reference(config, arrays, photos)), wanted)
+    outcomes = reported(made, arguments.json)
     if not arguments.json:
         show(outcomes)
+    return status(outcomes)
+
+
+def reported(
+    made: Iterable[Outcome[V]], as_json: bool, facts: Mapping[str, Any] | None = None
+) -> list[Outcome[V]]:
+    """Return the outcomes; each is printed as a line of JSON, and its error told, as it comes."""
+    outcomes = []
+    for outcome in made:
+        outcomes.append(outcome)
+        if as_json:
+            print(json.dumps(outcome.to_dict(facts)), flush=True)
+        if outcome.error:
+            say(f"{outcome.request.format.name}: {outcome.error}")
+    return outcomes
+
+
+def status(outcomes: Sequence[Outcome[Any]]) -> int:
+    """Return the exit status."""
     return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
 
 
 def chosen(arguments: argparse.Namespace) -> list[Request]:
-    """What the options ask for; of ``--format all``, what each format can do of it."""
-    options = [
-        Options(precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset)
-        for precision in arguments.precision
-    ]
+    """Return what the options ask for; of ``--format all``, what can be had of it.
+
+    Raises:
+        MissingExtra: packages are not installed, and formats were asked for by name.
+    """
+    out, options = (
+        Path(arguments.out),
+        [
+            Options(
+                precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset
+            )
+            for precision in arguments.precision
+        ],
+    )
     if arguments.format != EVERY:
-        return requests(arguments.format, options, Path(arguments.out))
-    able = []
+        wanted = requests(arguments.format, options, out)
+        require_packages(request.format for request in wanted)
+        return wanted
+    able: list[tuple[Format, Options]] = []
     left: dict[str, list[str]] = {}
     for name, made in FORMATS.items():
         for each in options:
-            if reason := refusal(made, each):
-                left.setdefault(reason.partition(";")[0].partition(" has ")[2], []).append(name)
-            else:
-                able.append((name, each))
+            try:
+                require_honoured(made, each)
+                able.append((made, each))
+            except ArtifactError as error:
+                left.setdefault(str(error).partition(";")[0].partition(" has ")[2], []).append(name)
     for reason, names in left.items():
         say(f"note: {', '.join(names)} left out: {reason}")
-    out = Path(arguments.out)
-    return [request for name, each in able for request in requests([name], [each], out)]
-
-
-def refusal(format_: Format, options: Options) -> str:
-    """Why a format cannot have what is asked for; '' where it can."""
-    try:
-        require_honoured(format_, options)
-    except MobileNetV2Error as error:
-        return str(error)
-    return ""
-
-
-def available(wanted: list[Request], everything: bool) -> list[Request]:
-    """The requests whose packages are here.
-
-    Raises:
-        MissingExtra: some are not, and were asked for by name; under ``--format all`` they are
-            named and left out.
-    """
-    absent = {request.format.name: request.format.missing() for request in wanted}
-    missing = {name: packages for name, packages in absent.items() if packages}
-    if missing and not everything:
-        lacking = [package for names in missing.values() for package in names]
-        parts = ", ".join(f"{name} needs {' and '.join(p)}" for name, p in missing.items())
-        raise MissingExtra(f"{parts}; install it with: {installing(lacking)}")
-    if missing:
-        parts = ", ".join(f"{name} ({' and '.join(p)})" for name, p in missing.items())
+    absent = {made.name: packages for made, _ in able if (packages := made.missing())}
+    if absent:
+        parts = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
         say(f"note: left out for want of packages: {parts}; {EVERYTHING} brings them")
-    return [request for request in wanted if request.format.name not in missing]
+    here = [(made, each) for made, each in able if made.name not in absent]
+    return [request for made, each in here for request in place_files([made], [each], out)]
 
 
-def require_new(wanted: Sequence[Request]) -> None:
-    """Raise if a file is there already.
-
-    Raises:
-        FileExistsError: the first.
-    """
-    for request in wanted:
-        ends = ("", *request.format.beside)
-        for end in ends:
-            name = request.out.name
-            other = request.out.with_name(name.removesuffix(request.format.suffix) + end)
-            place = other if end else request.out
-            if place.exists():
-                raise FileExistsError(
-                    errno.EEXIST, "is there already; choose another place or give --overwrite",
-                    str(place),
-                )  # fmt: skip
-
-
-def show(outcomes: Sequence[Outcome]) -> None:
-    """One row for each file."""
+def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
+    """Print a row for each file."""
     rows = []
     for outcome in outcomes:
-        found, wanted = outcome.comparison, outcome.request
+        found, wanted = outcome.verdict, outcome.request
         cells: list[Any] = [wanted.format.name, wanted.options.precision]
         if found is None:
             rows.append([*cells, "-", "-", "-", "-", "failed"])
@@ -148,17 +137,6 @@ def show(outcomes: Sequence[Outcome]) -> None:
             f"note: {', '.join(unseen)} does not run on this system; it was compared by computing "
             "what the file says"
         )
-
-
-def as_json(outcome: Outcome) -> dict[str, Any]:
-    """One JSON line."""
-    wanted = outcome.request
-    found: dict[str, Any] = {
-        "format": wanted.format.name, "precision": wanted.options.precision, "file": str(wanted.out)
-    }  # fmt: skip
-    if outcome.comparison:
-        found |= outcome.comparison.to_dict()
-    return found | ({"error": outcome.error} if outcome.error else {"bytes": outcome.size})
 
 
 def show_list(as_lines: bool) -> int:

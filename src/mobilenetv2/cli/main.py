@@ -80,7 +80,7 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    from mobilenetv2.evaluate.report.html import visible
+    from mobilenetv2.text import visible
 
     made = Table(
         title=visible(title) if title else title, title_justify="left", box=box.SIMPLE_HEAD

@@ -11,9 +11,15 @@ from mobilenetv2.cli import photos as named
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.editions.edition import FRAMEWORKS
 from mobilenetv2.errors import SpecError
-from mobilenetv2.evaluate.parity.parity import LEAST_DEVIATION, Parity, check, parse
+from mobilenetv2.evaluate.parity.editions import (
+    LEAST_DEVIATION,
+    Case,
+    Parity,
+    compare_editions,
+    parse_editions,
+)
 from mobilenetv2.hub.models import locate
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.store import load_config
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import Size
@@ -29,9 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         config.spec.replace(size=size)
     except SpecError as error:
         raise SpecError(f"--size {size[0]}x{size[1]}: {error}") from None
-    editions = parse(arguments.editions) if arguments.editions else installed()
+    editions = parse_editions(arguments.editions) if arguments.editions else installed()
     x = pictures(config, size, arguments.photos)
-    found = check(model, x, editions, size, tolerance=arguments.tolerance)
+    (found,) = compare_editions([Case(model, x, size)], editions, arguments.tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
             "note: these pictures hardly tell the editions apart: the logits' standard deviation "
@@ -63,7 +69,7 @@ def pictures(config: ModelConfig, size: Size, photos: list[str]) -> NDArray:
         shape = (2, *size, config.spec.input_channels)
         return np.random.default_rng(0).standard_normal(shape, np.float32)
     record = config.preprocessing.at(size)
-    return normalise(named.pictures(photos, record), record).transpose(0, 2, 3, 1)
+    return engine_input(named.pictures(photos, record), record).transpose(0, 2, 3, 1)
 
 
 def show(found: Parity, title: str) -> None:

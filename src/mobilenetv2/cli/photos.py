@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.sources import FolderSource
 from mobilenetv2.errors import DataError
-from mobilenetv2.images.decode import SUFFIXES, read
+from mobilenetv2.images.decode import SUFFIXES, read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
 
@@ -43,4 +43,4 @@ def pictures(names: list[str], record: Preprocessing) -> NDArray:
     Raises:
         DataError, ImageError: as :func:`photos`, or one that cannot be read.
     """
-    return np.stack([preprocess(read(path), record, str(path)) for path in photos(names)])
+    return np.stack([preprocess(read_photo(path), record, str(path)) for path in photos(names)])

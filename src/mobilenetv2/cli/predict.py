@@ -18,14 +18,14 @@ from mobilenetv2.cli.photos import photos
 from mobilenetv2.cli.predictor import Output, load_predictor
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.errors import ImageError, MobileNetV2Error
-from mobilenetv2.evaluate.accuracy import BATCH, Predictor
-from mobilenetv2.evaluate.metrics import softmax
-from mobilenetv2.evaluate.report.html import visible
+from mobilenetv2.evaluate.outputs import softmax
+from mobilenetv2.evaluate.predictions import BATCH, Predictor
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.decode import read
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import Labels, Preprocessing
+from mobilenetv2.text import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def answer(paths: list[Path], predictor: Predictor, record_: Preprocessing) -> I
 
     def load(path: Path) -> NDArray | ImageError:
         try:
-            return preprocess(read(path), record_, str(path))
+            return preprocess(read_photo(path), record_, str(path))
         except ImageError as error:
             return error
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, SpecError, require
-from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.formats import FORMATS, engines_of
 from mobilenetv2.hub.models import locate
 from mobilenetv2.process import prepare

@@ -2,23 +2,20 @@
 
 import argparse
 import dataclasses
-import errno
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mobilenetv2.cli.evaluate import interval
-from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.export import reported, status
+from mobilenetv2.cli.main import table
 from mobilenetv2.cli.trained_on import trained_on
-from mobilenetv2.data.check import look_through
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error, require
+from mobilenetv2.data.scan import readable_photos
+from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
-from mobilenetv2.export.format import Options
-from mobilenetv2.export.job import requests
-from mobilenetv2.formats import OF_INT8
+from mobilenetv2.export.job import Outcome, make_files, require_new, require_packages
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
@@ -27,7 +24,7 @@ from mobilenetv2.process import prepare
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.calibration_set import CalibrationSet
-from mobilenetv2.quantize.judgement import Judge
+from mobilenetv2.quantize.job import Judge, Judgement
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import start
@@ -42,20 +39,16 @@ def run(arguments: argparse.Namespace) -> int:
     check(arguments)
     model = locate(arguments.model)
     config, arrays = store.load(model)
-    wanted = named(arguments)
     nncf = arguments.method == job.NNCF
-    job.require_packages(list(wanted), nncf)
+    wanted = job.requests(arguments.format, Path(arguments.out), nncf)
+    require_packages((request.format for request in wanted), [job.NNCF] if nncf else [])
     if arguments.train:
         prepare()
         require("torch")
     if arguments.sensitivity:
         require("matplotlib")
-    for place in wanted.values():
-        if place.exists() and not arguments.overwrite:
-            raise FileExistsError(
-                errno.EEXIST, "is there already; choose another place or give --overwrite",
-                str(place),
-            )  # fmt: skip
+    if not arguments.overwrite:
+        require_new(wanted)
     photos = chosen(arguments, config)
     if arguments.train and not (photos.training and len(photos.training)):
         raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
@@ -77,22 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
         "method": f"post-training by NNCF, {photos.source}" if nncf else scheme.method,
         "judged_on": f"{arguments.data} ({photos.judged.name})",
     }  # fmt: skip
-    work = job.Job(
-        scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf,
-        arguments.force,
-    )  # fmt: skip
-    outcomes = []
-    for outcome in job.run(work, wanted):
-        outcomes.append(outcome)
-        if arguments.json:
-            print(json.dumps(as_json(outcome, facts)), flush=True)
-        if outcome.error:
-            say(f"{outcome.format}: {outcome.error}")
+    maker = job.Quantiser(
+        scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf, arguments.force
+    )
+    outcomes = reported(make_files(maker, wanted), arguments.json, facts)
     if not arguments.json:
         show(outcomes, judge, facts)
     if arguments.sensitivity:
         draw_sensitivity(config, arrays, photos, settings, folder_of(arguments))
-    return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
+    return status(outcomes)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -128,19 +114,6 @@ def counted(total: int) -> Callable[[int], None]:
     return step
 
 
-def named(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Format -> file."""
-    out = Path(arguments.out)
-    names = arguments.format or [requests([], [Options()], out)[0].format.name]
-    for name in names:
-        if name not in OF_INT8:
-            known = ", ".join(OF_INT8)
-            raise ArtifactError(f"{out}: int8 is made of {known}, not of {name}")
-    if arguments.method == job.NNCF and names != ["openvino"]:
-        raise ArtifactError("--method nncf is for --format openvino alone")
-    return job.places(names, out)
-
-
 def folder_of(arguments: argparse.Namespace) -> Path:
     """Where pictures go: OUT, or the folder that it is in."""
     out = Path(arguments.out)
@@ -155,7 +128,7 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
         open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
         arguments.split, folder, dict(parts) or None,
     )  # fmt: skip
-    judged, notes = look_through(photos.judged)
+    judged, notes = readable_photos(photos.judged)
     for note in notes:
         say(note)
     if len(photos.pictures) < min(50, arguments.calibration_photos):
@@ -210,25 +183,25 @@ def draw_sensitivity(
     say(f"which layers suffer: {folder / 'sensitivity.png'}")
 
 
-def show(outcomes: list[job.Outcome], judge: Judge, facts: dict[str, Any]) -> None:
+def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]) -> None:
     """Float first, then each file."""
     rows: list[list[Any]] = []
     for outcome in outcomes:
-        found = outcome.judgement
+        found, request = outcome.verdict, outcome.request
         if found is None:
-            rows.append([outcome.format, *["-"] * 7, "failed"])
+            rows.append([request.format.name, *["-"] * 7, "failed"])
             continue
         if not rows or rows[0][0] != "float32":
             bounds = interval(wilson(found.float_right, found.photos))
             share = f"{found.float_right / found.photos:.1%}"
             rows.insert(0, ["float32", share, bounds, *[""] * 6])
         rows.append([
-            f"{outcome.format} int8", f"{found.top1:.1%}",
+            request.label, f"{found.top1:.1%}",
             interval(wilson(found.right, found.photos)), f"{found.drop:+.1f}",
             "{:+.1f} to {:+.1f}".format(*found.drop_interval),
             f"{found.agreement:.1%}", interval(wilson(found.same, found.photos)),
             f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
-            str(outcome.out) if not outcome.error else "not kept",
+            str(request.out) if not outcome.error else "not kept",
         ])  # fmt: skip
     table(
         f"{facts['model']} on {len(judge.split)} photos of {facts['judged_on']}, calibrated on "
@@ -237,11 +210,3 @@ def show(outcomes: list[job.Outcome], judge: Judge, facts: dict[str, Any]) -> No
          "size", "file"),
         rows, texts=(0, 8),
     )  # fmt: skip
-
-
-def as_json(outcome: job.Outcome, facts: dict[str, Any]) -> dict[str, Any]:
-    """One JSON line."""
-    found = {"format": outcome.format, "precision": "int8", "file": str(outcome.out), **facts}
-    if outcome.judgement:
-        found |= outcome.judgement.to_dict()
-    return found | ({"error": outcome.error} if outcome.error else {"bytes": outcome.size})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mobilenetv2.data.dataset import ALL, Split
 from mobilenetv2.evaluate.report.result import SEEN
-from mobilenetv2.evaluate.report.run_record import UNREADABLE
+from mobilenetv2.evaluate.run_record import UNREADABLE
 from mobilenetv2.hub.models import locate
 
 

@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"note: {note}")
     found = None
     if pictures is not None and made.config.spec.numerics != config.spec.numerics:
-        from mobilenetv2.evaluate.parity.crossing import effect
+        from mobilenetv2.evaluate.parity.numerics import numerics_effect
 
-        found = effect(config, made.config, arrays, pictures)
+        found = numerics_effect(config, made.config, arrays, pictures)
     if arguments.json:
         written: dict[str, object] = {
             "paths": [str(path) for path in made.paths], "notes": list(made.notes),
@@ -52,6 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def built_in(record: Preprocessing) -> NDArray:
     """The two photos that scikit-learn ships, for where none are given."""
-    from mobilenetv2.data.photographs import photographs
+    from mobilenetv2.data.builtin import photographs
 
     return np.stack([preprocess(photo, record, "a built-in photo") for photo in photographs()])

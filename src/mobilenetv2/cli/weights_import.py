@@ -9,7 +9,7 @@ from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.cli.describe import find_spec
 from mobilenetv2.errors import DialectError, RunError, WeightsError
-from mobilenetv2.files import require_only
+from mobilenetv2.files import read_file, require_only
 from mobilenetv2.hub.catalogue import HUB, catalogue
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
@@ -73,7 +73,7 @@ def label_file(path: Path) -> Labels:
         DialectError: not a text.
     """
     try:
-        return read_labels(path.read_text("utf-8-sig"))
+        return read_labels(read_file(path).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DialectError(f"{path}: not a text in UTF-8 ({error})") from None
 

@@ -1,13 +1,19 @@
-"""Random views of a photo, each a function of (seed, epoch, index): any batch can be made again."""
+"""Random views of a photo, each a function of (seed, epoch, index): any batch can be made again.
+
+Two policies need no tuning. RandAugment (Cubuk et al., arXiv 1909.13719) applies N of fourteen
+operations at one magnitude. TrivialAugment (Mueller & Hutter, arXiv 2103.10158) applies one at a
+random strength of a wider range. Ranges are those of the papers, translation excepted, of which
+torchvision's are taken as a share of the side: 32 pixels of 224 for TrivialAugment, which moves a
+small image by less.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
-from mobilenetv2.data.policy import HIGHEST, rand_augment, trivial_augment
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.images.preprocess import FILTERS, preprocess
 from mobilenetv2.spec.network import Size
@@ -17,11 +23,26 @@ ASPECT = (3 / 4, 4 / 3)
 MOVED = 8
 """'shifted' moves by up to this part of a side."""
 ERASED, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
+HIGHEST = 30
+"""The largest magnitude; the smallest is 0."""
+GREY = 128
+"""The level of what comes in from outside of the image."""
+
+ENHANCERS = {
+    "colour": ImageEnhance.Color,
+    "contrast": ImageEnhance.Contrast,
+    "brightness": ImageEnhance.Brightness,
+    "sharpness": ImageEnhance.Sharpness,
+}
+NAMES = (
+    "identity", "autocontrast", "equalize", "rotate", "solarize", "colour", "posterize", "contrast",
+    "brightness", "sharpness", "shear x", "shear y", "translate x", "translate y",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How far a view may differ from the photo."""
+    """Limits of how a view may differ from the photo."""
 
     crop: Literal["resized", "shifted", "none"] = "resized"
     """'resized': a random part of the photo, of random aspect ratio, stretched to the size.
@@ -34,7 +55,7 @@ class Augmentation:
     jitter: float = 0.2
     """Brightness, contrast and saturation change by up to this share."""
     policy: Literal["none", "randaugment", "trivialaugment"] = "none"
-    """A set of fourteen operations that needs no tuning (:mod:`mobilenetv2.data.policy`)."""
+    """A set of fourteen operations that needs no tuning."""
     operations: int = 2
     """Of 'randaugment' on each view."""
     magnitude: int = 9
@@ -58,7 +79,7 @@ class Augmentation:
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one view, whatever was drawn before."""
+    """Return the random numbers of one view, whatever was drawn before."""
     return np.random.default_rng([seed, epoch, index, 1])
 
 
@@ -70,7 +91,7 @@ def augment(
     random: np.random.Generator,
     name: str = "picture",
 ) -> NDArray:
-    """One random view of an RGB picture.
+    """Return one random view of an RGB image.
 
     Args:
         record: the network's preprocessing: channels and interpolation are followed.
@@ -98,12 +119,12 @@ def augment(
 
 
 def margins(size: Size) -> tuple[int, int]:
-    """Rows and columns on each side that 'shifted' can move in."""
+    """Return the rows and columns on each side that 'shifted' can move in."""
     return size[0] // MOVED, size[1] // MOVED
 
 
 def bordered(picture: NDArray, border: str) -> NDArray:
-    """With :func:`margins` on every side, made as ``border`` says."""
+    """Add :func:`margins` on every side, made as ``border`` says."""
     above, left = margins((picture.shape[0], picture.shape[1]))
     around = ((above, above), (left, left), (0, 0))
     if border == "black":
@@ -112,18 +133,18 @@ def bordered(picture: NDArray, border: str) -> NDArray:
 
 
 def movement(size: Size, random: np.random.Generator) -> tuple[int, int]:
-    """Rows and columns that 'shifted' moves a picture of (height, width) by."""
+    """Draw the rows and columns that 'shifted' moves an image of (height, width) by."""
     down, right = (int(random.integers(-most, most + 1)) for most in margins(size))
     return down, right
 
 
 def mirrored(how: Augmentation, random: np.random.Generator) -> bool:
-    """Whether this view is."""
+    """Draw whether this view is mirrored."""
     return how.flip and bool(random.random() < 0.5)
 
 
 def finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
-    """What comes after crop and flip: jitter, policy, erasing.
+    """Apply what comes after crop and flip: jitter, policy, erasing.
 
     Args:
         view: uint8 (height, width, channels).
@@ -147,7 +168,7 @@ def finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDA
 def _part(
     image: Image.Image, least: float, random: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a random part: Szegedy et al., arXiv 1409.4842."""
+    """Draw (left, top, right, bottom) of a random part: Szegedy et al., arXiv 1409.4842."""
     area = image.width * image.height
     for _ in range(10):
         part = area * random.uniform(least, 1)
@@ -165,8 +186,8 @@ def _part(
 
 
 def _erased(view: NDArray, random: np.random.Generator) -> NDArray:
-    """A rectangle of 2% to a third of the view becomes noise: Zhong et al., arXiv 1708.04896, with
-    torchvision's largest size (theirs is 40%)."""
+    """Fill a rectangle of 2% to a third of the view with noise: Zhong et al., arXiv 1708.04896,
+    with torchvision's largest size (theirs is 40%)."""
     height, width, channels = view.shape
     for _ in range(10):
         area = height * width * random.uniform(*ERASED)
@@ -188,3 +209,90 @@ def _jittered(image: Image.Image, amount: float, random: np.random.Generator) ->
     for index in random.permutation(len(enhancers)):
         image = enhancers[index](image).enhance(random.uniform(1 - amount, 1 + amount))
     return image
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Limits of each operation at the highest magnitude."""
+
+    enhance: float
+    """Colour, contrast, brightness and sharpness by a factor of up to 1 plus or minus this."""
+    shear: float
+    """Columns a row moves by, and the reverse."""
+    translate: float
+    """Share of the side."""
+    rotate: float
+    """Degrees."""
+    posterize: int
+    """Bits that are left of a level, at least."""
+
+
+RAND = Ranges(enhance=0.9, shear=0.3, translate=150 / 331, rotate=30.0, posterize=4)
+TRIVIAL = Ranges(enhance=0.99, shear=0.99, translate=32 / 224, rotate=135.0, posterize=2)
+
+
+def rand_augment(
+    image: Image.Image, operations: int, magnitude: int, random: np.random.Generator
+) -> Image.Image:
+    """Apply ``operations`` of the fourteen, drawn with replacement, all at one magnitude."""
+    for _ in range(operations):
+        name = NAMES[int(random.integers(len(NAMES)))]
+        image = apply_operation(image, name, magnitude / HIGHEST, RAND, bool(random.random() < 0.5))
+    return image
+
+
+def trivial_augment(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Apply one of the fourteen at a strength from nothing to all."""
+    name = NAMES[int(random.integers(len(NAMES)))]
+    strength = int(random.integers(HIGHEST + 1)) / HIGHEST
+    return apply_operation(image, name, strength, TRIVIAL, bool(random.random() < 0.5))
+
+
+def apply_operation(
+    image: Image.Image, name: str, strength: float, ranges: Ranges, negative: bool
+) -> Image.Image:
+    """Apply one operation.
+
+    Args:
+        image: of mode RGB or L.
+        name: of :data:`NAMES`.
+        strength: from 0, which changes nothing, to 1. 'autocontrast' and 'equalize' have none.
+        negative: less instead of more, or the other direction.
+    """
+    if name == "identity":
+        return image
+    if name in ENHANCERS:
+        amount = strength * ranges.enhance
+        return ENHANCERS[name](image).enhance(1 - amount if negative else 1 + amount)
+    if name == "autocontrast":
+        return ImageOps.autocontrast(image)
+    if name == "equalize":
+        return ImageOps.equalize(image)
+    if name == "solarize":
+        return ImageOps.solarize(image, round(256 - 256 * strength))
+    if name == "posterize":
+        return ImageOps.posterize(image, 8 - round((8 - ranges.posterize) * strength))
+    return _moved(image, name, -strength if negative else strength, ranges)
+
+
+def _moved(image: Image.Image, name: str, strength: float, ranges: Ranges) -> Image.Image:
+    """Move bilinearly: at 32 pixels a whole pixel is far."""
+    fill: int | tuple[int, ...] = GREY if image.mode == "L" else (GREY,) * 3
+    if name == "rotate":
+        return image.rotate(strength * ranges.rotate, Image.Resampling.BILINEAR, fillcolor=fill)
+    width, height = image.size
+    x = y = across = down = 0.0
+    if name == "shear x":
+        across = strength * ranges.shear
+        x = -across * height / 2  # about the centre
+    elif name == "shear y":
+        down = strength * ranges.shear
+        y = -down * width / 2
+    elif name == "translate x":
+        x = strength * ranges.translate * width
+    else:
+        y = strength * ranges.translate * height
+    matrix = (1, across, x, down, 1, y)
+    return image.transform(
+        image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=fill
+    )

@@ -1,8 +1,8 @@
-"""Batches in an order that can be resumed, decoded ahead by threads.
+"""The order of an epoch, and its batches, loaded ahead by threads.
 
-Threads, not processes: Pillow and NumPy release the interpreter's lock where the time goes, and
-nothing has to be copied between processes. The order is given (:mod:`mobilenetv2.data.sampling`),
-so a run can go on at any batch.
+The order is a function of (seed, epoch), so a run can go on at any batch. Threads, not processes:
+Pillow and NumPy release the interpreter's lock where the time goes, and nothing has to be copied
+between processes.
 """
 
 import os
@@ -23,8 +23,45 @@ BATCHES_AHEAD = 4
 """The same where a job is a whole batch."""
 
 
+def epoch_order(labels: NDArray, seed: int, epoch: int, balance: float = 0.0) -> NDArray:
+    """Return the photos of an epoch in order, as many as there are: int64 (photos,).
+
+    Args:
+        labels: int (photos,).
+        balance: a class's part of the epoch is its count to the power of 1 - balance. 0: every
+            photo once. 1: every class equally often. A class's photos take turns, and where an
+            epoch ends within a round of turns the next one goes on: after any number of epochs
+            no photo has come more than once more often than another of its class.
+    """
+    random = np.random.default_rng([seed, epoch, 0])
+    count = len(labels)
+    if not balance:
+        return random.permutation(count)
+    classes, counts = np.unique(labels, return_counts=True)
+    share = counts ** (1.0 - balance)
+    exact = count * share / share.sum()
+    whole = np.floor(exact).astype(np.int64)
+    rest = np.argsort(whole - exact, kind="stable")[: count - int(whole.sum())]
+    whole[rest] += 1
+    parts = [
+        _in_turns(np.flatnonzero(labels == name), int(wanted), seed, epoch, place)
+        for place, (name, wanted) in enumerate(zip(classes, whole, strict=True))
+    ]
+    return random.permutation(np.concatenate(parts))
+
+
+def _in_turns(photos: NDArray, wanted: int, seed: int, epoch: int, place: int) -> NDArray:
+    """Take an epoch's part of an endless row of rounds, each of which has every photo once."""
+    first, start = divmod(epoch * wanted, len(photos))
+    rounds = [
+        np.random.default_rng([seed, number, place, 4]).permutation(photos)
+        for number in range(first, first + -(-(start + wanted) // len(photos)))
+    ]
+    return np.concatenate([photos[:0], *rounds])[start : start + wanted]
+
+
 def workers() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -36,7 +73,7 @@ def in_parallel(
     threads: int | None = None,
     ahead: int = AHEAD,
 ) -> Iterator[Result]:
-    """Results in the order of the jobs, computed ahead of their use; the first error is raised."""
+    """Yield results in the order of the jobs, computed ahead; the first error is raised."""
     threads = threads or workers()
     pending: deque[Future[Result]] = deque()
     remaining = iter(jobs)
@@ -60,7 +97,7 @@ def batches(
     start: int = 0,
     drop_last: bool = False,
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """Stacked pictures and their indices.
+    """Yield stacked images and their indices.
 
     Args:
         load: index -> uint8 picture (height, width, channels), all of one size. Called in threads.
@@ -84,7 +121,7 @@ def whole_batches(
     start: int = 0,
     drop_last: bool = False,
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """As :func:`batches`, but ``load`` makes a batch at a time of int64 indices (batch,)."""
+    """Yield the same as :func:`batches`; ``load`` makes a batch of int64 indices (batch,)."""
     chunks = _chunks(order, batch_size, start, drop_last)
     yield from zip(in_parallel(load, chunks, ahead=BATCHES_AHEAD), chunks, strict=True)
 

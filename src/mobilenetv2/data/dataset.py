@@ -1,4 +1,4 @@
-"""Splits of labelled photos, found by how folders are laid out.
+"""Splits of labelled photos, found by how folders are laid out; and how one is divided in two.
 
 Either ``train/``, ``validation/`` (or ``val/``), ``test/``, each with a folder for every class, or
 the class folders directly. One folder around all of it is looked through; each split may be an
@@ -6,13 +6,14 @@ archive.
 """
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.archives import archives_of_splits
 from mobilenetv2.data.sources import Source, open_source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES, decode
@@ -52,7 +53,7 @@ class Split:
         return len(self.photos)
 
     def image(self, photo: Photo) -> Image.Image:
-        """Decode one photo: an upright RGB picture.
+        """Decode one photo to an upright RGB image.
 
         Raises:
             ImageError: it cannot be read.
@@ -60,16 +61,16 @@ class Split:
         return decode(self.source.read(photo.name), self.full_name(photo))
 
     def full_name(self, photo: Photo) -> str:
-        """The photo's name in messages."""
+        """Return the photo's name in messages."""
         return f"{self.source.place}/{photo.name}"
 
     def counts(self) -> list[int]:
-        """Photos of each class."""
+        """Return the number of photos of each class."""
         found = Counter(photo.label for photo in self.photos)
         return [found[label] for label in range(len(self.classes))]
 
     def with_photos(self, photos: tuple[Photo, ...], name: str | None = None) -> "Split":
-        """The same source and classes with other photos."""
+        """Return the split with other photos of the same source and classes."""
         return dataclasses.replace(self, photos=photos, name=name or self.name)
 
 
@@ -86,7 +87,7 @@ class Dataset:
     """Links that were not followed."""
 
     def split(self, name: str | None) -> Split:
-        """A split by name; without one, test, else validation, else all of it.
+        """Return a split by name; without one test, else validation, else all photos.
 
         Raises:
             DataError: there is no such split.
@@ -99,26 +100,25 @@ class Dataset:
 
 
 def open_dataset(place: str | Path) -> Dataset:
-    """Look at a folder, an archive, or the built-in 'digits'.
+    """Find the splits of a folder, an archive, or the built-in 'digits'.
 
     Raises:
         DataError: nothing there, no photos, or photos without class folders.
     """
     if str(place) == BUILT_IN:
-        from mobilenetv2.data.digits import digits
+        from mobilenetv2.data.builtin import digits
 
-        return lay_out(digits())
-    path = Path(place)
-    return lay_out(archives_of_splits(path, SPLITS) or open_source(path))
+        return find_splits(digits())
+    return find_splits(open_source(Path(place), SPLITS))
 
 
-def from_anywhere(place: str) -> str:
-    """A place that :func:`open_dataset` takes, so that it does in any current folder."""
+def absolute_place(place: str) -> str:
+    """Return a place that :func:`open_dataset` takes in any current folder."""
     return place if place == BUILT_IN else str(Path(place).absolute())
 
 
-def lay_out(source: Source) -> Dataset:
-    """Find splits and classes in a source's names. See :func:`open_dataset`."""
+def find_splits(source: Source) -> Dataset:
+    """Find splits and classes in a source's names; see :func:`open_dataset`."""
     names = source.names()
     files = [PurePosixPath(name) for name in names if not name.endswith("/")]
     folders = [PurePosixPath(name) for name in names if name.endswith("/")]
@@ -161,10 +161,47 @@ def lay_out(source: Source) -> Dataset:
     )  # fmt: skip
 
 
+def stratified_split(
+    split: Split, fraction: float, seed: int, names: tuple[str, str], digests: Mapping[str, str]
+) -> tuple[Split, Split]:
+    """Divide a split in two, stratified; the second part gets ``fraction`` of every class.
+
+    The choice depends on the photos' names and the seed alone, not on the order in which a disk
+    lists them. Exact copies of a picture go to the same part, so that nothing leaks; those that
+    stand in several classes go to the first.
+
+    Args:
+        fraction: of each class, rounded, at least one photo where the class has two or more.
+        names: of the two parts.
+        digests: photo name -> digest of its bytes.
+    """
+    taken: set[str] = set()
+    labels: dict[str, set[int]] = defaultdict(set)
+    for photo in split.photos:
+        labels[digests.get(photo.name, photo.name)].add(photo.label)
+    for label in range(len(split.classes)):
+        groups: dict[str, list[Photo]] = defaultdict(list)
+        for photo in sorted((p for p in split.photos if p.label == label), key=lambda p: p.name):
+            groups[digests.get(photo.name, photo.name)].append(photo)
+        count = sum(map(len, groups.values()))
+        wanted = min(max(1, round(fraction * count)), count - 1) if count > 1 else 0
+        order = np.random.default_rng([seed, label]).permutation(len(groups))
+        group_list = list(groups.items())
+        left = wanted
+        for index in order:
+            digest, group = group_list[index]
+            if len(group) <= left and len(labels[digest]) == 1:
+                taken |= {photo.name for photo in group}
+                left -= len(group)
+    first = tuple(photo for photo in split.photos if photo.name not in taken)
+    second = tuple(photo for photo in split.photos if photo.name in taken)
+    return split.with_photos(first, names[0]), split.with_photos(second, names[1])
+
+
 def _place_of_classes(
     photos: list[PurePosixPath], folders: list[PurePosixPath]
 ) -> tuple[int, bool]:
-    """How many folders lie above the class folders, 0 to 2, and whether splits are the last."""
+    """Return the number of folders above the class folders, and whether splits are the last."""
     depth = 0
     tops = {path.parts[0].lower() for path in (*photos, *folders)}
     if len(tops) == 1 and not tops & SPLITS.keys() and all(len(p.parts) > 2 for p in photos):
@@ -181,5 +218,5 @@ def _place_of_classes(
 
 
 def _split_name(path: PurePosixPath, depth: int, in_splits: bool) -> str:
-    """The split that a path belongs to; '' for one beside the split folders."""
+    """Return the split that a path belongs to; '' for one beside the split folders."""
     return SPLITS.get(path.parts[depth - 1].lower(), "") if in_splits else ALL

@@ -1,4 +1,4 @@
-"""Where photos lie: a folder, a .zip or .tar archive, or pictures in memory.
+"""Sources of photos: a folder, a .zip or .tar archive, an archive for each split, or memory.
 
 Archives are read in place. Nothing is unpacked, so no name inside one can lead out of it.
 """
@@ -7,12 +7,14 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from mobilenetv2.errors import DataError, ImageError
-from mobilenetv2.images.decode import LIMITS
+from mobilenetv2.files import open_file
+from mobilenetv2.images.decode import LIMITS, SUFFIXES
 
 
 class Source(Protocol):
@@ -20,17 +22,17 @@ class Source(Protocol):
 
     @property
     def place(self) -> str:
-        """How the source is called in messages."""
+        """The source's name in messages."""
 
     @property
     def links(self) -> int:
         """Links that were not followed, known once ``names`` was called."""
 
     def names(self) -> list[str]:
-        """Every file, sorted; then every folder with a '/' at its end, the empty ones too."""
+        """Return every file, sorted; then every folder, also an empty one, with '/' at its end."""
 
     def read(self, name: str) -> bytes:
-        """A file's bytes.
+        """Return a file's bytes.
 
         Raises:
             ImageError: it cannot be read; the message begins with its full name.
@@ -70,7 +72,7 @@ class FolderSource:
         """See :class:`Source`."""
         path = self.root / name
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 return file.read(LIMITS.bytes + 1)  # one too many: decoding names the limit
         except OSError as error:
             raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
@@ -153,7 +155,7 @@ class TarSource:
         if member.issparse():
             raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 file.seek(member.offset_data)
                 data = file.read(member.size)
         except OSError as error:
@@ -161,6 +163,49 @@ class TarSource:
         if len(data) < member.size:
             raise ImageError(f"{self.place}/{name}: cannot be read (the archive is cut short)")
         return data
+
+
+class ArchivesSource:
+    """A folder with an archive for each split, as datasets are handed out: train.zip, test.zip.
+
+    Each one's class folders lie in a folder named after it.
+
+    Args:
+        root: the folder.
+        archives: paths in it.
+
+    Raises:
+        DataError: one is damaged, or two have one name.
+    """
+
+    links = 0
+
+    def __init__(self, root: Path, archives: list[Path]) -> None:
+        self.place = str(root)
+        self._files: dict[str, tuple[Source, str]] = {}
+        twice = [
+            name for name, count in Counter(p.stem.lower() for p in archives).items() if count > 1
+        ]
+        if twice:
+            raise DataError(f"{root}: has several archives named {twice[0]!r}; keep one of them")
+        for path in archives:
+            source = open_source(path)
+            self.links += source.links
+            names, folder = source.names(), f"{path.stem}/"
+            around = _folders_around(names)
+            for name in names:
+                if not around.startswith(name):  # else one of the folders around the classes
+                    self._files[folder + name.removeprefix(around)] = (source, name)
+
+    def names(self) -> list[str]:
+        """See :class:`Source`."""
+        files = sorted(name for name in self._files if not name.endswith("/"))
+        return files + sorted(name for name in self._files if name.endswith("/"))
+
+    def read(self, name: str) -> bytes:
+        """See :class:`Source`."""
+        source, inner = self._files[name]
+        return source.read(inner)
 
 
 class MemorySource:
@@ -182,23 +227,38 @@ class MemorySource:
         return self._files[name]
 
 
-def open_source(path: Path) -> Source:
-    """A folder or an archive.
+ARCHIVES: dict[str, type[ZipSource] | type[TarSource]] = {".zip": ZipSource, ".tar": TarSource}
+"""Suffix in lower case -> how such an archive is read."""
+
+
+def open_source(path: Path, splits: Collection[str] = ()) -> Source:
+    """Open a folder, an archive, or a folder of archives named after splits.
+
+    Args:
+        splits: names of splits in lower case. A folder of archives has neither folders nor photos.
 
     Raises:
-        DataError: neither, or not there.
+        DataError: none of them, not there, or an archive is damaged.
+        OSError: a pipe or a device, or it may not be read.
     """
     if path.is_dir():
-        return FolderSource(path)
+        found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
+        named = [
+            below
+            for below in found
+            if below.suffix.lower() in ARCHIVES and below.stem.lower() in splits
+        ]
+        other = any(below.is_dir() or below.suffix.lower() in SUFFIXES for below in found)
+        return ArchivesSource(path, named) if named and not other else FolderSource(path)
     if not path.exists():
         raise DataError(f"{path}: no such folder or archive")
-    if path.suffix.lower() == ".zip":
-        return ZipSource(path)
-    if path.suffix.lower() == ".tar":
-        return TarSource(path)
-    raise DataError(
-        f"{path}: neither a folder nor a .zip or .tar archive; unpack it or give its folder"
-    )
+    kind = ARCHIVES.get(path.suffix.lower())
+    open_file(path).close()  # the archive readers would wait for a pipe
+    if kind is None:
+        raise DataError(
+            f"{path}: neither a folder nor a .zip or .tar archive; unpack it or give its folder"
+        )
+    return kind(path)
 
 
 def _hidden(name: str) -> bool:
@@ -215,8 +275,8 @@ def _leads_into(folder: Path, link: Path) -> bool:
 
 
 def _check_end(path: Path, offset: int) -> None:
-    """A tar ends in zeros; the library takes a damaged header or no more bytes for the end too."""
-    with path.open("rb") as file:
+    """Require the zeros that end a tar: the library takes a damaged header for the end, too."""
+    with open_file(path) as file:
         file.seek(offset)
         block = file.read(tarfile.BLOCKSIZE)
     if not block or any(block):
@@ -229,6 +289,23 @@ def _folders_of(names: list[str], listed: Iterable[str]) -> list[str]:
         parts = name.split("/")[:-1]
         folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
     return sorted(folders)
+
+
+def _folders_around(names: list[str]) -> str:
+    """Return the folders around the class folders: 'train/' of train/CLASS/, '' of CLASS/."""
+    photos = [
+        PurePosixPath(name).parts
+        for name in names
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
+    ]
+    depth = 0
+    while (
+        photos
+        and len({parts[depth] for parts in photos}) == 1
+        and all(len(parts) > depth + 2 for parts in photos)
+    ):
+        depth += 1
+    return "".join(f"{part}/" for part in photos[0][:depth]) if photos else ""
 
 
 def _cannot_list(error: OSError) -> None:

@@ -12,7 +12,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 
 EditionName = Literal["torch", "keras", "jax", "numpy"]
 Dtype = Literal["float32", "float64"]
@@ -89,16 +89,6 @@ def check_options(dtype: Any = "float32", seed: object = None) -> Dtype:
     if name not in get_args(Dtype):
         raise SpecError(f"dtype {dtype!r} must be 'float32' or 'float64'")
     return cast(Dtype, name)
-
-
-def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
-    """(value - mean) / std in float32: the same numbers, bit for bit, as in ``images``.
-
-    uint8 (batch, height, width, channels) -> float32 of the same shape. Not within ``jit``: a
-    compiler makes a division by a constant a multiplication, which rounds differently.
-    """
-    mean, std = (np.array(values, np.float32) for values in (record.mean, record.std))
-    return np.asarray((pictures.astype(np.float32) - mean) / std)
 
 
 def find(name: str) -> Edition:

@@ -1,1 +1,1 @@
-"""How good a classifier is: metrics, class matching, tables and pictures."""
+"""How good a classifier is: predictions, metrics, calibration, plots; report/ and parity/."""

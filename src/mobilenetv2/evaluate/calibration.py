@@ -1,17 +1,19 @@
-"""Whether a classifier is as often right as it says, and the temperature that makes it so.
+"""Calibration: do confidences match accuracies, and which temperature makes them?
 
 Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mobilenetv2.evaluate.answers import Answers, answers
-from mobilenetv2.evaluate.metrics import Metrics, measure, number, softmax, wilson
+from mobilenetv2.evaluate.metrics import Metrics, measure, wilson
+from mobilenetv2.evaluate.outputs import softmax
+from mobilenetv2.evaluate.predictions import Predictions, answers_of
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.text import finite
 
 BINS = 15
 FEWEST = 50
@@ -26,49 +28,61 @@ TEMPERATURE = "temperature"
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The photos whose confidence lies in (low, high]; 0 belongs to the first bin."""
+    """The answers whose confidence lies in (low, high]; 0 belongs to the first bin."""
 
     low: float
     high: float
-    photos: int
+    count: int
     confidence: float
-    """Mean probability of the answers; NaN without photos."""
+    """Mean probability of the answers; NaN without any."""
     accuracy: float
-    """Share of right answers; NaN without photos."""
+    """Share of right answers; NaN without any."""
     interval: tuple[float, float]
     """95%, of the accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Confidence against accuracy. Fractions; NaN where the network gave no numbers."""
+    """Confidence against accuracy. Fractions; NaN where the network gave no numbers.
 
-    photos: int
+    An answer is a photo's class; with 'sigmoid' outputs it is the yes or no to one class of one
+    photo.
+    """
+
+    count: int
+    """Answers."""
     confidence: float
     """Mean probability of the answers."""
     accuracy: float
     error: float
     """Expected calibration error over bins of equal width."""
     mass_error: float
-    """The same over bins of equally many photos: no bin is left with a handful."""
+    """The same over bins of equally many answers: no bin is left with a handful."""
     brier: float
     """Mean squared distance of the probabilities from the truth, summed over classes: 0 to 2."""
     bins: tuple[Bin, ...]
+    decisions: bool = False
+    """True with 'sigmoid' outputs."""
+
+    @property
+    def noun(self) -> str:
+        """What is counted: 'photo' or 'decision'."""
+        return "decision" if self.decisions else "photo"
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON; a figure that does not exist is null."""
+        """Return plain values for JSON; a figure that does not exist is null."""
         return {
-            "error": number(self.error),
-            "mass_error": number(self.mass_error),
-            "brier": number(self.brier),
-            "confidence": number(self.confidence),
+            "error": finite(self.error),
+            "mass_error": finite(self.mass_error),
+            "brier": finite(self.brier),
+            "confidence": finite(self.confidence),
             "bins": [
                 {
                     "low": row.low,
                     "high": row.high,
-                    "photos": row.photos,
-                    "confidence": number(row.confidence),
-                    "accuracy": number(row.accuracy),
+                    f"{self.noun}s": row.count,
+                    "confidence": finite(row.confidence),
+                    "accuracy": finite(row.accuracy),
                     "accuracy_interval": list(row.interval),
                 }
                 for row in self.bins
@@ -76,70 +90,72 @@ class Calibration:
         }
 
 
-def calibration(logits: NDArray, labels: NDArray, bins: int = BINS) -> Calibration:
-    """Measure it. A background class without photos takes its share of the probability.
+def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
+    """Measure the calibration of predictions for at least one photo.
+
+    A background class without photos takes its share of the probability.
 
     Args:
-        logits: float (photos, classes); at least one photo.
-        labels: int (photos,), the true classes.
         bins: that the confidences from 0 to 1 are divided into.
     """
-    return calibrated(answers(logits, labels), bins)
-
-
-def calibrated(found: Answers, bins: int = BINS) -> Calibration:
-    """The same of answers that were taken from their logits already."""
-    count, sure, right = len(found.truth), found.sure, found.right
+    decisions = predictions.outputs == "sigmoid"
+    answers = answers_of(predictions.decisions() if decisions else predictions)
+    count, confidence, right = len(answers.truth), answers.confidence, answers.right
     edges = np.arange(bins + 1) / bins
-    place = np.searchsorted(edges[1:-1], sure, side="left")  # NaN: the last
+    place = np.searchsorted(edges[1:-1], confidence, side="left")  # NaN: the last
     rows = []
     for index in range(bins):
         inside = place == index
-        photos, hits = int(inside.sum()), int(right[inside].sum())
+        here, hits = int(inside.sum()), int(right[inside].sum())
         rows.append(
             Bin(
-                float(edges[index]), float(edges[index + 1]), photos,
-                float(sure[inside].mean()) if photos else math.nan,
-                hits / photos if photos else math.nan, wilson(hits, photos),
+                float(edges[index]), float(edges[index + 1]), here,
+                float(confidence[inside].mean()) if here else math.nan,
+                hits / here if here else math.nan, wilson(hits, here),
             )
         )  # fmt: skip
-    # Photos of one confidence may be divided between bins: each counts as right as all of them are,
-    # or the order among them would make an error.
-    _, same = np.unique(sure, return_inverse=True)
+    # Answers of one confidence may be divided between bins: each counts as right as all of them
+    # are, or the order among them would make an error.
+    _, same = np.unique(confidence, return_inverse=True)
     shared = (np.bincount(same, right) / np.bincount(same))[same]
-    parts = np.array_split(np.argsort(sure, kind="stable"), min(bins, count))
-    gaps = [len(part) * abs(sure[part].mean() - shared[part].mean()) for part in parts]
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, count))
+    gaps = [len(part) * abs(confidence[part].mean() - shared[part].mean()) for part in parts]
     return Calibration(
-        photos=count,
-        confidence=float(sure.mean()),
+        count=count,
+        confidence=float(confidence.mean()),
         accuracy=float(right.mean()),
-        error=sum(r.photos * abs(r.confidence - r.accuracy) for r in rows if r.photos) / count,
+        error=sum(r.count * abs(r.confidence - r.accuracy) for r in rows if r.count) / count,
         mass_error=float(sum(gaps)) / count,
-        brier=float(found.distance.mean()),
+        brier=float(answers.distance.mean()),
         bins=tuple(rows),
+        decisions=decisions,
     )
 
 
-def fit_temperature(logits: NDArray, labels: NDArray, cautious: bool = True) -> float:
-    """The temperature T for which softmax(logits / T) gives these labels the best likelihood, were
-    there one right answer more, and one mistake.
+def fit_temperature(predictions: Predictions, cautious: bool = True) -> float:
+    """Return the temperature T whose division of the logits gives the truth the best likelihood,
+    as if one answer more were right and one more wrong.
 
     Each label counts for (n + 1) / (n + 2), and the most probable other class for the rest, as in
     Platt's scaling (1999): n right answers out of n do not show that the network is never wrong.
-    Otherwise T falls without an end where none of the photos is mistaken, and nearly so where only
-    one is, by little: of 142 digits with one such mistake it was 0.08, which made the loss of 360
-    others 0.39 for 0.17 without a temperature; now it is 0.61, which makes it 0.09.
+    Otherwise T falls without an end where no answer is wrong, and nearly so where only one is, by
+    little: of 142 digits with one such mistake it was 0.08, which made the loss of 360 others 0.39
+    for 0.17 without a temperature; now it is 0.61, which makes it 0.09.
 
     Args:
-        logits: float (photos, classes), of photos that nothing was trained on. Photos with a logit
-            that is no finite number are left out.
-        labels: int (photos,).
+        predictions: for photos that nothing was trained on. Those with a logit that is no finite
+            number are left out. With 'sigmoid' outputs the yes or no to each class counts.
         cautious: False leaves that mistake out, for the least loss of these very photos; but where
             all of them are right, for then no T has it.
 
     Returns:
         Between 0.05 and 20; 1 where nothing can be said (no photos, or logits that are all equal).
     """
+    if predictions.outputs == "sigmoid":
+        predictions = predictions.decisions()
+    logits, labels = predictions.logits, predictions.truth
+    if predictions.outputs == "logit":  # the same as a softmax of 0 and the logit
+        logits = np.hstack([np.zeros_like(logits), logits])
     kept = np.isfinite(logits).all(1)
     logits, labels = logits[kept].astype(np.float64), labels[kept]
     count, classes = logits.shape
@@ -172,18 +188,14 @@ def fit_temperature(logits: NDArray, labels: NDArray, cautious: bool = True) -> 
     return 1 / inverse
 
 
-def measure_tempered(logits: NDArray, labels: NDArray, names: tuple[str, ...]) -> Metrics:
-    """All figures as the best temperature makes them: of how sure a network is, only what no
-    temperature mends counts.
-
-    Args:
-        logits, labels, names: as in :func:`metrics.measure`.
-    """
-    return measure(logits / fit_temperature(logits, labels, cautious=False), labels, names)
+def measure_tempered(predictions: Predictions) -> Metrics:
+    """Return all figures at the best temperature: the loss that no temperature mends."""
+    temperature = fit_temperature(predictions, cautious=False)
+    return measure(dataclasses.replace(predictions, logits=predictions.logits / temperature))
 
 
 def temper(arrays: Arrays, temperature: float) -> Arrays:
-    """The same network with its logits divided by ``temperature``: classifier weight and bias are.
+    """Return the same network with its logits divided: the classifier's weight and bias are.
 
     Every runtime and every export then gives the tempered probabilities, and no answer changes.
 
@@ -194,5 +206,6 @@ def temper(arrays: Arrays, temperature: float) -> Arrays:
     tempered = {
         name: (arrays[name] / temperature).astype(arrays[name].dtype)
         for name in ("classifier.weight", "classifier.bias")
+        if name in arrays
     }
     return arrays | tempered

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.images.enlarge import enlarge_smoothly
+from mobilenetv2.images.display import enlarge_smoothly
 
 COLOURS = np.array([
     (13, 8, 135), (49, 5, 150), (76, 2, 161), (102, 0, 167), (126, 3, 168), (149, 17, 162),

@@ -1,4 +1,4 @@
-"""Class folders to a model's outputs: by label, by WordNet id, or by index."""
+"""Match class folders to a model's outputs: by label, by WordNet id, or by index."""
 
 import re
 import unicodedata
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from mobilenetv2.errors import DataError
 from mobilenetv2.spec.records import Labels
+from mobilenetv2.text import quoted
 
-SHOWN = 5
 TWO_CLASSES = -1
 
 
 def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ...]:
-    """The model's output for each class folder.
+    """Return the model's output for each class folder.
 
     One way has to fit all folders: labels first ('hot dog', 'Hot_Dog' and 'hot-dog' are the same,
     a label's synonyms stand between commas), then WordNet ids, then indices. A background class
@@ -43,11 +43,10 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
             return found
     best = min(unmatched, key=lambda way: len(unmatched[way]))
     missing = unmatched[best]
-    shown = ", ".join(map(repr, missing[:SHOWN])) + (" ..." if len(missing) > SHOWN else "")
-    have = ", ".join(map(repr, labels.names[:SHOWN])) + (" ..." if len(labels) > SHOWN else "")
     raise DataError(
         f"{place}: {len(missing)} of {len(folders)} class folders match no class of the model by "
-        f"label, WordNet id or index: {shown}; the model's classes are {have}"
+        f"label, WordNet id or index: {quoted(missing)}; the model's classes are "
+        f"{quoted(labels.names)}"
     )
 
 
@@ -64,7 +63,7 @@ def _check_unique(
 
 
 def _by_label(labels: Labels) -> Callable[[str], int | None]:
-    """Names as they are ('Cardigan' is a dog, 'cardigan' is worn), plain ones, then synonyms."""
+    """Look up exact names ('Cardigan' is a dog, 'cardigan' is worn), plain ones, then synonyms."""
     exact: dict[str, int] = {}
     plain: dict[str, int] = {}
     synonyms: dict[str, int] = {}

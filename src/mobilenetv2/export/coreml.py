@@ -15,7 +15,7 @@ import torch
 
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.mil import MilProgram
 from mobilenetv2.graph.onnx_writer import CONFIG_KEY
 from mobilenetv2.model import seal

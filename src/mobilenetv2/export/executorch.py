@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold

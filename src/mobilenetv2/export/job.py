@@ -1,31 +1,94 @@
-"""Files made, run in their own runtime, compared, and only then put into place."""
+"""Files made beside their place, judged in their own runtime, and only then renamed into it.
+
+What ``export`` and ``quantize`` share. A format's module, ``mobilenetv2.export.NAME``, has two
+functions, see :class:`Module`: ``write`` makes a file or folder and nothing else but what
+``formats.Format.beside`` names; ``reload`` runs it in its own runtime. The config travels inside,
+or in ``OUT.json`` beside it.
+"""
 
 import errno
-import glob
+import importlib
 import json
 import os
+import platform
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import uuid4
 
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error
-from mobilenetv2.export.format import Options, find, module_of, require_honoured
-from mobilenetv2.export.verify import Comparison, Reference
-from mobilenetv2.export.versions import versions
-from mobilenetv2.files import TEMPORARY, take_place
-from mobilenetv2.formats import FORMATS, Format
+from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
+from mobilenetv2.files import TEMPORARY, remove_orphans, take_place
+from mobilenetv2.formats import FORMATS, Format, Precision
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.version import __version__
 
 STEM = "model"
-COMPARISON = ".comparison.json"
-LONG_AGO = 24 * 3600.0
-"""Seconds."""
+RECORD = ".comparison.json"
+"""End of the name of what is written down beside a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a file is to be."""
+
+    precision: Precision = "float32"
+    pictures: bool = False
+    """Normalisation inside: it takes uint8 (batch, height, width, channels)."""
+    batch: int | None = None
+    """None: any, where the format has that; else 1."""
+    any_size: bool = False
+    """Any height and width."""
+    opset: int | None = None
+    """Version of ONNX's operators; None is what the writer takes by itself."""
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise ArtifactError(f"--batch {self.batch} must be at least 1")
+
+
+class Module(Protocol):
+    """The two functions of each format's module."""
+
+    def write(self, config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+        """Make the file (or folder) ``out``.
+
+        Args:
+            arrays: canonical.
+
+        Raises:
+            SpecError: the format cannot have such a network.
+            ArtifactError: the converter failed.
+        """
+
+    def reload(self, out: Path, threads: int | None = None) -> Engine:
+        """Return what :func:`write` made, in its own runtime.
+
+        Raises:
+            ArtifactError: the runtime does not take it.
+        """
+
+
+def module_of(made: Format) -> Module:
+    """Return the module that writes a format's files and runs them.
+
+    Raises:
+        MissingExtra: a package is not installed; the message has the line that installs it.
+    """
+    for package in made.missing():
+        require(package)  # which says how to get it
+    found: Any = importlib.import_module(f"mobilenetv2.export.{made.name}")
+    module: Module = found
+    return module
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,156 +99,123 @@ class Request:
     options: Options
     out: Path
 
+    @property
+    def label(self) -> str:
+        """Format and precision, for progress."""
+        return f"{self.format.name} {self.options.precision}"
+
+
+class Verdict(Protocol):
+    """The comparison of a file with the network that it was made of."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+
+
+V = TypeVar("V", bound=Verdict)
+
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of it."""
+class Outcome(Generic[V]):
+    """What became of a request."""
 
     request: Request
-    comparison: Comparison | None
+    verdict: V | None
+    """None where it came to none."""
     size: int = 0
-    """Bytes of all its files."""
+    """Bytes of all its files; 0 where it was not kept."""
     error: str = ""
 
-
-def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> list[Request]:
-    """What ``--format A,B --precision C,D`` asks for.
-
-    Args:
-        names: formats; none takes the one that ``out`` ends in.
-        options: one for each precision.
-        out: a file, where one format in one precision is asked for and it ends as that does; else
-            a folder, in which the files are 'model.onnx', 'model-float16.onnx' and so on.
-
-    Raises:
-        ArtifactError: an unknown format, an option that it does not honour, no format at all, or
-            ``out`` ends as a file does and is to be a folder.
-    """
-    formats = [find(name) for name in names] or [_by_suffix(out)]
-    found = [
-        Request(made, chosen, out / f"{STEM}{_marks(chosen)}{made.suffix or f'.{made.name}'}")
-        for made in formats
-        for chosen in options
-    ]
-    for request in found:
-        require_honoured(request.format, request.options)
-    if len(found) == 1 and formats[0].suffix and out.name.endswith(formats[0].suffix):
-        return [Request(formats[0], options[0], out)]
-    ending = next((one.suffix for one in FORMATS.values() if _ends(out, one)), "")
-    if ending and not out.is_dir():
-        count = f"{len(found)} are asked for" if len(found) > 1 else f"not {formats[0].name}"
-        raise ArtifactError(
-            f"{out}: {ending} is the ending of one file, and {count}; name a folder instead"
-        )
-    return found
+    def to_dict(self, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return plain values for JSON, with what else is to be said of the file."""
+        request = self.request
+        found: dict[str, Any] = {
+            "format": request.format.name, "precision": request.options.precision,
+            "file": str(request.out), **(facts or {}),
+        }  # fmt: skip
+        if self.verdict is not None:
+            found |= self.verdict.to_dict()
+        return found | ({"error": self.error} if self.error else {"bytes": self.size})
 
 
-def _ends(out: Path, format_: Format) -> bool:
-    return bool(format_.suffix) and out.name.endswith(format_.suffix)
+class Maker(Protocol[V]):
+    """One way to make files."""
+
+    def write(self, request: Request, out: Path) -> None:
+        """Write the file ``out`` that is asked for."""
+
+    def compare(self, request: Request, engine: Engine) -> V:
+        """Compare what the file answers with what it should."""
+
+    def refusal(self, verdict: V) -> str:
+        """Return why a file is not kept; '' where it is."""
+
+    def facts(self, request: Request) -> dict[str, Any]:
+        """Return what else is written down beside a file."""
 
 
-def _marks(options: Options) -> str:
-    precision = "" if options.precision == "float32" else f"-{options.precision}"
-    return precision + ("-pictures" if options.pictures else "")
+def make_files(maker: Maker[V], requests: Sequence[Request]) -> Iterator[Outcome[V]]:
+    """Make every file, one after the other; each is announced, and each outcome yielded."""
+    for index, request in enumerate(requests, 1):
+        say(f"{index} of {len(requests)}: {request.label}")
+        yield make_file(maker, request)
 
 
-def _by_suffix(out: Path) -> Format:
-    fitting = [one for one in FORMATS.values() if _ends(out, one)]
-    if not fitting:
-        raise ArtifactError(
-            f"{out}: which format? No format's file ends so; give --format, such as --format "
-            f"{','.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
-        )
-    return max(fitting, key=lambda one: len(one.suffix))
-
-
-def export(reference: Reference, wanted: Request) -> Outcome:
-    """One file: written beside its place, reloaded, compared, renamed.
+def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
+    """Write a file beside its place, reload it, judge it, and rename it into place if it passes.
 
     Raises:
         MissingExtra: a package is not installed.
     """
-    module = module_of(wanted.format)
-
-    def write(out: Path) -> None:
-        module.write(reference.config, reference.arrays, out, wanted.options)
-
-    def verify(out: Path) -> Comparison:
-        engine, precision = module.reload(out), wanted.options.precision
-        found = reference.compare(engine, precision)
-        if wanted.options.any_size and found.passed:
-            elsewhere = reference.elsewhere.compare(engine, precision)
-            return found if elsewhere.passed else elsewhere
-        return found
-
+    module, out = module_of(request.format), request.out
     try:
-        comparison, size = place(wanted, write, verify)
-    except MobileNetV2Error as error:
-        return Outcome(wanted, None, error=str(error))
-    except OSError as error:
+        with folder_beside(out) as folder:
+            made = folder / out.name
+            maker.write(request, made)
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            verdict = maker.compare(request, module.reload(made))
+            refusal = maker.refusal(verdict)
+            if not refusal:
+                record = {
+                    "file": out.name,
+                    "sha256": file_sha256(made) if made.is_file() else None,
+                    "format": request.format.name,
+                    "precision": request.options.precision,
+                    "versions": versions(request.format.packages),
+                    **maker.facts(request),
+                    **verdict.to_dict(),
+                }
+                text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+                (folder / f"{out.name}{RECORD}").write_text(text, "utf-8")
+                put_in_place(folder, out)
+    except Exception as error:  # a converter's or a runtime's own, too: others have their turn
+        return Outcome(request, None, error=sentence(error))
+    return Outcome(request, verdict, 0 if refusal else size, refusal)
+
+
+def sentence(error: Exception) -> str:
+    """Return what went wrong with one file, in one sentence."""
+    if isinstance(error, MobileNetV2Error):
+        return str(error)
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return Outcome(wanted, None, error=f"{where}{error.strerror or error}")
-    except Exception as error:  # a converter's or a runtime's own: others still have their turn
-        reason = str(error).strip().partition("\n")[0]
-        return Outcome(
-            wanted, None, error=f"its converter or runtime failed: {type(error).__name__}: {reason}"
-        )
-    if not comparison.passed:
-        return Outcome(wanted, comparison, error=outside(comparison))
-    return Outcome(wanted, comparison, size)
-
-
-def outside(comparison: Comparison) -> str:
-    """Why a file was not kept."""
-    return (
-        f"it differs from its edition by {comparison.difference:.3g} where at most "
-        f"{comparison.tolerance * max(1.0, comparison.largest):.3g} is allowed, so it was not kept"
-    )
-
-
-def place(
-    wanted: Request, write: Callable[[Path], None], verify: Callable[[Path], Comparison]
-) -> tuple[Comparison, int]:
-    """Write, verify, and rename into place what passes; the comparison, and the size in bytes."""
-    with beside(wanted.out) as folder:
-        made = folder / wanted.out.name
-        write(made)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        comparison = verify(made)
-        if comparison.passed:
-            record = describe(wanted, made, comparison)
-            text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-            (folder / f"{wanted.out.name}{COMPARISON}").write_text(text, "utf-8")
-            settle(folder, wanted.out)
-    return comparison, size
-
-
-def describe(wanted: Request, made: Path, comparison: Comparison) -> dict[str, Any]:
-    """What is written beside an exported file."""
-    return {
-        "file": wanted.out.name,
-        "sha256": file_sha256(made) if made.is_file() else None,
-        "format": wanted.format.name,
-        "precision": wanted.options.precision,
-        "takes": "uint8 pictures" if wanted.options.pictures else "normalised float32",
-        "runs_here": wanted.format.runs_here,
-        "reference": "the NumPy edition in float64",
-        "versions": versions(wanted.format.packages),
-        **comparison.to_dict(),
-    }
+        return f"{where}{error.strerror or error}"
+    reason = str(error).strip().partition("\n")[0]
+    return f"its converter or runtime failed: {type(error).__name__}: {reason}"
 
 
 @contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """A temporary folder in the one where ``out`` is to be; it is gone at the end.
+def folder_beside(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder in the one where ``out`` is to be; it is gone at the end.
 
     Raises:
         OSError: the place cannot be written; it is called by its own name, not by a temporary one.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        sweep_old(out)
-        folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{out.name}-", dir=out.parent))
+        remove_orphans(out)
+        folder = out.with_name(f"{TEMPORARY}{out.name}-{uuid4().hex[:8]}")
+        folder.mkdir()
     except FileExistsError:
         raise NotADirectoryError(
             errno.ENOTDIR, "is a file, not a folder", str(out.parent)
@@ -198,14 +228,7 @@ def beside(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep_old(out: Path) -> None:
-    """Remove what exports of ``out`` that were killed left, once nobody can be writing there."""
-    for orphan in out.parent.glob(f"{TEMPORARY}{glob.escape(out.name)}-*"):
-        if time.time() - orphan.stat().st_mtime > LONG_AGO:
-            shutil.rmtree(orphan, ignore_errors=True)
-
-
-def settle(folder: Path, out: Path) -> None:
+def put_in_place(folder: Path, out: Path) -> None:
     """Rename everything in ``folder`` to where ``out`` is to be, ``out`` itself last."""
     for file in folder.rglob("*"):
         if file.is_file():
@@ -216,8 +239,128 @@ def settle(folder: Path, out: Path) -> None:
         take_place(entry, out.parent / entry.name)
 
 
-def run(reference: Reference, wanted: Sequence[Request]) -> Iterator[Outcome]:
-    """Every file that is wanted, one after the other; each is announced."""
-    for index, request in enumerate(wanted, 1):
-        say(f"{index} of {len(wanted)}: {request.format.name} {request.options.precision}")
-        yield export(reference, request)
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Return name -> version of what made and ran a file: a difference may lie in them.
+
+    Args:
+        packages: by their import names; ours, Python's and NumPy's are there anyway.
+    """
+    found = {"mobilenetv2": __version__, "python": platform.python_version()}
+    distributions = metadata.packages_distributions()
+    for package in ("numpy", *packages):
+        for distribution in distributions.get(package, ())[:1]:
+            found[package] = metadata.version(distribution)
+    return found
+
+
+def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path) -> list[Request]:
+    """Return a request for each format with each of the options.
+
+    Args:
+        out: a file, where one format in one precision is asked for and it ends as that does; else
+            a folder, in which the files are 'model.onnx', 'model-float16.onnx' and so on.
+
+    Raises:
+        ArtifactError: ``out`` ends as a file does and is to be a folder.
+    """
+    found = [
+        Request(made, chosen, out / f"{STEM}{_marks(chosen)}{made.suffix or f'.{made.name}'}")
+        for made in formats
+        for chosen in options
+    ]
+    if len(found) == 1 and formats[0].suffix and out.name.endswith(formats[0].suffix):
+        return [Request(formats[0], options[0], out)]
+    endings = [made.suffix for made in _by_name(out)]
+    if endings and not out.is_dir():
+        count = f"{len(found)} are asked for" if len(found) > 1 else f"not {formats[0].name}"
+        raise ArtifactError(
+            f"{out}: {endings[0]} is the ending of one file, and {count}; name a folder instead"
+        )
+    return found
+
+
+def _marks(options: Options) -> str:
+    precision = "" if options.precision == "float32" else f"-{options.precision}"
+    return precision + ("-pictures" if options.pictures else "")
+
+
+def find_format(name: str) -> Format:
+    """Return the format of that name.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if name not in FORMATS:
+        raise ArtifactError(f"--format {name}: unknown; {suggestion(name, FORMATS)}")
+    return FORMATS[name]
+
+
+def format_of(out: Path) -> Format:
+    """Return the format that a file's name says.
+
+    Raises:
+        ArtifactError: it says none.
+    """
+    fitting = _by_name(out)
+    if not fitting:
+        raise ArtifactError(
+            f"{out}: which format? No format's file ends so; give --format, such as --format "
+            f"{','.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
+        )
+    return max(fitting, key=lambda one: len(one.suffix))
+
+
+def _by_name(out: Path) -> list[Format]:
+    return [one for one in FORMATS.values() if one.suffix and out.name.endswith(one.suffix)]
+
+
+def require_honoured(made: Format, options: Options) -> None:
+    """Raise unless a format honours every option that is not left alone.
+
+    Raises:
+        ArtifactError: the first that it does not.
+    """
+    if options.precision not in made.precisions:
+        raise ArtifactError(
+            f"--format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
+        )
+    usual = Options()
+    for field in ("pictures", "batch", "any_size", "opset"):
+        if getattr(options, field) != getattr(usual, field) and field not in made.options:
+            flag = field.replace("_", "-")
+            able = [one.name for one in FORMATS.values() if field in one.options]
+            raise ArtifactError(
+                f"--format {made.name} has no --{flag}, which is for {', '.join(able)}"
+            )
+
+
+def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> None:
+    """Raise before anything is computed if packages are missing.
+
+    Args:
+        more: packages beside those of the formats.
+
+    Raises:
+        MissingExtra: all that are; the message has the line that installs them.
+    """
+    needs = {made.name: made.missing() for made in formats}
+    needs |= {"this": [package for package in more if find_spec(package) is None]}
+    parts = [f"{name} needs {' and '.join(each)}" for name, each in needs.items() if each]
+    if parts:
+        lacking = [package for packages in needs.values() for package in packages]
+        raise MissingExtra(f"{', '.join(parts)}; install it with: {installing(lacking)}")
+
+
+def require_new(requests: Iterable[Request]) -> None:
+    """Raise if a file that is wanted is there already.
+
+    Raises:
+        FileExistsError: the first.
+    """
+    for request in requests:
+        for place in request.format.files(request.out):
+            if place.exists():
+                raise FileExistsError(
+                    errno.EEXIST, "is there already; choose another place or give --overwrite",
+                    str(place),
+                )  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.litert_writer import Form, write_folded
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import rounded
@@ -13,13 +13,13 @@ from mobilenetv2.spec.records import ModelConfig
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     half, folded = options.precision == "float16", fold(config.spec, arrays)
     out.write_bytes(write_folded(config, rounded(folded) if half else folded, Form(half=half)))
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     from mobilenetv2.runtime import litert
 
     return litert.start(file.read(out), threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.onnx_writer import Form, GraphWriter
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays

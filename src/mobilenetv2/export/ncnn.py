@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.onnx_writer import Form, write_folded
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import rounded

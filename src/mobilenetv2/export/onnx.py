@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.onnx_writer import INPUT, OPSET, Form, GraphWriter, write_folded
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import rounded
@@ -21,7 +21,7 @@ FLOAT, FLOAT16 = 1, 10
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     form = Form(
         pictures=options.pictures, batch=options.batch, any_size=options.any_size,
         opset=OPSET if options.opset is None else options.opset,
@@ -33,7 +33,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 
 def reload(out: Path, threads: int | None = None) -> OnnxRuntime:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     return runtime.start(file.read(out), threads)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.onnx_writer import INPUT, Form, write_folded
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import rounded
@@ -22,7 +22,7 @@ from mobilenetv2.spec.records import ModelConfig
 
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """See :class:`mobilenetv2.export.format.Module`. float16 halves the .bin; OpenVINO computes in
+    """See :class:`mobilenetv2.export.job.Module`. float16 halves the .bin; OpenVINO computes in
     what its device does best, whichever it is."""
     form = Form(pictures=options.pictures, batch=options.batch, any_size=options.any_size)
     half, folded = options.precision == "float16", fold(config.spec, arrays)
@@ -31,7 +31,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 
 def reload(out: Path, threads: int | None = None) -> OpenVino:
-    """See :class:`mobilenetv2.export.format.Module`."""
+    """See :class:`mobilenetv2.export.job.Module`."""
     return start(file.read(out), threads)
 
 

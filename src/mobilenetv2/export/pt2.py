@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.containers.archive import open_zip
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.graph.onnx_writer import CONFIG_KEY
 from mobilenetv2.model import float16
 from mobilenetv2.model.arrays import Arrays

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.model.layout import (

@@ -1,26 +1,46 @@
-"""An exported file against its edition: the same pictures through both, logits held together."""
+"""Export: files that answer as their edition does, for the same pictures.
 
-from collections.abc import Mapping
+Where a person gives no photos, pictures are made here: shapes on clouds of colour. Noise alone
+would not do: a network's answers to noise hardly differ from picture to picture.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.export.job import (
+    Options,
+    Outcome,
+    Request,
+    find_format,
+    format_of,
+    make_file,
+    module_of,
+    place_files,
+    require_honoured,
+)
 from mobilenetv2.formats import Precision
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
 """A difference of logits is at most this times max(1, the reference's largest). bfloat16 has three
 bits less than float16."""
 RANDOM = 2
 """Random tensors beside the pictures."""
+SIDE, COUNT = 256, 4
+"""Pixels of a side of the pictures that are made here, and how many there are."""
 WIDER = (33, 64)
 """Rows and columns that a picture of another size has more: an odd number and an even one."""
 
@@ -90,12 +110,12 @@ class Reference:
         """(the photos and noise as uint8 pictures, their logits): for graphs that normalise."""
         noise = self._random.integers(0, 256, (RANDOM, *self.photos.shape[1:]), np.uint8)
         x = np.concatenate([self.photos, noise])
-        return x, self._answers(normalise(x, self.config.preprocessing))
+        return x, self._answers(engine_input(x, self.config.preprocessing))
 
     @cached_property
     def tensors(self) -> tuple[NDArray, NDArray]:
         """(the photos normalised and normal noise, float32 NCHW; their logits)."""
-        photos = normalise(self.photos, self.config.preprocessing)
+        photos = engine_input(self.photos, self.config.preprocessing)
         noise = self._random.normal(size=(RANDOM, *photos.shape[1:])).astype(np.float32)
         x = np.concatenate([photos, noise])
         return x, self._answers(x)
@@ -130,3 +150,102 @@ class Reference:
             float(np.abs(expected).max()), float(expected.std()), TOLERANCES[precision],
             int(same.sum()),
         )  # fmt: skip
+
+
+class Exporter:
+    """Makes exported files and compares each with the reference: a ``job.Maker``."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+
+    def write(self, request: Request, out: Path) -> None:
+        """Write the file by its format's module."""
+        config, arrays = self.reference.config, self.reference.arrays
+        module_of(request.format).write(config, arrays, out, request.options)
+
+    def compare(self, request: Request, engine: Engine) -> Comparison:
+        """Compare logits; those of a picture of another size, too, where the file takes any."""
+        precision = request.options.precision
+        found = self.reference.compare(engine, precision)
+        if request.options.any_size and found.passed:
+            elsewhere = self.reference.elsewhere.compare(engine, precision)
+            return found if elsewhere.passed else elsewhere
+        return found
+
+    def refusal(self, verdict: Comparison) -> str:
+        """Return why a file is not kept; '' where it is."""
+        if verdict.passed:
+            return ""
+        return (
+            f"it differs from its edition by {verdict.difference:.3g} where at most "
+            f"{verdict.tolerance * max(1.0, verdict.largest):.3g} is allowed, so it was not kept"
+        )
+
+    def facts(self, request: Request) -> dict[str, Any]:
+        """Return what else is written down beside a file."""
+        return {
+            "takes": "uint8 pictures" if request.options.pictures else "normalised float32",
+            "runs_here": request.format.runs_here,
+            "reference": "the NumPy edition in float64",
+        }
+
+
+def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> list[Request]:
+    """Return what ``--format A,B --precision C,D`` asks for.
+
+    Args:
+        names: formats; none takes the one that ``out`` ends in.
+        options: one for each precision.
+        out: as for :func:`mobilenetv2.export.job.place_files`.
+
+    Raises:
+        ArtifactError: an unknown format, no format at all, an option that a format does not honour,
+            or a place for one file where there are to be several.
+    """
+    formats = [find_format(name) for name in names] or [format_of(out)]
+    for made in formats:
+        for each in options:
+            require_honoured(made, each)
+    return place_files(formats, options, out)
+
+
+def export(reference: Reference, wanted: Request) -> Outcome[Comparison]:
+    """Make one file: see :func:`mobilenetv2.export.job.make_file`."""
+    return make_file(Exporter(reference), wanted)
+
+
+def sample_pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:
+    """Draw pictures, the same every time.
+
+    Returns:
+        uint8 (count, height, width, channels) at the network's size.
+    """
+    drawn = [_draw_picture(np.random.default_rng([seed, index])) for index in range(count)]
+    return np.stack([preprocess(image, record) for image in drawn])
+
+
+def _draw_picture(random: np.random.Generator) -> Image.Image:
+    image = _draw_clouds(random)
+    pen = ImageDraw.Draw(image)
+    for _ in range(12):
+        x, y = random.integers(-40, SIDE, 2).tolist()
+        width, height = random.integers(20, 140, 2).tolist()
+        colour = tuple(random.integers(0, 256, 3).tolist())
+        kind = random.integers(3)
+        if kind == 0:
+            pen.ellipse((x, y, x + width, y + height), fill=colour)
+        elif kind == 1:
+            pen.rectangle((x, y, x + width, y + height), fill=colour, outline=(0, 0, 0))
+        else:
+            pen.line((x, y, x + width, y + height), fill=colour, width=int(random.integers(2, 14)))
+    return image
+
+
+def _draw_clouds(random: np.random.Generator) -> Image.Image:
+    """Return the sum of ever finer noise, each at half the strength, as in photos."""
+    total = np.zeros((SIDE, SIDE, 3))
+    for octave in range(1, 8):
+        cells = random.integers(0, 256, (2**octave, 2**octave, 3), np.uint8)
+        smooth = Image.fromarray(cells).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        total += np.asarray(smooth) / 2**octave
+    return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8))

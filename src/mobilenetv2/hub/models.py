@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import open_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import embedded
 from mobilenetv2.hub import huggingface as hub
@@ -37,6 +38,7 @@ def locate(model: str) -> Path:
     Raises:
         WeightsError: none of the four, or it cannot be had.
         MissingExtra: the library that reads such a checkpoint is not installed.
+        OSError: a pipe or a device, or it may not be read.
     """
     path = Path(model)
     made = BY_ENDING.get(path.suffix.lower())
@@ -53,6 +55,8 @@ def locate(model: str) -> Path:
         raise WeightsError(
             f"{path}: a file, not a model folder; 'mobilenetv2 weights import {path} OUT' makes one"
         )
+    if path.exists() and not path.is_dir():
+        open_file(path).close()  # no reader waits for a pipe
     if path.is_dir() and (path / "best" / store.CONFIG).is_file():
         raise WeightsError(f"{path}: a run, not a model folder; did you mean {path / 'best'}?")
     inside = sorted(p for p in path.glob("*") if p.suffix in EXPORTED) if path.is_dir() else []

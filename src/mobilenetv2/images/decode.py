@@ -1,4 +1,4 @@
-"""Bytes to an upright RGB picture, once, for training, evaluation, serving and export.
+"""A file's bytes to an upright RGB image, once, for training, evaluation, serving and export.
 
 What a picture may be and what becomes of it:
 
@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mobilenetv2.errors import ImageError
+from mobilenetv2.files import read_file
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 """Pillow's decoders that are tried. MPO, the JPEG with a second picture that phones write, comes
@@ -59,8 +60,8 @@ class Limits:
 LIMITS = Limits()
 
 
-def read(path: Path, limits: Limits = LIMITS) -> Image.Image:
-    """Decode a file. See :func:`decode`.
+def read_photo(path: Path, limits: Limits = LIMITS) -> Image.Image:
+    """Decode a photo's file; see :func:`decode`.
 
     Raises:
         ImageError: the file cannot be opened or decoded.
@@ -69,14 +70,14 @@ def read(path: Path, limits: Limits = LIMITS) -> Image.Image:
         size = path.stat().st_size
         if size > limits.bytes:
             raise ImageError(f"{path}: {size:,} bytes are more than the limit of {limits.bytes:,}")
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
     return decode(data, str(path), limits)
 
 
 def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
-    """An upright RGB picture from a file's bytes.
+    """Return the upright RGB image in a file's bytes.
 
     Args:
         data: the whole file.

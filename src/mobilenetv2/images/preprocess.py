@@ -1,4 +1,4 @@
-"""A decoded picture to the network's input: the one place where pictures are resized.
+"""Decoded images at the network's size: the one place where images are resized.
 
 The same bytes give the same uint8 picture, bit for bit, everywhere. Resizing is Pillow's,
 antialiased; what a runtime's own resize would give differs by up to 3 levels.
@@ -23,7 +23,7 @@ LARGEST_RESIZED = 64_000_000
 
 
 def preprocess(image: Image.Image, record: Preprocessing, name: str = "picture") -> NDArray:
-    """Central part, resize and centre crop of an RGB picture.
+    """Return an RGB image at the network's size: central part, resize, centre crop.
 
     Returns:
         uint8 of shape (height, width, channels), at ``record.size``.
@@ -62,11 +62,3 @@ def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
         return image
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))
-
-
-def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
-    """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width)."""
-    mean = np.asarray(record.mean, np.float32)
-    std = np.asarray(record.std, np.float32)
-    values = (pictures.astype(np.float32) - mean) / std
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))

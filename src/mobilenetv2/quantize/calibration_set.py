@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Photo, Split
-from mobilenetv2.data.partition import partition
+from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Photo, Split, stratified_split
 from mobilenetv2.data.sources import Source, open_source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES, decode
@@ -116,7 +115,7 @@ def _divided(
         return whole, None
     digests = {photo.name: digest(whole.source.read(photo.name)) for photo in whole.photos}
     share = min(SHARE, count / len(whole))
-    return partition(whole, share, SEED, ("validation", "train"), digests)
+    return stratified_split(whole, share, SEED, ("validation", "train"), digests)
 
 
 def _part(split: Split, parts: Mapping[str, str], names: Sequence[str]) -> Split:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import DataError
 from mobilenetv2.graph.onnx_writer import INPUT, Form, write_folded
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.tensors import tensors
 from mobilenetv2.runtime import onnxruntime
@@ -143,7 +143,7 @@ def run(
     engine = onnxruntime.start(Artifact(config, "onnx", graph, "calibration"))
     batch = _batch(config.spec)
     for start in range(0, len(pictures), batch):
-        x = normalise(np.stack([*pictures[start : start + batch]]), config.preprocessing)
+        x = engine_input(np.stack([*pictures[start : start + batch]]), config.preprocessing)
         found = engine.session.run(list(engine.outputs), {engine.input: x})
         yield {INPUT: x, **dict(zip(engine.outputs, found, strict=True))}
         if step:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import ArtifactError, DataError
 from mobilenetv2.export.openvino import converted, model, write_ir
 from mobilenetv2.graph.onnx_writer import Form
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import track
 from mobilenetv2.quantize import onnx
@@ -54,7 +54,7 @@ def write(
     nncf = library("nncf")
 
     def prepared(picture: NDArray) -> NDArray:
-        return normalise(picture[np.newaxis], config.preprocessing)
+        return engine_input(picture[np.newaxis], config.preprocessing)
 
     made = model(config, folded, form or Form())
     try:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.graph.onnx_writer import INPUT
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import bias_correction, equalisation
@@ -110,5 +110,5 @@ def input_range(record: Preprocessing) -> Range:
     """From black to white: what a picture can hold is known without any."""
     ends = np.zeros((2, 1, 1, record.channels), np.uint8)
     ends[1] = 255
-    values = normalise(ends, record)
+    values = engine_input(ends, record)
     return Range(float(values.min()), float(values.max()))

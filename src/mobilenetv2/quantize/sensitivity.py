@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
-from mobilenetv2.evaluate.pictures import BLUE, GREY
+from mobilenetv2.evaluate.plots import BLUE, GREY
 from mobilenetv2.files import write_atomically
 from mobilenetv2.graph.onnx_writer import INPUT, OUTPUT
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantize.observation import Pictures, Step
 from mobilenetv2.quantize.onnx import write
@@ -112,7 +112,7 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
     found = []
     for start in range(0, len(pictures), BATCH):
         batch = np.stack([*pictures[start : start + BATCH]])
-        x = normalise(batch, scheme.config.preprocessing)
+        x = engine_input(batch, scheme.config.preprocessing)
         found.append(session.run([OUTPUT], {INPUT: x})[0])
     return np.concatenate(found)
 

@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
-from mobilenetv2.data.batches import batches
-from mobilenetv2.data.check import look_through
+from mobilenetv2.data.batches import batches, epoch_order
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.sampling import epoch_order
+from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.errors import RecipeError
@@ -77,7 +76,7 @@ def train(
         DataError: too many photos cannot be read.
     """
     recipe = recipe or Recipe()
-    split, notes = look_through(split)
+    split, notes = readable_photos(split)
     for note in notes:
         say(note)
     teacher = FoldedMobileNetV2(scheme.config, fold(scheme.config.spec, arrays))

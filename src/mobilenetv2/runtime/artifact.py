@@ -6,6 +6,7 @@ from typing import Any
 
 from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import ArtifactError, DialectError
+from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING, RUNTIMES
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
@@ -65,7 +66,7 @@ def built(
         return Artifact(config, kind, litert_writer.write(config, arrays, form), str(path))
     raise ArtifactError(
         f"{path}: --runtime {engine.name} runs exported files only; make one with "
-        f"'mobilenetv2 export {path} OUT --format {engine.formats[-1]}'"
+        f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
     )
 
 
@@ -85,7 +86,7 @@ def contents(path: Path) -> bytes:
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise ArtifactError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    return path.read_bytes()
+    return read_file(path)
 
 
 def config_inside(text: str | None, path: Path) -> ModelConfig:

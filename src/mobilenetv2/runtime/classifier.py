@@ -13,7 +13,7 @@ from PIL import Image
 from mobilenetv2.errors import ImageError
 from mobilenetv2.hub.embedded import EMBEDDED
 from mobilenetv2.hub.models import locate
-from mobilenetv2.images.decode import decode, read
+from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.runtime.predictor import predictor
 from mobilenetv2.spec.records import Labels
@@ -119,4 +119,4 @@ def opened(photo: Photo) -> Image.Image:
                 "(height, width, 3) is"
             )
         return Image.fromarray(photo)
-    return read(Path(photo))
+    return read_photo(Path(photo))

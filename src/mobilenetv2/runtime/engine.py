@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import ENGINES, engines_of
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
@@ -95,4 +95,4 @@ def predictor(
     wherever the engine's graph has its normalisation."""
     if engine.takes_pictures:
         return lambda pictures: engine.run(pictures, output)
-    return lambda pictures: engine.run(normalise(pictures, record), output)
+    return lambda pictures: engine.run(engine_input(pictures, record), output)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from mobilenetv2.evaluate.epochs import best_epoch
 from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.evaluate.run_record import best_epoch
 from mobilenetv2.train.recipe import Recipe
 
 Row = dict[str, float]

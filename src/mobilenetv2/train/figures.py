@@ -2,18 +2,16 @@
 
 import dataclasses
 
-from numpy.typing import NDArray
-
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import (
     FEWEST,
     TEMPERATURE,
-    calibration,
     fit_temperature,
+    measure_calibration,
     temper,
 )
 from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
@@ -50,8 +48,8 @@ def take_figures(
             f"{FEWEST} that it takes to fit one"
         )
     elif recipe.calibrate:
-        logits, labels = answers(trainer, config, splits.selection)
-        measured[TEMPERATURE] = fit_temperature(logits, labels)
+        predictions = predict(trainer, config, splits.selection)
+        measured[TEMPERATURE] = fit_temperature(predictions)
         arrays = temper(arrays, measured[TEMPERATURE])
         trainer.load(arrays)
 
@@ -62,11 +60,11 @@ def take_figures(
         (splits.selection, "selection"),
         (splits.held_out, "held out"),
     ):
-        logits, labels = answers(trainer, config, split, label)
-        figures[split.name] = measure(logits, labels, split.classes)
-        measured[f"{split.name}.calibration_error"] = calibration(logits, labels).error
+        predictions = predict(trainer, config, split, label)
+        figures[split.name] = measure(predictions)
+        measured[f"{split.name}.calibration_error"] = measure_calibration(predictions).error
     if TEMPERATURE in measured:
-        before = calibration(logits * measured[TEMPERATURE], labels).error
+        before = measure_calibration(predictions.scaled(measured[TEMPERATURE])).error
         measured[f"{name}.calibration_error_before"] = before
         say(
             f"temperature {measured[TEMPERATURE]:.2f}: expected calibration error on {name} "
@@ -79,11 +77,14 @@ def take_figures(
     }
     config = dataclasses.replace(config, metrics=measured)
     store.save(run.best, config, arrays)
-    return Result.of(str(run.best), data, splits.held_out, config, logits, labels), figures
+    return Result.of(str(run.best), data, splits.held_out, config, predictions), figures
 
 
-def answers(
+def predict(
     trainer: Trainer, config: ModelConfig, split: Split, label: str | None = None
-) -> tuple[NDArray, NDArray]:
-    """The network in evaluation mode on a split: (logits (photos, classes), labels (photos,))."""
-    return run_predictor(trainer.predictor(), split, config.preprocessing, label or split.name)
+) -> Predictions:
+    """Run the network in evaluation mode on a split."""
+    logits, labels = predict_split(
+        trainer.predictor(), split, config.preprocessing, label or split.name
+    )
+    return Predictions(logits, labels, split.classes)

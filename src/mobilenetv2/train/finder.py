@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.progress import track
 from mobilenetv2.train import targets

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.progress import track
 
 INVERSE_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -59,7 +60,7 @@ def fit(
         weight = (coefficients / std).astype(np.float32)
         bias = (intercept - weight @ mean).astype(np.float32)
         measured = [
-            measure(features @ weight.T + bias, labels, names)
+            measure(Predictions(features @ weight.T + bias, labels, names))
             for features, labels in (train, selection)
         ]
         head = Head(weight, bias, c, *measured)

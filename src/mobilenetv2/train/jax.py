@@ -12,11 +12,11 @@ import optax
 from flax import nnx
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.jax import MobileNetV2, dump, load
 from mobilenetv2.editions.jax.inference import check_device, predictor
 from mobilenetv2.editions.jax.network import BatchNorm
-from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.images.normalise import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth

@@ -10,11 +10,12 @@ import numpy as np
 from keras.layers import BatchNormalization
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import Dtype, normalise
+from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.keras import build, dump, load, predictor
 from mobilenetv2.editions.keras.names import POOLED, batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.images.normalise import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec

@@ -5,13 +5,13 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.sampling import epoch_order
 from mobilenetv2.errors import RunError
-from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
-from mobilenetv2.evaluate.epochs import best_epoch
 from mobilenetv2.evaluate.metrics import Metrics
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
+from mobilenetv2.evaluate.run_record import best_epoch
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
@@ -205,6 +205,6 @@ def judge(
         todo = views.batches(order, epoch, recipe.batch_size, drop_last=whole)
         trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
         arrays = trainer.dump()
-    logits, truth = run_predictor(trainer.predictor(), selection, config.preprocessing, "selection")
+    logits, truth = predict_split(trainer.predictor(), selection, config.preprocessing, "selection")
     trainer.load(current)
-    return arrays, measure_tempered(logits, truth, selection.classes)
+    return arrays, measure_tempered(Predictions(logits, truth, selection.classes))

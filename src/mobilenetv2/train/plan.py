@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mobilenetv2.data.check import check, check_classes
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.scan import check_classes, check_dataset
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate.accuracy import run as run_predictor
 from mobilenetv2.evaluate.calibration import measure_tempered
+from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import parameter_shapes
@@ -88,7 +88,7 @@ def make_plan(job: Job, run: RunFolder) -> Plan:
         arrays = initialise(parameter_shapes(config.spec), recipe.initialisation, recipe.seed)
     else:
         config, arrays = starting_point(job.weights, recipe, dataset.classes)
-    readable = check(dataset, recipe.most_unreadable)
+    readable = check_dataset(dataset, recipe.most_unreadable)
     for note in readable.notes:
         say(note)
     splits = divide(readable, recipe)
@@ -221,13 +221,13 @@ def tried(
 def fit_head(trainer: Trainer, config: ModelConfig, splits: Splits) -> Row:
     """Fit the classifier on features that are computed once; its figures, as those of epoch 0."""
     features, seen = trainer.predictor("features"), config.preprocessing
-    train = run_predictor(features, splits.train, seen, "features of train")
-    selection = run_predictor(features, splits.selection, seen, "features of selection")
+    train = predict_split(features, splits.train, seen, "features of train")
+    selection = predict_split(features, splits.selection, seen, "features of selection")
     fitted = head.fit(train, selection, splits.train.classes)
     classifier = {"classifier.weight": fitted.weight, "classifier.bias": fitted.bias}
     trainer.load(trainer.dump() | classifier)
     logits = selection[0] @ fitted.weight.T + fitted.bias
-    tempered = measure_tempered(logits, selection[1], splits.selection.classes)
+    tempered = measure_tempered(Predictions(logits, selection[1], splits.selection.classes))
     say(
         f"head on cached features: train top-1 {fitted.train.top1:.1%} | selection loss "
         f"{tempered.loss:.3f} top-1 {fitted.selection.top1:.1%} (C = {fitted.inverse_penalty:g})"

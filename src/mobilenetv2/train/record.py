@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from mobilenetv2.data.dataset import Split, from_anywhere
+from mobilenetv2.data.dataset import Split, absolute_place
 from mobilenetv2.errors import RunError
-from mobilenetv2.evaluate import pictures
+from mobilenetv2.evaluate import plots
 from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.recipe import Recipe
@@ -88,11 +88,11 @@ class RunFolder:
         writer.writerows({k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows)
         write_atomically(self.path / "metrics.csv", buffer.getvalue())
         if rows:
-            pictures.curves(rows, self.path / "curves.png")
+            plots.curves(rows, self.path / "curves.png")
 
     def write_trial(self, rates: Sequence[float], losses: Sequence[float], chosen: float) -> None:
         """``learning-rate.png``: what a trial of learning rates gave."""
-        pictures.rates(rates, losses, chosen, self.path / "learning-rate.png")
+        plots.rates(rates, losses, chosen, self.path / "learning-rate.png")
 
     def write_split(self, splits: Sequence[Split]) -> None:
         """``split.csv``: split, class, photo."""
@@ -172,7 +172,7 @@ def start(
         shutil.rmtree(run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     started = {
-        "data": from_anywhere(data),
+        "data": absolute_place(data),
         "weights": str(weights.resolve()) if weights else None,
         "edition": edition,
         "computes": computes,

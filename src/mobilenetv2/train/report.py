@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.evaluate.report.folder import draw
 from mobilenetv2.evaluate.report.gallery import Explainer
-from mobilenetv2.evaluate.report.page import write_page
+from mobilenetv2.evaluate.report.page import draw_plots, write_page
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.runtime.feature_map import feature_map
 from mobilenetv2.train.record import RunFolder
@@ -19,7 +18,7 @@ def show(run: RunFolder, result: Result, seconds: float) -> None:
     """
     explainer = explainer_of(run.best)
     write_page(run.report, result, run.best, explainer, seconds=seconds)
-    draw(run.path, result, explainer)
+    draw_plots(run.path, result, explainer)
 
 
 def explainer_of(model: Path) -> Explainer | None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from mobilenetv2.data.batches import AHEAD, workers
-from mobilenetv2.evaluate import accuracy
+from mobilenetv2.evaluate import predictions
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import targets
 from mobilenetv2.train.average import Average
@@ -24,7 +24,7 @@ WARMING, COUNTED = 4, 5
 """Steps of the measurement."""
 LONGEST = 20.0
 """Seconds, after which steps that take long are no longer waited for."""
-ANSWERED = 6 * accuracy.BATCH
+ANSWERED = 6 * predictions.BATCH
 """Photos of the measurement of evaluation."""
 
 
@@ -82,11 +82,13 @@ def describe_time(times: Times, recipe: Recipe) -> str:
 def _seconds_an_answer(trainer: Trainer, config: ModelConfig, splits: Splits) -> float:
     """Of one photo in evaluation, decoding included."""
     split = splits.selection
-    whole = min(ANSWERED, len(split)) // accuracy.BATCH * accuracy.BATCH or len(split)
+    whole = min(ANSWERED, len(split)) // predictions.BATCH * predictions.BATCH or len(split)
     photos, answer = some(split, whole, 0), trainer.predictor()
-    accuracy.run(answer, some(photos, accuracy.BATCH, 0), config.preprocessing)  # it is compiled
+    predictions.predict_split(
+        answer, some(photos, predictions.BATCH, 0), config.preprocessing
+    )  # it is compiled
     started = time.monotonic()
-    accuracy.run(answer, photos, config.preprocessing)
+    predictions.predict_split(answer, photos, config.preprocessing)
     return (time.monotonic() - started) / len(photos)
 
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilenetv2.data.check import Checked
-from mobilenetv2.data.dataset import ALL, Split
-from mobilenetv2.data.partition import partition
+from mobilenetv2.data.dataset import ALL, Split, stratified_split
+from mobilenetv2.data.scan import CheckedDataset
 from mobilenetv2.errors import DataError, RunError
 from mobilenetv2.train import record
 from mobilenetv2.train.recipe import Recipe
@@ -29,7 +28,7 @@ class Splits:
         return self.train, self.selection, self.held_out
 
 
-def divide(checked: Checked, recipe: Recipe) -> Splits:
+def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
     """Split off what the data does not bring: a final held-out part, and a part to choose by.
 
     Raises:
@@ -38,14 +37,14 @@ def divide(checked: Checked, recipe: Recipe) -> Splits:
     splits, place = checked.dataset.splits, checked.dataset.place
     if ALL in splits or set(splits) == {"train"}:
         whole = splits.get(ALL) or splits["train"]
-        rest, held_out = partition(
+        rest, held_out = stratified_split(
             whole, recipe.validation, recipe.seed, ("train", "validation"), checked.digests
         )
     elif "train" in splits:
         rest, held_out = splits["train"], splits.get("validation") or splits["test"]
     else:
         raise DataError(f"{place}: has {' and '.join(splits)} but no train folder to learn from")
-    train, selection = partition(
+    train, selection = stratified_split(
         rest, recipe.selection, recipe.seed + 1, ("train", "selection"), checked.digests
     )
     for split in (train, selection, held_out):

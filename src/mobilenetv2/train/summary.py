@@ -4,13 +4,13 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mobilenetv2.evaluate.epochs import best_epoch, epochs_of
 from mobilenetv2.evaluate.metrics import Metrics
-from mobilenetv2.evaluate.report.html import visible
+from mobilenetv2.evaluate.run_record import best_epoch, epochs_of
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.card import kind
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import visible
 from mobilenetv2.train.choice import FEW
 from mobilenetv2.train.epochs import Row
 from mobilenetv2.train.recipe import Recipe

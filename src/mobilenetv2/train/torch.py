@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
-from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train import depth, precision

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, cast
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import RecipeError, require
-from mobilenetv2.evaluate.accuracy import Predictor
+from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Recipe

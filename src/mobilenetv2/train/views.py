@@ -6,11 +6,11 @@ from typing import Protocol
 
 from numpy.typing import NDArray
 
-from mobilenetv2.data import small
+from mobilenetv2.data import caches
 from mobilenetv2.data.augment import augment, generator
 from mobilenetv2.data.batches import batches, whole_batches
+from mobilenetv2.data.caches import ShrunkPhotos
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.shrunk import Shrunk
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.train.recipe import Recipe
@@ -48,22 +48,21 @@ class Views(Protocol):
 class PhotoViews:
     """Pictures, augmented anew each time.
 
-    Decoding is what costs, so it is done once where memory allows: small pictures are held whole
-    (:mod:`mobilenetv2.data.small`), photos a little larger than their views
-    (:mod:`mobilenetv2.data.shrunk`).
+    Decoding is what costs, so it is done once where memory allows (:mod:`mobilenetv2.data.caches`):
+    small pictures are held whole, photos a little larger than their views.
     """
 
     split: Split
     record: Preprocessing
     recipe: Recipe
-    _small: small.Small | None = field(default=None, init=False, repr=False)
-    _shrunk: Shrunk | None = field(default=None, init=False, repr=False)
+    _small: caches.SmallImages | None = field(default=None, init=False, repr=False)
+    _shrunk: ShrunkPhotos | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.recipe.augmentation.crop == "resized" and self.recipe.shrink:
             sizes = [self.size(epoch) for epoch in range(max(1, self.recipe.epochs))]
             side = round(self.recipe.shrink * max(max(size) for size in sizes))
-            self._shrunk = Shrunk(self.split, side)
+            self._shrunk = ShrunkPhotos(self.split, side)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -92,12 +91,12 @@ class PhotoViews:
     ) -> Batches:
         """uint8 (batch, height, width, channels) and indices; see the protocol."""
         size, how = self.size(epoch), self.recipe.augmentation
-        if not small.worthwhile(len(self), how, self.record, size):
+        if not caches.fits_in_memory(len(self), how, self.record, size):
             self._small = None
             return one_by_one(self, order, epoch, batch_size, start, drop_last)
         if self._small is None or self._small.size != size:
             self._small = None  # the memory, before the next is made
-            self._small = small.hold(self.split, how, self.record, size)
+            self._small = caches.hold_images(self.split, how, self.record, size)
         held, seed = self._small, self.recipe.seed
         return whole_batches(
             lambda indices: held.views(indices, seed, epoch), order, batch_size, start, drop_last

@@ -3,7 +3,7 @@
 import math
 import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +186,13 @@ def test_one_tensor_listed_many_times_does_not_multiply_memory(kind: str, tmp_pa
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_published_constants_are_those_of_googles_interpreter(file: str, shared_data: Path) -> None:
+def test_published_constants_are_those_of_googles_interpreter(
+    file: str, public_folder: Callable[[str], Path]
+) -> None:
     interpreters = pytest.importorskip(
         "ai_edge_litert.interpreter", reason="needs the extra mobilenetv2[litert]"
     )
-    path = shared_data / "published" / file
+    path = public_folder("published") / file
     tensors = read(path).tensors
     plain = interpreters.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = interpreters.Interpreter(str(path), experimental_op_resolver_type=plain)
@@ -253,6 +255,10 @@ def test_a_damaged_small_file_is_a_graph_or_an_error(
 @settings(max_examples=30, suppress_health_check=ONE_FOLDER, deadline=None)
 @given(edits=EDITS, keep=KEEP)
 def test_a_damaged_published_file_is_a_graph_or_an_error(
-    file: str, edits: list[tuple[float, bytes]], keep: float, tmp_path: Path, shared_data: Path
+    file: str,
+    edits: list[tuple[float, bytes]],
+    keep: float,
+    tmp_path: Path,
+    public_folder: Callable[[str], Path],
 ) -> None:
-    mutate((shared_data / "published" / file).read_bytes(), edits, keep, tmp_path)
+    mutate((public_folder("published") / file).read_bytes(), edits, keep, tmp_path)

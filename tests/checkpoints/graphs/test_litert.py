@@ -2,6 +2,7 @@
 
 import dataclasses
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert_writer import Form, write
-from mobilenetv2.images.decode import read as read_image
+from mobilenetv2.images.decode import read_photo as read_image
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays, check, identity_batch_norm, random_arrays
 from mobilenetv2.model.folding import fold
@@ -34,8 +35,8 @@ BIRDS = "mobilenet_v2_1.0_224_inat_bird_quant.tflite"
 
 
 @pytest.fixture
-def files(shared_data: Path) -> Path:
-    return shared_data / "published"
+def files(public_folder: Callable[[str], Path]) -> Path:
+    return public_folder("published")
 
 
 @pytest.mark.parametrize(
@@ -311,9 +312,9 @@ def both_logits(path: Path, photos: list[Path]) -> tuple[ModelConfig, NDArray, N
 
 @pytest.mark.parametrize("file", [PTQ, QUANT])
 def test_eight_photos_give_what_the_file_itself_gives(
-    file: str, files: Path, shared_data: Path
+    file: str, files: Path, public_folder: Callable[[str], Path]
 ) -> None:
-    photos = sorted((shared_data / "imagenet-samples").glob("*/*"))[:8]
+    photos = sorted(public_folder("imagenet-samples").glob("*/*"))[:8]
     _, ours, theirs = both_logits(files / file, photos)
     probabilities = np.exp(ours - ours.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)
@@ -327,9 +328,9 @@ def test_eight_photos_give_what_the_file_itself_gives(
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "top1", "top5"), [(PTQ, 84, 98), (QUANT, 85, 99)])
 def test_a_hundred_photos_are_classified_as_well_as_published(
-    file: str, top1: int, top5: int, files: Path, shared_data: Path
+    file: str, top1: int, top5: int, files: Path, public_folder: Callable[[str], Path]
 ) -> None:
-    photos = sorted((shared_data / "imagenet-samples").glob("*/*"))
+    photos = sorted(public_folder("imagenet-samples").glob("*/*"))
     assert len(photos) == 100
     config, ours, theirs = both_logits(files / file, photos)
     truth = np.array([config.labels.wordnet.index(photo.parent.name) for photo in photos])

@@ -12,7 +12,7 @@ from torch import nn
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions.torch.folded import FoldedMobileNetV2, module_name
 from mobilenetv2.errors import SpecError
-from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -56,7 +56,7 @@ def test_with_normalisation_inside_the_numbers_are_bit_for_bit_those_of_images(n
     spec = SPECS[name]
     shape = (2, *spec.size, spec.input_channels)
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    x = normalise(pictures, ModelConfig.default(spec).preprocessing)
+    x = engine_input(pictures, ModelConfig.default(spec).preprocessing)
     seen: list[torch.Tensor] = []
     network = made(spec, pictures=True)
     first = next(module for name, module in network.named_modules() if name.startswith("stem"))
@@ -72,7 +72,7 @@ def test_half_precision_takes_and_gives_float32(dtype: torch.dtype, tolerance: f
     spec = SPECS["same, odd"]
     shape = (2, *spec.size, 3)
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    wanted = expected(spec, normalise(pictures, ModelConfig.default(spec).preprocessing))
+    wanted = expected(spec, engine_input(pictures, ModelConfig.default(spec).preprocessing))
     network = made(spec, pictures=True, dtype=dtype)
     found = network(torch.from_numpy(pictures))
     assert found.dtype == torch.float32 and network.mean.dtype == torch.float32

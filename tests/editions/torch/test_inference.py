@@ -7,7 +7,7 @@ import torch
 from mobilenetv2.editions.torch import MobileNetV2, load
 from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.images.preprocess import normalise as normalise_numpy
+from mobilenetv2.images.normalise import engine_input as normalise_numpy
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED

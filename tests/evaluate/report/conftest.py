@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.evaluate.outputs import Outputs
+from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
@@ -66,6 +68,8 @@ def make_result(photos: Path) -> Callable[..., Result]:
         metrics: dict[str, float] | None = None,
         names: tuple[str, ...] = ("ball", "box", "triangle"),
         scale: float = 1.0,
+        outputs: Outputs = "softmax",
+        several: bool = False,
     ) -> Result:
         spec = published("small", width=0.1, classes=len(names))
         config = ModelConfig(spec, Preprocessing.default(spec), Labels(names), None, metrics or {})
@@ -73,6 +77,18 @@ def make_result(photos: Path) -> Callable[..., Result]:
         truth = np.array([photo.label for photo in split.photos])
         logits = np.random.default_rng(0).normal(0, 1, (len(split), len(names)))
         logits[np.arange(len(split)), truth] += 1.5
-        return Result.of("models/shapes", "photos", split, config, scale * logits, truth)
+        if outputs == "logit":
+            truth, logits, names = np.minimum(truth, 1), logits[:, 1:2] - logits[:, :1], names[:2]
+        if several:  # the first class of a photo, and sometimes the next
+            truth = np.eye(len(names), dtype=bool)[truth]
+            truth[::5] |= np.roll(truth, 1, 1)[::5]
+            truth[7] = False
+        return Result.of(
+            "models/shapes",
+            "photos",
+            split,
+            config,
+            Predictions(scale * logits, truth, names, outputs),
+        )
 
     return make

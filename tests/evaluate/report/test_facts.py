@@ -1,4 +1,5 @@
 import dataclasses
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,12 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilenetv2 import text
 from mobilenetv2.evaluate.metrics import measure
+from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.evaluate.report import facts
+from mobilenetv2.evaluate.report.facts import environment, processor
 from mobilenetv2.evaluate.report.result import Result
-from mobilenetv2.evaluate.report.run_record import RunRecord
+from mobilenetv2.evaluate.run_record import RunRecord
 from mobilenetv2.model import store
 from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.version import __version__
 
 RUN = RunRecord(
     "shapes", ({"epoch": 1.0, "seconds": 30.0}, {"epoch": 2.0, "seconds": 61.0}),
@@ -52,7 +57,7 @@ def test_the_photos_of_a_thousand_classes_are_a_closed_table_of_a_bounded_size(
 ) -> None:
     names = tuple(f"class {index}" for index in range(1000))
     truth = np.arange(2000) % 1000
-    measured = measure(np.eye(1000, dtype=np.float32)[truth], truth, names)
+    measured = measure(Predictions(np.eye(1000, dtype=np.float32)[truth], truth, names))
     result = dataclasses.replace(make_result(names=names), metrics=measured)
     run = RunRecord("x", (), {}, {}, {"train": dict.fromkeys(names, 5)})
     markup = facts.data(result, run)
@@ -91,7 +96,7 @@ def test_of_a_classifier_alone_only_the_keys_that_mean_something_are_shown(
     ("seconds", "words"), [(45, "45 seconds"), (768, "12.8 minutes"), (11520, "3.2 hours")]
 )
 def test_times_are_in_words(seconds: float, words: str) -> None:
-    assert facts.minutes(seconds) == words
+    assert text.duration(seconds) == words
 
 
 def test_a_model_says_what_it_is(model: Path, tmp_path: Path, parse: Callable[[str], Any]) -> None:
@@ -118,3 +123,16 @@ def test_how_a_model_was_run_is_said_with_it(model: Path, parse: Callable[[str],
     config = store.load_config(model)
     page = parse(facts.model(config, model, {"runtime": "openvino", "flips": "yes"}))
     assert page.text("dt").endswith("runtimeflips") and page.text("dd").endswith("openvinoyes")
+
+
+def test_versions_are_those_that_run() -> None:
+    found = dict(environment())
+    assert found["mobilenetv2"] == __version__ and found["numpy"] == np.__version__
+    assert found["Python"] == platform.python_version()
+    assert all(found.values()) and int(found["cores"]) >= 1
+
+
+def test_a_processor_has_a_name() -> None:
+    text = "processor\t: 0\nmodel name\t: Fast CPU @ 3 GHz\n\nmodel name\t: Other\n"
+    assert processor(text) == "Fast CPU @ 3 GHz"
+    assert processor("") == (platform.processor() or platform.machine())

@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.evaluate.report.gallery import Explainer, beside, gallery, overlays, pictures
-from mobilenetv2.evaluate.report.result import Result, least_sure, surest_mistakes
+from mobilenetv2.evaluate.report.result import Answer, Result
 from mobilenetv2.images.preprocess import preprocess
 
 
@@ -25,7 +26,7 @@ def test_each_photo_is_shown_as_the_network_saw_it_with_what_was_answered(
     make_result: Callable[..., Result], parse: Callable[[str], Any]
 ) -> None:
     result = make_result()
-    mistakes = surest_mistakes(result.answers, 4)
+    mistakes = result.surest_mistakes(4)
     page = parse(gallery(result, mistakes, None))
     images = page.of("img")
     assert len(images) == len(page.of("figure")) == 4 and page.of("div", "single")
@@ -36,7 +37,7 @@ def test_each_photo_is_shown_as_the_network_saw_it_with_what_was_answered(
     first, names = mistakes[0], result.config.labels.names
     caption = page.text("figcaption", "b")
     assert caption.startswith(f"answered {names[first.answer]} {first.probability:.0%}")
-    assert f"is {names[first.truth]} {first.of_truth:.0%}" in caption
+    assert f"is {names[first.truth[0]]} {first.of_truth:.0%}" in caption
     assert page.of("span", "file")[0]["title"] == result.split.photos[first.photo].name
 
 
@@ -44,7 +45,7 @@ def test_right_answers_say_how_sure_they_are(
     make_result: Callable[..., Result], parse: Callable[[str], Any]
 ) -> None:
     result = make_result()
-    (answer,) = least_sure(result.answers, 1)
+    (answer,) = result.least_sure(1)
     assert f"{answer.probability:.0%} sure" in parse(gallery(result, [answer], None)).text()
 
 
@@ -80,7 +81,7 @@ def test_with_an_explainer_there_are_two_pictures_of_each_photo(
     explainer = Explainer(
         lambda shown: np.ones((len(shown), 2, 2, 4), np.float32), np.ones((3, 4), np.float32)
     )
-    page = parse(gallery(result, surest_mistakes(result.answers, 3), explainer))
+    page = parse(gallery(result, result.surest_mistakes(3), explainer))
     assert len(page.of("img")) == 6 and page.of("div", "pairs")
     assert sum("glows" in image["alt"] for image in page.of("img")) == 3
 
@@ -93,7 +94,7 @@ def test_grey_pictures_are_shown_too(
     spec = result.config.spec.replace(input_channels=1)
     config = dataclasses.replace(result.config, spec=spec, preprocessing=seen)
     result = dataclasses.replace(result, config=config)
-    answers = surest_mistakes(result.answers, 2)
+    answers = result.surest_mistakes(2)
     assert all(picture.shape[2] == 1 for picture in pictures(result, answers))
     shown = opened(parse(gallery(result, answers, None)).of("img")[0]["src"])
     assert np.abs(shown[..., 0] - shown[..., 2]).max() <= 2
@@ -108,3 +109,15 @@ def test_a_picture_beside_what_speaks_for_its_answer(quadrants: Explainer) -> No
         np.testing.assert_array_equal(pair[:, -48:], glow)
         assert (pair[:, 48:-48] == 255).all() and pair.shape[1] > 96
     assert beside([shown[0][..., :1]], [0], quadrants)[0].shape[2] == 3
+
+
+def test_mistakes_among_several_classes_say_what_was_missed_and_what_was_not_there(
+    make_result: Callable[..., Result], parse: Callable[[str], Any]
+) -> None:
+    result, names = make_result(outputs="sigmoid", several=True), ("ball", "box", "triangle")
+    missed = Answer(0, (0, 1), 1, 0.03, math.nan, False)
+    extra = Answer(7, (), 2, 0.9, math.nan, False)
+    page = parse(gallery(result, [missed, extra], None))
+    caption = page.text("figcaption", "b")
+    assert f"missed {names[1]} 3%is {names[0]} and {names[1]}" in caption
+    assert f"answered {names[2]} 90%is of no class" in caption

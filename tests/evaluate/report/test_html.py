@@ -1,3 +1,7 @@
+"""The frame of a page: its policy lets a browser run one script, or none, and fetch nothing."""
+
+import base64
+import hashlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenetv2.evaluate.report.html import Markup, element, join, number
+from mobilenetv2.evaluate.report.html import Markup, coordinate, document, element, join
 
 
 def test_an_element_has_its_children_and_attributes() -> None:
@@ -46,7 +50,22 @@ def test_only_markup_is_taken_as_it_is() -> None:
 
 @given(st.floats(-1e6, 1e6))
 def test_numbers_are_short_and_near(value: float) -> None:
-    text = number(value)
+    text = coordinate(value)
     assert abs(float(text) - value) <= 0.005 + 1e-9
     assert not text.endswith(".") and text != "-0"
     assert math.isfinite(float(text))
+
+
+def test_no_script_may_run_where_none_is_given() -> None:
+    page = document("<title>", element("body", "a & b"))
+    assert page.startswith('<!doctype html>\n<html lang="en">')
+    assert "<title>&lt;title&gt;</title>" in page and "a &amp; b" in page
+    assert "default-src 'none'" in page.replace("&#39;", "'").replace("&#x27;", "'")
+    assert "script-src" not in page
+
+
+def test_only_the_given_script_may_run() -> None:
+    script = "document.title = 'x';"
+    page = document("t", element("body", element("script", Markup(script))), ".x{}", script)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"sha256-{digest}" in page and ".x{}" in page

@@ -7,7 +7,7 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import mnn as export
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.files.mnn import first_string, read

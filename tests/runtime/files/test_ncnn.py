@@ -11,7 +11,7 @@ import pytest
 from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import ncnn as export
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.format import Options
+from mobilenetv2.export.job import Options
 from mobilenetv2.export.openvino import write
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load

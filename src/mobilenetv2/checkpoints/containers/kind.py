@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import open_file
 from mobilenetv2.formats import FORMATS, GRAPHS
 
 Kind = Literal["pytorch", "hdf5", "keras", "safetensors", "tensorflow", "litert", "onnx"]
@@ -29,13 +30,13 @@ def recognise(path: Path) -> Kind:
 
     Raises:
         WeightsError: it does not exist, is empty, or is no container that is known.
-        OSError: it cannot be opened.
+        OSError: it is no regular file, or cannot be opened.
     """
     if path.is_dir() or index_of(prefix_of(path)).is_file():
         return "tensorflow"
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(f"{path}: no such file")
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(512)
         size = file.seek(0, 2)
         file.seek(max(0, size - len(TABLE)))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import read_file
 
 LARGEST_FILE = 512 * 1024**2
 IDENTIFIER = b"TFL3"
@@ -77,7 +78,7 @@ def read(path: Path) -> Graph:
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    return parse(path.read_bytes(), path)
+    return parse(read_file(path), path)
 
 
 def parse(data: bytes, path: Path) -> Graph:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.protobuf import Schema, require_few_fields
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import read_file
 
 LARGEST_FILE = 512 * 1024**2
 MOST_ENTRIES = 20_000
@@ -75,7 +76,7 @@ def read(path: Path) -> Graph:
     if size > LARGEST_FILE:
         raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
     try:
-        return parse(path.read_bytes())
+        return parse(read_file(path))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
 

@@ -23,6 +23,7 @@ from mobilenetv2.checkpoints.containers.container import (
     plain,
 )  # fmt: skip
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import open_file
 
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
@@ -43,7 +44,7 @@ def read(path: Path, largest: int = LARGEST_FILE) -> Container:
         WeightsError: not what the format asks for, or too large.
         OSError: it cannot be opened.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         try:
             return _read(file, file.seek(0, 2), largest)
         except WeightsError as error:

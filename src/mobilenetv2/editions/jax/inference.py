@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.jax.network import MobileNetV2
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.normalise import normalise
 from mobilenetv2.spec.names import intermediate_names
 
 

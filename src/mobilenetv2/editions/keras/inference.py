@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.keras.names import CLASSIFIER, POOLED, intermediate_layers
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.normalise import normalise
 
 
 def predictor(

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import normalise
 from mobilenetv2.editions.numpy.network import MobileNetV2
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.normalise import normalise
 
 
 def predictor(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import find
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error
-from mobilenetv2.evaluate.parity.parity import ERROR, MISSING
+from mobilenetv2.evaluate.parity.editions import ERROR, MISSING
 from mobilenetv2.model import store
 
 BATCH = 4

@@ -1,46 +1,36 @@
-"""The report's tables of facts: the data, the recipe, the model, the environment."""
+"""A report's tables of facts: the data, the recipe, the model, the environment."""
 
-from collections.abc import Mapping, Sequence
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mobilenetv2.evaluate.calibration import TEMPERATURE
-from mobilenetv2.evaluate.report.html import Child, Markup, element
+from mobilenetv2.evaluate.report.html import Child, Markup, definitions, element
 from mobilenetv2.evaluate.report.result import Result
-from mobilenetv2.evaluate.report.run_record import RunRecord
+from mobilenetv2.evaluate.run_record import RunRecord
 from mobilenetv2.model.card import kind
 from mobilenetv2.model.store import WEIGHTS
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import duration
+from mobilenetv2.version import __version__
 
 MOST = 60
 """Classes. A table of more is closed until it is opened."""
-LONG = 48
-"""Characters."""
 OF_A_HEAD = frozenset(
     {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
 )
 """Keys of a recipe that mean something where only a classifier is fitted."""
-
-
-def pairs(rows: Sequence[tuple[str, Child]]) -> Markup:
-    """Names and values; a long value gets a line of its own."""
-    return element(
-        "dl",
-        [
-            element(
-                "div", element("dt", name), element("dd", value),
-                class_="long" if len(str(value)) > LONG else None,
-            )
-            for name, value in rows
-        ],
-    )  # fmt: skip
+PACKAGES = ("numpy", "Pillow", "torch", "keras", "tensorflow", "jax", "onnxruntime", "openvino")
+CPU = Path("/proc/cpuinfo")
 
 
 def data(result: Result, run: RunRecord | None) -> Markup:
-    """Photos of each class: in the parts that the run made, and in what was measured here."""
+    """Count the photos of each class, in the splits of the run and in what was measured here."""
     columns: dict[str, Mapping[str, int]] = dict(run.parts) if run else {}
-    counts = [row.photos for row in result.metrics.classes]
-    here = {n: c for n, c in zip(result.config.labels.names, counts, strict=True) if c}
+    here = {row.name: row.photos for row in result.metrics.classes if row.photos}
     if columns.get(result.split.name) != here:
         columns["measured here"] = here
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
@@ -69,7 +59,7 @@ def _count(count: int, column: Mapping[str, int]) -> Markup:
 
 
 def recipe(run: RunRecord, seconds: float | None) -> Markup:
-    """What was set, how long it took."""
+    """Return what was set, and how long it took."""
     # A resumed run was timed from there on only; its rows are of all epochs.
     took = max(seconds or 0.0, run.seconds)
     rows: list[tuple[str, Child]] = [
@@ -79,27 +69,20 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
         ("epochs run", f"{run.epochs}"),
-        ("time", minutes(took) if took else None),
+        ("time", duration(took) if took else None),
     ]
     only = OF_A_HEAD if run.recipe.get("trained") == "head" else run.recipe
     rows += [(key.replace("_", " "), value) for key, value in run.recipe.items() if key in only]
-    return pairs([(name, value) for name, value in rows if value is not None])
+    return definitions([(name, value) for name, value in rows if value is not None])
 
 
 def started_from(run: RunRecord) -> str | None:
-    """The weights; None where the record of the start is gone."""
+    """Return the weights that a run began with; None where the record of the start is gone."""
     return run.started.get("weights", "random weights") if run.started else None
 
 
-def minutes(seconds: float) -> str:
-    """'45 seconds', '12.8 minutes', '3.2 hours'."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
 def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
-    """What network it is, what it costs, where it came from, and how it was run."""
+    """Return what network it is, what it costs, where it came from, and how it was run."""
     spec, seen, origin = config.spec, config.preprocessing, config.origin
     file = source / WEIGHTS if source and source.is_dir() else source
     size = file.stat().st_size if file and file.is_file() else None
@@ -120,8 +103,36 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
         ("note", origin.note or None if origin else None),
         *(how or {}).items(),
     ]
-    return pairs([(name, value) for name, value in rows if value is not None])
+    return definitions([(name, value) for name, value in rows if value is not None])
 
 
 def _figure(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f} (the classifier was divided by it)"
+
+
+def environment() -> list[tuple[str, str]]:
+    """Return (what, which version), without importing any of it."""
+    return [
+        ("mobilenetv2", __version__),
+        ("Python", platform.python_version()),
+        *((name, found) for name in PACKAGES if (found := _version(name))),
+        ("processor", processor(CPU.read_text() if CPU.is_file() else "")),
+        ("cores", str(os.cpu_count() or 1)),
+        ("system", f"{platform.system()} {platform.release()} ({platform.machine()})"),
+    ]
+
+
+def processor(text: str) -> str:
+    """Return the first model name of Linux's ``/proc/cpuinfo``, or what the platform calls it."""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,4 +1,4 @@
-"""Photos with what was answered: as the network saw them, and where it looked."""
+"""Photos with their answers: as the network saw them, and where it looked."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.evaluate import gradcam
-from mobilenetv2.evaluate.report.html import Markup, element
+from mobilenetv2.evaluate.report.html import Child, Markup, element
 from mobilenetv2.evaluate.report.result import Answer, Result
-from mobilenetv2.images.encode import SMALL, data_url
+from mobilenetv2.images.display import SMALL, data_url
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.text import listed, percent
 
 Maps = Callable[[NDArray], NDArray]
 """uint8 pictures (batch, height, width, channels) at the network's size -> the last feature map
@@ -31,15 +32,14 @@ class Explainer:
 
 
 def pictures(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
-    """The photos at the network's size: uint8 (height, width, channels)."""
+    """Return the photos at the network's size: uint8 (height, width, channels)."""
     split, record = result.split, result.config.preprocessing
     photos = [split.photos[answer.photo] for answer in answers]
     return [preprocess(split.image(photo), record, split.full_name(photo)) for photo in photos]
 
 
 def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | None) -> Markup:
-    """One figure a photo. With an explainer each has a second picture beside it, in which what
-    speaks for the answer glows."""
+    """Return one figure a photo; with an explainer, its Grad-CAM for the answer beside it."""
     shown = pictures(result, answers)
     glowing: list[NDArray | None] = [None] * len(shown)
     if explainer:
@@ -54,7 +54,7 @@ def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | No
 def overlays(
     shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer
 ) -> list[NDArray]:
-    """Each picture with the Grad-CAM of a class over it: uint8 (height, width, 3)."""
+    """Return each picture with the Grad-CAM of a class over it: uint8 (height, width, 3)."""
     found: list[NDArray] = []
     for start in range(0, len(shown), BATCH):
         maps = explainer.maps(np.stack(shown[start : start + BATCH]))
@@ -65,7 +65,7 @@ def overlays(
 
 
 def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer) -> list[NDArray]:
-    """Each picture with its overlay on the right, white between them: uint8 (height, width, 3)."""
+    """Return each picture with its overlay on its right: uint8 (height, width, 3)."""
     found = []
     for picture, glow in zip(shown, overlays(shown, classes, explainer), strict=True):
         height, width = picture.shape[:2]
@@ -75,23 +75,24 @@ def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explaine
 
 
 def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | None) -> Markup:
-    names = result.config.labels.names
+    names = result.predictions.names
     name = result.split.photos[answer.photo].name
     small = "pixels" if max(picture.shape[:2]) < SMALL else None
-    is_, said = names[answer.truth], names[answer.answer]
+    is_, said = listed([names[index] for index in answer.truth], len(names)), names[answer.answer]
     images = [
         element("img", src=data_url(_rgb(picture), LARGEST), alt=f"a photo of {is_}", class_=small)
     ]
     if glow is not None:
         alt = f"the same, what speaks for {said} glows"
         images.append(element("img", src=data_url(glow, LARGEST), alt=alt, class_=small))
-    if answer.truth == answer.answer:
-        caption = [element("b", is_), f" · {_percent(answer.probability)} sure"]
+    sure = percent(answer.probability, 0)
+    if answer.right:
+        caption: list[Child] = [element("b", is_), f" · {sure} sure"]
     else:
-        caption = [
-            "answered ", element("b", said, class_="wrong"), f" {_percent(answer.probability)}",
-            element("br"), "is ", element("b", is_), f" {_percent(answer.of_truth)}",
-        ]  # fmt: skip
+        how = "missed " if answer.answer in answer.truth else "answered "
+        caption = [how, element("b", said, class_="wrong"), f" {sure}", element("br")]
+        caption += ["is ", element("b", is_ or "of no class")]
+        caption += [] if math.isnan(answer.of_truth) else [f" {percent(answer.of_truth, 0)}"]
     return element(
         "figure",
         element("div", images, class_="images"),
@@ -99,10 +100,6 @@ def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | No
             "figcaption", caption, element("span", element("bdi", name), class_="file", title=name)
         ),
     )
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.0%}"
 
 
 def _rgb(picture: NDArray) -> NDArray:

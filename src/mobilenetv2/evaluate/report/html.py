@@ -1,11 +1,18 @@
-"""HTML and SVG elements, in which whatever comes from data is escaped."""
+"""HTML: elements in which all data is escaped, and files that need no other file."""
 
+import base64
+import hashlib
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from typing import TypeAlias
+
+from mobilenetv2.text import visible
 
 VOID = frozenset({"meta", "link", "img", "br"})
 """Elements of HTML that have no end."""
+LONG = 48
+"""Characters of a value that gets a line of its own."""
 
 
 class Markup(str):
@@ -20,7 +27,7 @@ Child: TypeAlias = "str | Iterable[Child] | None"
 def element(
     name: str, /, *children: Child, attributes: Mapping[str, str] | None = None, **more: object
 ) -> Markup:
-    """``<name ...>children</name>``.
+    """Return ``<name ...>children</name>``.
 
     Args:
         children: texts, which are escaped, elements, lists of both; None is nothing.
@@ -40,7 +47,7 @@ def element(
 
 
 def join(children: Child) -> Markup:
-    """Children one after the other, texts escaped."""
+    """Return children one after the other, texts escaped."""
     if children is None:
         return Markup("")
     if isinstance(children, Markup):
@@ -50,16 +57,10 @@ def join(children: Child) -> Markup:
     return Markup("".join(join(child) for child in children))
 
 
-def number(value: float) -> str:
-    """At most two decimals, and none that are zero: '12.5', '3'."""
+def coordinate(value: float) -> str:
+    """Return a number with at most two decimals, and none that are zero: '12.5', '3'."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
-
-
-def visible(text: str) -> str:
-    """Without the characters that HTML cannot hold: control characters, halves of surrogates."""
-    kept = (c if c.isprintable() or c in "\n\t" or ord(c) >= 0xA0 else "\ufffd" for c in text)
-    return "".join(kept).encode("utf-8", "replace").decode("utf-8")
 
 
 def _attribute(key: str, value: object) -> str:
@@ -67,5 +68,49 @@ def _attribute(key: str, value: object) -> str:
         return ""
     if value is True:
         return f" {key}"
-    text = number(value) if isinstance(value, float) else visible(str(value))
+    text = coordinate(value) if isinstance(value, float) else visible(str(value))
     return f' {key}="{html.escape(text)}"'
+
+
+def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
+    """Return a list of names and values; a long value gets a line of its own."""
+    return element(
+        "dl",
+        [
+            element(
+                "div", element("dt", name), element("dd", value),
+                class_="long" if len(str(value)) > LONG else None,
+            )
+            for name, value in rows
+        ],
+    )  # fmt: skip
+
+
+def document(title: str, body: Markup, style: str = "", script: str = "") -> str:
+    """Return a whole file in the style of the reports. It needs no other file and no network.
+
+    Args:
+        body: the element; a script inside it runs only if it is ``script``.
+        style: further rules.
+        script: the only one that a browser may run; '': none.
+    """
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'; form-action 'none'"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", content=policy, attributes={"http-equiv": "Content-Security-Policy"}),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("link", rel="icon", href="data:,"),
+        element("title", title),
+        element("style", Markup(resource("style.css") + style)),
+    )
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def resource(name: str) -> str:
+    """Return the text of a file that lies beside this module."""
+    return files("mobilenetv2.evaluate.report").joinpath(name).read_text("utf-8")

@@ -1,28 +1,42 @@
-"""The page: every section in order, its style and script inside, nothing fetched."""
+"""The report: one HTML page that needs no other file, and a folder of it with pictures and JSON."""
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from mobilenetv2.evaluate.report import facts, result
-from mobilenetv2.evaluate.report.classes import classes
-from mobilenetv2.evaluate.report.confusion import confusion
-from mobilenetv2.evaluate.report.curves import curves
-from mobilenetv2.evaluate.report.document import document, resource
-from mobilenetv2.evaluate.report.environment import environment
-from mobilenetv2.evaluate.report.gallery import Explainer, gallery
-from mobilenetv2.evaluate.report.headline import headline
-from mobilenetv2.evaluate.report.html import Child, Markup, element
-from mobilenetv2.evaluate.report.reliability import diagram, share, words
+import numpy as np
+
+from mobilenetv2.errors import MissingExtra
+from mobilenetv2.evaluate import plots
+from mobilenetv2.evaluate.report import facts
+from mobilenetv2.evaluate.report.charts import (
+    calibration_verdict,
+    reliability_diagram,
+    training_curves,
+)
+from mobilenetv2.evaluate.report.gallery import Explainer, beside, gallery, pictures
+from mobilenetv2.evaluate.report.html import Child, Markup, definitions, document, element, resource
 from mobilenetv2.evaluate.report.result import Result
-from mobilenetv2.evaluate.report.run_record import RunRecord, read
+from mobilenetv2.evaluate.report.tables import class_table, confusion_table, headline
+from mobilenetv2.evaluate.run_record import RunRecord, read_run
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.card import kind
+from mobilenetv2.progress import say
+from mobilenetv2.text import listed, percent
 from mobilenetv2.version import __version__
 
 MISTAKES, MORE, UNSURE = 12, 24, 12
 """Mistakes that are shown, further ones that can be opened, right answers that were unsure."""
+PAGE, FIGURES = "report.html", "metrics.json"
+CONFUSION, CLASSES, MISTAKEN = "confusion.png", "classes.png", "mistakes.png"
+CURVES, RELIABILITY = "curves.png", "reliability.png"
+PLOTS = (CURVES, CONFUSION, CLASSES, RELIABILITY, MISTAKEN)
+MATRIX = "confusion"
+"""The key of the figures whose rows get a line each."""
+ON_THE_SHEET = 24
+"""Photos on the sheet of mistakes."""
 
 
 def write_page(
@@ -41,27 +55,26 @@ def write_page(
     Raises:
         ImageError: a photo that is to be shown cannot be read any more.
     """
-    run = read(source) if source else None
-    write_atomically(path, page(result, run, source, explainer, notes, seconds))
+    run = read_run(source) if source else None
+    write_atomically(path, report_html(result, run, source, explainer, notes, seconds))
 
 
-def page(
+def report_html(
     result: Result, run: RunRecord | None, source: Path | None, explainer: Explainer | None,
     notes: Sequence[str], seconds: float | None,
 ) -> str:  # fmt: skip
-    """The whole file. Arguments as for :func:`write_page`."""
-    names = result.config.labels.names
+    """Return the whole file. Arguments as for :func:`write_page`, and the run around the model."""
     sections: list[tuple[str, str, Child]] = [
         ("training", "Training", _training(run)),
         ("classes", "Classes", _classes(result)),
-        ("confusion", "Confusion", confusion(result.metrics.confusion, names)),
+        ("confusion", "Confusion", _confusion(result)),
         ("calibration", "Calibration", _calibration(result)),
         ("mistakes", "Surest mistakes", _mistakes(result, explainer)),
         ("unsure", "Right, but unsure", _unsure(result)),
         ("data", "Data", facts.data(result, run)),
         ("recipe", "Recipe", facts.recipe(run, seconds) if run else None),
         ("model", "Model", facts.model(result.config, source, result.how)),
-        ("environment", "Environment", facts.pairs(environment())),
+        ("environment", "Environment", definitions(facts.environment())),
     ]
     kept = [(key, title, body) for key, title, body in sections if body is not None]
     spec = result.config.spec
@@ -82,7 +95,7 @@ def page(
         element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}"),
         element("script", Markup(script)),
     )
-    return document(f"{title}: {result.metrics.top1:.1%}", body, script=script)
+    return document(f"{title}: {result.metrics.accuracy:.1%}", body, script=script)
 
 
 def _training(run: RunRecord | None) -> Child:
@@ -98,7 +111,7 @@ def _training(run: RunRecord | None) -> Child:
             " Epoch 0 is the new classifier before the network moved; its training figures are of "
             "photos as they are, those of later epochs of augmented ones."
         )
-    return [element("p", text, class_="soft"), curves(run.rows)]
+    return [element("p", text, class_="soft"), training_curves(run.rows)]
 
 
 def _classes(result: Result) -> Child:
@@ -106,32 +119,46 @@ def _classes(result: Result) -> Child:
         "Recall: how many of a class's photos were found, the line is its 95% interval. Precision: "
         "how many photos of that answer were right."
     )
-    return [element("p", text, class_="soft"), classes(result.metrics.classes)]
+    metrics = result.metrics
+    if metrics.labels:
+        text += (
+            " Each class is decided by itself, at a probability of 50%. F1 is the harmonic mean of "
+            "the two; average precision takes every threshold into account."
+        )
+    return [element("p", text, class_="soft"), class_table(metrics.classes, bool(metrics.labels))]
+
+
+def _confusion(result: Result) -> Child:
+    if result.predictions.several:
+        return None
+    return confusion_table(result.metrics.confusion, result.predictions.names)
 
 
 def _calibration(result: Result) -> Child:
     now = result.calibration
     text = (
         "Whether answers of, say, 90% are right nine times out of ten: then the dots lie on the "
-        "diagonal. The calibration error is their mean distance from it, weighted by photos "
+        f"diagonal. The calibration error is their mean distance from it, weighted by {now.noun}s "
         "(15 bins)."
     )
+    if now.decisions:
+        text += " A decision is the yes or no to one class of one photo."
     brier = "-" if math.isnan(now.brier) else f"{now.brier:.3f}"
     more = (
-        f"With bins of equally many photos the error is {share(now.mass_error)}; the Brier score "
-        f"is {brier}."
+        f"With bins of equally many {now.noun}s the error is {percent(now.mass_error)}; the Brier "
+        f"score is {brier}."
     )
-    charts = [diagram(title, one) for title, one in result.calibrations()]
+    charts = [reliability_diagram(title, one) for title, one in result.calibrations()]
     return [
-        element("p", words(now), class_="lead"),
+        element("p", calibration_verdict(now), class_="lead"),
         element("p", text, class_="soft"),
         element("div", charts, class_=f"charts {'two' if len(charts) == 2 else 'one'}"),
         element("p", more, class_="soft"),
     ]  # fmt: skip
 
 
-def _mistakes(result_: Result, explainer: Explainer | None) -> Child:
-    found = result.surest_mistakes(result_.answers, MISTAKES + MORE)
+def _mistakes(result: Result, explainer: Explainer | None) -> Child:
+    found = result.surest_mistakes(MISTAKES + MORE)
     if not found:
         return element("p", "There are none.", class_="lead")
     text = (
@@ -144,18 +171,90 @@ def _mistakes(result_: Result, explainer: Explainer | None) -> Child:
         )
     )  # fmt: skip
     parts: list[Child] = [
-        element("p", text, class_="soft"), gallery(result_, found[:MISTAKES], explainer)
+        element("p", text, class_="soft"), gallery(result, found[:MISTAKES], explainer)
     ]  # fmt: skip
     rest = found[MISTAKES:]
     if rest:
         summary = element("summary", f"{len(rest)} more")
-        parts.append(element("details", summary, gallery(result_, rest, explainer)))
+        parts.append(element("details", summary, gallery(result, rest, explainer)))
     return parts
 
 
-def _unsure(result_: Result) -> Child:
-    found = result.least_sure(result_.answers, UNSURE)
+def _unsure(result: Result) -> Child:
+    found = result.least_sure(UNSURE)
     if not found:
         return None
     text = "Photos that were named right with the least probability."
-    return [element("p", text, class_="soft"), gallery(result_, found, None)]
+    return [element("p", text, class_="soft"), gallery(result, found, None)]
+
+
+def write_report(
+    folder: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
+    notes: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write the page, the plots and the figures as JSON into an existing folder.
+
+    The page comes first, for it fails where a photo is gone; the figures come last. Plots of an
+    older report go, even where there is no new one. Without matplotlib there are no PNG files, and
+    a person is told. Arguments as for :func:`write_page`.
+    """
+    run = read_run(source) if source else None
+    write_atomically(folder / PAGE, report_html(result, run, source, explainer, notes, None))
+    for name in PLOTS:
+        (folder / name).unlink(missing_ok=True)
+    try:
+        draw_plots(folder, result, explainer)
+        if run and run.rows:
+            plots.curves(run.rows, folder / CURVES)
+    except MissingExtra as error:
+        say(f"note: no PNG files: {error}")
+    write_atomically(folder / FIGURES, figures_json(result.to_dict()))
+
+
+def figures_json(figures: Mapping[str, object]) -> str:
+    """Return JSON for people, too: a line for each value, and one for each row of the matrix, which
+    has a million numbers where there are a thousand classes."""
+    lines = []
+    for key, value in figures.items():
+        if key == MATRIX and isinstance(value, list):
+            rows = ",\n  ".join(json.dumps(row, separators=(",", ":")) for row in value)
+            text = f"[\n  {rows}\n ]"
+        else:
+            text = json.dumps(value, indent=1).replace("\n", "\n ")
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None) -> None:
+    """Draw ``confusion.png`` of the classes that have photos or were answered, ``classes.png`` of
+    those that have photos, ``reliability.png``, and ``mistakes.png`` where there are mistakes, each
+    beside its Grad-CAM where there is an explainer.
+
+    Where a photo may have several classes, there is no confusion matrix.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    metrics, matrix = result.metrics, result.metrics.confusion
+    if not result.predictions.several:
+        met = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
+        names = [metrics.classes[index].name for index in met]
+        what = f"{Path(result.data).name}, {result.split.name}"
+        title = f"{what}: {metrics.top1:.1%} of {metrics.images}"
+        plots.confusion(matrix[np.ix_(met, met)], names, folder / CONFUSION, title)
+    rows = [(row.name, row.recall, row.recall_interval) for row in metrics.classes if row.photos]
+    plots.per_class(rows, folder / CLASSES)
+    plots.reliability(result.calibrations(), folder / RELIABILITY)
+    mistakes = result.surest_mistakes(ON_THE_SHEET)
+    if not mistakes:
+        return
+    photos, labels = pictures(result, mistakes), result.predictions.names
+    if explainer:
+        photos = beside(photos, [mistake.answer for mistake in mistakes], explainer)
+    shown = []
+    for picture, one in zip(photos, mistakes, strict=True):
+        truth = listed([labels[index] for index in one.truth], len(labels)) or "of no class"
+        said = f"{labels[one.answer][:18]} {percent(one.probability, 0)}"
+        shown.append((picture, f"is {truth[:22]}\n{said}"))
+    title = "The surest mistakes: what it is, what was answered"
+    plots.contact_sheet(shown, folder / MISTAKEN, title, 3 if explainer else 6)

@@ -1,5 +1,6 @@
-"""What a report is about: a model, the photos it was asked about, what it answered."""
+"""What a report is made of: a model, the photos it was asked about, its answers, its figures."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -7,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.evaluate.answers import Answers, answers
-from mobilenetv2.evaluate.calibration import TEMPERATURE, Calibration, calibrated
+from mobilenetv2.evaluate.calibration import TEMPERATURE, Calibration, measure_calibration
 from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.predictions import Answers, Predictions, answers_of
 from mobilenetv2.spec.records import ModelConfig
 
 SEEN = ("train", "selection")
@@ -18,14 +19,22 @@ SEEN = ("train", "selection")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A photo by its place in the split, what it is, what was answered, and how surely."""
+    """One answer to a photo, and its confidence.
+
+    Where a photo may have several classes, it is the yes or no to one of them.
+    """
 
     photo: int
-    truth: int
+    """Its place in the split."""
+    truth: tuple[int, ...]
+    """The classes of the photo."""
     answer: int
+    """The class that was answered, or decided on."""
     probability: float
+    """Of that class."""
     of_truth: float
-    """The probability that the true class was given."""
+    """The probability of the true class; NaN where a photo may have several."""
+    right: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,47 +46,75 @@ class Result:
     data: str
     split: Split
     config: ModelConfig
-    logits: NDArray
-    """float (photos, classes), in the split's order."""
-    truth: NDArray
-    """int (photos,), as outputs of the model."""
+    predictions: Predictions
+    """For the photos of the split, in its order."""
     answers: Answers
+    """The answer to each photo; where one may have several classes, to each class of each."""
     metrics: Metrics
     calibration: Calibration
     before: Calibration | None
     """What it would be without the temperature; None: the model has none."""
     how: Mapping[str, str] = field(default_factory=dict)
-    """What computed the answers: 'runtime', 'device', 'flips'; empty where nobody says."""
+    """What computed the answers: 'runtime', 'device', 'flips'; empty where it is not known."""
 
     @classmethod
     def of(
-        cls, model: str, data: str, split: Split, config: ModelConfig, logits: NDArray,
-        truth: NDArray, how: Mapping[str, str] | None = None,
+        cls, model: str, data: str, split: Split, config: ModelConfig, predictions: Predictions,
+        how: Mapping[str, str] | None = None,
     ) -> "Result":  # fmt: skip
-        """Measure it."""
-        found, temperature = answers(logits, truth), divided_by(config)
-        before = calibrated(answers(logits, truth, temperature)) if temperature else None
+        """Measure a model's predictions for a split."""
+        temperature = temperature_of(config)
+        before = measure_calibration(predictions.scaled(temperature)) if temperature else None
+        answers = answers_of(predictions.decisions() if predictions.several else predictions)
         return cls(
-            model, data, split, config, logits, truth, found,
-            measure(logits, truth, config.labels.names), calibrated(found), before,
-            how or {},
+            model, data, split, config, predictions, answers, measure(predictions),
+            measure_calibration(predictions), before, how or {},
         )  # fmt: skip
 
     @property
     def temperature(self) -> float | None:
         """That the model's classifier was divided by; None: it was not."""
-        return divided_by(self.config)
+        return temperature_of(self.config)
 
     def calibrations(self) -> list[tuple[str, Calibration]]:
-        """What there is to draw, each with its title: before and after the temperature."""
+        """Return what there is to draw, each with its title: before and after the temperature."""
         if self.before is None:
             return [("As it is", self.calibration)]
         return [
             ("Before", self.before), (f"After temperature {self.temperature:.2f}", self.calibration)
         ]  # fmt: skip
 
+    def surest_mistakes(self, most: int) -> list[Answer]:
+        """Return wrong answers, the most confident first."""
+        wrong = np.flatnonzero(~self.answers.right)
+        return self._chosen(wrong, -self.answers.confidence, most)
+
+    def least_sure(self, most: int) -> list[Answer]:
+        """Return right answers, the least confident first; none where a photo may have several
+        classes."""
+        right = np.flatnonzero(self.answers.right & (not self.predictions.several))
+        return self._chosen(right, self.answers.confidence, most)
+
+    def _chosen(self, among: NDArray, key: NDArray, most: int) -> list[Answer]:
+        places = among[np.argsort(key[among], kind="stable")[:most]].tolist()
+        return [self._decision(p) if self.predictions.several else self._answer(p) for p in places]
+
+    def _answer(self, photo: int) -> Answer:
+        found = self.answers
+        return Answer(
+            photo, (int(found.truth[photo]),), int(found.classes[photo]),
+            float(found.confidence[photo]), float(found.of_truth[photo]), bool(found.right[photo]),
+        )  # fmt: skip
+
+    def _decision(self, place: int) -> Answer:
+        photo, class_ = divmod(place, len(self.predictions.names))
+        truth = tuple(np.flatnonzero(self.predictions.truth[photo]).tolist())
+        sure = float(self.answers.confidence[place])
+        probability = sure if self.answers.classes[place] else 1 - sure
+        return Answer(photo, truth, class_, probability, math.nan, bool(self.answers.right[place]))
+
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         measured = self.calibration.to_dict()
         return {
             "model": self.model,
@@ -90,27 +127,7 @@ class Result:
         }
 
 
-def divided_by(config: ModelConfig) -> float | None:
-    """The temperature that a config names, if it can be one."""
+def temperature_of(config: ModelConfig) -> float | None:
+    """Return the temperature that a config names, if it can be one."""
     found = config.metrics.get(TEMPERATURE)
     return found if found is not None and 0 < found < np.inf else None
-
-
-def surest_mistakes(given: Answers, most: int) -> list[Answer]:
-    """Wrong answers, the surest first."""
-    return _chosen(given, np.flatnonzero(~given.right), -given.sure, most)
-
-
-def least_sure(given: Answers, most: int) -> list[Answer]:
-    """Right answers, the least sure first."""
-    return _chosen(given, np.flatnonzero(given.right), given.sure, most)
-
-
-def _chosen(given: Answers, among: NDArray, key: NDArray, most: int) -> list[Answer]:
-    return [
-        Answer(
-            int(photo), int(given.truth[photo]), int(given.classes[photo]),
-            float(given.sure[photo]), float(given.of_truth[photo]),
-        )
-        for photo in among[np.argsort(key[among], kind="stable")[:most]]
-    ]  # fmt: skip

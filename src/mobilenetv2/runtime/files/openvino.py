@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError, XMLParser
 
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.files import read_file
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
@@ -48,7 +49,7 @@ def _bounded(path: Path) -> bytes:
     size = path.stat().st_size
     if size > LARGEST_XML:
         raise ArtifactError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_XML:,}")
-    return path.read_bytes()
+    return read_file(path)
 
 
 def _weights_of(path: Path) -> Path:

@@ -1,0 +1,97 @@
+"""What is measured: runtimes x precisions, and exported files that are there already."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.export.job import RECORD
+from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
+from mobilenetv2.model.checksum import file_sha256
+from mobilenetv2.runtime.artifact import is_exported
+
+UNKNOWN = "?"
+LARGEST_RECORD = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One row of the table: a file in a runtime."""
+
+    runtime: str
+    format: str
+    precision: str
+    """Of the file; :data:`UNKNOWN` of one that does not say."""
+    path: Path | None = None
+    """A file that was there before; None is one that is written for the occasion."""
+
+    @property
+    def name(self) -> str:
+        """For progress and errors."""
+        return f"{self.runtime} {self.path.name if self.path else self.precision}"
+
+
+def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]:
+    """Return every runtime in every precision that its format has.
+
+    Raises:
+        ArtifactError: a precision that none of the runtimes has.
+    """
+    found = []
+    for precision in precisions:
+        able = [name for name in runtimes if RUNTIMES[name].own.has(precision)]
+        if not able:
+            others = [name for name in RUNTIMES if RUNTIMES[name].own.has(precision)]
+            raise ArtifactError(
+                f"--precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
+            )
+        found += [Candidate(name, RUNTIMES[name].own.name, precision) for name in able]
+    return found
+
+
+def candidates_of_file(path: Path, runtimes: Sequence[str]) -> list[Candidate]:
+    """Return an exported file in each of the runtimes that takes its format."""
+    format_ = BY_ENDING[path.suffix.lower()].name
+    precision = precision_of(path)
+    return [
+        Candidate(name, format_, precision, path)
+        for name in engines_of(format_)
+        if name in runtimes
+    ]
+
+
+def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
+    """Return every exported file in a folder that engines here take, by name.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"--artifacts {folder}: no such folder")
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if is_exported(file) and not file.name.startswith(".")
+    ]
+    found = [each for file in files for each in candidates_of_file(file, runtimes)]
+    if not found:
+        raise ArtifactError(
+            f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
+            f"names end in {', '.join(e for e, made in BY_ENDING.items() if made.readable)}"
+        )
+    return found
+
+
+def precision_of(path: Path) -> str:
+    """Return what ``export`` or ``quantize`` wrote down beside a file, if it is about this file."""
+    record = path.with_name(f"{path.name}{RECORD}")
+    try:
+        if record.stat().st_size > LARGEST_RECORD:
+            return UNKNOWN
+        known = json.loads(record.read_text("utf-8"))
+        precision, digest = known["precision"], known["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return UNKNOWN
+    fits = precision in (*PRECISIONS, INT8) and digest == file_sha256(path)
+    return str(precision) if fits else UNKNOWN

@@ -1,0 +1,165 @@
+"""Caches of decoded photos, for the epochs after the first. What is held changes no view.
+
+A run can so be resumed with more memory or less: what fits into it decides how fast a view is made,
+never how it looks.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenetv2.data.augment import (
+    Augmentation,
+    bordered,
+    finish,
+    generator,
+    margins,
+    mirrored,
+    movement,
+)
+from mobilenetv2.data.batches import in_parallel
+from mobilenetv2.data.dataset import Photo, Split
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import track
+from mobilenetv2.spec.network import Size
+from mobilenetv2.spec.records import Preprocessing
+
+LIMIT = 1024**3
+"""Bytes of memory that are taken without being asked."""
+
+
+def shrink(image: Image.Image, side: int) -> Image.Image:
+    """Return an image with a shorter side of ``side`` pixels; a smaller one stays as it is."""
+    scale = side / min(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(side, round(pixels * scale)) for pixels in image.size)
+    # Sharper than bilinear: what is cut out of it is resized once more.
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+class ShrunkPhotos:
+    """A split whose photos are shrunk, once while they fit. Several threads may use it at once.
+
+    The first photos that come are held until ``limit`` is reached, and stay: an epoch asks for
+    each photo once, so that making room would throw out what the next one needs.
+
+    Args:
+        side: pixels of the shorter side.
+        limit: bytes of pixels that are held at most.
+    """
+
+    def __init__(self, split: Split, side: int, limit: int = LIMIT) -> None:
+        self.split, self.side, self.limit = split, side, limit
+        self.bytes = 0
+        self._held: dict[str, NDArray] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def held(self) -> int:
+        """Number of photos that are held."""
+        return len(self._held)
+
+    def image(self, photo: Photo) -> Image.Image:
+        """Return one photo as :meth:`mobilenetv2.data.dataset.Split.image` does, but smaller.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        held = self._held.get(photo.name)
+        if held is not None:
+            return Image.fromarray(held)
+        image = shrink(self.split.image(photo), self.side)
+        pixels = np.asarray(image)
+        with self._lock:  # two threads may have made the same photo: it counts once
+            if photo.name not in self._held and self.bytes + pixels.nbytes <= self.limit:
+                self._held[photo.name] = pixels
+                self.bytes += pixels.nbytes
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class SmallImages:
+    """All photos of a split at a small network's size: whole batches of views are cut out of them.
+
+    At 32 pixels what a view costs is calls of Python and Pillow, which hold the interpreter's lock,
+    so that threads do not help. Each view is the one of :func:`mobilenetv2.data.augment.augment`,
+    bit for bit: the same function of (seed, epoch, index).
+    """
+
+    held: NDArray
+    """uint8 (photos, height + 2 margins, width + 2 margins, channels): as evaluation sees them,
+    with the border that 'shifted' moves in."""
+    size: Size
+    how: Augmentation
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def views(self, indices: NDArray, seed: int, epoch: int) -> NDArray:
+        """Return views of some photos.
+
+        Args:
+            indices: int (batch,).
+
+        Returns:
+            uint8 (batch, height, width, channels).
+        """
+        how, (height, width) = self.how, self.size
+        above, left = (
+            (held - side) // 2 for held, side in zip(self.held.shape[1:3], self.size, strict=True)
+        )
+        views = np.empty((len(indices), height, width, self.held.shape[3]), np.uint8)
+        further = bool(how.jitter or how.erasing or how.policy != "none")
+        for view, index in zip(views, indices, strict=True):
+            random = generator(seed, epoch, int(index))
+            down, right = movement(self.size, random) if how.crop == "shifted" else (0, 0)
+            top, start = above + down, left + right
+            cut = self.held[index, top : top + height, start : start + width]
+            if mirrored(how, random):
+                cut = cut[:, ::-1]
+            view[...] = finish(cut, how, random) if further else cut
+        return views
+
+
+def fits_in_memory(
+    photos: int, how: Augmentation, record: Preprocessing, size: Size, limit: int = LIMIT
+) -> bool:
+    """Return whether views can be cut out of held images, and these fit into ``limit`` bytes.
+
+    'resized' crops come from the photo itself, at any size, and are not made here.
+    """
+    height, width = _held_size(how, size)
+    return how.crop != "resized" and photos * height * width * record.channels <= limit
+
+
+def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Size) -> SmallImages:
+    """Decode every photo of a split; see :func:`fits_in_memory`.
+
+    Args:
+        size: (height, width) of the views.
+
+    Raises:
+        ImageError: a photo cannot be read.
+    """
+    if how.crop == "resized":
+        raise ValueError("views of a crop 'resized' are not made here: ask fits_in_memory() first")
+    held = np.empty((len(split), *_held_size(how, size), record.channels), np.uint8)
+    at = record.at(size)
+
+    def load(index: int) -> None:
+        photo = split.photos[index]
+        image = preprocess(split.image(photo), at, split.full_name(photo))
+        held[index] = bordered(image, how.border) if how.crop == "shifted" else image
+
+    for _ in track(in_parallel(load, range(len(split))), "photos", len(split)):
+        pass
+    return SmallImages(held, size, how)
+
+
+def _held_size(how: Augmentation, size: Size) -> Size:
+    above, left = margins(size) if how.crop == "shifted" else (0, 0)
+    return size[0] + 2 * above, size[1] + 2 * left

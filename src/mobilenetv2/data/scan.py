@@ -1,0 +1,207 @@
+"""The scan before the first step: every photo read and decoded once, in threads.
+
+Audit and training begin with it. What would make training or its result meaningless is an error;
+the rest is reported and mended: unreadable photos are left out, up to a limit, and photos that
+stand in two splits are left out of training.
+"""
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from PIL import Image
+
+from mobilenetv2.data.batches import in_parallel
+from mobilenetv2.data.dataset import Dataset, Photo, Split
+from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.images.decode import decode
+from mobilenetv2.progress import track
+
+MOST_UNREADABLE = 0.01
+SHOWN = 5
+HELD_OUT_FIRST = ("test", "validation", "train", "all")
+
+Seen = TypeVar("Seen")
+See = Callable[[str, bytes, Image.Image], Seen]
+"""(full name, the file's bytes, the upright RGB image) -> what is kept of it. Called in threads;
+an :class:`ImageError` from it makes the photo one that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned(Generic[Seen]):
+    """The result for one photo."""
+
+    split: str
+    photo: Photo
+    digest: str
+    """SHA-256 of its bytes: equal for exact copies. Its name where there are no bytes."""
+    problem: str
+    """Why it cannot be read, beginning with its full name; '' where it can."""
+    seen: Seen | None
+    """None where there is a problem."""
+
+
+def scan_photos(splits: Sequence[Split], see: See[Seen]) -> Iterator[Scanned[Seen]]:
+    """Scan every photo of some splits, in their order, with the progress shown."""
+    jobs = [(split, photo) for split in splits for photo in split.photos]
+    results = in_parallel(lambda job: scan_photo(*job, see), jobs)
+    return track(results, "checking photos", len(jobs))
+
+
+def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
+    """Scan one photo; nothing that is wrong with it is raised."""
+    digest = photo.name
+    try:
+        # Not Split.image: the bytes are needed, too.
+        data, name = split.source.read(photo.name), split.full_name(photo)
+        digest = hashlib.sha256(data).hexdigest()
+        return Scanned(split.name, photo, digest, "", see(name, data, decode(data, name)))
+    except ImageError as error:
+        return Scanned(split.name, photo, digest, str(error), None)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDataset:
+    """A dataset whose every photo can be read, and what a person should know of it."""
+
+    dataset: Dataset
+    digests: dict[str, str]
+    """Photo name -> digest of its bytes: equal for exact copies."""
+    notes: list[str] = field(default_factory=list)
+    """One sentence each."""
+
+
+def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) -> CheckedDataset:
+    """Scan every photo of every split; leave out unreadable ones and copies between splits.
+
+    Args:
+        most_unreadable: the largest fraction of photos that is left out.
+
+    Raises:
+        DataError: fewer than two classes, an empty class, splits whose classes differ, or too
+            many photos that cannot be read.
+    """
+    check_classes(dataset)
+    splits = list(dataset.splits.values())
+    readable, digests, notes = _readable(splits, dataset.place, most_unreadable)
+    kept, more = _without_copies(readable, digests)
+    cleaned = dataclasses.replace(dataset, splits=kept)
+    check_classes(cleaned)
+    return CheckedDataset(cleaned, digests, _skipped(dataset) + notes + more)
+
+
+def check_classes(dataset: Dataset) -> None:
+    """Require at least two classes, each with photos in every split. No photo is read.
+
+    Raises:
+        DataError: it is not so.
+    """
+    if len(dataset.classes) < 2:
+        raise DataError(
+            f"{dataset.place}: only one class ({dataset.classes[0]!r}); a classifier needs at "
+            "least two folders of photos"
+        )
+    for split in dataset.splits.values():
+        empty = [c for c, n in zip(split.classes, split.counts(), strict=True) if n == 0]
+        if not empty:
+            continue
+        others = [
+            other.name
+            for other in dataset.splits.values()
+            if other.counts()[split.classes.index(empty[0])]
+        ]
+        have = f" ({' and '.join(others)} has some)" if others else ""
+        shown = ", ".join(map(repr, empty[:SHOWN])) + (" ..." if len(empty) > SHOWN else "")
+        raise DataError(
+            f"{dataset.place}: no readable photos of class {shown}{_inside(split)}{have}; every "
+            "split needs photos of every class, so add some or remove the class"
+        )
+
+
+def readable_photos(
+    split: Split, most_unreadable: float = MOST_UNREADABLE
+) -> tuple[Split, list[str]]:
+    """Return one split without the photos that cannot be read, and a note on each of those.
+
+    Raises:
+        DataError: more than ``most_unreadable`` (a fraction) of them, or none is left.
+    """
+    readable, _, notes = _readable([split], split.source.place, most_unreadable)
+    kept = readable[split.name]
+    if not kept.photos:
+        raise DataError(f"{split.source.place}: no readable photos{_inside(split)}; add some")
+    return kept, notes
+
+
+def _inside(split: Split) -> str:
+    return "" if split.name == "all" else f" in {split.name}"
+
+
+def _readable(
+    splits: Sequence[Split], place: str, most: float
+) -> tuple[dict[str, Split], dict[str, str], list[str]]:
+    """Return the splits without unreadable photos, the digest of every photo, and notes."""
+    scanned = list(scan_photos(splits, lambda name, data, image: None))
+    digests = {one.photo.name: one.digest for one in scanned}
+    unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
+    if len(unreadable) > most * len(scanned):
+        shown = "; ".join(list(unreadable.values())[:SHOWN])
+        rest = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
+        raise DataError(
+            f"{place}: {len(unreadable)} of {len(scanned)} photos cannot be read, more than "
+            f"{most:.0%}; mend or remove: {shown}{rest}"
+        )
+    kept = {
+        split.name: split.with_photos(tuple(p for p in split.photos if p.name not in unreadable))
+        for split in splits
+    }
+    return kept, digests, [f"left out, unreadable: {text}" for text in unreadable.values()]
+
+
+def _skipped(dataset: Dataset) -> list[str]:
+    notes = []
+    if dataset.ignored:
+        files = _counted(len(dataset.ignored), "file")
+        notes.append(
+            f"passed over: {files} of other kinds than photos (first: {dataset.ignored[0]})"
+        )
+    if dataset.links:
+        notes.append(f"passed over: {_counted(dataset.links, 'link')}, which are not followed")
+    return notes
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _without_copies(
+    splits: Mapping[str, Split], digests: Mapping[str, str]
+) -> tuple[dict[str, Split], list[str]]:
+    """Leave photos that stand in a held-out split out of the splits before it."""
+    notes = []
+    seen: dict[str, str] = {}
+    kept = dict(splits)
+    for name in HELD_OUT_FIRST:
+        if name not in splits:
+            continue
+        photos = splits[name].photos
+        copies = [photo for photo in photos if digests[photo.name] in seen]
+        if copies:
+            first = copies[0]
+            notes.append(
+                f"left out of {name}: {_counted(len(copies), 'picture')} also in a held-out split "
+                f"(first: {first.name} is {seen[digests[first.name]]})"
+            )
+            gone = {photo.name for photo in copies}
+            kept[name] = splits[name].with_photos(tuple(p for p in photos if p.name not in gone))
+        labels = defaultdict(set)
+        for photo in photos:
+            labels[digests[photo.name]].add(photo.label)
+        several = sum(len(found) > 1 for found in labels.values())
+        if several:
+            notes.append(f"{name}: {_counted(several, 'picture')} in more than one class")
+        seen |= {digests[photo.name]: photo.name for photo in photos}
+    return kept, notes

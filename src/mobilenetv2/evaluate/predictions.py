@@ -1,0 +1,171 @@
+"""A classifier's predictions for labelled photos: how they are made, and what was answered."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.data.batches import batches
+from mobilenetv2.data.dataset import Split
+from mobilenetv2.evaluate.outputs import Outputs, probabilities
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import track
+from mobilenetv2.spec.records import Preprocessing
+
+Predictor = Callable[[NDArray], NDArray]
+"""uint8 pictures (batch, height, width, channels) at the network's size -> float logits or
+features (batch, outputs). Normalising is the predictor's own work."""
+BATCH = 8
+"""On a CPU larger batches are slower: their activations leave the caches."""
+AT_ONCE = 2**20
+"""Logits that are worked on at once: 8 MB in float64, of which a few copies are held."""
+
+
+def predict_split(
+    predictor: Predictor, split: Split, record: Preprocessing, label: str = "evaluating"
+) -> tuple[NDArray, NDArray]:
+    """Run a predictor on every photo of a split, in order.
+
+    Args:
+        label: of the progress bar.
+
+    Returns:
+        (outputs float32 (photos, outputs), labels int64 (photos,)): labels as in the split.
+
+    Raises:
+        ImageError: a photo that cannot be read.
+    """
+
+    def load(index: int) -> NDArray:
+        photo = split.photos[index]
+        return preprocess(split.image(photo), record, split.full_name(photo))
+
+    order = np.arange(len(split))
+    outputs = [
+        predictor(pictures)
+        for pictures, _ in track(batches(load, order, BATCH), label, len(split), BATCH)
+    ]
+    labels = np.array([photo.label for photo in split.photos], np.int64)
+    return np.concatenate(outputs).astype(np.float32), labels
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """A classifier's logits for labelled photos, and what they mean.
+
+    Raises:
+        ValueError: the shapes do not fit each other or ``outputs``.
+    """
+
+    logits: NDArray
+    """float (photos, classes); (photos, 1) where ``outputs`` is 'logit'."""
+    truth: NDArray
+    """int (photos,): the class of each photo. With 'sigmoid' outputs also bool (photos, classes):
+    all classes of each photo."""
+    names: tuple[str, ...]
+    """Of the classes."""
+    outputs: Outputs = "softmax"
+    """'softmax': one class of n; 'sigmoid': any of n; 'logit': the second of two by one logit."""
+
+    def __post_init__(self) -> None:
+        count, classes = len(self.logits), len(self.names)
+        columns = 1 if self.outputs == "logit" else classes
+        shapes = [(count,), (count, classes)] if self.outputs == "sigmoid" else [(count,)]
+        if (
+            self.logits.shape != (count, columns)
+            or self.truth.shape not in shapes
+            or (self.outputs == "logit" and classes != 2)
+        ):
+            raise ValueError(
+                f"logits {self.logits.shape} and truth {self.truth.shape} are not those of "
+                f"{classes} classes with outputs {self.outputs!r}"
+            )
+
+    @property
+    def several(self) -> bool:
+        """True where a photo may have several classes, or none."""
+        return self.truth.ndim == 2
+
+    @property
+    def targets(self) -> NDArray:
+        """bool (photos, classes): the truth class by class."""
+        if self.several:
+            return self.truth.astype(bool)
+        return np.asarray(self.truth[:, None] == np.arange(len(self.names)))
+
+    def scaled(self, factor: float) -> "Predictions":
+        """Return the same predictions with their logits multiplied: a temperature takes its own
+        division back."""
+        return dataclasses.replace(self, logits=self.logits * factor)
+
+    def decisions(self) -> "Predictions":
+        """Return a 'sigmoid' classifier's yes or no to each class of each photo.
+
+        Returns:
+            'logit' predictions (photos * classes) of the classes 'no' and 'yes', photo by photo.
+        """
+        truth = self.targets.astype(np.int64).ravel()
+        return Predictions(self.logits.reshape(-1, 1), truth, ("no", "yes"), "logit")
+
+    def parts(self) -> Iterator[tuple[slice, NDArray]]:
+        """Yield some photos at a time with a score for each class.
+
+        float64 copies of all logits, several of them, would be many gigabytes.
+
+        Returns:
+            (rows, float64 (rows, classes)): as :func:`class_scores`.
+        """
+        count, classes = self.logits.shape
+        rows = max(1, AT_ONCE // max(1, classes))
+        for start in range(0, count, rows):
+            part = slice(start, min(start + rows, count))
+            yield part, class_scores(self.logits[part].astype(np.float64), self.outputs)
+
+
+def class_scores(logits: NDArray, outputs: Outputs) -> NDArray:
+    """Return a score for each class: the logits, or (-z, z) of a single logit z."""
+    return np.hstack([-logits, logits]) if outputs == "logit" else logits
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answer to each photo and its confidence: a few numbers a photo, so that the
+    probabilities of all classes are never held for all photos.
+
+    Probabilities are NaN where the network gave no numbers.
+    """
+
+    truth: NDArray
+    """int (photos,)."""
+    classes: NDArray
+    """int64 (photos,): the class with the highest score."""
+    confidence: NDArray
+    """float64 (photos,): the probability of the answer."""
+    of_truth: NDArray
+    """float64 (photos,): the probability of the true class."""
+    distance: NDArray
+    """float64 (photos,): squared distance of the probabilities from the truth, over all classes."""
+
+    @property
+    def right(self) -> NDArray:
+        """bool (photos,)."""
+        return np.asarray(self.classes == self.truth)
+
+
+def answers_of(predictions: Predictions) -> Answers:
+    """Return the answers of predictions with one class a photo."""
+    truth, count = predictions.truth, len(predictions.truth)
+    classes = np.empty(count, np.int64)
+    confidence, of_truth, distance = np.empty((3, count))
+    for part, scores in predictions.parts():
+        values = probabilities(predictions.logits[part], predictions.outputs)
+        rows = np.arange(len(values))
+        classes[part] = scores.argmax(1)
+        confidence[part] = values[rows, classes[part]]
+        of_truth[part] = values[rows, truth[part]]
+        # In place, where a table of zeros and ones would be as large as the probabilities.
+        values[rows, truth[part]] -= 1
+        distance[part] = (values**2).sum(1)
+    return Answers(truth, classes, confidence, of_truth, distance)

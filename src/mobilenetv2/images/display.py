@@ -1,0 +1,232 @@
+"""Images for people to look at: encoded, enlarged, and side by side on a sheet with captions."""
+
+import base64
+import io
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+QUALITY = 85
+SMALL = 96
+"""Pixels of the longer side below which an image becomes PNG: JPEG would blur its colours by 2 x 2
+pixels, and is hardly smaller."""
+CRISP = 3
+"""Enlargement from which on pixels stay squares."""
+MARGIN, GAP, UNDER = 28, 24, 12
+"""Pixels: around everything, between images, between an image and its caption."""
+TITLE, DETAIL = 19, 16
+"""Pixels of a caption's letters."""
+BLACK, GREY, WHITE = (23, 23, 23), (95, 99, 104), (255, 255, 255)
+SPACING = 1.3
+MOST_COLUMNS = 4
+MOST_LINES = 2
+"""Lines of a title; what is longer is cut."""
+NO_LETTER = "\U0010fffe"
+"""A place in Unicode that will never have one: how a font draws what it does not have."""
+BAR = (180, 12)
+"""Width and height of a legend's colours."""
+
+
+def jpeg(picture: NDArray, most: int = 224) -> bytes:
+    """Encode an image as a JPEG file, made smaller where a side is longer than ``most``.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3).
+        most: pixels of the longer side.
+    """
+    image = _image(picture)
+    image.thumbnail((most, most), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return buffer.getvalue()
+
+
+def png(picture: NDArray) -> bytes:
+    """Encode an image as a PNG file: the very same pixels.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3).
+    """
+    buffer = io.BytesIO()
+    _image(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def data_url(picture: NDArray, most: int = 224) -> str:
+    """Return an address that holds the image itself, so that a page needs no other file.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3): a PNG file where it is ``SMALL``, else a JPEG file.
+        most: pixels of the longer side; a larger image is made smaller.
+    """
+    longer = max(picture.shape[:2])
+    small = longer < SMALL and longer <= most
+    kind, data = ("png", png(picture)) if small else ("jpeg", jpeg(picture, most))
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _image(picture: NDArray) -> Image.Image:
+    pixels = picture[..., 0] if picture.shape[2] == 1 else picture
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def enlarge_picture(picture: NDArray, side: int) -> NDArray:
+    """Return an image whose longer side has about ``side`` pixels.
+
+    Args:
+        picture: uint8 (height, width, 1 or 3).
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    factor = side / max(picture.shape[:2])
+    resample = Image.Resampling.LANCZOS
+    if factor >= CRISP:
+        factor, resample = round(factor), Image.Resampling.NEAREST
+    height, width = (max(1, round(length * factor)) for length in picture.shape[:2])
+    colour = np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+    return np.asarray(Image.fromarray(colour).resize((width, height), resample))
+
+
+def enlarge_smoothly(values: NDArray, height: int, width: int) -> NDArray:
+    """Enlarge numbers on a coarse grid to a smooth surface (bicubic), within their own range.
+
+    Args:
+        values: float (rows, columns).
+
+    Returns:
+        float32 (height, width).
+    """
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    large = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(np.clip(large, values.min(), values.max()))
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """An image and its caption."""
+
+    picture: NDArray
+    """uint8 (height, width, 3)."""
+    title: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """The meaning of colours: ``text``, then a bar of ``colours`` from ``low`` to ``high``."""
+
+    text: str
+    colours: NDArray
+    """uint8 (n, 3)."""
+    low: str
+    high: str
+
+
+def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
+    """Draw all tiles in rows of at most four, as a PNG file.
+
+    Args:
+        tiles: at least one; images of one size.
+    """
+    columns = min(len(tiles), MOST_COLUMNS)
+    wide = max(tile.picture.shape[1] for tile in tiles)
+    cell = max(wide, 180)
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(_height(tile, cell) for tile in row) for row in rows]
+    width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
+    lines = _legend_lines(legend, width - 2 * MARGIN) if legend else []
+    below = GAP + round(len(lines) * DETAIL * SPACING) if legend else 0
+    height = 2 * MARGIN + sum(heights) + (len(rows) - 1) * GAP + below
+    image = Image.new("RGB", (width, height), WHITE)
+    top = MARGIN
+    for row, tall in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            _draw(image, tile, MARGIN + column * (cell + GAP), top, cell)
+        top += tall + GAP
+    if legend:
+        _draw_legend(image, legend, lines, top)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def legible(text: str) -> str:
+    """Return the text in letters that Pillow's font has: without accents, '?' for other letters."""
+    plain = unicodedata.normalize("NFKD", " ".join(text.split()))
+    kept = [c for c in plain if unicodedata.category(c)[0] not in "MC"]
+    return "".join(c if _has(c) else "?" for c in kept)
+
+
+def wrapped(text: str, size: int, width: int, most: int = MOST_LINES) -> list[str]:
+    """Break the text into at most ``most`` lines of ``width`` pixels; '…' ends what is cut."""
+    lines: list[str] = []
+    words = legible(text).split()
+    while words and len(lines) < most:
+        count = len(words)
+        if len(lines) < most - 1:
+            while count > 1 and _wide(" ".join(words[:count]), size) > width:
+                count -= 1
+        lines.append(_cut(" ".join(words[:count]), size, width))
+        words = words[count:]
+    return lines
+
+
+def _cut(line: str, size: int, width: int) -> str:
+    if _wide(line, size) <= width:
+        return line
+    while line and _wide(f"{line}…", size) > width:
+        line = line[:-1]
+    return f"{line.rstrip()}…"
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+@lru_cache(maxsize=4096)
+def _has(letter: str) -> bool:
+    mask = bytes(_font(DETAIL).getmask(letter))
+    return letter == " " or mask != bytes(_font(DETAIL).getmask(NO_LETTER))
+
+
+def _wide(text: str, size: int) -> float:
+    return _font(size).getlength(text)
+
+
+def _height(tile: Tile, cell: int) -> int:
+    lines = len(wrapped(tile.title, TITLE, cell))
+    details = len(wrapped(tile.detail, DETAIL, cell))
+    return int(tile.picture.shape[0]) + UNDER + round((lines * TITLE + details * DETAIL) * SPACING)
+
+
+def _draw(image: Image.Image, tile: Tile, left: int, top: int, cell: int) -> None:
+    image.paste(Image.fromarray(np.ascontiguousarray(tile.picture)), (left, top))
+    pen, y = ImageDraw.Draw(image), float(top + tile.picture.shape[0] + UNDER)
+    for text, size, colour in ((tile.title, TITLE, BLACK), (tile.detail, DETAIL, GREY)):
+        for line in wrapped(text, size, cell):
+            pen.text((left, y), line, fill=colour, font=_font(size))
+            y += size * SPACING
+
+
+def _legend_lines(legend: Legend, width: int) -> list[str]:
+    """The text's lines; the bar is a line by itself, and the last."""
+    return [*wrapped(legend.text, DETAIL, width, most=4), ""]
+
+
+def _draw_legend(image: Image.Image, legend: Legend, lines: list[str], top: int) -> None:
+    pen, y, font = ImageDraw.Draw(image), float(top), _font(DETAIL)
+    for line in lines[:-1]:
+        pen.text((MARGIN, y), line, fill=GREY, font=font)
+        y += DETAIL * SPACING
+    pen.text((MARGIN, y), legend.low, fill=GREY, font=font)
+    left = MARGIN + round(_wide(legend.low, DETAIL)) + 10
+    strip = Image.fromarray(np.ascontiguousarray(legend.colours[None])).resize(BAR)
+    image.paste(strip, (left, round(y) + 3))
+    pen.text((left + BAR[0] + 10, y), legend.high, fill=GREY, font=font)

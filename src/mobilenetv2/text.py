@@ -1,0 +1,58 @@
+"""Numbers and names as people read them, and numbers as JSON can hold them."""
+
+import math
+from collections.abc import Sequence
+
+SHOWN = 5
+"""Names that a sentence quotes."""
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Return a share as '92.1%', or '-' where it is not a number."""
+    return "-" if math.isnan(value) else f"{value:.{digits}%}"
+
+
+def interval(bounds: tuple[float, float], digits: int = 1) -> str:
+    """Return the two ends of an interval of shares as '84.9% to 91.2%'."""
+    return f"{bounds[0]:.{digits}%} to {bounds[1]:.{digits}%}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return '1 photo', '2,000 photos', '3 classes'."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending}"
+
+
+def quoted(names: Sequence[str], most: int = SHOWN) -> str:
+    """Return the first names in quotes, with ' ...' where there are more: "'a', 'b' ..."."""
+    return ", ".join(map(repr, names[:most])) + (" ..." if len(names) > most else "")
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return 'a', 'a and b', 'a, b and c' or 'a, b and 3 more'.
+
+    Args:
+        most: names that are shown.
+    """
+    more = len(names) - most
+    parts = [*names[:most], f"{more} more"] if more > 0 else list(names)
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
+def duration(seconds: float) -> str:
+    """Return '45 seconds', '12.8 minutes' or '3.2 hours'."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def visible(text: str) -> str:
+    """Replace the characters that neither HTML nor a terminal should get: control characters and
+    halves of surrogate pairs."""
+    kept = (c if c.isprintable() or c in "\n\t" or ord(c) >= 0xA0 else "\ufffd" for c in text)
+    return "".join(kept).encode("utf-8", "replace").decode("utf-8")
+
+
+def finite(value: float) -> float | None:
+    """Return a number for JSON, which knows neither NaN nor infinity: None for both."""
+    return value if math.isfinite(value) else None
