@@ -23,8 +23,13 @@ from typing import Any
 
 from public_data import find
 
-from mobilenetv2.checkpoints.containers import isolated, litert, onnx, safetensors
-from mobilenetv2.checkpoints.containers.kind import recognise
+from mobilenetv2.checkpoints.containers import litert, onnx, safetensors
+from mobilenetv2.checkpoints.containers.reader import (
+    LIBRARIES,
+    Library,
+    LibraryProcess,
+    recognise_kind,
+)
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
@@ -36,8 +41,10 @@ EDGE = 8192
 """Formats keep their structure at the ends: half of all damage is done there."""
 STOPPED = ("crashed on it", "of processor time", "far more memory", "did not end", "by its library")
 OWN: dict[str, Callable[[Path], Any]] = {
-    "safetensors": safetensors.read, "LiteRT": litert.read, "ONNX": onnx.read,
-}  # fmt: skip
+    "safetensors": safetensors.read_safetensors,
+    "LiteRT": litert.read_litert,
+    "ONNX": onnx.read_onnx,
+}
 PUBLISHED = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 
 
@@ -136,19 +143,19 @@ class Local:
 class Child:
     """A library in its own process, which tells what memory a file took."""
 
-    def __init__(self, reader: isolated.Reader) -> None:
+    def __init__(self, reader: LibraryProcess) -> None:
         self.reader, self.memory = reader, 0
 
     def read(self, path: Path) -> None:
         self.memory = 0
-        kind = recognise(path)
+        kind = recognise_kind(path)
         if kind == "safetensors":  # not after a mutation of another container
-            safetensors.read(path)
+            safetensors.read_safetensors(path)
             return
-        if isolated.LIBRARIES.get(kind) != self.reader.library:
+        if LIBRARIES.get(kind) != self.reader.library:
             raise WeightsError("became another container")
         try:
-            self.reader.read(kind, path)
+            self.reader.read_container(kind, path)
         finally:
             self.memory = self.reader.memory
 
@@ -158,7 +165,7 @@ class Sample:
     """A real file of one container, and the part of it that is mutated."""
 
     title: str
-    library: isolated.Library | None
+    library: Library | None
     """None: a reader of our own."""
     path: Path
     """What is read."""
@@ -358,7 +365,7 @@ def main() -> None:
             if sample.library is None:
                 tally = fuzz(Local(OWN[sample.title]), sample, arguments.mutations)
             else:
-                with isolated.Reader(sample.library) as reader:
+                with LibraryProcess(sample.library) as reader:
                     tally = fuzz(Child(reader), sample, arguments.mutations)
             lines.append(row(sample.title, tally))
             say(lines[-1])

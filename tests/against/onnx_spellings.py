@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
@@ -29,7 +30,7 @@ SLIM = published("paper", width=0.35, size=64, classes=7)
 def made(spec: NetworkSpec, folded: bool = True) -> tuple[Any, Arrays]:
     """Our writer's model without its metadata, and the weights."""
     arrays = random_arrays(spec)
-    model = onnx.load_from_string(write(ModelConfig.default(spec), arrays, folded))
+    model = onnx.load_from_string(write_onnx(lower(ModelConfig.default(spec), arrays, folded)))
     del model.metadata_props[:]
     return model, arrays
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
@@ -178,13 +180,13 @@ def test_onnx_runtimes_quantiser(
     quantization = pytest.importorskip(
         "onnxruntime.quantization", reason="needs the extra mobilenetv2[against]"
     )
-    from mobilenetv2.graph.onnx_writer import write
+    pass
 
     spec = spec_of(family)
     arrays = random_arrays(spec)
     config, x = ModelConfig.default(spec), pictures(spec.size).transpose(0, 3, 1, 2)
     path, quantised = tmp_path / "net.onnx", tmp_path / "int8.onnx"
-    path.write_bytes(write(config, arrays))
+    path.write_bytes(write_onnx(lower(config, arrays)))
 
     class Pictures:
         def __init__(self) -> None:

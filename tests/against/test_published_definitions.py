@@ -77,7 +77,7 @@ def test_tf_slims_checkpoints_both_ways(
             stored[name] = value.numpy() + 1
             stored[f"{name}/ExponentialMovingAverage"] = value.numpy()
             stored[f"{name}/RMSProp"] = stored[f"{name}/RMSProp_1"] = np.zeros_like(value)
-    container.write(stored, tmp_path / "model.ckpt-7")
+    container.write_tensorflow(stored, tmp_path / "model.ckpt-7")
     config, arrays = import_checkpoint(tmp_path / "model.ckpt-7")
     assert config.spec == published("tf-slim", width=width)
     assert config.labels.names[0] == "background"

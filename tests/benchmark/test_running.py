@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_forms import Form
 from numpy.typing import NDArray
 
 from mobilenetv2.benchmark import running
 from mobilenetv2.benchmark.running import Runner, is_idle
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.onnx_writer import Form, write_folded
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -31,7 +32,7 @@ SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5, numerics=Numerics("same"
 
 
 def request(path: Path, config: ModelConfig, form: Form) -> dict[str, Any]:
-    path.write_bytes(write_folded(config, fold(config.spec, random_arrays(config.spec)), form))
+    path.write_bytes(form.onnx(lower_folded(config, fold(config.spec, random_arrays(config.spec)))))
     return {
         "runtime": "onnxruntime", "format": "onnx", "path": str(path), "threads": 1,
         "config": json.loads(config.to_json()),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("h5py", reason="h5py is not installed: pip install 'mobilenetv2[keras]'")
 
-from mobilenetv2.checkpoints.containers import hdf5_writer
+from mobilenetv2.checkpoints.containers import hdf5
 from mobilenetv2.checkpoints.dialects.keras import DIALECT, by_layer, numbered_layers
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.errors import DialectError
@@ -63,7 +63,7 @@ def legacy(path: Path, rename: Callable[[str], str], found: Layers) -> Path:
         (name, [(f"{name}/{variable}:0", array) for variable, array in parts.items()])
         for name, parts in ((rename(layer), parts) for layer, parts in found.items())
     ]
-    path.write_bytes(hdf5_writer.write_legacy(rows))
+    path.write_bytes(hdf5.legacy_keras_bytes(rows))
     return path
 
 
@@ -103,7 +103,7 @@ def test_a_base_model_inside_in_the_old_format(tmp_path: Path) -> None:
     flat.sort(key=lambda item: "moving" in item[0])
     path = tmp_path / "m.h5"
     dense = [(f"model/dense_3/{variable}:0", array) for variable, array in head.items()]
-    path.write_bytes(hdf5_writer.write_legacy([("mobilenetv2_0.35_96", flat), ("dense_3", dense)]))
+    path.write_bytes(hdf5.legacy_keras_bytes([("mobilenetv2_0.35_96", flat), ("dense_3", dense)]))
     config, arrays = import_checkpoint(path)
     assert config.spec == SPEC and same(arrays, ARRAYS)
 
@@ -121,7 +121,7 @@ def test_a_base_model_inside_in_keras_3(names: bool, tmp_path: Path) -> None:
     }
     path = tmp_path / "m.weights.h5"
     entries = [(folder, list(found[layer].values())) for folder, layer in folders.items()]
-    path.write_bytes(hdf5_writer.write_keras3(entries))
+    path.write_bytes(hdf5.keras3_bytes(entries))
     if names:
         import h5py
 

@@ -63,7 +63,7 @@ def test_float16_halves_the_file_and_dequantises_every_constant(tmp_path: Path) 
     kinds = [codes[main.Operators(i).OpcodeIndex()] for i in range(main.OperatorsLength())]
     assert kinds.count(tflite.BuiltinOperator.DEQUANTIZE) == 2 * (52 + 1)
     # Read for an import, the widening is gone: constants are what they stand for.
-    graph = container.read(tmp_path / "float16.tflite")
+    graph = container.read_litert(tmp_path / "float16.tflite")
     assert "DEQUANTIZE" not in {operator.kind for operator in graph.operators}
     halves = [one for one in graph.tensors if one.values is not None and one.values.dtype == "<f2"]
     assert len(halves) == 2 * (52 + 1)

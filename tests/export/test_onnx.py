@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.export.job import Options
-from mobilenetv2.export.onnx import reload, write, write_half
+from mobilenetv2.export.onnx import reload, write
 from mobilenetv2.export.verify import Reference
-from mobilenetv2.graph.onnx_writer import OPSETS, Form
+from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.graph.onnx import OPSETS
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -121,7 +124,7 @@ def test_any_size(tmp_path: Path, precision: Any) -> None:
 def test_half_has_half_weights_and_every_output(tmp_path: Path) -> None:
     config = ModelConfig.default(SPEC)
     folded = fold(SPEC, random_arrays(SPEC))
-    data = write_half(config, folded, Form(features=True, intermediates=True))
+    data = Form(features=True, intermediates=True, half=True).onnx(lower_folded(config, folded))
     model = onnx.load_from_string(data)
     onnx.checker.check_model(model, full_check=True)
     types = {tensor.data_type for tensor in model.graph.initializer}
@@ -139,4 +142,4 @@ def test_what_float16_cannot_hold_is_said() -> None:
     folded = fold(SPEC, random_arrays(SPEC))
     folded["stem"][1][0] = 70000
     with pytest.raises(ArtifactError, match=r"stem\.conv\.bias: values up to 7e\+04 are too large"):
-        write_half(ModelConfig.default(SPEC), folded)
+        write_onnx(lower_folded(ModelConfig.default(SPEC), folded), half=True)

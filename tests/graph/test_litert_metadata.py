@@ -10,9 +10,11 @@ import pytest
 import tflite
 from flatbuffers import number_types as types
 from flatbuffers.table import Table
+from graph_forms import Form
 
+from mobilenetv2.graph.litert import write as write_litert
 from mobilenetv2.graph.litert_metadata import LABELS, NAME, metadata
-from mobilenetv2.graph.litert_writer import Form, write
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
@@ -89,7 +91,7 @@ def test_a_grey_picture_is_greyscale() -> None:
 
 def test_the_model_lists_it_with_one_entry_for_each_output() -> None:
     for form, outputs in ((Form(), 1), (Form(features=True), 2)):
-        model = tflite.Model.GetRootAs(write(CONFIG, random_arrays(SPEC), form), 0)
+        model = tflite.Model.GetRootAs(form.litert(lower(CONFIG, random_arrays(SPEC))), 0)
         (entry,) = [model.Metadata(index) for index in range(model.MetadataLength())]
         assert entry.Name() == NAME.encode()
         raw = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
@@ -106,7 +108,9 @@ def test_googles_own_classifier_takes_a_file_with_one_mean_for_all_channels() ->
     record = dataclasses.replace(CONFIG.preprocessing, mean=(127.5,) * 3, std=(127.5,) * 3)
     config = dataclasses.replace(CONFIG, preprocessing=record)
     options = vision.ImageClassifierOptions(
-        base_options=python.BaseOptions(model_asset_buffer=write(config, random_arrays(SPEC))),
+        base_options=python.BaseOptions(
+            model_asset_buffer=write_litert(lower(config, random_arrays(SPEC)))
+        ),
         max_results=1,
     )
     picture = np.zeros((*SPEC.size, 3), np.uint8)

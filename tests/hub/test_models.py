@@ -32,7 +32,7 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     def offer(**changes: Any) -> Path:
         file = tmp_path / "timm.safetensors"
         arrays = registry.TENSORS["timm"].encode(SPEC, random_arrays(SPEC))
-        file.write_bytes(safetensors.write(arrays))
+        file.write_bytes(safetensors.safetensors_bytes(arrays))
         entry = dataclasses.replace(
             catalogue.find("timm-050"), file=file.name, sha256=digest(file), sha256_prefix=None,
             **changes,
@@ -71,7 +71,7 @@ def test_a_repository_with_other_configs_is_another_model(
     weights.parent.mkdir()
     spec = published("huggingface", width=0.35, size=96)
     arrays = huggingface.DIALECT.encode(spec, random_arrays(spec))
-    weights.write_bytes(safetensors.write(arrays))
+    weights.write_bytes(safetensors.safetensors_bytes(arrays))
     network, preprocessor = huggingface.compose(ModelConfig.default(spec))
     fetched = Fetched("hf://a/b", weights.parent, weights, str(digest(weights)), "nothing", True)
     monkeypatch.setattr(models, "obtain", lambda _: fetched)

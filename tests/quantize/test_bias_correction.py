@@ -4,15 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+from graph_forms import sources, tensors
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import Folded, fold
-from mobilenetv2.quantize.bias_correction import correct, inside, shift
-from mobilenetv2.quantize.observation import observe
+from mobilenetv2.quantize.calibration import observe
+from mobilenetv2.quantize.post_training import correct_biases, inside, shift
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.blocks import padding, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
@@ -47,14 +48,14 @@ def rounded(scheme: Scheme, biases: Folded, names: set[str]) -> Folded:
 def test_a_linear_layers_mean_is_restored(name: str) -> None:
     scheme = scheme_of(SPECS["same, odd"])
     config, pixels = scheme.config, pictures(scheme.config.spec)
-    seen = observe(config, scheme.folded, pixels)
+    seen = observe(lower_folded(config, scheme.folded), pixels)
     tensor = "logits" if name == "classifier" else name
 
     def distance(biases: Folded) -> float:
-        found = observe(config, rounded(scheme, biases, {name}), pixels)
+        found = observe(lower_folded(config, rounded(scheme, biases, {name})), pixels)
         return float(np.abs(found[tensor].mean - seen[tensor].mean).max())
 
-    before, after = distance(scheme.folded), distance(correct(scheme, seen))
+    before, after = distance(scheme.folded), distance(correct_biases(scheme, seen))
     assert before > 1e-3
     assert after < 1e-3 * before + 1e-5
 
@@ -71,7 +72,8 @@ def test_the_shift_of_a_spatial_layer_is_that_of_its_error_on_a_flat_picture(nam
         depthwise = layer.role == "depthwise"
         convolve = operations.depthwise_convolution if depthwise else operations.convolution
         expected = convolve(flat, error, layer.stride, layer.padding).mean((0, 2, 3))
-        found = shift(scheme, layer.name, layer, mean)
+        (lowered,) = (op for op in scheme.graph.layers() if op.name == layer.name)
+        found = shift(scheme, scheme.graph, lowered, mean)
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -96,10 +98,12 @@ def test_the_whole_networks_logits_move_back() -> None:
     }  # fmt: skip
     scheme = dataclasses.replace(scheme, folded=folded)
     config, pixels = scheme.config, pictures(scheme.config.spec)
-    seen = observe(config, folded, pixels)
+    seen = observe(lower_folded(config, folded), pixels)
 
     def distance(biases: Folded) -> float:
-        found = observe(config, rounded(scheme, biases, set(sources(config.spec))), pixels)
+        found = observe(
+            lower_folded(config, rounded(scheme, biases, set(sources(config.spec)))), pixels
+        )
         return float(np.abs(found["logits"].mean - seen["logits"].mean).mean())
 
-    assert distance(correct(scheme, seen)) < 0.5 * distance(folded)
+    assert distance(correct_biases(scheme, seen)) < 0.5 * distance(folded)

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mobilenetv2.errors import SpecError
+from mobilenetv2.graph.graph import Tensor
 from mobilenetv2.quantize import calibration
-from mobilenetv2.quantize.calibration import METHODS, Method, calibrate
-from mobilenetv2.quantize.observation import Histogram
+from mobilenetv2.quantize.calibration import METHODS, Histogram, Method, calibrate
 from mobilenetv2.quantize.scheme import Range
-from mobilenetv2.quantize.tensors import Tensor
 
 COUNTS = arrays(np.int64, st.integers(2, 600), elements=st.integers(0, 10**6)).filter(np.any)
 LOWS = st.floats(-100, 0, width=32)
@@ -48,7 +47,7 @@ def test_what_relu6_gives_never_goes_beyond_its_bounds(
     counts: np.ndarray, high: float, method: Method
 ) -> None:
     # Rounding in another runtime may have left a value just outside.
-    tensor = Tensor("stem", 8, 64, 0.0, 6.0)
+    tensor = Tensor("stem", (8, 8, 8), 0.0, 6.0)
     found = calibrate(Histogram(-1e-6, max(high, 6.00001), counts), method, tensor)
     assert found.low == 0 and 0 <= found.high <= 6
 

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graph_forms import graph_of, sources, tensors
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import Folded, fold
+from mobilenetv2.quantize.calibration import Observation, observe
 from mobilenetv2.quantize.equalisation import MARGIN, Stream, equalise, scaled, streams
-from mobilenetv2.quantize.observation import Observation, observe
-from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -47,7 +48,7 @@ def same_function(
     factors: dict[str, NDArray], pixels: NDArray,
 ) -> None:  # fmt: skip
     """Asserts that ``changed`` gives what was seen, once the factors are taken out."""
-    found = observe(config, changed, pixels)
+    found = observe(lower_folded(config, changed), pixels)
     back = scaled(found, {name: 1 / s for name, s in factors.items()})
     for name, one in seen.items():
         largest = max(1, np.abs([one.low, one.high]).max())
@@ -61,12 +62,12 @@ def same_function(
 def test_the_function_on_the_calibration_pictures_stays(name: str, per_channel: bool) -> None:
     spec = SPECS[name]
     config, folded = ModelConfig.default(spec), uneven(spec)
-    seen = observe(config, folded, pictures(spec))
+    seen = observe(lower_folded(config, folded), pictures(spec))
     before = {key: (weight.copy(), bias.copy()) for key, (weight, bias) in folded.items()}
-    changed, factors = equalise(spec, folded, seen, per_channel)
+    changed, factors = equalise(lower_folded(config, folded), seen, per_channel)
     same_function(config, seen, changed, factors, pictures(spec))
     moved = [key for key, s in factors.items() if not np.allclose(s, 1)]
-    assert streams(spec)[-2].writers[0] in moved  # the last projection's
+    assert streams(graph_of(spec))[-2].writers[0] in moved  # the last projection's
     activated = [key for key in moved if tensors(spec)[key].low == 0]
     if spec.numerics.activation == "relu6":
         assert bool(activated) != per_channel
@@ -78,9 +79,9 @@ def test_the_function_on_the_calibration_pictures_stays(name: str, per_channel: 
 def test_channels_that_reach_six_stay_and_others_keep_the_margin() -> None:
     spec = SPECS["same, odd"]
     config, folded = ModelConfig.default(spec), uneven(spec)
-    seen = observe(config, folded, pictures(spec))
-    changed, factors = equalise(spec, folded, seen, per_channel=False)
-    after = observe(config, changed, pictures(spec))
+    seen = observe(lower_folded(config, folded), pictures(spec))
+    changed, factors = equalise(lower_folded(config, folded), seen, per_channel=False)
+    after = observe(lower_folded(config, changed), pictures(spec))
     saturated = grown = 0
     for name, tensor in tensors(spec).items():
         if tensor.high != 6 or name == "features":
@@ -98,9 +99,9 @@ def test_channels_that_reach_six_stay_and_others_keep_the_margin() -> None:
 def test_spans_come_closer_where_weights_have_a_scale_a_channel() -> None:
     spec = SPECS["same, odd"]
     config, folded = ModelConfig.default(spec), uneven(spec)
-    seen = observe(config, folded, pictures(spec))
-    changed, _ = equalise(spec, folded, seen)
-    after = observe(config, changed, pictures(spec))
+    seen = observe(lower_folded(config, folded), pictures(spec))
+    changed, _ = equalise(lower_folded(config, folded), seen)
+    after = observe(lower_folded(config, changed), pictures(spec))
     for name in ("blocks.2.project", "blocks.4", "blocks.16.project"):
         spread = [
             np.log(np.maximum(one.high, -one.low)).std() for one in (seen[name], after[name])
@@ -112,9 +113,8 @@ def test_rows_and_columns_have_the_same_span_where_a_weight_has_one_scale() -> N
     """As the paper has it, on a linear stream without additions."""
     spec = SPECS["same, odd"]
     config, folded = ModelConfig.default(spec), uneven(spec)
-    changed, factors = equalise(
-        spec, folded, observe(config, folded, pictures(spec)), per_channel=False
-    )
+    graph = lower_folded(config, folded)
+    changed, factors = equalise(graph, observe(graph, pictures(spec)), per_channel=False)
     # Those before it were scaled first: a reader's rows still move after its columns.
     s = factors["blocks.16.project"]
     rows = np.abs(changed["blocks.16.project"][0]).max((1, 2, 3)) * s
@@ -126,7 +126,7 @@ def test_rows_and_columns_have_the_same_span_where_a_weight_has_one_scale() -> N
 @pytest.mark.parametrize("name", SPECS)
 def test_every_layer_writes_one_stream_and_reads_one(name: str) -> None:
     spec = SPECS[name]
-    found = streams(spec)
+    found = streams(graph_of(spec))
     assert all(isinstance(stream, Stream) for stream in found)
     layers = sources(spec)
     writers = [layer for stream in found for layer in stream.writers]
@@ -144,12 +144,11 @@ def test_every_layer_writes_one_stream_and_reads_one(name: str) -> None:
 def test_a_published_network_stays_the_same_on_photos(
     public_folder: Callable[[str], Path], per_channel: bool
 ) -> None:
-    config, arrays = import_checkpoint(
-        public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite"
-    )
+    published = public_folder("published")
+    config, arrays = import_checkpoint(published / "mobilenet_v2_1.0_224_quant.tflite")
     files = sorted((public_folder("clothing") / "train").rglob("*.jpg"))[::400]
     pixels = np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])
     folded = fold(config.spec, arrays)
-    seen = observe(config, folded, pixels)
-    changed, factors = equalise(config.spec, folded, seen, per_channel)
+    seen = observe(lower_folded(config, folded), pixels)
+    changed, factors = equalise(lower_folded(config, folded), seen, per_channel)
     same_function(config, seen, changed, factors, pixels)

@@ -9,13 +9,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
+from mobilenetv2.graph.graph import Normalise
+from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import onnx
-from mobilenetv2.quantize.fake import FakeQuantised
 from mobilenetv2.quantize.scheme import Range, Scheme
+from mobilenetv2.quantize.training import FakeQuantised
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -28,30 +30,27 @@ SPECS = {
 }
 
 
-class Observed(FoldedMobileNetV2):
-    """Keeps the extremes of every tensor."""
-
-    def settle(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        self.__dict__.setdefault("ranges", {})[name] = Range(float(x.min()), float(x.max()))
-        return x
-
-
 def case(spec: NetworkSpec, **changes: Any) -> tuple[Scheme, NDArray]:
     """A scheme of the extremes of some pictures, and these, normalised."""
     config, folded = ModelConfig.default(spec), fold(spec, random_arrays(spec))
     shape = (4, *spec.size, spec.input_channels)
     pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     x = engine_input(pictures, config.preprocessing)
-    network = Observed(config, folded)
-    network(torch.from_numpy(x))
-    return dataclasses.replace(Scheme(config, folded, network.__dict__["ranges"]), **changes), x
+    graph = lower_folded(config, folded)
+    network, values = GraphModule(graph), {"input": torch.from_numpy(x)}
+    for operation in graph.operations:
+        assert not isinstance(operation, Normalise)
+        given = (values[name] for name in operation.inputs)
+        values[operation.output] = network.compute(operation, *given)
+    ranges = {name: Range(float(y.min()), float(y.max())) for name, y in values.items()}
+    return dataclasses.replace(Scheme(config, folded, ranges), **changes), x
 
 
 def written(scheme: Scheme, x: NDArray) -> NDArray:
     """What the ONNX file of the scheme computes, operator by operator."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(onnx.write(scheme), options)
+    session = onnxruntime.InferenceSession(write_onnx(scheme.quantised()), options)
     return np.asarray(session.run(["logits"], {"input": x})[0])
 
 
@@ -67,7 +66,7 @@ def test_it_computes_what_the_written_file_computes(name: str, changes: dict[str
     # Every answer is one that the integers can give, and is not the float network's.
     integers = found / step
     assert np.abs(integers - np.rint(integers)).max() < 1e-3
-    plain = FoldedMobileNetV2(scheme.config, scheme.folded)(torch.from_numpy(x)).numpy()
+    plain = GraphModule(lower_folded(scheme.config, scheme.folded))(torch.from_numpy(x)).numpy()
     assert np.abs(plain - expected).max() > step
     assert expected.std() > 0.3
 
@@ -76,16 +75,16 @@ def test_it_computes_what_the_written_file_computes(name: str, changes: dict[str
 def test_weights_and_biases_are_those_of_the_schemes_integers(changes: dict[str, Any]) -> None:
     scheme, _ = case(SPECS["same, odd"], **changes)
     network = FakeQuantised(scheme)
-    for name in scheme.folded:
-        weight, bias = (part.detach().numpy() for part in network.rounded(name))
+    for layer in scheme.graph.layers():
+        name, given = layer.name, scheme.ranges[layer.input]
+        weight, bias = (part.detach().numpy() for part in network.rounded(layer))
         scales = scheme.weight_scales(name)
         integers = scheme.integers(name).astype(np.float32)
         wanted = integers * scales.reshape(-1, *[1] * (integers.ndim - 1))
         # A weight in the middle between two integers may go either way.
         apart = np.abs(weight - wanted) > 1e-5 * np.abs(wanted).max()
         assert apart.mean() < 0.01
-        given = scheme.ranges[network.sources[name]]
-        real = scheme.bias_integers(name, given) * scales.astype(np.float64) * given.scale
+        real = scheme.bias_integers(name) * scales.astype(np.float64) * given.scale
         np.testing.assert_allclose(bias, real, rtol=1e-4, atol=2 * scales.max() * given.scale)
 
 

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
+from graph_forms import tensors
 from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DataError
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import observation
-from mobilenetv2.quantize.observation import count, observe
-from mobilenetv2.quantize.tensors import tensors
+from mobilenetv2.quantize import calibration
+from mobilenetv2.quantize.calibration import count, observe
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -43,9 +44,11 @@ def test_extremes_and_means_are_the_plain_networks(
     spec = SPECS[name]
     config = ModelConfig.default(spec)
     each = sum(tensor.channels * tensor.pixels for tensor in tensors(spec).values())
-    monkeypatch.setattr(observation, "VALUES", 3 * each)  # batches of 3, 3 and 1
+    monkeypatch.setattr(calibration, "VALUES", 3 * each)  # batches of 3, 3 and 1
     told: list[int] = []
-    found = observe(config, fold(spec, random_arrays(spec)), pictures(spec), told.append)
+    found = observe(
+        lower_folded(config, fold(spec, random_arrays(spec))), pictures(spec), told.append
+    )
     assert told == [3, 3, 1]
     expected = reference(spec, config)
     assert list(found) == list(tensors(spec))
@@ -65,7 +68,11 @@ def test_extremes_and_means_are_the_plain_networks(
 def test_histograms_count_every_value_near_its_centre() -> None:
     spec = SPECS["same, odd"]
     config, folded = ModelConfig.default(spec), fold(spec, random_arrays(spec))
-    found = count(config, folded, pictures(spec), observe(config, folded, pictures(spec)))
+    found = count(
+        lower_folded(config, folded),
+        pictures(spec),
+        observe(lower_folded(config, folded), pictures(spec)),
+    )
     for name, values in reference(spec, config).items():
         if name not in found:
             continue
@@ -85,12 +92,15 @@ def test_histograms_count_every_value_near_its_centre() -> None:
 def test_a_list_of_pictures_is_as_good_as_an_array() -> None:
     spec = SPECS["small, grey"]
     config, folded = ModelConfig.default(spec), fold(spec, random_arrays(spec))
-    one = observe(config, folded, pictures(spec))
-    two = observe(config, folded, list(pictures(spec)))
+    one = observe(lower_folded(config, folded), pictures(spec))
+    two = observe(lower_folded(config, folded), list(pictures(spec)))
     np.testing.assert_array_equal(one["logits"].mean, two["logits"].mean)
 
 
 def test_no_picture_is_an_error() -> None:
     spec = SPECS["small, grey"]
     with pytest.raises(DataError, match="not one picture"):
-        observe(ModelConfig.default(spec), fold(spec, random_arrays(spec)), pictures(spec, 0))
+        observe(
+            lower_folded(ModelConfig.default(spec), fold(spec, random_arrays(spec))),
+            pictures(spec, 0),
+        )

@@ -11,12 +11,12 @@ import pytest
 
 from mobilenetv2.errors import DataError
 from mobilenetv2.export.openvino import reload
-from mobilenetv2.graph import onnx_writer
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import onnx
 from mobilenetv2.quantize.openvino import write, write_scheme
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.runtime.artifact import load
@@ -52,7 +52,7 @@ def test_it_answers_as_the_float_network_within_eight_bits(
     assert load(path).config == CONFIG
 
     x = engine_input(pictures(SPEC, 32, 1), CONFIG.preprocessing)
-    exact = start(Artifact(CONFIG, "onnx", onnx_writer.write(CONFIG, arrays), "m"))
+    exact = start(Artifact(CONFIG, "onnx", write_onnx(lower(CONFIG, arrays)), "m"))
     expected, found = exact.run(x, "logits"), reload(path).run(x, "logits")
     # The share of the answers' variance that is lost; 8 bits through 52 layers lose about 1 %.
     assert np.square(found - expected).mean() < 0.05 * np.square(expected).mean()
@@ -119,6 +119,6 @@ def test_a_scheme_keeps_its_integers(tmp_path: Path) -> None:
     write_scheme(scheme, tmp_path / "m.xml")
     x = engine_input(photos, CONFIG.preprocessing)
     found = reload(tmp_path / "m.xml").run(x, "logits")
-    expected = start(Artifact(CONFIG, "onnx", onnx.write(scheme), "m")).run(x, "logits")
+    expected = start(Artifact(CONFIG, "onnx", write_onnx(scheme.quantised()), "m")).run(x, "logits")
     steps = np.abs(found - expected) / scheme.ranges["logits"].scale
     assert steps.mean() <= 1.5 and expected.std() > 5 * scheme.ranges["logits"].scale

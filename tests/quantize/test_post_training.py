@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graph_forms import tensors
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.errors import DataError, SpecError, WeightsError
-from mobilenetv2.graph.onnx_writer import write_folded
+from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.calibration import METHODS
-from mobilenetv2.quantize.onnx import write
 from mobilenetv2.quantize.post_training import NAIVE, PASSES, Settings, input_range, quantise
-from mobilenetv2.quantize.tensors import tensors
 from mobilenetv2.runtime import onnxruntime
 from mobilenetv2.runtime.engine import Artifact, predictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -55,8 +55,8 @@ def test_other_pictures_get_nearly_the_same_logits(name: str, method: str) -> No
         found = scheme.ranges[tensor.name]
         assert tensor.low <= found.low <= 0 <= found.high <= tensor.high
     judged = pictures(spec, seed=1)
-    expected = logits(write_folded(config, fold(spec, arrays)), config, judged)
-    found_logits = logits(write(scheme), config, judged)
+    expected = logits(write_onnx(lower_folded(config, fold(spec, arrays))), config, judged)
+    found_logits = logits(write_onnx(scheme.quantised()), config, judged)
     noise = ((found_logits - expected) ** 2).sum() / (expected**2).sum()
     assert noise < (0.05 if method == "entropy" else 0.01)
 
@@ -129,10 +129,12 @@ def test_a_published_network_agrees_with_its_float_self_and_naively_does_not(
 ) -> None:
     config, arrays, clothes, judged = imagenet
     assert len(judged) == 100
-    expected = logits(write_folded(config, fold(config.spec, arrays)), config, judged).argmax(1)
+    expected = logits(
+        write_onnx(lower_folded(config, fold(config.spec, arrays))), config, judged
+    ).argmax(1)
 
     def agreement(settings: Settings) -> int:
-        graph = write(quantise(config, arrays, clothes, settings))
+        graph = write_onnx(quantise(config, arrays, clothes, settings).quantised())
         return int((logits(graph, config, judged).argmax(1) == expected).sum())
 
     assert agreement(Settings()) >= 95

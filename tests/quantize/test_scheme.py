@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_forms import sources, tensors
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import LARGEST_BIAS, LEVELS, Range, Scheme
-from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -59,7 +59,7 @@ def test_a_channel_of_zeros_keeps_its_bias() -> None:
         weight[1], bias[1] = 0, value
         made = dataclasses.replace(made, folded={**made.folded, name: (weight, bias)})
         given_range = made.ranges[sources(SPEC)[name]]
-        integers = made.bias_integers(name, given_range)
+        integers = made.bias_integers(name)
         assert abs(integers[1]) <= LARGEST_BIAS * 1.0001
         back = integers * made.weight_scales(name).astype(np.float64) * given_range.scale
         np.testing.assert_allclose(back, bias, atol=0.6 * 0.1, rtol=1e-6)

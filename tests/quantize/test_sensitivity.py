@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graph_forms import sources
 from PIL import Image
 
 from mobilenetv2.errors import DataError
@@ -13,7 +14,6 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.quantize import sensitivity
 from mobilenetv2.quantize.post_training import Settings
 from mobilenetv2.quantize.sensitivity import Sensitivity, compare, measure, save
-from mobilenetv2.quantize.tensors import sources
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.records import ModelConfig
 

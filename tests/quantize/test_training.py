@@ -13,18 +13,18 @@ from torch.nn import functional
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import RecipeError
+from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import onnx
-from mobilenetv2.quantize.fake import FakeQuantised
-from mobilenetv2.quantize.observation import observe
+from mobilenetv2.quantize.calibration import observe
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.quantize.training import Recipe, train
+from mobilenetv2.quantize.training import FakeQuantised, Recipe, train
 from mobilenetv2.spec.records import ModelConfig
 
 OUTPUTS = [1, 2, 0]
@@ -45,7 +45,7 @@ def bad_scheme(config: ModelConfig, arrays: Arrays, pictures: NDArray, times: fl
     folded = fold(config.spec, arrays)
     ranges = {
         name: Range(times * float(one.low.min()), times * float(one.high.max()))
-        for name, one in observe(config, folded, pictures).items()
+        for name, one in observe(lower_folded(config, folded), pictures).items()
     }
     ranges["input"] = Range(ranges["input"].low / times, ranges["input"].high / times)
     return Scheme(config, folded, ranges, method="bad")
@@ -58,7 +58,9 @@ def losses(
     x = torch.from_numpy(engine_input(pictures, scheme.config.preprocessing))
     with torch.no_grad():
         logits = FakeQuantised(scheme)(x)
-        wanted = FoldedMobileNetV2(scheme.config, fold(scheme.config.spec, arrays))(x).softmax(1)
+        wanted = GraphModule(lower_folded(scheme.config, fold(scheme.config.spec, arrays)))(
+            x
+        ).softmax(1)
         return (
             float(functional.cross_entropy(logits, torch.tensor(truth))),
             float(functional.kl_div(logits.log_softmax(1), wanted, reduction="batchmean")),
@@ -94,7 +96,7 @@ def test_it_lowers_the_loss_of_a_bad_scheme(
     assert before[which] > 0.1 and after[which] < left * before[which]
     assert trained.ranges == scheme.ranges and trained.config == scheme.config
     assert trained.method == "bad, 12 epochs of quantisation-aware training"
-    onnx.write(trained)  # what writes the one writes the other
+    write_onnx(trained.quantised())  # what writes the one writes the other
 
 
 def test_the_same_seed_gives_the_same_weights_and_a_little_moves_every_layer(

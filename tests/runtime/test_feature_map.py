@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError, WeightsError
-from mobilenetv2.graph import litert_writer
-from mobilenetv2.graph.onnx_writer import Form, write, write_folded
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
+from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.lowering import lower, lower_folded
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -85,7 +87,7 @@ def test_an_exported_onnx_file_gives_its_map_too(form: Form, tmp_path: Path) -> 
     spec = SPECS["symmetric"]
     path = tmp_path / "m.onnx"
     config = ModelConfig.default(spec)
-    path.write_bytes(write_folded(config, fold(spec, random_arrays(spec)), form))
+    path.write_bytes(form.onnx(lower_folded(config, fold(spec, random_arrays(spec)))))
     network = feature_map(path)
     pictures = noise(spec)
     logits, maps = network.answer(pictures)
@@ -118,7 +120,9 @@ def test_for_the_map_alone_the_network_runs_once(
 def test_with_batch_norm_left_in(tmp_path: Path) -> None:
     spec = SPECS["same, odd"]
     path = tmp_path / "m.onnx"
-    path.write_bytes(write(ModelConfig.default(spec), random_arrays(spec), folded=False))
+    path.write_bytes(
+        write_onnx(lower(ModelConfig.default(spec), random_arrays(spec), folded=False))
+    )
     pictures = noise(spec)
     same(feature_map(path).answer(pictures)[1], expected(spec, pictures)["head"])
 
@@ -134,13 +138,10 @@ def test_what_predict_builds_has_no_map(tmp_path: Path) -> None:
 def test_files_that_give_logits_only_say_what_to_give_instead(tmp_path: Path) -> None:
     spec = SPECS["symmetric"]
     path = tmp_path / "m.tflite"
-    path.write_bytes(litert_writer.write(ModelConfig.default(spec), random_arrays(spec)))
+    path.write_bytes(write_litert(lower(ModelConfig.default(spec), random_arrays(spec))))
     with pytest.raises(ArtifactError, match=r"m\.tflite: .* give the model folder"):
         feature_map(path)
     with pytest.raises(MobileNetV2Error, match="--runtime mnn runs exported files only"):
         feature_map(saved(spec, tmp_path / "m"), "mnn")
-    headless = NetworkSpec(size=(64, 64), head="none", **TINY)
-    with pytest.raises(SpecError, match="a network without a head"):
-        feature_map(saved(headless, tmp_path / "headless"))
     with pytest.raises(WeightsError, match="no such model folder"):
         feature_map(tmp_path / "none")

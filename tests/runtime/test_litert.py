@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.litert_writer import Form, write
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.runtime.litert import real, stored
@@ -31,7 +32,7 @@ SPECS = {
 
 def graph(spec: NetworkSpec, name: str = "m", features: bool = True) -> Artifact:
     config = ModelConfig.default(spec)
-    data = write(config, random_arrays(spec), Form(features=features))
+    data = Form(features=features).litert(lower(config, random_arrays(spec)))
     return Artifact(config, "litert", data, name)
 
 

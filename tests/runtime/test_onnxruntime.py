@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact, start
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -25,7 +26,9 @@ SPECS = {
 
 def graph(spec: NetworkSpec, name: str = "m", features: bool = True) -> Artifact:
     config = ModelConfig.default(spec)
-    return Artifact(config, "onnx", write(config, random_arrays(spec), features=features), name)
+    return Artifact(
+        config, "onnx", Form(features=features).onnx(lower(config, random_arrays(spec))), name
+    )
 
 
 @pytest.mark.parametrize("name", SPECS)

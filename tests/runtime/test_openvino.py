@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.onnx_writer import Form, write, write_folded
+from mobilenetv2.graph.lowering import lower, lower_folded
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -38,7 +39,9 @@ CONFIG = ModelConfig.default(SPEC)
 
 def graph(spec: NetworkSpec, name: str = "m", features: bool = True) -> Artifact:
     config = ModelConfig.default(spec)
-    return Artifact(config, "onnx", write(config, random_arrays(spec), features=features), name)
+    return Artifact(
+        config, "onnx", Form(features=features).onnx(lower(config, random_arrays(spec))), name
+    )
 
 
 def noise(spec: NetworkSpec, batch: int) -> np.ndarray:
@@ -69,7 +72,7 @@ def test_pictures_and_fixed_batches() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (5, *SPEC.size, 3), np.uint8)
     expected = start(graph(SPEC)).run(engine_input(pictures, CONFIG.preprocessing), "logits")
     for form in (Form(pictures=True), Form(pictures=True, batch=2)):
-        data = write_folded(CONFIG, fold(SPEC, random_arrays(SPEC)), form)
+        data = form.onnx(lower_folded(CONFIG, fold(SPEC, random_arrays(SPEC))))
         engine = start(Artifact(CONFIG, "onnx", data, "m"), "openvino")
         assert engine.takes_pictures
         np.testing.assert_allclose(engine.run(pictures, "logits"), expected, atol=1e-4)

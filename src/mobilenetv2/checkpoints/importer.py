@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.checkpoints.containers import container
+from mobilenetv2.checkpoints.containers.reader import read_container
 from mobilenetv2.checkpoints.dialects.dialect import Description, describe_config
 from mobilenetv2.checkpoints.dialects.dialect import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
@@ -60,7 +60,7 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     """
     graph = find_graph(weights, options.dialect)
     if graph is None:
-        return identify(container.read(weights), options.dialect)
+        return identify(read_container(weights), options.dialect)
     for name in ("width", "size", "spec"):
         if getattr(options, name) is not None:
             raise DialectError(

@@ -8,7 +8,7 @@ is never taken for another's. Formats that hold a graph carry the same text insi
 import json
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers.kind import prefix_of
+from mobilenetv2.checkpoints.containers.tensorflow import prefix_of
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.spec.records import ModelConfig

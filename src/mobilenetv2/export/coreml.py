@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 
-from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.mil import MilProgram
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import CONFIG_KEY
+from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.float16 import rounded
-from mobilenetv2.model.folding import fold
+from mobilenetv2.model.float16 import representable
 from mobilenetv2.runtime import artifact
 from mobilenetv2.runtime.silence import silence
 from mobilenetv2.spec.records import ModelConfig
@@ -43,8 +43,8 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         ArtifactError: the converter failed.
         MissingExtra: coremltools is not installed.
     """
-    half, folded = options.precision == "float16", fold(config.spec, arrays)
-    network = FoldedMobileNetV2(config, rounded(folded) if half else folded)
+    graph, half = lower(config, arrays), options.precision == "float16"
+    network = GraphModule(graph.with_weights(representable) if half else graph)
     x = torch.zeros(1, config.spec.input_channels, *config.spec.size)
     with greetings_off():
         tools: Any = require("coremltools")

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime import artifact
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
@@ -43,7 +43,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 def lowered(config: ModelConfig, arrays: Arrays) -> Any:
     """The network after XNNPACK took its part: an ``EdgeProgramManager``."""
-    network = FoldedMobileNetV2(config, fold(config.spec, arrays))
+    network = GraphModule(lower(config, arrays))
     x = torch.zeros(1, config.spec.input_channels, *config.spec.size)
     program = torch.export.export(network, (x,))
     with greetings_off():

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.litert_writer import Form, write_folded
+from mobilenetv2.graph import litert
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.float16 import rounded
-from mobilenetv2.model.folding import fold
+from mobilenetv2.model.float16 import representable
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.files import litert as file
 from mobilenetv2.spec.records import ModelConfig
@@ -14,8 +14,8 @@ from mobilenetv2.spec.records import ModelConfig
 
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """See :class:`mobilenetv2.export.job.Module`."""
-    half, folded = options.precision == "float16", fold(config.spec, arrays)
-    out.write_bytes(write_folded(config, rounded(folded) if half else folded, Form(half=half)))
+    graph, half = lower(config, arrays), options.precision == "float16"
+    out.write_bytes(litert.write(graph.with_weights(representable) if half else graph, half))
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:

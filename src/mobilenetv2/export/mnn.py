@@ -5,15 +5,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.onnx_writer import Form, GraphWriter
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.float16 import rounded
-from mobilenetv2.model.folding import fold
+from mobilenetv2.model.float16 import representable
 from mobilenetv2.runtime import mnn as runtime
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.files.mnn import read
@@ -37,10 +36,10 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     """
     with silence():
         require("MNN")
-    half, folded = options.precision == "float16", fold(config.spec, arrays)
-    # MNN cuts digits off instead of rounding: it is given what fits.
-    writer = Writer(config, rounded(folded) if half else folded, Form(batch=1))
-    body = _converted(writer.finish(), config.to_json(), half)
+    graph, half = lower(config, arrays).replace(batch=1), options.precision == "float16"
+    if half:  # MNN cuts digits off instead of rounding: it is given what fits
+        graph = graph.with_weights(representable)
+    body = _converted(onnx.write(graph, as_convolutions=True), config.to_json(), half)
     out.write_bytes(body + seal.digest(body).encode())
 
 
@@ -51,30 +50,6 @@ def reload(out: Path, threads: int | None = None) -> Engine:
         ArtifactError: it is damaged, or MNN does not take it.
     """
     return runtime.start(read(out), threads)
-
-
-class Writer(GraphWriter):
-    """ONNX as MNN converts it best: the classifier as a convolution of what was pooled. Of a matrix
-    product it makes the same, with ten operators about shapes around it."""
-
-    def node(self, kind: str, output: str, inputs: list[str], **attributes: Any) -> str:
-        """As the parent's, but for the end."""
-        if kind == "Flatten":
-            return inputs[0]
-        if kind != "Gemm":
-            return super().node(kind, output, inputs, **attributes)
-        y = super().node("Conv", "classifier", inputs, kernel_shape=[1, 1])
-        return super().node("Flatten", output, [y], axis=1)
-
-    def parameters(self, name: str) -> list[str]:
-        """As the parent's, but for the end."""
-        if name != "classifier":
-            return super().parameters(name)
-        weight, bias = self.folded[name]
-        return [
-            self.constant("classifier.weight", weight[:, :, None, None]),
-            self.constant("classifier.bias", bias),
-        ]
 
 
 def _converted(model: bytes, note: str, half: bool) -> bytes:

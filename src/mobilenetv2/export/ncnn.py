@@ -10,10 +10,10 @@ from pathlib import Path
 from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.onnx_writer import Form, write_folded
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.float16 import rounded
-from mobilenetv2.model.folding import fold
+from mobilenetv2.model.float16 import representable
 from mobilenetv2.runtime import ncnn as runtime
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.files.ncnn import checksum, read, weights_path
@@ -33,12 +33,13 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         ArtifactError: pnnx failed.
         MissingExtra: pnnx is not installed.
     """
-    half, folded = options.precision == "float16", fold(config.spec, arrays)
-    model = write_folded(config, rounded(folded) if half else folded, Form(batch=1))
-    graph, weights = _converted(model, half)
-    out.write_bytes(graph)
+    graph, half = lower(config, arrays).replace(batch=1), options.precision == "float16"
+    if half:
+        graph = graph.with_weights(representable)
+    param, weights = _converted(onnx.write(graph), half)
+    out.write_bytes(param)
     weights_path(out).write_bytes(weights)
-    sidecar_path(out).write_text(_tied(config, graph, weights).to_json(), "utf-8")
+    sidecar_path(out).write_text(_tied(config, param, weights).to_json(), "utf-8")
 
 
 def _tied(config: ModelConfig, graph: bytes, weights: bytes) -> ModelConfig:

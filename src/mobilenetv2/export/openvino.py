@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.onnx_writer import INPUT, Form, write_folded
+from mobilenetv2.export.onnx import asked
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.graph import INPUT
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.float16 import rounded
-from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.runtime.files import openvino as file
 from mobilenetv2.runtime.openvino import OpenVino, library, reason, start
 from mobilenetv2.spec.records import ModelConfig
@@ -24,10 +25,8 @@ from mobilenetv2.spec.records import ModelConfig
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """See :class:`mobilenetv2.export.job.Module`. float16 halves the .bin; OpenVINO computes in
     what its device does best, whichever it is."""
-    form = Form(pictures=options.pictures, batch=options.batch, any_size=options.any_size)
-    half, folded = options.precision == "float16", fold(config.spec, arrays)
-    made = model(config, rounded(folded) if half else folded, form)
-    write_ir(made, config, out, half=half)
+    made = converted(onnx.write(asked(lower(config, arrays), options)))
+    write_ir(made, config, out, half=options.precision == "float16")
 
 
 def reload(out: Path, threads: int | None = None) -> OpenVino:
@@ -35,26 +34,14 @@ def reload(out: Path, threads: int | None = None) -> OpenVino:
     return start(file.read(out), threads)
 
 
-def model(config: ModelConfig, folded: Folded, form: Form) -> Any:
-    """An openvino.Model of the network.
-
-    Raises:
-        SpecError: as :func:`mobilenetv2.graph.onnx_writer.write_folded`.
-        ArtifactError: OpenVINO does not take the graph.
-    """
-    return converted(write_folded(config, folded, form))
-
-
 def converted(graph: bytes) -> Any:
-    """An openvino.Model of an ONNX file that was written here, float or int8.
+    """Return an openvino.Model of an ONNX file that was written here, float or int8.
 
     Raises:
         ArtifactError: OpenVINO does not take the graph.
     """
-    import onnx
-
     openvino = library()
-    proto = onnx.load_from_string(graph)
+    proto = require("onnx").load_from_string(graph)
     del proto.metadata_props[:]  # it would come along: config and seal of another file
     try:
         # Its own converter, not read_model: that leaves ReLU6 as a minimum and a maximum.

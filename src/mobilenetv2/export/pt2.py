@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.archive import open_zip
-from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
+from mobilenetv2.checkpoints.containers.bounds import open_zip
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import CONFIG_KEY
+from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import float16
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.runtime import artifact
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
@@ -39,8 +40,10 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         OSError: the disk is full.
     """
     dtype = getattr(torch, options.precision)
-    folded = rounded(fold(config.spec, arrays), dtype)
-    network = FoldedMobileNetV2(config, folded, options.pictures, dtype)
+    graph = lower(config, arrays)
+    if dtype != torch.float32:
+        graph = graph.with_weights(partial(representable, dtype=dtype))
+    network = GraphModule(graph.with_normalisation() if options.pictures else graph, dtype)
     count, sides, channels = options.batch or ANY, config.spec.size, config.spec.input_channels
     if options.pictures:
         x = torch.zeros(count, *sides, channels, dtype=torch.uint8)
@@ -55,14 +58,12 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     out.write_bytes(made.getbuffer())
 
 
-def rounded(folded: Folded, dtype: torch.dtype) -> Folded:
-    """Weights that the type holds exactly, the sum of each 3x3 filter kept: see
-    :mod:`mobilenetv2.model.float16` for why. Biases stay as they are."""
-    if dtype == torch.float16:
-        return float16.rounded(folded)
-    if dtype == torch.float32:
-        return folded
-    return {name: (carried(weight, dtype), bias) for name, (weight, bias) in folded.items()}
+def representable(weight: NDArray, dtype: torch.dtype) -> NDArray:
+    """Return a weight that the type holds exactly, the sum of each 3x3 filter kept.
+
+    :mod:`mobilenetv2.model.float16` says why. Biases stay as they are.
+    """
+    return float16.representable(weight) if dtype == torch.float16 else carried(weight, dtype)
 
 
 def carried(weight: NDArray, dtype: torch.dtype) -> NDArray:

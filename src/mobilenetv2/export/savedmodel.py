@@ -16,19 +16,13 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.folding import Folded, fold
-from mobilenetv2.model.layout import (
-    TENSORFLOW_CONVOLUTION,
-    TENSORFLOW_DEPTHWISE,
-    TENSORFLOW_LINEAR,
-)
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
 from mobilenetv2.runtime.silence import silence
-from mobilenetv2.spec.blocks import Convolution, require_inverted, resolve
-from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = Path("assets.extra") / "mobilenetv2.json"
 """Where TensorFlow leaves room for the files of others."""
@@ -46,10 +40,11 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         SpecError: a network of other blocks than MobileNetV2's.
         MissingExtra: TensorFlow is not installed.
     """
-    require_inverted(config.spec, "savedmodel")
+    graph = lower(config, arrays)
+    if options.pictures:
+        graph = graph.with_normalisation()
     with tensorflow() as tf:
-        record = config.preprocessing if options.pictures else None
-        network = Network(tf, config.spec, fold(config.spec, arrays), record)
+        network = GraphFunction(tf, graph)
         module = tf.Module()
         module.weights = network.variables  # what is written is what hangs on the module
         shape = (options.batch, *config.spec.size, config.spec.input_channels)
@@ -103,63 +98,6 @@ class SavedModel:
             raise ArtifactError(f"a SavedModel for {self.given.shape} cannot take {x.shape}")
         found = self.signature(**{INPUT: self.tf.constant(x, self.given.dtype)})
         return np.asarray(found[OUTPUT].numpy(), np.float32)
-
-
-class Network:
-    """A folded network on TensorFlow: pictures (batch, height, width, channels) to logits."""
-
-    def __init__(
-        self, tf: Any, spec: NetworkSpec, folded: Folded, record: Preprocessing | None
-    ) -> None:
-        self.tf, self.spec, self.record = tf, spec, record
-        depthwise = {c.name for c in resolve(spec).convolutions if c.role == "depthwise"}
-        layouts = dict.fromkeys(depthwise, TENSORFLOW_DEPTHWISE)
-        layouts["classifier"] = TENSORFLOW_LINEAR
-        self.variables = {
-            name: tuple(
-                tf.Variable(values, trainable=False, name=f"{name}.{part}")
-                for part, values in (
-                    ("weight", layouts.get(name, TENSORFLOW_CONVOLUTION).from_canonical(weight)),
-                    ("bias", bias),
-                )
-            )
-            for name, (weight, bias) in folded.items()
-        }
-
-    def __call__(self, x: Any) -> Any:
-        """float32 normalised, or uint8 where there is a record -> float32 (batch, classes)."""
-        tf, network = self.tf, resolve(self.spec)
-        if self.record is not None:
-            x = (tf.cast(x, tf.float32) - list(self.record.mean)) / list(self.record.std)
-        y = self.layer(network.stem, x)
-        for block in network.blocks:
-            x = y
-            for step in block.steps:
-                y = self.layer(step, y)
-            if block.shortcut:
-                x = self.layer(block.shortcut, x)
-            if block.residual:
-                y = tf.add(x, y, name=f"blocks.{block.index}")
-        if network.head:
-            y = self.layer(network.head, y)
-        y = tf.reduce_mean(y, (1, 2), name="features")
-        weight, bias = self.variables["classifier"]
-        return tf.nn.bias_add(tf.matmul(y, weight, name="classifier"), bias, name=OUTPUT)
-
-    def layer(self, layer: Convolution, x: Any) -> Any:
-        """A convolution with its bias and activation."""
-        nn, numerics, padding = self.tf.nn, self.spec.numerics, "SAME"
-        if layer.stride == 2 and layer.kernel == 3 and numerics.padding == "symmetric":
-            # The one case in which 'SAME' is another rule. Converters know this pair of
-            # operators, which is Keras's; few know explicit pads inside a convolution.
-            x, padding = self.tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), "VALID"
-        weight, bias = self.variables[layer.name]
-        convolve = nn.depthwise_conv2d if layer.role == "depthwise" else nn.conv2d
-        y = convolve(x, weight, [1, layer.stride, layer.stride, 1], padding, name=layer.name)
-        y = nn.bias_add(y, bias)
-        if layer.linear:
-            return y
-        return nn.relu6(y) if numerics.activation == "relu6" else nn.relu(y)
 
 
 @contextmanager

@@ -20,11 +20,12 @@ OPTIONS = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "ADD": "AddOptions",
     "MEAN": "ReducerOptions", "FULLY_CONNECTED": "FullyConnectedOptions", "PAD": "PadOptions",
     "DEQUANTIZE": "DequantizeOptions", "QUANTIZE": "QuantizeOptions",
+    "REDUCE_MAX": "ReducerOptions",
 }  # fmt: skip
 VERSIONS = {
     ("CONV_2D", "int8"): 3, ("DEPTHWISE_CONV_2D", "int8"): 3, ("ADD", "int8"): 2,
-    ("MEAN", "int8"): 2, ("FULLY_CONNECTED", "int8"): 4, ("PAD", "int8"): 2,
-    ("DEQUANTIZE", "float16"): 3,
+    ("MEAN", "int8"): 2, ("REDUCE_MAX", "int8"): 2, ("FULLY_CONNECTED", "int8"): 4,
+    ("PAD", "int8"): 2, ("DEQUANTIZE", "float16"): 3,
 }  # fmt: skip
 """Of an operator by the type that it takes, where it is not 1: what a runtime must know of it."""
 
@@ -180,8 +181,10 @@ class Builder:
                 "StrideH": one.stride, "StrideW": one.stride,
                 "DilationHFactor": 1, "DilationWFactor": 1,
                 "Padding": getattr(tflite.Padding, one.padding),
-                "FusedActivationFunction": getattr(tflite.ActivationFunctionType, one.activation),
             }  # fmt: skip
+        if one.activation != "NONE" or fields:
+            activation = getattr(tflite.ActivationFunctionType, one.activation)
+            fields["FusedActivationFunction"] = activation
         if one.kind == "DEPTHWISE_CONV_2D":
             fields["DepthMultiplier"] = 1
         options = self._table(OPTIONS[one.kind], **fields)

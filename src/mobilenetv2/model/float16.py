@@ -10,20 +10,19 @@ largest difference of logits is 0.048 instead of 0.22.
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.model.folding import Folded
-
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def rounded(folded: Folded) -> Folded:
-    """The network with every weight one of float16's numbers, as float32; biases as they are.
+def representable(weight: NDArray) -> NDArray:
+    """Return a weight in float32 whose values are all float16's.
 
-    A weight becomes one of its two neighbours in float16, what is too large the largest.
+    A value becomes one of its two neighbours in float16, what is too large the largest.
+
+    Args:
+        weight: (out, in, kernel, kernel) or (out, in).
     """
-    return {
-        name: (balanced(weight) if weight.ndim == 4 and weight.shape[2] > 1 else nearest(weight), b)
-        for name, (weight, b) in folded.items()
-    }
+    filters = weight.ndim == 4 and weight.shape[2] > 1
+    return balanced(weight) if filters else nearest(weight)
 
 
 def nearest(weight: NDArray) -> NDArray:

@@ -12,7 +12,7 @@ from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 
 Folded = dict[str, tuple[NDArray, NDArray]]
-"""Name of a convolution, or 'classifier' -> (weight, bias)."""
+"""Name of a layer ('stem', 'blocks.3.expand', 'hidden.0', 'classifier') -> (weight, bias)."""
 
 
 def fold(spec: NetworkSpec, arrays: Arrays) -> Folded:
@@ -23,7 +23,8 @@ def fold(spec: NetworkSpec, arrays: Arrays) -> Folded:
 
     Returns:
         For each convolution (``stem``, ``blocks.3.expand`` ...) its weight (out, in / groups,
-        kernel, kernel) and bias (out,), then the classifier's (classes, features) and (classes,).
+        kernel, kernel) and bias (out,), then for each linear layer (``hidden.0``, ``classifier``)
+        (out, in) and (out,), which is zeros where the layer has no bias.
         Computed in float64, rounded once to float32. The identity that
         :func:`weights.canonical.identity_batch_norm` makes folds back to the same bits.
 
@@ -44,8 +45,8 @@ def fold(spec: NetworkSpec, arrays: Arrays) -> Folded:
             (weight * factor[:, None, None, None]).astype(np.float32),
             (shift + (bias - mean) * factor).astype(np.float32),
         )
-    folded["classifier"] = (
-        arrays["classifier.weight"].astype(np.float32),
-        arrays["classifier.bias"].astype(np.float32),
-    )
+    for linear in resolve(spec).linears:
+        weight = arrays[f"{linear.name}.weight"].astype(np.float32)
+        bias = arrays[f"{linear.name}.bias"] if linear.bias else np.zeros(len(weight))
+        folded[linear.name] = (weight, bias.astype(np.float32))
     return folded

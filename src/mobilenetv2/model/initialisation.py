@@ -51,6 +51,8 @@ def _start(name: str, shape: tuple[int, ...], how: Initialisation, seed: int) ->
     if name.endswith(".conv.weight"):
         fan_out = shape[0] * shape[2] * shape[3]
         deviation = (2 / fan_out) ** 0.5
+    elif name.startswith("hidden."):  # activated: He et al., arXiv 1502.01852, by the fan-in
+        deviation = (2 / shape[1]) ** 0.5
     return random.standard_normal(shape, np.float32) * np.float32(deviation)
 
 

@@ -1,4 +1,8 @@
-"""From what a tensor held to the range that its 8 bits span.
+"""What a tensor holds on calibration pictures, and the range that its 8 bits span.
+
+Two passes: :func:`observe` finds each channel's extremes, :func:`count` then fills histograms that
+need no guess of their ends. The network runs in ONNX Runtime with every tensor as an output, a few
+pictures at a time, so that memory does not grow with their number.
 
 A wide range cuts nothing off and has coarse steps, a narrow one the other way round. The methods:
 
@@ -9,17 +13,30 @@ A wide range cuts nothing off and has coarse steps, a narrow one the other way r
   calibration (Migacz, GTC 2017).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import SpecError
-from mobilenetv2.quantize.observation import Histogram
+from mobilenetv2.errors import DataError, SpecError
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.graph import INPUT, Graph, Tensor
+from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.quantize.scheme import LEVELS, Range
-from mobilenetv2.quantize.tensors import Tensor
+from mobilenetv2.runtime import onnxruntime
+from mobilenetv2.runtime.engine import Artifact
 
+BINS = 4096
+"""Sixteen for each of the 256 levels of a range that is not cut."""
+VALUES = 16_000_000
+"""Of all tensors together, that are in memory at a time."""
+
+Pictures = NDArray | Sequence[NDArray]
+"""uint8 (height, width, channels) each, at the network's size, as ``images.preprocess`` gives."""
+Step = Callable[[int], None]
+"""Is told how many more pictures are done."""
 Method = Literal["min-max", "percentile", "mse", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
 PERCENTILE = 99.99
@@ -27,6 +44,113 @@ SHARES = np.linspace(1.0, 0.1, 91)
 """Of the whole range, that are tried."""
 ROUNDS = 2
 """In which the two ends are moved, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One tensor, channel by channel; each float64 (channels,)."""
+
+    low: NDArray
+    high: NDArray
+    mean: NDArray
+    """Over pictures and positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often a tensor's values come near each of evenly spaced centres."""
+
+    low: float
+    """The first centre: the smallest value, 0 at the most."""
+    high: float
+    """The last centre: the largest value, 0 at the least."""
+    counts: NDArray
+    """int64 (bins,)."""
+
+    @property
+    def centres(self) -> NDArray:
+        """float64 (bins,). What sits at the ends (0 and 6 of ReLU6) is counted exactly there."""
+        return np.linspace(self.low, self.high, len(self.counts))
+
+
+def observe(graph: Graph, pictures: Pictures, step: Step | None = None) -> dict[str, Observation]:
+    """Return extremes and means of every tensor of a graph, by name.
+
+    Args:
+        graph: float.
+        step: told after each few pictures.
+
+    Raises:
+        DataError: no picture.
+    """
+    low: dict[str, NDArray] = {}
+    high: dict[str, NDArray] = {}
+    total: dict[str, NDArray] = {}
+    for found in run_graph(graph, pictures, step):
+        for name, values in found.items():
+            flat = values.reshape(*values.shape[:2], -1)
+            least, most = flat.min((0, 2)), flat.max((0, 2))
+            mean = flat.mean(2, dtype=np.float64).sum(0)
+            low[name] = np.minimum(low[name], least) if name in low else least
+            high[name] = np.maximum(high[name], most) if name in high else most
+            total[name] = total[name] + mean if name in total else mean
+    return {
+        name: Observation(
+            low[name].astype(np.float64), high[name].astype(np.float64), total[name] / len(pictures)
+        )
+        for name in graph.tensors
+    }
+
+
+def count(
+    graph: Graph,
+    pictures: Pictures,
+    observed: Mapping[str, Observation],
+    step: Step | None = None,
+) -> dict[str, Histogram]:
+    """Return histograms of every tensor, by name.
+
+    Args:
+        observed: of the same graph and pictures.
+    """
+    ends = {
+        name: (min(float(one.low.min()), 0.0), max(float(one.high.max()), 0.0))
+        for name, one in observed.items()
+    }
+    counts = {name: np.zeros(BINS, np.int64) for name in ends}
+    for found in run_graph(graph, pictures, step):
+        for name, values in found.items():
+            low, high = ends[name]
+            if high > low:
+                places = (values.ravel() - np.float32(low)) * np.float32((BINS - 1) / (high - low))
+                # Rounded: the bins lie around their centres. Rounding errors stay inside.
+                places = np.clip(np.rint(places), 0, BINS - 1).astype(np.int32)
+            else:
+                places = np.zeros(values.size, np.int32)
+            counts[name] += np.bincount(places, minlength=BINS)
+    return {name: Histogram(*ends[name], counts[name]) for name in ends}
+
+
+def run_graph(
+    graph: Graph, pictures: Pictures, step: Step | None = None
+) -> Iterator[dict[str, NDArray]]:
+    """Yield all tensors of a few pictures after the other: float32 (batch, channels, ...) by name.
+
+    Raises:
+        DataError: no picture.
+    """
+    if len(pictures) == 0:
+        raise DataError("calibration: not one picture is given")
+    config, data = graph.config, onnx.write(graph.with_intermediates())
+    engine = onnxruntime.start(Artifact(config, "onnx", data, "calibration"))
+    each = sum(tensor.channels * tensor.pixels for tensor in graph.tensors.values())
+    batch = max(1, min(32, VALUES // each))
+    for start in range(0, len(pictures), batch):
+        x = engine_input(np.stack([*pictures[start : start + batch]]), config.preprocessing)
+        found = engine.session.run(list(engine.outputs), {engine.input: x})
+        yield {INPUT: x, **dict(zip(engine.outputs, found, strict=True))}
+        if step:
+            step(len(x))
 
 
 def calibrate(histogram: Histogram, method: Method, tensor: Tensor | None = None) -> Range:

@@ -23,12 +23,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.graph.onnx_writer import FEATURES
+from mobilenetv2.graph.graph import LOGITS, Add, Conv, Graph, Linear, Pool, real
+from mobilenetv2.graph.lowering import SIX
 from mobilenetv2.model.folding import Folded
-from mobilenetv2.quantize.observation import Observation
-from mobilenetv2.quantize.tensors import CLASSIFIER, SIX
-from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.quantize.calibration import Observation
 
 MARGIN = 1.5
 """Between the largest value in calibration and 6, for channels that are made louder."""
@@ -46,52 +44,53 @@ class Stream:
     writers: list[str]
     tensors: list[str]
     readers: list[str] = field(default_factory=list)
-    activated: bool = False
-    """One of them is behind an activation."""
+    bounded: bool = False
+    """One of them is behind a ReLU6."""
 
 
-def streams(spec: NetworkSpec) -> list[Stream]:
-    """All of a network's, in order; the picture and the logits belong to none."""
-    network = resolve(spec)
-    now = Stream([network.stem.name], [network.stem.name], activated=True)
-    found = [now]
-    for block in network.blocks:
-        before = now
-        for step in block.steps:
-            now.readers.append(step.name)
-            now = Stream([step.name], [step.name], activated=not step.linear)
-            found.append(now)
-        if block.shortcut:
-            before.readers.append(block.shortcut.name)
-            now.writers.append(block.shortcut.name)
-            now.tensors.append(block.shortcut.name)
-        if block.residual:
-            now.tensors.append(f"blocks.{block.index}")
-            if not block.shortcut:
-                before.writers += now.writers
-                before.tensors += now.tensors
-                found.remove(now)
-                now = before
-    if network.head:
-        now.readers.append(network.head.name)
-        now = Stream([network.head.name], [network.head.name], activated=True)
-        found.append(now)
-    now.tensors.append(FEATURES)
-    now.readers.append(CLASSIFIER)
+def streams(graph: Graph) -> list[Stream]:
+    """Return all of a graph's, in order; the picture and the logits belong to none."""
+    found: list[Stream] = []
+    by_tensor: dict[str, Stream] = {}
+    for operation in graph.operations:
+        output = graph.tensors[operation.output]
+        if isinstance(operation, Conv | Linear):
+            if operation.input in by_tensor:
+                by_tensor[operation.input].readers.append(operation.name)
+            if operation.output == LOGITS:
+                continue
+            stream = Stream([operation.name], [operation.output])
+            found.append(stream)
+        elif isinstance(operation, Add):
+            stream, later = sorted((by_tensor[name] for name in operation.inputs), key=found.index)
+            if later is not stream:  # an addition ties its two tensors together
+                stream.writers += later.writers
+                stream.tensors += later.tensors
+                stream.readers += later.readers
+                found.remove(later)
+                by_tensor |= dict.fromkeys(later.tensors, stream)
+            stream.tensors.append(operation.output)
+        elif isinstance(operation, Pool):
+            stream = by_tensor[operation.input]
+            stream.tensors.append(operation.output)
+        else:
+            continue
+        stream.bounded |= output.high == SIX
+        by_tensor[operation.output] = stream
     return found
 
 
 def equalise(
-    spec: NetworkSpec,
-    folded: Folded,
+    graph: Graph,
     observed: Mapping[str, Observation],
     per_channel: bool = True,
     margin: float = MARGIN,
 ) -> tuple[Folded, dict[str, NDArray]]:
-    """The same function with its channels scaled.
+    """Return the weights of the same function with its channels scaled.
 
     Args:
-        observed: of ``folded`` on calibration pictures; on them the function is exactly the same
+        graph: float.
+        observed: of the graph on calibration pictures; on them the function is exactly the same
             but for float32's rounding.
         per_channel: whether weights will have a scale a channel.
         margin: at least 1.
@@ -99,19 +98,20 @@ def equalise(
     Returns:
         The scaled weights and biases, float32, and for each tensor the s of its channels.
     """
-    found = {name: (weight.copy(), bias.copy()) for name, (weight, bias) in folded.items()}
+    found = weights_of(graph)
+    depthwise = {op.name for op in graph.operations if isinstance(op, Conv) and op.groups > 1}
     factors: dict[str, NDArray] = {}
-    for stream in streams(spec):
-        s = _factors(spec, found, stream, observed, per_channel, margin)
+    for stream in streams(graph):
+        s = _factors(found, depthwise, stream, observed, per_channel, margin)
         for name in stream.writers:
             weight, bias = found[name]
             found[name] = (
-                (weight / s.reshape(-1, 1, 1, 1)).astype(np.float32),
+                (weight / s.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32),
                 (bias / s).astype(np.float32),
             )
         for name in stream.readers:
             weight, bias = found[name]
-            found[name] = ((weight * _along(weight, s)).astype(np.float32), bias)
+            found[name] = ((weight * _along(weight, s, name in depthwise)).astype(np.float32), bias)
         factors |= dict.fromkeys(stream.tensors, s)
     return found, factors
 
@@ -128,36 +128,44 @@ def scaled(
     }
 
 
-def _along(weight: NDArray, s: NDArray) -> NDArray:
+def weights_of(graph: Graph) -> Folded:
+    """Return copies of a float graph's weights and biases by layer; no bias is zeros."""
+    found: Folded = {}
+    for layer in graph.layers():
+        weight = real(layer.weight).copy()
+        bias = np.zeros(len(weight), np.float32) if layer.bias is None else real(layer.bias).copy()
+        found[layer.name] = (weight, bias)
+    return found
+
+
+def _along(weight: NDArray, s: NDArray, depthwise: bool) -> NDArray:
     """Shaped for the channels that a layer reads: a depthwise one reads by its first axis."""
     sides = [1] * weight.ndim
-    sides[0 if _depthwise(weight) else 1] = -1
+    sides[0 if depthwise else 1] = -1
     return s.reshape(sides)
 
 
-def _depthwise(weight: NDArray) -> bool:
-    return weight.ndim == 4 and weight.shape[1] == 1 and weight.shape[2] > 1
-
-
 def _factors(
-    spec: NetworkSpec, folded: Folded, stream: Stream, observed: Mapping[str, Observation],
+    folded: Folded, depthwise: set[str], stream: Stream, observed: Mapping[str, Observation],
     per_channel: bool, margin: float,
 ) -> NDArray:  # fmt: skip
     """float64 (channels,), 1 where a channel has to stay."""
     peaks = np.max([_loudest(observed[name]) for name in stream.tensors], axis=0)
-    bounded = stream.activated and spec.numerics.activation == "relu6"
-    if bounded and per_channel:
+    if stream.bounded and per_channel:
         return np.ones_like(peaks)
     if per_channel:
         span = peaks / max(float(peaks.max()), TINY)
     else:
         span = np.max([_rows(folded[name][0]) for name in stream.writers], axis=0)
-    columns = np.max([_columns(folded[name][0], per_channel) for name in stream.readers], axis=0)
+    columns = np.max(
+        [_columns(folded[name][0], name in depthwise, per_channel) for name in stream.readers],
+        axis=0,
+    )
     # A channel that is silent or that nobody hears has no better scale.
     heard = (peaks > 0) & (span > 0) & (columns > 0)
     ratio = np.where(heard, span, 1.0) / np.where(heard, columns, 1.0)
     s = np.clip(ratio ** EXPONENTS[per_channel], 1 / LARGEST_FACTOR, LARGEST_FACTOR)
-    if bounded:
+    if stream.bounded:
         # A hair below 6 may be 6 in another runtime.
         least = np.minimum(1, peaks * margin / SIX)
         s = np.where(peaks < SIX * (1 - 1e-4), np.maximum(s, least), 1)
@@ -174,11 +182,11 @@ def _rows(weight: NDArray) -> NDArray:
     return np.asarray(peaks / max(float(peaks.max()), TINY))
 
 
-def _columns(weight: NDArray, per_channel: bool) -> NDArray:
+def _columns(weight: NDArray, depthwise: bool, per_channel: bool) -> NDArray:
     """The largest weight that reads each channel, of those that share its scale."""
     size = np.abs(weight).reshape(*weight.shape[:2], -1).max(2)
     if per_channel:
         size = size / np.maximum(size.max(1, keepdims=True), TINY)
     else:
         size = size / max(float(size.max()), TINY)
-    return np.asarray(size[:, 0] if _depthwise(weight) else size.max(0))
+    return np.asarray(size[:, 0] if depthwise else size.max(0))

@@ -17,6 +17,7 @@ from mobilenetv2.evaluate.metrics import Z95, wilson
 from mobilenetv2.evaluate.predictions import predict_split
 from mobilenetv2.export.job import Options, Request, find_format, format_of, place_files, versions
 from mobilenetv2.formats import INT8, OF_INT8
+from mobilenetv2.graph import litert, onnx
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.runtime.engine import Engine, predictor
@@ -198,17 +199,18 @@ def write_int8(
         pictures: to calibrate on, for the same.
         nncf: OpenVINO's file by NNCF, not by the scheme.
     """
-    module: Any = importlib.import_module(f"mobilenetv2.quantize.{name}")
-    if name == "openvino" and nncf:
-        module.write(scheme.config, folded, pictures, out)
-    elif name == "openvino":
-        module.write_scheme(scheme, out)
+    if name == "openvino":
+        module: Any = importlib.import_module("mobilenetv2.quantize.openvino")
+        if nncf:
+            module.write(scheme.config, folded, pictures, out)
+        else:
+            module.write_scheme(scheme, out)
     elif name == "litert":
         # Ends of uint8, as published files have them: a pixel is the integer where the
         # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
-        out.write_bytes(module.write(scheme, unsigned=True))
+        out.write_bytes(litert.write(scheme.quantised(), unsigned=True))
     else:
-        out.write_bytes(module.write(scheme))
+        out.write_bytes(onnx.write(scheme.quantised()))
 
 
 def save_scheme(scheme: Scheme, path: Path) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, DataError
-from mobilenetv2.export.openvino import converted, model, write_ir
-from mobilenetv2.graph.onnx_writer import Form
+from mobilenetv2.export.openvino import converted, write_ir
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import track
-from mobilenetv2.quantize import onnx
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.openvino import library, reason
 from mobilenetv2.spec.records import ModelConfig
@@ -31,20 +31,16 @@ METHOD = (
 )
 
 
-def write(
-    config: ModelConfig, folded: Folded, pictures: NDArray, out: Path, form: Form | None = None
-) -> None:
+def write(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path) -> None:
     """Write the network in eight bits as ``out`` (.xml), and the .bin beside it.
 
     Args:
         folded: float weights and biases, neither equalised nor corrected.
         pictures: to calibrate on, uint8 (n, height, width, channels) at the network's size. Not
             those that the result is judged on.
-        form: what the graph takes and gives; not pictures.
 
     Raises:
         DataError: no picture.
-        SpecError: a network of other blocks than MobileNetV2's.
         ArtifactError: NNCF or OpenVINO failed.
         MissingExtra: one of them is not installed.
     """
@@ -56,7 +52,7 @@ def write(
     def prepared(picture: NDArray) -> NDArray:
         return engine_input(picture[np.newaxis], config.preprocessing)
 
-    made = model(config, folded, form or Form())
+    made = converted(onnx.write(lower_folded(config, folded)))
     try:
         with _quiet():
             # Of its presets and bias corrections these did best: MIXED (activations that are not
@@ -105,4 +101,4 @@ def write_scheme(scheme: Scheme, out: Path) -> None:
 
     On MobileNetV2 this is more exact than :func:`write` (benchmarks/int8-clothing.md).
     """
-    write_ir(converted(onnx.write(scheme)), scheme.config, out, method=scheme.method)
+    write_ir(converted(onnx.write(scheme.quantised())), scheme.config, out, method=scheme.method)

@@ -1,20 +1,30 @@
 """A trained network to eight bits with nothing but some pictures."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.graph.onnx_writer import INPUT
+from mobilenetv2.graph.graph import FEATURES, INPUT, Conv, Graph, Linear
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import bias_correction, equalisation
-from mobilenetv2.quantize.calibration import METHODS, Method, calibrate
-from mobilenetv2.quantize.observation import Pictures, Step, count, observe
+from mobilenetv2.model.folding import Folded, fold
+from mobilenetv2.quantize.calibration import (
+    METHODS,
+    Method,
+    Observation,
+    Pictures,
+    Step,
+    calibrate,
+    count,
+    observe,
+)
+from mobilenetv2.quantize.equalisation import equalise, scaled
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.quantize.tensors import tensors
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 PASSES = 2
@@ -38,7 +48,7 @@ class Settings:
     per_channel: bool = True
     """A scale for each of a weight's output channels; False is one a weight."""
     weight_bits: int = 8
-    """7 for processors whose int8 products saturate (:mod:`mobilenetv2.quantize.onnx`)."""
+    """7 for processors whose int8 products saturate (:mod:`mobilenetv2.graph.onnx`)."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -81,28 +91,31 @@ def quantise(
         step: told how many pictures more are done, each of them :data:`PASSES` times.
 
     Raises:
-        SpecError: a network of other blocks than MobileNetV2's.
         WeightsError: the arrays do not fit the config.
         DataError: no picture.
     """
     settings = settings or Settings()
     folded = fold(config.spec, arrays)
-    observed = observe(config, folded, pictures, step)
+    graph = lower_folded(config, folded)
+    observed = observe(graph, pictures, step)
     if settings.equalise:
-        folded, factors = equalisation.equalise(config.spec, folded, observed, settings.per_channel)
-        observed = equalisation.scaled(observed, factors)
-    histograms = count(config, folded, pictures, observed, step)
+        folded, factors = equalise(graph, observed, settings.per_channel)
+        observed = scaled(observed, factors)
+        graph = lower_folded(config, folded)
+    histograms = count(graph, pictures, observed, step)
     ranges = {
         name: calibrate(histograms[name], settings.method, tensor)
-        for name, tensor in tensors(config.spec).items()
+        for name, tensor in graph.tensors.items()
     }
     ranges[INPUT] = input_range(config.preprocessing)
+    if config.spec.classifier.pooling == "max":  # integers pass it as they are, in every format
+        ranges[FEATURES] = ranges[graph.last_map]
     scheme = Scheme(
         config, folded, ranges, settings.per_channel, settings.words(len(pictures)),
         settings.weight_bits,
     )  # fmt: skip
     if settings.correct_biases:
-        scheme = dataclasses.replace(scheme, folded=bias_correction.correct(scheme, observed))
+        scheme = dataclasses.replace(scheme, folded=correct_biases(scheme, observed))
     return scheme
 
 
@@ -112,3 +125,56 @@ def input_range(record: Preprocessing) -> Range:
     ends[1] = 255
     values = engine_input(ends, record)
     return Range(float(values.min()), float(values.max()))
+
+
+def correct_biases(scheme: Scheme, observed: Mapping[str, Observation]) -> Folded:
+    """Return the scheme's float weights, with biases that make up for rounded weights' mean error.
+
+    Rounding moves a weight by an error E that is the same for every picture. A layer's output
+    moves by E times the mean of its input on average, and its bias can take that back, from the
+    means of the float network alone (Nagel et al., arXiv 1906.04721).
+
+    Args:
+        observed: of the scheme's float network on calibration pictures.
+    """
+    graph = scheme.graph
+    return {
+        layer.name: (
+            scheme.folded[layer.name][0],
+            scheme.folded[layer.name][1] - shift(scheme, graph, layer, observed[layer.input].mean),
+        )
+        for layer in graph.layers()
+    }
+
+
+def shift(scheme: Scheme, graph: Graph, layer: Conv | Linear, mean: NDArray) -> NDArray:
+    """Return how far a layer's rounded weights move its output on average, float32 (out_channels,).
+
+    Args:
+        graph: the scheme's.
+        mean: of each channel that the layer takes.
+    """
+    weight = scheme.folded[layer.name][0]
+    scales = scheme.weight_scales(layer.name)
+    scales = scales.reshape(-1, *[1] * (weight.ndim - 1))
+    error = scheme.integers(layer.name) * scales.astype(np.float64) - weight
+    if isinstance(layer, Linear):
+        return np.asarray(error @ mean, np.float32)
+    sides, outs = (graph.tensors[name].shape[1:] for name in (layer.input, layer.output))
+    rows, columns = (
+        inside(side, out, layer.kernel, layer.stride, before)
+        for side, out, (before, _) in zip(sides, outs, layer.padding, strict=True)
+    )
+    error = np.einsum("ochw,h,w->oc", error, rows, columns)
+    moved = error[:, 0] * mean if layer.groups > 1 else error @ mean
+    return np.asarray(moved, np.float32)
+
+
+def inside(side: int, out: int, kernel: int, stride: int, before: int) -> NDArray:
+    """Return for each tap of a kernel how much of the time it is on the picture: padding is 0.
+
+    Returns:
+        float64 (kernel,), from 0 to 1.
+    """
+    places = np.arange(out)[:, None] * stride - before + np.arange(kernel)
+    return np.asarray(((places >= 0) & (places < side)).mean(0))

@@ -1,4 +1,4 @@
-"""A quantised network as data: what every int8 format is written from.
+"""A network in eight bits as data, and the pass that brings a graph to its integers.
 
 Real number = scale x (integer - zero point). Weights are symmetric int8 (-127 to 127), one scale an
 output channel, or one a tensor; tensors between layers have one scale and zero point each, uint8
@@ -6,14 +6,17 @@ here (int8 formats subtract 128 from both integer and zero point). Biases are in
 of input x weight.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.graph.graph import Conv, Graph, Integers, Linear, Steps
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.model.folding import Folded
-from mobilenetv2.quantize.tensors import sources
 from mobilenetv2.spec.records import ModelConfig
 
 LEVELS = 255
@@ -45,10 +48,15 @@ class Range:
         """The uint8 integer that stands for 0."""
         return int(np.clip(np.rint(-min(self.low, 0.0) / self.scale), 0, LEVELS))
 
+    @property
+    def steps(self) -> Steps:
+        """Scale and zero point, as a graph's tensor has them."""
+        return Steps(self.scale, self.zero_point)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Scheme:
-    """What calibration, equalisation and bias correction end in."""
+    """The result of calibration, equalisation and bias correction."""
 
     config: ModelConfig
     folded: Folded
@@ -60,37 +68,82 @@ class Scheme:
     method: str = ""
     """What was done, in words, for the metadata."""
     weight_bits: int = 8
-    """7 for processors whose int8 products saturate (:mod:`mobilenetv2.quantize.onnx`)."""
+    """7 for processors whose int8 products saturate (:mod:`mobilenetv2.graph.onnx`)."""
 
     @property
     def most(self) -> int:
         """The largest weight: 127 of 8 bits, 63 of 7."""
         return MOST >> (8 - self.weight_bits)
 
+    @cached_property
+    def graph(self) -> Graph:
+        """The float network."""
+        return lower_folded(self.config, self.folded)
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Each layer's name -> the tensor that it takes."""
+        return {layer.name: layer.input for layer in self.graph.layers()}
+
+    def quantised(self, only: Collection[str] | None = None) -> Graph:
+        """Return the graph with integers for weights and biases, and steps for its tensors.
+
+        Args:
+            only: names of the layers whose weights, and of the tensors whose values, are
+                quantised; the rest stays float. None is all.
+        """
+        graph = self.graph
+
+        def chosen(name: str) -> bool:
+            return only is None or name in only
+
+        operations = [
+            self._in_integers(op, chosen(op.input))
+            if isinstance(op, Conv | Linear) and chosen(op.name)
+            else op
+            for op in graph.operations
+        ]
+        tensors = {
+            name: dataclasses.replace(tensor, steps=self.ranges[name].steps)
+            if chosen(name)
+            else tensor
+            for name, tensor in graph.tensors.items()
+        }
+        return graph.replace(operations=tuple(operations), tensors=tensors)
+
+    def _in_integers(self, layer: Conv | Linear, with_bias: bool) -> Conv | Linear:
+        scales, bias = self.weight_scales(layer.name), layer.bias
+        weight = Integers(self.integers(layer.name), scales, self.per_channel)
+        if bias is not None and with_bias:  # an int32 has no scale where the input has none
+            given = self.ranges[layer.input]
+            products = np.asarray(scales * np.float32(given.scale), np.float32)
+            bias = Integers(self.bias_integers(layer.name), products, self.per_channel)
+        return dataclasses.replace(layer, weight=weight, bias=bias)
+
     def weight_scales(self, name: str) -> NDArray:
-        """float32 (out_channels,) of a layer; all the same where it is one a tensor.
+        """Return float32 (out_channels,) of a layer; all the same where it is one a tensor.
 
         A channel of zeros may still have a bias, which is counted in these steps: they are made
         large enough for it.
         """
         weight, bias = self.folded[name]
         peaks = np.abs(weight).reshape(len(weight), -1).max(1) / self.most
-        given = self.ranges[sources(self.config.spec)[name]]
-        needed = np.abs(bias.astype(np.float64)) / (given.scale * LARGEST_BIAS)
+        given = self.ranges[self.sources[name]].scale
+        needed = np.abs(bias.astype(np.float64)) / (given * LARGEST_BIAS)
         scales = np.maximum(np.maximum(peaks, needed), SMALLEST_SCALE)
         if not self.per_channel:
             scales = np.full_like(scales, scales.max())
         return np.asarray(scales, np.float32)
 
     def integers(self, name: str) -> NDArray:
-        """int8 weights of a layer, in the shape of the float ones."""
+        """Return the int8 weights of a layer, in the shape of the float ones."""
         weight = self.folded[name][0]
         scales = self.weight_scales(name).reshape(-1, *[1] * (weight.ndim - 1))
         return np.asarray(np.clip(np.rint(weight / scales), -self.most, self.most), np.int8)
 
-    def bias_integers(self, name: str, given: Range) -> NDArray:
-        """int32 (out_channels,) biases of a layer that takes a tensor of the range ``given``."""
-        scales = self.weight_scales(name).astype(np.float64) * given.scale
+    def bias_integers(self, name: str) -> NDArray:
+        """Return the int32 (out_channels,) biases of a layer."""
+        scales = self.weight_scales(name).astype(np.float64) * self.ranges[self.sources[name]].scale
         bounds = np.iinfo(np.int32)
         found = np.rint(self.folded[name][1] / scales)
         return np.asarray(np.clip(found, bounds.min, bounds.max), np.int32)

@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.plots import BLUE, GREY
 from mobilenetv2.files import write_atomically
-from mobilenetv2.graph.onnx_writer import INPUT, OUTPUT
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.quantize.observation import Pictures, Step
-from mobilenetv2.quantize.onnx import write
+from mobilenetv2.quantize.calibration import Pictures, Step
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.quantize.tensors import CLASSIFIER, sources
 from mobilenetv2.runtime.onnxruntime import ERRORS_ONLY, library
-from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.records import ModelConfig
 
 RED = "#c0392b"
@@ -89,14 +87,12 @@ def compare(name: str, exact: NDArray, rounded: NDArray) -> Sensitivity:
 
 def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
     """What is shown as one, in network order -> the names that are quantised for it."""
-    spec = scheme.config.spec
-    ends = {block.convolutions[-1].name: block for block in resolve(spec).blocks if block.residual}
     found = {INPUT: frozenset({INPUT})}
-    for name in sources(spec):
-        found[name] = frozenset({name, OUTPUT} if name == CLASSIFIER else {name})
-        if name in ends:
-            total = f"blocks.{ends[name].index}"
-            found[total] = frozenset({total})
+    for operation in scheme.graph.operations:
+        if isinstance(operation, Conv | Linear):
+            found[operation.name] = frozenset({operation.name, operation.output})
+        elif isinstance(operation, Add):
+            found[operation.output] = frozenset({operation.output})
     return found
 
 
@@ -105,15 +101,15 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     session = onnxruntime.InferenceSession(
-        write(scheme, only=only), options, providers=["CPUExecutionProvider"],
-        # It would quantise float weights by itself: see mobilenetv2.quantize.onnx.
+        onnx.write(scheme.quantised(only)), options, providers=["CPUExecutionProvider"],
+        # It would quantise float weights by itself: see mobilenetv2.graph.onnx.
         disabled_optimizers=["WeightBiasQuantization"],
     )  # fmt: skip
     found = []
     for start in range(0, len(pictures), BATCH):
         batch = np.stack([*pictures[start : start + BATCH]])
         x = engine_input(batch, scheme.config.preprocessing)
-        found.append(session.run([OUTPUT], {INPUT: x})[0])
+        found.append(session.run([LOGITS], {INPUT: x})[0])
     return np.concatenate(found)
 
 

@@ -13,21 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
 from mobilenetv2.data.batches import batches, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.scan import readable_photos
-from mobilenetv2.editions.torch.folded import FoldedMobileNetV2
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.errors import RecipeError
+from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear, Normalise, Operation, Pool
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.folding import fold
+from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import say, track
-from mobilenetv2.quantize.fake import FakeQuantised
-from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.quantize.scheme import LEVELS, SMALLEST_SCALE, Scheme
 from mobilenetv2.train.schedule import cosine
 
 GENTLE = Augmentation(crop_least=0.5, flip=False)
@@ -79,7 +80,7 @@ def train(
     split, notes = readable_photos(split)
     for note in notes:
         say(note)
-    teacher = FoldedMobileNetV2(scheme.config, fold(scheme.config.spec, arrays))
+    teacher = GraphModule(lower(scheme.config, arrays))
     trainer = Trainer(FakeQuantised(scheme), teacher, recipe)
     truth = np.array([outputs[photo.label] for photo in split.photos], np.int64)
     batch_size = min(recipe.batch_size, len(split))
@@ -106,6 +107,113 @@ def train(
     )
 
 
+class FakeQuantised(nn.Module):
+    """A scheme as a network that can be trained: (batch, channels, height, width), normalised, ->
+    logits (batch, n), with the rounding of eight bits inside.
+
+    Values are rounded as the integers would round them but stay float32. Rounding has no slope; the
+    gradient goes straight through it, and is 0 where a value is beyond its range (Jacob et al.,
+    arXiv 1712.05877).
+
+    What is trained is each weight as a share of its channel's largest, each bias as a share of its
+    layer's range. Folding leaves channels whose weights differ thousandfold; in shares a step is as
+    long for one as for the other.
+    """
+
+    def __init__(self, scheme: Scheme) -> None:
+        super().__init__()
+        self.scheme, self.graph = scheme, scheme.graph
+        self.shares = nn.ParameterDict()
+        self.units: dict[str, Tensor] = {}
+        """Name of a weight or bias -> what its shares are of."""
+        for layer in self.graph.layers():
+            weight, bias = (torch.tensor(values) for values in scheme.folded[layer.name])
+            peaks = weight.abs().flatten(1).amax(1).clamp_min(SMALLEST_SCALE)
+            self.units[f"{layer.name}.weight"] = peaks.view(-1, *[1] * (weight.ndim - 1))
+            steps = scheme.ranges[layer.output].steps
+            self.units[f"{layer.name}.bias"] = torch.tensor(steps.scale * LEVELS)
+            for part, values in (("weight", weight), ("bias", bias)):
+                name = f"{layer.name}.{part}"
+                self.shares[_key(name)] = nn.Parameter(values / self.units[name])
+
+    def real(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return a layer's weight and bias before they are rounded."""
+        weight, bias = (
+            self.shares[_key(part)] * self.units[part]
+            for part in (f"{name}.weight", f"{name}.bias")
+        )
+        return weight, bias
+
+    def rounded(self, layer: Conv | Linear) -> tuple[Tensor, Tensor]:
+        """Return a layer's weight and bias as the integers have them."""
+        weight, bias = self.real(layer.name)
+        most = self.scheme.most
+        with torch.no_grad():
+            peaks = weight.abs().flatten(1).amax(1)
+            if not self.scheme.per_channel:
+                peaks = peaks.amax().expand_as(peaks)
+            scales = (peaks / most).clamp_min(SMALLEST_SCALE).contiguous()
+        zeros = torch.zeros(len(scales), dtype=torch.int32)
+        weight = torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -most, most)
+        steps = scales.double() * self.scheme.ranges[layer.input].scale
+        return weight, through((bias / steps).round() * steps, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width), normalised -> logits (batch, n)."""
+        found = {INPUT: self.settle(INPUT, x)}
+        for operation in self.graph.operations:
+            y = self.compute(operation, *(found[name] for name in operation.inputs))
+            found[operation.output] = self.settle(operation.output, y)
+        return found[LOGITS]
+
+    def compute(self, operation: Operation, *inputs: Tensor) -> Tensor:
+        """Return what one operation makes of its inputs, in float."""
+        assert not isinstance(operation, Normalise)
+        x = inputs[0]
+        if isinstance(operation, Pool):
+            return x.mean((2, 3)) if operation.kind == "average" else x.amax((2, 3))
+        if isinstance(operation, Add):
+            y = inputs[0] + inputs[1]
+        elif isinstance(operation, Linear):
+            y = functional.linear(x, *self.rounded(operation))
+        else:
+            rows, columns = operation.padding
+            if rows[0] == rows[1] and columns[0] == columns[1]:
+                padding = (rows[0], columns[0])
+            else:
+                x, padding = functional.pad(x, (*columns, *rows)), (0, 0)
+            y = functional.conv2d(
+                x, *self.rounded(operation), operation.stride, padding, 1, operation.groups
+            )
+        if operation.activation == "relu6":
+            return functional.relu6(y)
+        return functional.relu(y) if operation.activation == "relu" else y
+
+    def settle(self, name: str, x: Tensor) -> Tensor:
+        """Return a tensor as its integers have it."""
+        steps = self.scheme.ranges[name].steps
+        return torch.fake_quantize_per_tensor_affine(x, steps.scale, steps.zero_point, 0, LEVELS)
+
+    def folded(self) -> Folded:
+        """Return the weights and biases as they are now, float32, not rounded: a scheme's."""
+        with torch.no_grad():
+            return {
+                layer.name: (weight.numpy().copy(), bias.numpy().copy())
+                for layer in self.graph.layers()
+                for weight, bias in [self.real(layer.name)]
+            }
+
+
+def _key(name: str) -> str:
+    """PyTorch's names of parameters have no dots."""
+    return name.replace(".", "_")
+
+
+def through(rounded: Tensor, x: Tensor) -> Tensor:
+    """Return the rounded values, with the gradient of ``x``."""
+    return x + (rounded.to(x.dtype) - x).detach()
+
+
 class Trainer:
     """A step of training.
 
@@ -114,7 +222,7 @@ class Trainer:
         teacher: the float network.
     """
 
-    def __init__(self, network: FakeQuantised, teacher: FoldedMobileNetV2, recipe: Recipe) -> None:
+    def __init__(self, network: FakeQuantised, teacher: GraphModule, recipe: Recipe) -> None:
         self.network, self.teacher, self.recipe = network, teacher, recipe
         self.optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
 
@@ -131,7 +239,7 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        x = normalise(pictures, self.network.config.preprocessing)
+        x = normalise(pictures, self.network.graph.config.preprocessing)
         logits, target = self.network(x), torch.from_numpy(truth)
         loss = self.loss(x, logits, target)
         self.optimizer.zero_grad(set_to_none=True)

@@ -8,6 +8,9 @@ from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING, RUNTIMES
+from mobilenetv2.graph import litert, onnx
+from mobilenetv2.graph.graph import FEATURES, MAP
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import DEFAULT, Artifact, checked
@@ -25,7 +28,6 @@ def load(path: Path, runtime: str | None = None) -> Artifact:
     Raises:
         WeightsError: not a model folder, or damaged.
         ArtifactError: a file that does not say what it takes, or that was changed; no such engine.
-        SpecError: a network of other blocks than MobileNetV2's.
     """
     if is_exported(path):
         name = BY_ENDING[path.suffix.lower()].name
@@ -50,20 +52,14 @@ def built(
         last_map: the graph gives the last feature map, too.
 
     Raises:
-        ArtifactError, SpecError: as :func:`load`.
+        ArtifactError: as :func:`load`.
     """
     engine = RUNTIMES[checked(runtime or DEFAULT)]
     kind = engine.builds
-    if kind == "onnx":
-        from mobilenetv2.graph.onnx_writer import write
-
-        data = write(config, arrays, features=True, last_map=last_map)
+    if kind in ("onnx", "litert"):
+        graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
+        data = onnx.write(graph) if kind == "onnx" else litert.write(graph)
         return Artifact(config, kind, data, str(path))
-    if kind == "litert":
-        from mobilenetv2.graph import litert_writer
-
-        form = litert_writer.Form(features=True, last_map=last_map)
-        return Artifact(config, kind, litert_writer.write(config, arrays, form), str(path))
     raise ArtifactError(
         f"{path}: --runtime {engine.name} runs exported files only; make one with "
         f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"

@@ -11,9 +11,6 @@ from mobilenetv2.runtime.engine import Artifact, Output
 from mobilenetv2.runtime.fixed import in_fixed_batches
 from mobilenetv2.runtime.silence import silence
 
-MAP = "head"
-"""What our graphs call the last feature map."""
-
 
 class LiteRt:
     """See :class:`mobilenetv2.runtime.engine.Engine`.
@@ -28,8 +25,7 @@ class LiteRt:
     def __init__(self, interpreter: Any, where: str) -> None:
         self.interpreter, self.where = interpreter, where
         (self._input,) = interpreter.get_input_details()
-        ends = {end["name"]: end for end in interpreter.get_output_details()}
-        self._ends = {"map" if name == MAP else name: end for name, end in ends.items()}
+        self._ends = {end["name"]: end for end in interpreter.get_output_details()}
         self.outputs = tuple(self._ends)
         self.batch = int(self._input["shape"][0])
         self._lock = Lock()

@@ -46,6 +46,30 @@ class Convolution:
 
 
 @dataclass(frozen=True, slots=True)
+class Linear:
+    """One linear layer of the classifier."""
+
+    name: str
+    """Canonical prefix of its parameters: 'hidden.0' ..., last 'classifier'."""
+    in_features: int
+    out_features: int
+    bias: bool
+    activation: Literal["relu", "relu6"] | None
+    dropout: float
+    """Probability that one of its outputs is dropped in training."""
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """(out, in), as PyTorch lays it out."""
+        return (self.out_features, self.in_features)
+
+    @property
+    def output(self) -> str:
+        """Name of the tensor that it gives: its own, or 'logits'."""
+        return "logits" if self.name == "classifier" else self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """One block: its main path, and what is added to it."""
 
@@ -116,10 +140,31 @@ class Network:
             yield self.head
 
     @property
+    def features(self) -> int:
+        """Channels of the last feature map, which are pooled."""
+        return (self.head or self.blocks[-1]).out_channels
+
+    @property
+    def linears(self) -> tuple[Linear, ...]:
+        """The classifier's linear layers in the order in which they run, 'classifier' last."""
+        found: list[Linear] = []
+        channels, classifier = self.features, self.spec.classifier
+        for index, hidden in enumerate(classifier.hidden):
+            activation = None if hidden.activation == "none" else hidden.activation
+            found.append(
+                Linear(
+                    f"hidden.{index}", channels, hidden.units, hidden.bias, activation,
+                    hidden.dropout,
+                )
+            )  # fmt: skip
+            channels = hidden.units
+        last = Linear("classifier", channels, self.spec.logits, classifier.bias, None, 0.0)
+        return (*found, last)
+
+    @property
     def classifier_shape(self) -> tuple[int, int]:
-        """(classes, pooled features)."""
-        last = self.head or self.blocks[-1]
-        return (self.spec.classes, last.out_channels)
+        """(outputs, inputs) of the classifier's last layer."""
+        return self.linears[-1].weight_shape
 
     @property
     def output_stride(self) -> int:

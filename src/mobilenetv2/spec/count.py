@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
-from mobilenetv2.spec.names import is_statistic, parameter_shapes
+from mobilenetv2.spec.names import is_classifier, is_statistic, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Size
 
 
@@ -29,7 +29,7 @@ class Layer:
 
 
 def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
-    """One row for every convolution and one for the classifier."""
+    """One row for every convolution and every linear layer of the classifier."""
     network = resolve(spec)
     sizes: Counter[str] = Counter()
     for name, shape in parameter_shapes(spec).items():
@@ -42,16 +42,18 @@ def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
         )
         for conv in network.convolutions
     ]  # fmt: skip
-    classes, features = network.classifier_shape
-    last = Layer(
-        "classifier", "classifier", features, classes, 1, 1, (1, 1),
-        sizes["classifier"], features * classes,
-    )  # fmt: skip
-    return (*rows, last)
+    rows += [
+        Layer(
+            linear.name, "classifier", linear.in_features, linear.out_features, 1, 1, (1, 1),
+            sizes[linear.name], linear.in_features * linear.out_features,
+        )
+        for linear in network.linears
+    ]  # fmt: skip
+    return tuple(rows)
 
 
 def _owner(name: str) -> str:
-    return "classifier" if name.startswith("classifier.") else name.rsplit(".", 2)[0]
+    return name.rsplit(".", 1 if is_classifier(name) else 2)[0]
 
 
 def convolution_multiply_adds(conv: Convolution) -> int:

@@ -16,7 +16,7 @@ Shapes = dict[str, tuple[int, ...]]
 def parameter_shapes(spec: NetworkSpec) -> Shapes:
     """Every canonical tensor of the network in the order in which it runs, with its shape.
 
-    Convolutions are (out, in / groups, kernel, kernel), the classifier (classes, features),
+    Convolutions are (out, in / groups, kernel, kernel), linear layers (out, in), biases and
     BatchNorm tensors (channels,).
     """
     network = resolve(spec)
@@ -27,9 +27,16 @@ def parameter_shapes(spec: NetworkSpec) -> Shapes:
             shapes[f"{convolution.name}.conv.bias"] = (convolution.out_channels,)
         for part in BATCH_NORM:
             shapes[f"{convolution.name}.bn.{part}"] = (convolution.out_channels,)
-    shapes["classifier.weight"] = network.classifier_shape
-    shapes["classifier.bias"] = network.classifier_shape[:1]
+    for linear in network.linears:
+        shapes[f"{linear.name}.weight"] = linear.weight_shape
+        if linear.bias:
+            shapes[f"{linear.name}.bias"] = (linear.out_features,)
     return shapes
+
+
+def is_classifier(name: str) -> bool:
+    """Return True for a canonical tensor of the classifier, its hidden layers included."""
+    return name.startswith(("hidden.", "classifier."))
 
 
 def is_statistic(name: str) -> bool:
@@ -41,7 +48,7 @@ def intermediate_names(spec: NetworkSpec) -> tuple[str, ...]:
     """Every named intermediate of a forward pass, in order.
 
     One for each convolution (after BatchNorm and activation), ``blocks.N`` after the shortcut
-    was added, ``features`` (pooled) and ``logits``.
+    was added, ``features`` (pooled), ``hidden.N`` after its activation and ``logits``.
     """
     network = resolve(spec)
     names = [network.stem.name]
@@ -50,4 +57,4 @@ def intermediate_names(spec: NetworkSpec) -> tuple[str, ...]:
         names.append(f"blocks.{block.index}")
     if network.head:
         names.append(network.head.name)
-    return (*names, "features", "logits")
+    return (*names, "features", *(linear.output for linear in network.linears))

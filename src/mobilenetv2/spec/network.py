@@ -2,7 +2,7 @@
 
 Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv 1801.04381,
 Table 2. A network is a stem (3x3 convolution), stages of inverted residual blocks, a head
-(1x1 convolution), global average pooling, dropout and a linear classifier.
+(1x1 convolution), global pooling, dropout and a classifier of one or more linear layers.
 """
 
 import dataclasses
@@ -108,6 +108,50 @@ class Numerics:
         return self.momentum if self.momentum_of == "new" else round(1 - self.momentum, 12)
 
 
+Outputs = Literal["softmax", "sigmoid", "logit"]
+"""'softmax': one of n classes. 'sigmoid': any of n classes, each with a probability of its own
+(multi-label). 'logit': one number for two classes, the log-odds of the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenSpec:
+    """A linear layer between the pooled features and the classifier's last layer."""
+
+    units: int
+    activation: Literal["relu", "relu6", "none"] = "relu"
+    bias: bool = True
+    dropout: float = 0.0
+    """Probability that one of its outputs is dropped in training."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _whole("hidden units", self.units, least=1, most=100_000)
+        if not 0 <= self.dropout < 1:
+            raise SpecError(f"hidden dropout {self.dropout!r} must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierSpec:
+    """Everything behind the last feature map: pooling, linear layers, meaning of the outputs."""
+
+    pooling: Literal["average", "max"] = "average"
+    """Mean or maximum of each channel over the last feature map."""
+    hidden: tuple[HiddenSpec, ...] = ()
+    """Linear layers before the last one, in the order in which they run."""
+    bias: bool = True
+    """The last layer adds a bias."""
+    outputs: Outputs = "softmax"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if len(self.hidden) > MOST_HIDDEN:
+            raise SpecError(f"{len(self.hidden)} hidden layers; at most {MOST_HIDDEN} are allowed")
+
+
+MOST_HIDDEN = 16
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
     """A whole MobileNetV2, and every variant of it that was published, as data."""
@@ -117,7 +161,7 @@ class NetworkSpec:
     size: Size = (224, 224)
     """Input height and width in pixels; one number means a square."""
     classes: int = 1000
-    """Outputs of the classifier, the background class (if any) included."""
+    """Classes that the outputs tell apart, the background class (if any) included."""
     input_channels: int = 3
     stages: tuple[StageSpec, ...] = PAPER_STAGES
     stem_channels: int = 32
@@ -143,6 +187,7 @@ class NetworkSpec:
     """Convolutions keep a bias before BatchNorm (the article's PyTorch version)."""
     dropout: float = 0.2
     """Probability that a pooled feature is dropped in training."""
+    classifier: ClassifierSpec = field(default_factory=ClassifierSpec)
     background: Literal["first", "last"] | None = None
     """Where the checkpoint has a class that means 'none of these' (TF-slim: first)."""
     numerics: Numerics = field(default_factory=Numerics)
@@ -167,6 +212,13 @@ class NetworkSpec:
             raise SpecError(f"dropout {self.dropout!r} must be at least 0 and below 1")
         if self.background is not None and self.classes < 2:
             raise SpecError("classes must be at least 2 where one of them is the background")
+        if self.classifier.outputs == "logit" and self.classes != 2:
+            raise SpecError(f"one logit tells 2 classes apart, not {self.classes}")
+
+    @property
+    def logits(self) -> int:
+        """Outputs of the classifier's last layer: 1 for two classes by one logit, else one each."""
+        return 1 if self.classifier.outputs == "logit" else self.classes
 
     def channels(self, place: Literal["stem", "head"]) -> int:
         """Output channels of the stem or the head after the width multiplier."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.keras import build, dump, load, predictor
-from mobilenetv2.editions.keras.names import POOLED, batch_norm_name, convolution_name
+from mobilenetv2.editions.keras.weights import POOLS, batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.images.normalise import normalise
@@ -87,7 +87,7 @@ class KerasTrainer:
             jit_compile=keras.backend.backend() == "jax",
         )
         self.network.optimizer.build(self.network.trainable_variables)
-        pooled = self.network.get_layer(POOLED).output
+        pooled = self.network.get_layer(POOLS[self.network.config.spec.classifier.pooling]).output
         self.features = keras.Model(self.network.input, pooled)
         self.predictors = {
             outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")

@@ -9,25 +9,24 @@ from types import ModuleType
 
 import pytest
 
-from mobilenetv2.checkpoints.containers.container import Container
-from mobilenetv2.checkpoints.containers.isolated import LIBRARIES, Reader
-from mobilenetv2.checkpoints.containers.kind import recognise
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.reader import LIBRARIES, LibraryProcess, recognise_kind
 
 Open = Callable[[Path], Container]
 
 
 @pytest.fixture(scope="session")
 def opened() -> Iterator[Open]:
-    """As :func:`container.read` does for a native reader, with one process for each library."""
-    readers: dict[str, Reader] = {}
+    """Reads as :func:`read_container` does, with one process for each library."""
+    readers: dict[str, LibraryProcess] = {}
     with ExitStack() as stack:
 
         def read(path: Path) -> Container:
-            kind = recognise(path)
+            kind = recognise_kind(path)
             library = LIBRARIES[kind]
             if library not in readers:
-                readers[library] = stack.enter_context(Reader(library))
-            return readers[library].read(kind, path)
+                readers[library] = stack.enter_context(LibraryProcess(library))
+            return readers[library].read_container(kind, path)
 
         yield read
 

@@ -9,10 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.containers import pytorch, safetensors
-from mobilenetv2.checkpoints.containers.container import Container, read
-from mobilenetv2.checkpoints.containers.hdf5_writer import write_keras3, write_legacy
-from mobilenetv2.checkpoints.containers.kind import recognise
+from mobilenetv2.checkpoints.containers import Container, pytorch, safetensors
+from mobilenetv2.checkpoints.containers.hdf5 import keras3_bytes, legacy_keras_bytes
+from mobilenetv2.checkpoints.containers.reader import read_container, recognise_kind
 from mobilenetv2.errors import WeightsError
 
 Open = Callable[[Path], Container]
@@ -22,7 +21,7 @@ KERNEL = np.random.default_rng(0).normal(size=(3, 3, 4)).astype(np.float32)
 
 def modern() -> bytes:
     pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
-    return pytorch.write({"a.weight": KERNEL, "b": np.ones(3, np.float16)})
+    return pytorch.pytorch_bytes({"a.weight": KERNEL, "b": np.ones(3, np.float16)})
 
 
 def old() -> bytes:
@@ -34,12 +33,12 @@ def old() -> bytes:
 
 def legacy() -> bytes:
     pytest.importorskip("h5py", reason="h5py is not installed (extra: keras)")
-    return write_legacy([("a", [("a/kernel:0", KERNEL)]), ("b", [("b/gamma:0", KERNEL[0])])])
+    return legacy_keras_bytes([("a", [("a/kernel:0", KERNEL)]), ("b", [("b/gamma:0", KERNEL[0])])])
 
 
 def keras3() -> bytes:
     pytest.importorskip("h5py", reason="h5py is not installed (extra: keras)")
-    return write_keras3([("layers/dense", [KERNEL, KERNEL[0]])])
+    return keras3_bytes([("layers/dense", [KERNEL, KERNEL[0]])])
 
 
 def archive() -> bytes:
@@ -52,7 +51,7 @@ def archive() -> bytes:
 
 
 def tensors() -> bytes:
-    return safetensors.write({"a": KERNEL, "b": np.ones(3, np.int64)}, {"format": "pt"})
+    return safetensors.safetensors_bytes({"a": KERNEL, "b": np.ones(3, np.int64)}, {"format": "pt"})
 
 
 @pytest.mark.parametrize("make", [modern, old, legacy, keras3, archive, tensors])
@@ -64,15 +63,15 @@ def test_mutations_give_arrays_or_a_clear_error(
     for seed in range(MUTATIONS):
         path.write_bytes(fuzzing.mutate(whole, seed))
         try:
-            kind = recognise(path)
-            found = read(path) if kind in ("safetensors", "litert") else opened(path)
+            kind = recognise_kind(path)
+            found = read_container(path) if kind in ("safetensors", "litert") else opened(path)
             assert isinstance(found, Container)
         except WeightsError as error:
             refused += 1
             assert str(error).startswith(str(path)) and "\n" not in str(error)
     assert refused > MUTATIONS // 4  # so the mutations do reach what matters
     path.write_bytes(whole)
-    assert len((read if make is tensors else opened)(path).arrays) in (1, 2)
+    assert len((read_container if make is tensors else opened)(path).arrays) in (1, 2)
 
 
 @pytest.mark.parametrize("member", ["data.pkl", "data/0", "version", "byteorder"])

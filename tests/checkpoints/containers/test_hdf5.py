@@ -1,15 +1,25 @@
-"""HDF5 files: what Keras lists, and everything by which a file could lead elsewhere."""
+"""Keras's files: HDF5 of both ages, read and written, archives, and those that lie."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.container import MOST_ENTRIES, Container
-from mobilenetv2.checkpoints.containers.hdf5 import DEEPEST, parse
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.bounds import MOST_ENTRIES
+from mobilenetv2.checkpoints.containers.hdf5 import (
+    DEEPEST,
+    Layers,
+    keras3_bytes,
+    legacy_keras_bytes,
+    parse_json,
+)
 from mobilenetv2.errors import WeightsError
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed (extra: keras)")
@@ -264,4 +274,186 @@ def test_an_entry_named_like_a_path_is_refused(opened: Open, tmp_path: Path) -> 
 
 def test_json_nested_too_deep_is_refused() -> None:
     with pytest.raises(WeightsError, match="its config is not JSON"):
-        parse("[" * 200_000, "config")
+        parse_json("[" * 200_000, "config")
+
+
+pytest.importorskip("h5py", reason="h5py is not installed (extra: keras)")
+WRITTEN: Layers = [
+    ("Conv1", [("Conv1/kernel:0", np.arange(6, dtype="f4").reshape(2, 3))]),
+    ("bn", [("bn/gamma:0", np.ones(3, "f4")), ("bn/beta:0", np.zeros((), "f2"))]),
+]
+
+
+def test_what_is_written_is_read_and_is_always_the_same(opened: Open, tmp_path: Path) -> None:
+    assert legacy_keras_bytes(WRITTEN) == legacy_keras_bytes(WRITTEN)
+    (tmp_path / "a.h5").write_bytes(legacy_keras_bytes(WRITTEN))
+    found = opened(tmp_path / "a.h5")
+    expected = {name: array for _, weights in WRITTEN for name, array in weights}
+    assert list(found.arrays) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found.arrays[name], array, strict=True)
+
+    entries: list[tuple[str, list[NDArray]]] = [
+        ("layers/conv2d", [np.ones((2, 3), "f4")]),
+        ("layers/dense", [np.ones(3), np.ones(2)]),
+    ]
+    assert keras3_bytes(entries) == keras3_bytes(entries)
+    (tmp_path / "a.weights.h5").write_bytes(keras3_bytes(entries))
+    found = opened(tmp_path / "a.weights.h5")
+    paths = ["layers/conv2d/vars/0", "layers/dense/vars/0", "layers/dense/vars/1"]
+    assert list(found.arrays) == paths
+
+
+def network(seed: int) -> Any:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model = keras.applications.MobileNetV2(
+        weights=None, alpha=0.35, input_shape=(32, 32, 3), classes=5
+    )
+    random = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(random.uniform(0.5, 1.5, weight.shape).astype(np.float32))
+    return model
+
+
+def same_weights(one: Any, other: Any) -> None:
+    assert len(one.weights) == len(other.weights) == 262
+    for left, right in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(left.numpy(), right.numpy(), strict=True)
+
+
+@pytest.mark.slow
+def test_keras_loads_what_is_written_and_we_read_what_keras_saves(
+    opened: Open, tmp_path: Path
+) -> None:
+    keras = pytest.importorskip("keras", reason="keras is not installed (extra: keras)")
+    model = network(0)
+    path = tmp_path / "a.h5"
+    layers = [
+        (
+            layer.name,
+            [(f"{layer.name}/{weight.name}:0", weight.numpy()) for weight in layer.weights],
+        )
+        for layer in model.layers
+        if layer.weights
+    ]
+    path.write_bytes(legacy_keras_bytes(layers))
+    other = network(1)
+    other.load_weights(path)
+    same_weights(model, other)
+
+    path = tmp_path / "a.weights.h5"
+    model.save_weights(path)
+    found = opened(path)
+    named: dict[tuple[str, str], NDArray] = {}
+    for name, array in found.arrays.items():
+        folder, _, place = name.rpartition("/")
+        named[found.metadata["names"][folder], place] = array
+    for layer in model.layers:
+        for number, weight in enumerate(layer.weights):
+            np.testing.assert_array_equal(
+                named[layer.name, str(number)], weight.numpy(), strict=True
+            )
+    entries: dict[str, list[Any]] = {}
+    for name, array in found.arrays.items():
+        entries.setdefault(name.rpartition("/vars/")[0], []).append(array)
+    path.write_bytes(keras3_bytes(list(entries.items())))
+    other = network(1)
+    other.load_weights(path)
+    same_weights(model, other)
+
+    for path in (tmp_path / "b.h5", tmp_path / "b.keras"):
+        save(model, path)
+        found = opened(path)
+        key = "model_config" if path.suffix == ".h5" else "config"
+        assert found.metadata[key]["class_name"] == "Functional"
+        assert found.metadata[key]["config"]["name"] == model.name
+        loaded = keras.models.load_model(path, compile=False)
+        same_weights(model, loaded)
+        assert len(found.arrays) == 262
+        if path.suffix == ".h5":
+            for weight in model.weights:
+                np.testing.assert_array_equal(found.arrays[weight.path], weight.numpy())
+
+
+def save(model: Any, path: Path) -> None:
+    import logging
+
+    logging.disable(logging.WARNING)  # that .h5 is legacy is why it is tested
+    try:
+        model.save(path)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+KERNEL = np.arange(12, dtype=np.float32).reshape(3, 4)
+CONFIG = {"class_name": "Functional", "config": {"name": "mobilenetv2"}}
+
+
+def members() -> dict[str, bytes]:
+    return {
+        "metadata.json": json.dumps({"keras_version": "3.15.1"}).encode(),
+        "config.json": json.dumps(CONFIG).encode(),
+        "model.weights.h5": keras3_bytes([("layers/conv2d", [KERNEL])]),
+    }
+
+
+def archive(path: Path, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, data in content.items():
+            file.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_the_three_members_are_read(opened: Open, tmp_path: Path, compression: int) -> None:
+    found = opened(archive(tmp_path / "a.keras", members(), compression))
+    np.testing.assert_array_equal(found.arrays["layers/conv2d/vars/0"], KERNEL, strict=True)
+    assert found.metadata["config"] == CONFIG
+    assert found.metadata["saved"] == {"keras_version": "3.15.1"}
+    assert found.metadata["format"] == "keras-3"
+
+
+def test_names_of_members_are_never_paths(opened: Open, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    strange = {"../../elsewhere": b"x", str(elsewhere): b"x", "assets/../../elsewhere": b"x"}
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    found = opened(archive(inner / "a.keras", members() | strange))
+    assert list(found.arrays) == ["layers/conv2d/vars/0"]
+    assert not elsewhere.exists() and sorted(tmp_path.iterdir()) == [inner]
+
+
+def test_links_inside_the_weights_are_refused(opened: Open, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["layers"] = h5py.ExternalLink("/etc/hostname", "/")
+    path = archive(tmp_path / "a.keras", members() | {"model.weights.h5": buffer.getvalue()})
+    with pytest.raises(WeightsError, match="'layers' is a link to another place"):
+        opened(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config.json": b"import os"}, "its config.json is not JSON"),
+        ({"config.json": b"[" * 100_000}, "its config.json is not JSON"),
+        ({"config.json": b" " * (17 * 1024**2)}, "its config.json is larger than"),
+        ({"model.weights.h5": b"nothing"}, "damaged HDF5 file"),
+        ({"assets/zeros": bytes(10**8)}, "'assets/zeros' is declared larger than the file can"),
+    ],
+)
+def test_members_that_lie_are_refused(
+    opened: Open, tmp_path: Path, change: dict[str, bytes], message: str
+) -> None:
+    path = archive(tmp_path / "a.keras", members() | change, zipfile.ZIP_DEFLATED)
+    with pytest.raises(WeightsError, match=message):
+        opened(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5"])
+def test_a_missing_member_is_named(opened: Open, tmp_path: Path, name: str) -> None:
+    content = {key: data for key, data in members().items() if key != name}
+    with pytest.raises(WeightsError, match=f"not a .keras archive: it has no {name}"):
+        opened(archive(tmp_path / "a.keras", content))

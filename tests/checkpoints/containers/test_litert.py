@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.litert import Graph, Operator, read
+from mobilenetv2.checkpoints.containers.litert import Graph, Operator, read_litert
 from mobilenetv2.errors import WeightsError
 
 TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "int8": 9}
@@ -89,7 +89,7 @@ def build(
 def read_bytes(data: bytes, folder: Path) -> Graph:
     path = folder / "net.tflite"
     path.write_bytes(data)
-    return read(path)
+    return read_litert(path)
 
 
 INTEGERS = np.random.default_rng(0).integers(0, 128, (2, 3, 3, 4))
@@ -158,14 +158,14 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file(
 
 def test_a_file_that_is_not_there_is_the_systems_own_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "net.tflite")
+        read_litert(tmp_path / "net.tflite")
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "net.tflite").open("wb") as file:
         file.truncate(2**40)  # sparse: it takes no space
     with pytest.raises(WeightsError, match="more than the limit of 536,870,912"):
-        read(tmp_path / "net.tflite")
+        read_litert(tmp_path / "net.tflite")
 
 
 @pytest.mark.parametrize("kind", ["values", "shape"])
@@ -193,7 +193,7 @@ def test_published_constants_are_those_of_googles_interpreter(
         "ai_edge_litert.interpreter", reason="needs the extra mobilenetv2[litert]"
     )
     path = public_folder("published") / file
-    tensors = read(path).tensors
+    tensors = read_litert(path).tensors
     plain = interpreters.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = interpreters.Interpreter(str(path), experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()

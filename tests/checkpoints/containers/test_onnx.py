@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mobilenetv2.checkpoints.containers import onnx as container
-from mobilenetv2.checkpoints.containers.onnx import Graph, parse, read
+from mobilenetv2.checkpoints.containers.onnx import (
+    Graph,
+    Schema,
+    parse_onnx,
+    read_onnx,
+    require_few_fields,
+)
 from mobilenetv2.errors import WeightsError
 
 WEIGHT = np.arange(36, dtype=np.float32).reshape(4, 1, 3, 3)
@@ -38,7 +44,7 @@ def model(change: Callable[[Any], None] = lambda model: None, **options: Any) ->
 
 
 def test_a_graph_comes_with_its_nodes_constants_and_metadata() -> None:
-    graph = parse(model())
+    graph = parse_onnx(model())
     first, second = graph.nodes
     assert (first.kind, first.name, first.inputs, first.outputs) == (
         "Conv", "first", ("x", "w"), ("y",),
@@ -74,7 +80,7 @@ def test_every_type_in_either_storage(kind: str, dtype: str, becomes: str, raw: 
     def change(model: Any) -> None:
         model.graph.initializer[0].CopyFrom(tensor)
 
-    found = parse(model(change)).constants["w"]
+    found = parse_onnx(model(change)).constants["w"]
     np.testing.assert_array_equal(found, values.astype(becomes), strict=True)
 
 
@@ -82,7 +88,7 @@ def test_an_epsilon_is_the_number_that_was_meant() -> None:
     def change(model: Any) -> None:
         model.graph.node[0].attribute.append(helper.make_attribute("epsilon", 1e-3))
 
-    assert parse(model(change)).nodes[0].attributes["epsilon"] == 1e-3
+    assert parse_onnx(model(change)).nodes[0].attributes["epsilon"] == 1e-3
 
 
 def external(model: Any) -> None:
@@ -154,19 +160,19 @@ def test_what_is_not_read_is_refused_with_the_reason(
     path = tmp_path / "net.onnx"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=rf"net\.onnx: .*{message}"):
-        read(path)
+        read_onnx(path)
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "net.onnx").open("wb") as file:
         file.truncate(2**40)  # sparse: it takes no space
     with pytest.raises(WeightsError, match="more than the limit of 536,870,912"):
-        read(tmp_path / "net.onnx")
+        read_onnx(tmp_path / "net.onnx")
 
 
 def test_a_file_that_is_not_there_is_the_systems_own_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "net.onnx")
+        read_onnx(tmp_path / "net.onnx")
 
 
 def test_a_million_empty_nodes_are_refused_before_they_take_memory(
@@ -176,7 +182,7 @@ def test_a_million_empty_nodes_are_refused_before_they_take_memory(
     data = b"\x3a\x80\x80\x80\x01" + b"\x0a\x00" * 2**20  # ModelProto.graph, 2**20 times node {}
     tracemalloc.start()
     with pytest.raises(WeightsError, match="more than 20,000 fields"):
-        parse(data)
+        parse_onnx(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < len(data)
@@ -196,7 +202,56 @@ def test_a_damaged_file_is_a_graph_or_an_error(edits: list[tuple[int, bytes]], k
     for place, new in edits:
         damaged[place : place + len(new)] = new
     try:
-        graph = parse(bytes(damaged[:keep]))
+        graph = parse_onnx(bytes(damaged[:keep]))
     except WeightsError:
         return
     assert isinstance(graph, Graph)
+
+
+def varint(value: int) -> bytes:
+    groups = []
+    while value >= 0x80:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def message(number: int, content: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+NESTED: Schema = {7: {1: {5: {}}}}
+
+
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [
+        (b"", 0),
+        (varint(8) + varint(300), 1),
+        (varint(1 << 3 | 1) + bytes(8) + varint(2 << 3 | 5) + bytes(4), 2),
+        (message(9, b"\xff" * 1000), 1),  # no message lies in field 9: its bytes are not looked at
+        (message(7, message(1, message(5, varint(8) + b"\x01") * 10) * 3), 1 + 3 * (1 + 10 * 2)),
+    ],
+)
+def test_the_fields_are_counted_down_to_the_innermost_message(data: bytes, fields: int) -> None:
+    require_few_fields(data, NESTED, fields)
+    if fields:
+        with pytest.raises(WeightsError, match=f"more than {fields - 1} fields"):
+            require_few_fields(data, NESTED, fields - 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x80", "truncated at byte 1"),
+        (b"\x08", "truncated"),
+        (b"\xff" * 11, "a number without an end"),
+        (b"\x0a\x05abc", "truncated in field 1"),
+        (b"\x09abc", "truncated in field 1"),
+        (b"\x0b", "a field of kind 3"),
+        (message(7, b"\x0a\x02\x0a\x09"), "truncated in field 1"),  # beyond its message's end
+    ],
+)
+def test_what_is_no_message_is_an_error(data: bytes, words: str) -> None:
+    with pytest.raises(WeightsError, match=words):
+        require_few_fields(data, NESTED, 100)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.containers.container import Container
-from mobilenetv2.checkpoints.containers.pytorch import write
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.pytorch import pytorch_bytes
 from mobilenetv2.errors import WeightsError
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
@@ -62,8 +62,8 @@ def test_what_is_written_torch_reads_and_it_is_always_the_same(tmp_path: Path) -
     arrays = {name: tensor.detach().numpy() for name, tensor in network().items()}
     for array in arrays.values():
         array.flags.writeable = False
-    assert write(arrays) == write(arrays)
-    (tmp_path / "a.pth").write_bytes(write(arrays))
+    assert pytorch_bytes(arrays) == pytorch_bytes(arrays)
+    (tmp_path / "a.pth").write_bytes(pytorch_bytes(arrays))
     back = torch.load(tmp_path / "a.pth", weights_only=True)
     assert list(back) == list(arrays)
     for name, array in arrays.items():

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.container import MOST_ENTRIES
-from mobilenetv2.checkpoints.containers.safetensors import CODES, read, write
+from mobilenetv2.checkpoints.containers.bounds import MOST_ENTRIES
+from mobilenetv2.checkpoints.containers.safetensors import (
+    WRITTEN,
+    read_safetensors,
+    safetensors_bytes,
+)
 from mobilenetv2.errors import WeightsError
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
@@ -22,7 +26,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 )
 tables = st.dictionaries(
     names,
-    st.sampled_from(sorted(CODES, key=str)).flatmap(
+    st.sampled_from(sorted(WRITTEN, key=str)).flatmap(
         lambda kind: arrays_of.arrays(kind, arrays_of.array_shapes(min_dims=0, min_side=0))
     ),
     max_size=6,
@@ -31,8 +35,8 @@ tables = st.dictionaries(
 
 @given(tables, st.dictionaries(names, names, max_size=1))
 def test_bytes_are_the_librarys_own(table: dict[str, NDArray], metadata: dict[str, str]) -> None:
-    written = write(table, metadata)
-    assert written == write(dict(reversed(table.items())), metadata)
+    written = safetensors_bytes(table, metadata)
+    assert written == safetensors_bytes(dict(reversed(table.items())), metadata)
     back = library.load(written)
     assert back.keys() == table.keys()
     for name, array in table.items():
@@ -45,7 +49,7 @@ def test_what_the_library_writes_is_read(
 ) -> None:
     path = tmp_path_factory.mktemp("files") / "a.safetensors"
     path.write_bytes(library.save(table, {"format": "pt"}))
-    found = read(path)
+    found = read_safetensors(path)
     assert found.metadata == {"format": "safetensors", "metadata": {"format": "pt"}}
     assert found.arrays.keys() == table.keys()
     for name, array in table.items():
@@ -59,9 +63,15 @@ def test_bfloat16_is_widened_without_loss(tmp_path: Path) -> None:
     values = torch.randn(200).to(torch.bfloat16)
     path = tmp_path / "a.safetensors"
     path.write_bytes(save({"a": values, "b": torch.tensor(float("-inf"), dtype=torch.bfloat16)}))
-    found = read(path).arrays
+    found = read_safetensors(path).arrays
     np.testing.assert_array_equal(found["a"], values.float().numpy(), strict=True)
     assert found["b"] == -np.inf and found["b"].shape == ()
+
+
+def test_metadata_can_be_written_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(file({"__metadata__": {"\ud800": "half \udfff"}}))
+    assert read_safetensors(path).metadata["metadata"] == {"?": "half ?"}
 
 
 def file(header: Any, data: bytes = b"") -> bytes:
@@ -115,22 +125,22 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, why: str) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=message) as caught:
-        read(path)
+        read_safetensors(path)
     assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    path.write_bytes(write({"a": np.zeros(100, np.float32)}))
+    path.write_bytes(safetensors_bytes({"a": np.zeros(100, np.float32)}))
     size = path.stat().st_size
-    read(path, size)
+    read_safetensors(path, size)
     with pytest.raises(WeightsError, match=f"{size} bytes are more than the limit of {size - 1}"):
-        read(path, size - 1)
+        read_safetensors(path, size - 1)
 
 
 def test_a_type_without_a_code_is_not_written() -> None:
     with pytest.raises(WeightsError, match="a: safetensors has no type for complex64"):
-        write({"a": np.zeros(3, np.complex64)})
+        safetensors_bytes({"a": np.zeros(3, np.complex64)})
 
 
 @given(st.binary(max_size=60))
@@ -141,6 +151,6 @@ def test_any_bytes_give_arrays_or_an_error(
     for data in (content, file(content)):
         path.write_bytes(data)
         try:
-            assert read(path).metadata["format"] == "safetensors"
+            assert read_safetensors(path).metadata["format"] == "safetensors"
         except WeightsError as error:
             assert str(path) in str(error)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.container import Container
-from mobilenetv2.checkpoints.containers.tensorflow import write
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.tensorflow import write_tensorflow
 from mobilenetv2.errors import WeightsError
 
 pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra: keras)")
@@ -105,7 +105,7 @@ def test_what_is_written_tensorflow_restores_and_is_always_the_same(
 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write(ARRAYS, tmp_path / name / "model.ckpt")
+        write_tensorflow(ARRAYS, tmp_path / name / "model.ckpt")
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"
     )
@@ -159,7 +159,7 @@ def test_a_shape_larger_than_the_data_is_refused_before_it_is_read(
     opened: Open, tmp_path: Path, fuzzing: ModuleType
 ) -> None:
     prefix = tmp_path / "m"
-    write({"a": np.zeros((77, 3), "f4")}, prefix)
+    write_tensorflow({"a": np.zeros((77, 3), "f4")}, prefix)
     index = prefix.with_name("m.index").read_bytes()
     # TensorShapeProto: a dimension (2) of 2 bytes with the size (1) 77 as a varint.
     block = index[: fuzzing.first_block(index)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.containers.container import Container
+from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.dialects.tensors import COMPUTED, COUNTER, TensorDialect
 from mobilenetv2.model.arrays import random_arrays

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.container import Container
+from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.dialects.dialect import Description, ImportOptions
 from mobilenetv2.checkpoints.dialects.keras import (
     DIALECT,

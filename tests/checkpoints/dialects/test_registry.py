@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.containers.container import Container
+from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.cli.options import DIALECTS
 from mobilenetv2.errors import DialectError, WeightsError

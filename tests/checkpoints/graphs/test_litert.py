@@ -18,7 +18,8 @@ from mobilenetv2.checkpoints.graphs.litert import DIALECT
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.errors import DialectError, WeightsError
-from mobilenetv2.graph.litert_writer import Form, write
+from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.images.decode import read_photo as read_image
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays, check, identity_batch_norm, random_arrays
@@ -343,7 +344,9 @@ def test_a_hundred_photos_are_classified_as_well_as_published(
 def test_a_float16_file_comes_in_with_its_halves(tmp_path: Path) -> None:
     spec = published("small", width=0.1, classes=4)
     arrays = random_arrays(spec)
-    (tmp_path / "m.tflite").write_bytes(write(ModelConfig.default(spec), arrays, Form(half=True)))
+    (tmp_path / "m.tflite").write_bytes(
+        write_litert(lower(ModelConfig.default(spec), arrays), half=True)
+    )
     config, found = import_checkpoint(tmp_path / "m.tflite")
     assert config.spec == spec
     for name, (weight, bias) in fold(spec, arrays).items():

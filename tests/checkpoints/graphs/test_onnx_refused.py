@@ -24,7 +24,8 @@ from onnx_spellings import (
 
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.errors import DialectError, WeightsError
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import check, random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -188,7 +189,7 @@ def test_a_damaged_file_is_imported_or_an_error_of_ours(
 ) -> None:
     """Structure is hit, not weights: constants lie at the end of a graph and are most of it."""
     random = np.random.default_rng(seed)
-    data = write(ModelConfig.default(TINY), random_arrays(TINY), folded)
+    data = write_onnx(lower(ModelConfig.default(TINY), random_arrays(TINY), folded))
     structure = data.index(b"stem.conv.weight", data.index(b"Gemm"))  # the first constant's name
     path = tmp_path / "net.onnx"
     outcomes = set()

@@ -8,7 +8,8 @@ import pytest
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import load
 from mobilenetv2.runtime.engine import Artifact, Output, start
@@ -34,7 +35,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_computes_what_the_network_does(exported: Path) -> None:
     found = load(exported)
     assert found.config == CONFIG_OF and found.format == "onnx"
-    graph = write(CONFIG_OF, random_arrays(SPEC), features=True)
+    graph = write_onnx(lower(CONFIG_OF, random_arrays(SPEC)).with_outputs("features"))
     expected = start(Artifact(CONFIG_OF, "onnx", graph, "m"))
     x = np.random.default_rng(0).normal(size=(3, 3, *SPEC.size)).astype(np.float32)
     outputs: tuple[Output, ...] = ("logits", "features")

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graph_forms import Form
 
 from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.graph.litert_writer import CONFIG, Form, sealed, write
+from mobilenetv2.graph.litert import CONFIG, sealed
+from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.files.litert import read
 from mobilenetv2.spec.network import NetworkSpec
@@ -20,7 +23,7 @@ OURS = ModelConfig.default(SPEC)
 
 
 def data() -> bytes:
-    return write(OURS, random_arrays(SPEC))
+    return write_litert(lower(OURS, random_arrays(SPEC)))
 
 
 def flatbuffer(file: bytes) -> bytes:
@@ -32,7 +35,7 @@ def flatbuffer(file: bytes) -> bytes:
 @pytest.mark.parametrize("form", [Form(), Form(features=True), Form(half=True)])
 def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
     path = tmp_path / "m.tflite"
-    path.write_bytes(write(OURS, random_arrays(SPEC), form))
+    path.write_bytes(form.litert(lower(OURS, random_arrays(SPEC))))
     found = read(path)
     assert (found.config, found.graph, found.format) == (OURS, path.read_bytes(), "litert")
 

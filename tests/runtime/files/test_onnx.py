@@ -4,9 +4,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+from graph_forms import Form
 
 from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY, Form, write, write_folded
+from mobilenetv2.graph.lowering import lower, lower_folded
+from mobilenetv2.graph.onnx import CONFIG_KEY
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
@@ -21,13 +24,13 @@ CONFIG = ModelConfig.default(SPEC)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "m.onnx"
-    path.write_bytes(write(CONFIG, random_arrays(SPEC)))
+    path.write_bytes(write_onnx(lower(CONFIG, random_arrays(SPEC))))
     return path
 
 
 @pytest.mark.parametrize("form", [Form(), Form(pictures=True), Form(batch=3), Form(any_size=True)])
 def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
-    data = write_folded(CONFIG, fold(SPEC, random_arrays(SPEC)), form)
+    data = form.onnx(lower_folded(CONFIG, fold(SPEC, random_arrays(SPEC))))
     (tmp_path / "m.onnx").write_bytes(data)
     found = read(tmp_path / "m.onnx")
     assert (found.config, found.graph, found.format) == (CONFIG, data, "onnx")

@@ -1,36 +1,62 @@
-"""HDF5 files read by h5py: Keras's weights of both ages, and whole saved models.
+"""Keras's files by h5py: HDF5 of both ages, read and written, and ``.keras`` archives.
 
 The file is walked link by link, and nothing is opened by a name that the file gives. Everything
-that could lead elsewhere, or to more than the file holds, is refused before a value is read.
-:func:`read` runs in the process of :mod:`~mobilenetv2.checkpoints.containers.child` only.
+that could lead elsewhere, or to more than the file holds, is refused before a value is read. The
+functions that read run in a process of :mod:`~mobilenetv2.checkpoints.containers.reader` only.
 """
 
+import io
+import itertools
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.container import (
-    LARGEST_JSON,
-    MOST_ENTRIES,
-    Budget,
-    Container,
-    clean,
-    most_bytes,
-    numeric,
-)  # fmt: skip
-from mobilenetv2.errors import WeightsError
+from mobilenetv2.checkpoints.containers import Container, bounds
+from mobilenetv2.errors import WeightsError, require
 
 DEEPEST = 32
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """The ones that come with h5py; others would load a plugin."""
-TEXTS = ("keras_version", "backend", "model_config", "name")
-JSON_TEXTS = ("model_config",)
+MODEL_CONFIG = "model_config"
+TEXTS = ("keras_version", "backend", MODEL_CONFIG, "name")
+CONFIG, METADATA, WEIGHTS = KERAS_MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
+"""Of a ``.keras`` archive. The configuration is read as JSON, never built."""
+
+Layers = Sequence[tuple[str, Sequence[tuple[str, NDArray]]]]
+"""For every layer in order its name and its (weight name, array)."""
+MADE_BY = {"backend": "tensorflow", "keras_version": "2.15.0"}
+"""What Keras looks for: kernels of other ages and backends would be turned round."""
 
 
-def read(path: Path) -> Container:
+def read_keras_archive(path: Path, folder: Path) -> Container:
+    """Read a ``.keras`` archive; ``metadata["config"]`` is the model's configuration.
+
+    Args:
+        folder: an empty one, where the weights are unpacked.
+
+    Raises:
+        WeightsError: damaged, hostile, or without its parts.
+    """
+    texts, unpacked = {}, folder / WEIGHTS
+    with bounds.open_zip(path) as archive:
+        if missing := [name for name in KERAS_MEMBERS if name not in archive.namelist()]:
+            raise WeightsError(f"not a .keras archive: it has no {missing[0]}")
+        for key, name in (("config", CONFIG), ("saved", METADATA)):
+            if archive.getinfo(name).file_size > bounds.LARGEST_JSON:
+                raise WeightsError(f"its {name} is larger than {bounds.LARGEST_JSON:,} bytes")
+            texts[key] = parse_json(archive.read(name).decode("utf-8", "replace"), name)
+        with archive.open(WEIGHTS) as source:
+            bounds.copy_member(source, unpacked, archive.getinfo(WEIGHTS).file_size)
+    found = read_hdf5(unpacked)
+    return Container(found.arrays, found.metadata | texts)
+
+
+def read_hdf5(path: Path) -> Container:
     """Read every array, under Keras's names where the file lists them, else under its path.
 
     * ``keras-legacy``: ``Conv1/kernel:0`` and so on; a weight name that does not begin with its
@@ -42,15 +68,8 @@ def read(path: Path) -> Container:
     """
     import h5py
 
-    size = path.stat().st_size
-    try:
-        with h5py.File(path, "r") as file:
-            return _Walk(h5py, size).read(file)
-    except (WeightsError, MemoryError):
-        raise
-    except Exception as error:  # whatever HDF5 finds wrong, in whatever class h5py makes of it
-        reason = clean(str(error)).partition("\n")[0][:200]
-        raise WeightsError(f"damaged HDF5 file ({reason}); download it again") from None
+    with bounds.damage("HDF5 file"), h5py.File(path, "r") as file:
+        return _Walk(h5py, path.stat().st_size).contents(file)
 
 
 class _Walk:
@@ -58,26 +77,24 @@ class _Walk:
 
     def __init__(self, h5py: Any, size: int) -> None:
         self.h5py, self.size = h5py, size
-        self.budget = Budget(size)
+        self.budget = bounds.Budget(size)
         self.seen: set[Any] = set()
         self.datasets: dict[str, Any] = {}
         self.groups: dict[str, Any] = {}
 
-    def read(self, file: Any) -> Container:
+    def contents(self, file: Any) -> Container:
         self.visit(file, "", 0)
-        metadata = self.texts(file)
         root = "model_weights" if "model_weights" in self.groups else ""
-        if root:
-            metadata = self.texts(self.groups[root]) | metadata
+        metadata = self.texts(self.groups[root]) | self.texts(file)
         layers = self.names(self.groups[root], "layer_names")
         if layers is not None:
             return self.legacy(root, layers, metadata)
         arrays = {name: self.array(name) for name in self.datasets}
         metadata["format"] = "hdf5"
         if any("vars" in name.split("/")[:-1] for name in arrays):
-            metadata["format"] = "keras-3"
-            named = {path: self.texts(group).get("name") for path, group in self.groups.items()}
-            metadata["names"] = {path: name for path, name in named.items() if name is not None}
+            texts = {path: self.texts(group) for path, group in self.groups.items()}
+            names = {path: text["name"] for path, text in texts.items() if "name" in text}
+            metadata |= {"format": "keras-3", "names": names}
         return Container(arrays, metadata)
 
     def visit(self, thing: Any, path: str, depth: int) -> None:
@@ -97,21 +114,22 @@ class _Walk:
             raise WeightsError(f"{path!r} is neither an array nor a group")
         self.budget.take(path or "/", 0)
         self.groups[path] = thing
-        if thing.id.get_num_objs() > MOST_ENTRIES:
-            raise WeightsError(f"{path or '/'!r} has more than {MOST_ENTRIES:,} entries")
+        if thing.id.get_num_objs() > bounds.MOST_ENTRIES:
+            raise WeightsError(f"{path or '/'!r} has more than {bounds.MOST_ENTRIES:,} entries")
         for name in thing:
             inner = f"{path}/{name}" if path else name
             if "/" in name:  # would be taken for a path
-                raise WeightsError(f"damaged or hostile: an entry is named {clean(name)[:80]!r}")
+                named = bounds.clean(name)[:80]
+                raise WeightsError(f"damaged or hostile: an entry is named {named!r}")
             if thing.id.links.get_info(name.encode()).type != self.h5py.h5l.TYPE_HARD:
                 raise WeightsError(
-                    f"{clean(inner)!r} is a link to another place or file, which is not followed; "
-                    "save the weights themselves"
+                    f"{bounds.clean(inner)!r} is a link to another place or file, which is not "
+                    "followed; save the weights themselves"
                 )
             self.visit(thing[name], inner, depth + 1)
 
     def declared(self, dataset: Any, path: str) -> int:
-        """The array's bytes, once its storage is known to be plain and inside the file."""
+        """Return the array's bytes, once its storage is known to be plain and inside the file."""
         plist = dataset.id.get_create_plist()
         layout, h5d = plist.get_layout(), self.h5py.h5d
         if layout == h5d.VIRTUAL or (layout == h5d.CONTIGUOUS and plist.get_external_count()):
@@ -119,7 +137,7 @@ class _Walk:
         dtype, shape = dataset.dtype, dataset.shape
         if dtype.kind not in "fiub" or dtype.itemsize > 8 or shape is None:
             raise WeightsError(f"{path!r} has values of type {dtype}, which no network has")
-        count = int(np.prod(shape, dtype=object)) * int(dtype.itemsize)
+        count: int = math.prod(shape) * dtype.itemsize
         filters = [plist.get_filter(index)[0] for index in range(plist.get_nfilters())]
         unknown = [number for number in filters if number not in FILTERS]
         if unknown:
@@ -128,56 +146,51 @@ class _Walk:
         if held > self.size or (not filters and count > held):
             raise WeightsError(f"damaged or hostile: {path!r} is larger than the file")
         if layout == h5d.CHUNKED:
-            chunk = int(np.prod(plist.get_chunk(), dtype=object)) * int(dtype.itemsize)
-            if chunk > most_bytes(self.size):
+            chunk = math.prod(plist.get_chunk()) * dtype.itemsize
+            if chunk > bounds.most_bytes(self.size):
                 raise WeightsError(f"damaged or hostile: {path!r} has pieces larger than the file")
         return count
 
     def array(self, path: str) -> NDArray:
-        return numeric(np.asarray(self.datasets[path][()]), path)
+        return bounds.numeric(np.asarray(self.datasets[path][()]), path)
 
     def attribute(self, thing: Any, name: str) -> Any:
-        """An attribute of text; None where it is absent."""
+        """Return an attribute of text; None where it is absent."""
         if name not in thing.attrs:
             return None
         identifier = self.h5py.h5a.open(thing.id, name.encode())
         dtype, shape = identifier.dtype, identifier.shape
-        count = int(np.prod(shape, dtype=object)) * int(dtype.itemsize)
-        if count > min(self.size, LARGEST_JSON):
+        count = math.prod(shape) * dtype.itemsize
+        if count > min(self.size, bounds.LARGEST_JSON):
             raise WeightsError(
                 f"damaged or hostile: the attribute {name!r} is larger than the file"
             )
-        if dtype.kind not in "SO" or (
-            dtype.kind == "O" and self.h5py.check_string_dtype(dtype) is None
-        ):
-            return None
-        return thing.attrs[name]
+        return None if self.h5py.check_string_dtype(dtype) is None else thing.attrs[name]
 
     def texts(self, thing: Any) -> dict[str, Any]:
-        """The attributes that Keras keeps words in; a configuration is read as JSON."""
+        """Return the attributes that Keras keeps words in; a configuration is read as JSON."""
         found = {}
         for name in TEXTS:
             value = self.attribute(thing, name)
             value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
             if not isinstance(value, str):
                 continue
-            if len(value) > LARGEST_JSON:
-                raise WeightsError(f"its {name} is longer than {LARGEST_JSON:,} characters")
-            found[name] = parse(value, name) if name in JSON_TEXTS else clean(value)
+            if len(value) > bounds.LARGEST_JSON:
+                raise WeightsError(f"its {name} is longer than {bounds.LARGEST_JSON:,} characters")
+            found[name] = parse_json(value, name) if name == MODEL_CONFIG else bounds.clean(value)
         return found
 
     def names(self, group: Any, attribute: str) -> list[str] | None:
-        """A list of names; a long one is in pieces: layer_names0, layer_names1 and so on."""
+        """Return a list of names; a long one is in pieces: layer_names0, layer_names1 and so on."""
         pieces = [self.attribute(group, attribute)]
         if pieces[0] is None:
-            pieces = []
-            while (piece := self.attribute(group, f"{attribute}{len(pieces)}")) is not None:
-                pieces.append(piece)
-            if not pieces:
-                return None
+            numbered = (self.attribute(group, f"{attribute}{n}") for n in itertools.count())
+            pieces = list(itertools.takewhile(lambda piece: piece is not None, numbered))
+        if not pieces:
+            return None
         found = [name for piece in pieces for name in np.atleast_1d(piece).tolist()]
-        if len(found) > MOST_ENTRIES:
-            raise WeightsError(f"more than {MOST_ENTRIES:,} names in {attribute}")
+        if len(found) > bounds.MOST_ENTRIES:
+            raise WeightsError(f"more than {bounds.MOST_ENTRIES:,} names in {attribute}")
         return [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in found]
 
     def legacy(self, root: str, layers: list[str], metadata: dict[str, Any]) -> Container:
@@ -187,13 +200,14 @@ class _Walk:
         for layer in layers:
             group = self.groups.get(f"{start}{layer}")
             if group is None:
-                raise WeightsError(f"damaged: the layer {clean(layer)!r} is listed and not there")
+                named = bounds.clean(layer)
+                raise WeightsError(f"damaged: the layer {named!r} is listed and not there")
             listed = self.names(group, "weight_names") or []
             names = [n if n.startswith(f"{layer}/") else f"{layer}/{n}" for n in listed]
             for weight, name in zip(listed, names, strict=True):
                 path = f"{start}{layer}/{weight}"
                 if path not in self.datasets:
-                    raise WeightsError(f"damaged: {clean(name)!r} is listed and not there")
+                    raise WeightsError(f"damaged: {bounds.clean(name)!r} is listed and not there")
                 if name in arrays:
                     raise WeightsError(f"damaged: {name!r} is listed twice")
                 arrays[name] = self.array(path)
@@ -201,8 +215,8 @@ class _Walk:
         return Container(arrays, {**metadata, "format": "keras-legacy", "layers": order})
 
 
-def parse(text: str, what: str) -> Any:
-    """JSON of a foreign file.
+def parse_json(text: str, what: str) -> Any:
+    """Return the JSON of a foreign file.
 
     Raises:
         WeightsError: it is not JSON, or nested too deep to be read.
@@ -211,3 +225,43 @@ def parse(text: str, what: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"its {what} is not JSON ({error})") from None
+
+
+def legacy_keras_bytes(layers: Layers) -> bytes:
+    """Return a ``.h5`` that ``load_weights`` of Keras 2 and 3 takes; same input, same bytes.
+
+    Args:
+        layers: in the model's order; those without weights may be left out.
+
+    Raises:
+        MissingExtra: h5py is not installed.
+    """
+    buffer = io.BytesIO()
+    with require("h5py").File(buffer, "w") as root:
+        root.attrs["layer_names"] = np.array([layer.encode() for layer, _ in layers], "S")
+        for name, said in MADE_BY.items():
+            root.attrs[name] = said.encode()
+        for layer, weights in layers:
+            group = root.create_group(layer)
+            group.attrs["weight_names"] = np.array([name.encode() for name, _ in weights], "S")
+            for name, array in weights:
+                group.create_dataset(name, data=array, track_times=False)
+    return buffer.getvalue()
+
+
+def keras3_bytes(entries: Sequence[tuple[str, Sequence[NDArray]]]) -> bytes:
+    """Return a ``.weights.h5`` of Keras 3; the same input always gives the same bytes.
+
+    Args:
+        entries: for every path such as ``layers/conv2d`` its variables.
+
+    Raises:
+        MissingExtra: h5py is not installed.
+    """
+    buffer = io.BytesIO()
+    with require("h5py").File(buffer, "w") as root:
+        for path, arrays in entries:
+            group = root.require_group(f"{path}/vars")
+            for index, array in enumerate(arrays):
+                group.create_dataset(str(index), data=array, track_times=False)
+    return buffer.getvalue()

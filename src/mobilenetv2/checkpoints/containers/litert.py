@@ -6,7 +6,7 @@ a damaged file, and every count is held against a limit before it is believed.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.files import read_file
 
-LARGEST_FILE = 512 * 1024**2
 IDENTIFIER = b"TFL3"
-MOST_ENTRIES = 20_000
-"""Tensors, operators and kinds of operators: MobileNetV2 has some 200."""
-MOST_SIDES = 16
-"""Of a shape, and inputs and outputs of one operator: a vector may be listed many times."""
 
 DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 9: "i1"}
 """TensorType of the schema -> NumPy: the types that networks of this kind hold."""
+OPTIONS = {
+    "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "AVERAGE_POOL_2D": "Pool2DOptions", "FULLY_CONNECTED": "FullyConnectedOptions",
+    "ADD": "AddOptions",
+}  # fmt: skip
+"""The schema's tables of options for the operators that have some that matter here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +69,26 @@ class Graph:
     outputs: tuple[int, ...]
 
 
-def read(path: Path) -> Graph:
+def read_litert(path: Path) -> Graph:
     """Read a .tflite file.
 
     Raises:
         WeightsError: not a LiteRT file, damaged, or larger than 512 MiB.
         OSError: it cannot be opened.
     """
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    return parse(read_file(path), path)
+    return parse_litert(bounds.read_graph_file(path), path)
 
 
-def parse(data: bytes, path: Path) -> Graph:
-    """:func:`read` of bytes that came from ``path``.
+def parse_litert(data: bytes, path: Path | None = None) -> Graph:
+    """Do what :func:`read_litert` does with bytes; ``path`` is where they came from.
 
     Raises:
-        WeightsError: as :func:`read`.
+        WeightsError: as :func:`read_litert`.
     """
-    if data[4:8] != IDENTIFIER:
-        raise WeightsError(f"{path}: not a LiteRT file (its identifier is not TFL3)")
-    try:
+    with bounds.damage("LiteRT file", path):  # an unverified flatbuffer gives errors of any kind
+        if data[4:8] != IDENTIFIER:
+            raise WeightsError("not a LiteRT file (its identifier is not TFL3)")
         return _graph(data)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    except Exception as error:  # struct, index, value and type errors of an unverified flatbuffer
-        raise WeightsError(f"{path}: damaged LiteRT file ({error})") from None
 
 
 def _graph(data: bytes) -> Graph:
@@ -104,26 +98,20 @@ def _graph(data: bytes) -> Graph:
     if model.SubgraphsLength() != 1:
         raise WeightsError(f"{model.SubgraphsLength()} subgraphs; a classifier has one")
     graph = model.Subgraphs(0)
-    kinds = {
-        number: name for name, number in vars(tflite.BuiltinOperator).items() if name.isupper()
-    }
-    codes = []
-    for index in range(_count(model.OperatorCodesLength())):
-        code = model.OperatorCodes(index)
+    kinds, codes = _names(tflite.BuiltinOperator), []
+    for code in _entries(model.OperatorCodesLength(), model.OperatorCodes):
         # Old files keep the number in the deprecated byte, new ones in the wider field.
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         codes.append(kinds.get(number, f"operator {number}"))
     tensors, left = [], 2 * len(data)
-    for index in range(_count(graph.TensorsLength())):
-        tensor = graph.Tensors(index)
+    for tensor in _entries(graph.TensorsLength(), graph.Tensors):
         # Tensors may share a buffer, so that a small file could ask for any amount of memory.
-        left -= _stored(model, tensor)
+        buffer = model.Buffers(tensor.Buffer())
+        left -= buffer.DataLength() if buffer is not None else 0
         if left < 0:
-            raise WeightsError("damaged LiteRT file (its constants are larger than the file)")
-        tensors.append(_tensor(model, tensor))
-    operators = [
-        _operator(graph.Operators(index), codes) for index in range(_count(graph.OperatorsLength()))
-    ]
+            raise ValueError("its constants are larger than the file")
+        tensors.append(_tensor(tensor, buffer))
+    operators = [_operator(o, codes) for o in _entries(graph.OperatorsLength(), graph.Operators)]
     tensors, operators = _without_casts(tensors, operators)
     return Graph(
         tuple(tensors), tuple(operators),
@@ -134,7 +122,7 @@ def _graph(data: bytes) -> Graph:
 def _without_casts(
     tensors: list[Tensor], operators: list[Operator]
 ) -> tuple[list[Tensor], list[Operator]]:
-    """float16 files hold constants in half precision, with an operator each that widens them."""
+    """Widen the constants of float16 files, which have an operator for each to do so."""
     tensors, kept = list(tensors), []
     for operator in operators:
         given = tensors[operator.inputs[0]].values if len(operator.inputs) == 1 else None
@@ -146,47 +134,36 @@ def _without_casts(
     return tensors, kept
 
 
-def _count(length: int) -> int:
-    if not 0 <= length <= MOST_ENTRIES:
-        raise WeightsError(f"damaged LiteRT file (a list of {length:,} entries)")
-    return length
+def _entries(length: int, entry: Callable[[int], Any]) -> Iterator[Any]:
+    if not 0 <= length <= bounds.MOST_ENTRIES:
+        raise ValueError(f"a list of {length:,} entries")
+    return map(entry, range(length))
 
 
 def _indices(vector: Any) -> tuple[int, ...]:
     if isinstance(vector, int):
         return ()  # the schema's reader returns 0 for an absent vector
-    if len(vector) > MOST_SIDES:
+    if len(vector) > bounds.MOST_SIDES:
         raise WeightsError(f"not a network of this kind (a vector of {len(vector):,} entries)")
     return tuple(int(index) for index in vector)
 
 
-def _stored(model: Any, tensor: Any) -> int:
-    """Bytes of a tensor's buffer."""
-    buffer = model.Buffers(tensor.Buffer())
-    return buffer.DataLength() if buffer is not None else 0
-
-
-def _tensor(model: Any, tensor: Any) -> Tensor:
+def _tensor(tensor: Any, buffer: Any) -> Tensor:
     shape = _indices(tensor.ShapeAsNumpy())
     name = (tensor.Name() or b"").decode("utf-8", "replace")
     scale, zero_point, axis = _quantization(tensor.Quantization())
     values = None
-    buffer = model.Buffers(tensor.Buffer())
-    if buffer is not None and buffer.DataLength():
-        kind = tensor.Type()
-        if kind in DTYPES:
-            values = _constant(buffer.DataAsNumpy(), DTYPES[kind], shape, name)
-            if scale is not None and zero_point is not None:
-                values = _dequantised(values, scale, zero_point, axis)
+    if buffer is not None and buffer.DataLength() and tensor.Type() in DTYPES:
+        values = _constant(buffer.DataAsNumpy(), DTYPES[tensor.Type()], shape, name)
+        if scale is not None and zero_point is not None:
+            values = _dequantised(values, scale, zero_point, axis)
     return Tensor(name, shape, values, scale, zero_point)
 
 
 def _constant(raw: Any, dtype: str, shape: tuple[int, ...], name: str) -> NDArray:
     needed = int(np.prod(shape, dtype=np.float64)) * np.dtype(dtype).itemsize
     if any(side < 0 for side in shape) or needed != raw.nbytes:
-        raise WeightsError(
-            f"damaged LiteRT file ({name!r} has {raw.nbytes:,} bytes for shape {list(shape)})"
-        )
+        raise ValueError(f"{name!r} has {raw.nbytes:,} bytes for shape {list(shape)}")
     return np.frombuffer(raw.tobytes(), dtype).reshape(shape)
 
 
@@ -198,7 +175,7 @@ def _quantization(record: Any) -> tuple[NDArray | None, NDArray | None, int]:
     if record.ZeroPointLength():
         zero_point = np.asarray(record.ZeroPointAsNumpy(), np.int64)
     if scale.shape != zero_point.shape or not np.isfinite(scale).all():
-        raise WeightsError("damaged LiteRT file (a tensor's scales and zero points differ)")
+        raise ValueError("a tensor's scales and zero points differ")
     return scale, zero_point, record.QuantizedDimension()
 
 
@@ -210,7 +187,7 @@ def _dequantised(stored: NDArray, scale: NDArray, zero_point: NDArray, axis: int
     levels = stored.astype(np.int64) - zero_point.reshape(shape)
     values = levels * scale.astype(np.float64).reshape(shape)
     if not (np.abs(values) < np.finfo(np.float32).max).all():
-        raise WeightsError("damaged LiteRT file (its constants are too large for float32)")
+        raise ValueError("its constants are too large for float32")
     return np.asarray(values, np.float32)
 
 
@@ -219,33 +196,28 @@ def _operator(operator: Any, codes: list[str]) -> Operator:
 
     kind = codes[operator.OpcodeIndex()]
     inputs, outputs = _indices(operator.InputsAsNumpy()), _indices(operator.OutputsAsNumpy())
-    readers: dict[str, Callable[[], Any]] = {
-        "CONV_2D": tflite.Conv2DOptions,
-        "DEPTHWISE_CONV_2D": tflite.DepthwiseConv2DOptions,
-        "AVERAGE_POOL_2D": tflite.Pool2DOptions,
-        "FULLY_CONNECTED": tflite.FullyConnectedOptions,
-        "ADD": tflite.AddOptions,
-    }
     table = operator.BuiltinOptions()
-    if kind not in readers or table is None:
+    if kind not in OPTIONS or table is None:
         return Operator(kind, inputs, outputs)
-    options = readers[kind]()
+    options = getattr(tflite, OPTIONS[kind])()
     options.Init(table.Bytes, table.Pos)
-    activations = _by_number(tflite.ActivationFunctionType)
-    activation = activations.get(options.FusedActivationFunction(), "unknown")
-    if kind in ("FULLY_CONNECTED", "ADD"):
-        return Operator(kind, inputs, outputs, activation=activation)
-    dilation, window = (1, 1), (0, 0)
-    if kind == "AVERAGE_POOL_2D":
-        window = (options.FilterHeight(), options.FilterWidth())
-    else:
-        dilation = (options.DilationHFactor(), options.DilationWFactor())
+
+    def option(name: str, absent: int) -> int:
+        return int(getattr(options, name)()) if hasattr(options, name) else absent
+
+    padding = _names(tflite.Padding).get(option("Padding", -1), "unknown")
     return Operator(
-        kind, inputs, outputs, (options.StrideH(), options.StrideW()),
-        _by_number(tflite.Padding).get(options.Padding(), "unknown"), activation, dilation,
-        window,
+        kind, inputs, outputs,
+        stride=(option("StrideH", 1), option("StrideW", 1)),
+        padding=padding if hasattr(options, "Padding") else "",
+        activation=_names(tflite.ActivationFunctionType).get(
+            options.FusedActivationFunction(), "unknown"
+        ),
+        dilation=(option("DilationHFactor", 1), option("DilationWFactor", 1)),
+        window=(option("FilterHeight", 0), option("FilterWidth", 0)),
     )  # fmt: skip
 
 
-def _by_number(enumeration: type) -> dict[int, str]:
+def _names(enumeration: type) -> dict[int, str]:
+    """Return the names of a schema's enumeration by their numbers."""
     return {number: name for name, number in vars(enumeration).items() if isinstance(number, int)}

@@ -2,6 +2,8 @@
 
 Read as data: nothing beside the file is opened (external data is refused), nothing in it is
 run, and every count and length is held against a limit or the bytes present before it is believed.
+A protobuf parser makes an object of some hundred bytes out of a field that takes two, so the fields
+are counted by their tags and lengths before anything is built from them.
 """
 
 import math
@@ -13,19 +15,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.protobuf import Schema, require_few_fields
+from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.files import read_file
 
-LARGEST_FILE = 512 * 1024**2
-MOST_ENTRIES = 20_000
-"""Nodes and constants: MobileNetV2 has some 200, an unoptimised export some 1,000."""
 MOST_FIELDS = 500_000
 MOST_VALUES = 10_000
 """Of an attribute that is a list; larger ones are tensors."""
-MOST_SIDES = 16
-"""Of a shape."""
 LONGEST_METADATA = 4 * 1024**2
+
+STORED = {
+    1: (4, "float_data"), 11: (8, "double_data"), 10: (2, "int32_data"), 16: (2, "int32_data"),
+    3: (1, "int32_data"), 2: (1, "int32_data"), 6: (4, "int32_data"), 7: (8, "int64_data"),
+    9: (1, "int32_data"),
+}  # fmt: skip
+"""TensorProto's data type -> bytes of a value, and the field of the values where they are not raw:
+float, double, float16, bfloat16, int8, uint8, int32, int64, bool."""
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+LONGEST_VARINT = 10
+Schema = Mapping[int, Any]
+"""Field number -> the schema of the message in it; fields that hold no message are left out."""
 
 _TENSOR: Schema = {13: {}}
 _ATTRIBUTE: dict[int, Any] = {5: _TENSOR, 10: _TENSOR}
@@ -64,7 +73,7 @@ class Graph:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(path: Path) -> Graph:
+def read_onnx(path: Path) -> Graph:
     """Read an .onnx file.
 
     Raises:
@@ -72,57 +81,46 @@ def read(path: Path) -> Graph:
             outside it or that run other code: external data, functions, other operator sets.
         OSError: it cannot be opened.
     """
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    try:
-        return parse(read_file(path))
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+    return parse_onnx(bounds.read_graph_file(path), path)
 
 
-def parse(data: bytes) -> Graph:
-    """:func:`read` on bytes; messages do not name the file.
+def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
+    """Do what :func:`read_onnx` does with bytes; ``path`` is where they came from.
 
     Raises:
-        WeightsError: as :func:`read`.
+        WeightsError: as :func:`read_onnx`.
     """
     import onnx
 
-    if not data:
-        raise WeightsError("not an ONNX file (it is empty)")
-    try:
-        require_few_fields(data, MESSAGES, MOST_FIELDS)
-    except WeightsError as error:
-        raise WeightsError(f"not an ONNX file, or {error}") from None
-    try:
-        model = onnx.ModelProto.FromString(data)
-    except Exception as error:  # protobuf's own DecodeError, whose package is not ours to name
-        raise WeightsError(f"not an ONNX file, or damaged ({error})") from None
-    if not model.HasField("graph") or not model.graph.node:
-        raise WeightsError("not an ONNX file (it has no graph)")
-    if len(model.functions) or len(model.training_info):
-        raise WeightsError("functions or training graphs in it are not read; export it inlined")
-    try:
-        return _graph(model)
-    except WeightsError:
-        raise
-    except Exception as error:  # wrong types in a message that parsed
-        raise WeightsError(f"damaged ONNX file ({error})") from None
+    with bounds.damage("ONNX file", path):
+        if not data:
+            raise WeightsError("not an ONNX file (it is empty)")
+        try:
+            require_few_fields(data, MESSAGES, MOST_FIELDS)
+            model = onnx.ModelProto.FromString(data)
+        except WeightsError as error:
+            raise WeightsError(f"not an ONNX file, or {error}") from None
+        except Exception as error:  # protobuf's own DecodeError, whose package is not ours to name
+            raise WeightsError(f"not an ONNX file, or damaged ({error})") from None
+        if not model.HasField("graph") or not model.graph.node:
+            raise WeightsError("not an ONNX file (it has no graph)")
+        if len(model.functions) or len(model.training_info):
+            raise WeightsError("functions or training graphs in it are not read; export it inlined")
+        return _graph(model)  # there may be wrong types in a message that parsed
 
 
 def _graph(model: Any) -> Graph:
     graph = model.graph
-    if max(len(graph.node), len(graph.initializer)) > MOST_ENTRIES:
-        raise WeightsError(f"more than {MOST_ENTRIES:,} nodes or constants; not such a network")
+    if max(len(graph.node), len(graph.initializer)) > bounds.MOST_ENTRIES:
+        raise WeightsError(f"more than {bounds.MOST_ENTRIES:,} nodes or constants in it")
     if len(graph.sparse_initializer):
         raise WeightsError("sparse constants are not read")
-    constants = {tensor.name: array_of(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
     nodes = []
     for proto in graph.node:
         node = _node(proto)
         if node.kind == "Constant":
-            constants[_only(node.outputs, node)] = _constant(node)
+            constants[_only_output(node)] = _constant(node)
         else:
             nodes.append(node)
     opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
@@ -133,11 +131,7 @@ def _graph(model: Any) -> Graph:
         inputs={v.name: _shape(v) for v in graph.input if v.name not in constants},
         outputs=tuple(value.name for value in graph.output),
         opset=opsets[0] if opsets else 1,
-        metadata={
-            entry.key: entry.value
-            for entry in model.metadata_props
-            if len(entry.value) <= LONGEST_METADATA
-        },
+        metadata={p.key: p.value for p in model.metadata_props if len(p.value) <= LONGEST_METADATA},
     )
 
 
@@ -163,7 +157,7 @@ def _attribute(proto: Any, kind: str) -> Any:
         types.INT: lambda: proto.i,
         types.FLOAT: lambda: short(proto.f),
         types.STRING: lambda: proto.s.decode("utf-8", "replace"),
-        types.TENSOR: lambda: array_of(proto.t),
+        types.TENSOR: lambda: _array(proto.t),
         types.INTS: lambda: list(proto.ints),
         types.FLOATS: lambda: [short(value) for value in proto.floats],
         types.STRINGS: lambda: [text.decode("utf-8", "replace") for text in proto.strings],
@@ -176,12 +170,12 @@ def _attribute(proto: Any, kind: str) -> Any:
 
 
 def short(value: float) -> float:
-    """A float32 as the number that was meant: 0.001, not 0.0010000000474974513."""
+    """Return a float32 as the number that was meant: 0.001, not 0.0010000000474974513."""
     return float(str(np.float32(value)))
 
 
-def array_of(tensor: Any) -> NDArray:
-    """A TensorProto as an array in native byte order; float16 and bfloat16 become float32.
+def _array(tensor: Any) -> NDArray:
+    """Return a TensorProto as an array in native byte order; float16 and bfloat16 become float32.
 
     Raises:
         WeightsError: external data, a type that no network has, or another number of values than
@@ -193,38 +187,17 @@ def array_of(tensor: Any) -> NDArray:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
         raise WeightsError(f"{name!r} lies in another file; export it with external_data=False")
     shape = tuple(tensor.dims)
-    if len(shape) > MOST_SIDES or any(side < 0 for side in shape):
-        raise WeightsError(f"damaged ONNX file ({name!r} has {len(shape)} sides or one below 0)")
-    dtype, words = _stored(tensor, name)
-    count = math.prod(shape)
-    if tensor.HasField("raw_data"):
-        present = len(tensor.raw_data) / dtype.itemsize
-    else:
-        present = len(getattr(tensor, words))
-    if present != count:
-        raise WeightsError(
-            f"damaged ONNX file ({name!r} has {present:g} values for shape {list(shape)})"
-        )
+    if len(shape) > bounds.MOST_SIDES or any(side < 0 for side in shape):
+        raise ValueError(f"{name!r} has {len(shape)} sides or one below 0")
+    if tensor.data_type not in STORED:
+        raise WeightsError(f"{name!r} has values of type {tensor.data_type}, which are not read")
+    size, words = STORED[tensor.data_type]
+    raw = tensor.HasField("raw_data")
+    present = len(tensor.raw_data) / size if raw else len(getattr(tensor, words))
+    if present != math.prod(shape):
+        raise ValueError(f"{name!r} has {present:g} values for shape {list(shape)}")
     array = np.asarray(onnx.numpy_helper.to_array(tensor))
     return array.astype(np.float32) if array.dtype.itemsize == 2 else array
-
-
-def _stored(tensor: Any, name: str) -> tuple[np.dtype, str]:
-    """The type of the values, and the field that they lie in where they are not raw."""
-    import onnx
-
-    types = onnx.TensorProto
-    known = {
-        types.FLOAT: ("f4", "float_data"), types.DOUBLE: ("f8", "double_data"),
-        types.FLOAT16: ("f2", "int32_data"), types.BFLOAT16: ("u2", "int32_data"),
-        types.INT8: ("i1", "int32_data"), types.UINT8: ("u1", "int32_data"),
-        types.INT32: ("i4", "int32_data"), types.INT64: ("i8", "int64_data"),
-        types.BOOL: ("?", "int32_data"),
-    }  # fmt: skip
-    if tensor.data_type not in known:
-        raise WeightsError(f"{name!r} has values of type {tensor.data_type}, which are not read")
-    dtype, words = known[tensor.data_type]
-    return np.dtype(dtype), words
 
 
 def _constant(node: Node) -> NDArray:
@@ -232,17 +205,65 @@ def _constant(node: Node) -> NDArray:
                        ("value_int", "i8"), ("value_ints", "i8")):  # fmt: skip
         if key in node.attributes:
             return np.asarray(node.attributes[key], dtype)
-    raise WeightsError(f"the constant {_only(node.outputs, node)!r} has no value that is read")
+    raise WeightsError(f"the constant {_only_output(node)!r} has no value that is read")
 
 
-def _only(outputs: tuple[str, ...], node: Node) -> str:
-    if len(outputs) != 1:
-        raise WeightsError(f"damaged ONNX file ({node.kind} has {len(outputs)} outputs)")
-    return outputs[0]
+def _only_output(node: Node) -> str:
+    if len(node.outputs) != 1:
+        raise ValueError(f"{node.kind} has {len(node.outputs)} outputs")
+    return node.outputs[0]
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:
     sides = value.type.tensor_type.shape.dim
-    if len(sides) > MOST_SIDES:
-        raise WeightsError(f"damaged ONNX file (the input {value.name!r} has {len(sides)} sides)")
+    if len(sides) > bounds.MOST_SIDES:
+        raise ValueError(f"the input {value.name!r} has {len(sides)} sides")
     return tuple(side.dim_value if side.dim_value > 0 else None for side in sides)
+
+
+def require_few_fields(data: bytes, schema: Schema, most: int) -> None:
+    """Raise if the message, with those inside it, has more than ``most`` fields.
+
+    Args:
+        schema: where messages lie inside messages; as deep as the walk goes.
+
+    Raises:
+        WeightsError: too many fields, or the bytes are not a protobuf message.
+    """
+    if _left(memoryview(data), 0, len(data), schema, most) < 0:
+        raise WeightsError(f"more than {most:,} fields; not a network of this kind")
+
+
+def _left(view: memoryview, place: int, end: int, schema: Schema, left: int) -> int:
+    """Return how many fields are left after a message; below 0 it is not read on."""
+    while place < end and left >= 0:
+        left -= 1
+        tag, place = _varint(view, place, end)
+        kind, number = tag & 7, tag >> 3
+        length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
+        if kind == BYTES:
+            length, place = _varint(view, place, end)
+        elif kind == VARINT:
+            _, place = _varint(view, place, end)
+        elif kind not in (FIXED64, FIXED32):
+            raise WeightsError(f"damaged: a field of kind {kind} at byte {place:,}")
+        if length > end - place:
+            raise WeightsError(f"damaged: truncated in field {number} at byte {place:,}")
+        if kind == BYTES and number in schema:
+            left = _left(view, place, place + length, schema[number], left)
+        place += length
+    return left
+
+
+def _varint(view: memoryview, place: int, end: int) -> tuple[int, int]:
+    """Return a number in groups of seven bits, and the place behind it."""
+    value = 0
+    for shift in range(LONGEST_VARINT):
+        if place >= end:
+            raise WeightsError(f"damaged: truncated at byte {place:,}")
+        byte = view[place]
+        place += 1
+        value |= (byte & 0x7F) << (7 * shift)
+        if byte < 0x80:
+            return value, place
+    raise WeightsError(f"damaged: a number without an end at byte {place:,}")

@@ -1,22 +1,21 @@
 """PyTorch files (the zip of today and the pickle of before 1.6): a state dict, found and checked.
 
-:func:`read` loads with ``weights_only``, which builds tensors and plain values and calls nothing
-else, and only ever runs in the process of :mod:`~mobilenetv2.checkpoints.containers.child`.
+:func:`read_pytorch` loads with ``weights_only``, which builds tensors and plain values and calls
+nothing else, and runs in a process of :mod:`~mobilenetv2.checkpoints.containers.reader` only.
 """
 
 import io
 import pickle  # for the name of its error
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.archive import open_zip
-from mobilenetv2.checkpoints.containers.container import Budget, Container, numeric
+from mobilenetv2.checkpoints.containers import Container, bounds
 from mobilenetv2.errors import WeightsError, require
 
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
@@ -28,8 +27,8 @@ DEEPEST = 3
 WAY_OUT = "save the state dict alone: torch.save(model.state_dict(), FILE)"
 
 
-def read(path: Path) -> Container:
-    """The state dict of a file.
+def read_pytorch(path: Path) -> Container:
+    """Return the state dict of a file.
 
     ``metadata`` has ``key``: where the state dict lay, e.g. ``state_dict_ema``; None at the top.
 
@@ -40,7 +39,7 @@ def read(path: Path) -> Container:
 
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
-        with open_zip(path):
+        with bounds.open_zip(path):
             pass  # its members are counted and their checksums compared
     try:
         with torch.serialization.safe_globals(_harmless()):
@@ -49,19 +48,25 @@ def read(path: Path) -> Container:
         raise
     except Exception as error:  # of its own unpickler, of the zip reader, of building tensors
         raise WeightsError(_complaint(error)) from None
-    found, key = _state_dict(loaded)
+    place = _state_dict(loaded)
+    if place is None:
+        held = (
+            sorted(map(str, loaded))[:8] if isinstance(loaded, Mapping) else type(loaded).__name__
+        )
+        raise WeightsError(f"holds no state dict with tensors (it has: {held})")
+    keys, found = place
     found.pop("n_averaged", None)  # AveragedModel's own counter is no part of the network
     names = _unwrapped(list(found))
-    budget = Budget(size)
+    budget = bounds.Budget(size)
     arrays: dict[str, NDArray] = {}
     for name, value in zip(names, found.values(), strict=True):
         if isinstance(value, torch.Tensor):
             arrays[name] = _array(value, name, budget)
-    return Container(arrays, {"format": "pytorch", "key": key})
+    return Container(arrays, {"format": "pytorch", "key": ".".join(keys) or None})
 
 
 def _harmless() -> list[Any]:
-    """What published checkpoints keep beside their tensors: bare attributes and NumPy's scalars."""
+    """Return what published checkpoints keep beside tensors: attributes and NumPy's scalars."""
     import argparse
 
     scalar = np.float64(0).__reduce__()[0]
@@ -77,8 +82,7 @@ def _complaint(error: Exception) -> str:
         return f"a TorchScript program, which is not run here; {WAY_OUT}"
     if isinstance(error, pickle.UnpicklingError) or "weights_only" in message:
         named = re.search(r"GLOBAL ([\w.]+)", message)
-        which = f" ({named[1]})" if named else ""
-        doubt = "" if named else ", or is damaged"
+        which, doubt = (f" ({named[1]})", "") if named else ("", ", or is damaged")
         return (
             f"holds Python objects beside its tensors{which}, which are not loaded, for "
             f"safety{doubt}; {WAY_OUT}"
@@ -87,36 +91,23 @@ def _complaint(error: Exception) -> str:
     return f"damaged PyTorch file ({first or type(error).__name__}); download it again"
 
 
-def _is_state_dict(value: Any) -> bool:
-    """Tensors with sides: averages keep their decay and their count of steps as tensors, too."""
+def _state_dict(loaded: Any, depth: int = DEEPEST) -> tuple[tuple[str, ...], dict[Any, Any]] | None:
+    """Return the best state dict behind the known keys, and the keys that lead to it."""
     import torch
 
-    return isinstance(value, Mapping) and any(
-        isinstance(item, torch.Tensor) and item.ndim > 0 for item in value.values()
-    )
-
-
-def _places(value: Any, depth: int = DEEPEST) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
-    """Every state dict behind the known keys and the keys that lead there, the best one first."""
-    if not depth or not isinstance(value, Mapping):
-        return
+    if not depth or not isinstance(loaded, Mapping):
+        return None
     for key in (*AVERAGED, *STORED):
-        for keys, found in _places(value.get(key), depth - 1):
-            yield (key, *keys), found
-    if _is_state_dict(value):
-        yield (), dict(value)
-
-
-def _state_dict(loaded: Any) -> tuple[dict[Any, Any], str | None]:
-    """The tensors, and under which key they lay."""
-    for keys, found in _places(loaded):
-        return found, ".".join(keys) or None
-    held = sorted(map(str, loaded))[:8] if isinstance(loaded, Mapping) else type(loaded).__name__
-    raise WeightsError(f"holds no state dict with tensors (it has: {held})")
+        if inner := _state_dict(loaded.get(key), depth - 1):
+            return (key, *inner[0]), inner[1]
+    # Tensors with sides: averages keep their decay and their count of steps as tensors, too.
+    if any(isinstance(item, torch.Tensor) and item.ndim > 0 for item in loaded.values()):
+        return (), dict(loaded)
+    return None
 
 
 def _unwrapped(names: list[Any]) -> list[str]:
-    """The names without the wrappers that all of them begin with."""
+    """Return the names without the wrappers that all of them begin with."""
     if not all(isinstance(name, str) for name in names):
         raise WeightsError("its state dict has keys that are no names")
     prefix = ""
@@ -127,7 +118,7 @@ def _unwrapped(names: list[Any]) -> list[str]:
     return [name.removeprefix(prefix) for name in names]
 
 
-def _array(tensor: Any, name: str, budget: Budget) -> NDArray:
+def _array(tensor: Any, name: str, budget: bounds.Budget) -> NDArray:
     import torch
 
     if tensor.layout != torch.strided or tensor.is_nested:
@@ -148,18 +139,16 @@ def _array(tensor: Any, name: str, budget: Budget) -> NDArray:
         tensor = tensor.float()
     if tensor.dtype.is_complex or "float8" in str(tensor.dtype):
         raise WeightsError(f"{name!r} has values of type {tensor.dtype}, which no network has")
-    return numeric(tensor.numpy(), name)
+    return bounds.numeric(tensor.numpy(), name)
 
 
-def write(arrays: Mapping[str, NDArray]) -> bytes:
-    """A state dict as ``torch.save`` writes it; the same arrays always give the same bytes.
+def pytorch_bytes(arrays: Mapping[str, NDArray]) -> bytes:
+    """Return a state dict as ``torch.save`` writes it; same arrays, same bytes.
 
     Raises:
         MissingExtra: PyTorch is not installed.
     """
-    require("torch")
-    import torch
-
+    torch = require("torch")
     # A copy of each: torch shares NumPy's memory otherwise, and warns where it is read-only.
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     buffer = io.BytesIO()

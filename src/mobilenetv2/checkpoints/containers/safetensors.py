@@ -1,4 +1,4 @@
-"""Safetensors files, read and written by NumPy alone: a header of JSON, then the arrays.
+"""Safetensors files: a header of JSON, then the arrays.
 
 The header is held against the file before any array is read. The library's own reader checks the
 same; this one adds limits, and never holds more than one array beside the result.
@@ -9,19 +9,13 @@ import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
-from mobilenetv2.checkpoints.containers.container import (
-    LARGEST_FILE,
-    LARGEST_JSON,
-    MOST_ENTRIES,
-    Container,
-    check_name,
-    plain,
-)  # fmt: skip
+from mobilenetv2.checkpoints.containers import Container, bounds
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import open_file
 
@@ -30,11 +24,10 @@ DTYPES = {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
-CODES = {np.dtype(kind): code for code, kind in DTYPES.items() if code != "BF16"}
-MOST_SIDES = 16
+WRITTEN = frozenset(np.dtype(kind) for code, kind in DTYPES.items() if code != "BF16")
 
 
-def read(path: Path, largest: int = LARGEST_FILE) -> Container:
+def read_safetensors(path: Path, largest: int = bounds.LARGEST_FILE) -> Container:
     """Read a whole file; its own metadata is under ``metadata["metadata"]``.
 
     Args:
@@ -44,35 +37,32 @@ def read(path: Path, largest: int = LARGEST_FILE) -> Container:
         WeightsError: not what the format asks for, or too large.
         OSError: it cannot be opened.
     """
-    with open_file(path) as file:
-        try:
-            return _read(file, file.seek(0, 2), largest)
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from None
+    with open_file(path) as file, bounds.damage("safetensors file", path):
+        return _contents(file, file.seek(0, 2), largest)
 
 
-def _read(file: IO[bytes], size: int, largest: int) -> Container:
+def _contents(file: BinaryIO, size: int, largest: int) -> Container:
     if size > largest:
         raise WeightsError(f"{size:,} bytes are more than the limit of {largest:,}")
     file.seek(0)
     start = file.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-    if length > min(LARGEST_JSON, size - 8):
-        raise _damaged(f"a header of {length:,} bytes in a file of {size:,}")
+    if length > min(bounds.LARGEST_JSON, size - 8):
+        raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
     header = _header(file.read(length))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _damaged("its metadata is not a table of text")
-    if len(header) > MOST_ENTRIES:
-        raise WeightsError(f"more than {MOST_ENTRIES:,} arrays; no network of this kind")
+        raise ValueError("its metadata is not a table of text")
+    if len(header) > bounds.MOST_ENTRIES:
+        raise WeightsError(f"more than {bounds.MOST_ENTRIES:,} arrays; no network of this kind")
     entries = [_entry(name, entry) for name, entry in header.items()]
     position = 0
     for name, _, _, begin, end in sorted(entries, key=lambda entry: entry[3:]):
         if begin != position:
-            raise _damaged(f"{name!r} begins at {begin:,}, not where the last one ends")
+            raise ValueError(f"{name!r} begins at {begin:,}, not where the last one ends")
         position = end
     if 8 + length + position != size:
-        raise _damaged(f"its arrays end at {8 + length + position:,} in a file of {size:,} bytes")
+        raise ValueError(f"its arrays end at {8 + length + position:,} in a file of {size:,} bytes")
     arrays = {}
     for name, code, shape, begin, _ in entries:
         file.seek(8 + length + begin)
@@ -80,47 +70,41 @@ def _read(file: IO[bytes], size: int, largest: int) -> Container:
         if code == "BF16":  # the upper half of a float32
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         arrays[name] = stored.reshape(shape)
-    return Container(arrays, {"format": "safetensors", "metadata": plain(metadata)})
-
-
-def _damaged(why: str) -> WeightsError:
-    return WeightsError(f"damaged safetensors file ({why})")
+    texts = {bounds.clean(key): bounds.clean(value) for key, value in metadata.items()}
+    return Container(arrays, {"format": "safetensors", "metadata": texts})
 
 
 def _header(text: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) != len(pairs):
-            raise _damaged("a name is there twice")
+            raise ValueError("a name is there twice")
         return table
 
     try:
         header = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise _damaged(f"its header is not JSON: {error}") from None
+        raise ValueError(f"its header is not JSON: {error}") from None
     if not isinstance(header, dict):
-        raise _damaged("its header is not a table")
+        raise ValueError("its header is not a table")
     return header
 
 
-Entry = tuple[str, str, tuple[int, ...], int, int]
-"""Name, code of the dtype, shape, first byte and the byte after the last."""
-
-
-def _entry(name: str, entry: Any) -> Entry:
-    check_name(name)
+def _entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
+    """Return name, code of the dtype, shape, first byte and the byte after the last."""
+    bounds.check_name(name)
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _damaged(f"{name!r} is not dtype, shape and data_offsets")
+        raise ValueError(f"{name!r} is not dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or not _naturals(shape) or not _naturals(offsets):
-        raise _damaged(f"{name!r} has an impossible dtype, shape or place")
+        raise ValueError(f"{name!r} has an impossible dtype, shape or place")
     if code not in DTYPES:
         raise WeightsError(f"{name!r} has values of type {code}, which no network has")
-    if len(offsets) != 2 or len(shape) > MOST_SIDES:
-        raise _damaged(f"{name!r} has {len(shape)} sides and {len(offsets)} offsets")
+    if len(offsets) != 2 or len(shape) > bounds.MOST_SIDES:
+        raise ValueError(f"{name!r} has {len(shape)} sides and {len(offsets)} offsets")
     begin, end = offsets
     if end - begin != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
-        raise _damaged(f"{name!r} has {end - begin:,} bytes for {code} of shape {shape}")
+        raise ValueError(f"{name!r} has {end - begin:,} bytes for {code} of shape {shape}")
     return name, code, tuple(shape), begin, end
 
 
@@ -131,29 +115,17 @@ def _naturals(values: Any) -> bool:
     )
 
 
-def write(arrays: Mapping[str, NDArray], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The same arrays and metadata always give the same bytes, in the library's own order.
+def safetensors_bytes(
+    arrays: Mapping[str, NDArray], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Return a whole file; the same arrays always give the same bytes.
 
     Raises:
         WeightsError: an array of a type that the format has not.
     """
-    stored = {}
+    native = {}
     for name, array in arrays.items():
-        little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-        if little.dtype not in CODES:
+        native[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+        if native[name].dtype not in WRITTEN:
             raise WeightsError(f"{name}: safetensors has no type for {array.dtype}")
-        stored[name] = little
-    # Large items first: every array is aligned to its own items.
-    order = sorted(stored, key=lambda name: (-stored[name].itemsize, name))
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    position = 0
-    for name in order:
-        array = stored[name]
-        place = [position, position + array.nbytes]
-        header[name] = {
-            "dtype": CODES[array.dtype], "shape": list(array.shape), "data_offsets": place,
-        }  # fmt: skip
-        position = place[1]
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return b"".join([struct.pack("<Q", len(text)), text, *(stored[n].tobytes() for n in order)])
+    return save(native, dict(metadata) if metadata else None)

@@ -1,34 +1,49 @@
 """TensorFlow checkpoints (TF-slim's): V2's index and data files, V1's single file, folders, tars.
 
-:func:`read` runs in the process of :mod:`~mobilenetv2.checkpoints.containers.child` only.
+:func:`read_tensorflow` runs in a process of :mod:`~mobilenetv2.checkpoints.containers.reader` only.
 """
 
 import math
 import re
 import shutil
+import struct
+import tarfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.archive import extract_checkpoint
-from mobilenetv2.checkpoints.containers.container import Budget, Container, check_name, numeric
-from mobilenetv2.checkpoints.containers.kind import DATA, TABLE, index_of, prefix_of
+from mobilenetv2.checkpoints.containers import Container, bounds
 from mobilenetv2.errors import WeightsError, require
 
+TABLE = struct.pack("<Q", 0xDB4775248B80FB57)
+"""The last bytes of a sorted table, which is what indices and old checkpoints are."""
+PART = re.compile(r"(?P<stem>.+?)(?P<part>\.index|\.data-\d{5}-of-\d{5})", re.DOTALL)
+TAR_EXPANSION = 4
+"""A published archive also holds graphs and training state, which are passed over unread."""
 LARGEST_STATE = 1024**2
 STATE = re.compile(rb'^model_checkpoint_path: "([^"]+)"', re.MULTILINE)
 
 
-def read(path: Path, folder: Path) -> Container:
+def prefix_of(path: Path) -> Path:
+    """Return what TensorFlow calls a checkpoint, from the name of any of its files."""
+    part = PART.fullmatch(path.name)
+    return path.with_name(part["stem"]) if part else path
+
+
+def index_of(prefix: Path) -> Path:
+    """Return the index file of a TensorFlow checkpoint."""
+    return prefix.with_name(f"{prefix.name}.index")
+
+
+def read_tensorflow(path: Path, folder: Path) -> Container:
     """Read every numeric variable, moving averages and training state included.
 
     ``metadata`` has ``skipped``: names of what is not numbers (an object graph, for example).
 
     Args:
-        path: as :func:`mobilenetv2.checkpoints.containers.container.read` takes it.
+        path: a checkpoint's prefix, any of its files, a folder with one, or a tar with one.
         folder: an empty one, for links to the files under names without special characters.
 
     Raises:
@@ -42,47 +57,35 @@ def read(path: Path, folder: Path) -> Container:
     index, shards, size = _files(prefix)
     stem = folder / "checkpoint"
     for file in (index, *shards):
-        _link(file, stem.with_name(stem.name + file.name.removeprefix(prefix.name)))
-    try:
+        link = stem.with_name(stem.name + file.name.removeprefix(prefix.name))
+        try:
+            link.symlink_to(file.resolve())
+        except OSError:  # Windows asks for a privilege
+            shutil.copyfile(file, link)
+    budget, total = bounds.Budget(size), 0
+    arrays: dict[str, NDArray] = {}
+    skipped: list[str] = []
+    with bounds.damage("TensorFlow checkpoint"):
         reader = train.load_checkpoint(str(stem))
-        shapes = reader.get_variable_to_shape_map()
-        kinds = {name: reader.get_variable_to_dtype_map()[name] for name in sorted(shapes)}
-        numbers, skipped = _checked(shapes, kinds, Budget(size), size if shards else None)
-        arrays = {name: numeric(np.asarray(reader.get_tensor(name)), name) for name in numbers}
-    except (WeightsError, MemoryError):
-        raise
-    except Exception as error:  # TensorFlow has a class for every status
-        reason = str(error).strip().partition("\n")[0].replace(str(stem), path.name)[:200]
-        raise WeightsError(f"damaged TensorFlow checkpoint ({reason}); download it again") from None
+        kinds = reader.get_variable_to_dtype_map()
+        for name, shape in sorted(reader.get_variable_to_shape_map().items()):
+            bounds.check_name(name)
+            kind = kinds[name]
+            # Strings, resources and variants have no size; 8-bit floats and quantised types are
+            # left to bounds.numeric, which names them.
+            if not (kind.is_floating or kind.is_integer or kind.is_bool or kind.is_complex):
+                skipped.append(name)
+                continue
+            count = math.prod(shape) * kind.size
+            budget.take(name, count)
+            total += count
+            if shards and total > size:  # data files are never compressed
+                raise WeightsError(
+                    f"damaged or hostile: {name!r} of shape {list(shape)} is larger than what its "
+                    "data files hold"
+                )
+            arrays[name] = bounds.numeric(np.asarray(reader.get_tensor(name)), name)
     return Container(arrays, {"format": "tensorflow", "skipped": skipped})
-
-
-def _checked(
-    shapes: Mapping[str, list[int]], kinds: Mapping[str, Any], budget: Budget, held: int | None
-) -> tuple[list[str], list[str]]:
-    """The variables that are numbers, and those that are not, before any is read.
-
-    Args:
-        held: bytes of V2's data files, which are never compressed.
-    """
-    numbers, skipped, total = [], [], 0
-    for name, kind in kinds.items():
-        check_name(name)
-        # Strings, resources and variants have no size; 8-bit floats and quantised types are left
-        # to numeric(), which names them.
-        if not (kind.is_floating or kind.is_integer or kind.is_bool or kind.is_complex):
-            skipped.append(name)
-            continue
-        count = math.prod(shapes[name]) * kind.size
-        budget.take(name, count)
-        total += count
-        if held is not None and total > held:
-            raise WeightsError(
-                f"damaged or hostile: {name!r} of shape {list(shapes[name])} is larger than "
-                "what its data files hold"
-            )
-        numbers.append(name)
-    return numbers, skipped
 
 
 def _newest(folder: Path) -> Path:
@@ -109,28 +112,54 @@ def _is_table(path: Path) -> bool:
 
 
 def _files(prefix: Path) -> tuple[Path, list[Path], int]:
-    """The index (or V1's only file), the data files, and the bytes of what holds the values."""
+    """Return the index (or V1's only file), data files, and bytes of what holds the values."""
     index = index_of(prefix)
     if not index.is_file():
         return prefix, [], prefix.stat().st_size
     shards = sorted(
         file
         for file in prefix.parent.iterdir()
-        if DATA.search(file.name) and prefix_of(file) == prefix and file.is_file()
+        if prefix_of(file) == prefix and file.suffix.startswith(".data-") and file.is_file()
     )
     if not shards:
         raise WeightsError(f"{index.name} is there, but not {prefix.name}.data-00000-of-00001")
     return index, shards, sum(file.stat().st_size for file in shards)
 
 
-def _link(file: Path, target: Path) -> None:
-    try:
-        target.symlink_to(file.resolve())
-    except OSError:  # Windows asks for a privilege
-        shutil.copyfile(file, target)
+def extract_checkpoint(path: Path, folder: Path) -> Path:
+    """Take the files of the one checkpoint out of a tar, under names of our own.
+
+    Returns:
+        The checkpoint's prefix inside ``folder``.
+
+    Raises:
+        WeightsError: no checkpoint, more than one, links in its place, or too large.
+    """
+    budget = bounds.Budget(path.stat().st_size * TAR_EXPANSION)
+    parts: dict[str, list[str]] = {}
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+    with bounds.damage("tar file"), tarfile.open(path, "r:gz" if gzipped else "r:") as archive:
+        for member in archive:
+            budget.take(member.name, member.size)
+            found = PART.fullmatch(PurePosixPath(member.name).name)
+            if found is None or not member.isreg():
+                continue
+            stem = str(PurePosixPath(member.name).with_name(found["stem"]))
+            parts.setdefault(stem, []).append(found["part"])
+            source = archive.extractfile(member)
+            assert source is not None  # a regular member
+            target = folder / f"{list(parts).index(stem)}{found['part']}"
+            bounds.copy_member(source, target, member.size)
+    whole = [number for number, found in enumerate(parts.values()) if ".index" in found]
+    if len(whole) != 1:
+        raise WeightsError(
+            f"a tar with {len(whole)} TensorFlow checkpoints; unpack it and name the one you want"
+        )
+    return folder / str(whole[0])
 
 
-def write(arrays: Mapping[str, NDArray], prefix: Path) -> None:
+def write_tensorflow(arrays: Mapping[str, NDArray], prefix: Path) -> None:
     """Write ``prefix.index`` and ``prefix.data-00000-of-00001``: a V2 checkpoint, as slim reads it.
 
     Args:
@@ -139,9 +168,7 @@ def write(arrays: Mapping[str, NDArray], prefix: Path) -> None:
     Raises:
         MissingExtra: TensorFlow is not installed.
     """
-    require("tensorflow")
-    import tensorflow as tf
-
+    tf = require("tensorflow")
     tf.raw_ops.SaveV2(
         prefix=str(prefix),
         tensor_names=list(arrays),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.checkpoints.containers import safetensors
+from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
 from mobilenetv2.checkpoints.dialects.dialect import (
     Description,
     KeyTable,
@@ -201,7 +201,7 @@ def compose(config: ModelConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 def save_folder(config: ModelConfig, foreign: Arrays, out: Path) -> None:
     """Write the weights and their two configs as a folder of the hub."""
     with atomic_folder(out) as folder:
-        write_atomically(folder / WEIGHTS, safetensors.write(foreign, {"format": "pt"}))
+        write_atomically(folder / WEIGHTS, safetensors_bytes(foreign, {"format": "pt"}))
         for name, content in zip((CONFIG, PREPROCESSOR), compose(config), strict=True):
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
             write_atomically(folder / name, text + "\n")

@@ -1,4 +1,4 @@
-"""keras.applications: one layer a name, as in :mod:`mobilenetv2.editions.keras.names`.
+"""keras.applications: one layer a name, as in :mod:`mobilenetv2.editions.keras.weights`.
 
 Weights come as legacy ``.h5`` (Keras 1 and 2, and what keras.applications publishes), as Keras 3's
 ``.weights.h5`` (layers numbered by their class), or inside a ``.keras`` file or a whole model's
@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers import hdf5_writer
-from mobilenetv2.checkpoints.containers.container import Container
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.hdf5 import keras3_bytes, legacy_keras_bytes
 from mobilenetv2.checkpoints.dialects.dialect import (
     KERAS,
     Description,
@@ -372,11 +372,11 @@ def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
             content = path.read_bytes()
     elif name.endswith(".weights.h5"):
         folders = numbered_layers(config.spec)
-        content = hdf5_writer.write_keras3(
+        content = keras3_bytes(
             [(folder, list(layers[layer].values())) for folder, layer in folders.items()]
         )
     else:
-        content = hdf5_writer.write_legacy([
+        content = legacy_keras_bytes([
             (layer, [(f"{layer}/{variable}:0", array) for variable, array in parts.items()])
             for layer, parts in layers.items()
         ])  # fmt: skip

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers.container import Container
-from mobilenetv2.checkpoints.containers.kind import recognise
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.reader import recognise_kind
 from mobilenetv2.checkpoints.dialects import huggingface, keras, timm
 from mobilenetv2.checkpoints.dialects.tables import ARTICLE, D_LI14, TF_SLIM, TONYLINS, TORCHVISION
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
@@ -51,7 +51,7 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
     if name in GRAPHS:
         return GRAPHS[name]
     made = BY_ENDING.get(path.suffix.lower())
-    kind = made.name if made and made.graph else recognise(path) if path.is_file() else ""
+    kind = made.name if made and made.graph else recognise_kind(path) if path.is_file() else ""
     if kind in GRAPHS and name != "auto":
         raise DialectError(f"in the dialect {kind}, not {name}")
     return GRAPHS.get(kind)

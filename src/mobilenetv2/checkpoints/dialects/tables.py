@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers import tensorflow
+from mobilenetv2.checkpoints.containers.tensorflow import write_tensorflow
 from mobilenetv2.checkpoints.dialects.dialect import SLIM, KeyTable
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
 from mobilenetv2.checkpoints.sidecar import DATA
@@ -114,7 +114,7 @@ def save_slim(_: ModelConfig, foreign: Arrays, out: Path) -> None:
     """Write a checkpoint of TensorFlow."""
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
         prefix = Path(folder) / out.name
-        tensorflow.write(foreign, prefix)
+        write_tensorflow(foreign, prefix)
         # The old index first, the new one last: without it there is no checkpoint.
         out.with_name(f"{out.name}.index").unlink(missing_ok=True)
         for part in TF_SLIM.parts:

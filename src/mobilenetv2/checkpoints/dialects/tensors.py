@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mobilenetv2.checkpoints.containers import pytorch, safetensors
-from mobilenetv2.checkpoints.containers.container import Container
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.pytorch import pytorch_bytes
+from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
 from mobilenetv2.checkpoints.dialects.dialect import (
     PYTORCH,
     Description,
@@ -52,11 +53,10 @@ Shapes = Mapping[str, Shape]
 
 def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
     """Write a state dict, as safetensors or as PyTorch's own file, as the suffix says."""
-    as_safetensors = out.name.lower().endswith(".safetensors")
-    # {"format": "pt"} is what loaders of PyTorch look for.
-    content = (
-        safetensors.write(foreign, {"format": "pt"}) if as_safetensors else pytorch.write(foreign)
-    )
+    if out.name.lower().endswith(".safetensors"):
+        content = safetensors_bytes(foreign, {"format": "pt"})  # what loaders of PyTorch look for
+    else:
+        content = pytorch_bytes(foreign)
     write_atomically(out, content)
 
 

@@ -35,7 +35,7 @@ RENAMED = {f"BatchNormalization{age}": "BatchNormalization" for age in ("V1", "V
 """TensorFlow 1 wrote its own class names."""
 NOT_A_MODEL = "its config is not that of a functional Keras model"
 UNBIASED = "UnbiasedBatchNormalization"
-"""The class in :mod:`mobilenetv2.editions.keras.batchnorm`."""
+"""The class in :mod:`mobilenetv2.editions.keras.network`."""
 LAST: dict[str, Sequence[Any]] = {"data_format": ("channels_last",)}
 PLAIN: dict[str, Sequence[Any]] = {
     **LAST, "dilation_rate": (1, [1, 1]), "groups": (1,), "activation": ("linear",),

@@ -1,7 +1,7 @@
 """LiteRT (TensorFlow Lite) classifiers, float or quantised: the graph told to a :class:`Chain`.
 
 BatchNorm is folded into weights and biases already; it comes in as an identity that carries the
-bias. Files of :mod:`mobilenetv2.graph.litert_writer` have their whole config in the zip archive
+bias. Files of :mod:`mobilenetv2.graph.litert` have their whole config in the zip archive
 behind the flatbuffer, others at most a list of labels.
 """
 
@@ -16,8 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers import litert
-from mobilenetv2.checkpoints.containers.litert import Graph, Operator
+from mobilenetv2.checkpoints.containers.litert import Graph, Operator, read_litert
 from mobilenetv2.checkpoints.dialects.dialect import Description, describe_config
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
@@ -35,9 +34,13 @@ from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
-from mobilenetv2.graph import litert_writer
+from mobilenetv2.graph.litert import CONFIG
+from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 from mobilenetv2.spec.published import SLIM
+from mobilenetv2.spec.records import ModelConfig
 
 LARGEST_ENTRY = 4 * 1024**2
 NOTE = "Dequantised from a LiteRT file; BatchNorm was folded there and is an identity here."
@@ -66,8 +69,8 @@ def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
     if len(shape) != 4:
         raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
     (size, channels), texts = (shape[1:3], shape[3]), _embedded(path)
-    if litert_writer.CONFIG in texts:
-        inside = describe_config(parse_config(texts[litert_writer.CONFIG]))
+    if CONFIG in texts:
+        inside = describe_config(parse_config(texts[CONFIG]))
     else:
         lists = [read_labels(text) for name, text in texts.items() if name.endswith(".txt")]
         labels = next((one for one in lists if len(one) == len(linears[-1].bias)), None)
@@ -95,7 +98,7 @@ def _embedded(path: Path) -> dict[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                wanted = entry.filename.endswith(".txt") or entry.filename == litert_writer.CONFIG
+                wanted = entry.filename.endswith(".txt") or entry.filename == CONFIG
                 if wanted and entry.file_size <= LARGEST_ENTRY and len(found) < 8:
                     found[entry.filename] = archive.read(entry).decode("utf-8")
     except (
@@ -278,7 +281,12 @@ def _explicit_padding(graph: Graph, operator: Operator) -> Pads:
     return (int(top), int(bottom)), (int(left), int(right))
 
 
+def render(config: ModelConfig, arrays: Arrays) -> bytes:
+    """Return a LiteRT file."""
+    return write_litert(lower(config, arrays))
+
+
 DIALECT = GraphDialect(
-    "litert", (FORMATS["litert"].suffix,), litert.read, open_graph, litert_writer.write,
+    "litert", (FORMATS["litert"].suffix,), read_litert, open_graph, render,
     {"same": SLIM, "symmetric": dataclasses.replace(SLIM, padding="symmetric")},
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """ONNX classifiers, whoever exported them: the graph told to a :class:`Chain`, node by node.
 
-PyTorch's exporters, tf2onnx, the model zoo's from MXNet, and :mod:`mobilenetv2.graph.onnx_writer`,
+PyTorch's exporters, tf2onnx, the model zoo's from MXNet, and :mod:`mobilenetv2.graph.onnx`,
 whose files carry their whole config. BatchNorm that was left in comes in bit for bit; where it was
 folded, it is an identity that carries the bias.
 """
@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers import onnx
-from mobilenetv2.checkpoints.containers.onnx import Graph, Node
+from mobilenetv2.checkpoints.containers.onnx import Graph, Node, parse_onnx, read_onnx
 from mobilenetv2.checkpoints.dialects.dialect import Description, Normalisation, describe_config
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
@@ -38,7 +37,10 @@ from mobilenetv2.checkpoints.graphs.onnx_state import (
 from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
-from mobilenetv2.graph import onnx_writer
+from mobilenetv2.graph.graph import MAP
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import CONFIG_KEY
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.published import PYTORCH, SLIM
@@ -64,7 +66,7 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
     Raises:
         DialectError: another network than a MobileNetV2 classifier, or damaged.
     """
-    text = graph.metadata.get(onnx_writer.CONFIG_KEY)
+    text = graph.metadata.get(CONFIG_KEY)
     config = None if text is None else parse_config(text)
     state = follow(graph, config.spec.size if config else USUAL_SIZE)
     picture = state.picture
@@ -102,7 +104,7 @@ def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
 
 def render(config: ModelConfig, arrays: Arrays) -> bytes:
     """Return an ONNX file with BatchNorm left in, so that every tensor comes back."""
-    return onnx_writer.write(config, arrays, folded=False)
+    return write_onnx(lower(config, arrays, folded=False))
 
 
 def follow(graph: Graph, size: Size) -> State:
@@ -436,21 +438,19 @@ def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
     """
     from onnx import ModelProto, helper
 
-    graph = onnx.parse(data)
+    graph = parse_onnx(data)
     pools = [node for node in graph.nodes if node.kind == POOL]
     if len(pools) != 1 or not pools[0].inputs:
         raise DialectError(f"it has {len(pools)} operators {POOL}, where one is expected")
     [linear] = follow(dataclasses.replace(graph, outputs=graph.outputs[:1]), size).linears
     model = ModelProto.FromString(data)
     # A cast, since a graph may compute in float16; of float32 it is nothing.
-    model.graph.node.append(
-        helper.make_node("Cast", [pools[0].inputs[0]], [onnx_writer.MAP], onnx_writer.MAP, to=FLOAT)
-    )
-    model.graph.output.append(helper.make_tensor_value_info(onnx_writer.MAP, FLOAT, [None] * 4))
+    model.graph.node.append(helper.make_node("Cast", [pools[0].inputs[0]], [MAP], MAP, to=FLOAT))
+    model.graph.output.append(helper.make_tensor_value_info(MAP, FLOAT, [None] * 4))
     return model.SerializeToString(), linear.weight
 
 
 DIALECT = GraphDialect(
-    "onnx", (FORMATS["onnx"].suffix,), onnx.read, open_graph, render,
+    "onnx", (FORMATS["onnx"].suffix,), read_onnx, open_graph, render,
     {"same": SLIM, "symmetric": PYTORCH},
 )  # fmt: skip

@@ -5,13 +5,17 @@ Pictures are (batch, height, width, channels), as JAX and its compilers like the
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
-from mobilenetv2.editions.jax.weights import assign
+from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.model.initialisation import Initialisation, initialise
+from mobilenetv2.model.layout import TENSORFLOW_CONVOLUTION, TENSORFLOW_LINEAR, Layout
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
+from mobilenetv2.spec.blocks import Linear as LinearRecord
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
@@ -114,15 +118,25 @@ class InvertedResidual(nnx.Module):
 
 
 class Linear(nnx.Module):
-    """(batch, features) -> (batch, outputs)."""
+    """A linear layer, its activation and dropout of what it gives, where it has them.
 
-    def __init__(self, outputs: int, features: int, dtype: DTypeLike) -> None:
-        self.kernel = nnx.Param(jnp.zeros((features, outputs), dtype))
-        self.bias = nnx.Param(jnp.zeros(outputs, dtype))
+    (batch, in_features) -> (batch, out_features).
+    """
+
+    def __init__(self, layer: LinearRecord, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+        self.kernel = nnx.Param(jnp.zeros((layer.in_features, layer.out_features), dtype))
+        self.bias = nnx.Param(jnp.zeros(layer.out_features, dtype)) if layer.bias else None
+        self.dropout = nnx.Dropout(layer.dropout, rngs=rngs)
+        self.activation = layer.activation
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """See the class."""
-        return x @ self.kernel[...] + self.bias[...]
+        """(batch, in_features) -> (batch, out_features)."""
+        y = x @ self.kernel[...]
+        if self.bias is not None:
+            y = y + self.bias[...]
+        if self.activation is not None:
+            y = ACTIVATIONS[self.activation](y)
+        return self.dropout(y)
 
 
 class MobileNetV2(nnx.Module):
@@ -150,8 +164,10 @@ class MobileNetV2(nnx.Module):
         self.stem = ConvBN(network.stem, numerics, dtype)
         self.blocks = nnx.List([InvertedResidual(block, numerics, dtype) for block in blocks])
         self.head = ConvBN(head, numerics, dtype)
-        self.dropout = nnx.Dropout(self.spec.dropout, rngs=nnx.Rngs(seed or 0))
-        self.classifier = Linear(*network.classifier_shape, dtype)
+        rngs = nnx.Rngs(seed or 0)
+        self.dropout = nnx.Dropout(self.spec.dropout, rngs=rngs)
+        *hidden, last = (Linear(layer, rngs, dtype) for layer in network.linears)
+        self.hidden, self.classifier = nnx.List(hidden), last
         assign(self, initialise(parameter_shapes(self.spec), initialisation, seed or 0))
 
     @property
@@ -183,6 +199,62 @@ class MobileNetV2(nnx.Module):
         for block in self.blocks:
             y = block(y, found)
         y = found["head"] = self.head(y)
-        y = found["features"] = y.mean((1, 2))
-        found["logits"] = self.classifier(self.dropout(y))
+        pooled = y.mean((1, 2)) if self.spec.classifier.pooling == "average" else y.max((1, 2))
+        y = found["features"] = pooled
+        y = self.dropout(y)
+        for index, layer in enumerate(self.hidden):
+            y = found[f"hidden.{index}"] = layer(y)
+        found["logits"] = self.classifier(y)
         return found
+
+
+LAYOUTS: dict[str, tuple[str, Layout]] = {
+    "conv.weight": ("kernel", TENSORFLOW_CONVOLUTION),
+    "weight": ("kernel", TENSORFLOW_LINEAR),
+}
+"""End of a canonical name -> end of the path in the network, layout there. A depthwise kernel is
+(height, width, 1, channels): a convolution in as many groups, so its layout is no other."""
+
+
+def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
+    """Copy canonical arrays into the network, in place; its dtype stays.
+
+    Raises:
+        WeightsError: the arrays are not exactly the network's, with the whole difference.
+    """
+    check(network.spec, arrays, where)
+    assign(network, arrays)
+
+
+def assign(network: MobileNetV2, arrays: Arrays) -> None:
+    """:func:`load` for some of the network's tensors, unchecked."""
+    for name, array in arrays.items():
+        variable, layout = _variable(network, name)
+        value = layout.from_canonical(np.asarray(array)) if layout else np.asarray(array)
+        variable[...] = jnp.asarray(value, variable.dtype)
+
+
+def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
+    """The network's weights as canonical arrays: copies."""
+    arrays: Arrays = {}
+    for name in parameter_shapes(network.spec):
+        variable, layout = _variable(network, name)
+        array = np.asarray(variable[...], dtype)
+        arrays[name] = layout.to_canonical(array) if layout else array.copy()
+    return arrays
+
+
+def _variable(network: MobileNetV2, name: str) -> tuple[nnx.Variable, Layout | None]:
+    """Where a canonical tensor lives, and how it lies there."""
+    for end, (theirs, layout) in LAYOUTS.items():
+        if name.endswith(end):
+            return _follow(network, name.removesuffix(end) + theirs), layout
+    return _follow(network, name.replace("conv.bias", "bias")), None
+
+
+def _follow(module: nnx.Module, path: str) -> nnx.Variable:
+    found = module
+    for part in path.split("."):
+        found = found[int(part)] if part.isdigit() else getattr(found, part)
+    assert isinstance(found, nnx.Variable)
+    return found

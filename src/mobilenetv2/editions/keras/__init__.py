@@ -65,7 +65,7 @@ def read(
         WeightsError: no such file, no Keras model, or one that is not the config's network.
     """
     choose(backend)
-    from mobilenetv2.editions.keras.saved import read
+    from mobilenetv2.editions.keras.inference import read
 
     return read(path, config)
 

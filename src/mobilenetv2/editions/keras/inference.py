@@ -1,15 +1,23 @@
 """The Keras edition as a predictor, and all its intermediates."""
 
+import os
+import zipfile
 from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 from typing import Literal
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.keras.names import CLASSIFIER, POOLED, intermediate_layers
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.editions.keras.network import UnbiasedBatchNormalization
+from mobilenetv2.editions.keras.weights import CLASSIFIER, POOLS, dump, intermediate_layers
+from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.images.normalise import normalise
+from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
 
 
 def predictor(
@@ -25,7 +33,8 @@ def predictor(
         raise MobileNetV2Error(
             f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
         )
-    end = _layer(network, CLASSIFIER if outputs == "logits" else POOLED)
+    pool = POOLS[network.config.spec.classifier.pooling]
+    end = _layer(network, CLASSIFIER if outputs == "logits" else pool)
     model = keras.Model(network.input, end.output)
 
     def predict(pictures: NDArray) -> NDArray:
@@ -70,3 +79,34 @@ def _layer(network: keras.Model, name: str) -> keras.Layer:
             "without classifier_activation, or call the model itself"
         )
     return found
+
+
+OWN = {"UnbiasedBatchNormalization": UnbiasedBatchNormalization}
+
+
+def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = None) -> keras.Model:
+    """See :func:`mobilenetv2.editions.keras.read`."""
+    where = os.fspath(path)
+    if not Path(where).is_file():
+        raise WeightsError(f"{where}: no such file")
+    try:
+        network = keras.saving.load_model(where, custom_objects=OWN, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"{where}: Keras cannot read it ({reason})") from None
+    if config is not None:
+        network.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
+        if not _fits(network):
+            raise WeightsError(f"{where}: not the network of the config that was given")
+    return network
+
+
+def _fits(network: keras.Model) -> bool:
+    """Whether the model's variables are those of its config, the classifier perhaps left out."""
+    try:
+        found = dump(network)
+    except (KeyError, AttributeError):  # no such layer, or one without a bias
+        return False
+    shapes = parameter_shapes(network.config.spec)
+    same = all(array.shape == shapes[name] for name, array in found.items())
+    return same and len(found) == len(network.weights)

@@ -3,22 +3,23 @@
 from typing import Any, Literal
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from mobilenetv2.editions.edition import Dtype, check_options
-from mobilenetv2.editions.keras.batchnorm import UnbiasedBatchNormalization
-from mobilenetv2.editions.keras.names import (
+from mobilenetv2.editions.keras.weights import (
     CLASSIFIER,
-    POOLED,
+    POOLS,
     activation_name,
+    assign,
     batch_norm_name,
     block_prefix,
     convolution_name,
+    linear_name,
+    linear_output_name,
 )
-from mobilenetv2.editions.keras.weights import assign
 from mobilenetv2.errors import MobileNetV2Error, SpecError
 from mobilenetv2.model.initialisation import Initialisation, initialise
-from mobilenetv2.spec.blocks import Block, Convolution, require_inverted, resolve
+from mobilenetv2.spec.blocks import Block, Convolution, Linear, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
@@ -81,16 +82,18 @@ def MobileNetV2(
         x = make.inverted_residual(x, block)
     x = make.conv_bn(x, head)
     if include_top:
-        x = layers.GlobalAveragePooling2D(LAST, name=POOLED, dtype=dtype)(x)
+        x = make.pool(x, spec.classifier.pooling)
         if spec.dropout:
             x = layers.Dropout(spec.dropout, seed=seed or 0, name="dropout", dtype=dtype)(x)
+        *hidden, last = network.linears
+        for layer in hidden:
+            x = make.hidden(x, layer, seed or 0)
         x = layers.Dense(
-            spec.classes, activation=classifier_activation, name=CLASSIFIER, dtype=dtype
-        )(x)
-    elif pooling == "avg":
-        x = layers.GlobalAveragePooling2D(LAST, name=POOLED, dtype=dtype)(x)
-    elif pooling == "max":
-        x = layers.GlobalMaxPooling2D(LAST, name="global_max_pooling2d", dtype=dtype)(x)
+            last.out_features, activation=classifier_activation, use_bias=last.bias,
+            name=CLASSIFIER, dtype=dtype,
+        )(x)  # fmt: skip
+    elif pooling is not None:
+        x = make.pool(x, {"avg": "average", "max": "max"}[pooling])
     model = keras.Model(inputs, x, name=name)
     model.config = config
     assign(model, initialise(parameter_shapes(spec), initialisation, seed or 0))
@@ -149,6 +152,26 @@ class Layers:
         bound = 6.0 if self.numerics.activation == "relu6" else None
         return layers.ReLU(bound, name=activation_name(layer.name), dtype=self.dtype)(x)
 
+    def pool(self, x: Any, kind: str) -> Any:
+        """The mean or the maximum of each channel over a map."""
+        pools = {"average": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
+        return pools[kind](LAST, name=POOLS[kind], dtype=self.dtype)(x)
+
+    def hidden(self, x: Any, layer: Linear, seed: int) -> Any:
+        """A linear layer before the classifier, its activation and its dropout."""
+        name = linear_name(layer.name)
+        x = layers.Dense(layer.out_features, use_bias=layer.bias, name=name, dtype=self.dtype)(x)
+        if layer.activation is not None:
+            bound = 6.0 if layer.activation == "relu6" else None
+            x = layers.ReLU(bound, name=linear_output_name(layer), dtype=self.dtype)(x)
+        if layer.dropout:
+            # Layers with the same seed would drop the same places.
+            seed += 1 + int(layer.name.rpartition(".")[2])
+            x = layers.Dropout(layer.dropout, seed=seed, name=f"{name}_dropout", dtype=self.dtype)(
+                x
+            )
+        return x
+
     def inverted_residual(self, x: Any, block: Block) -> Any:
         """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
         y = x if block.expand is None else self.conv_bn(x, block.expand)
@@ -157,3 +180,24 @@ class Layers:
             return y
         x = x if block.shortcut is None else self.conv_bn(x, block.shortcut)
         return layers.Add(name=f"{block_prefix(block.index)}add", dtype=self.dtype)([x, y])
+
+
+@keras.saving.register_keras_serializable("mobilenetv2")
+class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
+    """Keras's own but for what training adds to ``moving_variance``.
+
+    A ``.keras`` file with this layer is read by :func:`mobilenetv2.editions.keras.read`, or by
+    Keras itself once this module has been imported.
+    """
+
+    def call(self, inputs, training=None, mask=None):  # type: ignore[no-untyped-def]
+        """(batch, ..., channels) -> the same."""
+        if not (training and self.trainable):
+            return super().call(inputs, training=training, mask=mask)
+        kept = ops.cast(self.moving_variance, inputs.dtype) * self.momentum
+        outputs = super().call(inputs, training=training, mask=mask)
+        shape = ops.shape(inputs)
+        count = ops.cast(shape[0] * shape[1] * shape[2], inputs.dtype)
+        added = ops.cast(self.moving_variance, inputs.dtype) - kept
+        self.moving_variance.assign(kept + added * (count / ops.maximum(count - 1, 1)))
+        return outputs

@@ -1,18 +1,28 @@
 """MobileNetV2 in NumPy: the plain reference. It computes inference and nothing else."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mobilenetv2.editions.edition import check_options
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.numpy import operations
-from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.normalise import normalise
+from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
-ACTIVATIONS = {"relu6": operations.relu6, "relu": operations.relu}
+ACTIVATIONS: dict[str | None, Callable[[NDArray], NDArray]] = {
+    "relu6": operations.relu6,
+    "relu": operations.relu,
+    None: lambda x: x,
+}
+POOLS = {"average": operations.global_average_pool, "max": operations.global_max_pool}
 
 
 class MobileNetV2:
@@ -63,9 +73,11 @@ class MobileNetV2:
         for block in blocks:
             y = self._block(block, y, found)
         y = found["head"] = self._layer(head, y)
-        y = found["features"] = operations.global_average_pool(y)
-        weight, bias = self.arrays["classifier.weight"], self.arrays["classifier.bias"]
-        found["logits"] = operations.linear(y, weight, bias)
+        y = found["features"] = POOLS[self.spec.classifier.pooling](y)
+        for linear in resolve(self.spec).linears:
+            weight = self.arrays[f"{linear.name}.weight"]
+            y = operations.linear(y, weight, self.arrays.get(f"{linear.name}.bias"))
+            y = found[linear.output] = ACTIVATIONS[linear.activation](y)
         return found
 
     def _block(self, block: Block, x: NDArray, found: dict[str, NDArray]) -> NDArray:
@@ -107,3 +119,52 @@ class MobileNetV2:
             numerics.epsilon,
         )  # fmt: skip
         return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+
+
+def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
+    """Copy canonical arrays into the network, in its dtype.
+
+    Raises:
+        WeightsError: the arrays are not exactly the network's, with the whole difference.
+    """
+    check(network.spec, arrays, where)
+    network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
+
+
+def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
+    """The network's weights as canonical arrays: copies."""
+    return {name: array.astype(dtype) for name, array in network.arrays.items()}
+
+
+def predictor(
+    network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
+) -> Callable[[NDArray], NDArray]:
+    """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
+
+    Raises:
+        MobileNetV2Error: a device other than the CPU.
+    """
+    if device != "cpu":
+        raise MobileNetV2Error(f"--device {device}: NumPy computes on the CPU only")
+
+    def predict(pictures: NDArray) -> NDArray:
+        x = normalise(pictures, network.config.preprocessing)
+        return intermediates(network, x)[outputs].astype(np.float32)
+
+    return predict
+
+
+def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
+    """Every named intermediate.
+
+    Args:
+        x: (batch, height, width, channels), normalised.
+
+    Returns:
+        Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
+    """
+    found = network.intermediates(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    return {
+        name: value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
+        for name, value in found.items()
+    }

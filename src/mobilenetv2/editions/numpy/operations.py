@@ -101,12 +101,12 @@ def global_average_pool(x: NDArray) -> NDArray:
     return np.asarray(x.mean((2, 3)))
 
 
-def linear(x: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
+def global_max_pool(x: NDArray) -> NDArray:
+    """(batch, channels, height, width) -> (batch, channels): the maximum over all positions."""
+    return np.asarray(x.max((2, 3)))
+
+
+def linear(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray:
     """(batch, features), (outputs, features), (outputs,) -> (batch, outputs)."""
-    return np.asarray(x @ weight.T + bias)
-
-
-def softmax(logits: NDArray) -> NDArray:
-    """(batch, classes) -> probabilities that sum to 1; the largest logit is taken off first."""
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(powers / powers.sum(-1, keepdims=True))
+    y = np.asarray(x @ weight.T)
+    return y if bias is None else y + bias

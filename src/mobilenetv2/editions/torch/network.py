@@ -1,13 +1,15 @@
 """MobileNetV2 in PyTorch, read off the spec. Module names are the canonical parameter names."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.editions.torch.batchnorm import BatchNorm
-from mobilenetv2.editions.torch.weights import assign
+from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.model.initialisation import Initialisation, initialise
-from mobilenetv2.spec.blocks import Block, Convolution, resolve
+from mobilenetv2.spec.blocks import Block as BlockRecord
+from mobilenetv2.spec.blocks import Convolution, Linear, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import BlockKind, NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
@@ -47,7 +49,7 @@ class ConvBN(nn.Module):
 class InvertedResidual(nn.Module):
     """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
 
-    def __init__(self, block: Block, numerics: Numerics) -> None:
+    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
         super().__init__()
         self.residual = block.residual
         self.expand = ConvBN(block.expand, numerics) if block.expand else None
@@ -67,7 +69,7 @@ class InvertedResidual(nn.Module):
 class SeparableBlock(nn.Module):
     """MobileNetV1's: a depthwise convolution, then a pointwise one, both activated."""
 
-    def __init__(self, block: Block, numerics: Numerics) -> None:
+    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
         super().__init__()
         self.depthwise, self.pointwise = (ConvBN(step, numerics) for step in block.steps)
 
@@ -80,7 +82,7 @@ class SeparableBlock(nn.Module):
 class Bottleneck(nn.Module):
     """ResNet's classic residual: compress, convolve, expand; activated after the addition."""
 
-    def __init__(self, block: Block, numerics: Numerics) -> None:
+    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
         super().__init__()
         self.residual = block.residual
         self.reduce, self.convolve, self.expand = (ConvBN(step, numerics) for step in block.steps)
@@ -96,7 +98,25 @@ class Bottleneck(nn.Module):
         return y
 
 
-BLOCKS: dict[BlockKind, type[InvertedResidual] | type[SeparableBlock] | type[Bottleneck]] = {
+class HiddenLayer(nn.Linear):
+    """A linear layer before the classifier, its activation, and dropout of what it gives.
+
+    (batch, in_features) -> (batch, out_features).
+    """
+
+    def __init__(self, layer: Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, layer.bias)
+        self.dropout = nn.Dropout(layer.dropout)
+        self.activation = ACTIVATIONS[layer.activation]() if layer.activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_features) -> (batch, out_features)."""
+        y: Tensor = self.dropout(self.activation(super().forward(x)))
+        return y
+
+
+Block = InvertedResidual | SeparableBlock | Bottleneck
+BLOCKS: dict[BlockKind, type[Block]] = {
     "inverted": InvertedResidual,
     "separable": SeparableBlock,
     "bottleneck": Bottleneck,
@@ -126,9 +146,10 @@ class MobileNetV2(nn.Module):
         self.stem = ConvBN(network.stem, numerics)
         self.blocks = nn.ModuleList(BLOCKS[block.kind](block, numerics) for block in network.blocks)
         self.head = ConvBN(network.head, numerics) if network.head else None
+        *hidden, last = network.linears
+        self.hidden = nn.ModuleList(HiddenLayer(linear) for linear in hidden)
         self.dropout = nn.Dropout(self.spec.dropout)
-        classes, features = network.classifier_shape
-        self.classifier = nn.Linear(features, classes)
+        self.classifier = nn.Linear(last.in_features, last.out_features, last.bias)
         assign(self, initialise(parameter_shapes(self.spec), initialisation, seed))
 
     @property
@@ -154,12 +175,21 @@ class MobileNetV2(nn.Module):
             x = block(x)
         if self.head is not None:
             x = self.head(x)
+        if self.spec.classifier.pooling == "max":
+            return functional.adaptive_max_pool2d(x, 1).flatten(1)
         return functional.adaptive_avg_pool2d(x, 1).flatten(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, height, width), normalised -> logits (batch, classes)."""
-        logits: Tensor = self.classifier(self.dropout(self.features(x)))
+    def classify(self, features: Tensor) -> Tensor:
+        """Pooled features (batch, channels) -> logits (batch, n)."""
+        y = self.dropout(features)
+        for layer in self.hidden:
+            y = layer(y)
+        logits: Tensor = self.classifier(y)
         return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width), normalised -> logits (batch, n)."""
+        return self.classify(self.features(x))
 
     def intermediates(self, x: Tensor) -> dict[str, Tensor]:
         """One forward pass with every tensor of :func:`spec.names.intermediate_names`, in order.
@@ -173,12 +203,87 @@ class MobileNetV2(nn.Module):
                 lambda _module, _inputs, output, name=name: found.update({name: output.clone()})
             )
             for name, module in self.named_modules()
-            if isinstance(module, ConvBN | InvertedResidual | SeparableBlock | Bottleneck)
+            if isinstance(module, ConvBN | HiddenLayer | Block)
         ]
         try:
             found["features"] = features = self.features(x)
+            found["logits"] = self.classify(features)
         finally:
             for hook in hooks:
                 hook.remove()
-        found["logits"] = self.classifier(self.dropout(features))
         return found
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """PyTorch's own, and where the numerics ask for it, without Bessel's correction.
+
+    (batch, channels, height, width) -> the same. The parameters and their names are PyTorch's.
+    """
+
+    def __init__(self, channels: int, numerics: Numerics) -> None:
+        super().__init__(channels, eps=numerics.epsilon, momentum=numerics.update_rate)
+        self.biased = numerics.running_variance == "biased"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if not (self.biased and self.training):
+            return super().forward(x)
+        assert self.running_var is not None and self.momentum is not None
+        # A copy: autograd keeps what the kernel was given, and it must not change afterwards.
+        moved = self.running_var.clone()
+        y = functional.batch_norm(
+            x, self.running_mean, moved, self.weight, self.bias, True, self.momentum, self.eps
+        )
+        # PyTorch moved it by n / (n - 1) times the variance that Keras and Flax would take.
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            self.running_var.mul_((1 - self.momentum) / count).add_(
+                moved, alpha=(count - 1) / count
+            )
+        return y
+
+
+BATCH_NORM = {
+    "bn.scale": "bn.weight",
+    "bn.shift": "bn.bias",
+    "bn.mean": "bn.running_mean",
+    "bn.variance": "bn.running_var",
+}
+"""Canonical -> PyTorch. ``num_batches_tracked`` has no canonical name: it only matters to a
+BatchNorm without momentum, which this network does not have."""
+
+_BACK = {theirs: ours for ours, theirs in BATCH_NORM.items()}
+
+
+def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
+    """Copy canonical arrays into the network, in place; its device and dtype stay.
+
+    Raises:
+        WeightsError: the arrays are not exactly the network's, with the whole difference.
+    """
+    check(network.spec, arrays, where)
+    assign(network, arrays)
+
+
+def assign(network: MobileNetV2, arrays: Arrays) -> None:
+    """:func:`load` for some of the network's tensors, unchecked."""
+    state = network.state_dict()
+    with torch.no_grad():
+        for name, array in arrays.items():
+            state[_renamed(name, BATCH_NORM)].copy_(torch.tensor(np.asarray(array)))
+
+
+def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
+    """The network's weights as canonical arrays on the CPU: copies."""
+    return {
+        _renamed(name, _BACK): tensor.detach().to("cpu", getattr(torch, dtype)).numpy().copy()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def _renamed(name: str, table: dict[str, str]) -> str:
+    for old, new in table.items():
+        if name.endswith(f".{old}"):
+            return name.removesuffix(old) + new
+    return name

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.onnx_writer import write
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.graph import FEATURES
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
@@ -36,7 +38,9 @@ def read(path: Path) -> Artifact:
             f"{path}: the config inside it describes another network: of {config.spec.classes} "
             f"classes, not {found.spec.classes}"
         )
-    return Artifact(config, "onnx", write(config, arrays, features=True), str(path))
+    return Artifact(
+        config, "onnx", onnx.write(lower(config, arrays).with_outputs(FEATURES)), str(path)
+    )
 
 
 def _embedded(data: bytes, path: Path) -> str | None:

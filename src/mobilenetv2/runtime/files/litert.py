@@ -7,7 +7,8 @@ from pathlib import Path
 from mobilenetv2.checkpoints.containers import litert
 from mobilenetv2.checkpoints.graphs.litert import LARGEST_ENTRY
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.litert_writer import CONFIG, OUTPUT
+from mobilenetv2.graph.graph import LOGITS
+from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
@@ -22,7 +23,7 @@ def read(path: Path) -> Artifact:
         ArtifactError: somebody else's file, or one that was changed.
     """
     data = contents(path)
-    graph = litert.parse(data, path)
+    graph = litert.parse_litert(data, path)
     config = config_inside(_embedded(data, path), path)
     seal.check(data, str(path))
     _require_fit(graph, config, path)
@@ -52,9 +53,9 @@ def _require_fit(graph: litert.Graph, config: ModelConfig, path: Path) -> None:
     given = [list(graph.tensors[at].shape) for at in graph.inputs]
     ends = {graph.tensors[at].name: list(graph.tensors[at].shape) for at in graph.outputs}
     wanted = [1, *spec.size, spec.input_channels]
-    if given != [wanted] or ends.get(OUTPUT) != [1, spec.classes]:
+    if given != [wanted] or ends.get(LOGITS) != [1, spec.logits]:
         raise ArtifactError(
             f"{path}: the config inside it describes another network: it takes pictures of "
-            f"{spec.size[0]} x {spec.size[1]} x {spec.input_channels} and gives {spec.classes} "
+            f"{spec.size[0]} x {spec.size[1]} x {spec.input_channels} and gives {spec.logits} "
             f"logits, the graph takes {given} and gives {ends}"
         )

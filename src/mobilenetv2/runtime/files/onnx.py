@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilenetv2.checkpoints.containers.onnx import Graph, parse
-from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.graph.onnx_writer import CONFIG_KEY
+from mobilenetv2.checkpoints.containers.onnx import Graph, parse_onnx
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.artifact import config_inside, contents
 from mobilenetv2.runtime.engine import Artifact
@@ -20,10 +20,7 @@ def read(path: Path) -> Artifact:
         ArtifactError: somebody else's file, or one that was changed.
     """
     data = contents(path)
-    try:
-        graph = parse(data)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+    graph = parse_onnx(data, path)
     config = config_inside(graph.metadata.get(CONFIG_KEY), path)
     seal.check(data, str(path))
     _require_fit(graph, config, path)

@@ -3,12 +3,12 @@
 import numpy as np
 import onnx
 import pytest
+from graph_forms import Form, sources, tensors
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.graph.onnx_writer import Form, write_folded
+from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -24,7 +24,7 @@ SPECS = {
 def test_layers_take_what_they_take_in_the_graph(name: str) -> None:
     spec = SPECS[name]
     form = Form(intermediates=True)
-    data = write_folded(ModelConfig.default(spec), fold(spec, random_arrays(spec)), form)
+    data = form.onnx(lower_folded(ModelConfig.default(spec), fold(spec, random_arrays(spec))))
     nodes = onnx.load_from_string(data).graph.node
     taken = {
         node.output[0].removesuffix(".conv"): node.input[0]

@@ -1,14 +1,12 @@
-"""Zips and tars: bounds, checksums, links, and names that would be paths."""
+"""Tars of TensorFlow checkpoints: bounds, links, and names that would be paths."""
 
 import io
 import tarfile
-import warnings
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from mobilenetv2.checkpoints.containers.archive import copy, extract_checkpoint, open_zip
+from mobilenetv2.checkpoints.containers.tensorflow import extract_checkpoint
 from mobilenetv2.errors import WeightsError
 
 INDEX, DATA = b"index", b"data" * 100
@@ -93,28 +91,3 @@ def test_a_damaged_tar_is_an_error(tmp_path: Path, damage: str) -> None:
         tar(path, checkpoint("model") * 2)
     with pytest.raises(WeightsError, match="damaged tar file"):
         extract_checkpoint(path, folder)
-
-
-def test_a_zip_with_one_name_twice_is_refused(tmp_path: Path) -> None:
-    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(tmp_path / "a", "w") as archive:
-        archive.writestr("a", "first")
-        archive.writestr("a", "second")
-    with pytest.raises(WeightsError, match="'a' is there twice"), open_zip(tmp_path / "a"):
-        pass
-
-
-@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_unusual_compression_is_refused(tmp_path: Path, compression: int) -> None:
-    with zipfile.ZipFile(tmp_path / "a", "w", compression) as archive:
-        archive.writestr("a", "first")
-    with pytest.raises(WeightsError, match="'a' is compressed unusually"), open_zip(tmp_path / "a"):
-        pass
-
-
-@pytest.mark.parametrize("declared", [0, 4, 6, 10**9])
-def test_a_member_of_another_size_than_declared_is_refused(tmp_path: Path, declared: int) -> None:
-    with pytest.raises(WeightsError, match="has not the size that it declares"):
-        copy(io.BytesIO(b"12345"), tmp_path / "a", declared)
-    assert (tmp_path / "a").stat().st_size <= 5
-    copy(io.BytesIO(b"12345"), tmp_path / "b", 5)
-    assert (tmp_path / "b").read_bytes() == b"12345"

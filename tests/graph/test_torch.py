@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from graph_forms import graph_of
 from torch import nn
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.editions.torch.folded import FoldedMobileNetV2, module_name
-from mobilenetv2.errors import SpecError
+from mobilenetv2.graph.torch import GraphModule, module_name
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -31,8 +30,11 @@ SPECS = {
 }
 
 
-def made(spec: NetworkSpec, **options: Any) -> FoldedMobileNetV2:
-    return FoldedMobileNetV2(ModelConfig.default(spec), fold(spec, random_arrays(spec)), **options)
+def made(
+    spec: NetworkSpec, pictures: bool = False, dtype: torch.dtype = torch.float32
+) -> GraphModule:
+    graph = graph_of(spec)
+    return GraphModule(graph.with_normalisation() if pictures else graph, dtype)
 
 
 def expected(spec: NetworkSpec, x: Any) -> Any:
@@ -85,7 +87,7 @@ def test_the_modules_are_what_people_expect() -> None:
     network = made(NetworkSpec(classes=5, size=(64, 64)))
     kinds = Counter(type(module) for module in network.modules())
     assert kinds == {
-        FoldedMobileNetV2: 1, nn.Conv2d: 52, nn.ReLU6: 35, nn.AdaptiveAvgPool2d: 1, nn.Flatten: 1,
+        GraphModule: 1, nn.Conv2d: 52, nn.ReLU6: 35, nn.AdaptiveAvgPool2d: 1, nn.Flatten: 1,
         nn.Linear: 1,
     }  # fmt: skip
     same = made(NetworkSpec(classes=5, size=(64, 64), numerics=Numerics("same", 1e-3)))
@@ -96,9 +98,3 @@ def test_no_module_is_named_by_digits_alone() -> None:
     names = [name for name, _ in made(SPECS["article"]).named_modules() if name]
     assert "block3_expand" in names and module_name("blocks.3.expand") == "block3_expand"
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names)
-
-
-def test_other_blocks_are_refused() -> None:
-    spec = published("mobilenet-v1", width=0.25, classes=3, size=64)
-    with pytest.raises(SpecError, match="separable blocks"):
-        made(spec)

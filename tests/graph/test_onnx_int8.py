@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from graph_forms import sources, tensors
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
-from mobilenetv2.graph.onnx_writer import Form, write_folded
+from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize.onnx import write
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.quantize.tensors import sources, tensors
 from mobilenetv2.runtime import artifact, engine
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -49,7 +49,7 @@ def scheme_of(spec: NetworkSpec, **changes: Any) -> Scheme:
     """Ranges from the float network's tensors on :func:`picture`, those of ReLU6 up to 6."""
     config, folded = ModelConfig.default(spec), fold(spec, random_arrays(spec))
     names = [name for name in tensors(spec) if name != "input"]
-    data = write_folded(config, folded, Form(intermediates=True))
+    data = write_onnx(lower_folded(config, folded).with_intermediates())
     found = dict(zip(names, run(data, picture(spec), names), strict=True))
     ranges = {name: Range(float(y.min()), float(y.max())) for name, y in found.items()}
     return Scheme(config, folded, {"input": Range(-1.0, 1.0), **ranges}, **changes)
@@ -69,7 +69,7 @@ def reference(scheme: Scheme, x: NDArray) -> NDArray:
         scales, given = scheme.weight_scales(name).astype(np.float64), scheme.ranges[taken[name]]
         integers = scheme.integers(name)
         weight = integers * scales.reshape(-1, *[1] * (integers.ndim - 1))
-        return weight, scheme.bias_integers(name, given) * scales * given.scale
+        return weight, scheme.bias_integers(name) * scales * given.scale
 
     def layer(step: Convolution) -> None:
         weight, bias = parameters(step.name)
@@ -100,7 +100,7 @@ def reference(scheme: Scheme, x: NDArray) -> NDArray:
 @pytest.mark.parametrize("name", SPECS)
 def test_the_file_stands_for_the_schemes_numbers(name: str, changes: dict[str, Any]) -> None:
     scheme = scheme_of(SPECS[name], **changes)
-    data = write(scheme)
+    data = write_onnx(scheme.quantised())
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     x = picture(SPECS[name])
     expected, step = reference(scheme, x), scheme.ranges["logits"].scale
@@ -115,10 +115,12 @@ def test_the_file_stands_for_the_schemes_numbers(name: str, changes: dict[str, A
 def test_it_is_near_the_float_network_and_better_with_a_scale_a_channel() -> None:
     spec = SPECS["same, odd"]
     scheme = scheme_of(spec)
-    (expected,) = run(write_folded(scheme.config, scheme.folded), picture(spec), ["logits"])
+    (expected,) = run(
+        write_onnx(lower_folded(scheme.config, scheme.folded)), picture(spec), ["logits"]
+    )
 
     def noise(changed: Scheme) -> float:
-        (found,) = run(write(changed), picture(spec), ["logits"])
+        (found,) = run(write_onnx(changed.quantised()), picture(spec), ["logits"])
         return float(((found - expected) ** 2).mean() / (expected**2).mean())
 
     best = noise(scheme)
@@ -132,7 +134,7 @@ def test_onnx_runtime_makes_integer_operators_of_all(per_channel: bool, tmp_path
     spec = NetworkSpec(width=0.35, size=(64, 64), classes=7)
     options, path = onnxruntime.SessionOptions(), tmp_path / "optimised.onnx"
     options.log_severity_level, options.optimized_model_filepath = 3, str(path)
-    data = write(scheme_of(spec, per_channel=per_channel))
+    data = write_onnx(scheme_of(spec, per_channel=per_channel).quantised())
     onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     kinds = collections.Counter(node.op_type for node in onnx.load(path).graph.node)
     assert kinds["QLinearConv"] == 52 and kinds["QLinearAdd"] == 10
@@ -143,7 +145,7 @@ def test_onnx_runtime_makes_integer_operators_of_all(per_channel: bool, tmp_path
 
 def test_the_operators_of_the_float_file_are_all_there() -> None:
     spec = NetworkSpec(width=0.35, size=(64, 64), classes=7)
-    graph = onnx.load_from_string(write(scheme_of(spec))).graph
+    graph = onnx.load_from_string(write_onnx(scheme_of(spec).quantised())).graph
     kinds = collections.Counter(node.op_type for node in graph.node)
     expected = {"Conv": 52, "Clip": 35, "Add": 10, "GlobalAveragePool": 1, "Flatten": 1, "Gemm": 1}
     assert {kind: kinds[kind] for kind in expected} == expected
@@ -159,12 +161,14 @@ def test_the_operators_of_the_float_file_are_all_there() -> None:
 def test_it_runs_as_an_exported_file_with_its_config(tmp_path: Path) -> None:
     spec, path = SPECS["same, odd"], tmp_path / "net.onnx"
     scheme = scheme_of(spec)
-    path.write_bytes(write(scheme))
-    assert path.read_bytes() == write(scheme)
+    path.write_bytes(write_onnx(scheme.quantised()))
+    assert path.read_bytes() == write_onnx(scheme.quantised())
     loaded = artifact.load(path)
     assert loaded.config == scheme.config
     found = engine.start(loaded).run(picture(spec), "logits")
-    np.testing.assert_array_equal(found, run(write(scheme), picture(spec), ["logits"])[0])
+    np.testing.assert_array_equal(
+        found, run(write_onnx(scheme.quantised()), picture(spec), ["logits"])[0]
+    )
 
 
 def test_pictures_can_go_in_and_features_come_out() -> None:
@@ -176,8 +180,14 @@ def test_pictures_can_go_in_and_features_come_out() -> None:
     scheme = dataclasses.replace(
         scheme, ranges={**scheme.ranges, "input": Range(float(x.min()), float(x.max()))}
     )
-    inside = run(write(scheme, Form(pictures=True, features=True)), pixels, ["features", "logits"])
-    outside = run(write(scheme, Form(features=True)), x, ["features", "logits"])
+    inside = run(
+        write_onnx(scheme.quantised().with_outputs("features").with_normalisation()),
+        pixels,
+        ["features", "logits"],
+    )
+    outside = run(
+        write_onnx(scheme.quantised().with_outputs("features")), x, ["features", "logits"]
+    )
     for one, other, name in zip(inside, outside, ("features", "logits"), strict=True):
         step = scheme.ranges[name].scale
         np.testing.assert_allclose(one, other, atol=2.01 * step)
@@ -188,15 +198,17 @@ def test_a_part_alone_leaves_the_rest_in_float() -> None:
     spec = SPECS["projection shortcuts"]
     scheme, x = scheme_of(spec), picture(spec)
     off = LEVELS.ORT_DISABLE_ALL
-    (exact,) = run(write_folded(scheme.config, scheme.folded), x, ["logits"])
-    (none,) = run(write(scheme, only=()), x, ["logits"], off)
+    (exact,) = run(write_onnx(lower_folded(scheme.config, scheme.folded)), x, ["logits"])
+    (none,) = run(write_onnx(scheme.quantised(())), x, ["logits"], off)
     assert np.abs(none - exact).max() <= 1e-4 * max(1, np.abs(exact).max())
-    data = write(scheme, only={"blocks.1.project"})
+    data = write_onnx(scheme.quantised({"blocks.1.project"}))
     kinds = collections.Counter(node.op_type for node in onnx.load_from_string(data).graph.node)
     assert (kinds["QuantizeLinear"], kinds["DequantizeLinear"]) == (1, 2)
     (part,) = run(data, x, ["logits"], off)
-    (whole,) = run(write(scheme), x, ["logits"], off)
+    (whole,) = run(write_onnx(scheme.quantised()), x, ["logits"], off)
     few, all_ = ((found - exact).std() for found in (part, whole))
     assert 1e-6 < few < all_
     every = {*tensors(spec), *sources(spec)}
-    np.testing.assert_array_equal(run(write(scheme, only=every), x, ["logits"], off)[0], whole)
+    np.testing.assert_array_equal(
+        run(write_onnx(scheme.quantised(every)), x, ["logits"], off)[0], whole
+    )

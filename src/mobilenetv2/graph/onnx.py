@@ -1,0 +1,337 @@
+"""A graph as an ONNX file: the operators that every runtime fuses, and the config inside.
+
+Where the graph has integers they go through QuantizeLinear and DequantizeLinear, which runtimes
+fuse: weights are int8, biases int32, tensors between layers uint8. ReLU6's Clip vanishes then,
+since what its uint8 can say ends at 6 or before.
+
+On x86 without VNNI (AVX2, early AVX-512) ONNX Runtime multiplies uint8 by int8 with ``vpmaddubsw``,
+which adds two products in int16 and saturates at 32,767: 255 x 127 x 2 does not fit. Weights of 7
+bits do: 255 x 63 x 2 = 32,130. Its session option ``session.x64quantprecision`` avoids it too, at a
+cost in speed. A graph that is quantised in part has to run without ONNX Runtime's optimisation
+WeightBiasQuantization: it takes float weights between quantised tensors for weights to be
+quantised, one scale each.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import ArtifactError, SpecError
+from mobilenetv2.graph.graph import (
+    INPUT,
+    PICTURES,
+    Activation,
+    Add,
+    BatchNorm,
+    Constant,
+    Conv,
+    Graph,
+    Integers,
+    Linear,
+    Normalise,
+    Operation,
+    Pool,
+)
+from mobilenetv2.graph.lowering import SIX
+from mobilenetv2.model import seal
+from mobilenetv2.spec.names import BATCH_NORM
+from mobilenetv2.version import __version__
+
+CONFIG_KEY = "mobilenetv2.config"
+"""Key of the config's JSON in the file's ``metadata_props``."""
+OPSET = 17
+"""ONNX of 2022, which runtimes since then take."""
+OPSETS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10}
+"""Opset -> the version of the file format that came with it."""
+FLOAT, FLOAT16 = 1, 10
+"""ONNX's TensorProto types."""
+
+
+def write(
+    graph: Graph, opset: int | None = None, half: bool = False, as_convolutions: bool = False
+) -> bytes:
+    """Return the graph as a sealed ONNX model. The same arguments give the same bytes.
+
+    It takes ``input``, float32 (batch, channels, height, width), or uint8 (batch, height, width,
+    channels) where the graph normalises, and gives float32.
+
+    Args:
+        opset: None is :data:`OPSET`.
+        half: constants and arithmetic between normalisation and outputs in float16.
+        as_convolutions: linear layers as 1x1 convolutions of the pooled map, for converters that
+            make ten operators about shapes of a matrix product.
+
+    Raises:
+        SpecError: an opset that is not written here.
+        ArtifactError: with ``half``, a constant that is too large for float16.
+    """
+    opset = OPSET if opset is None else opset
+    if opset not in OPSETS:
+        raise SpecError(f"opset {opset} must be from {min(OPSETS)} to {max(OPSETS)}")
+    return _Emitter(graph, half, as_convolutions).emit(opset)
+
+
+class _Emitter:
+    """Nodes and constants in the order in which they run."""
+
+    def __init__(self, graph: Graph, half: bool, as_convolutions: bool) -> None:
+        self.graph, self.half, self.as_convolutions = graph, half, as_convolutions
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.values: dict[str, str] = {}
+        """Tensor of the graph -> the value in the file that has it."""
+        self.computes_half = False
+        """Constants are float16 from the first layer on; normalising stays in float32."""
+
+    def emit(self, opset: int) -> bytes:
+        """The whole file."""
+        import onnx
+        from onnx import helper
+
+        graph = self.graph
+        self.values[PICTURES if graph.takes_pictures else INPUT] = INPUT
+        if not graph.takes_pictures:
+            self.begin(INPUT)
+        for operation in graph.operations:
+            EMITTERS[type(operation)](self, operation)
+        for name, tensor in graph.outputs.items():
+            if self.values[tensor] != name:
+                self.finish(name, tensor)
+        model = helper.make_model(
+            helper.make_graph(
+                self.nodes, "mobilenetv2", [self.given()], self.ends(), self.constants
+            ),
+            producer_name="mobilenetv2", producer_version=__version__,
+            ir_version=OPSETS[opset], opset_imports=[helper.make_opsetid("", opset)],
+        )  # fmt: skip
+        helper.set_model_props(model, {CONFIG_KEY: graph.config.to_json()})
+        body: bytes = model.SerializeToString(deterministic=True)
+        # Protobuf takes a field that is appended to a message as part of it.
+        last = onnx.ModelProto()
+        last.metadata_props.add(key=seal.KEY, value="0" * seal.DIGITS)
+        body += last.SerializeToString(deterministic=True)[: -seal.DIGITS]
+        return body + seal.digest(body).encode()
+
+    def given(self) -> Any:
+        """The input with its type and shape."""
+        from onnx import TensorProto, helper
+
+        graph, batch = self.graph, self.graph.batch or "batch"
+        channels, *sides = graph.tensors[INPUT].shape
+        size = ["height", "width"] if graph.any_size else sides
+        if graph.takes_pictures:
+            return helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, *size, channels])
+        return helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, channels, *size])
+
+    def ends(self) -> list[Any]:
+        """The outputs with their shapes."""
+        from onnx import helper
+
+        graph, found = self.graph, []
+        for name, tensor in graph.outputs.items():
+            shape: list[int | str] = list(graph.tensors[tensor].shape)
+            if graph.any_size and len(shape) == 3:
+                shape[1:] = [f"{name} height", f"{name} width"]
+            found.append(
+                helper.make_tensor_value_info(name, FLOAT, [graph.batch or "batch", *shape])
+            )
+        return found
+
+    def normalise(self, operation: Normalise) -> None:
+        """(value - mean) / std on pictures as they come, with the numbers of ``images``."""
+        # Dividing, not multiplying by 1 / std, gives the same floats as outside.
+        mean, std = (
+            self.constant(name, np.array(values, np.float32).reshape(1, -1, 1, 1))
+            for name, values in (("mean", operation.mean), ("std", operation.std))
+        )
+        y = self.node("Transpose", "pixels", [self.values[operation.input]], perm=[0, 3, 1, 2])
+        y = self.node("Cast", "values", [y], to=FLOAT)
+        y = self.node("Sub", "centred", [y, mean])
+        self.values[operation.output] = self.node("Div", "normalised", [y, std])
+        self.begin(operation.output)
+
+    def begin(self, name: str) -> None:
+        """What the first layer takes: integers and back, or float16."""
+        self.quantise(name, self.values[name])
+        if self.half:
+            self.values[name] = self.node("Cast", f"{name}.half", [self.values[name]], to=FLOAT16)
+            self.computes_half = True
+        if any(tensor.high == SIX for tensor in self.graph.tensors.values()):
+            self.constant("zero", np.float32(0))
+            self.constant("six", np.float32(6))
+
+    def conv(self, operation: Conv) -> None:
+        """A convolution, BatchNorm where it was left, and the activation."""
+        rows, columns = operation.padding
+        plain = operation.activation is None and operation.batch_norm is None
+        y = self.node(
+            "Conv", operation.output if plain else f"{operation.name}.conv",
+            [self.values[operation.input], *self.parameters(operation, f"{operation.name}.conv")],
+            kernel_shape=[operation.kernel] * 2, strides=[operation.stride] * 2,
+            group=operation.groups, pads=[rows[0], columns[0], rows[1], columns[1]],
+        )  # fmt: skip
+        if operation.batch_norm is not None:
+            y = self.batch_norm(operation, operation.batch_norm, y)
+        self.settle(operation.output, self.activated(operation.activation, operation.output, y))
+
+    def batch_norm(self, operation: Conv, record: BatchNorm, y: str) -> str:
+        """A BatchNorm that was not folded."""
+        name = operation.name
+        parts = (getattr(record, part) for part in BATCH_NORM)
+        constants = [
+            self.constant(f"{name}.bn.{part}", values)
+            for part, values in zip(BATCH_NORM, parts, strict=True)
+        ]
+        output = operation.output if operation.activation is None else f"{name}.bn"
+        return self.node(
+            "BatchNormalization", output, [y, *constants],
+            epsilon=record.epsilon, momentum=1 - record.update_rate,
+        )  # fmt: skip
+
+    def add(self, operation: Add) -> None:
+        """A residual sum, and its activation where it has one."""
+        inputs = [self.values[name] for name in operation.inputs]
+        name = operation.output
+        y = self.node("Add", name if operation.activation is None else f"{name}.sum", inputs)
+        self.settle(name, self.activated(operation.activation, name, y))
+
+    def pool(self, operation: Pool) -> None:
+        """The mean or maximum over a map, flattened unless convolutions follow."""
+        kind = {"average": "GlobalAveragePool", "max": "GlobalMaxPool"}[operation.kind]
+        y = self.node(kind, "pool", [self.values[operation.input]])
+        if self.graph.tensors[operation.output].steps is not None:
+            # An integer operator needs its scale right behind it, before the Flatten.
+            y = self.through(y, f"{y}.real", self.steps(y, operation.output))
+        if self.as_convolutions:
+            self.values[operation.output] = y
+            return
+        self.settle(operation.output, self.node("Flatten", operation.output, [y], axis=1))
+
+    def linear(self, operation: Linear) -> None:
+        """A matrix product with its bias and activation."""
+        parameters, last = self.parameters(operation, operation.name), operation.name
+        plain = operation.output if operation.activation is None else f"{operation.name}.linear"
+        given = [self.values[operation.input], *parameters]
+        if not self.as_convolutions:
+            y = self.node("Gemm", plain, given, transB=1)
+        elif operation.output in self.graph.outputs:
+            y = self.node("Conv", last, given, kernel_shape=[1, 1])
+            y = self.node("Flatten", plain, [y], axis=1)
+        else:
+            y = self.node("Conv", plain, given, kernel_shape=[1, 1])
+        self.settle(operation.output, self.activated(operation.activation, operation.output, y))
+
+    def activated(self, activation: Activation, name: str, y: str) -> str:
+        """The activation, where there is one."""
+        if activation is None:
+            return y
+        if activation == "relu6":
+            return self.node("Clip", name, [y, "zero", "six"])
+        return self.node("Relu", name, [y])
+
+    def settle(self, name: str, y: str) -> None:
+        """Note the value that the layers after the tensor ``name`` take."""
+        self.quantise(name, y)
+        if self.half and name in self.graph.outputs:
+            # The name is the output's; the layers after it go on in float16.
+            self.rename(f"{name}.half")
+            self.node("Cast", name, [f"{name}.half"], to=FLOAT)
+            self.values[name] = f"{name}.half"
+
+    def finish(self, output: str, tensor: str) -> None:
+        """An output that has another name than its tensor."""
+        if not any(node.output[0] == output for node in self.nodes):
+            cast = {"to": FLOAT} if self.half else {}
+            self.node("Cast" if cast else "Identity", output, [self.values[tensor]], **cast)
+
+    def quantise(self, name: str, y: str) -> None:
+        """Put the tensor ``name``, so far in ``y``, through integers where it has steps."""
+        self.values[name] = y
+        if self.graph.tensors[name].steps is None:
+            return
+        real = f"{name}.real"
+        if name != INPUT:
+            # The name is for what comes after: it may be an output of the graph.
+            y, real = self.rename(f"{y}.exact"), name
+        self.values[name] = self.through(y, real, self.steps(name, name))
+
+    def rename(self, name: str) -> str:
+        """Call the last node's output otherwise."""
+        node = self.nodes[-1]
+        node.output[0] = node.name = name
+        return name
+
+    def steps(self, prefix: str, name: str) -> list[str]:
+        """Scale and zero point of a tensor, as constants that begin with ``prefix``."""
+        steps = self.graph.tensors[name].steps
+        assert steps is not None
+        return [
+            self.constant(f"{prefix}.scale", np.float32(steps.scale)),
+            self.constant(f"{prefix}.zero_point", np.uint8(steps.zero_point)),
+        ]
+
+    def through(self, y: str, real: str, steps: list[str]) -> str:
+        """To integers and back, to what is called ``real`` then."""
+        integers = self.node("QuantizeLinear", f"{real}.integers", [y, *steps])
+        return self.node("DequantizeLinear", real, [integers, *steps])
+
+    def parameters(self, layer: Conv | Linear, prefix: str) -> list[str]:
+        """Names of a layer's weight and bias, as inputs of its operator."""
+        weight = layer.weight
+        if self.as_convolutions and isinstance(layer, Linear) and not isinstance(weight, Integers):
+            weight = weight[:, :, None, None]
+        pair = ("weight", weight), ("bias", layer.bias)
+        return [self.stored(f"{prefix}.{part}", value) for part, value in pair if value is not None]
+
+    def stored(self, name: str, value: Constant) -> str:
+        """A constant; integers are brought back to what they stand for."""
+        if not isinstance(value, Integers):
+            return self.constant(name, value)
+        scales, axis = value.scales, {"axis": 0}
+        if not value.per_channel:
+            scales, axis = scales[0], {}
+        inputs = [
+            self.constant(f"{name}.integers", value.values),
+            self.constant(f"{name}.scale", scales),
+            # Symmetric, and said so: some of ONNX Runtime's rewriting wants it there.
+            self.constant(f"{name}.zero_point", np.zeros_like(scales, value.values.dtype)),
+        ]
+        return self.node("DequantizeLinear", name, inputs, **axis)
+
+    def constant(self, name: str, values: Any) -> str:
+        """A constant of the values' own type, or of float16; its name."""
+        from onnx import numpy_helper
+
+        if self.computes_half:
+            values = _half(name, values)
+        # Not ascontiguousarray, which makes a vector of a scalar.
+        self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
+        return name
+
+    def node(self, kind: str, output: str, inputs: list[str], **attributes: Any) -> str:
+        """An operator named after its one output; that name."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        return output
+
+
+EMITTERS: dict[type[Operation], Any] = {
+    Normalise: _Emitter.normalise,
+    Conv: _Emitter.conv,
+    Add: _Emitter.add,
+    Pool: _Emitter.pool,
+    Linear: _Emitter.linear,
+}
+
+
+def _half(name: str, values: Any) -> NDArray:
+    with np.errstate(over="ignore"):  # said better below
+        half = np.asarray(values, np.float16)
+    if not np.isfinite(half).all():
+        raise ArtifactError(
+            f"{name}: values up to {np.abs(values).max():.3g} are too large for float16; "
+            "export it in float32"
+        )
+    return half

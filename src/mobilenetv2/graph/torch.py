@@ -1,0 +1,136 @@
+"""A graph as a PyTorch module: what is left to compute, for the formats that are made from it."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mobilenetv2.graph.graph import (
+    INPUT,
+    LOGITS,
+    PICTURES,
+    Activation,
+    Add,
+    Conv,
+    Graph,
+    Linear,
+    Normalise,
+    Pool,
+    real,
+)
+
+ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
+POOLS: dict[str, type[nn.AdaptiveAvgPool2d] | type[nn.AdaptiveMaxPool2d]] = {
+    "average": nn.AdaptiveAvgPool2d,
+    "max": nn.AdaptiveMaxPool2d,
+}
+
+
+class GraphModule(nn.Module):
+    """Inference only, for pictures of the config's size: 'same' padding is fixed to it.
+
+    Modules are named 'block3_expand', 'block3_expand_activation' ...: converters stumble over names
+    that are digits alone, as lists of modules have them.
+
+    Args:
+        graph: float.
+        dtype: the type of the weights, and of what is computed after normalisation.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, graph: Graph, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.graph, self.dtype = graph, dtype
+        for operation in graph.operations:
+            if isinstance(operation, Conv):
+                self._add_convolution(operation)
+            elif isinstance(operation, Linear):
+                outputs, inputs = real(operation.weight).shape
+                linear = nn.Linear(inputs, outputs, bias=operation.bias is not None)
+                self.add_module(module_name(operation.name), filled(linear, operation))
+            elif isinstance(operation, Pool):
+                self.pool, self.flatten = POOLS[operation.kind](1), nn.Flatten()
+            if not isinstance(operation, Normalise | Pool):
+                self._add_activation(operation.output, operation.activation)
+        self.to(dtype).requires_grad_(False).eval()
+        first = graph.operations[0]
+        if isinstance(first, Normalise):  # after the rest was converted: it stays in float32
+            for name, values in (("mean", first.mean), ("std", first.std)):
+                tensor = torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+                self.register_buffer(name, tensor)
+
+    def _add_convolution(self, operation: Conv) -> None:
+        assert operation.batch_norm is None
+        name, weight = module_name(operation.name), real(operation.weight)
+        rows, columns = operation.padding
+        even = rows[0] == rows[1] and columns[0] == columns[1]
+        if not even:  # a convolution's own padding cannot say it
+            self.add_module(f"{name}_pad", nn.ZeroPad2d((*columns, *rows)))
+        conv = nn.Conv2d(
+            weight.shape[1] * operation.groups, len(weight), operation.kernel, operation.stride,
+            padding=(rows[0], columns[0]) if even else 0, groups=operation.groups,
+        )  # fmt: skip
+        self.add_module(name, filled(conv, operation))
+
+    def _add_activation(self, output: str, activation: Activation) -> None:
+        if activation is not None:
+            self.add_module(f"{module_name(output)}_activation", ACTIVATIONS[activation]())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width), normalised, or pictures -> logits (batch, n).
+
+        float32 or uint8 in, float32 out, whatever is computed in between.
+        """
+        found = {PICTURES if self.graph.takes_pictures else INPUT: x}
+        if not self.graph.takes_pictures:
+            found[INPUT] = self._converted(x)
+        for operation in self.graph.operations:
+            if isinstance(operation, Normalise):
+                # Dividing, not multiplying by 1 / std, gives the same floats as ``images``.
+                pictures = found[operation.input].permute(0, 3, 1, 2).float()
+                found[operation.output] = self._converted((pictures - self.mean) / self.std)
+                continue
+            y = [found[name] for name in operation.inputs]
+            found[operation.output] = self.compute(operation, *y)
+        logits = found[LOGITS]
+        return logits if self.dtype == torch.float32 else logits.float()
+
+    def _converted(self, x: Tensor) -> Tensor:
+        return x if self.dtype == torch.float32 else x.to(self.dtype)
+
+    def compute(self, operation: Conv | Add | Pool | Linear, *inputs: Tensor) -> Tensor:
+        """Return what one operation makes of its inputs."""
+        if isinstance(operation, Pool):
+            return self._apply_module("flatten", self._apply_module("pool", inputs[0]))
+        if isinstance(operation, Add):
+            y = inputs[0] + inputs[1]
+        else:
+            name = module_name(operation.name)
+            y = self._apply_module(name, self._apply_module(f"{name}_pad", inputs[0]))
+        return self._apply_module(f"{module_name(operation.output)}_activation", y)
+
+    def _apply_module(self, name: str, x: Tensor) -> Tensor:
+        module = self._modules.get(name)
+        y: Tensor = x if module is None else module(x)
+        return y
+
+
+def module_name(name: str) -> str:
+    """Return the module's name of a canonical one: 'blocks.3.expand' -> 'block3_expand'."""
+    return name.replace("blocks.", "block").replace(".", "_")
+
+
+def filled(module: nn.Conv2d | nn.Linear, layer: Conv | Linear) -> nn.Module:
+    """Return the module with copies of a layer's weights, in its own dtype."""
+    with torch.no_grad():
+        module.weight.copy_(_tensor(real(layer.weight)))
+        if layer.bias is not None:
+            assert module.bias is not None
+            module.bias.copy_(_tensor(real(layer.bias)))
+    return module
+
+
+def _tensor(values: NDArray) -> Tensor:
+    return torch.tensor(np.asarray(values))

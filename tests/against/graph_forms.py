@@ -1,0 +1,53 @@
+"""Graphs of random weights, and the forms that writers give them, for several rooms' tests."""
+
+from dataclasses import dataclass
+
+from mobilenetv2.graph import litert, onnx
+from mobilenetv2.graph.graph import Graph, Tensor
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a written graph takes and gives, as one value that a test can be parametrised with."""
+
+    features: bool = False
+    last_map: bool = False
+    intermediates: bool = False
+    pictures: bool = False
+    batch: int | None = None
+    any_size: bool = False
+    opset: int | None = None
+    half: bool = False
+
+    def of(self, graph: Graph) -> Graph:
+        graph = graph.with_outputs(*["features"] * self.features, *["map"] * self.last_map)
+        if self.intermediates:
+            graph = graph.with_intermediates()
+        if self.any_size:
+            graph = graph.for_any_size()
+        if self.pictures:
+            graph = graph.with_normalisation()
+        return graph.replace(batch=self.batch)
+
+    def onnx(self, graph: Graph) -> bytes:
+        return onnx.write(self.of(graph), self.opset, self.half)
+
+    def litert(self, graph: Graph, unsigned: bool = False) -> bytes:
+        return litert.write(self.of(graph), self.half, unsigned)
+
+
+def graph_of(spec: NetworkSpec) -> Graph:
+    return lower(ModelConfig.default(spec), random_arrays(spec))
+
+
+def tensors(spec: NetworkSpec) -> dict[str, Tensor]:
+    return dict(graph_of(spec).tensors)
+
+
+def sources(spec: NetworkSpec) -> dict[str, str]:
+    """Each layer -> the tensor that it takes."""
+    return {layer.name: layer.input for layer in graph_of(spec).layers()}

@@ -1,0 +1,26 @@
+"""The heads that are described as data, for the tests of every room that has to follow them."""
+
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
+from mobilenetv2.spec.published import published
+
+HEADS: dict[str, tuple[int, ClassifierSpec]] = {
+    "hidden 100 without bias": (3, ClassifierSpec(hidden=(HiddenSpec(100, "relu"),), bias=False)),
+    "hidden 128": (3, ClassifierSpec(hidden=(HiddenSpec(128, "relu6", True, 0.5),))),
+    "two hidden": (4, ClassifierSpec(hidden=(HiddenSpec(24, bias=False), HiddenSpec(8, "none")))),
+    "max pooling": (3, ClassifierSpec("max")),
+    "sigmoid": (3, ClassifierSpec(outputs="sigmoid")),
+    "one logit": (2, ClassifierSpec(outputs="logit")),
+}
+"""Name -> (classes, head)."""
+
+
+def with_head(name: str, size: int | tuple[int, int] = (64, 48), width: float = 0.1) -> NetworkSpec:
+    classes, head = HEADS[name]
+    return NetworkSpec(width=width, size=size, classes=classes, classifier=head)  # type: ignore[arg-type]
+
+
+BLOCKS = {
+    kind: published(kind, width=0.25, size=64, classes=5)
+    for kind in ("mobilenet-v1", "resnet-bottleneck")
+}
+"""Networks of other blocks than MobileNetV2's."""

@@ -1,0 +1,39 @@
+"""Probabilities against the definitions, where these can be computed, and at their ends."""
+
+import numpy as np
+import pytest
+
+from mobilenetv2.model.outputs import log_sigmoid, probabilities, sigmoid, softmax
+
+LOGITS = np.random.default_rng(0).normal(scale=3, size=(5, 4)).astype(np.float32)
+
+
+def test_softmax_is_its_definition_and_does_not_overflow() -> None:
+    powers = np.exp(LOGITS.astype(np.float64))
+    np.testing.assert_allclose(softmax(LOGITS), powers / powers.sum(1, keepdims=True), rtol=1e-12)
+    assert softmax(np.array([[1000.0, 1000.0, -1000.0]])).tolist() == [[0.5, 0.5, 0.0]]
+    assert np.isnan(softmax(np.array([[np.inf, 0.0]]))).any()
+
+
+def test_sigmoid_is_its_definition_and_does_not_overflow() -> None:
+    np.testing.assert_allclose(sigmoid(LOGITS), 1 / (1 + np.exp(-LOGITS.astype(float))), rtol=1e-6)
+    assert sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist() == [0.0, 0.5, 1.0]
+    assert log_sigmoid(np.array([-1000.0, 1000.0])).tolist() == [-1000.0, 0.0]
+
+
+def test_one_logit_is_two_classes_and_never_one_of_100_percent() -> None:
+    found = probabilities(np.array([[0.0], [2.0], [-800.0]]), "logit")
+    assert found.shape == (3, 2)
+    np.testing.assert_allclose(found.sum(1), 1)
+    np.testing.assert_allclose(found[1], softmax(np.array([[0.0, 2.0]]))[0])
+    assert found[0].tolist() == [0.5, 0.5] and found[2].tolist() == [1.0, 0.0]
+
+
+def test_sigmoids_are_each_their_own() -> None:
+    np.testing.assert_array_equal(probabilities(LOGITS, "sigmoid"), sigmoid(LOGITS))
+    np.testing.assert_array_equal(probabilities(LOGITS), softmax(LOGITS))
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "sigmoid"])
+def test_the_shape_stays(outputs: str) -> None:
+    assert probabilities(np.zeros((2, 3, 4)), outputs).shape == (2, 3, 4)  # type: ignore[arg-type]
