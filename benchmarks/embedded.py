@@ -27,14 +27,13 @@ from mobilenetv2.evaluate.metrics import measure, wilson
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.export import onnx
 from mobilenetv2.files import write_atomically
-from mobilenetv2.hub import embedded
+from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import start
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import Origin
 from mobilenetv2.train.record import RunFolder
 
@@ -56,7 +55,7 @@ def main() -> None:
     parser.add_argument("--data", type=resolve, default="cifar10")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    run, target = RunFolder(options.run), embedded.folder()
+    run, target = RunFolder(options.run), embedded_folder()
     with (run.path / "metrics.csv").open(encoding="utf-8") as file:
         epochs = list(csv.DictReader(file))
     with run.split.open(encoding="utf-8") as file:
@@ -77,7 +76,7 @@ def main() -> None:
     rows, right = [], {}
     ways = (("float32", run.best), ("float16, `--flips`", target), ("float16", target))
     for name, model in ways:
-        seen, answer = predictor(model)
+        seen, answer = load_predictor(model)
         answer = with_flips(answer) if "flips" in name else answer
         logits, truth = predict_split(answer, test, seen.preprocessing)
         predictions = Predictions(logits, truth, test.classes)
@@ -95,7 +94,9 @@ def main() -> None:
     config, arrays = store.load(target)
     photos = calibration_set.choose(open_dataset(options.data), config.preprocessing, 200)
     outputs = match(photos.judged.classes, config.labels, options.data)
-    judge = Judge(photos.judged, outputs, config.preprocessing, start(load(target)))
+    judge = Judge(
+        photos.judged, outputs, config.preprocessing, create_engine(load_artifact(target))
+    )
     scheme = post_training.quantise(config, arrays, photos.pictures, post_training.Settings())
     work = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
     with tempfile.TemporaryDirectory() as folder:

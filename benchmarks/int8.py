@@ -31,8 +31,7 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge, Judgement
 from mobilenetv2.quantize.post_training import NAIVE, Settings
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import start
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
 
 DEFAULT = Settings()
 NNCF = "openvino by NNCF"
@@ -63,7 +62,9 @@ def main() -> None:
         open_dataset(options.data), config.preprocessing, options.photos, folder=options.calibration
     )
     outputs = match(photos.judged.classes, config.labels, options.data)
-    judge = Judge(photos.judged, outputs, config.preprocessing, start(load(options.model)))
+    judge = Judge(
+        photos.judged, outputs, config.preprocessing, create_engine(load_artifact(options.model))
+    )
     lines = [
         f"# int8 against float: {len(photos.judged)} photos of {options.data}", "",
         f"`python benchmarks/int8.py {shlex.join(sys.argv[1:])}`, "

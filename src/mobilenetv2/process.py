@@ -1,20 +1,26 @@
-"""What the command line, which owns its process, asks of the libraries below PyTorch."""
+"""Settings of the whole process: freed memory and waiting threads below PyTorch, native output."""
 
+import contextlib
 import ctypes
 import os
 import sys
+import threading
+from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 SPINS = "GOMP_SPINCOUNT"
-"""The environment variable: how often a thread looks for work before it sleeps."""
+"""An environment variable: how often a thread looks for work before it sleeps."""
 POLICY = "OMP_WAIT_POLICY"
 FEW_SPINS = "3000"
 """About 30 microseconds by its own reckoning; GNU OpenMP's number is 300,000. The fewest that cost
 a training which is alone on the machine nearly nothing (benchmarks/company.md)."""
+STREAMS = (1, 2)
+"""Descriptors of stdout and stderr."""
+_one_at_a_time = threading.RLock()  # else one thread may restore what another has silenced
 
 
-def prepare() -> None:
-    """Both of the following; before PyTorch is imported."""
+def prepare_process() -> None:
+    """Keep memory and share cores, in a process of our own and before PyTorch is imported."""
     keep_memory()
     share_cores()
 
@@ -53,3 +59,34 @@ def share_cores() -> bool:
         return False
     os.environ[SPINS] = FEW_SPINS
     return True
+
+
+@contextlib.contextmanager
+def suppress_native_output() -> Iterator[None]:
+    """Drop whatever the process writes to stdout and stderr in the block: a context manager.
+
+    Some native libraries have no switch for their greetings and errors. Short blocks only: starting
+    a library, loading a graph.
+    """
+    with _one_at_a_time, contextlib.ExitStack() as stack:
+        _flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, nowhere)
+        for stream in STREAMS:
+            try:
+                kept = os.dup(stream)
+            except OSError:  # closed, as in a service: there is nothing to silence
+                continue
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, stream)
+            os.dup2(nowhere, stream)
+        stack.callback(_flush)
+        yield
+
+
+def _flush() -> None:
+    """Flush Python's buffers, and those of C, which would else be written after the block."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    ctypes.CDLL("ucrtbase" if os.name == "nt" else None).fflush(None)

@@ -15,16 +15,16 @@ from mobilenetv2.benchmark.running import Runner, is_idle
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import onnx as int8_onnx
 from mobilenetv2.quantize import post_training
 from mobilenetv2.quantize.job import load_scheme, save_scheme
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import Output, start
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 
@@ -149,12 +149,13 @@ def test_float_and_int8_files_are_those_of_their_writers(
     out = {name: tmp_path / f"{name}.onnx" for name in ("float32", "float16", "int8")}
     for precision, path in out.items():
         Runner().write({**request, "precision": precision, "out": str(path)})
-    assert out["int8"].read_bytes() == int8_onnx.write(
-        load_scheme(tmp_path / "s.npz", scheme.config)
-    )
+    quantised = load_scheme(tmp_path / "s.npz", scheme.config).quantised()
+    assert out["int8"].read_bytes() == write_onnx(quantised)
     assert out["float32"].stat().st_size > 1.5 * out["float16"].stat().st_size
     x = np.zeros((1, 3, 48, 64), np.float32)
-    logits = {name: start(load(path)).run(x, "logits") for name, path in out.items()}
+    logits = {
+        name: create_engine(load_artifact(path)).run(x, "logits") for name, path in out.items()
+    }
     assert np.abs(logits["float32"] - logits["float16"]).max() < 1e-2
     assert np.abs(logits["float32"] - logits["int8"]).max() > 0
 

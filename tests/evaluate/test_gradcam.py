@@ -22,7 +22,7 @@ from mobilenetv2.images.display import enlarge_smoothly
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.feature_map import feature_map
+from mobilenetv2.runtime.predictor import load_feature_map
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -211,7 +211,7 @@ def test_the_heat_of_a_real_network_lies_on_the_bird(
     published_file = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
     config, weights = import_checkpoint(published_file)
     store.save(tmp_path / "m", config, weights)
-    network = feature_map(tmp_path / "m")
+    network = load_feature_map(tmp_path / "m")
     photo = public_folder("photos") / "bird_segmentation.bmp"
     marked = read_photo(public_folder("photos") / "bird_segmentation_mask.bmp")
     record: Preprocessing = network.config.preprocessing

@@ -15,7 +15,7 @@ from mobilenetv2.export.job import Options
 from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.files.mnn import read
+from mobilenetv2.runtime.mnn import read_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
@@ -88,7 +88,7 @@ def test_a_thousand_long_labels_fit(tmp_path: Path) -> None:
     assert len(config.to_json().encode()) > 300_000  # more than one argument of a command can have
     out = tmp_path / "m.mnn"
     export.write(config, random_arrays(spec), out, Options())
-    assert read(out).config == config
+    assert read_artifact(out).config == config
 
 
 def test_what_cannot_be_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

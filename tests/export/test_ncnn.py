@@ -13,7 +13,7 @@ from mobilenetv2.export.job import Options
 from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.files.ncnn import layers
+from mobilenetv2.runtime.ncnn import layers
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

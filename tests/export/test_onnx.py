@@ -20,7 +20,8 @@ from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.engine import Artifact, start
+from mobilenetv2.runtime.artifact import create_engine
+from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -129,7 +130,7 @@ def test_half_has_half_weights_and_every_output(tmp_path: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
     types = {tensor.data_type for tensor in model.graph.initializer}
     assert types == {onnx.TensorProto.FLOAT16}
-    engine = start(Artifact(config, "onnx", data, "m"))
+    engine = create_engine(Artifact(config, "onnx", data, "m"))
     x = np.random.default_rng(0).normal(size=(2, 3, *SPEC.size)).astype(np.float32)
     reference = plain.build(SPEC, dtype="float64")
     plain.load(reference, random_arrays(SPEC))

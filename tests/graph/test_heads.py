@@ -15,7 +15,8 @@ from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.quantize.post_training import quantise
-from mobilenetv2.runtime.engine import Artifact, start
+from mobilenetv2.runtime.artifact import create_engine
+from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -57,14 +58,18 @@ def test_every_float_writer_is_near_the_edition(name: str) -> None:
     wanted = expected(spec, x)
     assert wanted["logits"].shape == (8, spec.logits) and wanted["logits"].std() > 1e-2
     near(GraphModule(graph)(torch.from_numpy(x)).numpy(), wanted["logits"])
-    onnx = start(Artifact(config, "onnx", Form(features=True, last_map=True).onnx(graph), "m"))
+    onnx = create_engine(
+        Artifact(config, "onnx", Form(features=True, last_map=True).onnx(graph), "m")
+    )
     near(onnx.run(x, "logits"), wanted["logits"])
     near(onnx.run(x, "features"), wanted["features"])
     near(onnx.run(x, "map"), wanted[graph.last_map])
-    shows = start(Artifact(config, "onnx", Form(pictures=True, batch=3).onnx(graph), "m"))
+    shows = create_engine(Artifact(config, "onnx", Form(pictures=True, batch=3).onnx(graph), "m"))
     near(shows.run(shown, "logits"), wanted["logits"])
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (extra: litert)")
-    lite = start(Artifact(config, "litert", Form(features=True, last_map=True).litert(graph), "m"))
+    lite = create_engine(
+        Artifact(config, "litert", Form(features=True, last_map=True).litert(graph), "m")
+    )
     near(lite.run(x, "logits"), wanted["logits"])
     near(lite.run(x, "map"), wanted[graph.last_map])
 
@@ -75,7 +80,7 @@ def test_intermediates_in_onnx_are_the_editions(name: str) -> None:
     x = engine_input(pictures(spec, 2), ModelConfig.default(spec).preprocessing)
     wanted = expected(spec, x)
     data = Form(intermediates=True).onnx(graph_of(spec))
-    engine = start(Artifact(ModelConfig.default(spec), "onnx", data, "m"))
+    engine = create_engine(Artifact(ModelConfig.default(spec), "onnx", data, "m"))
     for tensor in graph_of(spec).tensors:
         if tensor != "input":
             near(engine.run(x, tensor), wanted[tensor])  # type: ignore[arg-type]
@@ -87,7 +92,10 @@ def test_batch_norm_left_in_gives_the_same(name: str) -> None:
     config = ModelConfig.default(spec)
     x = engine_input(pictures(spec, 2), config.preprocessing)
     data = Form().onnx(lower(config, random_arrays(spec), folded=False))
-    near(start(Artifact(config, "onnx", data, "m")).run(x, "logits"), expected(spec, x)["logits"])
+    near(
+        create_engine(Artifact(config, "onnx", data, "m")).run(x, "logits"),
+        expected(spec, x)["logits"],
+    )
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -100,8 +108,8 @@ def test_int8_formats_agree_and_stay_near_float(name: str) -> None:
     x = engine_input(shown, config.preprocessing)
     wanted = expected(spec, x)["logits"]
     graph = scheme.quantised()
-    onnx = start(Artifact(config, "onnx", Form().onnx(graph), "m")).run(x, "logits")
-    lite = start(Artifact(config, "litert", Form().litert(graph), "m")).run(x, "logits")
+    onnx = create_engine(Artifact(config, "onnx", Form().onnx(graph), "m")).run(x, "logits")
+    lite = create_engine(Artifact(config, "litert", Form().litert(graph), "m")).run(x, "logits")
     step = scheme.ranges["logits"].scale
     # Each layer may fall on the other side of a half; the layers behind it make that some steps.
     assert np.abs(onnx - lite).mean() <= step and np.abs(onnx - lite).max() <= 6.1 * step

@@ -23,9 +23,10 @@ from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.runtime.engine import Artifact, start
-from mobilenetv2.runtime.files.litert import read
-from mobilenetv2.runtime.litert import start as litert
+from mobilenetv2.runtime.artifact import create_engine
+from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.litert import create_engine as litert
+from mobilenetv2.runtime.litert import read_artifact
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -165,7 +166,7 @@ def test_it_is_the_onnx_file_of_the_same_scheme_and_near_the_float_network(name:
     spec, scheme = SPECS[name], dataclasses.replace(scheme_of(SPECS[name]), weight_bits=7)
     x = pictures(spec)
     found = run(scheme, x)
-    same = start(Artifact(scheme.config, "onnx", write_onnx(scheme.quantised()), "m")).run(
+    same = create_engine(Artifact(scheme.config, "onnx", write_onnx(scheme.quantised()), "m")).run(
         x, "logits"
     )
     # A tie that falls to the other side in one addition may move a logit by some steps.
@@ -199,7 +200,7 @@ def test_everything_is_an_integer_with_the_ranges_of_the_scheme(tmp_path: Path) 
 
     scheme, path = scheme_of(SPECS["symmetric"]), tmp_path / "m.tflite"
     path.write_bytes(write_litert(scheme.quantised()))
-    assert read(path).config == scheme.config
+    assert read_artifact(path).config == scheme.config
     graph = tflite.Model.GetRootAs(path.read_bytes(), 0).Subgraphs(0)
     described = {}
     for index in range(graph.TensorsLength()):

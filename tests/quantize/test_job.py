@@ -19,8 +19,8 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge, Judgement
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import Output, start
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
@@ -32,7 +32,7 @@ def made(model: Path, photos: Path) -> job.Quantiser:
     config, arrays = store.load(model)
     found = calibration_set.choose(open_dataset(photos), config.preprocessing, 12)
     outputs = match(found.judged.classes, config.labels, "photos")
-    judge = Judge(found.judged, outputs, config.preprocessing, start(load(model)))
+    judge = Judge(found.judged, outputs, config.preprocessing, create_engine(load_artifact(model)))
     scheme = post_training.quantise(config, arrays, found.pictures)
     return job.Quantiser(scheme, fold(config.spec, arrays), found.pictures, judge, FACTS)
 
@@ -49,7 +49,7 @@ def test_a_file_that_answers_alike_is_kept_with_its_judgement(
     assert record["precision"] == "int8" and record["calibrated_on"] == "shapes"
     assert record["agreement"] == found.verdict.agreement
     # It is a model like any other, and smaller than a third of the float one.
-    assert load(tmp_path / "m.onnx").config == made.scheme.config
+    assert load_artifact(tmp_path / "m.onnx").config == made.scheme.config
 
 
 def test_one_that_loses_too_much_is_not_kept_unless_forced(

@@ -19,8 +19,8 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.openvino import write, write_scheme
 from mobilenetv2.quantize.post_training import Settings, quantise
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import Artifact, start
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
@@ -49,10 +49,10 @@ def test_it_answers_as_the_float_network_within_eight_bits(
     assert printed.out == ""
     assert all("calibrating" in line for line in printed.err.splitlines()), printed.err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.bin", "m.xml"]
-    assert load(path).config == CONFIG
+    assert load_artifact(path).config == CONFIG
 
     x = engine_input(pictures(SPEC, 32, 1), CONFIG.preprocessing)
-    exact = start(Artifact(CONFIG, "onnx", write_onnx(lower(CONFIG, arrays)), "m"))
+    exact = create_engine(Artifact(CONFIG, "onnx", write_onnx(lower(CONFIG, arrays)), "m"))
     expected, found = exact.run(x, "logits"), reload(path).run(x, "logits")
     # The share of the answers' variance that is lost; 8 bits through 52 layers lose about 1 %.
     assert np.square(found - expected).mean() < 0.05 * np.square(expected).mean()
@@ -119,6 +119,8 @@ def test_a_scheme_keeps_its_integers(tmp_path: Path) -> None:
     write_scheme(scheme, tmp_path / "m.xml")
     x = engine_input(photos, CONFIG.preprocessing)
     found = reload(tmp_path / "m.xml").run(x, "logits")
-    expected = start(Artifact(CONFIG, "onnx", write_onnx(scheme.quantised()), "m")).run(x, "logits")
+    expected = create_engine(Artifact(CONFIG, "onnx", write_onnx(scheme.quantised()), "m")).run(
+        x, "logits"
+    )
     steps = np.abs(found - expected) / scheme.ranges["logits"].scale
     assert steps.mean() <= 1.5 and expected.std() > 5 * scheme.ranges["logits"].scale

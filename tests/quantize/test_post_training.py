@@ -21,7 +21,8 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.calibration import METHODS
 from mobilenetv2.quantize.post_training import NAIVE, PASSES, Settings, input_range, quantise
 from mobilenetv2.runtime import onnxruntime
-from mobilenetv2.runtime.engine import Artifact, predictor
+from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.predictor import engine_predictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
@@ -38,8 +39,8 @@ def pictures(spec: NetworkSpec, number: int = 8, seed: int = 0) -> NDArray:
 
 
 def logits(graph: bytes, config: ModelConfig, pixels: NDArray) -> NDArray:
-    engine = onnxruntime.start(Artifact(config, "onnx", graph, "test"))
-    answer = predictor(engine, config.preprocessing)
+    engine = onnxruntime.create_engine(Artifact(config, "onnx", graph, "test"))
+    answer = engine_predictor(engine, config.preprocessing)
     return np.concatenate([answer(pixels[i : i + 10]) for i in range(0, len(pixels), 10)])
 
 

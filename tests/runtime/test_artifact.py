@@ -10,7 +10,7 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import built, load
+from mobilenetv2.runtime.artifact import build_artifact, load_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -25,7 +25,7 @@ def exported(path: Path) -> Path:
 
 def test_a_model_folder_becomes_a_graph_with_both_outputs(tmp_path: Path) -> None:
     store.save(tmp_path / "m", CONFIG, random_arrays(SPEC))
-    found = load(tmp_path / "m")
+    found = load_artifact(tmp_path / "m")
     assert found.config == CONFIG and found.where == str(tmp_path / "m")
     graph = onnx.load_from_string(found.graph).graph
     assert [output.name for output in graph.output] == ["logits", "features"]
@@ -35,8 +35,10 @@ def test_a_model_folder_becomes_a_graph_with_both_outputs(tmp_path: Path) -> Non
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
 def test_the_last_map_is_in_the_graph_only_when_it_is_asked_for(runtime: str) -> None:
     arrays = random_arrays(SPEC)
-    bare, asked = (built(CONFIG, arrays, Path("m"), runtime, last_map=ask) for ask in (False, True))
-    assert bare == built(CONFIG, arrays, Path("m"), runtime)
+    bare, asked = (
+        build_artifact(CONFIG, arrays, Path("m"), runtime, last_map=ask) for ask in (False, True)
+    )
+    assert bare == build_artifact(CONFIG, arrays, Path("m"), runtime)
     assert len(bare.graph) < len(asked.graph) < len(bare.graph) + 1000
     if asked.format == "onnx":
         graph = onnx.load_from_string(asked.graph).graph
@@ -45,7 +47,7 @@ def test_the_last_map_is_in_the_graph_only_when_it_is_asked_for(runtime: str) ->
 
 def test_an_exported_file_is_run_as_it_is(tmp_path: Path) -> None:
     path = exported(tmp_path / "m.onnx")
-    found = load(path)
+    found = load_artifact(path)
     assert found.config == CONFIG and found.graph == path.read_bytes()
 
 
@@ -54,19 +56,19 @@ def test_somebody_elses_file_says_how_to_bring_it_in(tmp_path: Path) -> None:
     del model.metadata_props[:]
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ArtifactError, match=r"other\.onnx: it does not say .* weights import"):
-        load(tmp_path / "other.onnx")
+        load_artifact(tmp_path / "other.onnx")
     model.metadata_props.add(key="mobilenetv2.config", value="{")
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ArtifactError, match="the config inside it is not JSON"):
-        load(tmp_path / "other.onnx")
+        load_artifact(tmp_path / "other.onnx")
 
 
 def test_what_cannot_be_run(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"\x08\x07damaged")
     with pytest.raises(WeightsError, match=r"bad\.onnx"):
-        load(tmp_path / "bad.onnx")
+        load_artifact(tmp_path / "bad.onnx")
     with pytest.raises(WeightsError, match="no such model folder"):
-        load(tmp_path / "nowhere")
+        load_artifact(tmp_path / "nowhere")
 
 
 def test_a_graph_with_data_in_other_files_is_refused(tmp_path: Path) -> None:
@@ -76,4 +78,4 @@ def test_a_graph_with_data_in_other_files_is_refused(tmp_path: Path) -> None:
     tensor.external_data.add(key="location", value="/etc/passwd")
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(WeightsError, match=r"external|other file"):
-        load(tmp_path / "m.onnx")
+        load_artifact(tmp_path / "m.onnx")

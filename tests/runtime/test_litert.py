@@ -13,7 +13,8 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Artifact, start
+from mobilenetv2.runtime.artifact import create_engine
+from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.litert import real, stored
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -44,7 +45,7 @@ def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None
     x = np.random.default_rng(0).normal(size=(3, *spec.size, spec.input_channels))
     x = x.astype(np.float32)
     expected = plain.intermediates(reference, x)
-    engine = start(graph(spec, name))
+    engine = create_engine(graph(spec, name))
     assert engine.outputs == ("logits", "features")
     for output in ("logits", "features"):
         found = engine.run(x.transpose(0, 3, 1, 2), output)
@@ -57,7 +58,7 @@ def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None
 def test_threads_change_nothing() -> None:
     spec = SPECS["symmetric"]
     x = np.random.default_rng(0).normal(size=(2, 3, *spec.size)).astype(np.float32)
-    one, two = (start(graph(spec), threads=count).run(x, "logits") for count in (1, 2))
+    one, two = (create_engine(graph(spec), threads=count).run(x, "logits") for count in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
@@ -75,10 +76,10 @@ def test_integers_stand_for_numbers_and_halves_go_to_even() -> None:
 def test_what_it_cannot_do_is_one_sentence() -> None:
     spec = SPECS["symmetric"]
     with pytest.raises(ArtifactError, match=r"^m\.tflite: LiteRT cannot run it"):
-        start(Artifact(ModelConfig.default(spec), "litert", b"no graph", "m.tflite"))
+        create_engine(Artifact(ModelConfig.default(spec), "litert", b"no graph", "m.tflite"))
     with pytest.raises(ArtifactError, match="--threads 0 must be at least 1"):
-        start(graph(spec), threads=0)
-    bare = start(graph(spec, "m.tflite", features=False))
+        create_engine(graph(spec), threads=0)
+    bare = create_engine(graph(spec, "m.tflite", features=False))
     x = np.zeros((1, 3, *spec.size), np.float32)
     with pytest.raises(ArtifactError, match=r"m\.tflite: it has no features, only logits"):
         bare.run(x, "features")
@@ -93,9 +94,8 @@ def test_nothing_of_the_librarys_own_reaches_stderr(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from mobilenetv2.runtime.files.litert import read\n"
-        "from mobilenetv2.runtime.litert import start\n"
-        "engine = start(read(Path(sys.argv[1])))\n"
+        "from mobilenetv2.runtime.litert import create_engine, read_artifact\n"
+        "engine = create_engine(read_artifact(Path(sys.argv[1])))\n"
         "print(engine.run(np.zeros((1, 3, 48, 64), np.float32), 'logits').shape)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "m.tflite")]

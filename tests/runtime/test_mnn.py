@@ -15,8 +15,9 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import mnn as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Artifact, start
-from mobilenetv2.runtime.files.mnn import read
+from mobilenetv2.runtime.artifact import create_engine
+from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.mnn import read_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -39,7 +40,7 @@ def written(folder: Path, spec: NetworkSpec) -> Path:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return read(written(tmp_path_factory.mktemp("mnn"), SPECS["symmetric"]))
+    return read_artifact(written(tmp_path_factory.mktemp("mnn"), SPECS["symmetric"]))
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -50,7 +51,7 @@ def test_logits_are_those_of_the_plain_reference(tmp_path: Path, name: str) -> N
     x = np.random.default_rng(0).normal(size=(3, spec.input_channels, *spec.size))
     x = x.astype(np.float32)
     expected = reference(x)
-    engine = start(read(written(tmp_path, spec)))
+    engine = create_engine(read_artifact(written(tmp_path, spec)))
     assert (engine.outputs, engine.takes_pictures) == (("logits",), False)
     found = engine.run(x, "logits")
     assert found.dtype == np.float32
@@ -61,22 +62,22 @@ def test_logits_are_those_of_the_plain_reference(tmp_path: Path, name: str) -> N
 def test_threads_change_nothing_nor_does_the_order_in_memory(artifact: Artifact) -> None:
     size = artifact.config.spec.size
     x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32).transpose(0, 3, 1, 2)
-    one, two = (start(artifact, threads=count).run(x, "logits") for count in (1, 2))
+    one, two = (create_engine(artifact, threads=count).run(x, "logits") for count in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-6)
-    same = start(artifact).run(np.ascontiguousarray(x), "logits")
+    same = create_engine(artifact).run(np.ascontiguousarray(x), "logits")
     np.testing.assert_allclose(one, same, atol=1e-6)
-    assert start(artifact).run(x[:0], "logits").shape == (0, 5)
+    assert create_engine(artifact).run(x[:0], "logits").shape == (0, 5)
 
 
 def test_what_it_cannot_do_is_one_sentence(artifact: Artifact) -> None:
-    engine = start(dataclasses.replace(artifact, where="m.mnn"))
+    engine = create_engine(dataclasses.replace(artifact, where="m.mnn"))
     x = np.zeros((1, 3, *artifact.config.spec.size), np.float32)
     with pytest.raises(ArtifactError, match=r"m\.mnn: it has no features, only logits"):
         engine.run(x, "features")
     with pytest.raises(ArtifactError, match=r"m\.mnn: it takes \[3, 48, 64\], not \[3, 40, 64\]"):
         engine.run(x[:, :, :40], "logits")
     with pytest.raises(ArtifactError, match="--runtime onnxruntime does not run mnn files; mnn"):
-        start(artifact, "onnxruntime")
+        create_engine(artifact, "onnxruntime")
 
 
 @pytest.mark.parametrize("graph", [b"", b"no graph" * 100, b"\0" * 1000])
@@ -84,17 +85,17 @@ def test_what_mnn_does_not_take_is_said_once(
     artifact: Artifact, graph: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ArtifactError, match=r"m\.mnn: MNN cannot run it; export it again"):
-        start(dataclasses.replace(artifact, where="m.mnn", graph=graph))
+        create_engine(dataclasses.replace(artifact, where="m.mnn", graph=graph))
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_graph_cut_short_is_not_taken(artifact: Artifact) -> None:
     with pytest.raises(ArtifactError, match="MNN cannot run it"):
-        start(dataclasses.replace(artifact, graph=artifact.graph[:5000]))
+        create_engine(dataclasses.replace(artifact, graph=artifact.graph[:5000]))
 
 
 def test_other_threads_get_the_same_answer(artifact: Artifact) -> None:
-    engine = start(artifact, threads=1)
+    engine = create_engine(artifact, threads=1)
     x = np.random.default_rng(0).normal(size=(2, 3, *artifact.config.spec.size))
     x = x.astype(np.float32)
     with ThreadPoolExecutor(4) as pool:
@@ -108,8 +109,8 @@ def test_nothing_is_printed_from_start_to_end(tmp_path: Path) -> None:
     path = written(tmp_path, SPECS["symmetric"])
     program = (
         "import sys, numpy as np\nfrom pathlib import Path\n"
-        "from mobilenetv2.runtime.predictor import predictor\n"
-        "config, predict = predictor(Path(sys.argv[1]), threads=1)\n"
+        "from mobilenetv2.runtime.predictor import load_predictor\n"
+        "config, predict = load_predictor(Path(sys.argv[1]), threads=1)\n"
         "assert predict(np.zeros((2, 48, 64, 3), np.uint8)).shape == (2, 5)\n"
     )
     done = subprocess.run(

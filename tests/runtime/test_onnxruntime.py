@@ -10,7 +10,8 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Artifact, start
+from mobilenetv2.runtime.artifact import create_engine
+from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -39,7 +40,7 @@ def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None
     x = np.random.default_rng(0).normal(size=(3, *spec.size, spec.input_channels))
     x = x.astype(np.float32)
     expected = plain.intermediates(reference, x)
-    engine = start(graph(spec, name))
+    engine = create_engine(graph(spec, name))
     assert engine.outputs == ("logits", "features")
     for output in ("logits", "features"):
         found = engine.run(x.transpose(0, 3, 1, 2), output)
@@ -52,19 +53,19 @@ def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None
 def test_threads_change_nothing() -> None:
     spec = SPECS["symmetric"]
     x = np.random.default_rng(0).normal(size=(2, 3, *spec.size)).astype(np.float32)
-    one, two = (start(graph(spec), threads=count).run(x, "logits") for count in (1, 2))
+    one, two = (create_engine(graph(spec), threads=count).run(x, "logits") for count in (1, 2))
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
 def test_what_it_cannot_do_is_one_sentence() -> None:
     spec = SPECS["symmetric"]
     with pytest.raises(ArtifactError, match=r"^m\.onnx: ONNX Runtime cannot run it"):
-        start(Artifact(ModelConfig.default(spec), "onnx", b"no graph", "m.onnx"))
+        create_engine(Artifact(ModelConfig.default(spec), "onnx", b"no graph", "m.onnx"))
     with pytest.raises(ArtifactError, match="--runtime tensorrt: unknown"):
-        start(graph(spec), "tensorrt")
+        create_engine(graph(spec), "tensorrt")
     with pytest.raises(ArtifactError, match="--threads 0 must be at least 1"):
-        start(graph(spec), threads=0)
-    bare = start(graph(spec, "m.onnx", features=False))
+        create_engine(graph(spec), threads=0)
+    bare = create_engine(graph(spec, "m.onnx", features=False))
     x = np.zeros((1, 3, *spec.size), np.float32)
     with pytest.raises(ArtifactError, match=r"m\.onnx: it has no features, only logits"):
         bare.run(x, "features")

@@ -18,7 +18,8 @@ from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.engine import Artifact, start
+from mobilenetv2.runtime.artifact import create_engine
+from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -55,7 +56,7 @@ def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None
     spec = SPECS[name]
     reference = plain.build(spec, dtype="float64")
     plain.load(reference, random_arrays(spec))
-    engine = start(graph(spec, name), "openvino")
+    engine = create_engine(graph(spec, name), "openvino")
     assert engine.outputs == ("logits", "features") and not engine.takes_pictures
     for batch in (3, 1, 2):
         x = noise(spec, batch)
@@ -70,17 +71,19 @@ def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None
 
 def test_pictures_and_fixed_batches() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (5, *SPEC.size, 3), np.uint8)
-    expected = start(graph(SPEC)).run(engine_input(pictures, CONFIG.preprocessing), "logits")
+    expected = create_engine(graph(SPEC)).run(
+        engine_input(pictures, CONFIG.preprocessing), "logits"
+    )
     for form in (Form(pictures=True), Form(pictures=True, batch=2)):
         data = form.onnx(lower_folded(CONFIG, fold(SPEC, random_arrays(SPEC))))
-        engine = start(Artifact(CONFIG, "onnx", data, "m"), "openvino")
+        engine = create_engine(Artifact(CONFIG, "onnx", data, "m"), "openvino")
         assert engine.takes_pictures
         np.testing.assert_allclose(engine.run(pictures, "logits"), expected, atol=1e-4)
 
 
 def test_threads_change_nothing_and_may_share_one_engine() -> None:
     xs = [noise(SPEC, batch) for batch in (1, 2, 3, 4) * 4]
-    one, two = (start(graph(SPEC), "openvino", threads) for threads in (1, 2))
+    one, two = (create_engine(graph(SPEC), "openvino", threads) for threads in (1, 2))
     expected = [one.run(x, "logits") for x in xs]
     with ThreadPoolExecutor(4) as pool:
         for found, wanted in zip(
@@ -90,7 +93,7 @@ def test_threads_change_nothing_and_may_share_one_engine() -> None:
 
 
 def test_an_array_in_another_order_of_memory() -> None:
-    engine, x = start(graph(SPEC), "openvino"), noise(SPEC, 2)
+    engine, x = create_engine(graph(SPEC), "openvino"), noise(SPEC, 2)
     turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(engine.run(turned, "logits"), engine.run(x, "logits"))
 
@@ -99,8 +102,8 @@ def test_what_it_cannot_do_is_one_sentence() -> None:
     for graph_, weights in ((b"no graph", b""), (b"", b""), (b"<net/>", b"0")):
         for kind in ("onnx", "openvino"):
             with pytest.raises(ArtifactError, match=r"^m\.x: OpenVINO cannot run it \(.+\)$"):
-                start(Artifact(CONFIG, kind, graph_, "m.x", weights), "openvino")
-    bare = start(graph(SPEC, "m.onnx", features=False), "openvino")
+                create_engine(Artifact(CONFIG, kind, graph_, "m.x", weights), "openvino")
+    bare = create_engine(graph(SPEC, "m.onnx", features=False), "openvino")
     with pytest.raises(ArtifactError, match=r"m\.onnx: it has no features, only logits"):
         bare.run(noise(SPEC, 1), "features")
     for wrong in (noise(SPEC, 1)[:, :, :40], noise(SPEC, 1).astype(np.float64)):
@@ -110,7 +113,7 @@ def test_what_it_cannot_do_is_one_sentence() -> None:
 
 def test_float32_is_what_it_computes_in() -> None:
     openvino: Any = library()
-    engine: Any = start(graph(SPEC), "openvino", 1)
+    engine: Any = create_engine(graph(SPEC), "openvino", 1)
     compiled = engine._request.get_compiled_model()
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
@@ -121,8 +124,8 @@ def test_nothing_is_reported_to_anybody_and_nothing_printed(tmp_path: Path) -> N
     (tmp_path / "home").mkdir()
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
-        "from mobilenetv2.runtime.predictor import predictor\n"
-        "_, run = predictor(Path(sys.argv[1]), runtime='openvino')\n"
+        "from mobilenetv2.runtime.predictor import load_predictor\n"
+        "_, run = load_predictor(Path(sys.argv[1]), runtime='openvino')\n"
         "print(run(np.zeros((1, 48, 64, 3), np.uint8)).shape)\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]"
     )

@@ -23,7 +23,7 @@ from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import post_training
 from mobilenetv2.quantize.job import save_scheme
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import ModelConfig
 
 ANSWERED = 8
@@ -81,7 +81,7 @@ def measure_candidates(job: Job) -> list[Row]:
 
 def reference_logits(job: Job) -> NDArray:
     """Return the network's own logits: ONNX Runtime in float32; of an exported file, its own."""
-    _, predict = predictor(job.model, threads=job.threads)
+    _, predict = load_predictor(job.model, threads=job.threads)
     count = len(job.pictures)
     parts = (job.pictures[i : i + ANSWERED] for i in range(0, count, ANSWERED))
     return np.concatenate([predict(p) for p in track(parts, "reference", count, ANSWERED)])

@@ -136,10 +136,10 @@ def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
     """
     path, threads, runtime = Path(request["path"]), request["threads"], request["runtime"]
     if RUNTIMES[runtime].engine:
-        from mobilenetv2.runtime import artifact, engine
+        from mobilenetv2.runtime import artifact
 
-        loaded = artifact.load(path)
-        return engine.start(loaded, runtime, threads), loaded.config
+        loaded = artifact.load_artifact(path)
+        return artifact.create_engine(loaded, runtime, threads), loaded.config
     from mobilenetv2.export.job import module_of
 
     return module_of(FORMATS[request["format"]]).reload(path, threads), None

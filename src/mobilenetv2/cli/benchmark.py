@@ -23,7 +23,7 @@ from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model.store import load_config
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.artifact import is_exported, load
+from mobilenetv2.runtime.artifact import is_exported, load_artifact
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.output).mkdir(parents=True, exist_ok=True)
     model = locate(arguments.model)
     exported = is_exported(model)
-    config = load(model).config if exported else load_config(model)
+    config = load_artifact(model).config if exported else load_config(model)
     wanted = candidates(arguments, model if exported else None)
     needs_int8 = any(who.precision == INT8 and who.path is None for who in wanted)
     given = pictures(arguments, config, needs_int8)

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from mobilenetv2.cli.predictor import TORCH
 from mobilenetv2.errors import ArtifactError, SpecError, require
-from mobilenetv2.process import prepare
+from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.feature_map import FeatureMap, feature_map
+from mobilenetv2.runtime.predictor import FeatureMap, load_feature_map
 from mobilenetv2.spec.names import intermediate_names
 
 
@@ -24,7 +24,7 @@ def load_network(model: Path, runtime: str | None, threads: int | None) -> Featu
     if runtime == TORCH:
         return in_torch(model, threads)
     try:
-        return feature_map(model, runtime, threads)
+        return load_feature_map(model, runtime, threads)
     except SpecError as error:
         if runtime is not None:
             raise
@@ -41,7 +41,7 @@ def in_torch(model: Path, threads: int | None) -> FeatureMap:
             f"{model}: an exported file, which --runtime torch does not run; give the model folder"
         )
     config, arrays = store.load(model)
-    prepare()
+    prepare_process()
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ from mobilenetv2.errors import ArtifactError, SpecError, require
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.formats import FORMATS, engines_of
 from mobilenetv2.hub.models import locate
-from mobilenetv2.process import prepare
+from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 
@@ -57,15 +57,15 @@ def _load(arguments: argparse.Namespace, outputs: Output) -> tuple[ModelConfig, 
         return *in_torch(model, arguments.device, outputs, threads), TORCH
     if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
         return *in_executorch(model, arguments.runtime, outputs, threads), "executorch"
-    from mobilenetv2.runtime import engine
-    from mobilenetv2.runtime.artifact import load
+    from mobilenetv2.runtime.artifact import create_engine, load_artifact
+    from mobilenetv2.runtime.predictor import engine_predictor
 
     try:
-        artifact = load(model, arguments.runtime)
+        artifact = load_artifact(model, arguments.runtime)
         name = arguments.runtime or engines_of(artifact.format)[0]
-        started = engine.start(artifact, name, threads)
+        engine = create_engine(artifact, name, threads)
         record = artifact.config.preprocessing
-        return artifact.config, engine.predictor(started, record, outputs), name
+        return artifact.config, engine_predictor(engine, record, outputs), name
     except SpecError as error:
         if arguments.runtime is not None:
             raise
@@ -83,10 +83,12 @@ def in_executorch(
         )
     require("executorch")
     from mobilenetv2.export import executorch
-    from mobilenetv2.runtime.engine import predictor
+    from mobilenetv2.runtime.predictor import engine_predictor
 
     config = executorch.config_inside(model)
-    return config, predictor(executorch.reload(model, threads), config.preprocessing, outputs)
+    return config, engine_predictor(
+        executorch.reload(model, threads), config.preprocessing, outputs
+    )
 
 
 def in_torch(
@@ -104,7 +106,7 @@ def in_torch(
             "not run; give the model folder"
         )
     config, arrays = store.load(model)
-    prepare()
+    prepare_process()
     torch = require("torch")
     if threads is not None:
         torch.set_num_threads(threads)

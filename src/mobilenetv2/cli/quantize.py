@@ -20,14 +20,13 @@ from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.process import prepare
+from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.calibration_set import CalibrationSet
 from mobilenetv2.quantize.job import Judge, Judgement
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import start
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.spec.records import ModelConfig
 
 FEW = 200
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = job.requests(arguments.format, Path(arguments.out), nncf)
     require_packages((request.format for request in wanted), [job.NNCF] if nncf else [])
     if arguments.train:
-        prepare()
+        prepare_process()
         require("torch")
     if arguments.sensitivity:
         require("matplotlib")
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.train and not (photos.training and len(photos.training)):
         raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
     outputs = match(photos.judged.classes, config.labels, arguments.data)
-    judge = Judge(photos.judged, outputs, config.preprocessing, start(load(model)))
+    judge = Judge(photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)))
     settings = settings_of(arguments)
     say(f"calibrating on {photos.source}")
     scheme = post_training.quantise(

@@ -10,7 +10,7 @@ from mobilenetv2.cli.main import INTERRUPTED
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
 from mobilenetv2.hub.catalogue import DEFAULT
 from mobilenetv2.hub.models import locate
-from mobilenetv2.process import prepare
+from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 from mobilenetv2.train.recipe import Recipe, read
 from mobilenetv2.train.record import open_run, started_from
@@ -22,7 +22,7 @@ CHANGING = ("weights", "recipe", "set", "epochs", "minutes", "seed", "find_rate"
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
-    prepare()
+    prepare_process()
     output = Path(arguments.output)
     if arguments.resume:
         weights, recipe, edition = resumed(arguments)

@@ -22,8 +22,8 @@ from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
-from mobilenetv2.runtime import artifact
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime import engine
 from mobilenetv2.spec.records import ModelConfig
 
 INPUT, OUTPUT = "input", "logits"
@@ -116,7 +116,7 @@ def config_inside(path: Path) -> ModelConfig:
         ArtifactError: somebody else's, or one that was changed.
         MissingExtra: coremltools is not installed.
     """
-    return artifact.config_inside(
+    return engine.embedded_config(
         _checked(path).description.metadata.userDefined.get(CONFIG_KEY), path
     )
 
@@ -124,7 +124,7 @@ def config_inside(path: Path) -> ModelConfig:
 def _checked(path: Path) -> Any:
     """The package's model as coremltools' message, if its seal holds."""
     try:
-        data, weights = (artifact.contents(path / part) for part in (MODEL, WEIGHTS))
+        data, weights = (engine.read_bounded(path / part) for part in (MODEL, WEIGHTS))
     except OSError as error:
         raise ArtifactError(f"{path}: not a Core ML package ({error.strerror})") from None
     seal.check(data, str(path), weights)
@@ -136,6 +136,6 @@ def _checked(path: Path) -> Any:
 @contextmanager
 def greetings_off() -> Iterator[None]:
     """It names every package that it was not tested with, and draws its progress on stderr."""
-    with silence(), warnings.catch_warnings():
+    with suppress_native_output(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -16,10 +16,9 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime import artifact
-from mobilenetv2.runtime.engine import Engine, Output
-from mobilenetv2.runtime.fixed import in_fixed_batches
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime import engine
+from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
 from mobilenetv2.spec.records import ModelConfig
 
 METHOD, OUTPUT = "forward", "logits"
@@ -68,7 +67,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
         ArtifactError: it was changed, or the runtime does not take it.
         MissingExtra: ExecuTorch is not installed.
     """
-    data = artifact.contents(out)
+    data = engine.read_bounded(out)
     seal.check(data, str(out))
     return ExecuTorch(program(data, str(out)), str(out), threads)
 
@@ -80,12 +79,12 @@ def config_inside(path: Path) -> ModelConfig:
         ArtifactError: somebody else's, or one that was changed.
         MissingExtra: ExecuTorch is not installed.
     """
-    data = artifact.contents(path)
+    data = engine.read_bounded(path)
     seal.check(data, str(path))
     loaded, text = program(data, str(path)), None
     if CONFIG_METHOD in loaded.method_names:
         (text,) = loaded.load_method(CONFIG_METHOD).execute([])
-    return artifact.config_inside(text, path)
+    return engine.embedded_config(text, path)
 
 
 def program(data: bytes, where: str) -> Any:
@@ -164,6 +163,6 @@ _CHOSEN: set[int] = set()
 def greetings_off() -> Iterator[None]:
     """It imports torchao, which names what it could not load, calls itself experimental, and warns
     of what it does itself."""
-    with silence(), warnings.catch_warnings():
+    with suppress_native_output(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -16,9 +16,9 @@ from mobilenetv2.export.job import Options
 from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import Engine, Output
-from mobilenetv2.runtime.files.keras import CONFIG
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.runtime.keras import CONFIG
 from mobilenetv2.spec.records import ModelConfig
 
 
@@ -32,11 +32,12 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         SpecError: a network of other blocks than MobileNetV2's.
         MissingExtra: Keras or a backend of it is not installed.
     """
-    with silence():  # TensorFlow's greetings
+    with suppress_native_output():  # TensorFlow's greetings
         choose()
     network = edition.build(_stock(config))
     edition.load(network, arrays)
-    with silence():  # on every backend saving and loading import TensorFlow, where there is one
+    # On every backend saving and loading import TensorFlow, where there is one.
+    with suppress_native_output():
         network.save(out)
     out.write_bytes(sealed(out.read_bytes(), config.to_json()))
 
@@ -59,13 +60,13 @@ def reload(out: Path, threads: int | None = None) -> Engine:
             to so many threads.
     """
     seal.check(out.read_bytes(), str(out))
-    with silence():
+    with suppress_native_output():
         backend = choose()
     _limit_threads(backend, threads)
     import keras
 
     try:
-        with silence():
+        with suppress_native_output():
             model = keras.saving.load_model(out, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         reason = str(error).strip().partition("\n")[0]

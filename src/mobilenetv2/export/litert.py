@@ -7,8 +7,8 @@ from mobilenetv2.graph import litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
+from mobilenetv2.runtime import litert as file
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.files import litert as file
 from mobilenetv2.spec.records import ModelConfig
 
 
@@ -22,4 +22,4 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     """See :class:`mobilenetv2.export.job.Module`."""
     from mobilenetv2.runtime import litert
 
-    return litert.start(file.read(out), threads)
+    return litert.create_engine(file.read_artifact(out), threads)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.runtime.engine import Output
-from mobilenetv2.runtime.fixed import in_fixed_batches
+from mobilenetv2.runtime.engine import Output, in_fixed_batches
 
 CONSTANT = "const"
 FUNCTION = "main"

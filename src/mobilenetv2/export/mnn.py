@@ -13,10 +13,10 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
+from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime import mnn as runtime
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.files.mnn import read
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.runtime.mnn import read_artifact
 from mobilenetv2.spec.records import ModelConfig
 
 # Not MNN's command mnnconvert: as it starts, it installs a package that reports every conversion
@@ -34,7 +34,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
         ArtifactError: the converter failed.
         MissingExtra: MNN is not installed.
     """
-    with silence():
+    with suppress_native_output():
         require("MNN")
     graph, half = lower(config, arrays).replace(batch=1), options.precision == "float16"
     if half:  # MNN cuts digits off instead of rounding: it is given what fits
@@ -49,7 +49,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     Raises:
         ArtifactError: it is damaged, or MNN does not take it.
     """
-    return runtime.start(read(out), threads)
+    return runtime.create_engine(read_artifact(out), threads)
 
 
 def _converted(model: bytes, note: str, half: bool) -> bytes:

@@ -16,7 +16,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
 from mobilenetv2.runtime import ncnn as runtime
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.files.ncnn import checksum, read, weights_path
+from mobilenetv2.runtime.ncnn import checksum, read_artifact, weights_path
 from mobilenetv2.spec.records import ModelConfig, Origin
 
 NAME = "model"
@@ -56,7 +56,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     Raises:
         ArtifactError: a file of the three is damaged, or ncnn does not take it.
     """
-    return runtime.start(read(out), threads)
+    return runtime.create_engine(read_artifact(out), threads)
 
 
 def _converted(model: bytes, half: bool) -> tuple[bytes, bytes]:

@@ -8,8 +8,8 @@ from mobilenetv2.graph.graph import Graph
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
+from mobilenetv2.runtime import onnxruntime as file
 from mobilenetv2.runtime import onnxruntime as runtime
-from mobilenetv2.runtime.files import onnx as file
 from mobilenetv2.runtime.onnxruntime import OnnxRuntime
 from mobilenetv2.spec.records import ModelConfig
 
@@ -33,4 +33,4 @@ def asked(graph: Graph, options: Options) -> Graph:
 
 def reload(out: Path, threads: int | None = None) -> OnnxRuntime:
     """Return the file's engine; see :class:`mobilenetv2.export.job.Module`."""
-    return runtime.start(file.read(out), threads)
+    return runtime.create_engine(file.read_artifact(out), threads)

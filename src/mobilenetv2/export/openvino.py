@@ -17,8 +17,8 @@ from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime.files import openvino as file
-from mobilenetv2.runtime.openvino import OpenVino, library, reason, start
+from mobilenetv2.runtime import openvino as file
+from mobilenetv2.runtime.openvino import OpenVino, create_engine, library, reason
 from mobilenetv2.spec.records import ModelConfig
 
 
@@ -31,7 +31,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 def reload(out: Path, threads: int | None = None) -> OpenVino:
     """See :class:`mobilenetv2.export.job.Module`."""
-    return start(file.read(out), threads)
+    return create_engine(file.read_artifact(out), threads)
 
 
 def converted(graph: bytes) -> Any:

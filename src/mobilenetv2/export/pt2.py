@@ -19,9 +19,8 @@ from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import float16
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime import artifact
-from mobilenetv2.runtime.engine import Engine, Output
-from mobilenetv2.runtime.fixed import in_fixed_batches
+from mobilenetv2.runtime import engine
+from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
 from mobilenetv2.spec.records import ModelConfig
 
 OUTPUT = "logits"
@@ -113,7 +112,7 @@ def config_inside(path: Path) -> ModelConfig:
                 text = archive.read(found[0]).decode("utf-8", "replace")
     except WeightsError as error:
         raise ArtifactError(f"{path}: {error}") from None
-    return artifact.config_inside(text, path)
+    return engine.embedded_config(text, path)
 
 
 class ExportedProgram:

@@ -19,9 +19,8 @@ from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime.engine import Engine, Output
-from mobilenetv2.runtime.fixed import in_fixed_batches
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
 from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = Path("assets.extra") / "mobilenetv2.json"
@@ -108,7 +107,7 @@ def tensorflow() -> Iterator[Any]:
         MissingExtra: it is not installed.
     """
     os.environ.setdefault(QUIET, "3")
-    with silence():  # its native part greets all the same
+    with suppress_native_output():  # its native part greets all the same
         tf: Any = require("tensorflow")
     with errors_only():
         yield tf

@@ -142,7 +142,7 @@ def run_graph(
     if len(pictures) == 0:
         raise DataError("calibration: not one picture is given")
     config, data = graph.config, onnx.write(graph.with_intermediates())
-    engine = onnxruntime.start(Artifact(config, "onnx", data, "calibration"))
+    engine = onnxruntime.create_engine(Artifact(config, "onnx", data, "calibration"))
     each = sum(tensor.channels * tensor.pixels for tensor in graph.tensors.values())
     batch = max(1, min(32, VALUES // each))
     for start in range(0, len(pictures), batch):

@@ -20,7 +20,8 @@ from mobilenetv2.formats import INT8, OF_INT8
 from mobilenetv2.graph import litert, onnx
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.runtime.engine import Engine, predictor
+from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.predictor import engine_predictor
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 NNCF = "nncf"
@@ -119,7 +120,7 @@ class Judge:
         )  # fmt: skip
 
     def _logits(self, engine: Engine, label: str) -> NDArray:
-        predict = predictor(engine, self.record)
+        predict = engine_predictor(engine, self.record)
         logits, _ = predict_split(predict, self.split, self.record, f"measuring {label}")
         return logits
 

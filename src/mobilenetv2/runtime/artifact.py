@@ -1,25 +1,23 @@
-"""What is run: a model folder, whose graph is built here, or a file that was exported."""
+"""From a model folder or an exported file to a running engine."""
 
 import importlib
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.checkpoints.sidecar import parse_config
-from mobilenetv2.errors import ArtifactError, DialectError
-from mobilenetv2.files import read_file
-from mobilenetv2.formats import BY_ENDING, RUNTIMES
-from mobilenetv2.graph import litert, onnx
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.formats import BY_ENDING, ENGINES, RUNTIMES, engines_of
 from mobilenetv2.graph.graph import FEATURES, MAP
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime.engine import DEFAULT, Artifact, checked
+from mobilenetv2.runtime.engine import Artifact, Engine
+from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig
 
-LARGEST_FILE = 512 * 1024**2
+DEFAULT = ENGINES[0]
 
 
-def load(path: Path, runtime: str | None = None) -> Artifact:
+def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
     """Read a model folder, BatchNorm folded on the way, or an exported file.
 
     Args:
@@ -29,41 +27,40 @@ def load(path: Path, runtime: str | None = None) -> Artifact:
         WeightsError: not a model folder, or damaged.
         ArtifactError: a file that does not say what it takes, or that was changed; no such engine.
     """
-    if is_exported(path):
-        name = BY_ENDING[path.suffix.lower()].name
-        module: Any = importlib.import_module(f"mobilenetv2.runtime.files.{name}")
-        artifact: Artifact = module.read(path)
-        return artifact
-    return built(*store.load(path), path, runtime)
+    if not is_exported(path):
+        return build_artifact(*store.load(path), path, runtime)
+    made = BY_ENDING[path.suffix.lower()]
+    (reader,) = (name for name, other in RUNTIMES.items() if other.own == made)
+    artifact: Artifact = _module("runtime", reader).read_artifact(path)
+    return artifact
 
 
-def built(
+def build_artifact(
     config: ModelConfig,
     arrays: Arrays,
     path: Path,
     runtime: str | None = None,
     last_map: bool = False,
 ) -> Artifact:
-    """The graph of a model folder's contents.
+    """Build the graph of a model folder's contents.
 
     Args:
         path: of the model folder.
-        runtime: as for :func:`load`.
+        runtime: as for :func:`load_artifact`.
         last_map: the graph gives the last feature map, too.
 
     Raises:
-        ArtifactError: as :func:`load`.
+        ArtifactError: as :func:`load_artifact`.
     """
-    engine = RUNTIMES[checked(runtime or DEFAULT)]
-    kind = engine.builds
-    if kind in ("onnx", "litert"):
-        graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
-        data = onnx.write(graph) if kind == "onnx" else litert.write(graph)
-        return Artifact(config, kind, data, str(path))
-    raise ArtifactError(
-        f"{path}: --runtime {engine.name} runs exported files only; make one with "
-        f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
-    )
+    engine = RUNTIMES[_engine_name(runtime or DEFAULT)]
+    if not engine.builds:
+        raise ArtifactError(
+            f"{path}: --runtime {engine.name} runs exported files only; make one with "
+            f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
+        )
+    graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
+    data: bytes = _module("graph", engine.builds).write(graph)
+    return Artifact(config, engine.builds, data, str(path))
 
 
 def is_exported(path: Path) -> bool:
@@ -72,40 +69,37 @@ def is_exported(path: Path) -> bool:
     return made is not None and made.readable and path.is_file()
 
 
-def contents(path: Path) -> bytes:
-    """A whole file, if it is not too large.
-
-    Raises:
-        ArtifactError: larger than 512 MiB.
-        OSError: it cannot be read.
-    """
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise ArtifactError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_FILE:,}")
-    return read_file(path)
-
-
-def config_inside(text: str | None, path: Path) -> ModelConfig:
-    """The config that an exported file carries: preprocessing and labels among it.
+def create_engine(
+    artifact: Artifact, name: str | None = None, threads: int | None = None
+) -> Engine:
+    """Start the engine of that name on an artifact.
 
     Args:
-        text: what was found under our key in the file's metadata; None is somebody else's file.
+        name: None is the first that takes the artifact's format.
+        threads: that the engine may use; None leaves it to the engine.
 
     Raises:
-        ArtifactError: there is none, or it is damaged.
+        ArtifactError: no such engine, or it cannot run the graph.
+        MissingExtra: the engine is not installed.
     """
-    if text is None:
-        made = BY_ENDING.get(path.suffix.lower())
-        advice = (
-            f"'mobilenetv2 weights import {path} OUT' makes a model folder of it"
-            if made is not None and made.graph
-            else "make it with 'mobilenetv2 export'"
-        )
+    known = engines_of(artifact.format)
+    name = _engine_name(name or known[0])
+    if name not in known:
         raise ArtifactError(
-            f"{path}: it does not say its preprocessing and labels, as this project's exports do; "
-            f"{advice}"
+            f"{artifact.where}: --runtime {name} does not run {artifact.format} files; "
+            f"{' or '.join(known)} does"
         )
-    try:
-        return parse_config(text)
-    except DialectError as error:
-        raise ArtifactError(f"{path}: {error}") from None
+    if threads is not None and threads < 1:
+        raise ArtifactError(f"--threads {threads} must be at least 1")
+    engine: Engine = _module("runtime", name).create_engine(artifact, threads)
+    return engine
+
+
+def _module(room: str, name: str) -> Any:
+    return importlib.import_module(f"mobilenetv2.{room}.{name}")
+
+
+def _engine_name(name: str) -> str:
+    if name not in ENGINES:
+        raise ArtifactError(f"--runtime {name}: unknown; {suggestion(name, ENGINES)}")
+    return name

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
-from mobilenetv2.hub.embedded import EMBEDDED
+from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import Labels
 
 BATCH = 8
 Photo = str | PathLike[str] | bytes | Image.Image | NDArray
 """A path, a file's bytes, a Pillow image, or an array uint8 (height, width, 3), red first."""
 Photos = list[Any] | tuple[Any, ...]
-"""Of photos, one by one."""
+"""Several photos, each a :data:`Photo`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
-    """What the network says of one photo."""
+    """The network's answer for one photo."""
 
     probabilities: NDArray
     """float64 (classes,)."""
@@ -47,7 +47,7 @@ class Answer:
         return f"Answer({best})"
 
     def top(self, count: int = 5) -> list[Guess]:
-        """The likeliest classes, best first."""
+        """Return the most probable classes, best first."""
         best = np.argsort(-self.probabilities, kind="stable")[:count]
         return [
             Guess(int(i), self.labels.names[i], float(self.probabilities[i])) for i in best.tolist()
@@ -73,7 +73,7 @@ class Classifier:
         runtime: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self.config, self._predict = predictor(
+        self.config, self._predict = load_predictor(
             locate(fspath(model)), runtime=runtime, threads=threads
         )
 
@@ -84,7 +84,7 @@ class Classifier:
     def __call__(self, photos: Photos) -> list[Answer]: ...
 
     def __call__(self, photos: Photo | Photos) -> Answer | list[Answer]:
-        """One photo gives one answer, a list of photos a list.
+        """Return one answer for one photo, a list for a list of photos.
 
         Raises:
             ImageError: a photo that cannot be read.
@@ -96,17 +96,17 @@ class Classifier:
 
     def _answers(self, photos: Sequence[Photo]) -> list[Answer]:
         record = self.config.preprocessing
-        pictures = [preprocess(opened(photo), record, "photo") for photo in photos]
-        logits = self._predict(np.stack(pictures)).astype(np.float64)
+        images = [preprocess(open_photo(photo), record, "photo") for photo in photos]
+        logits = self._predict(np.stack(images)).astype(np.float64)
         powers = np.exp(logits - logits.max(1, keepdims=True))
         return [Answer(row, self.config.labels) for row in powers / powers.sum(1, keepdims=True)]
 
 
-def opened(photo: Photo) -> Image.Image:
-    """An RGB picture, whatever it came as.
+def open_photo(photo: Photo) -> Image.Image:
+    """Return a photo as an RGB image, in whichever form it comes.
 
     Raises:
-        ImageError: it cannot be read, or is no picture.
+        ImageError: it cannot be read, or is no image.
     """
     if isinstance(photo, Image.Image):
         return photo.convert("RGB")

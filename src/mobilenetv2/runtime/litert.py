@@ -1,18 +1,59 @@
-"""LiteRT (TensorFlow Lite): Google's engine for phones and small boards (extra: litert)."""
+"""LiteRT (TensorFlow Lite), Google's engine for phones and small boards (extra: litert), and its
+files, float or quantised."""
 
+import io
+import zipfile
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.runtime.engine import Artifact, Output
-from mobilenetv2.runtime.fixed import in_fixed_batches
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.errors import require
+from mobilenetv2.graph.graph import LOGITS
+from mobilenetv2.graph.litert import CONFIG
+from mobilenetv2.model import seal
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime.engine import (
+    Artifact,
+    BatchEngine,
+    Output,
+    another_network,
+    archived_config,
+    cannot_run,
+    embedded_config,
+    read_bounded,
+)
+
+TITLE = "LiteRT"
 
 
-class LiteRt:
+def read_artifact(path: Path) -> Artifact:
+    """Read a LiteRT file that was exported here, with the config in the archive behind its graph.
+
+    Raises:
+        WeightsError: not a LiteRT file, or damaged.
+        ArtifactError: somebody else's file, or one that was changed.
+    """
+    from mobilenetv2.checkpoints.containers.litert import parse_litert
+
+    data = read_bounded(path)
+    graph = parse_litert(data, path)
+    text = None
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        text = archived_config(data, CONFIG, path, "the archive behind its graph is damaged")
+    config = embedded_config(text, path)
+    seal.check(data, str(path))
+    given = [list(graph.tensors[at].shape) for at in graph.inputs]
+    ends = {graph.tensors[at].name: list(graph.tensors[at].shape) for at in graph.outputs}
+    spec = config.spec
+    if given != [[1, *spec.size, spec.input_channels]] or ends.get(LOGITS) != [1, spec.logits]:
+        raise another_network(path, config, f"takes {given} and gives {ends}")
+    return Artifact(config, "litert", data, str(path))
+
+
+class LiteRt(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`.
 
     Pictures go through one at a time: a batch is not quicker (measured on a CPU with XNNPACK), and
@@ -20,40 +61,30 @@ class LiteRt:
     here, too.
     """
 
-    takes_pictures = False
+    title = TITLE
 
     def __init__(self, interpreter: Any, where: str) -> None:
-        self.interpreter, self.where = interpreter, where
+        super().__init__(where)
+        self.interpreter, self._lock = interpreter, Lock()
         (self._input,) = interpreter.get_input_details()
         self._ends = {end["name"]: end for end in interpreter.get_output_details()}
-        self.outputs = tuple(self._ends)
-        self.batch = int(self._input["shape"][0])
-        self._lock = Lock()
+        self.outputs, self.batch = tuple(self._ends), int(self._input["shape"][0])
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self._ends:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
-        given = stored(x.transpose(0, 2, 3, 1), self._input)
-        found = in_fixed_batches(lambda part: self._run(part, output), given, self.batch)
-        return found.transpose(0, 3, 1, 2) if output == "map" else found
-
-    def _run(self, x: NDArray, output: Output) -> NDArray:
-        end = self._ends[output]
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
+        end, given = self._ends[output], stored(x.transpose(0, 2, 3, 1), self._input)
         with self._lock:  # an interpreter has one set of tensors
             try:
-                self.interpreter.set_tensor(self._input["index"], x)
+                self.interpreter.set_tensor(self._input["index"], given)
                 self.interpreter.invoke()
-                found = self.interpreter.get_tensor(end["index"])
+                found = real(self.interpreter.get_tensor(end["index"]), end)
             except (RuntimeError, ValueError) as error:
-                raise ArtifactError(
-                    f"{self.where}: LiteRT cannot run it ({_reason(error)})"
-                ) from None
-        return real(found, end)
+                raise self.failure(_reason(error)) from None
+        return found.transpose(0, 3, 1, 2) if output == "map" else found
 
 
-def start(artifact: Artifact, threads: int | None = None) -> LiteRt:
-    """An interpreter on the CPU, with XNNPACK.
+def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
+    """Start an interpreter on the CPU, with XNNPACK.
 
     Raises:
         ArtifactError: not a graph that LiteRT can run.
@@ -61,21 +92,21 @@ def start(artifact: Artifact, threads: int | None = None) -> LiteRt:
     """
     library: Any = require("ai_edge_litert.interpreter")
     try:
-        with silence():  # it says that it has made its delegate
+        with suppress_native_output():  # it says that it has made its delegate
             # From bytes, so that what was checked is what runs.
             interpreter = library.Interpreter(model_content=artifact.graph, num_threads=threads)
             interpreter.allocate_tensors()
         return LiteRt(interpreter, artifact.where)
     except (RuntimeError, ValueError) as error:
-        raise ArtifactError(f"{artifact.where}: LiteRT cannot run it ({_reason(error)})") from None
+        raise cannot_run(artifact.where, TITLE, _reason(error)) from None
 
 
 def stored(values: NDArray, tensor: Any) -> NDArray:
-    """Real numbers as a tensor of the graph holds them.
+    """Return real numbers as a tensor of the graph holds them.
 
     Args:
         values: float32.
-        tensor: as the interpreter describes it.
+        tensor: the interpreter's description of it.
 
     Returns:
         Integers, halves to even, where the tensor is quantised; else the values.
@@ -89,7 +120,7 @@ def stored(values: NDArray, tensor: Any) -> NDArray:
 
 
 def real(values: NDArray, tensor: Any) -> NDArray:
-    """What a tensor of the graph stands for: float32."""
+    """Return the numbers that a tensor of the graph stands for: float32."""
     scale, zero_point = tensor["quantization"]
     if not scale:
         return np.asarray(values, np.float32)

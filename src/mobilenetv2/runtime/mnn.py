@@ -1,5 +1,9 @@
-"""MNN: Alibaba's small runtime. The graph takes one picture."""
+"""MNN, Alibaba's small runtime, and its files: a flatbuffer, and the seal behind it.
 
+The graph takes one picture.
+"""
+
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -8,55 +12,94 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.runtime.engine import Artifact, Output
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.model import seal
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime.engine import (
+    Artifact,
+    BatchEngine,
+    Output,
+    embedded_config,
+    read_bounded,
+)
 from mobilenetv2.spec.network import NetworkSpec
 
 INPUT, OUTPUT = "input", "logits"
 """Names in our graphs."""
 
 
-class Mnn:
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+def read_artifact(path: Path) -> Artifact:
+    """Read an MNN file that was exported here, with the config inside it.
 
-    outputs: tuple[str, ...] = ("logits",)
-    takes_pictures = False
+    Raises:
+        ArtifactError: not an MNN file, somebody else's, damaged, or changed.
+    """
+    data = read_bounded(path)
+    try:
+        note = first_string(data)
+    except (struct.error, UnicodeDecodeError):
+        raise ArtifactError(f"{path}: not an MNN file, or damaged") from None
+    # Others write a word there, or nothing.
+    config = embedded_config(note if note.startswith("{") else None, path)
+    seal.check(data, str(path))
+    return Artifact(config, "mnn", data, str(path))
 
-    def __init__(self, module: Any, spec: NetworkSpec, where: str) -> None:
-        self.module, self.spec, self.where = module, spec, where
-        self.shape = (spec.input_channels, *spec.size)
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
-        if x.shape[1:] != self.shape:
-            raise ArtifactError(
-                f"{self.where}: it takes {list(self.shape)}, not {list(x.shape[1:])}"
-            )
-        pictures = np.ascontiguousarray(x, np.float32)
-        found = np.empty((len(x), self.spec.classes), np.float32)
-        for index in range(len(x)):
-            found[index] = self._answer(pictures[index : index + 1])
+def first_string(data: bytes) -> str:
+    """Return a flatbuffer's first field, where it is a string; '' where it is left out.
+
+    In MNN's that is ``bizCode``, a note to whoever runs the network.
+
+    Raises:
+        struct.error, UnicodeDecodeError: no flatbuffer.
+    """
+
+    def number(kind: str, at: int) -> int:
+        if at < 0:
+            raise struct.error("before the file")
+        found: int = struct.unpack_from(kind, data, at)[0]
         return found
 
-    def _answer(self, picture: NDArray) -> NDArray:
+    table = number("<I", 0)
+    fields = table - number("<i", table)  # where the table says what it has
+    size = number("<H", fields)
+    offset = number("<H", fields + 4) if size > 4 else 0
+    if offset == 0:
+        return ""
+    at = table + offset
+    at += number("<I", at)
+    (text,) = struct.unpack_from(f"{number('<I', at)}s", data, at + 4)
+    return bytes(text).decode("utf-8")
+
+
+class Mnn(BatchEngine):
+    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+
+    title, batch = "MNN", 1
+
+    def __init__(self, module: Any, spec: NetworkSpec, where: str) -> None:
+        super().__init__(where)
+        self.module, self.given = module, (1, spec.logits)
+        self.shape = (spec.input_channels, *spec.size)
+
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         from MNN import expr
 
+        picture = np.ascontiguousarray(x, np.float32)
         try:
             (logits,) = self.module.forward([expr.const(picture, list(picture.shape), expr.NCHW)])
             values: NDArray = np.array(logits.read(), np.float32)
         except Exception as error:  # what its binding raises derives from nothing narrower
-            raise ArtifactError(f"{self.where}: MNN cannot run it ({error})") from None
-        if values.shape != (1, self.spec.classes):
+            raise self.failure(error) from None
+        if values.shape != self.given:
             raise ArtifactError(
-                f"{self.where}: it gives {list(values.shape)}, not [1, {self.spec.classes}]"
+                f"{self.where}: it gives {list(values.shape)}, not {list(self.given)}"
             )
-        return values.ravel()
+        return values
 
 
-def start(artifact: Artifact, threads: int | None = None) -> Mnn:
-    """A network on the CPU, which computes in float32.
+def create_engine(artifact: Artifact, threads: int | None = None) -> Mnn:
+    """Load a network on the CPU, which computes in float32.
 
     Raises:
         ArtifactError: MNN does not take it.
@@ -66,7 +109,7 @@ def start(artifact: Artifact, threads: int | None = None) -> Mnn:
     if threads is not None:
         settings["numThread"] = threads
     # It greets on stdout, and says there what is wrong with a graph. It reads files only.
-    with tempfile.TemporaryDirectory() as folder, silence():
+    with tempfile.TemporaryDirectory() as folder, suppress_native_output():
         require("MNN")
         from MNN import nn
 

@@ -1,65 +1,211 @@
-"""ncnn: Tencent's small runtime. One picture at a time; it has no batches."""
+"""ncnn, Tencent's small runtime, and its files: one picture at a time; it has no batches.
 
+A network is ``NAME.ncnn.param``, ``NAME.ncnn.bin`` and the config beside them. ncnn reads weights
+as its graph says and trusts both: a graph that asks for more than there is, or names what is not
+there, ends the process. So the graph is held against the config first.
+"""
+
+import dataclasses
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.sidecar import LARGEST, sidecar_path
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.runtime.engine import Artifact, Output
-from mobilenetv2.runtime.silence import silence
+from mobilenetv2.model import seal
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime.engine import (
+    Artifact,
+    BatchEngine,
+    Output,
+    embedded_config,
+    read_bounded,
+)
+from mobilenetv2.spec.blocks import require_inverted, resolve
 from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
 
+MAGIC = "7767517"
+KINDS = {
+    "Input", "Split", "Convolution", "ConvolutionDepthWise", "BinaryOp", "Pooling", "InnerProduct",
+}  # fmt: skip
+OUTPUTS, KERNEL, STRIDE, WEIGHTS, GROUPS = "0", "1", "3", "6", "7"
+"""Keys of a convolution's parameters. A fully connected layer has its weights under another."""
+LINEAR_WEIGHTS = "2"
+Row = tuple[int, int, int, int, int]
+"""Outputs, kernel, stride, weights and groups of a convolution."""
 NARROW = ("use_fp16_", "use_bf16_")
 """Beginnings of the options that let it store or compute in 16 bits what is 32 in the file."""
 
 
-class Ncnn:
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One line of the graph."""
+
+    kind: str
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+    parameters: dict[str, str]
+
+
+def weights_path(param: Path) -> Path:
+    """'shoes.ncnn.param' -> 'shoes.ncnn.bin'."""
+    return param.with_suffix(".bin")
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read the two files, and the config beside them.
+
+    Raises:
+        ArtifactError: one of the three is not there, is damaged, or belongs to another network.
+    """
+    beside, weights = sidecar_path(path), weights_path(path)
+    if not weights.is_file():
+        raise ArtifactError(f"{path}: its weights, {weights.name}, are not beside it")
+    config = embedded_config(_text(beside), beside if beside.is_file() else path)
+    graph, data = read_bounded(path), read_bounded(weights)
+    written_for = config.origin.sha256 if config.origin else None
+    if written_for != checksum(graph, data, config):
+        raise ArtifactError(
+            f"{path}: it, {weights.name} or {beside.name} was changed or damaged since they were "
+            "written, or is another network's (the checksum does not fit); export it again"
+        )
+    _require_fit(list(layers(graph, path)), len(data), config.spec, path)
+    return Artifact(config, "ncnn", graph, str(path), data)
+
+
+def checksum(graph: bytes, weights: bytes, config: ModelConfig) -> str:
+    """What ties the three files together: of both, and of all that the config says but itself."""
+    if config.origin:
+        origin = dataclasses.replace(config.origin, sha256=None)
+        config = dataclasses.replace(config, origin=origin)
+    return seal.digest(graph, weights, config.to_json().encode())
+
+
+def _text(beside: Path) -> str | None:
+    if not beside.is_file() or beside.stat().st_size > LARGEST:
+        return None
+    return beside.read_text("utf-8", "replace")
+
+
+def layers(graph: bytes, path: Path) -> Iterator[Layer]:
+    """The lines of a .param file.
+
+    Raises:
+        ArtifactError: it is none, or a layer takes what no layer before it gives.
+    """
+    try:
+        magic, counts, *lines = graph.decode("utf-8").splitlines()
+        layer_count, blob_count = map(int, counts.split())
+        if magic != MAGIC or len(lines) != layer_count:
+            raise ValueError("its head")
+        known: set[str] = set()
+        for line in lines:
+            kind, _, taken, given, *rest = line.split()
+            middle, end = int(taken), int(taken) + int(given)
+            made = Layer(
+                kind, tuple(rest[:middle]), tuple(rest[middle:end]),
+                dict(word.split("=", 1) for word in rest[end:]),
+            )  # fmt: skip
+            if len(rest) < end or not known.issuperset(made.takes) or known & set(made.gives):
+                raise ValueError(line)
+            known |= set(made.gives)
+            yield made
+        if len(known) != blob_count:
+            raise ValueError("its head")
+    except (ValueError, UnicodeDecodeError) as error:
+        reason = str(error)[:80]
+        raise ArtifactError(f"{path}: not a graph of ncnn, or damaged ({reason})") from None
+
+
+def _require_fit(found: list[Layer], size: int, spec: NetworkSpec, path: Path) -> None:
+    """Raise unless the graph is made of the spec's layers and there are weights for all of them."""
+    require_inverted(spec, "ncnn")
+    network = resolve(spec)
+    wanted: Counter[Row] = Counter(
+        (c.out_channels, c.kernel, c.stride, _count(c.weight_shape), c.groups)
+        for c in network.convolutions
+    )
+    classes, features = network.classifier_shape
+    strange = {layer.kind for layer in found} - KINDS
+    try:
+        rows = Counter(_row(x.parameters) for x in found if x.kind.startswith("Convolution"))
+        linear = [
+            (int(x.parameters[OUTPUTS]), int(x.parameters[LINEAR_WEIGHTS]))
+            for x in found if x.kind == "InnerProduct"
+        ]  # fmt: skip
+    except (KeyError, ValueError):
+        rows, linear = Counter(), []
+    parts = [(row[3], row[0]) for row in wanted.elements()] + [(classes * features, classes)]
+    if (
+        strange
+        or rows != wanted
+        or linear != [(classes, classes * features)]
+        or size not in (_bytes(parts, 4), _bytes(parts, 2))
+    ):
+        raise ArtifactError(
+            f"{path}: the config beside it describes another network than the graph"
+        )
+
+
+def _row(parameters: dict[str, str]) -> Row:
+    kernel = int(parameters[KERNEL])
+    numbers = [int(parameters.get(key, "1")) for key in (STRIDE, GROUPS)]
+    return (
+        int(parameters[OUTPUTS]), kernel, numbers[0], int(parameters[WEIGHTS]), numbers[1],
+    )  # fmt: skip
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+def _bytes(parts: list[tuple[int, int]], width: int) -> int:
+    """Of (weights, bias) for each layer: a mark, the weights in whole words, a float32 bias."""
+    return sum(4 + (weights * width + 3) // 4 * 4 + bias * 4 for weights, bias in parts)
+
+
+class Ncnn(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    outputs: tuple[str, ...] = ("logits",)
-    takes_pictures = False
+    title, batch = "ncnn", 1
 
     def __init__(self, net: Any, spec: NetworkSpec, where: str) -> None:
-        self.net, self.spec, self.where = net, spec, where
+        super().__init__(where)
+        self.net, self.given = net, (spec.logits,)
         self.shape = (spec.input_channels, *spec.size)
         (self.input,), (self.output,) = net.input_names(), net.output_names()
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
-        if x.shape[1:] != self.shape:
-            raise ArtifactError(
-                f"{self.where}: it takes {list(self.shape)}, not {list(x.shape[1:])}"
-            )
-        pictures = np.ascontiguousarray(x, np.float32)  # ncnn computes on this memory
-        found = np.empty((len(x), self.spec.classes), np.float32)
-        for index, picture in enumerate(pictures):
-            found[index] = self._answer(picture)
-        return found
-
-    def _answer(self, picture: NDArray) -> NDArray:
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         import ncnn
 
+        picture = np.ascontiguousarray(x[0], np.float32)  # ncnn computes on this memory
         extractor = self.net.create_extractor()
         status = extractor.input(self.input, ncnn.Mat(picture))
         if status == 0:
             status, logits = extractor.extract(self.output)
         if status != 0:
-            raise ArtifactError(f"{self.where}: ncnn cannot run it (status {status})")
+            raise self.failure(f"status {status}")
         values: NDArray = np.array(logits)  # a copy: the extractor's memory is used again
-        if values.shape != (self.spec.classes,):
+        if values.shape != self.given:
             raise ArtifactError(
-                f"{self.where}: it gives {list(values.shape)}, not [{self.spec.classes}]"
+                f"{self.where}: it gives {list(values.shape)}, not {list(self.given)}"
             )
-        return values
+        return values[np.newaxis]
 
 
-def start(artifact: Artifact, threads: int | None = None) -> Ncnn:
-    """A network on the CPU, which computes in float32.
+def create_engine(artifact: Artifact, threads: int | None = None) -> Ncnn:
+    """Load a network on the CPU, which computes in float32.
 
     Raises:
         ArtifactError: ncnn does not take it.
@@ -74,7 +220,7 @@ def start(artifact: Artifact, threads: int | None = None) -> Ncnn:
     if threads is not None:
         net.opt.num_threads = threads
     # From files, though it can read memory: there it does not see where the weights end.
-    with tempfile.TemporaryDirectory() as folder, silence():
+    with tempfile.TemporaryDirectory() as folder, suppress_native_output():
         graph, weights = Path(folder) / "model.param", Path(folder) / "model.bin"
         graph.write_bytes(artifact.graph)
         weights.write_bytes(artifact.weights)

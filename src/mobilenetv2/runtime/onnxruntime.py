@@ -1,17 +1,51 @@
-"""ONNX Runtime: the default engine, part of the core install."""
+"""ONNX Runtime, the default engine, which comes with the core install; and its ONNX files."""
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.runtime.engine import Artifact, Output
+from mobilenetv2.errors import require
+from mobilenetv2.graph.onnx import CONFIG_KEY
+from mobilenetv2.model import seal
+from mobilenetv2.runtime.engine import (
+    Artifact,
+    BatchEngine,
+    Output,
+    another_network,
+    cannot_run,
+    embedded_config,
+    read_bounded,
+)
 
+TITLE = "ONNX Runtime"
 ERRORS_ONLY = 3
 """Of its five levels of messages, which go to stderr."""
 PICTURES = "tensor(uint8)"
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read an ONNX file that was exported here, with the config inside it.
+
+    Raises:
+        WeightsError: not an ONNX file, damaged, or with data in other files.
+        ArtifactError: somebody else's file, or one that was changed.
+    """
+    from mobilenetv2.checkpoints.containers.onnx import parse_onnx
+
+    data = read_bounded(path)
+    graph = parse_onnx(data, path)
+    config = embedded_config(graph.metadata.get(CONFIG_KEY), path)
+    seal.check(data, str(path))
+    (shape,) = graph.inputs.values()
+    wanted, sides = (*config.spec.size, config.spec.input_channels), tuple(shape[1:])
+    if len(sides) == 3 and sides[0] in (1, 3):  # channels first; pictures come last
+        sides = (*sides[1:], sides[0])
+    if len(sides) != 3 or any(s not in (None, w) for s, w in zip(sides, wanted, strict=True)):
+        raise another_network(path, config, f"takes {list(shape)}")
+    return Artifact(config, "onnx", data, str(path))
 
 
 def library() -> ModuleType:
@@ -21,37 +55,30 @@ def library() -> ModuleType:
     return package
 
 
-class OnnxRuntime:
+class OnnxRuntime(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
+    title = TITLE
+
     def __init__(self, session: Any, where: str) -> None:
-        self.session, self.where = session, where
+        super().__init__(where)
+        self.session = session
         (given,) = session.get_inputs()
         self.input, self.takes_pictures = given.name, given.type == PICTURES
-        batch = given.shape[0]
-        self.batch: int | None = batch if isinstance(batch, int) else None
+        self.batch = given.shape[0] if isinstance(given.shape[0], int) else None
         self.outputs = tuple(output.name for output in session.get_outputs())
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
-        if self.batch is None:
-            return self._run(x, output)
-        from mobilenetv2.runtime.fixed import in_fixed_batches
-
-        return in_fixed_batches(lambda part: self._run(part, output), x, self.batch)
-
-    def _run(self, x: NDArray, output: Output) -> NDArray:
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         try:
             (found,) = self.session.run([output], {self.input: x})
         except Exception as error:  # its own classes derive from nothing narrower
-            raise ArtifactError(f"{self.where}: ONNX Runtime cannot run it ({error})") from None
+            raise self.failure(error) from None
         return np.asarray(found, np.float32)
 
 
-def start(artifact: Artifact, threads: int | None = None) -> OnnxRuntime:
-    """A session on the CPU.
+def create_engine(artifact: Artifact, threads: int | None = None) -> OnnxRuntime:
+    """Start a session on the CPU.
 
     Raises:
         ArtifactError: not a graph that ONNX Runtime can run, or one with data in other files.
@@ -67,6 +94,5 @@ def start(artifact: Artifact, threads: int | None = None) -> OnnxRuntime:
             artifact.graph, options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ArtifactError(f"{artifact.where}: ONNX Runtime cannot run it ({reason})") from None
+        raise cannot_run(artifact.where, TITLE, str(error).splitlines()[0]) from None
     return OnnxRuntime(session, artifact.where)

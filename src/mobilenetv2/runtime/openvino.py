@@ -1,19 +1,125 @@
-"""OpenVINO: Intel's engine, for its own processors and others (extra: openvino)."""
+"""OpenVINO, Intel's engine for its own processors and others (extra: openvino), and its files.
 
+A file is ``NAME.xml`` with the graph and ``NAME.bin`` beside it. The .xml is read as it comes, no
+tree is built of it; it closes with a comment that seals both.
+"""
+
+from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Any
+from xml.etree.ElementTree import ParseError, XMLParser
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.runtime.engine import Artifact, Output
-from mobilenetv2.runtime.fixed import in_fixed_batches
+from mobilenetv2.model import seal
+from mobilenetv2.runtime.engine import (
+    Artifact,
+    BatchEngine,
+    Output,
+    another_network,
+    cannot_run,
+    embedded_config,
+    read_bounded,
+)
+
+TITLE = "OpenVINO"
+CONFIG = ("mobilenetv2", "config")
+"""Place of the config in the file's ``rt_info``."""
+BEGIN, END = b"<!-- mobilenetv2.sha256 ", b"-->\n"
+"""Before and after the seal."""
+LARGEST_XML = 32 * 1024**2
+"""A float file of 1,000 classes has 0.3 MB, an int8 file 0.5 MB."""
+PICTURES = "u8"
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read the graph, its weights, and the config inside it.
+
+    Raises:
+        ArtifactError: not an OpenVINO file, damaged, somebody else's, or changed.
+        OSError: it cannot be opened.
+    """
+    xml = read_bounded(path, LARGEST_XML)
+    found = _scan(xml, path)
+    config = embedded_config(found.config, path)
+    weights = read_bounded(_weights_of(path))
+    seal.check(xml, str(path), weights, end=END)
+    height, width, channels = (*config.spec.size, config.spec.input_channels)
+    (kind, shape), *others = found.inputs
+    wanted = (height, width, channels) if kind == PICTURES else (channels, height, width)
+    sides = shape.split(",")[1:]
+    # '?' is any side.
+    fits = [side in ("?", str(size)) for side, size in zip(sides, wanted, strict=False)]
+    if others or len(sides) != len(wanted) or not all(fits):
+        shapes = " and ".join(shape for _, shape in found.inputs)
+        raise another_network(path, config, f"takes {shapes}")
+    return Artifact(config, "openvino", xml, str(path), weights)
+
+
+def sealed(xml: bytes, weights: bytes) -> bytes:
+    """Return an .xml as it is written here, with its seal at the end."""
+    body = xml + BEGIN
+    return body + seal.digest(body, weights).encode() + END
+
+
+def _weights_of(path: Path) -> Path:
+    """Return the .bin in the same folder."""
+    beside = path.with_suffix(".bin")
+    if not beside.is_file():
+        raise ArtifactError(f"{path}: its weights are not there; copy {beside.name} beside it")
+    if beside.resolve().parent != path.resolve().parent:
+        raise ArtifactError(f"{beside}: it is a link out of its folder; copy the file itself there")
+    return beside
+
+
+class _Scan:
+    """The parts of an .xml that matter here: a target that the parser tells of every tag."""
+
+    def __init__(self) -> None:
+        self.path: list[str] = []
+        self.kind = ""
+        self.inputs: list[tuple[str, str]] = []
+        """(type of the values, shape) of each input."""
+        self.config: str | None = None
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self.path.append(tag)
+        if self.path == ["net", "layers", "layer"]:
+            self.kind = attributes.get("type", "")
+        elif self.path == ["net", "layers", "layer", "data"] and self.kind == "Parameter":
+            self.inputs.append((attributes.get("element_type", ""), attributes.get("shape", "")))
+        elif self.path == ["net", "rt_info", *CONFIG]:
+            self.config = attributes.get("value")
+
+    def end(self, tag: str) -> None:
+        self.path.pop()
+
+    def doctype(self, *_: Any) -> None:
+        # What can define entities, which grow without bound.
+        raise ParseError("a document type")
+
+    def close(self) -> None:
+        pass
+
+
+def _scan(xml: bytes, path: Path) -> _Scan:
+    found = _Scan()
+    parser = XMLParser(target=found)
+    try:
+        parser.feed(xml)
+        parser.close()
+    except (ParseError, ValueError, LookupError) as error:  # the latter two of its encoding
+        raise ArtifactError(f"{path}: not an OpenVINO file, or damaged ({error})") from None
+    if not found.inputs:
+        raise ArtifactError(f"{path}: not an OpenVINO file (it has no input)")
+    return found
 
 
 def library(name: str = "openvino") -> ModuleType:
-    """OpenVINO, or a package that builds on it (nncf); ``require`` sees that neither reports home.
+    """Return OpenVINO, or a package that builds on it (nncf), with its telemetry off.
 
     Raises:
         MissingExtra: it is not installed.
@@ -21,41 +127,35 @@ def library(name: str = "openvino") -> ModuleType:
     return require(name)
 
 
-class OpenVino:
+class OpenVino(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
+    title = TITLE
+
     def __init__(self, compiled: Any, where: str) -> None:
+        super().__init__(where)
         openvino = library()
-        self.where, self._tensor = where, openvino.Tensor
+        self._tensor = openvino.Tensor
         (given,) = compiled.inputs
         self.takes_pictures = given.get_element_type() == openvino.Type.u8
         batch = given.get_partial_shape()[0]
-        self.batch: int | None = batch.get_length() if batch.is_static else None
+        self.batch = batch.get_length() if batch.is_static else None
         self.outputs = tuple(_name(output) for output in compiled.outputs)
         self._request, self._lock = compiled.create_infer_request(), Lock()
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
-        if self.batch is None:
-            return self._run(x, output)
-        return in_fixed_batches(lambda part: self._run(part, output), x, self.batch)
-
-    def _run(self, x: NDArray, output: Output) -> NDArray:
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         given = self._tensor(np.ascontiguousarray(x), shared_memory=True)
         with self._lock:  # a request runs one at a time, and the next one overwrites its outputs
             try:
                 self._request.infer({0: given})
             except RuntimeError as error:
-                raise ArtifactError(
-                    f"{self.where}: OpenVINO cannot run it ({reason(error)})"
-                ) from None
+                raise self.failure(reason(error)) from None
             return np.array(self._request.get_tensor(output).data, np.float32)
 
 
-def start(artifact: Artifact, threads: int | None = None) -> OpenVino:
-    """The graph compiled for the CPU, once for every size of batch.
+def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
+    """Compile the graph for the CPU, once for every size of batch.
 
     Raises:
         ArtifactError: not a graph that OpenVINO can run.
@@ -74,20 +174,20 @@ def start(artifact: Artifact, threads: int | None = None) -> OpenVino:
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     try:
-        model = read(core, artifact)
+        model = read_model(core, artifact)
         compiled = core.compile_model(model, "CPU", settings)
     except Exception as error:  # RuntimeError, or TypeError of bytes that are no text
-        raise ArtifactError(f"{artifact.where}: OpenVINO cannot run it ({reason(error)})") from None
+        raise cannot_run(artifact.where, TITLE, reason(error)) from None
     return OpenVino(compiled, artifact.where)
 
 
 def _name(output: Any) -> str:
-    """What an output is called. The map is the head's output under a second name."""
+    """Return an output's name. The map is the head's output under a second name."""
     return "map" if "map" in output.get_names() else str(output.get_any_name())
 
 
-def read(core: Any, artifact: Artifact) -> Any:
-    """An openvino.Model of an artifact's bytes, so that nothing beside them can be opened."""
+def read_model(core: Any, artifact: Artifact) -> Any:
+    """Return an openvino.Model of an artifact's bytes: nothing beside them can be opened."""
     if artifact.format == "onnx":
         return core.read_model(artifact.graph)
     weights = np.frombuffer(artifact.weights, np.uint8)
@@ -95,6 +195,6 @@ def read(core: Any, artifact: Artifact) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong: the last line, after those that name places in OpenVINO's source."""
+    """Return an error's last line, after those that name places in OpenVINO's source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -6,7 +6,7 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.evaluate.report.gallery import Explainer
 from mobilenetv2.evaluate.report.page import draw_plots, write_page
 from mobilenetv2.evaluate.report.result import Result
-from mobilenetv2.runtime.feature_map import feature_map
+from mobilenetv2.runtime.predictor import load_feature_map
 from mobilenetv2.train.record import RunFolder
 
 
@@ -24,7 +24,7 @@ def show(run: RunFolder, result: Result, seconds: float) -> None:
 def explainer_of(model: Path) -> Explainer | None:
     """What draws Grad-CAM; None for networks that no engine here has."""
     try:
-        found = feature_map(model)
+        found = load_feature_map(model)
     except SpecError:
         return None
     return Explainer(found.maps, found.weight)

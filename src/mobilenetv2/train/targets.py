@@ -10,9 +10,9 @@ from PIL import Image
 from mobilenetv2.data.mixing import mix, targets
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import Predictor
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.model.outputs import softmax
+from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.network import Size
 from mobilenetv2.train.recipe import Recipe
 
@@ -41,7 +41,7 @@ def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
         RecipeError: its classes are not those of the data, or it takes other pictures.
         WeightsError, ArtifactError: it cannot be read or run.
     """
-    config, answer = predictor(Path(path))
+    config, answer = load_predictor(Path(path))
     if config.preprocessing.channels != channels:
         raise RecipeError(
             f"distillation.teacher {path}: takes pictures of {config.preprocessing.channels} "

@@ -16,11 +16,10 @@ from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import Output, start
-from mobilenetv2.runtime.feature_map import feature_map
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.engine import Output
 from mobilenetv2.runtime.onnxruntime import OnnxRuntime
-from mobilenetv2.runtime.predictor import predictor
+from mobilenetv2.runtime.predictor import load_feature_map, load_predictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -65,7 +64,7 @@ def test_map_and_logits_of_a_model_folder(name: str, runtime: str | None, tmp_pa
     if runtime in PACKAGES:
         pytest.importorskip(PACKAGES[runtime], reason=f"{runtime} is not installed")
     spec = SPECS[name]
-    network = feature_map(saved(spec, tmp_path / "m"), runtime)
+    network = load_feature_map(saved(spec, tmp_path / "m"), runtime)
     pictures = noise(spec)
     logits, maps = network.answer(pictures)
     wanted = expected(spec, pictures)
@@ -88,14 +87,14 @@ def test_an_exported_onnx_file_gives_its_map_too(form: Form, tmp_path: Path) -> 
     path = tmp_path / "m.onnx"
     config = ModelConfig.default(spec)
     path.write_bytes(form.onnx(lower_folded(config, fold(spec, random_arrays(spec)))))
-    network = feature_map(path)
+    network = load_feature_map(path)
     pictures = noise(spec)
     logits, maps = network.answer(pictures)
     wanted = expected(spec, pictures)
     same(logits, wanted["logits"])
     same(maps, wanted["head"])
     np.testing.assert_array_equal(network.weight, random_arrays(spec)["classifier.weight"])
-    _, predict = predictor(path)
+    _, predict = load_predictor(path)
     np.testing.assert_array_equal(predict(pictures), logits)
 
 
@@ -110,7 +109,7 @@ def test_for_the_map_alone_the_network_runs_once(
         return run(self, x, output)
 
     monkeypatch.setattr(OnnxRuntime, "run", counted)
-    network = feature_map(saved(spec, tmp_path / "m"))
+    network = load_feature_map(saved(spec, tmp_path / "m"))
     pictures = noise(spec)
     maps = network.maps(pictures)
     assert runs == ["map"]
@@ -124,12 +123,12 @@ def test_with_batch_norm_left_in(tmp_path: Path) -> None:
         write_onnx(lower(ModelConfig.default(spec), random_arrays(spec), folded=False))
     )
     pictures = noise(spec)
-    same(feature_map(path).answer(pictures)[1], expected(spec, pictures)["head"])
+    same(load_feature_map(path).answer(pictures)[1], expected(spec, pictures)["head"])
 
 
 def test_what_predict_builds_has_no_map(tmp_path: Path) -> None:
     folder = saved(SPECS["symmetric"], tmp_path / "m")
-    engine = start(load(folder))
+    engine = create_engine(load_artifact(folder))
     assert engine.outputs == ("logits", "features")
     with pytest.raises(ArtifactError, match="m: it has no map, only logits, features"):
         engine.run(np.zeros((1, 3, 64, 96), np.float32), "map")
@@ -140,8 +139,8 @@ def test_files_that_give_logits_only_say_what_to_give_instead(tmp_path: Path) ->
     path = tmp_path / "m.tflite"
     path.write_bytes(write_litert(lower(ModelConfig.default(spec), random_arrays(spec))))
     with pytest.raises(ArtifactError, match=r"m\.tflite: .* give the model folder"):
-        feature_map(path)
+        load_feature_map(path)
     with pytest.raises(MobileNetV2Error, match="--runtime mnn runs exported files only"):
-        feature_map(saved(spec, tmp_path / "m"), "mnn")
+        load_feature_map(saved(spec, tmp_path / "m"), "mnn")
     with pytest.raises(WeightsError, match="no such model folder"):
-        feature_map(tmp_path / "none")
+        load_feature_map(tmp_path / "none")

@@ -14,8 +14,8 @@ from mobilenetv2.export import ncnn as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.files.ncnn import checksum, layers, read, weights_path
+from mobilenetv2.runtime.artifact import load_artifact
+from mobilenetv2.runtime.ncnn import checksum, layers, read_artifact, weights_path
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
@@ -50,8 +50,8 @@ def copy(tmp_path: Path, written: dict[str, Path]) -> Path:
 
 def test_the_config_and_both_files_come_back(written: dict[str, Path]) -> None:
     path = written["shoes"]
-    found = load(path)
-    assert found == read(path)
+    found = load_artifact(path)
+    assert found == read_artifact(path)
     assert (found.format, found.where) == ("ncnn", str(path))
     assert found.graph == path.read_bytes()
     assert found.weights == (path.parent / "shoes.ncnn.bin").read_bytes()
@@ -61,7 +61,7 @@ def test_the_config_and_both_files_come_back(written: dict[str, Path]) -> None:
 
 
 def test_float16_is_read_too(tmp_path: Path) -> None:
-    half = read(made(tmp_path, SPEC, "float16"))
+    half = read_artifact(made(tmp_path, SPEC, "float16"))
     assert len(half.weights) < 200_000
 
 
@@ -89,14 +89,14 @@ def cut(path: Path) -> None:
 def test_a_changed_file_is_refused(copy: Path, damage: Callable[[Path], None]) -> None:
     damage(copy)
     with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.bin or .* was changed or damaged"):
-        read(copy)
+        read_artifact(copy)
 
 
 @pytest.mark.parametrize("part", ["param", "bin", "param.json"])
 def test_another_networks_file_is_refused(copy: Path, written: dict[str, Path], part: str) -> None:
     shutil.copy(written["other"].with_name(f"shoes.ncnn.{part}"), copy.parent)
     with pytest.raises(ArtifactError, match="another network's"):
-        read(copy)
+        read_artifact(copy)
 
 
 @pytest.mark.parametrize(
@@ -108,25 +108,25 @@ def test_a_config_that_was_edited_is_refused(copy: Path, was: str, now: str) -> 
     assert was in text
     sidecar_path(copy).write_text(text.replace(was, now), "utf-8")
     with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.param\.json was changed or damaged"):
-        read(copy)
+        read_artifact(copy)
 
 
 def test_what_is_missing_is_named(copy: Path) -> None:
     sidecar_path(copy).rename(copy.with_name("else.json"))
     with pytest.raises(ArtifactError, match=r"param: it does not say its preprocessing and labels"):
-        read(copy)
+        read_artifact(copy)
     sidecar_path(copy).write_text("{", "utf-8")
     with pytest.raises(ArtifactError, match=r"param\.json: the config inside it is not JSON"):
-        read(copy)
+        read_artifact(copy)
     weights_path(copy).unlink()
     with pytest.raises(ArtifactError, match=r"its weights, shoes\.ncnn\.bin, are not beside it"):
-        read(copy)
+        read_artifact(copy)
 
 
 def resealed(path: Path, change: Callable[[str], str]) -> None:
     """A graph changed by someone who knows how to make the checksum fit."""
     graph = change(path.read_text("utf-8")).encode()
-    found = read(path)
+    found = read_artifact(path)
     path.write_bytes(graph)
     assert found.config.origin is not None
     digest = checksum(graph, weights_path(path).read_bytes(), found.config)
@@ -159,12 +159,12 @@ def test_a_graph_that_would_take_what_is_not_there_is_refused(
 ) -> None:
     resealed(copy, change)
     with pytest.raises(ArtifactError, match=f"^{re.escape(str(copy))}: .*{reason}"):
-        read(copy)
+        read_artifact(copy)
 
 
 def test_an_unchanged_graph_stays_good_when_sealed_again(copy: Path) -> None:
     resealed(copy, lambda graph: graph)
-    assert read(copy).config.spec == SPEC
+    assert read_artifact(copy).config.spec == SPEC
 
 
 def test_layers_are_what_the_text_says() -> None:

@@ -13,7 +13,7 @@ from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.files.onnx import read
+from mobilenetv2.runtime.onnxruntime import read_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
     data = form.onnx(lower_folded(CONFIG, fold(SPEC, random_arrays(SPEC))))
     (tmp_path / "m.onnx").write_bytes(data)
-    found = read(tmp_path / "m.onnx")
+    found = read_artifact(tmp_path / "m.onnx")
     assert (found.config, found.graph, found.format) == (CONFIG, data, "onnx")
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
 
@@ -43,7 +43,7 @@ def test_a_flipped_bit_in_a_weight_is_refused(path: Path) -> None:
     data[data.index(weight) + len(weight) // 2] ^= 4
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match=r"m\.onnx: it was changed or damaged"):
-        read(path)
+        read_artifact(path)
 
 
 def test_another_networks_metadata_is_refused(path: Path) -> None:
@@ -54,13 +54,13 @@ def test_another_networks_metadata_is_refused(path: Path) -> None:
             entry.value = other.to_json()
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ArtifactError, match="it was changed or damaged"):
-        read(path)
+        read_artifact(path)
     # With a seal that was made for it, too: the graph still takes other pictures.
     del model.metadata_props[1]
     body = model.SerializeToString() + b"\x72\x56\x0a\x12" + seal.KEY.encode() + b"\x12\x40"
     path.write_bytes(body + seal.digest(body).encode())
     with pytest.raises(ArtifactError, match="describes another network: it takes pictures of 40"):
-        read(path)
+        read_artifact(path)
 
 
 def test_data_in_other_files_is_refused(path: Path) -> None:
@@ -70,4 +70,4 @@ def test_data_in_other_files_is_refused(path: Path) -> None:
     tensor.external_data.add(key="location", value="weights.bin")
     path.write_bytes(model.SerializeToString())
     with pytest.raises(WeightsError, match=r"m\.onnx: .*(external|other file)"):
-        read(path)
+        read_artifact(path)

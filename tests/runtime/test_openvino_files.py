@@ -10,8 +10,8 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.openvino import write
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.files.openvino import BEGIN, read, sealed
+from mobilenetv2.runtime.artifact import load_artifact
+from mobilenetv2.runtime.openvino import BEGIN, read_artifact, sealed
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
 
@@ -57,7 +57,7 @@ def resealed(path: Path, change: Callable[[str], str]) -> None:
 def test_every_form_is_read_with_its_config(tmp_path: Path, options: Options) -> None:
     path = tmp_path / "m.xml"
     write(CONFIG, random_arrays(SPEC), path, options)
-    found = load(path)
+    found = load_artifact(path)
     assert (found.config, found.format) == (CONFIG, "openvino")
     assert found.graph == path.read_bytes()
     assert found.weights == path.with_suffix(".bin").read_bytes()
@@ -67,7 +67,7 @@ def test_labels_of_every_character(tmp_path: Path) -> None:
     names = ("a\x01\x1f\x7f\ufffe", "Ä <b> & \"c\" 'd' -->", "\U0001f600 \u3042\n\t", "x\u2028y")
     config = ModelConfig(SPEC, CONFIG.preprocessing, Labels(names))
     write(config, random_arrays(SPEC), tmp_path / "m.xml", Options())
-    assert read(tmp_path / "m.xml").config == config
+    assert read_artifact(tmp_path / "m.xml").config == config
 
 
 def test_a_flipped_bit_is_refused(path: Path, made: tuple[bytes, bytes]) -> None:
@@ -75,39 +75,39 @@ def test_a_flipped_bit_is_refused(path: Path, made: tuple[bytes, bytes]) -> None
     weights[len(weights) // 2] ^= 4
     path.with_suffix(".bin").write_bytes(weights)
     with pytest.raises(ArtifactError, match=r"m\.xml: it was changed or damaged"):
-        read(path)
+        read_artifact(path)
     path.with_suffix(".bin").write_bytes(made[1])
     place = xml.index(b"kernel") if b"kernel" in xml else xml.index(b"strides")
     xml[place] ^= 1
     path.write_bytes(xml)
     with pytest.raises(ArtifactError, match=r"m\.xml: it was changed or damaged"):
-        read(path)
+        read_artifact(path)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 100, -100, -1])
 def test_what_was_cut_off_is_refused(path: Path, made: tuple[bytes, bytes], kept: int) -> None:
     path.write_bytes(made[0][:kept])
     with pytest.raises(ArtifactError, match=r"m\.xml: (not an OpenVINO file|it was changed)"):
-        read(path)
+        read_artifact(path)
     path.write_bytes(made[0])
     path.with_suffix(".bin").write_bytes(made[1][:kept])
     with pytest.raises(ArtifactError, match=r"m\.xml: it was changed or damaged"):
-        read(path)
+        read_artifact(path)
 
 
 def test_another_networks_metadata_is_refused(path: Path) -> None:
     resealed(path, lambda body: body.replace('shape="?,3,32,32"', 'shape="?,3,40,32"'))
     with pytest.raises(ArtifactError, match=r"describes another network: it takes pictures of 32 "):
-        read(path)
+        read_artifact(path)
 
 
 def test_somebody_elses_file_says_how_to_bring_it_in(path: Path) -> None:
     resealed(path, lambda body: re.sub("<config [^>]*/>", "", body))
     with pytest.raises(ArtifactError, match=r"m\.xml: it does not say .*make it with .*export"):
-        read(path)
+        read_artifact(path)
     resealed(path, lambda body: body.replace("<mobilenetv2>", '<mobilenetv2><config value="{"/>'))
     with pytest.raises(ArtifactError, match="the config inside it is not JSON"):
-        read(path)
+        read_artifact(path)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_somebody_elses_file_says_how_to_bring_it_in(path: Path) -> None:
 def test_what_is_no_openvino_file(path: Path, body: bytes) -> None:
     path.write_bytes(body)
     with pytest.raises(ArtifactError, match=r"m\.xml: not an OpenVINO file"):
-        read(path)
+        read_artifact(path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -130,7 +130,7 @@ def test_entities_are_not_read(path: Path, encoding: str) -> None:
     )
     path.write_bytes(bomb.encode(encoding))
     with pytest.raises(ArtifactError, match=r"m\.xml: not an OpenVINO file, .*a document type"):
-        read(path)
+        read_artifact(path)
 
 
 def test_weights_that_are_missing_or_lie_elsewhere(path: Path) -> None:
@@ -139,15 +139,15 @@ def test_weights_that_are_missing_or_lie_elsewhere(path: Path) -> None:
     outside.parent.mkdir()
     weights.rename(outside)
     with pytest.raises(ArtifactError, match=r"m\.xml: its weights are not there; copy m\.bin"):
-        read(path)
+        read_artifact(path)
     weights.symlink_to(outside)
     with pytest.raises(ArtifactError, match=r"m\.bin: it is a link out of its folder"):
-        read(path)
+        read_artifact(path)
 
 
 def test_a_file_that_is_too_large_is_not_opened(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mobilenetv2.runtime.files.openvino.LARGEST_XML", 1000)
+    monkeypatch.setattr("mobilenetv2.runtime.openvino.LARGEST_XML", 1000)
     with pytest.raises(ArtifactError, match=r"m\.xml: .* bytes are more than the limit of 1,000"):
-        read(path)
+        read_artifact(path)

@@ -9,8 +9,8 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import mnn as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.files.mnn import first_string, read
+from mobilenetv2.runtime.artifact import load_artifact
+from mobilenetv2.runtime.mnn import first_string, read_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -42,7 +42,7 @@ def buffer(note: str | None) -> bytes:
 
 
 def test_the_config_comes_back(written: Path) -> None:
-    found = load(written)
+    found = load_artifact(written)
     assert (found.format, found.config, found.where) == ("mnn", CONFIG, str(written))
     assert found.graph == written.read_bytes()
 
@@ -53,7 +53,7 @@ def test_any_changed_byte_is_found(written: Path, tmp_path: Path) -> None:
     for at in (*range(0, 64), *range(64, len(data), len(data) // 200), len(data) - 1):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         with pytest.raises(ArtifactError, match=r"m\.mnn: "):
-            read(path)
+            read_artifact(path)
 
 
 @pytest.mark.parametrize("share", [0, 1e-5, 0.1, 0.5, 0.99, 1 - 1e-6])
@@ -62,7 +62,7 @@ def test_a_file_cut_short_is_refused(written: Path, tmp_path: Path, share: float
     path = tmp_path / "m.mnn"
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ArtifactError, match=r"m\.mnn: .*damaged"):
-        read(path)
+        read_artifact(path)
 
 
 @pytest.mark.parametrize("note", ["MNN", "", None])
@@ -70,7 +70,7 @@ def test_somebody_elses_file_is_not_guessed_at(tmp_path: Path, note: str | None)
     path = tmp_path / "m.mnn"
     path.write_bytes(buffer(note))
     with pytest.raises(ArtifactError, match=r"does not say .*make it with .*export"):
-        read(path)
+        read_artifact(path)
 
 
 def test_another_networks_config_is_refused(written: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_another_networks_config_is_refused(written: Path, tmp_path: Path) -> No
     path = tmp_path / "m.mnn"
     path.write_bytes(changed)
     with pytest.raises(ArtifactError, match="changed or damaged since it was written"):
-        read(path)
+        read_artifact(path)
 
 
 def test_the_first_string_of_a_flatbuffer() -> None:

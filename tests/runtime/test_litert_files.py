@@ -13,7 +13,7 @@ from mobilenetv2.graph.litert import CONFIG, sealed
 from mobilenetv2.graph.litert import write as write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.files.litert import read
+from mobilenetv2.runtime.litert import read_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -36,7 +36,7 @@ def flatbuffer(file: bytes) -> bytes:
 def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(form.litert(lower(OURS, random_arrays(SPEC))))
-    found = read(path)
+    found = read_artifact(path)
     assert (found.config, found.graph, found.format) == (OURS, path.read_bytes(), "litert")
 
 
@@ -46,7 +46,7 @@ def test_a_flipped_bit_in_a_weight_is_refused(tmp_path: Path) -> None:
     changed[changed.index(weight) + len(weight) // 2] ^= 4
     path.write_bytes(changed)
     with pytest.raises(ArtifactError, match=r"m\.tflite: it was changed or damaged"):
-        read(path)
+        read_artifact(path)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_another_networks_metadata_is_refused_even_with_a_seal(
     path = tmp_path / "m.tflite"
     path.write_bytes(sealed(flatbuffer(data()), ModelConfig.default(other)))
     with pytest.raises(ArtifactError, match=r"m\.tflite: .* describes another network"):
-        read(path)
+        read_artifact(path)
 
 
 def test_somebody_elses_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(flatbuffer(data()))
     with pytest.raises(ArtifactError, match="'mobilenetv2 weights import"):
-        read(path)
+        read_artifact(path)
 
 
 def test_an_archive_that_inflates_is_not_opened(tmp_path: Path) -> None:
@@ -75,14 +75,14 @@ def test_an_archive_that_inflates_is_not_opened(tmp_path: Path) -> None:
         archive.writestr(CONFIG, b" " * 50_000_000)
     path.write_bytes(memory.getvalue())
     with pytest.raises(ArtifactError, match="the config inside it is not as it was written"):
-        read(path)
+        read_artifact(path)
 
 
 def test_what_is_no_litert_file_is_an_error_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(b"no graph at all")
     with pytest.raises(WeightsError, match=r"m\.tflite: not a LiteRT file"):
-        read(path)
+        read_artifact(path)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -98,4 +98,4 @@ def test_a_damaged_file_is_always_refused(seed: int, tmp_path: Path) -> None:
             continue  # two changes of one byte took each other back
         path.write_bytes(damaged)
         with pytest.raises((ArtifactError, WeightsError), match=r"m\.tflite"):
-            read(path)
+            read_artifact(path)

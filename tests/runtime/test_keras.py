@@ -11,9 +11,9 @@ from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import load
-from mobilenetv2.runtime.engine import Artifact, Output, start
-from mobilenetv2.runtime.files.keras import CONFIG
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.engine import Artifact, Output
+from mobilenetv2.runtime.keras import CONFIG
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -33,14 +33,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_computes_what_the_network_does(exported: Path) -> None:
-    found = load(exported)
+    found = load_artifact(exported)
     assert found.config == CONFIG_OF and found.format == "onnx"
     graph = write_onnx(lower(CONFIG_OF, random_arrays(SPEC)).with_outputs("features"))
-    expected = start(Artifact(CONFIG_OF, "onnx", graph, "m"))
+    expected = create_engine(Artifact(CONFIG_OF, "onnx", graph, "m"))
     x = np.random.default_rng(0).normal(size=(3, 3, *SPEC.size)).astype(np.float32)
     outputs: tuple[Output, ...] = ("logits", "features")
     for output in outputs:
-        one, other = (engine.run(x, output) for engine in (start(found), expected))
+        one, other = (engine.run(x, output) for engine in (create_engine(found), expected))
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
@@ -49,15 +49,15 @@ def test_what_was_changed_or_is_anothers_is_refused(exported: Path, tmp_path: Pa
     data[len(data) // 2] ^= 1
     (tmp_path / "bad.keras").write_bytes(data)
     with pytest.raises(ArtifactError, match=r"bad\.keras: (it was changed|not a .keras file)"):
-        load(tmp_path / "bad.keras")
+        load_artifact(tmp_path / "bad.keras")
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     with pytest.raises(ArtifactError, match=r"other\.keras: it does not say its preprocessing"):
-        load(tmp_path / "other.keras")
+        load_artifact(tmp_path / "other.keras")
     with zipfile.ZipFile(tmp_path / "none.keras", "w") as archive:
         archive.writestr(CONFIG, CONFIG_OF.to_json())
     with pytest.raises(ArtifactError, match="it was changed or damaged"):
-        load(tmp_path / "none.keras")
+        load_artifact(tmp_path / "none.keras")
     (tmp_path / "text.keras").write_text("no archive")
     with pytest.raises(ArtifactError, match=r"text\.keras: not a \.keras file"):
-        load(tmp_path / "text.keras")
+        load_artifact(tmp_path / "text.keras")

@@ -1,1 +1,0 @@
-"""Exported files, read as data: the graph, and the config inside it."""

@@ -1,0 +1,41 @@
+"""``.keras`` files, read as data: their arrays and config, with the graph built anew.
+
+Keras's own reader would run what such a file says; nothing of it is run here.
+"""
+
+from pathlib import Path
+
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.graph import onnx
+from mobilenetv2.graph.graph import FEATURES
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.model import seal
+from mobilenetv2.runtime.engine import (
+    Artifact,
+    another_network,
+    archived_config,
+    embedded_config,
+    read_bounded,
+)
+
+CONFIG = "mobilenetv2.json"
+"""Our entry in the archive; Keras looks at its own only."""
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read a file that was exported here as a network that the default engine runs.
+
+    Raises:
+        ArtifactError: somebody else's file, or one that was changed.
+        WeightsError: it is damaged.
+        MissingExtra: h5py is not installed.
+    """
+    data = read_bounded(path)
+    text = archived_config(data, CONFIG, path, "not a .keras file, or damaged")
+    config = embedded_config(text, path)
+    seal.check(data, str(path))
+    found, arrays = import_checkpoint(path, ImportOptions(dialect="keras", size=config.spec.size))
+    if found.spec.classes != config.spec.classes:
+        raise another_network(path, config, f"gives {found.spec.classes}")
+    graph = lower(config, arrays).with_outputs(FEATURES)
+    return Artifact(config, "onnx", onnx.write(graph), str(path))
