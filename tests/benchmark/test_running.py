@@ -15,7 +15,7 @@ from mobilenetv2.benchmark.running import Runner, is_idle
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays

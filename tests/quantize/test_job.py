@@ -13,7 +13,7 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.job import make_files
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training

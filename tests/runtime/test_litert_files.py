@@ -9,8 +9,7 @@ import pytest
 from graph_forms import Form
 
 from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.graph.litert import CONFIG, sealed
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import CONFIG, sealed, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.litert import read_artifact

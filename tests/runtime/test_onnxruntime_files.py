@@ -8,8 +8,7 @@ from graph_forms import Form
 
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.graph.lowering import lower, lower_folded
-from mobilenetv2.graph.onnx import CONFIG_KEY
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold

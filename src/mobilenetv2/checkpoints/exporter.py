@@ -9,7 +9,7 @@ from mobilenetv2.checkpoints.dialects.registry import DIALECTS, find
 from mobilenetv2.checkpoints.sidecar import digest, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import require_only, write_atomically
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.records import ModelConfig, Origin
 
 
@@ -78,7 +78,7 @@ def export_checkpoint(
         OSError: ``out`` is there already, or cannot be written.
     """
     dialect, made = find(name), express_in(config, name, ignore_numerics)
-    check(config.spec, arrays, str(out))
+    check_arrays(config.spec, arrays, str(out))
     if dialect.suffixes and not out.name.lower().endswith(dialect.suffixes):
         raise DialectError(f"{out}: a {name} file ends in {' or '.join(dialect.suffixes)}")
     paths = dialect.places(out)

@@ -16,7 +16,7 @@ from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, id
 from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.checkpoints.sidecar import digest, read_sidecar
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
-from mobilenetv2.model.arrays import Arrays, check, is_folded
+from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -46,7 +46,7 @@ def import_checkpoint(
         checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
         arrays = checkpoint.decode(spec)
-        check(spec, arrays, str(weights))
+        check_arrays(spec, arrays, str(weights))
         return collect(path, weights, checkpoint, said, spec, arrays, options), arrays
     except (DialectError, SpecError) as error:
         raise DialectError(f"{weights}: {error}") from None

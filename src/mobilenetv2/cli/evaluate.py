@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mobilenetv2.cli.trained_on import TrainedOn, flattered, trained_on
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split, open_dataset
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, DataError, SpecError, WeightsError
+from mobilenetv2.evaluate.gradcam import class_weights
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.evaluate.report.gallery import Explainer
@@ -73,7 +75,7 @@ def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | Non
         found = load_network(model, runtime, threads)
     except (ArtifactError, SpecError, WeightsError):
         return None
-    return Explainer(found.maps, found.weight)
+    return Explainer(found.maps, partial(class_weights, found.config.spec, found.arrays))
 
 
 def chosen(dataset: Dataset, arguments: argparse.Namespace, known: TrainedOn) -> Split:

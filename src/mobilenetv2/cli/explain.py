@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
 from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.photos import photos
 from mobilenetv2.errors import ImageError, MobileNetV2Error
-from mobilenetv2.evaluate.gradcam import Whereabouts, colours, heat, overlay, whereabouts
+from mobilenetv2.evaluate.gradcam import (
+    Whereabouts,
+    class_weights,
+    colours,
+    heat,
+    overlay,
+    whereabouts,
+)
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import read_photo
@@ -140,7 +148,8 @@ def explained(
     logits, maps = network.answer(picture[None])
     probabilities, names = softmax(logits[0]), network.config.labels.names
     indices = classes or np.argsort(-probabilities, kind="stable")[:top].tolist()
-    heats = [heat(maps[0], network.weight[index]) for index in indices]
+    weights = partial(class_weights, network.config.spec, network.arrays, maps[0])
+    heats = [heat(maps[0], weights(index)) for index in indices]
     return [
         Explanation(index, names[index], float(probabilities[index]), found, whereabouts(found))
         for index, found in zip(indices, heats, strict=True)

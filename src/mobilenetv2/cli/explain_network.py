@@ -50,12 +50,11 @@ def in_torch(model: Path, threads: int | None) -> FeatureMap:
 
     network = edition.MobileNetV2(config)
     edition.load(network, arrays, str(model))
-    *_, last, _, logits = intermediate_names(config.spec)
+    names = intermediate_names(config.spec)
+    last, logits = names[names.index("features") - 1], names[-1]
 
     def answer(pictures: NDArray) -> tuple[NDArray, NDArray]:
         found = edition.intermediates(network, normalise(pictures, config.preprocessing))
         return found[logits], found[last]
 
-    return FeatureMap(
-        config, arrays["classifier.weight"], answer, lambda pictures: answer(pictures)[1]
-    )
+    return FeatureMap(config, arrays, answer, lambda pictures: answer(pictures)[1])

@@ -17,7 +17,8 @@ from mobilenetv2.evaluate.metrics import Z95, wilson
 from mobilenetv2.evaluate.predictions import predict_split
 from mobilenetv2.export.job import Options, Request, find_format, format_of, place_files, versions
 from mobilenetv2.formats import INT8, OF_INT8
-from mobilenetv2.graph import litert, onnx
+from mobilenetv2.graph.litert import write_litert
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.runtime.engine import Engine
@@ -209,9 +210,9 @@ def write_int8(
     elif name == "litert":
         # Ends of uint8, as published files have them: a pixel is the integer where the
         # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
-        out.write_bytes(litert.write(scheme.quantised(), unsigned=True))
+        out.write_bytes(write_litert(scheme.quantised(), unsigned=True))
     else:
-        out.write_bytes(onnx.write(scheme.quantised()))
+        out.write_bytes(write_onnx(scheme.quantised()))
 
 
 def save_scheme(scheme: Scheme, path: Path) -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.plots import BLUE, GREY
 from mobilenetv2.files import write_atomically
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantize.calibration import Pictures, Step
@@ -101,7 +101,7 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     session = onnxruntime.InferenceSession(
-        onnx.write(scheme.quantised(only)), options, providers=["CPUExecutionProvider"],
+        write_onnx(scheme.quantised(only)), options, providers=["CPUExecutionProvider"],
         # It would quantise float weights by itself: see mobilenetv2.graph.onnx.
         disabled_optimizers=["WeightBiasQuantization"],
     )  # fmt: skip

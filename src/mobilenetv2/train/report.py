@@ -1,8 +1,10 @@
 """What a finished run shows: the page and the pictures of its held-out photos."""
 
+from functools import partial
 from pathlib import Path
 
 from mobilenetv2.errors import SpecError
+from mobilenetv2.evaluate.gradcam import class_weights
 from mobilenetv2.evaluate.report.gallery import Explainer
 from mobilenetv2.evaluate.report.page import draw_plots, write_page
 from mobilenetv2.evaluate.report.result import Result
@@ -27,4 +29,4 @@ def explainer_of(model: Path) -> Explainer | None:
         found = load_feature_map(model)
     except SpecError:
         return None
-    return Explainer(found.maps, found.weight)
+    return Explainer(found.maps, partial(class_weights, found.config.spec, found.arrays))

@@ -10,8 +10,7 @@ from mobilenetv2.errors import require
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.classifier import replace_classifier
-from mobilenetv2.model.initialisation import initialise
+from mobilenetv2.model.initialisation import initialise, replace_classifier
 from mobilenetv2.progress import say
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published

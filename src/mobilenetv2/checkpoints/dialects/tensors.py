@@ -31,8 +31,7 @@ from mobilenetv2.checkpoints.dialects.dialect import (
 from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import write_atomically
-from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.difference import Difference, compare
+from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -411,7 +410,7 @@ def _match(
 
 
 def _difference(dialect: TensorDialect, shapes: Shapes, spec: NetworkSpec) -> Difference:
-    return compare({key.foreign: key.shape for key in dialect.keys(spec)}, shapes)
+    return compare_shapes({key.foreign: key.shape for key in dialect.keys(spec)}, shapes)
 
 
 def _nearest(

@@ -34,8 +34,7 @@ from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
-from mobilenetv2.graph.litert import CONFIG
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE

@@ -39,8 +39,7 @@ from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.graph import MAP
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import CONFIG_KEY
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.published import PYTORCH, SLIM

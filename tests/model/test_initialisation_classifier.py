@@ -3,7 +3,7 @@
 import numpy as np
 
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.model.classifier import replace_classifier
+from mobilenetv2.model.initialisation import replace_classifier
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
