@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from mobilenetv2.cli.inputs import with_flips
 from public_data import resolve
 
-from mobilenetv2.cli.predictor import with_flips
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.matching import match

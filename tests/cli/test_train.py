@@ -12,7 +12,9 @@ from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
 from mobilenetv2.errors import MissingExtra, RecipeError, RunError, WeightsError
+from mobilenetv2.hub import models
 from mobilenetv2.train import run as job_room
+from mobilenetv2.train import trainer
 from mobilenetv2.train.interrupt import Stopped
 from mobilenetv2.train.recipe import read
 
@@ -91,7 +93,7 @@ def test_epochs_of_a_classifier_alone_are_refused(model: Path) -> None:
 def test_without_weights_the_published_default_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train_verb, "locate", lambda name: tmp_path / name)
+    monkeypatch.setattr(models, "locate", lambda name: tmp_path / name)
     assert chosen(options("photos")) == (tmp_path / "timm-100", read("finetune"))
     assert "starting from timm-100, published ImageNet weights" in capsys.readouterr().err
 
@@ -114,7 +116,7 @@ def test_a_framework_that_is_not_there_is_said_before_weights_are_fetched(
     def missing(edition: str) -> None:
         raise MissingExtra(f"{edition} is not installed")
 
-    monkeypatch.setattr(train_verb, "find", missing)
+    monkeypatch.setattr(trainer, "find", missing)
     monkeypatch.setattr(train_verb, "chosen", lambda _: pytest.fail("weights were looked for"))
     with pytest.raises(MissingExtra, match="jax is not installed"):
         train_verb.run(options(str(photos), "--edition", "jax"))

@@ -9,10 +9,11 @@ import pytest
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import RunError
+from mobilenetv2.evaluate.trained_on import read_split
 from mobilenetv2.files import PREVIOUS, TEMPORARY
 from mobilenetv2.train import record
 from mobilenetv2.train.recipe import Recipe, read
-from mobilenetv2.train.record import COLUMNS, RunFolder, open_run, read_split, started_from
+from mobilenetv2.train.record import COLUMNS, RunFolder, open_run, started_from
 
 CLASSES = ("cat, tabby", 'a "dog"')
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -1,28 +1,82 @@
 """``mobilenetv2 train``: a folder of photos becomes a classifier."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import INTERRUPTED
+from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_device, add_json
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
-from mobilenetv2.hub.catalogue import DEFAULT
-from mobilenetv2.hub.models import locate
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
-from mobilenetv2.train.recipe import Recipe, read
-from mobilenetv2.train.record import open_run, started_from
-from mobilenetv2.train.trainer import find
+
+if TYPE_CHECKING:
+    from mobilenetv2.train.recipe import Recipe
 
 CHANGING = ("weights", "recipe", "set", "epochs", "minutes", "seed", "find_rate", "edition")
 """Options that would make another run of it."""
+EXAMPLES = """\
+  mobilenetv2 train digits --output runs/digits
+  mobilenetv2 train photos/ --weights imagenet --output runs/photos
+  mobilenetv2 train photos/ --weights imagenet --recipe head-only --output runs/quick
+  mobilenetv2 train text/ --weights imagenet --set augmentation.flip=false --output runs/text
+  mobilenetv2 train photos/ --output runs/photos --resume
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--output", required=True, metavar="RUN", help="the run folder, made new")
+    parser.add_argument(
+        "--weights", metavar="MODEL|none",
+        help=f"{MODEL_HELP}; 'none' trains from scratch (digits: the default)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe", metavar="NAME|FILE",
+        help="finetune, head-only, later-blocks, distill, scratch, scratch-small, digits, "
+        "imagenet-paper, imagenet-modern, or a TOML file (default: finetune where there are "
+        "weights, fitted to the photos; else scratch)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--edition",
+        choices=("torch", "keras", "jax"),
+        help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe's key"
+    )
+    long = parser.add_mutually_exclusive_group()
+    long.add_argument("--epochs", type=int, help="the same as --set epochs=N")
+    long.add_argument(
+        "--minutes", type=float, metavar="N",
+        help="as many epochs as fit into about N minutes at the speed measured here; recipe.toml "
+        "says how many these are",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="the same as --set seed=N")
+    parser.add_argument(
+        "--find-rate", action="store_true",
+        help="take the learning rate from a short trial; its picture goes into RUN",
+    )  # fmt: skip
+    add_device(parser)
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    again.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
     prepare_process()
+    from mobilenetv2.train.interrupt import Stopped
+    from mobilenetv2.train.run import Job, train
+    from mobilenetv2.train.trainer import find
+
     output = Path(arguments.output)
     if arguments.resume:
         weights, recipe, edition = resumed(arguments)
@@ -30,9 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
         edition = arguments.edition or "torch"
         find(edition)  # before weights are fetched for a framework that is not there
         weights, recipe = chosen(arguments)
-    from mobilenetv2.train.interrupt import Stopped
-    from mobilenetv2.train.run import Job, train
-
     job = Job(
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
         device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
@@ -56,12 +107,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def automatic(arguments: argparse.Namespace, weights: Path | None) -> bool:
-    """Whether the data may choose: only where nobody named a recipe."""
+    """Return whether the data may choose: only where nobody named a recipe."""
     return arguments.recipe is None and weights is not None
 
 
 def kept(arguments: argparse.Namespace) -> frozenset[str]:
-    """The recipe's keys that the options set."""
+    """Return the recipe's keys that the options set."""
     keys = keys_set(arguments)
     if arguments.epochs is not None or arguments.minutes is not None:
         keys |= {"epochs"}
@@ -74,11 +125,14 @@ def keys_set(arguments: argparse.Namespace) -> set[str]:
 
 
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
-    """The weights, the recipe and the edition that an interrupted run was begun with.
+    """Return the weights, the recipe and the edition that an interrupted run was begun with.
 
     Raises:
         RunError: there is no such run, or options would change its recipe.
     """
+    from mobilenetv2.train.recipe import read
+    from mobilenetv2.train.record import open_run, started_from
+
     run = open_run(Path(arguments.output), resume=True, overwrite=False)
     values = {name: getattr(arguments, name) for name in CHANGING}
     given = [name for name, v in values.items() if v not in (None, []) and v is not False]
@@ -92,12 +146,14 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
 
 
 def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
-    """The weights (None: from scratch) and the recipe that the options ask for.
+    """Return the weights (None: from scratch) and the recipe that the options ask for.
 
     Raises:
         WeightsError: no such weights, or none were given and none can be had.
         RecipeError: no such recipe, or an impossible value.
     """
+    from mobilenetv2.train.recipe import read
+
     if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
         weights = None
     else:
@@ -123,11 +179,14 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
 
 
 def starting(weights: str | None) -> Path:
-    """The model folder to begin with; without one, the published default is fetched.
+    """Return the model folder to begin with; without one, the published default is fetched.
 
     Raises:
         WeightsError: it cannot be had.
     """
+    from mobilenetv2.hub.catalogue import DEFAULT
+    from mobilenetv2.hub.models import locate
+
     if weights is not None:
         return locate(weights)
     say(f"starting from {DEFAULT}, published ImageNet weights; --weights takes others")

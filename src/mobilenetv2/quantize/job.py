@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluate.metrics import Z95, wilson
-from mobilenetv2.evaluate.predictions import predict_split
+from mobilenetv2.evaluate.predictions import class_scores, predict_split
 from mobilenetv2.export.job import Options, Request, find_format, format_of, place_files, versions
 from mobilenetv2.formats import INT8, OF_INT8
 from mobilenetv2.graph.litert import write_litert
@@ -23,6 +23,7 @@ from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import engine_predictor
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 NNCF = "nncf"
@@ -101,19 +102,23 @@ class Judge:
         split: the judged photos.
         outputs: class of the dataset -> output of the network.
         reference: the float network's engine.
+        kind: what the network's logits mean.
     """
 
     def __init__(
-        self, split: Split, outputs: Sequence[int], record: Preprocessing, reference: Engine
-    ) -> None:
-        self.split, self.record = split, record
+        self, split: Split, outputs: Sequence[int], record: Preprocessing, reference: Engine,
+        kind: Outputs = "softmax",
+    ) -> None:  # fmt: skip
+        self.split, self.record, self.kind = split, record, kind
         self.truth = np.array([outputs[photo.label] for photo in split.photos])
         self.expected = self._logits(reference, "float32")
 
     def compare(self, engine: Engine, label: str) -> Judgement:
         """Return how another engine answers for the same photos."""
         found = self._logits(engine, label)
-        answers, before = found.argmax(1), self.expected.argmax(1)
+        answers, before = (
+            class_scores(logits, self.kind).argmax(1) for logits in (found, self.expected)
+        )
         return Judgement(
             len(found), int((answers == self.truth).sum()), int((before == self.truth).sum()),
             int(((answers == self.truth) & (before == self.truth)).sum()),

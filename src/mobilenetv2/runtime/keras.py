@@ -5,8 +5,7 @@ Keras's own reader would run what such a file says; nothing of it is run here.
 
 from pathlib import Path
 
-from mobilenetv2.checkpoints.dialects.dialect import ImportOptions
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.graph.graph import FEATURES
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx

@@ -104,19 +104,6 @@ class RunFolder:
         write_atomically(self.split, buffer.getvalue())
 
 
-def read_split(path: Path) -> dict[str, str]:
-    """Photo name -> split of a ``split.csv``.
-
-    Raises:
-        RunError: it is not one.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row["photo"]: row["split"] for row in csv.DictReader(file)}
-    except (KeyError, ValueError, csv.Error) as error:
-        raise RunError(f"{path}: not a table of split, class and photo ({error})") from None
-
-
 def open_run(path: Path, resume: bool, overwrite: bool) -> RunFolder:
     """The folder of a new run, or of one to go on with. Nothing is written yet.
 

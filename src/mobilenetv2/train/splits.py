@@ -7,7 +7,7 @@ import numpy as np
 from mobilenetv2.data.dataset import ALL, Split, stratified_split
 from mobilenetv2.data.scan import CheckedDataset
 from mobilenetv2.errors import DataError, RunError
-from mobilenetv2.train import record
+from mobilenetv2.evaluate import trained_on
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.record import RunFolder
 
@@ -63,7 +63,7 @@ def check_same_photos(run: RunFolder, parts: tuple[Split, ...], data: str) -> No
     Raises:
         RunError: some were added, removed or moved.
     """
-    before = record.read_split(run.split)
+    before = trained_on.read_split(run.split)
     now = {photo.name: part.name for part in parts for photo in part.photos}
     for names, how in (
         (before.keys() - now.keys(), "gone or unreadable"), (now.keys() - before.keys(), "new")

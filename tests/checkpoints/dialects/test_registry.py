@@ -7,7 +7,7 @@ import pytest
 
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.dialects import registry
-from mobilenetv2.cli.options import DIALECTS
+from mobilenetv2.cli.parser import DIALECTS
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.formats import GRAPHS
 from mobilenetv2.model.arrays import random_arrays
@@ -48,3 +48,9 @@ def test_tensors_of_another_dialect_or_of_none() -> None:
         registry.identify(other, "keras")
     with pytest.raises(DialectError, match="begin with nothing"):
         registry.identify(Container({}), "auto")
+    numbered = Container(
+        {"layers/conv2d/vars/0": np.zeros((3, 3, 3, 8), np.float32)},
+        {"format": "keras-3", "names": {"layers/conv2d/vars": "block1", "x/vars": "predictions"}},
+    )
+    with pytest.raises(DialectError, match="begin with 'block1/kernel'"):
+        registry.identify(numbered, "auto")

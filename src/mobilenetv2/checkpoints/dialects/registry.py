@@ -74,7 +74,10 @@ def identify(container: Container, name: str) -> TensorCheckpoint:
     if other or name != "auto":
         hint = f"; its names are {other.dialect.name}'s" if other else ""
         raise DialectError(f"not in the dialect {name}{hint}")
-    first = ", ".join(repr(one) for one in sorted(container.arrays)[:4]) or "nothing"
+    raw = container.arrays.keys()
+    # Layers that Keras numbers have names of their own, which say more.
+    names = {name for one in TENSORS.values() for name in one.inside(container)[0]} - raw or raw
+    first = ", ".join(repr(one) for one in sorted(names)[:4]) or "nothing"
     raise DialectError(
         f"no MobileNetV2 that this project reads; its tensors begin with {first}. Known dialects: "
         f"{', '.join(DIALECTS)}"

@@ -53,9 +53,10 @@ class GraphDialect:
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
         """Return what goes with the padding, which tells whose network it is."""
-        return published_preprocessing(
-            "keras" if spec.numerics.padding == "same" else "torchvision", spec
-        )
+        owner = "keras" if spec.numerics.padding == "same" else "torchvision"
+        record = published_preprocessing(owner, spec)
+        mean, std = (tuple(round(one, 6) for one in values) for values in (record.mean, record.std))
+        return dataclasses.replace(record, mean=mean, std=std)
 
     def express(self, spec: NetworkSpec) -> NetworkSpec:
         """Return ``spec``: a graph says any network."""

@@ -74,14 +74,15 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
         side - sum(pad) for side, pad in zip(picture.shape[2:], picture.pads, strict=True)
     )
     channels_last = picture.axes != UNKNOWN_AXES
-    notes = [FOLDED] if is_folded(state.steps) else []
+    folded = is_folded(state.steps)
+    notes = [FOLDED] if folded else []
     if config:
-        folded = bool(notes) or (config.origin is not None and config.origin.folded)
+        folded = folded or (config.origin is not None and config.origin.folded)
         inside = dataclasses.replace(describe_config(config), folded=folded)
     else:
         (shape,) = graph.inputs.values()
         notes += [OPEN] if None in (shape[1:3] if channels_last else shape[2:]) else []
-        inside = Description(normalisation=_normalisation(factor, offset), folded=bool(notes))
+        inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
     return GraphCheckpoint(
         DIALECT, state.steps, state.linears, (height, width), len(factor),
         "same" if channels_last else "symmetric", inside, " ".join(notes),

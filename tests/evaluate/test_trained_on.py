@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.cli.trained_on import TrainedOn, flattered, trained_on
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
+from mobilenetv2.evaluate.trained_on import TrainedOn, trained_on
 from mobilenetv2.hub.catalogue import EMBEDDED
+from mobilenetv2.hub.models import locate
 
 PARTS = {"a/1.jpg": "train", "a/2.jpg": "train", "a/3.jpg": "selection", "a/4.jpg": "validation"}
 
@@ -28,7 +29,7 @@ def test_photos_trained_on_and_chosen_by_are_counted_apart(
     known: TrainedOn, tmp_path: Path
 ) -> None:
     def said(given: Split) -> str | None:
-        return flattered(given, str(tmp_path / "photos"), known)
+        return known.caution(given, str(tmp_path / "photos"))
 
     end = "so the figures flatter it; --split validation takes those that it never saw"
     assert said(split("all", 1, 2, 3, 4, 5)) == (
@@ -42,7 +43,7 @@ def test_photos_trained_on_and_chosen_by_are_counted_apart(
 
 
 def test_photos_elsewhere_have_the_same_names(known: TrainedOn, tmp_path: Path) -> None:
-    assert flattered(split("all", 1, 3, 4), str(tmp_path / "other"), known) == (
+    assert known.caution(split("all", 1, 3, 4), str(tmp_path / "other")) == (
         "the model was trained on 1 and chosen by 1 photos of the same names as these 3; if they "
         "are the same photos, the figures flatter it; --split validation takes those that it "
         "never saw"
@@ -51,7 +52,7 @@ def test_photos_elsewhere_have_the_same_names(known: TrainedOn, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["train", "selection"])
 def test_a_split_to_train_on_is_doubted_where_no_run_is_known(name: str) -> None:
-    said = flattered(split(name, 1), "photos", TrainedOn())
+    said = TrainedOn().caution(split(name, 1), "photos")
     assert said == (
         f"these photos are of {name}; if the model was trained on them, the figures flatter it"
     )
@@ -69,14 +70,14 @@ def test_the_place_may_be_written_in_another_way(
 
 
 def test_a_model_in_its_run_knows_its_photos(trained: Path, photos: Path, tmp_path: Path) -> None:
-    found = trained_on(str(trained / "best"))
+    found = trained_on(trained / "best")
     assert found.table == trained / "split.csv" and len(found.parts) == 36
     assert found.here(str(photos)) and not found.here(str(tmp_path))
     run = shutil.copytree(trained, tmp_path / "run")
     (run / "start.json").write_text("[")
-    assert trained_on(str(run / "best")).data is None
+    assert trained_on(run / "best").data is None
     (run / "recipe.toml").unlink()
-    assert trained_on(str(run / "best")) == TrainedOn()
+    assert trained_on(run / "best") == TrainedOn()
 
 
 def test_a_table_in_the_current_folder_is_nobodys(
@@ -87,7 +88,7 @@ def test_a_table_in_the_current_folder_is_nobodys(
     for name in ("split.csv", "recipe.toml"):
         shutil.copy(trained / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert trained_on(EMBEDDED) == TrainedOn()
+    assert trained_on(locate(EMBEDDED)) == TrainedOn()
     shutil.copytree(trained / "best", tmp_path / "alone" / "best")
     words = ["evaluate", str(photos), "--model", "alone/best", "--split", "validation"]
     assert main(words) == 2
