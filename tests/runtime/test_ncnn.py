@@ -1,6 +1,7 @@
 """ncnn's three files: what was changed, is missing or belongs to another network is refused."""
 
 import dataclasses
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def test_the_config_and_both_files_come_back(written: dict[str, Path]) -> None:
     assert found.graph == path.read_bytes()
     assert found.weights == (path.parent / "shoes.ncnn.bin").read_bytes()
     assert found.config.spec == SPEC
-    digest = checksum(found.graph, found.weights, found.config)
+    digest = checksum(found.graph, found.weights, found.config.to_json())
     assert found.config.origin == Origin("shoes", sha256=digest, licence="MIT")
 
 
@@ -130,7 +131,7 @@ def resealed(path: Path, change: Callable[[str], str]) -> None:
     found = read_artifact(path)
     path.write_bytes(graph)
     assert found.config.origin is not None
-    digest = checksum(graph, weights_path(path).read_bytes(), found.config)
+    digest = checksum(graph, weights_path(path).read_bytes(), found.config.to_json())
     origin = dataclasses.replace(found.config.origin, sha256=digest)
     config = dataclasses.replace(found.config, origin=origin)
     sidecar_path(path).write_text(config.to_json(), "utf-8")
@@ -191,3 +192,12 @@ def test_what_ncnn_does_not_take_is_said_once(
     with pytest.raises(ArtifactError, match=r"m\.param: ncnn cannot run it; export it again"):
         create_engine(dataclasses.replace(artifact, where="m.param", **change))
     assert capfd.readouterr() == ("", "")
+
+
+def test_files_of_a_version_whose_configs_had_fewer_keys_are_read(copy: Path) -> None:
+    older = json.loads(sidecar_path(copy).read_text("utf-8"))
+    del older["spec"]["classifier"]
+    graph, weights = copy.read_bytes(), weights_path(copy).read_bytes()
+    older["origin"]["sha256"] = checksum(graph, weights, json.dumps(older))
+    sidecar_path(copy).write_text(json.dumps(older, indent=2), "utf-8")
+    assert read_artifact(copy).config.spec == SPEC

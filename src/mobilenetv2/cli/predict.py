@@ -15,7 +15,7 @@ from mobilenetv2.cli.parser import Parser, add_device, add_flips, add_model, add
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import Labels
+from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import visible
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     for found in track(answers, "predicting", len(paths)):
         failed += bool(found.error)
-        row = record(found, config.labels, arguments.top, features)
+        row = record(found, config, arguments.top, features)
         if arguments.json:
             print(json_line(row), flush=True)
         else:
@@ -78,24 +78,24 @@ def run(arguments: argparse.Namespace) -> int:
     return PARTLY_FAILED if failed else 0
 
 
-def record(found: PhotoOutputs, labels: Labels, top: int, features: bool) -> dict[str, Any]:
+def record(found: PhotoOutputs, config: ModelConfig, top: int, features: bool) -> dict[str, Any]:
     """Return one JSON line."""
-    from mobilenetv2.model.outputs import softmax
+    from mobilenetv2.model.outputs import probabilities
 
     image = str(found.photo)
     if found.outputs is None:
         return {"image": image, "error": found.error}
     if features:
         return {"image": image, "features": [float(value) for value in found.outputs]}
-    probabilities = softmax(found.outputs)
-    best = (-probabilities).argsort(kind="stable")[:top]
+    shares = probabilities(found.outputs, config.spec.classifier.outputs)
+    best = (-shares).argsort(kind="stable")[:top]
     return {
         "image": image,
         "predictions": [
             {
                 "index": int(index),
-                "label": labels.names[index],
-                "probability": float(probabilities[index]),
+                "label": config.labels.names[index],
+                "probability": float(shares[index]),
             }
             for index in best
         ],

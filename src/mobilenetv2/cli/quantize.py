@@ -120,7 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.train and not (photos.training and len(photos.training)):
         raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
     outputs = match(photos.judged.classes, config.labels, arguments.data)
-    judge = Judge(photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)))
+    judge = Judge(
+        photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)),
+        config.spec.classifier.outputs,
+    )  # fmt: skip
     settings, shown = settings_of(arguments), photos.pictures
     say(f"calibrating on {photos.source}")
     step = counted(post_training.PASSES * len(shown))
