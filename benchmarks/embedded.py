@@ -35,7 +35,7 @@ from mobilenetv2.quantize.job import Judge
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import Origin
-from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.folder import RunFolder
 
 RECIPE = "scratch-small"
 NOTE = (

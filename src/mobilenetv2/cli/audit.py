@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.evaluate.matching import match
     from mobilenetv2.evaluate.trained_on import trained_on
     from mobilenetv2.hub.models import locate
+    from mobilenetv2.model.outputs import probabilities
 
     folder = Path(arguments.output) if arguments.output else None
     if folder is not None:
@@ -96,7 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
     learnt, here = 0, True
     if config is not None and logits is not None:
         known = trained_on(locate(arguments.model))
-        doubts, learnt = doubted(audit, logits, outputs, known)
+        doubts, learnt = doubted(
+            audit, probabilities(logits, config.spec.classifier.outputs)[:, outputs], known
+        )
         here = known.here(arguments.data)
     size = config.preprocessing.size if config else None
     found = find_issues(Evidence(audit, doubts, size, learnt, here))
@@ -131,25 +134,21 @@ def check_output(folder: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(parent))
 
 
-def doubted(
-    audit: Audit, logits: NDArray, outputs: NDArray, known: TrainedOn
-) -> tuple[list[LabelError], int]:
+def doubted(audit: Audit, probabilities: NDArray, known: TrainedOn) -> tuple[list[LabelError], int]:
     """Return the labels that the model doubts, the most confident first, and how many photos of the
     set it was trained on.
 
     Args:
-        logits: float (photos, outputs).
-        outputs: of the model, for each class of the set.
+        probabilities: float (photos, classes), of the classes of the set. Other outputs of the
+            model are not asked for: no folder is theirs.
     """
     import numpy as np
 
     from mobilenetv2.audit.label_errors import find_label_errors
-    from mobilenetv2.model.outputs import softmax
 
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])
-    # The other outputs of the model are not asked for: no folder here is theirs.
-    return find_label_errors(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
+    return find_label_errors(probabilities, labels, learnt), int(learnt.sum())
 
 
 def to_dict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         Path(arguments.report).mkdir(parents=True, exist_ok=True)
     split, notes = readable_photos(split)
     logits, folder_labels = predict_split(predictor, split, config.preprocessing)
-    predictions = Predictions(logits, np.array(outputs)[folder_labels], labels.names)
+    truth = np.array(outputs)[folder_labels]
+    predictions = Predictions(logits, truth, labels.names, config.spec.classifier.outputs)
     how = {
         "runtime": runtime, "device": arguments.device, "flips": "yes" if arguments.flips else "no"
     }  # fmt: skip
@@ -124,22 +126,30 @@ def show(result: Result, title: str) -> None:
     metrics = result.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
     shown = rows[:MOST_ROWS]
-    table(
-        title, ("class", "photos", "recall", "95% interval", "precision", "95% interval"),
+    columns = ["class", "photos", "recall", "95% interval", "precision", "95% interval"]
+    lines = [
         [
-            (
-                row.name, row.photos, f"{row.recall:.1%}", interval(row.recall_interval),
-                f"{row.precision:.1%}" if row.precision == row.precision else "-",
-                interval(row.precision_interval) if row.precision == row.precision else "-",
-            )
-            for row in shown
-        ],
-    )  # fmt: skip
+            row.name, row.photos, f"{row.recall:.1%}", interval(row.recall_interval),
+            percent(row.precision),
+            "-" if math.isnan(row.precision) else interval(row.precision_interval),
+        ]
+        for row in shown
+    ]  # fmt: skip
+    if metrics.labels:
+        columns += ["F1", "average precision"]
+        for row, line in zip(shown, lines, strict=True):
+            line += [percent(row.f1), percent(row.average_precision)]
+    table(title, columns, lines)
     if len(rows) > len(shown):
         print(f"({len(rows) - len(shown)} better classes are not shown; --json has all)")
     print(f"images  {metrics.images}")
     print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
     if len(metrics.classes) > 5:  # five of five are always enough
         print(f"top-5   {metrics.top5:.2%}")
+    if metrics.labels:  # any of n
+        low_high = interval(metrics.labels.exact_match_interval)
+        print(f"exact match  {metrics.labels.exact_match:.2%} (95% interval {low_high})")
+        print(f"mAP     {percent(metrics.labels.mean_average_precision, 2)}")
+        print(f"F1      {percent(metrics.labels.macro_f1, 2)}")
     print(f"loss    {metrics.loss:.4f}")
     print(f"calibration error  {percent(result.calibration.error)}")

@@ -174,15 +174,16 @@ def explained(
     import numpy as np
 
     from mobilenetv2.evaluate.gradcam import class_weights, heat, whereabouts
-    from mobilenetv2.model.outputs import softmax
+    from mobilenetv2.model.outputs import probabilities
 
     logits, maps = network.answer(picture[None])
-    probabilities, names = softmax(logits[0]), network.config.labels.names
-    indices = classes or np.argsort(-probabilities, kind="stable")[:top].tolist()
-    weights = partial(class_weights, network.config.spec, network.arrays, maps[0])
+    config = network.config
+    shares, names = probabilities(logits[0], config.spec.classifier.outputs), config.labels.names
+    indices = classes or np.argsort(-shares, kind="stable")[:top].tolist()
+    weights = partial(class_weights, config.spec, network.arrays, maps[0])
     heats = [heat(maps[0], weights(index)) for index in indices]
     return [
-        Explanation(index, names[index], float(probabilities[index]), found, whereabouts(found))
+        Explanation(index, names[index], float(shares[index]), found, whereabouts(found))
         for index, found in zip(indices, heats, strict=True)
     ]
 

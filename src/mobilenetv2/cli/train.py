@@ -49,8 +49,10 @@ def add_options(parser: Parser) -> None:
         help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe's key"
-    )
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="change a key of the recipe, such as optimizer.learning_rate=0.001 (docs/recipe.md "
+        "lists all)",
+    )  # fmt: skip
     long = parser.add_mutually_exclusive_group()
     long.add_argument("--epochs", type=int, help="the same as --set epochs=N")
     long.add_argument(
@@ -73,16 +75,16 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
     prepare_process()
-    from mobilenetv2.train.interrupt import Stopped
+    from mobilenetv2.train.loop import Stopped
     from mobilenetv2.train.run import Job, train
-    from mobilenetv2.train.trainer import find
+    from mobilenetv2.train.steps import find_steps
 
     output = Path(arguments.output)
     if arguments.resume:
         weights, recipe, edition = resumed(arguments)
     else:
         edition = arguments.edition or "torch"
-        find(edition)  # before weights are fetched for a framework that is not there
+        find_steps(edition)  # before weights are fetched for a framework that is not there
         weights, recipe = chosen(arguments)
     job = Job(
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
@@ -91,18 +93,18 @@ def run(arguments: argparse.Namespace) -> int:
         find_rate=arguments.find_rate, minutes=arguments.minutes,
     )  # fmt: skip
     try:
-        summary = train(job)
+        run = train(job)
     except Stopped:
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]
         again = ["train", arguments.data, "--output", arguments.output, *device, "--resume"]
         say(f"stopped; go on with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
     if arguments.json:
-        print(json.dumps(summary.to_dict()))
+        print(json.dumps(run.to_dict()))
     else:
-        text = summary.run.summary.read_text("utf-8")
+        text = run.folder.summary.read_text("utf-8")
         print("\n".join(line for line in text.splitlines() if not line.startswith("![")).strip())
-        print(f"\nthe model: {summary.run.best}", file=sys.stderr)
+        print(f"\nthe model: {run.best}", file=sys.stderr)
     return 0
 
 
@@ -113,15 +115,12 @@ def automatic(arguments: argparse.Namespace, weights: Path | None) -> bool:
 
 def kept(arguments: argparse.Namespace) -> frozenset[str]:
     """Return the recipe's keys that the options set."""
-    keys = keys_set(arguments)
+    from mobilenetv2.train.recipe_file import keys_of
+
+    keys = keys_of(arguments.set)
     if arguments.epochs is not None or arguments.minutes is not None:
         keys |= {"epochs"}
-    return frozenset(keys | ({"learning_rate"} if arguments.find_rate else set()))
-
-
-def keys_set(arguments: argparse.Namespace) -> set[str]:
-    """Return the keys that ``--set`` gives."""
-    return {change.partition("=")[0].strip() for change in arguments.set}
+    return frozenset(keys | ({"optimizer.learning_rate"} if arguments.find_rate else set()))
 
 
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
@@ -130,10 +129,10 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
     Raises:
         RunError: there is no such run, or options would change its recipe.
     """
-    from mobilenetv2.train.recipe import read
-    from mobilenetv2.train.record import open_run, started_from
+    from mobilenetv2.train.folder import open_run
+    from mobilenetv2.train.recipe_file import read_recipe
 
-    run = open_run(Path(arguments.output), resume=True, overwrite=False)
+    folder = open_run(Path(arguments.output), resume=True)
     values = {name: getattr(arguments, name) for name in CHANGING}
     given = [name for name, v in values.items() if v not in (None, []) and v is not False]
     if given:
@@ -141,8 +140,8 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
         raise RunError(
             f"--resume goes on with the run's own recipe, weights and edition; leave out {options}"
         )
-    weights, edition = started_from(run)
-    return weights, read(str(run.recipe)), edition
+    weights, edition = folder.read_start()
+    return weights, read_recipe(str(folder.recipe)), edition
 
 
 def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
@@ -152,7 +151,7 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
         WeightsError: no such weights, or none were given and none can be had.
         RecipeError: no such recipe, or an impossible value.
     """
-    from mobilenetv2.train.recipe import read
+    from mobilenetv2.train.recipe_file import keys_of, read_recipe
 
     if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
         weights = None
@@ -161,14 +160,14 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
     scratch = "digits" if arguments.data == "digits" else "scratch"
     changes = list(arguments.set)
     for option, asked, key in (
-        ("--find-rate", arguments.find_rate, "learning_rate"),
+        ("--find-rate", arguments.find_rate, "optimizer.learning_rate"),
         ("--minutes", arguments.minutes is not None, "epochs"),
     ):
-        if asked and key in keys_set(arguments):
+        if asked and key in keys_of(arguments.set):
             raise RecipeError(f"{option} chooses the {key} that --set gives; leave one out")
     changes += [f"epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"seed={arguments.seed}"] if arguments.seed is not None else []
-    recipe = read(arguments.recipe or ("finetune" if weights else scratch), changes)
+    recipe = read_recipe(arguments.recipe or ("finetune" if weights else scratch), changes)
     if recipe.trained == "head" and (arguments.epochs, arguments.minutes) != (None, None):
         option = "--minutes" if arguments.epochs is None else "--epochs"
         raise RecipeError(

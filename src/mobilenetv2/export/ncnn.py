@@ -46,7 +46,7 @@ def _tied(config: ModelConfig, graph: bytes, weights: bytes) -> ModelConfig:
     """The config with the checksum of all three in its origin."""
     origin = config.origin or Origin("trained here")
     config = dataclasses.replace(config, origin=origin)
-    origin = dataclasses.replace(origin, sha256=checksum(graph, weights, config))
+    origin = dataclasses.replace(origin, sha256=checksum(graph, weights, config.to_json()))
     return dataclasses.replace(config, origin=origin)
 
 

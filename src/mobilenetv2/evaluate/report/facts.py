@@ -23,7 +23,7 @@ MOST = 60
 OF_A_HEAD = frozenset(
     {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
 )
-"""Keys of a recipe that mean something where only a classifier is fitted."""
+"""Keys of a recipe, without their tables, that mean something to a classifier alone."""
 PACKAGES = ("numpy", "Pillow", "torch", "keras", "tensorflow", "jax", "onnxruntime", "openvino")
 CPU = Path("/proc/cpuinfo")
 
@@ -54,8 +54,12 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         ("epochs run", f"{run.epochs}"),
         ("time", duration(took) if took else None),
     ]
-    only = OF_A_HEAD if run.recipe.get("trained") == "head" else run.recipe
-    rows += [(key.replace("_", " "), value) for key, value in run.recipe.items() if key in only]
+    head = run.recipe.get("trained") == "head"
+    rows += [
+        (key.replace("_", " "), value)
+        for key, value in run.recipe.items()
+        if not head or key.rpartition(".")[2] in OF_A_HEAD
+    ]
     return definitions([(name, value) for name, value in rows if value is not None])
 
 

@@ -1,0 +1,165 @@
+"""A chain of convolutions is recognised as the network that it was made from."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mobilenetv2.checkpoints.graphs.chain import (
+    PICTURE,
+    BatchNorm,
+    Chain,
+    Linear,
+    Place,
+    Step,
+    padding_rule,
+)
+from mobilenetv2.checkpoints.graphs.network import arrays_of, infer, is_folded, require_fit
+from mobilenetv2.errors import DialectError
+from mobilenetv2.model.arrays import Arrays, check_arrays, random_arrays
+from mobilenetv2.spec.blocks import Convolution, resolve
+from mobilenetv2.spec.network import NetworkSpec, StageSpec
+from mobilenetv2.spec.published import PYTORCH, SLIM, published
+
+NUMERICS = {"same": SLIM, "symmetric": PYTORCH}
+
+
+def steps_of(spec: NetworkSpec, arrays: Arrays, norms: bool = True) -> list[Step]:
+    """What a reader finds of a network with, or without, its BatchNorms."""
+    chain, numerics = Chain(), spec.numerics
+
+    def layer(step: Convolution, source: Place) -> Place:
+        rule = padding_rule(step.kernel, step.stride, step.padding, step.in_size)
+        weight, bias = (arrays.get(f"{step.name}.conv.{part}") for part in ("weight", "bias"))
+        assert weight is not None
+        place = chain.convolve(
+            Step(source, step.role == "depthwise", weight, bias, step.stride, rule)
+        )
+        if norms:
+            scale, shift, mean, variance = (
+                arrays[f"{step.name}.bn.{part}"] for part in ("scale", "shift", "mean", "variance")
+            )
+            momentum = round(1 - numerics.update_rate, 7)
+            norm = BatchNorm(scale, shift, mean, variance, numerics.epsilon, momentum)
+            place = chain.normalise(place, norm)
+        return place if step.linear else chain.bound(place, 0, 6)
+
+    network = resolve(spec)
+    place = layer(network.stem, PICTURE)
+    for block in network.blocks:
+        source = place
+        for step in block.steps:
+            place = layer(step, place)
+        if block.residual:
+            place = chain.add(place, layer(block.shortcut, source) if block.shortcut else source)
+    assert network.head is not None
+    return chain.finish(layer(network.head, place))
+
+
+def ends(spec: NetworkSpec) -> NetworkSpec:
+    """What a reader knows without looking at the chain."""
+    return NetworkSpec(size=spec.size, classes=spec.classes, input_channels=spec.input_channels)
+
+
+def linears_of(arrays: Arrays) -> list[Linear]:
+    return [Linear(arrays["classifier.weight"], arrays["classifier.bias"])]
+
+
+FAMILIES = [
+    ("torchvision", {"width": 1.0}), ("torchvision", {"width": 0.35}),
+    ("torchvision", {"width": 1.4}), ("paper", {"head": "scaled", "width": 0.5}),
+    ("paper", {"width": 0.5}), ("tonylins", {"width": 0.75, "dropout": 0.2}),
+    ("timm-110d", {"dropout": 0.2}), ("timm-120d", {"dropout": 0.2}), ("small", {"size": 32}),
+    ("small", {"size": 100}), ("article-torch", {"dropout": 0.2}),
+    ("d-li14", {"width": 0.1, "dropout": 0.2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "changes"), FAMILIES)
+def test_a_published_network_is_recognised_with_its_width_and_numerics(
+    family: str, changes: dict[str, object]
+) -> None:
+    spec = published(family, **{"size": 64, "classes": 7, **changes})
+    arrays = random_arrays(spec)
+    steps = steps_of(spec, arrays)
+    found = infer(steps, ends(spec), NUMERICS, "same")
+    assert found == spec
+    assert not is_folded(steps)
+    back = arrays_of(found, steps, linears_of(arrays))
+    assert list(back) == list(arrays)
+    assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
+
+
+@pytest.mark.parametrize("size", [65, 129, 225, 64])
+@pytest.mark.parametrize("family", ["torchvision", "paper"])
+def test_where_the_size_makes_the_paddings_one_epsilon_says_whose_it_is(
+    family: str, size: int
+) -> None:
+    spec = published(family, width=0.35, size=size, classes=7)
+    for unsure in NUMERICS:
+        assert infer(steps_of(spec, random_arrays(spec)), ends(spec), NUMERICS, unsure) == spec
+
+
+def test_folded_weights_come_as_an_identity_of_the_padding_s_owner() -> None:
+    spec = published("article-torch", width=0.35, size=64, classes=7)
+    arrays = random_arrays(spec)
+    steps = steps_of(spec, arrays, norms=False)
+    found = infer(steps, ends(spec), NUMERICS, "same")
+    # The biases are those of folded BatchNorms.
+    assert found == spec.replace(conv_bias=False, dropout=0.2) and is_folded(steps)
+    back = arrays_of(found, steps, linears_of(arrays))
+    check_arrays(found, back, "back")
+    np.testing.assert_array_equal(back["stem.bn.shift"], arrays["stem.conv.bias"])
+    kept = arrays_of(spec, steps, linears_of(arrays))
+    check_arrays(spec, kept, "kept")
+    assert not kept["stem.conv.bias"].any()
+
+
+def test_a_stage_table_of_ones_own_comes_in_as_found() -> None:
+    stages = (StageSpec(1, 24, 1, 1), StageSpec(3, 40, 2, 2), StageSpec(5, 56, 2, 2))
+    spec = NetworkSpec(stages=stages, head_channels=100, size=(64, 64), classes=7)
+    arrays = random_arrays(spec)
+    found = infer(steps_of(spec, arrays), ends(spec), NUMERICS, "same")
+    assert list(resolve(found).convolutions) == list(resolve(spec).convolutions)
+    assert found.numerics == spec.numerics and found.stages == stages
+
+
+def test_a_network_without_shortcuts_is_one() -> None:
+    spec = published("torchvision", width=0.35, size=64, classes=7, shortcut="none")
+    assert infer(steps_of(spec, random_arrays(spec)), ends(spec), NUMERICS, "same") == spec
+
+
+SPEC = published("torchvision", width=0.35, size=64, classes=7)
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        (4, {"bounds": (0.0, 5.0)}, r"activations \['bounds 0 to 5', 'relu6'\]"),
+        (4, {"padding": "same"}, "padded in different ways|shape"),
+        (4, {"batch_norm": None}, None),
+        (5, {"bounds": (0.0, 6.0)}, "not a chain of inverted residual blocks"),
+        (5, {"depthwise": True}, "not a chain of inverted residual blocks"),
+        (4, {"weight": np.ones((16, 7, 1, 1), np.float32)}, "not a chain of inverted|multiple"),
+        (10, {"added": PICTURE}, "shortcuts are not where"),
+    ],
+)
+def test_chains_that_only_resemble_the_network_are_refused(
+    place: int, change: dict[str, object], message: str | None
+) -> None:
+    steps = steps_of(SPEC, random_arrays(SPEC))
+    steps[place] = dataclasses.replace(steps[place], **change)  # type: ignore[arg-type]
+    if message is None:
+        infer(steps, ends(SPEC), NUMERICS, "same")
+        return
+    with pytest.raises(DialectError, match=message):
+        infer(steps, ends(SPEC), NUMERICS, "same")
+    with pytest.raises(DialectError, match=r"is .* where the network has|are not where"):
+        require_fit(SPEC, steps)
+
+
+def test_too_few_convolutions_are_no_network() -> None:
+    with pytest.raises(DialectError, match="not a chain of inverted residual blocks"):
+        infer(steps_of(SPEC, random_arrays(SPEC))[:3], ends(SPEC), NUMERICS, "same")
+    with pytest.raises(DialectError, match="51 convolutions where the network has 52"):
+        require_fit(SPEC, steps_of(SPEC, random_arrays(SPEC))[1:])
