@@ -34,7 +34,7 @@ from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -179,13 +179,18 @@ class TensorDialect:
 
     def express(self, spec: NetworkSpec) -> NetworkSpec | None:
         """Return the dialect's network that has the same convolutions as ``spec``, if any."""
+        head = spec.classifier
+        if head not in (ClassifierSpec(), ClassifierSpec(outputs="sigmoid")):
+            return None  # names for one linear layer behind a mean are all that these files have
         candidates = _candidates(self, spec, self.families, (spec.width, *WIDTHS))
-        return next((one.spec for one in candidates if same_network(spec, one.spec)), None)
+        found = next((one.spec for one in candidates if same_network(spec, one.spec)), None)
+        return found and found.replace(classifier=head)
 
     def unlike(self, spec: NetworkSpec) -> str:
         """Return in what a network that cannot be expressed differs from the usual one."""
         names = (
-            "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
+            "classifier", "stages", "stem_stride", "stem_channels", "head_channels", "head",
+            "shortcut", "expand",
             "conv_bias", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
         )  # fmt: skip
         found = [name for name in names if getattr(spec, name) != getattr(self.bases[0], name)]
@@ -194,6 +199,8 @@ class TensorDialect:
     def remarks(self, config: ModelConfig) -> Iterator[str]:
         """Yield what a user should know who gives such a file to the dialect's own code."""
         spec, usual, name = config.spec, self.bases[0], self.name
+        if spec.classifier.outputs == "sigmoid":
+            yield f"{name}'s own code takes the logits for a softmax's, and they are sigmoids'"
         if spec.dropout != usual.dropout and not self.says_all:
             yield f"{name}'s own model has a dropout of {usual.dropout:g}, not {spec.dropout:g}"
         # By what its code moves BatchNorm's statistics, whatever was meant.
