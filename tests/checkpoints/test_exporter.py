@@ -276,7 +276,7 @@ def test_a_slim_checkpoint_keeps_its_sidecar_by_any_of_its_names(tmp_path: Path)
 @pytest.mark.parametrize("name", ["max pooling", "hidden 128", "one logit"])
 def test_a_head_that_a_dialect_has_no_names_for_is_refused(name: str) -> None:
     spec = published("torchvision", classes=HEADS[name][0], classifier=HEADS[name][1])
-    with pytest.raises(DialectError, match="torchvision has no such network: .*classifier"):
+    with pytest.raises(DialectError, match=r"torchvision has no such network: .*classifier"):
         express_in(ModelConfig.default(spec), "torchvision")
 
 
