@@ -87,7 +87,7 @@ def test_answers_stay_and_the_origin_says_what_was_done(name: str) -> None:
     assert is_folded(arrays) and not is_folded(rebased)
     assert changed.origin is not None and config.origin is not None
     assert not changed.origin.folded and changed.origin.rebased_on == "built-in photos"
-    assert "Dequantised." in changed.origin.note and "60" in changed.origin.note
+    assert "Dequantised." in changed.origin.note and "30" in changed.origin.note
     assert replace(changed, origin=config.origin) == config
     logits = []
     for values in (arrays, rebased):
@@ -125,8 +125,8 @@ def test_a_network_rebased_again_says_it_once() -> None:
 def test_the_views_are_many_and_always_the_same() -> None:
     record = ModelConfig.default(SPECS["paper"]).preprocessing
     one, two = built_in_views(record), built_in_views(record)
-    assert len(one) == 60 and all(view.shape == (64, 64, 3) for view in one)
-    assert len({view.tobytes() for view in one}) == 60
+    assert len(one) == 30 and all(view.shape == (64, 64, 3) for view in one)
+    assert len({view.tobytes() for view in one}) == 30
     np.testing.assert_array_equal(one, two)
 
 

@@ -26,7 +26,7 @@ from mobilenetv2.model.rebasing import Moments, rebase
 from mobilenetv2.progress import track
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn
 
-VIEWS = 10
+VIEWS = 5
 """Views of each photo in the package."""
 SMALLEST_VIEW = 0.15
 """Share of a photo's area."""
