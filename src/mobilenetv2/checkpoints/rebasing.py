@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.graph import INPUT, Add, Conv, Graph, Pool, real
 from mobilenetv2.graph.lowering import lower
@@ -51,7 +51,10 @@ input."""
 
 
 def import_network(
-    path: Path, options: Wishes | None = None, photos: Sequence[Path] = (), rebase: bool = True
+    path: Path,
+    options: ImportOptions | None = None,
+    photos: Sequence[Path] = (),
+    rebase: bool = True,
 ) -> tuple[ModelConfig, Arrays]:
     """Import a checkpoint as a network that can be used and trained.
 

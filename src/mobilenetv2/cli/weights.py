@@ -247,7 +247,7 @@ def _add_import(parser: Parser) -> None:
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Import a file, a folder of a model hub, or a TensorFlow checkpoint."""
-    from mobilenetv2.checkpoints.importer import Wishes
+    from mobilenetv2.checkpoints.importer import ImportOptions
     from mobilenetv2.checkpoints.rebasing import import_network
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.hub.catalogue import HUB, catalogue
@@ -269,7 +269,7 @@ def import_file(arguments: argparse.Namespace) -> None:
                 )
         config, arrays = store.load(locate(arguments.file))
     elif source.exists() or source.with_name(f"{source.name}.index").is_file():
-        wishes = Wishes(
+        wishes = ImportOptions(
             dialect=arguments.dialect,
             labels=label_file(Path(arguments.labels)) if arguments.labels else None,
             width=arguments.width,

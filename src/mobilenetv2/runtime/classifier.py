@@ -15,6 +15,7 @@ from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import Labels
 
@@ -97,9 +98,9 @@ class Classifier:
     def _answers(self, photos: Sequence[Photo]) -> list[Answer]:
         record = self.config.preprocessing
         images = [preprocess(open_photo(photo), record, "photo") for photo in photos]
-        logits = self._predict(np.stack(images)).astype(np.float64)
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return [Answer(row, self.config.labels) for row in powers / powers.sum(1, keepdims=True)]
+        logits = self._predict(np.stack(images))
+        rows = probabilities(logits, self.config.spec.classifier.outputs)
+        return [Answer(row, self.config.labels) for row in rows]
 
 
 def open_photo(photo: Photo) -> Image.Image:
