@@ -190,7 +190,7 @@ def test_no_framework_is_needed() -> None:
 def test_published_weights_survive_training_mode(
     name: str, least: int, public_folder: Callable[[str], Path]
 ) -> None:
-    """docs/decisions/files.md has the figures: 36 and 23 of 64, and none before."""
+    """docs/decisions/files.md has the figures: 36 and 21 of 64, and none before."""
     torch = pytest.importorskip("torch")
     from mobilenetv2.checkpoints.rebasing import import_network
     from mobilenetv2.editions import torch as edition
