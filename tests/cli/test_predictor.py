@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.evaluate.outputs import softmax
+from mobilenetv2.model.outputs import softmax
 
 
 def test_options_that_do_not_go_together_are_one_sentence(

@@ -20,9 +20,9 @@ from mobilenetv2.evaluate.calibration import (
     temper,
 )
 from mobilenetv2.evaluate.metrics import measure, wilson
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 

@@ -12,8 +12,9 @@ from scipy.stats import binomtest
 from sklearn import metrics as reference
 
 from mobilenetv2.evaluate.metrics import average_precision, measure, wilson
-from mobilenetv2.evaluate.outputs import Outputs, softmax
 from mobilenetv2.evaluate.predictions import Predictions
+from mobilenetv2.model.outputs import softmax
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.text import finite
 
 

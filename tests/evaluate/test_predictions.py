@@ -18,9 +18,10 @@ from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate import predictions
 from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.metrics import measure
-from mobilenetv2.evaluate.outputs import Outputs, softmax
 from mobilenetv2.evaluate.predictions import BATCH, Predictions, answers_of, predict_split
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.outputs import softmax
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Preprocessing
 
 RECORD = Preprocessing(size=(8, 6), resize=(8, 6))

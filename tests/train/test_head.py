@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mobilenetv2.evaluate.outputs import softmax
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.train import head
 from mobilenetv2.train.head import INVERSE_PENALTIES, MOST_ITERATIONS, fit
 

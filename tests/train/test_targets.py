@@ -7,9 +7,9 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.train.recipe import Distillation, Recipe

@@ -20,8 +20,8 @@ from mobilenetv2.cli.trained_on import TrainedOn, trained_on
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.progress import say
 from mobilenetv2.text import counted, visible
 

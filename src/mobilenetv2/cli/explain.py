@@ -15,12 +15,12 @@ from mobilenetv2.cli.model import settle
 from mobilenetv2.cli.photos import photos
 from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.evaluate.gradcam import Whereabouts, colours, heat, overlay, whereabouts
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.predictor import FeatureMap
 

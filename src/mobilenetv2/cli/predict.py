@@ -18,11 +18,11 @@ from mobilenetv2.cli.photos import photos
 from mobilenetv2.cli.predictor import Output, load_predictor
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.errors import ImageError, MobileNetV2Error
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import BATCH, Predictor
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.records import Labels, Preprocessing
 from mobilenetv2.text import visible

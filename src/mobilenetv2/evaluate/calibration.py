@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mobilenetv2.evaluate.metrics import Metrics, measure, wilson
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import Predictions, answers_of
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.text import finite
 
 BINS = 15

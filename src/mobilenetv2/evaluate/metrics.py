@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.evaluate.predictions import Predictions
+from mobilenetv2.model.outputs import log_sigmoid
 from mobilenetv2.text import finite
 
 Z95 = 1.959963984540054
@@ -145,7 +146,7 @@ def _loss(predictions: Predictions) -> float:
         true = scores[np.arange(len(scores)), predictions.truth[part]]
         with np.errstate(invalid="ignore"):  # logits that are no finite numbers give NaN
             if predictions.outputs == "logit":
-                losses[part] = np.logaddexp(0, -true)
+                losses[part] = -log_sigmoid(true)
             else:
                 peak = scores.max(1)
                 losses[part] = np.log(np.exp(scores - peak[:, None]).sum(1)) + peak - true

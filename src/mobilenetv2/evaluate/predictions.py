@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import batches
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.evaluate.outputs import Outputs, probabilities
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import track
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Preprocessing
 
 Predictor = Callable[[NDArray], NDArray]

@@ -23,8 +23,12 @@ def sigmoid(logits: NDArray) -> NDArray:
 
 
 def log_sigmoid(logits: NDArray) -> NDArray:
-    """Return the logarithm of :func:`sigmoid`, float64; of 1 - sigmoid it is that of -logits."""
-    return np.asarray(-np.logaddexp(0.0, -np.asarray(logits, np.float64)))
+    """Return the logarithm of :func:`sigmoid`, float64; of 1 - sigmoid it is that of -logits.
+
+    It is NaN where a logit is NaN.
+    """
+    with np.errstate(invalid="ignore"):
+        return np.asarray(-np.logaddexp(0.0, -np.asarray(logits, np.float64)))
 
 
 def probabilities(logits: NDArray, outputs: Outputs = "softmax") -> NDArray:

@@ -322,5 +322,7 @@ def require_inverted(spec: NetworkSpec, edition: str) -> tuple[tuple[Block, ...]
     others = sorted({block.kind for block in network.blocks} - {"inverted"})
     if others or network.head is None:
         what = f"{' and '.join(others)} blocks" if others else "a network without a head"
-        raise SpecError(f"the {edition} edition does not have {what}; only the torch edition does")
+        raise SpecError(
+            f"the {edition} edition does not have {what}; the torch and numpy editions do"
+        )
     return network.blocks, network.head

@@ -140,6 +140,9 @@ def imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(row[2] for row in rows), tuple(row[1] for row in rows)
 
 
+RebasedOn = Literal["", "built-in photos", "given photos", "training photos"]
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where the weights came from."""
@@ -153,6 +156,9 @@ class Origin:
     """BatchNorm came folded into the convolutions and is an identity that carries the bias:
     such a network is rebased on data before it is trained."""
     note: str = ""
+    rebased_on: RebasedOn = ""
+    """What the statistics of a BatchNorm that came folded were measured on; '': they are its own,
+    or it is folded still."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from PIL import Image
 from mobilenetv2.data.mixing import mix, targets
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.network import Size
 from mobilenetv2.train.recipe import Recipe

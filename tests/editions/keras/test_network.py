@@ -1,4 +1,4 @@
-"""The Keras edition against the NumPy edition, on the backend that KERAS_BACKEND names.
+"""What is particular to the Keras edition, on the backend that KERAS_BACKEND names.
 
 ``test_keras_backend`` runs this file once more on every other backend.
 """
@@ -16,8 +16,7 @@ import pytest
 from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
-from mobilenetv2.model.initialisation import initialise
-from mobilenetv2.spec.names import intermediate_names, is_statistic, parameter_shapes
+from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 
 BACKEND = choose(os.environ.get("KERAS_BACKEND", "tensorflow"))
@@ -41,30 +40,6 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any], tolerance: flo
     for name, value in found.items():
         error = np.abs(value - expected[name]).max()
         assert error <= tolerance * max(1, np.abs(expected[name]).max()), name
-
-
-def test_every_intermediate_is_that_of_the_plain_reference(
-    spec: NetworkSpec, reference: Case
-) -> None:
-    arrays, x, expected = reference(spec)
-    found = edition.intermediates(built(spec, arrays, dtype=DTYPE), x)
-    assert tuple(found) == intermediate_names(spec)
-    assert {value.dtype for value in found.values()} == {np.dtype(DTYPE)}
-    assert_close(found, expected, TOLERANCE)
-
-
-@pytest.mark.parametrize("numerics", [Numerics(), KERAS], ids=["symmetric", "same"])
-def test_one_network_of_unknown_size_is_right_for_odd_and_even_ones(
-    numerics: Numerics, reference: Case
-) -> None:
-    spec = SMALL.replace(numerics=numerics)
-    arrays, _, _ = reference(spec)
-    network = built(spec, arrays, dtype=DTYPE, input_shape=(None, None))
-    assert network.input_shape == (None, None, None, 3)
-    for size in ((40, 33), (64, 64), (33, 47), (65, 32)):
-        other = spec.replace(size=size)
-        _, x, expected = reference(other)
-        assert_close(edition.intermediates(network, x), expected, TOLERANCE)
 
 
 def test_the_layers_have_the_names_of_keras_applications(reference: Case) -> None:
@@ -137,20 +112,6 @@ def test_what_gives_no_logits_has_no_predictor_of_them(reference: Case) -> None:
         edition.predictor(network, outputs="features")  # these it has
     with pytest.raises(MobileNetV2Error, match="has no features"):
         edition.predictor(edition.build(SHALLOW, include_top=False), outputs="features")
-
-
-def test_weights_go_in_and_come_out_unchanged_and_start_as_everywhere(
-    spec: NetworkSpec, reference: Case
-) -> None:
-    arrays, _, _ = reference(spec)
-    found = edition.dump(built(spec, arrays))
-    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
-    assert {n: a.shape for n, a in found.items()} == parameter_shapes(spec)
-    started = edition.dump(edition.build(spec, "paper", seed=4))
-    expected = initialise(parameter_shapes(spec), "paper", 4)
-    assert all(np.array_equal(started[name], array) for name, array in expected.items())
-    with pytest.raises(WeightsError, match=r"mine: .*head.bn.mean"):
-        edition.load(built(spec, arrays), {**arrays, "head.bn.mean": np.zeros(3)}, "mine")
 
 
 @pytest.mark.slow
@@ -242,21 +203,6 @@ def test_compile_and_fit_work_and_the_statistics_move_as_the_numerics_say(rule: 
     frozen = network.evaluate(x, np.zeros((4, 5), DTYPE), verbose=0, return_dict=True)
     assert set(frozen) == {"loss", "mae"}
     assert all(np.array_equal(after[name], a) for name, a in edition.dump(network).items())
-
-
-def test_the_predictor_takes_pictures(reference: Case) -> None:
-    arrays, _, _ = reference(SMALL)
-    network = built(SMALL, arrays)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 40, 33, 3), np.uint8)
-    record = network.config.preprocessing
-    x = (pictures.astype(np.float32) - np.float32(record.mean)) / np.float32(record.std)
-    expected = edition.intermediates(network, x)
-    for name in ("logits", "features"):
-        found = edition.predictor(network, outputs=name)(pictures)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-4)
-    with pytest.raises(MobileNetV2Error, match="chooses its device by itself; leave --device out"):
-        edition.predictor(network, "cuda")
 
 
 def test_float64_is_refused_where_keras_has_none() -> None:

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
+from heads import BLOCKS
 
+from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.numpy import MobileNetV2, dump, intermediates, load, predictor
 from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.model.arrays import random_arrays
@@ -58,3 +61,20 @@ def test_it_takes_any_size_and_pictures_as_they_come() -> None:
     np.testing.assert_array_equal(predictor(network, outputs="features")(pictures), features)
     with pytest.raises(MobileNetV2Error, match="--device cuda: NumPy computes on the CPU only"):
         predictor(network, "cuda")
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_other_blocks_are_the_torch_editions(kind: str) -> None:
+    spec = BLOCKS[kind]
+    arrays = random_arrays(spec)
+    x = np.random.default_rng(0).normal(size=(2, 3, *spec.size))
+    reference = MobileNetV2(spec, dtype="float64")
+    network = edition.build(spec, dtype="float64")
+    load(reference, arrays)
+    edition.load(network, arrays)
+    with torch.no_grad():
+        wanted = network.eval().intermediates(torch.from_numpy(x))
+    found = reference.intermediates(x)
+    assert list(found) == list(wanted) == list(intermediate_names(spec))
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values.numpy(), rtol=1e-9, atol=1e-9)

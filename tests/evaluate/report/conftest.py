@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.outputs import Outputs
 from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 

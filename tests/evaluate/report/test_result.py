@@ -7,9 +7,9 @@ import pytest
 
 from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.metrics import measure
-from mobilenetv2.evaluate.outputs import softmax
 from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.model.outputs import softmax
 
 LOGITS = np.array([[0.0, 2.0], [3.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
 

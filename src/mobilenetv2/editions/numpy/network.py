@@ -12,7 +12,7 @@ from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.images.normalise import normalise
 from mobilenetv2.model.arrays import Arrays, check
 from mobilenetv2.model.initialisation import Initialisation, initialise
-from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
+from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
@@ -44,7 +44,6 @@ class MobileNetV2:
     ) -> None:
         self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
         self.dtype = np.dtype(check_options(dtype, seed))
-        require_inverted(self.spec, "numpy")
         started = initialise(parameter_shapes(self.spec), initialisation, seed or 0)
         self.arrays: Arrays = {name: array.astype(self.dtype) for name, array in started.items()}
 
@@ -67,30 +66,30 @@ class MobileNetV2:
         Args:
             x: (batch, channels, height, width), normalised; any size, not only the spec's.
         """
-        blocks, head = require_inverted(self.spec, "numpy")
-        found: dict[str, NDArray] = {}
-        y = found["stem"] = self._layer(resolve(self.spec).stem, x.astype(self.dtype))
-        for block in blocks:
+        network, found = resolve(self.spec), dict[str, NDArray]()
+        y = found["stem"] = self._layer(network.stem, x.astype(self.dtype))
+        for block in network.blocks:
             y = self._block(block, y, found)
-        y = found["head"] = self._layer(head, y)
+        if network.head:
+            y = found["head"] = self._layer(network.head, y)
         y = found["features"] = POOLS[self.spec.classifier.pooling](y)
-        for linear in resolve(self.spec).linears:
+        for linear in network.linears:
             weight = self.arrays[f"{linear.name}.weight"]
             y = operations.linear(y, weight, self.arrays.get(f"{linear.name}.bias"))
             y = found[linear.output] = ACTIVATIONS[linear.activation](y)
         return found
 
     def _block(self, block: Block, x: NDArray, found: dict[str, NDArray]) -> NDArray:
-        """An inverted residual: narrow in, wide in between, narrow out."""
+        """One block: its steps one after the other, and what is added to them."""
         y = x
-        if block.expand:
-            y = found[block.expand.name] = self._layer(block.expand, y)
-        y = found[block.depthwise.name] = self._layer(block.depthwise, y)
-        y = found[block.project.name] = self._layer(block.project, y)
+        for step in block.steps:
+            y = found[step.name] = self._layer(step, y)
         if block.shortcut:
             x = found[block.shortcut.name] = self._layer(block.shortcut, x)
         if block.residual:
             y = y + x
+        if block.kind == "bottleneck":  # activated after the addition
+            y = ACTIVATIONS[self.spec.numerics.activation](y)
         found[f"blocks.{block.index}"] = y
         return y
 

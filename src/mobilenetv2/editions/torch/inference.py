@@ -34,8 +34,11 @@ def predictor(
     """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
 
     The network goes to the device; each call puts it into evaluation mode.
+
+    Raises:
+        MobileNetV2Error: PyTorch cannot use the device here.
     """
-    where = torch.device(device)
+    where = torch.device(check_device(device))
     network.place(where)
 
     def predict(pictures: NDArray) -> NDArray:
