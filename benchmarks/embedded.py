@@ -27,7 +27,7 @@ from mobilenetv2.evaluate.metrics import measure, wilson
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.export import onnx
 from mobilenetv2.files import write_atomically
-from mobilenetv2.hub import embedded
+from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--data", type=resolve, default="cifar10")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    run, target = RunFolder(options.run), embedded.folder()
+    run, target = RunFolder(options.run), embedded_folder()
     with (run.path / "metrics.csv").open(encoding="utf-8") as file:
         epochs = list(csv.DictReader(file))
     with run.split.open(encoding="utf-8") as file:

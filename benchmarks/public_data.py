@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.hub.download import download
-from mobilenetv2.model.checksum import UNKNOWN, Checksum
+from mobilenetv2.hub.download import UNKNOWN, Checksum, download
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLE = "MOBILENETV2_DATA"

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from mobilenetv2.files import (
     read_file,
     recover,
     require_only,
+    sha256_of_file,
     sweep,
     take_place,
     write_atomically,
@@ -27,6 +29,7 @@ def test_a_regular_file_is_read_through_links(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to("file")
     assert read_file(tmp_path / "link") == b"content"
+    assert sha256_of_file(tmp_path / "link") == hashlib.sha256(b"content").hexdigest()
     with open_file(tmp_path / "file") as file:
         assert file.seek(0, 2) == 7
 

@@ -12,6 +12,8 @@ what they lead to is replaced. What is no regular file is written into and never
 import contextlib
 import errno
 import glob
+import hashlib
+import io
 import os
 import re
 import shutil
@@ -20,7 +22,6 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 TEMPORARY = ".partial-"
@@ -38,7 +39,7 @@ OPEN_FILES = re.compile(r"/(dev|proc/\w+)/fd")
 MOST_LINKS = 40
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a person's file for reading, without waiting for whoever writes it.
 
     Raises:
@@ -71,6 +72,12 @@ def read_file(path: Path) -> bytes:
     """Read a whole file that :func:`open_file` opens; the errors are its."""
     with open_file(path) as file:
         return file.read()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

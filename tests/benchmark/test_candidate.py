@@ -8,8 +8,8 @@ import pytest
 
 from mobilenetv2.benchmark.candidate import Candidate, candidates_in, cross, precision_of
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import RUNTIMES
-from mobilenetv2.model.checksum import file_sha256
 
 
 def test_runtimes_are_crossed_with_the_precisions_that_they_have() -> None:
@@ -55,7 +55,7 @@ def test_a_files_precision_is_what_its_own_record_says(
     path = tmp_path / "m.onnx"
     path.write_bytes(b"network")
     if isinstance(record, dict):
-        record = {"sha256": file_sha256(path), **record}
+        record = {"sha256": sha256_of_file(path), **record}
     if record is not None:
         (tmp_path / "m.onnx.comparison.json").write_text(json.dumps(record))
     assert precision_of(path) == expected

@@ -9,7 +9,7 @@ from mobilenetv2.cli.main import main
 from mobilenetv2.cli.trained_on import TrainedOn, flattered, trained_on
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
-from mobilenetv2.hub.embedded import EMBEDDED
+from mobilenetv2.hub.catalogue import EMBEDDED
 
 PARTS = {"a/1.jpg": "train", "a/2.jpg": "train", "a/3.jpg": "selection", "a/4.jpg": "validation"}
 

@@ -83,7 +83,7 @@ def test_every_way_of_checking_has_its_words(
     verified: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fetched = cache.Fetched("a", Path("f"), Path("f"), "0" * 64, verified, False)  # type: ignore[arg-type]
-    monkeypatch.setattr(cache, "obtain", lambda name: fetched)
+    monkeypatch.setattr(cache, "fetch", lambda name: fetched)
     run("a")
     words = capsys.readouterr().out.splitlines()[2]
     assert ("unverified" in words) == (verified in ("first seen", "recorded", "nothing"))

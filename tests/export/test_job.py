@@ -13,9 +13,9 @@ from mobilenetv2.export import job, verify
 from mobilenetv2.export import onnx as format_module
 from mobilenetv2.export.job import Options, Request, find_format, require_honoured
 from mobilenetv2.export.verify import Reference, export, requests
+from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -40,7 +40,7 @@ def test_the_comparison_lies_beside_the_file(reference: Reference, tmp_path: Pat
     assert names(out.parent) == ["m.onnx", "m.onnx.comparison.json"]
     assert found.size == out.stat().st_size
     record = json.loads((out.parent / "m.onnx.comparison.json").read_text())
-    assert record["sha256"] == file_sha256(out) and record["passed"] is True
+    assert record["sha256"] == sha256_of_file(out) and record["passed"] is True
     assert record["versions"]["onnxruntime"] and record["photos"] == 4
 
 

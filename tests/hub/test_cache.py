@@ -41,41 +41,41 @@ def test_the_folder_is_the_users_or_what_the_variable_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(cache.VARIABLE, "~/weights")
-    assert cache.folder() == Path.home() / "weights"
+    assert cache.cache_folder() == Path.home() / "weights"
     for value in ("", None):
         if value is None:
             monkeypatch.delenv(cache.VARIABLE)
         else:
             monkeypatch.setenv(cache.VARIABLE, value)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert cache.folder().parts[-1] in ("mobilenetv2", "Cache")
-        assert cache.folder().is_absolute()
+        assert cache.cache_folder().parts[-1] in ("mobilenetv2", "Cache")
+        assert cache.cache_folder().is_absolute()
 
 
 def test_the_first_download_records_what_it_saw(site: Any, here: Path, entry: Checkpoint) -> None:
-    assert not cache.cached(entry)
-    first = cache.obtain("one")
+    assert not cache.is_cached(entry)
+    first = cache.fetch("one")
     assert first.path == first.file == here / "one" / "published.bin"
     assert first.path.read_bytes() == site.body
     assert (first.sha256, first.verified, first.cached) == (site.sha256, "recorded", False)
     record = json.loads((here / "first-seen" / "one.json").read_text())
     assert record == {"sha256": site.sha256, "bytes": len(site.body), "where": site.url}
-    assert cache.cached(entry)
+    assert cache.is_cached(entry)
 
 
 def test_what_is_cached_needs_no_network(site: Any, here: Path, entry: Checkpoint) -> None:
     cache.fetch("one")
     asked = len(site.asked)
-    again = cache.obtain("one")
-    assert cache.fetch("one") == again.path
+    again = cache.fetch("one")
+    assert cache.fetch("one") == again
     assert len(site.asked) == asked == 1
     assert (again.verified, again.cached) == ("first seen", True)
 
 
 def test_a_later_download_must_be_the_same(site: Any, here: Path, entry: Checkpoint) -> None:
-    path = cache.fetch("one")
+    path = cache.fetch("one").path
     path.unlink()
-    assert cache.obtain("one").verified == "first seen"
+    assert cache.fetch("one").verified == "first seen"
     seen = site.sha256
     path.unlink()
     site.body, site.etag = site.body[::-1], '"two"'
@@ -88,11 +88,11 @@ def test_a_later_download_must_be_the_same(site: Any, here: Path, entry: Checkpo
     )
     assert not path.exists()
     record.unlink()  # the person decides that the new one is right
-    assert cache.obtain("one").sha256 == site.sha256
+    assert cache.fetch("one").sha256 == site.sha256
 
 
 def test_a_cached_file_that_changed_is_an_error(site: Any, here: Path, entry: Checkpoint) -> None:
-    path = cache.fetch("one")
+    path = cache.fetch("one").path
     path.write_bytes(b"other")
     digest = hashlib.sha256(b"other").hexdigest()
     with pytest.raises(WeightsError, match=f"one/published.bin: wrong bytes: .*{digest}.*delete"):
@@ -114,7 +114,7 @@ def test_a_published_checksum_needs_no_record(
     site: Any, here: Path, entry: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(monkeypatch, entry, sha256=site.sha256)
-    assert cache.obtain("one").verified == "published"
+    assert cache.fetch("one").verified == "published"
     assert not (here / "first-seen").exists()
     publish(monkeypatch, entry, sha256="0" * 64)
     with pytest.raises(WeightsError, match=f"the published one is {'0' * 64}"):
@@ -125,7 +125,7 @@ def test_published_digits_are_compared_and_the_rest_is_recorded(
     site: Any, here: Path, entry: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(monkeypatch, entry, sha256_prefix=site.sha256[:8])
-    assert cache.obtain("one").verified == "prefix"
+    assert cache.fetch("one").verified == "prefix"
     assert json.loads((here / "first-seen" / "one.json").read_text())["sha256"] == site.sha256
     (here / "one" / "published.bin").unlink()
     publish(monkeypatch, entry, sha256_prefix="01234567")
@@ -145,7 +145,7 @@ def test_a_cache_that_may_only_be_read_is_one(
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     monkeypatch.setattr(Path, "mkdir", refuse)
-    assert cache.obtain("one").cached
+    assert cache.fetch("one").cached
 
 
 def test_a_failure_records_nothing(
@@ -154,7 +154,7 @@ def test_a_failure_records_nothing(
     site.answers = [answers.refuse(404)]
     with pytest.raises(WeightsError, match="not there any more"):
         cache.fetch("one")
-    assert not (here / "first-seen").exists() and not cache.cached(entry)
+    assert not (here / "first-seen").exists() and not cache.is_cached(entry)
 
 
 def test_an_unknown_name(here: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_repository_of_the_hub(
     monkeypatch.setattr(hub, "snapshot", fetch)
     monkeypatch.setattr(hub, "cached", lambda *_: here[0] if here else None)
     for was_there in (False, True):
-        fetched = cache.obtain("hf://owner/name")
+        fetched = cache.fetch("hf://owner/name")
         assert fetched.path == snapshot and fetched.file == snapshot / "model.safetensors"
         assert (fetched.sha256, fetched.cached) == (digest, was_there)
         assert fetched.verified == ("hub" if known else "nothing")
@@ -193,7 +193,7 @@ def test_a_repository_of_the_hub(
     blob.write_bytes(b"others!")
     if known:
         with pytest.raises(WeightsError, match=f"wrong bytes: .* the hub's is {digest}; delete"):
-            cache.obtain("hf://owner/name")
+            cache.fetch("hf://owner/name")
 
 
 def test_a_checkpoint_of_the_catalogue_on_the_hub(
@@ -211,4 +211,4 @@ def test_a_checkpoint_of_the_catalogue_on_the_hub(
     with pytest.raises(WeightsError, match=f"the published one is {published}"):
         cache.fetch("huggingface-1.4-224")
     assert asked == [("hf://google/mobilenet_v2_1.4_224", "pytorch_model.bin")]
-    assert cache.cached(find("huggingface-1.4-224"))
+    assert cache.is_cached(find("huggingface-1.4-224"))

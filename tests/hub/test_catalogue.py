@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.files import sha256_of_file
 from mobilenetv2.hub.catalogue import DEFAULT, HUB, catalogue, find
-from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.spec.published import PUBLISHED, published
 
 ENTRIES = list(catalogue().values())
@@ -152,5 +152,5 @@ def test_litert_checksums_are_those_of_the_files(public_folder: Callable[[str], 
     for entry in ENTRIES:
         if entry.dialect == "litert":
             file = public_folder("published") / str(entry.file)
-            assert file_sha256(file) == entry.sha256
+            assert sha256_of_file(file) == entry.sha256
             assert file.stat().st_size == entry.file_size

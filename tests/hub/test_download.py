@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 import mobilenetv2
 from mobilenetv2 import progress
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.hub.download import TRIES, download
-from mobilenetv2.model.checksum import Checksum
+from mobilenetv2.hub.download import TRIES, Checksum, download
 
 
 def left(folder: Path) -> set[str]:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.hub.download import TRIES, download
-from mobilenetv2.model.checksum import Checksum
+from mobilenetv2.hub.download import TRIES, Checksum, download
 
 WAY_OUT = "give the file itself with: weights import FILE"
 

@@ -254,13 +254,13 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "hf://a b/c", "hf://ä/b", "https://huggingface.co/a/b", "hf://a/b\n",
 ])  # fmt: skip
 def test_other_forms_are_refused(address: str, tmp_path: Path) -> None:
-    for function in (hub.parse, hub.cached, hub.snapshot):
+    for function in (hub.parse_address, hub.cached, hub.snapshot):
         with pytest.raises(WeightsError, match="is not of the form hf://OWNER/NAME"):
             function(address)
 
 
 def test_the_forms_of_an_address() -> None:
-    assert hub.parse("hf://google/mobilenet_v2_1.0_224") == (
+    assert hub.parse_address("hf://google/mobilenet_v2_1.0_224") == (
         "google/mobilenet_v2_1.0_224", "main",
     )  # fmt: skip
-    assert hub.parse("hf://a/b@refs/pr/3") == ("a/b", "refs/pr/3")
+    assert hub.parse_address("hf://a/b@refs/pr/3") == ("a/b", "refs/pr/3")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.job import RECORD
+from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
-from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.runtime.artifact import is_exported
 
 UNKNOWN = "?"
@@ -93,5 +93,5 @@ def precision_of(path: Path) -> str:
         precision, digest = known["precision"], known["sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return UNKNOWN
-    fits = precision in (*PRECISIONS, INT8) and digest == file_sha256(path)
+    fits = precision in (*PRECISIONS, INT8) and digest == sha256_of_file(path)
     return str(precision) if fits else UNKNOWN

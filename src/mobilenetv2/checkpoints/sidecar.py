@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.containers.tensorflow import prefix_of
 from mobilenetv2.errors import SpecError
-from mobilenetv2.model.checksum import file_sha256
+from mobilenetv2.files import sha256_of_file
 from mobilenetv2.spec.records import ModelConfig
 
 LARGEST = 16 * 1024**2
@@ -26,7 +26,7 @@ def digest(path: Path) -> str | None:
     """SHA-256 of a checkpoint's weights file in hexadecimal; None of what is several files."""
     for file in (path, path.with_name(prefix_of(path).name + DATA)):
         if file.is_file():
-            return file_sha256(file)
+            return sha256_of_file(file)
     return None
 
 

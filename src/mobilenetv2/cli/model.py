@@ -2,8 +2,8 @@
 
 import argparse
 
-from mobilenetv2.hub import embedded
-from mobilenetv2.hub.catalogue import DEFAULT
+from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
+from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 
@@ -16,8 +16,8 @@ def settle(arguments: argparse.Namespace) -> None:
     """
     if arguments.model is not None:
         return
-    arguments.model = embedded.EMBEDDED
-    config = store.load_config(embedded.folder())
+    arguments.model = EMBEDDED
+    config = store.load_config(embedded_folder())
     names, (height, width) = config.labels.names, config.spec.size
     say(
         f"no --model: the embedded one answers; it sees {height} x {width} pixels and knows "

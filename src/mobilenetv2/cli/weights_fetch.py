@@ -19,7 +19,7 @@ VERIFIED = {
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch one, unless it is there; 0."""
-    fetched = cache.obtain(arguments.name)
+    fetched = cache.fetch(arguments.name)
     if arguments.json:
         facts = {
             "name": fetched.name, "path": str(fetched.path), "file": str(fetched.file),

@@ -9,8 +9,7 @@ from typing import Any
 from mobilenetv2.cli.main import table
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.hub import cache
-from mobilenetv2.hub.catalogue import DEFAULT, Checkpoint, catalogue
-from mobilenetv2.hub.embedded import EMBEDDED
+from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED, Checkpoint, catalogue
 from mobilenetv2.spec.mapping import suggestion
 
 SORTS: dict[str, Callable[[Checkpoint], float]] = {
@@ -27,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0."""
     entries = chosen(arguments.dialect, arguments.width)
     entries.sort(key=lambda entry: (SORTS[arguments.sort or "name"](entry), entry.name))
-    here = {entry.name for entry in entries if cache.cached(entry)}
+    here = {entry.name for entry in entries if cache.is_cached(entry)}
     if arguments.json:
         print(json.dumps([facts(entry, entry.name in here) for entry in entries]))
     else:

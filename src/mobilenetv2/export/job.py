@@ -22,10 +22,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
-from mobilenetv2.files import TEMPORARY, remove_orphans, take_place
+from mobilenetv2.files import TEMPORARY, remove_orphans, sha256_of_file, take_place
 from mobilenetv2.formats import FORMATS, Format, Precision
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.mapping import suggestion
@@ -178,7 +177,7 @@ def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
             if not refusal:
                 record = {
                     "file": out.name,
-                    "sha256": file_sha256(made) if made.is_file() else None,
+                    "sha256": sha256_of_file(made) if made.is_file() else None,
                     "format": request.format.name,
                     "precision": request.options.precision,
                     "versions": versions(request.format.packages),

@@ -19,10 +19,9 @@ from typing import Literal
 
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import write_atomically
-from mobilenetv2.hub import huggingface as hub
+from mobilenetv2.hub import huggingface
 from mobilenetv2.hub.catalogue import HUB, Checkpoint, find
-from mobilenetv2.hub.download import download
-from mobilenetv2.model.checksum import Checksum, check
+from mobilenetv2.hub.download import Checksum, download
 
 VARIABLE = "MOBILENETV2_CACHE"
 FIRST_SEEN = "first-seen"
@@ -44,35 +43,25 @@ class Fetched:
     """What its SHA-256 was compared with: the published one, its published digits, the hub's, or
     that of the first download; 'recorded': this was the first."""
     cached: bool
-    """It was here already: no network was touched."""
+    """Whether it was here already: no network was touched."""
 
 
-def folder() -> Path:
-    """The cache folder; it need not exist yet."""
-    chosen = os.environ.get(VARIABLE)
-    if chosen:
+def cache_folder() -> Path:
+    """Return the cache folder; it need not exist yet."""
+    if chosen := os.environ.get(VARIABLE):
         return Path(chosen).expanduser()
     from platformdirs import user_cache_path
 
     return user_cache_path("mobilenetv2", appauthor=False)
 
 
-def fetch(name: str) -> Path:
-    """The verified file or folder of a catalogue name or ``hf://OWNER/NAME``, fetched if need be.
+def fetch(name: str) -> Fetched:
+    """Fetch what a catalogue name or ``hf://OWNER/NAME`` stands for, unless it is here; verify it.
 
     Raises:
         WeightsError: an unknown name, or it cannot be had, or is not what was published.
         MissingExtra: ``hf://`` without huggingface_hub.
         OSError: the cache cannot be written.
-    """
-    return obtain(name).path
-
-
-def obtain(name: str) -> Fetched:
-    """The same as :func:`fetch`, with its checksum and what that was compared with.
-
-    Raises:
-        WeightsError, MissingExtra, OSError: as :func:`fetch` does.
     """
     if name.startswith(HUB):
         return _from_hub(name, name, None, None)
@@ -82,21 +71,21 @@ def obtain(name: str) -> Fetched:
     return _from_web(checkpoint)
 
 
-def cached(checkpoint: Checkpoint) -> bool:
-    """It is on this machine already (nothing is read but the folder)."""
+def is_cached(checkpoint: Checkpoint) -> bool:
+    """Return whether it is on this machine (nothing is read but the folder)."""
     if checkpoint.where.startswith(HUB):
-        return hub.cached(checkpoint.where, checkpoint.file) is not None
+        return huggingface.cached(checkpoint.where, checkpoint.file) is not None
     return _place(checkpoint).is_file()
 
 
 def _place(checkpoint: Checkpoint) -> Path:
     assert checkpoint.file is not None, checkpoint
-    return folder() / checkpoint.name / checkpoint.file
+    return cache_folder() / checkpoint.name / checkpoint.file
 
 
 def _from_web(checkpoint: Checkpoint) -> Fetched:
     place = _place(checkpoint)
-    record = folder() / FIRST_SEEN / f"{checkpoint.name}.json"
+    record = cache_folder() / FIRST_SEEN / f"{checkpoint.name}.json"
     seen = None if checkpoint.sha256 else _first_seen(record)
     was_there = place.is_file()
     checksum = Checksum(
@@ -115,7 +104,7 @@ def _from_web(checkpoint: Checkpoint) -> Fetched:
 
 
 def _first_seen(record: Path) -> str | None:
-    """The SHA-256 of the first download, or None where there was none yet."""
+    """Return the SHA-256 of the first download, or None where there was none yet."""
     try:
         seen = json.loads(record.read_text("utf-8"))["sha256"]
     except FileNotFoundError:
@@ -128,13 +117,11 @@ def _first_seen(record: Path) -> str | None:
 
 
 def _from_hub(name: str, address: str, file: str | None, sha256: str | None) -> Fetched:
-    place = hub.cached(address, file)
-    was_there = place is not None
-    if place is None:
-        place = hub.snapshot(address, file)
-    weights = hub.weights_file(place, file)
-    published = sha256 or hub.published_sha256(weights)
+    found = huggingface.cached(address, file)
+    place = found or huggingface.snapshot(address, file)
+    weights = huggingface.weights_file(place, file)
+    published = sha256 or huggingface.published_sha256(weights)
     source = "the published one" if sha256 else "the hub's"
-    digest = check(weights, Checksum(published, source=source))
+    digest = Checksum(published, source=source).require(weights)
     verified: Verified = "published" if sha256 else "hub" if published else "nothing"
-    return Fetched(name, place, weights, digest, verified, was_there)
+    return Fetched(name, place, weights, digest, verified, found is not None)

@@ -6,11 +6,11 @@ what no publisher says is None.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.spec.mapping import suggestion
@@ -20,6 +20,8 @@ from mobilenetv2.spec.records import Preprocessing
 DEFAULT = "timm-100"
 """What training starts from: safetensors, a full checksum, Apache-2.0."""
 
+EMBEDDED = "embedded"
+"""The model that comes inside the package: CIFAR-10's classes, there without a network."""
 HUB = "hf://"
 
 # TF-slim's table: width -> size -> top-1. Keras's files were converted from these checkpoints.
@@ -39,10 +41,10 @@ KERAS_TOP1 = {
     "1.4": 75.230, "1.3": 74.680, "1.0": 71.336, "0.75": 69.532, "0.5": 65.194, "0.35": 60.086,
 }  # fmt: skip
 
-COLUMNS = (
-    "name dialect width size classes background top1 licence megabytes sha256 preprocessing "
-    "resize file where note"
-).split()
+NUMBERS: dict[str, Callable[[str], object]] = {
+    "width": float, "size": int, "classes": int, "top1": float, "megabytes": float, "resize": int,
+}  # fmt: skip
+"""Columns of ``catalogue.tsv`` that are no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,13 @@ class Checkpoint:
     dialect: str
     where: str
     """An https address, or ``hf://OWNER/NAME``."""
-    file: str | None
-    """Its name on the disk; of a hub, the weights file (None: the one that is there)."""
     width: float
     size: int
     """Height and width in pixels that it was trained for."""
     classes: int | None
     """Outputs, background included; None: there is no classifier."""
+    file: str | None = None
+    """Its name on the disk; of a hub, the weights file (None: the one that is there)."""
     background: Literal["first", "last"] | None = None
     top1: float | None = None
     """Percent right on ImageNet's validation set, as its publisher reports it."""
@@ -78,11 +80,11 @@ class Checkpoint:
 
     @property
     def verified(self) -> bool:
-        """A checksum is published, if only its first digits."""
+        """Whether a checksum is published, if only its first digits."""
         return bool(self.sha256 or self.sha256_prefix)
 
     def published_preprocessing(self) -> Preprocessing | None:
-        """What this checkpoint was evaluated with; None where its file says it."""
+        """Return what this checkpoint was evaluated with; None where its file says it."""
         if self.preprocessing is None:
             return None
         rules = PUBLISHED[self.preprocessing].at((self.size, self.size))
@@ -93,12 +95,12 @@ class Checkpoint:
 
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, Checkpoint]:
-    """Every published checkpoint by name, in the order of the table."""
-    return {entry.name: entry for entry in (*_table(), *_slim(), *_keras())}
+    """Return every published checkpoint by name."""
+    return {entry.name: entry for entry in (*_table(), *_grids())}
 
 
 def find(name: str) -> Checkpoint:
-    """The checkpoint of that name.
+    """Return the checkpoint of that name.
 
     Raises:
         WeightsError: there is none; the nearest name is suggested.
@@ -115,58 +117,31 @@ def find(name: str) -> Checkpoint:
 def _table() -> Iterator[Checkpoint]:
     text = files("mobilenetv2.hub").joinpath("catalogue.tsv").read_text("utf-8")
     header, *lines = [line for line in text.splitlines() if not line.startswith("#")]
-    assert header.split("\t") == COLUMNS, header
     for line in lines:
-        row = dict(zip(COLUMNS, line.split("\t"), strict=True))
-        known = {column: cell for column, cell in row.items() if cell != "-"}
-        checksum = known.get("sha256", "")
-        yield Checkpoint(
-            name=row["name"],
-            dialect=row["dialect"],
-            where=row["where"],
-            file=known.get("file"),
-            width=float(row["width"]),
-            size=int(row["size"]),
-            classes=int(row["classes"]),
-            background=_background(row["background"]),
-            top1=float(known["top1"]) if "top1" in known else None,
-            licence=known.get("licence"),
-            sha256=checksum if len(checksum) == 64 else None,
-            sha256_prefix=checksum if 0 < len(checksum) < 64 else None,
-            file_size=round(float(known["megabytes"]) * 1e6) if "megabytes" in known else None,
-            preprocessing=known.get("preprocessing"),
-            resize=int(known["resize"]) if "resize" in known else None,
-            note=known.get("note", ""),
-        )
+        cells = zip(header.split("\t"), line.split("\t"), strict=True)
+        row: dict[str, Any] = {
+            column: NUMBERS.get(column, str)(cell) for column, cell in cells if cell != "-"
+        }
+        checksum = row.pop("sha256", "")
+        if checksum:
+            row["sha256" if len(checksum) == 64 else "sha256_prefix"] = checksum
+        if "megabytes" in row:
+            row["file_size"] = round(row.pop("megabytes") * 1e6)
+        yield Checkpoint(**row)
 
 
-def _background(cell: str) -> Literal["first", "last"] | None:
-    if cell == "first":
-        return "first"
-    return "last" if cell == "last" else None
-
-
-def _slim() -> Iterator[Checkpoint]:
-    for width, sizes in GRID.items():
-        for size, top1 in sizes.items():
-            file = f"mobilenet_v2_{width}_{size}.tgz"
-            yield Checkpoint(
-                name=f"tf-slim-{width}-{size}", dialect="tf-slim", where=SLIM + file, file=file,
-                width=float(width), size=size, classes=1001, background="first", top1=top1,
-                licence="Apache-2.0", preprocessing="tf-slim",
+def _grids() -> Iterator[Checkpoint]:
+    for width, size in ((width, size) for width, sizes in GRID.items() for size in sizes):
+        entry = partial(Checkpoint, width=float(width), size=size, licence="Apache-2.0")
+        file = f"mobilenet_v2_{width}_{size}.tgz"
+        yield entry(
+            f"tf-slim-{width}-{size}", "tf-slim", SLIM + file, file=file, classes=1001,
+            background="first", top1=GRID[width][size], preprocessing="tf-slim",
+        )  # fmt: skip
+        for end, classes in (("", 1000), ("-notop", None)):
+            file = f"{KERAS_FILE}{width}_{size}{'_no_top' if end else ''}.h5"
+            yield entry(
+                f"keras-{width}-{size}{end}", "keras", KERAS + file, file=file, classes=classes,
+                top1=KERAS_TOP1[width] if classes and size == 224 else None,
+                preprocessing="keras", note="without the classifier" if end else "",
             )  # fmt: skip
-
-
-def _keras() -> Iterator[Checkpoint]:
-    for width, sizes in GRID.items():
-        for size in sizes:
-            for top in (True, False):
-                file = f"{KERAS_FILE}{width}_{size}{'' if top else '_no_top'}.h5"
-                yield Checkpoint(
-                    name=f"keras-{width}-{size}{'' if top else '-notop'}", dialect="keras",
-                    where=KERAS + file, file=file, width=float(width), size=size,
-                    classes=1000 if top else None,
-                    top1=KERAS_TOP1[width] if top and size == 224 else None,
-                    licence="Apache-2.0", preprocessing="keras",
-                    note="" if top else "without the classifier",
-                )  # fmt: skip

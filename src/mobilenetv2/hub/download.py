@@ -2,25 +2,30 @@
 
 What has arrived lies in ``NAME.partial``, and ``NAME.partial.json`` says of which version on the
 server it is a part; a later call, or another process after a kill, goes on from there. Only a
-whole and checked file is renamed to ``NAME``.
+whole and checked file is renamed to ``NAME``. Redirects are bounded, and failures are either
+passing (:class:`Again`) or final, a :class:`WeightsError` that says what to do.
 """
 
 import contextlib
+import email.utils
 import http.client
+import ipaddress
 import json
 import math
 import os
+import ssl
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.files import write_atomically
-from mobilenetv2.hub import web
-from mobilenetv2.hub.web import WAY_OUT, Again
-from mobilenetv2.model.checksum import UNKNOWN, Checksum, check, file_sha256
+from mobilenetv2.files import sha256_of_file, write_atomically
 from mobilenetv2.progress import say, track
+from mobilenetv2.version import __version__
 
 LARGEST = 256 * 1024**2
 """Bytes: no published MobileNetV2 comes near, and an endless answer ends here."""
@@ -28,6 +33,58 @@ TRIES = 5
 BLOCK = 1 << 16
 STEP = 100_000
 """Bytes between two updates of the progress bar."""
+LONGEST_WAIT = 120.0
+"""Seconds that a server may ask to be left alone; beyond, the person is told."""
+MOST_REDIRECTS = 8
+REDIRECTS = (301, 302, 303, 307, 308)
+LATER = (408, 429, 500, 502, 503, 504)
+REFUSED, GONE = "the server refuses to give it ({status})", "not there any more ({status}, {url})"
+FINAL = {401: REFUSED, 403: REFUSED, 404: GONE, 410: GONE}
+IN_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (TimeoutError, "stalled"),
+    (http.client.RemoteDisconnected, "the server closed without an answer"),
+    (http.client.IncompleteRead, "cut off"),
+)
+WEB_PAGES = ("text/html", "application/xhtml+xml")
+WAY_OUT = "give the file itself with: weights import FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What the bytes of a file must be; any bytes fit where nothing is published."""
+
+    sha256: str | None = None
+    """64 hexadecimal digits."""
+    prefix: str | None = None
+    """The first digits, where only they are published."""
+    source: str = "the published one"
+    """Where ``sha256`` stands, for the message."""
+
+    def __bool__(self) -> bool:
+        return bool(self.sha256 or self.prefix)
+
+    def difference(self, digest: str) -> str:
+        """Return what is wrong with a file of that SHA-256, in words; '' where it fits."""
+        if self.sha256 and digest != self.sha256:
+            return f"wrong bytes: its SHA-256 is {digest}, {self.source} is {self.sha256}"
+        if self.prefix and not digest.startswith(self.prefix):
+            return f"wrong bytes: its SHA-256 is {digest}, the published one begins {self.prefix}"
+        return ""
+
+    def require(self, path: Path) -> str:
+        """Return the SHA-256 of a file on the disk.
+
+        Raises:
+            WeightsError: it differs.
+        """
+        digest = sha256_of_file(path)
+        if difference := self.difference(digest):
+            raise WeightsError(f"{path}: {difference}; delete it to fetch it again")
+        return digest
+
+
+UNKNOWN = Checksum()
+"""Nothing is published."""
 
 
 def download(
@@ -56,7 +113,7 @@ def download(
         OSError: the disk is full or may not be written to.
     """
     if target.is_file():  # without a lock: a cache that may only be read is one, too
-        return check(target, checksum)
+        return checksum.require(target)
     from filelock import FileLock, Timeout
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +125,8 @@ def download(
         lock.acquire()
     try:
         if target.is_file():
-            return check(target, checksum)
-        return _Transfer(url, target, size_limit, timeout).run(checksum, sleep)
+            return checksum.require(target)
+        return _Transfer(url, target, checksum, size_limit, timeout).finish(sleep)
     finally:
         lock.release()
 
@@ -77,18 +134,21 @@ def download(
 class _Transfer:
     """The tries at one file."""
 
-    def __init__(self, url: str, target: Path, size_limit: int, timeout: float) -> None:
-        self.url, self.target = url, target
+    def __init__(
+        self, url: str, target: Path, checksum: Checksum, size_limit: int, timeout: float
+    ) -> None:
+        self.url, self.target, self.checksum = url, target, checksum
         self.size_limit, self.timeout = size_limit, timeout
         self.partial = target.with_name(f"{target.name}.partial")
         self.record = target.with_name(f"{target.name}.partial.json")
         self.name = f"{target.name} from {urllib.parse.urlsplit(url).netloc}"
 
-    def run(self, checksum: Checksum, sleep: Callable[[float], None]) -> str:
+    def finish(self, sleep: Callable[[float], None]) -> str:
+        """Try until the file is there; its SHA-256."""
         reached = False
         for attempt in range(TRIES):
             try:
-                return self.fetch(checksum)
+                return self.fetch()
             except Again as problem:
                 reached = reached or not problem.offline
                 if not reached:
@@ -104,15 +164,13 @@ class _Transfer:
                 raise OSError(error.errno, error.strerror, str(self.target)) from None
         raise AssertionError("the last try returns or raises")
 
-    def fetch(self, checksum: Checksum) -> str:
-        """One try, from where the last one ended; the SHA-256 of the published file."""
+    def fetch(self) -> str:
+        """Try once, from where the last try ended; the SHA-256 of the published file."""
         offset, version = self.resumable()
         headers = {"Range": f"bytes={offset}-", "If-Range": version} if offset else {}
-        with contextlib.closing(
-            web.open_url(self.url, self.name, headers, self.timeout)
-        ) as response:
+        with contextlib.closing(open_url(self.url, self.name, headers, self.timeout)) as response:
             resumed = offset > 0 and response.status == 206
-            whole = self.expected(response, offset, checksum)
+            whole = self.expected(response, offset)
             if not resumed:
                 offset = 0
                 self.begin(response)
@@ -123,11 +181,11 @@ class _Transfer:
             size = self.partial.stat().st_size
             if whole is not None and size < whole:
                 raise Again(f"cut off after {size:,} of {whole:,} bytes")
-            if whole is not None and web.has_surplus(response):
+            if whole is not None and has_surplus(response):
                 self.forget()
                 raise Again(f"more bytes came than the {whole:,} that the server announced")
-        digest = file_sha256(self.partial)
-        if difference := checksum.difference(digest):
+        digest = sha256_of_file(self.partial)
+        if difference := self.checksum.difference(digest):
             self.forget()
             if resumed:  # the part that was here may have been what is wrong
                 raise Again(difference)
@@ -138,23 +196,19 @@ class _Transfer:
         return digest
 
     def resumable(self) -> tuple[int, str]:
-        """Bytes that are there already, and what names their version on the server."""
-        try:
+        """Return the bytes that are there already, and what names their version on the server."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(self.record.read_text("utf-8"))
             if record["url"] == self.url and isinstance(record["version"], str):
                 return self.partial.stat().st_size, record["version"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0, ""  # nothing, or nothing to be trusted: from the beginning
-        return 0, ""
+        return 0, ""  # nothing, or nothing to be trusted: from the beginning
 
-    def expected(
-        self, response: http.client.HTTPResponse, offset: int, checksum: Checksum
-    ) -> int | None:
-        """Bytes of the whole file, or None where only the checksum will tell."""
-        web.check_content(response, self.name)
+    def expected(self, response: http.client.HTTPResponse, offset: int) -> int | None:
+        """Return the bytes of the whole file, or None where only the checksum will tell."""
+        check_content(response, self.name)
         if response.status == 200:  # all of it, whether or not a part was asked for
             whole = response.length
-            if whole is None and not response.chunked and not checksum:
+            if whole is None and not response.chunked and not self.checksum:
                 raise WeightsError(
                     f"{self.name}: the server does not say how long it is and no checksum is "
                     f"published, so a cut could not be seen; {WAY_OUT}"
@@ -173,7 +227,7 @@ class _Transfer:
     def begin(self, response: http.client.HTTPResponse) -> None:
         """Make room for a whole file: the old bytes go first, then comes the record of the new."""
         self.forget()
-        if version := web.validator(response):
+        if version := validator(response):
             write_atomically(self.record, json.dumps({"url": self.url, "version": version}))
 
     def receive(self, response: http.client.HTTPResponse, offset: int) -> Iterator[None]:
@@ -184,7 +238,7 @@ class _Transfer:
                 try:
                     part = response.read1(BLOCK)
                 except (OSError, http.client.HTTPException) as error:
-                    raise Again(f"{web.in_words(error)} after {size:,} bytes") from None
+                    raise Again(f"{in_words(error)} after {size:,} bytes") from None
                 if not part:
                     break
                 size += len(part)
@@ -207,3 +261,161 @@ class _Transfer:
     def forget(self) -> None:
         self.partial.unlink(missing_ok=True)
         self.record.unlink(missing_ok=True)
+
+
+class Again(Exception):
+    """What failed may succeed the next time."""
+
+    def __init__(self, message: str, wait: float | None = None, offline: bool = False) -> None:
+        super().__init__(message)
+        self.wait = wait
+        """Seconds, where the server said how long."""
+        self.offline = offline
+        """No server was reached at all."""
+
+
+def open_url(
+    url: str, name: str, headers: dict[str, str], timeout: float
+) -> http.client.HTTPResponse:
+    """Return the answer to a GET behind all redirects (200, 206 or 416); the caller closes it.
+
+    Args:
+        name: what is being fetched, for the messages.
+        timeout: seconds without a byte after which the server counts as stalled.
+
+    Raises:
+        Again: stalled, cut, or a status that passes.
+        WeightsError: any other status, a redirect that is not followed, an untrusted certificate.
+    """
+    # urllib knows proxies and certificates: the core install needs no other client.
+    opener = urllib.request.OpenerDirector()  # no file:, no ftp:, no redirects by itself
+    request = urllib.request
+    for handler in (request.ProxyHandler(), request.HTTPHandler(), request.HTTPSHandler()):
+        opener.add_handler(handler)
+    headers |= {"User-Agent": f"mobilenetv2/{__version__}", "Accept-Encoding": "identity"}
+    url = _address(url, name)
+    for _ in range(MOST_REDIRECTS + 1):
+        response = _request(opener, urllib.request.Request(url, headers=headers), name, timeout)
+        if response.status in (200, 206, 416):
+            return response
+        with contextlib.closing(response):
+            if response.status not in REDIRECTS:
+                raise _refusal(response, url, name)
+            url = _address(response.headers.get("Location", ""), name, url)
+    raise WeightsError(f"{name}: more than {MOST_REDIRECTS} redirects; {WAY_OUT}")
+
+
+def check_content(response: http.client.HTTPResponse, name: str) -> None:
+    """Raise where what comes cannot be the file.
+
+    Raises:
+        WeightsError: a web page, or something compressed.
+    """
+    if response.headers.get_content_type() in WEB_PAGES:
+        raise WeightsError(
+            f"{name}: a web page came instead of the file (the network's sign-in page, perhaps); "
+            f"{WAY_OUT}"
+        )
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise WeightsError(f"{name}: the server compressed it, which was not asked for; {WAY_OUT}")
+
+
+def validator(response: http.client.HTTPResponse) -> str:
+    """Return what If-Range takes: a strong ETag, else the date of the last change, else ''."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def has_surplus(response: http.client.HTTPResponse) -> bool:
+    """Return whether more comes after the announced bytes, where the server should close."""
+    if response.chunked:
+        return False
+    response.length = None  # http.client would not read beyond it
+    try:
+        return bool(response.read1(1))
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def retry_after(text: str) -> float | None:
+    """Return seconds from now, of a Retry-After with a number or a date; None without either."""
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def in_words(reason: object) -> str:
+    """Return a network error as a few words."""
+    for kind, words in IN_WORDS:
+        if isinstance(reason, kind):
+            return words
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    if isinstance(reason, http.client.HTTPException):  # its text is what the server sent
+        return f"not an answer in HTTP ({type(reason).__name__})"
+    return type(reason).__name__
+
+
+def _request(
+    opener: urllib.request.OpenerDirector,
+    request: urllib.request.Request,
+    name: str,
+    timeout: float,
+) -> http.client.HTTPResponse:
+    try:
+        response: http.client.HTTPResponse = opener.open(request, timeout=timeout)
+        return response
+    except urllib.error.URLError as error:
+        reason = error.reason
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise WeightsError(
+                f"{name}: its certificate is not trusted ({reason.verify_message}); {WAY_OUT}"
+            ) from None
+        # urllib wraps what went wrong before the request was sent: no name, no route, refused.
+        offline = isinstance(reason, OSError) and not isinstance(
+            reason, TimeoutError | ssl.SSLError
+        )
+        raise Again(in_words(reason), offline=offline) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise Again(in_words(error)) from None
+
+
+def _refusal(response: http.client.HTTPResponse, url: str, name: str) -> Exception:
+    status = response.status
+    answers = f"the server answers {status} {http.client.responses.get(status, '')}".rstrip()
+    if status in LATER:
+        wait = retry_after(response.headers.get("Retry-After", ""))
+        if wait is None or wait <= LONGEST_WAIT:
+            return Again(answers, wait)
+        return WeightsError(
+            f"{name}: the server asks to come back in {wait:,.0f} seconds ({status}); "
+            "try again then"
+        )
+    words = FINAL.get(status, answers).format(status=status, url=url)
+    return WeightsError(f"{name}: {words}; {WAY_OUT}")
+
+
+def _address(location: str, name: str, before: str = "") -> str:
+    """Return the absolute address that ``location`` means, where it may be asked."""
+    try:
+        url = urllib.parse.urljoin(before, location)
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port  # a port that is none shows here
+    except ValueError:
+        url, parts, host = location, urllib.parse.urlsplit(""), None
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not host or not plain:
+        raise WeightsError(f"{name}: sent to {url!r}, which is not a web address; {WAY_OUT}")
+    if parts.scheme == "http" and before.startswith("https:") and not _is_loopback(host):
+        raise WeightsError(f"{name}: sent from https to {url!r}, where anybody could change it")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -14,19 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.errors import WeightsError, require
+from mobilenetv2.hub.download import LARGEST, WAY_OUT
 
 CONFIGS = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """In the order of preference: safetensors cannot hold code."""
-LARGEST = 256 * 1024**2
-"""Bytes: no MobileNetV2 comes near."""
 
 ADDRESS = re.compile(r"hf://(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-WAY_OUT = "give the file itself with: weights import FILE"
+REASONS = {
+    "GatedRepoError": "its owner lets only some people in; ask on its page, then log in: "
+    "hf auth login",
+    "RepositoryNotFoundError": "no such repository on the hub, or a private one (to log in: "
+    "hf auth login)",
+    "RevisionNotFoundError": "no such revision of this repository",
+}
+"""The client's own errors -> what is said; the special before the general."""
 
 
-def parse(address: str) -> tuple[str, str]:
-    """(repository id, revision) of ``hf://OWNER/NAME[@REVISION]``.
+def parse_address(address: str) -> tuple[str, str]:
+    """Return (repository id, revision) of ``hf://OWNER/NAME[@REVISION]``.
 
     Raises:
         WeightsError: it has another form.
@@ -38,7 +44,7 @@ def parse(address: str) -> tuple[str, str]:
 
 
 def cached(address: str, file: str | None = None, cache_dir: Path | None = None) -> Path | None:
-    """The folder of a repository that was fetched before, or None; no network is touched.
+    """Return the folder of a repository that was fetched before, or None; no network is touched.
 
     Other programs fetch parts of a repository, so it only counts where all of :data:`CONFIGS` are
     there too, or the cache has it from the hub that there is no such file.
@@ -46,13 +52,13 @@ def cached(address: str, file: str | None = None, cache_dir: Path | None = None)
     Raises:
         WeightsError: the address has another form.
     """
-    repository, revision = parse(address)
+    repository, revision = parse_address(address)
     if importlib.util.find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
     def there(name: str) -> Any:
-        """A path, None where nothing is known, or the cache's mark for: there is none."""
+        """Return a path, None where nothing is known, or the cache's mark for: there is none."""
         return try_to_load_from_cache(repository, name, cache_dir, revision)
 
     if not isinstance(there(CONFIGS[0]), str) or there(CONFIGS[1]) is None:
@@ -78,7 +84,7 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
         MissingExtra: huggingface_hub is not installed.
         OSError: the disk is full or may not be written to.
     """
-    repository, revision = parse(address)
+    repository, revision = parse_address(address)
     require("huggingface_hub")
     import huggingface_hub
     from huggingface_hub import errors
@@ -121,13 +127,13 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
 
 
 def weights_file(folder: Path, file: str | None = None) -> Path:
-    """The weights file in a folder that :func:`snapshot` returned."""
+    """Return the weights file in a folder that :func:`snapshot` returned."""
     names = (file,) if file else WEIGHTS
     return folder / next((name for name in names if (folder / name).is_file()), names[0])
 
 
 def published_sha256(path: Path) -> str | None:
-    """The SHA-256 that the hub keeps a large file under, or None where it has none.
+    """Return the SHA-256 that the hub keeps a large file under, or None where it has none.
 
     The hub's cache is named by the hub's identifiers, which are checksums of large files.
     """
@@ -138,14 +144,12 @@ def published_sha256(path: Path) -> str | None:
 
 
 def _chosen(address: str, sizes: dict[str, int], file: str | None) -> list[str]:
-    """What is fetched of the files that there are, by name and bytes."""
+    """Return what is fetched of the files that there are, by name and bytes."""
     names = (file,) if file else WEIGHTS
-    weights = next((name for name in names if name in sizes), None)
-    if weights is None:
-        raise WeightsError(f"{address}: it has no {' or '.join(names)}")
-    if CONFIGS[0] not in sizes:
-        raise WeightsError(f"{address}: it has no {CONFIGS[0]}")
-    chosen = [*(name for name in CONFIGS if name in sizes), weights]
+    for wanted in (names, CONFIGS[:1]):
+        if not any(name in sizes for name in wanted):
+            raise WeightsError(f"{address}: it has no {' or '.join(wanted)}")
+    chosen = [name for name in (*CONFIGS, next(n for n in names if n in sizes)) if name in sizes]
     for name in chosen:
         if sizes[name] > LARGEST:
             raise WeightsError(
@@ -157,15 +161,12 @@ def _chosen(address: str, sizes: dict[str, int], file: str | None) -> list[str]:
 def _reason(error: Exception) -> str:
     from huggingface_hub import errors
 
-    if isinstance(error, errors.GatedRepoError):
-        return "its owner lets only some people in; ask on its page, then log in: hf auth login"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return "no such repository on the hub, or a private one (to log in: hf auth login)"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return "no such revision of this repository"
+    for name, words in REASONS.items():
+        if isinstance(error, getattr(errors, name)):
+            return words
     if isinstance(error, errors.HfHubHTTPError):
         return f"the hub answers {error.response.status_code}; try again later, or {WAY_OUT}"
-    if isinstance(error, errors.HFValidationError):
-        return str(error).splitlines()[0]
     line = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, errors.HFValidationError):
+        return line
     return f"no network, or the hub does not answer ({line}); {WAY_OUT}"

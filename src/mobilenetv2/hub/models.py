@@ -12,14 +12,12 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.files import open_file
+from mobilenetv2.files import open_file, sha256_of_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
-from mobilenetv2.hub import embedded
-from mobilenetv2.hub import huggingface as hub
-from mobilenetv2.hub.cache import Fetched, folder, obtain
-from mobilenetv2.hub.catalogue import HUB, catalogue
+from mobilenetv2.hub.cache import Fetched, cache_folder, fetch
+from mobilenetv2.hub.catalogue import EMBEDDED, HUB, catalogue
+from mobilenetv2.hub.huggingface import CONFIGS
 from mobilenetv2.model import store
-from mobilenetv2.model.checksum import file_sha256
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.version import __version__
@@ -30,7 +28,7 @@ EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusa
 
 
 def locate(model: str) -> Path:
-    """The model folder of that name; fetched and imported if need be.
+    """Return the model folder, or the exported file, of that name; fetched and imported if need be.
 
     Args:
         model: a folder comes first, so that a name of the catalogue can be a folder of one's own.
@@ -41,55 +39,59 @@ def locate(model: str) -> Path:
         OSError: a pipe or a device, or it may not be read.
     """
     path = Path(model)
-    made = BY_ENDING.get(path.suffix.lower())
-    if made is not None and made.refusal and path.exists():
-        raise WeightsError(
-            f"{path}: {made.refusal}; give the model folder that it was exported from, or another "
-            "format"
-        )
-    if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
-        raise WeightsError(
-            f"{path}: the weights of a file; did you mean {path.with_suffix('.xml')}?"
-        )
-    if path.is_file() and path.suffix.lower() not in EXPORTED:
-        raise WeightsError(
-            f"{path}: a file, not a model folder; 'mobilenetv2 weights import {path} OUT' makes one"
-        )
-    if path.exists() and not path.is_dir():
-        open_file(path).close()  # no reader waits for a pipe
-    if path.is_dir() and (path / "best" / store.CONFIG).is_file():
-        raise WeightsError(f"{path}: a run, not a model folder; did you mean {path / 'best'}?")
-    inside = sorted(p for p in path.glob("*") if p.suffix in EXPORTED) if path.is_dir() else []
-    if inside and not (path / store.CONFIG).is_file():
-        raise WeightsError(f"{path}: holds exported files; did you mean {inside[0]}?")
     if path.exists():
+        if mistake := _mistake(path):
+            raise WeightsError(f"{path}: {mistake}")
         return path  # the store says what is wrong with a file, or with another folder
     if model.startswith(HUB) or model in catalogue():
         return imported(model)
-    if model == embedded.EMBEDDED:
-        return embedded.folder()
+    if model == EMBEDDED:
+        return embedded_folder()
     # A folder whose replacement was interrupted is brought back by its reader.
     if path.with_name(f".previous-{path.name}").exists():
         return path
-    beside = [path.parent / name for name in _models_in(path.parent)]
-    known = [*map(str, beside), *(() if "/" in model else catalogue())]
-    hint = suggestion(model, known)
+    beside = sorted(str(folder.parent) for folder in path.parent.glob(f"*/{store.CONFIG}"))
+    hint = suggestion(model, [*beside, *(() if "/" in model else catalogue())])
     raise WeightsError(
-        f"{model}: no such model folder, nor a name in the catalogue"
-        + (f"; {hint}" if hint.startswith("did you") else "; 'mobilenetv2 weights list' shows them")
+        f"{model}: no such model folder, nor a name in the catalogue; "
+        + (hint if hint.startswith("did you") else "'mobilenetv2 weights list' shows them")
     )
 
 
-def _models_in(folder_: Path) -> list[str]:
-    if not folder_.is_dir():
-        return []
-    return sorted(p.parent.name for p in folder_.glob(f"*/{store.CONFIG}"))
+def _mistake(path: Path) -> str:
+    """Return what is said of a file or folder that is no MODEL; '' where it may be one."""
+    made = BY_ENDING.get(path.suffix.lower())
+    if not path.is_dir():
+        open_file(path).close()  # no reader waits for a pipe
+    if made and made.refusal:
+        return f"{made.refusal}; give the model folder that it was exported from, or another format"
+    if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
+        return f"the weights of a file; did you mean {path.with_suffix('.xml')}?"
+    if not path.is_dir():
+        advice = f"'mobilenetv2 weights import {path} OUT' makes one"
+        return "" if made else f"a file, not a model folder; {advice}"
+    if (path / "best" / store.CONFIG).is_file():
+        return f"a run, not a model folder; did you mean {path / 'best'}?"
+    exported = sorted(inside for inside in path.glob("*") if inside.suffix in EXPORTED)
+    if exported and not (path / store.CONFIG).is_file():
+        return f"holds exported files; did you mean {exported[0]}?"
+    return ""
+
+
+def embedded_folder() -> Path:
+    """Return the model folder inside the package. Only to be read.
+
+    Trained here on CIFAR-10 by the recipe ``scratch-small``; ``benchmarks/embedded.py`` makes it
+    out of a run, and its card says how good it is.
+    """
+    return Path(__file__).parents[1] / EMBEDDED
 
 
 def imported(name: str) -> Path:
-    """The model folder of a published checkpoint, in the cache."""
-    found = obtain(name)
-    target = folder() / MODELS / f"{_plain(name)}-{_digits(found)}-{__version__}"
+    """Return the model folder of a published checkpoint, in the cache."""
+    found = fetch(name)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
+    target = cache_folder() / MODELS / f"{plain}-{_digits(found)}-{__version__}"
     if not (target / store.CONFIG).is_file():
         say(f"importing {name} into {target}")
         store.save(target, *import_checkpoint(found.path, _wishes(found)))
@@ -97,29 +99,24 @@ def imported(name: str) -> Path:
 
 
 def _digits(found: Fetched) -> str:
-    """What decides what comes of the import: the weights, and a repository's configs."""
+    """Return what decides what comes of the import: the weights, and a repository's configs."""
     if not found.path.is_dir():
         return found.sha256[:12]
     configs = hashlib.sha256()
-    for name in hub.CONFIGS:
+    for name in CONFIGS:
         file = found.path / name
-        configs.update(f"{name} {file_sha256(file) if file.is_file() else 'none'}\n".encode())
+        configs.update(f"{name} {sha256_of_file(file) if file.is_file() else 'none'}\n".encode())
     return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
 def _wishes(found: Fetched) -> Wishes:
-    """What the catalogue knows and the file does not say."""
+    """Return what the catalogue knows and the file does not say."""
     entry = catalogue().get(found.name)
     if entry is None:
         return Wishes()
-    record = entry.published_preprocessing()
     graph = entry.dialect in GRAPHS
-    size = None if graph else (entry.size, entry.size)
     return Wishes(
-        dialect=entry.dialect, size=size, licence=entry.licence,
-        preprocessing=None if graph or found.path.is_dir() else record,
+        dialect=entry.dialect, size=None if graph else (entry.size, entry.size),
+        licence=entry.licence,
+        preprocessing=None if graph or found.path.is_dir() else entry.published_preprocessing(),
     )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
-from mobilenetv2.hub.embedded import EMBEDDED
+from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.preprocess import preprocess

@@ -1,7 +1,6 @@
 """The config of a network that came in as a graph: its own, where the file carries one."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from mobilenetv2.checkpoints.graphs.chain import Step
 from mobilenetv2.checkpoints.graphs.chain_arrays import require_fit
 from mobilenetv2.checkpoints.labels import background_of
 from mobilenetv2.errors import DialectError, SpecError
+from mobilenetv2.files import sha256_of_file
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin
 
@@ -84,6 +84,5 @@ def require_picture(spec: NetworkSpec, size: Sequence[int], channels: int) -> No
 
 def origin(path: Path, dialect: str, folded: bool, note: str = "") -> Origin:
     """Where it came from, with the file's SHA-256."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of_file(path)
     return Origin(source=path.name, sha256=digest, dialect=dialect, folded=folded, note=note)

@@ -1,10 +1,12 @@
-"""One answer from the web; whole downloads are in test_download.py and test_download_faults.py."""
+"""Checksums, and one answer from the web; whole downloads are in the modules beside this one."""
 
 import email.utils
+import hashlib
 import http.client
 import ssl
 import time
 import urllib.error
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,25 +15,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.hub import web
+from mobilenetv2.files import sha256_of_file
+from mobilenetv2.hub import download
+from mobilenetv2.hub.download import UNKNOWN, Checksum
 
 
 @pytest.mark.parametrize("place", ["localhost", "127.0.0.1", "127.8.9.10", "[::1]"])
 def test_from_https_to_http_only_on_this_machine(place: str) -> None:
     before = "https://storage.googleapis.com/weights.h5"
     address = f"http://{place}/weights.h5"
-    assert web._address(address, "weights.h5", before) == address
+    assert download._address(address, "weights.h5", before) == address
     for other in ("example.org", "10.0.0.1", "localhost.example.org", "[fe80::1]"):
         with pytest.raises(WeightsError, match=r"^weights\.h5: sent from https to 'http://"):
-            web._address(f"http://{other}/weights.h5", "weights.h5", before)
-    assert web._address("//cdn.example.org/x", "x", before) == "https://cdn.example.org/x"
-    assert web._address("../x?y=1", "x", "http://a.org/b/c") == "http://a.org/x?y=1"
+            download._address(f"http://{other}/weights.h5", "weights.h5", before)
+    assert download._address("//cdn.example.org/x", "x", before) == "https://cdn.example.org/x"
+    assert download._address("../x?y=1", "x", "http://a.org/b/c") == "http://a.org/x?y=1"
 
 
 @given(st.text())
 def test_no_location_is_more_than_an_error(location: str) -> None:
     try:
-        address = web._address(location, "x", "https://a.org/b")
+        address = download._address(location, "x", "https://a.org/b")
     except WeightsError as error:
         assert str(error).startswith("x: sent ")
     else:
@@ -40,15 +44,15 @@ def test_no_location_is_more_than_an_error(location: str) -> None:
 
 @given(st.text())
 def test_no_retry_after_is_more_than_none(text: str) -> None:
-    seconds = web.retry_after(text)
+    seconds = download.retry_after(text)
     assert seconds is None or seconds >= 0
 
 
 def test_retry_after_in_seconds_or_as_a_date() -> None:
-    assert web.retry_after("120") == 120
-    soon = web.retry_after(email.utils.formatdate(time.time() + 50, usegmt=True))
+    assert download.retry_after("120") == 120
+    soon = download.retry_after(email.utils.formatdate(time.time() + 50, usegmt=True))
     assert soon is not None and 40 < soon <= 50
-    assert web.retry_after("") is None and web.retry_after("-5") is None
+    assert download.retry_after("") is None and download.retry_after("-5") is None
 
 
 @pytest.mark.parametrize(
@@ -61,12 +65,12 @@ def test_retry_after_in_seconds_or_as_a_date() -> None:
     ],
 )
 def test_what_names_a_version(headers: dict[str, str], version: str) -> None:
-    assert web.validator(SimpleNamespace(headers=headers)) == version  # type: ignore[arg-type]
+    assert download.validator(SimpleNamespace(headers=headers)) == version  # type: ignore[arg-type]
 
 
 def test_the_address_of_a_checkpoint_itself_is_checked() -> None:
     with pytest.raises(WeightsError, match="'file:///etc/passwd', which is not a web address"):
-        web.open_url("file:///etc/passwd", "x", {}, 1.0)
+        download.open_url("file:///etc/passwd", "x", {}, 1.0)
 
 
 def test_a_certificate_that_is_not_trusted_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +82,7 @@ def test_a_certificate_that_is_not_trusted_is_final(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
     with pytest.raises(WeightsError, match=r"is not trusted \(certificate has expired\); give"):
-        web.open_url("https://a.org/x", "x", {}, 1.0)
+        download.open_url("https://a.org/x", "x", {}, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +97,43 @@ def test_a_certificate_that_is_not_trusted_is_final(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_network_errors_in_words(reason: Exception, words: str) -> None:
-    assert web.in_words(reason) == words
+    assert download.in_words(reason) == words
+
+
+CONTENT = b"weights" * 100_000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.bin"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.mark.parametrize("checksum", [UNKNOWN, Checksum(DIGEST), Checksum(prefix=DIGEST[:8])])
+def test_what_fits_gives_its_sha256(checksum: Checksum, file: Path) -> None:
+    assert checksum.require(file) == sha256_of_file(file) == DIGEST
+    assert checksum.difference(DIGEST) == ""
+
+
+@pytest.mark.parametrize(
+    ("checksum", "words"),
+    [
+        (Checksum("0" * 64), f"the published one is {'0' * 64}"),
+        (Checksum("0" * 64, source="the hub's"), f"the hub's is {'0' * 64}"),
+        (Checksum(prefix="01234567"), "the published one begins 01234567"),
+    ],
+)
+def test_what_differs_is_told_with_both_values(checksum: Checksum, words: str, file: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        checksum.require(file)
+    assert str(caught.value) == (
+        f"{file}: wrong bytes: its SHA-256 is {DIGEST}, {words}; delete it to fetch it again"
+    )
+    assert file.read_bytes() == CONTENT
+
+
+def test_a_checksum_that_says_nothing_is_false() -> None:
+    assert not UNKNOWN and not Checksum(source="the hub's")
+    assert Checksum(DIGEST) and Checksum(prefix=DIGEST[:8])
