@@ -12,7 +12,7 @@ import pytest
 from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.graph.lowering import lower, lower_folded
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
@@ -20,7 +20,6 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.artifact import create_engine
 from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -112,7 +111,7 @@ def test_what_it_cannot_do_is_one_sentence() -> None:
 
 
 def test_float32_is_what_it_computes_in() -> None:
-    openvino: Any = library()
+    openvino: Any = require("openvino")
     engine: Any = create_engine(graph(SPEC), "openvino", 1)
     compiled = engine._request.get_compiled_model()
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
