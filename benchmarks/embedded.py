@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from machine import machine
+from mobilenetv2.cli.inputs import with_flips
 from public_data import resolve
 
-from mobilenetv2.cli.predictor import with_flips
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.matching import match
@@ -35,7 +35,7 @@ from mobilenetv2.quantize.job import Judge
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import Origin
-from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.folder import RunFolder
 
 RECIPE = "scratch-small"
 NOTE = (

@@ -44,15 +44,15 @@ BATCH = 8
 def step(name: str, spec: NetworkSpec, dtype: Any) -> Arrays:
     """The weights after one step, under their canonical names, and the loss."""
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
-    recipe = Recipe(optimizer="sgd", momentum=0.0, weight_decay=0.0, precision="float32")
+    recipe = Recipe().changed(optimizer="sgd", momentum=0.0, weight_decay=0.0, precision="float32")
     random = np.random.default_rng(7)
     pictures = random.integers(0, 256, (BATCH, *spec.size, 3), np.uint8)
     labels = np.arange(BATCH) % spec.classes
     from mobilenetv2.editions.edition import find as edition
-    from mobilenetv2.train.trainer import find
+    from mobilenetv2.train.steps import find_steps
 
     kind = name.partition("-")[0]
-    module: Any = find(kind)
+    module: Any = find_steps(kind)
     if kind == "keras":
         trainer = module.KerasTrainer(config, recipe, dtype)
         trainer.load(arrays)

@@ -64,12 +64,12 @@ class OurPhotographs:
         from mobilenetv2.data.dataset import ALL, open_dataset
         from mobilenetv2.spec.network import NetworkSpec
         from mobilenetv2.spec.records import Preprocessing
+        from mobilenetv2.train.inputs import PhotoViews
         from mobilenetv2.train.recipe import Recipe
-        from mobilenetv2.train.views import PhotoViews
 
         split = open_dataset(data).splits[ALL]
         record = Preprocessing.default(NetworkSpec(size=(size, size)))
-        recipe = Recipe(augmentation=Augmentation(jitter=0.0))
+        recipe = Recipe().changed(augmentation=Augmentation(jitter=0.0))
         self.views = PhotoViews(split, record, recipe)
         self.labels = np.array([photo.label for photo in split.photos], np.int64)
         self.order = np.random.default_rng(0).permutation(len(self.views))[:count]

@@ -117,13 +117,13 @@ def ours(
     """
     from mobilenetv2.data.mixing import targets
     from mobilenetv2.editions.torch import MobileNetV2
-    from mobilenetv2.train import precision as layers
     from mobilenetv2.train.recipe import Recipe
-    from mobilenetv2.train.torch import TorchTrainer
+    from mobilenetv2.train.steps import torch_network as layers
+    from mobilenetv2.train.steps.torch import TorchTrainer
 
     seen = Preprocessing(spec.size, mean=(127.5,) * 3, std=(127.5,) * 3)
     config = ModelConfig(spec, seen, Labels.numbered(spec.classes, None))
-    recipe = Recipe(
+    recipe = Recipe().changed(
         momentum=MOMENTUM, weight_decay=decay, label_smoothing=0.0, precision=precision, seed=seed
     )
     kept = layers.keep_slow_layers_in_float32

@@ -54,7 +54,7 @@ def load(
     from mobilenetv2.editions.edition import check_options, find
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model import store
-    from mobilenetv2.model.classifier import replace_classifier
+    from mobilenetv2.model.initialisation import replace_classifier
 
     found, seed = find(edition), options.get("seed")
     check_options(seed=seed)

@@ -2,7 +2,7 @@
 
 Every other module asks this one. A new format is a row here, ``export/NAME.py`` (which writes it),
 its packages in ``errors.EXTRAS`` and ``pyproject.toml``; a format that ``predict`` runs also has
-``runtime/NAME.py`` (which reads it) and a runtime. Standard library only.
+a runtime here and ``runtime/RUNTIME.py``, which reads it. Standard library only.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Format:
     runs_here: bool = True
     """False where the runtime is for another operating system."""
     readable: bool = False
-    """Whether ``runtime`` reads its files for an engine."""
+    """Whether its own runtime's module reads its files for an engine."""
     refusal: str = ""
     """Why ``--model`` does not take its files; '' where it does."""
     graph: bool = False

@@ -34,10 +34,10 @@ class Form:
         return graph.replace(batch=self.batch)
 
     def onnx(self, graph: Graph) -> bytes:
-        return onnx.write(self.of(graph), self.opset, self.half)
+        return onnx.write_onnx(self.of(graph), self.opset, self.half)
 
     def litert(self, graph: Graph, unsigned: bool = False) -> bytes:
-        return litert.write(self.of(graph), self.half, unsigned)
+        return litert.write_litert(self.of(graph), self.half, unsigned)
 
 
 def graph_of(spec: NetworkSpec) -> Graph:

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mobilenetv2.checkpoints.graphs.onnx import import_file
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published

@@ -21,7 +21,7 @@ from mobilenetv2.checkpoints.graphs.onnx import import_file
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published

@@ -1,13 +1,21 @@
 """Who takes part."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mobilenetv2.benchmark.candidate import Candidate, candidates_in, cross, precision_of
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2 import formats
+from mobilenetv2.benchmark.candidate import (
+    Candidate,
+    candidates_in,
+    choose_candidates,
+    cross,
+    precision_of,
+)
+from mobilenetv2.errors import ArtifactError, MissingExtra
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import RUNTIMES
 
@@ -64,3 +72,48 @@ def test_a_files_precision_is_what_its_own_record_says(
 def test_a_name_says_which_row_it_is() -> None:
     assert Candidate("litert", "litert", "int8").name == "litert int8"
     assert Candidate("litert", "litert", "?", Path("a/b.tflite")).name == "litert b.tflite"
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def forget(*absent: str) -> None:
+        monkeypatch.setattr(formats, "find_spec", lambda name: None if name in absent else object())
+
+    return forget
+
+
+def names(found: Sequence[Candidate]) -> list[tuple[str, str]]:
+    return [(who.runtime, who.precision) for who in found]
+
+
+def chosen(
+    exported: Path | None = None,
+    runtimes: list[str] | None = None,
+    precisions: list[str] | None = None,
+    int8: bool = False,
+) -> list[Candidate]:
+    return choose_candidates(exported, runtimes, precisions, None, int8)
+
+
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
+    without: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without("ncnn")
+    found = names(chosen(precisions=["float32", "int8"]))
+    assert ("openvino", "float32") in found and ("openvino", "int8") in found
+    assert ("ncnn", "float32") not in found and ("onnxruntime", "int8") in found
+    notes = capsys.readouterr().err
+    assert (
+        "note: ncnn is left out, for want of ncnn; pip install 'mobilenetv2[export]' brings it"
+        in notes
+    )
+    with pytest.raises(MissingExtra, match=r"ncnn cannot be measured, for want of ncnn; pip"):
+        chosen(runtimes=["onnxruntime", "ncnn"])
+
+
+def test_int8_takes_part_by_itself_where_there_are_photos(without: Any) -> None:
+    without("none")
+    assert {precision for _, precision in names(chosen())} == {"float32"}
+    assert {precision for _, precision in names(chosen(int8=True))} == {"float32", "int8"}
+    found = names(chosen(precisions=["float16"], int8=True))
+    assert {precision for _, precision in found} == {"float16"}

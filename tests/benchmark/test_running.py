@@ -14,8 +14,8 @@ from mobilenetv2.benchmark import running
 from mobilenetv2.benchmark.running import Runner, is_idle
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -149,8 +149,9 @@ def test_float_and_int8_files_are_those_of_their_writers(
     out = {name: tmp_path / f"{name}.onnx" for name in ("float32", "float16", "int8")}
     for precision, path in out.items():
         Runner().write({**request, "precision": precision, "out": str(path)})
-    quantised = load_scheme(tmp_path / "s.npz", scheme.config).quantised()
-    assert out["int8"].read_bytes() == write_onnx(quantised)
+    assert out["int8"].read_bytes() == onnx.write_onnx(
+        load_scheme(tmp_path / "s.npz", scheme.config).quantised()
+    )
     assert out["float32"].stat().st_size > 1.5 * out["float16"].stat().st_size
     x = np.zeros((1, 3, 48, 64), np.float32)
     logits = {

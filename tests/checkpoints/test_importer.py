@@ -17,7 +17,7 @@ from mobilenetv2.checkpoints.dialects.dialect import COUNTER
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
 from mobilenetv2.checkpoints.sidecar import digest
 from mobilenetv2.errors import DialectError, WeightsError
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays, random_arrays

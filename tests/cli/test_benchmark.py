@@ -1,7 +1,6 @@
 """``benchmark`` as a command: its table, its JSON, its picture, and how it fails."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,10 @@ import pytest
 from PIL import Image
 
 from mobilenetv2 import formats
-from mobilenetv2.benchmark import candidate
-from mobilenetv2.cli import benchmark as verb
+from mobilenetv2.benchmark.candidate import Candidate
+from mobilenetv2.benchmark.results import Agreement, Row, Speed
+from mobilenetv2.cli.benchmark import cells, show
 from mobilenetv2.cli.main import main
-from mobilenetv2.cli.parser import make_parser
-from mobilenetv2.errors import MissingExtra
 
 QUICK = ("--seconds", "0.03", "--threads", "1", "--batch", "1,2", "--runtime", "onnxruntime")
 
@@ -107,45 +105,6 @@ def test_an_exported_file_alone(
     assert "litert does not run such a file" in capsys.readouterr().err
 
 
-def parsed(*words: str) -> Any:
-    return make_parser().parse_args(["benchmark", "x", *words])
-
-
-@pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def forget(*absent: str) -> None:
-        monkeypatch.setattr(formats, "find_spec", lambda name: None if name in absent else object())
-
-    return forget
-
-
-def names(found: Sequence[candidate.Candidate]) -> list[tuple[str, str]]:
-    return [(who.runtime, who.precision) for who in found]
-
-
-def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
-    without: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    without("ncnn")
-    found = names(verb.candidates(parsed("--precision", "float32,int8"), None))
-    assert ("openvino", "float32") in found and ("openvino", "int8") in found
-    assert ("ncnn", "float32") not in found and ("onnxruntime", "int8") in found
-    notes = capsys.readouterr().err
-    assert (
-        "note: ncnn is left out, for want of ncnn; pip install 'mobilenetv2[export]' brings it"
-        in notes
-    )
-    with pytest.raises(MissingExtra, match=r"ncnn cannot be measured, for want of ncnn; pip"):
-        verb.candidates(parsed("--runtime", "onnxruntime,ncnn"), None)
-
-
-def test_int8_takes_part_by_itself_where_there_are_photos() -> None:
-    assert verb.precisions(parsed()) == ["float32"]
-    assert verb.precisions(parsed("--data", "d")) == ["float32", "int8"]
-    assert verb.precisions(parsed("--calibration", "c")) == ["float32", "int8"]
-    assert verb.precisions(parsed("--data", "d", "--precision", "float16")) == ["float16"]
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -182,3 +141,43 @@ def test_every_engine_that_is_installed_agrees(
     assert sorted(row["runtime"] for row in rows) == sorted(engines)
     for row in rows:
         assert row["agreement"] == 1.0 and row["max_abs_difference"] < 1e-4, row["runtime"]
+
+
+FACTS: dict[str, Any] = {
+    "model": "shoes", "photos_from": "40 photos of data (test)", "threads": 2,
+    "reference": "the model in float32 in ONNX Runtime", "calibrated_on": "200 photos of more",
+    "machine": {
+        "processor": "X", "flags": ["avx2"], "cores_usable": 2, "python": "3.11.7",
+    },
+}  # fmt: skip
+
+
+def measured(path: Path | None = None, right: int | None = 30) -> Row:
+    return Row(
+        Candidate("litert", "litert", "int8", path), 3_500_000, 0.25, 80_000_000, 90_000_000,
+        [Speed(1, (0.01, 0.01, 0.02), 0.05), Speed(32, (0.2, 0.2), 0.3)],
+        Agreement(40, 39, 0.5, right),
+    )  # fmt: skip
+
+
+def test_a_measured_row(capsys: pytest.CaptureFixture[str]) -> None:
+    show([measured()], FACTS, (1, 32))
+    shown = capsys.readouterr().out
+    for figure in (
+        "10.00", "75.0", "160.0", "97.5%", "5.0e-01", "75.0%", "3.5 MB", "90 MB", "0.25 s",
+        "59.8% to 85.8%", "40 photos of data (test), 2 threads", "X (avx2), 2 cores",
+        "int8: calibrated on 200 photos of more",
+    ):  # fmt: skip
+        assert figure in shown, figure
+    assert "file" not in shown
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("path", [None, Path("some/where.tflite")])
+def test_a_failed_row_is_as_long_as_a_measured_one(path: Path | None, labelled: bool) -> None:
+    named = path is not None
+    good = measured(path, 30 if labelled else None)
+    failed = Row(good.candidate, error="it broke")
+    one, other = (cells(row, (1, 32), labelled, named) for row in (good, failed))
+    assert len(one) == len(other) == 2 + 2 + 2 + 2 + 2 * labelled + 3 + named
+    assert other[2] == "failed" and (other[-1] == "where.tflite") == named

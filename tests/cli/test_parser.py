@@ -7,13 +7,12 @@ import sys
 
 import pytest
 
-from mobilenetv2.cli.parser import EXAMPLES, make_parser
+from mobilenetv2.cli.parser import EXAMPLES, VERBS, make_parser
 from mobilenetv2.version import __version__
 
-VERBS = (
-    ["describe"], ["audit"], ["train"], ["evaluate"], ["predict"], ["explain"], ["weights"],
-    ["weights", "import"],
-)  # fmt: skip
+PAGES = [[verb] for verb in VERBS] + [
+    ["weights", action] for action in ("list", "fetch", "import", "export")
+]
 
 
 def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
@@ -28,7 +27,7 @@ def examples(text: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in re.findall(r"^ +(mobilenetv2 .*)$", text, re.M)]
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+@pytest.mark.parametrize("verb", PAGES, ids=" ".join)
 def test_the_help_of_every_verb_has_examples_that_parse(
     verb: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,19 +47,7 @@ def test_the_first_help_names_every_verb_and_shows_the_whole_job(
 ) -> None:
     status, out, _ = printed(["--help"], capsys)
     assert status == 0
-    for verb in (
-        "describe",
-        "train",
-        "evaluate",
-        "predict",
-        "explain",
-        "audit",
-        "weights",
-        "export",
-        "quantize",
-        "benchmark",
-        "parity",
-    ):
+    for verb in VERBS:
         assert re.search(rf"^    {verb} +\w", out, re.M), verb
     assert EXAMPLES.strip() in out
     for example in examples(re.sub(r"(?<=\S)  +.*", "", EXAMPLES)):  # what it is for
@@ -71,19 +58,32 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(["--version"], capsys) == (0, f"mobilenetv2 {__version__}\n", "")
 
 
-def test_help_needs_nothing_but_the_standard_library() -> None:
-    script = """
+def test_no_help_needs_more_than_the_standard_library() -> None:
+    script = f"""
 import sys
 from mobilenetv2.cli.main import main
-try:
-    main(["train", "--help"])
-except SystemExit as end:
-    assert end.code == 0
-loaded = {"torch", "numpy", "PIL", "rich", "sklearn", "matplotlib", "tflite"} & set(sys.modules)
-sys.exit(f"loaded: {loaded}" if loaded else 0)
+for words in {[[], *PAGES]}:
+    try:
+        main([*words, "--help"])
+    except SystemExit as end:
+        assert end.code == 0
+ours = {{name.partition(".")[0] for name in sys.modules}}
+loaded = ours - set(sys.stdlib_module_names) - before - {{"mobilenetv2"}}
+sys.exit(f"loaded: {{loaded}}" if loaded else 0)
 """
+    script = 'import sys\nbefore = {name.partition(".")[0] for name in sys.modules}\n' + script
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_verb_is_imported_once_it_is_given() -> None:
+    script = (
+        "import sys; from mobilenetv2.cli.parser import VERBS, make_parser\n"
+        "make_parser().parse_args(['describe'])\n"
+        "print(*(verb for verb in VERBS if f'mobilenetv2.cli.{verb}' in sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["describe"]
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
 from mobilenetv2.errors import MissingExtra, RecipeError, RunError, WeightsError
+from mobilenetv2.hub import models
 from mobilenetv2.train import run as job_room
-from mobilenetv2.train.interrupt import Stopped
-from mobilenetv2.train.recipe import read
+from mobilenetv2.train import steps
+from mobilenetv2.train.loop import Stopped
+from mobilenetv2.train.recipe_file import read_recipe
 
 
 def options(*words: str) -> Namespace:
@@ -72,12 +74,12 @@ def test_the_recipe_follows_from_data_and_weights(
     monkeypatch.chdir(tmp_path)
     for name in ("imagenet", "x"):
         (tmp_path / name).mkdir()
-    assert chosen(options(*words)) == (weights, read(recipe))
+    assert chosen(options(*words)) == (weights, read_recipe(recipe))
 
 
 def test_epochs_and_seed_win_over_set() -> None:
     words = ["digits", "--epochs", "0", "--seed", "7", "--set", "epochs=5", "--set", "seed=1"]
-    assert chosen(options(*words))[1] == read("digits", ["epochs=0", "seed=7"])
+    assert chosen(options(*words))[1] == read_recipe("digits", ["epochs=0", "seed=7"])
 
 
 def test_epochs_of_a_classifier_alone_are_refused(model: Path) -> None:
@@ -91,8 +93,8 @@ def test_epochs_of_a_classifier_alone_are_refused(model: Path) -> None:
 def test_without_weights_the_published_default_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train_verb, "locate", lambda name: tmp_path / name)
-    assert chosen(options("photos")) == (tmp_path / "timm-100", read("finetune"))
+    monkeypatch.setattr(models, "locate", lambda name: tmp_path / name)
+    assert chosen(options("photos")) == (tmp_path / "timm-100", read_recipe("finetune"))
     assert "starting from timm-100, published ImageNet weights" in capsys.readouterr().err
 
 
@@ -114,7 +116,7 @@ def test_a_framework_that_is_not_there_is_said_before_weights_are_fetched(
     def missing(edition: str) -> None:
         raise MissingExtra(f"{edition} is not installed")
 
-    monkeypatch.setattr(train_verb, "find", missing)
+    monkeypatch.setattr(steps, "find_steps", missing)
     monkeypatch.setattr(train_verb, "chosen", lambda _: pytest.fail("weights were looked for"))
     with pytest.raises(MissingExtra, match="jax is not installed"):
         train_verb.run(options(str(photos), "--edition", "jax"))
@@ -135,8 +137,8 @@ def test_resuming_takes_recipe_and_weights_from_the_run(unfinished: Path) -> Non
     words = ["train", "x", "--output", str(unfinished), "--resume"]
     weights, recipe, edition = resumed(make_parser().parse_args(words))
     assert (weights, edition) == (None, "torch")
-    assert recipe == read(str(unfinished / "recipe.toml"))
-    assert (recipe.network, recipe.epochs) == ("small", 1)
+    assert recipe == read_recipe(str(unfinished / "recipe.toml"))
+    assert (recipe.network.name, recipe.epochs) == ("small", 1)
 
 
 def test_a_run_that_is_stopped_says_how_to_go_on_and_prints_no_result(
@@ -161,13 +163,13 @@ def test_the_default_chooses_and_says_why_and_what_a_person_set_stays(
     assert main([*start, "--epochs", "1", "--output", str(tmp_path / "chosen")]) == 0
     _, err = capsys.readouterr()
     assert "batch_size 3: " in err and "\nepochs " not in err
-    recipe = read(str(tmp_path / "chosen" / "recipe.toml"))
+    recipe = read_recipe(str(tmp_path / "chosen" / "recipe.toml"))
     assert (recipe.batch_size, recipe.epochs) == (3, 1)
     named = [*start, "--recipe", "finetune", "--epochs", "0", "--output", str(tmp_path / "named")]
     assert main(named) == 0
     assert "batch_size 3: " not in capsys.readouterr().err
-    kept = read(str(tmp_path / "named" / "recipe.toml"))
-    assert kept.batch_size == read("finetune").batch_size
+    kept = read_recipe(str(tmp_path / "named" / "recipe.toml"))
+    assert kept.batch_size == read_recipe("finetune").batch_size
 
 
 @pytest.mark.slow
@@ -178,7 +180,7 @@ def test_a_found_rate_is_said_drawn_and_what_the_run_goes_by(
     others = [*quick[: given - 1], *quick[given + 1 :]]
     command = ["train", str(photos), "--output", str(run), *others, "--epochs", "1", "--find-rate"]
     assert main(command) == 0
-    rate = read(str(run / "recipe.toml")).learning_rate
+    rate = read_recipe(str(run / "recipe.toml")).optimizer.learning_rate
     assert f"learning_rate {rate:g}: " in capsys.readouterr().err
     assert (run / "learning-rate.png").read_bytes().startswith(b"\x89PNG")
     assert main([*command, "--set", "learning_rate=0.1", "--overwrite"]) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.sources import MemorySource, open_source
+from mobilenetv2.data.sources import MemorySource, find_photos, open_source
 from mobilenetv2.errors import DataError, ImageError
 
 Pack = Callable[[str, Mapping[str, bytes]], Path]
@@ -185,3 +185,12 @@ def test_two_archives_of_one_split_are_an_error(unpacked: Path, tmp_path: Path) 
     (packed / "Train.tar").write_bytes(b"")
     with pytest.raises(DataError, match="has several archives named 'train'; keep one of them"):
         open_dataset(packed)
+
+
+def test_folders_give_their_photos_at_any_depth_in_order(photos: Path) -> None:
+    one = photos / "box" / "03.jpg"
+    found = find_photos([str(one), str(photos)])
+    assert found[0] == one and len(found) == 37
+    assert found[1:] == sorted(found[1:])
+    with pytest.raises(DataError, match="no such photo or folder"):
+        find_photos([str(photos / "none")])

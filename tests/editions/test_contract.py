@@ -225,7 +225,7 @@ def test_blocks_that_it_does_not_have_are_refused_with_the_edition_that_does(
     name: str, edition: Any, kind: str
 ) -> None:
     spec = published(kind, width=0.25, classes=3, size=64)
-    if name == "torch":
+    if name in ("torch", "numpy"):
         assert edition.build(spec).config.spec == spec
         return
     block = spec.stages[0].kind

@@ -16,7 +16,15 @@ from PIL import Image
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import normalise
-from mobilenetv2.evaluate.gradcam import GREY, STRONGEST, colours, heat, overlay, whereabouts
+from mobilenetv2.evaluate.gradcam import (
+    GREY,
+    STRONGEST,
+    class_weights,
+    colours,
+    heat,
+    overlay,
+    whereabouts,
+)
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.display import enlarge_smoothly
 from mobilenetv2.images.preprocess import preprocess
@@ -24,7 +32,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.predictor import load_feature_map
 from mobilenetv2.spec.names import intermediate_names
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
@@ -35,6 +43,19 @@ SPECS = {
     "small, grey": published("small", input_channels=1, **TINY),
     "article": published("article-torch", size=96, **TINY),
     "without a head": NetworkSpec(size=(96, 96), head="none", **TINY),
+    "hidden, without biases": NetworkSpec(
+        size=(96, 96), classifier=ClassifierSpec("max", (HiddenSpec(9, bias=False),), False), **TINY
+    ),
+    "two hidden": NetworkSpec(
+        size=(96, 96),
+        classifier=ClassifierSpec(
+            hidden=(HiddenSpec(9, "relu6"), HiddenSpec(7, "none")), outputs="sigmoid"
+        ),
+        **TINY,
+    ),
+    "one logit": NetworkSpec(
+        width=0.1, classes=2, size=(96, 96), classifier=ClassifierSpec(outputs="logit")
+    ),
     "mobilenet-v1": published("mobilenet-v1", width=0.25, classes=4, size=96),
 }
 
@@ -53,6 +74,7 @@ def with_map(network: Any, x: torch.Tensor, last: str) -> tuple[torch.Tensor, to
 def by_autograd(network: Any, x: torch.Tensor, last: str, index: int) -> NDArray:
     """Grad-CAM as the paper has it: gradients averaged over places, then weighted and rectified."""
     logits, map_ = with_map(network, x, last)
+    logits = torch.cat([-logits, logits], 1) if logits.shape[1] == 1 else logits
     (gradient,) = torch.autograd.grad(logits[0, index], map_)
     importance = gradient[0].mean((1, 2))
     sums = (importance[:, None, None] * map_[0]).sum(0)
@@ -70,13 +92,14 @@ def test_it_is_grad_cam_by_pytorchs_gradients_up_to_a_factor(name: str) -> None:
         0, 256, (1, *spec.size, spec.input_channels), np.uint8
     )
     x = normalise(pictures, config.preprocessing).double()
-    *_, last, _, _ = intermediate_names(spec)
+    names = intermediate_names(spec)
+    last = names[names.index("features") - 1]
     maps = network.intermediates(x)[last][0].permute(1, 2, 0).detach().numpy()
     assert min(maps.shape[:2]) > 1
     seen = 0
     for index in range(spec.classes):
         expected = by_autograd(network, x, last, index)
-        found = heat(maps, weights["classifier.weight"][index])
+        found = heat(maps, class_weights(spec, weights, maps, index))
         assert found.dtype == np.float32 and found.shape == maps.shape[:2]
         np.testing.assert_allclose(found, expected / max(expected.max(), 1e-300), atol=1e-6)
         seen += bool(expected.max() > 0 and found.std() > 0.01)
@@ -209,8 +232,8 @@ def test_the_heat_of_a_real_network_lies_on_the_bird(
 ) -> None:
     """Weakly supervised: the network has only ever seen the names of pictures."""
     published_file = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
-    config, weights = import_checkpoint(published_file)
-    store.save(tmp_path / "m", config, weights)
+    config, tensors = import_checkpoint(published_file)
+    store.save(tmp_path / "m", config, tensors)
     network = load_feature_map(tmp_path / "m")
     photo = public_folder("photos") / "bird_segmentation.bmp"
     marked = read_photo(public_folder("photos") / "bird_segmentation_mask.bmp")
@@ -221,7 +244,8 @@ def test_the_heat_of_a_real_network_lies_on_the_bird(
     mask = preprocess(marked.convert("L").point(lambda v: 255 * (v == 3)).convert("RGB"), record)
     inside = mask[..., 0] > 127
     assert 0.1 < inside.mean() < 0.5
-    warm = enlarge_smoothly(heat(maps[0], network.weight[logits[0].argmax()]), *record.size)
+    weights = class_weights(config.spec, network.arrays, maps[0], int(logits[0].argmax()))
+    warm = enlarge_smoothly(heat(maps[0], weights), *record.size)
     assert warm[inside].mean() > 1.5 * warm[~inside].mean()
     # Heat that ignores the photo does not pass: the mirrored one is on the bird by chance only.
     assert warm[inside].mean() > 1.2 * warm[::-1][inside].mean()

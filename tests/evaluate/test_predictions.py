@@ -13,15 +13,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.dataset import Photo, Split, open_dataset
-from mobilenetv2.data.sources import MemorySource
+from mobilenetv2.data.sources import MemorySource, find_photos
 from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate import predictions
 from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.metrics import measure
-from mobilenetv2.evaluate.predictions import BATCH, Predictions, answers_of, predict_split
+from mobilenetv2.evaluate.predictions import (
+    BATCH,
+    Predictions,
+    answers_of,
+    load_pictures,
+    predict_photos,
+    predict_split,
+)
+from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.outputs import softmax
-from mobilenetv2.spec.network import Outputs
+from mobilenetv2.spec.network import NetworkSpec, Outputs
 from mobilenetv2.spec.records import Preprocessing
 
 RECORD = Preprocessing(size=(8, 6), resize=(8, 6))
@@ -175,6 +183,30 @@ def test_figures_take_less_memory_than_the_logits(monkeypatch: pytest.MonkeyPatc
     finally:
         tracemalloc.stop()
     assert peak < 0.5 * logits.nbytes
+
+
+def test_pictures_are_preprocessed_and_stacked(photos: Path) -> None:
+    record = Preprocessing.default(NetworkSpec(size=(32, 32)))
+    paths = find_photos([str(photos / "ball")])
+    found = load_pictures(paths, record)
+    assert found.shape == (12, 32, 32, 3)
+    expected = preprocess(read_photo(photos / "ball" / "02.png"), record)
+    assert_array_equal(found[2], expected)
+
+
+def test_photos_are_answered_in_order_and_what_cannot_be_read_says_so(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    paths = [*find_photos([str(photos)])[:10], tmp_path / "broken.png", photos / "box" / "01.jpg"]
+    record = Preprocessing.default(NetworkSpec(size=(32, 32)))
+    found = list(predict_photos(lambda x: x.reshape(len(x), -1)[:, :4], paths, record))
+    assert [one.photo for one in found] == paths
+    assert found[10].outputs is None and "broken.png" in found[10].error
+    for one in (found[0], found[9], found[11]):
+        expected = preprocess(read_photo(one.photo), record).reshape(-1)[:4]
+        assert one.outputs is not None and one.error == ""
+        assert_array_equal(one.outputs, expected)
 
 
 NAMES = ("a", "b", "c")

@@ -8,7 +8,8 @@ import pytest
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.evaluate.run_record import Row, RunRecord, best_epoch, epochs_of, read_run
-from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train.folder import RunFolder
+from mobilenetv2.train.recipe import Recipe
 
 METRICS = (
     "epoch,learning_rate,train_loss,train_top1,selection_loss,selection_top1,seconds,"
@@ -100,7 +101,7 @@ def test_names_with_ends_of_lines_in_them_are_counted_as_training_wrote_them(run
     names = ("a\nb", "a\r\nb", "a\u2028b", "a\x0cb", 'a"b')
     photos = tuple(Photo(f"{name}/{name}.jpg", label) for label, name in enumerate(names))
     split = Split("train", MemorySource("m", {}), names, photos)
-    RunFolder(run).write_split([split])
+    RunFolder(run).begin(Recipe(), [split], "photos", None, "torch", None)
     found = read_run(run / "best")
     assert found is not None
     assert found.parts == {"train": dict.fromkeys(names, 1)}

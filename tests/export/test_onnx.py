@@ -15,8 +15,7 @@ from mobilenetv2.export.job import Options
 from mobilenetv2.export.onnx import reload, write
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.graph.onnx import OPSETS
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import OPSETS, write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold

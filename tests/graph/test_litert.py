@@ -13,7 +13,7 @@ from mobilenetv2.checkpoints.containers import litert as container
 from mobilenetv2.checkpoints.graphs.litert import import_file
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DialectError, WeightsError
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold

@@ -17,8 +17,8 @@ from mobilenetv2.checkpoints.containers import litert as container
 from mobilenetv2.checkpoints.graphs.litert import import_file
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions.numpy import operations
-from mobilenetv2.graph.litert import write as write_litert
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.litert import write_litert
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold

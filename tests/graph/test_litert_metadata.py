@@ -12,7 +12,7 @@ from flatbuffers import number_types as types
 from flatbuffers.table import Table
 from graph_forms import Form
 
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.litert_metadata import LABELS, NAME, metadata
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays

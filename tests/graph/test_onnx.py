@@ -13,8 +13,7 @@ from mobilenetv2.checkpoints.graphs.onnx import import_file
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import CONFIG_KEY
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.network import NetworkSpec

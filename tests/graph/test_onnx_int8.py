@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.model.arrays import check, identity_batch_norm, random_arrays
+from mobilenetv2.model.arrays import check_arrays, identity_batch_norm, random_arrays
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 
@@ -15,20 +15,20 @@ SPEC = NetworkSpec(width=0.1, size=(32, 32), classes=5, head_channels=24)
 @pytest.mark.parametrize("name", ["stem.conv.weight", "blocks.1.expand.bn.mean", "classifier.bias"])
 def test_a_single_number_that_is_not_finite_is_refused_by_name(name: str, bad: float) -> None:
     arrays = random_arrays(SPEC)
-    check(SPEC, arrays, "here")
+    check_arrays(SPEC, arrays, "here")
     arrays[name].flat[-1] = bad
     with pytest.raises(WeightsError, match=f"^here: {name} has values that are not finite"):
-        check(SPEC, arrays, "here")
+        check_arrays(SPEC, arrays, "here")
 
 
 def test_a_negative_variance_is_refused_but_negative_means_and_zero_variances_are_not() -> None:
     arrays = random_arrays(SPEC)
     arrays["head.bn.mean"][:] = -1
     arrays["head.bn.variance"][:] = 0
-    check(SPEC, arrays, "here")
+    check_arrays(SPEC, arrays, "here")
     arrays["head.bn.variance"][3] = -1e-12
     with pytest.raises(WeightsError, match=r"^here: head\.bn\.variance has a variance below 0"):
-        check(SPEC, arrays, "here")
+        check_arrays(SPEC, arrays, "here")
 
 
 def test_tensors_of_another_network_are_refused_with_the_whole_difference() -> None:
@@ -36,7 +36,7 @@ def test_tensors_of_another_network_are_refused_with_the_whole_difference() -> N
     del arrays["stem.bn.mean"]
     arrays["surplus"] = np.zeros(3, np.float32)
     with pytest.raises(WeightsError) as caught:
-        check(SPEC, arrays, "here")
+        check_arrays(SPEC, arrays, "here")
     assert str(caught.value).splitlines()[1:] == [
         "- stem.bn.mean",
         "+ surplus",
@@ -64,7 +64,7 @@ def test_random_arrays_fit_their_spec_and_are_the_same_for_the_same_seed(
     spec: NetworkSpec,
 ) -> None:
     arrays = random_arrays(spec, seed=3)
-    check(spec, arrays, "random")
+    check_arrays(spec, arrays, "random")
     assert list(arrays) == list(parameter_shapes(spec))
     assert {array.dtype for array in arrays.values()} == {np.dtype("float32")}
     again, other = random_arrays(spec, seed=3), random_arrays(spec, seed=4)

@@ -14,7 +14,7 @@ from safetensors.numpy import save as serialise
 
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.model import store
-from mobilenetv2.model.arrays import check, random_arrays
+from mobilenetv2.model.arrays import check_arrays, random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -193,4 +193,4 @@ def test_a_mutated_file_loads_or_is_an_error_of_ours(
     except MobileNetV2Error as error:
         assert str(folder) in str(error)
     else:
-        check(config.spec, arrays, "loaded")
+        check_arrays(config.spec, arrays, "loaded")

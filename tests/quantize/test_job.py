@@ -13,7 +13,7 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.job import make_files
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
@@ -138,6 +138,20 @@ def test_right_same_and_lost_are_counted(photos: Path) -> None:
     assert found.difference == pytest.approx(4 * 2 / (36 * 3))
     record_ = found.to_dict()
     assert record_["agreement_interval"] == list(wilson(32, 36))
+
+
+def test_the_answer_of_one_logit_is_the_side_of_0_on_which_it_lies(photos: Path) -> None:
+    split = open_dataset(photos).splits["all"]
+    record = Preprocessing.default(NetworkSpec(size=(32, 32)))
+    truth = [min(photo.label, 1) for photo in split.photos]
+
+    class Single(Table):
+        def run(self, x: NDArray, output: Output) -> NDArray:
+            return super().run(x, output)[:, 1:2] - 0.5
+
+    judge = Judge(split, [0, 1, 1], record, Single(truth), "logit")
+    found = judge.compare(Single([1 - one for one in truth]), "int8")
+    assert (found.float_right, found.right, found.same) == (36, 0, 0)
 
 
 @pytest.mark.parametrize(("right", "passed"), [(98, True), (97, False), (100, True)])

@@ -12,7 +12,7 @@ import pytest
 from mobilenetv2.errors import DataError, require
 from mobilenetv2.export.openvino import reload
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays

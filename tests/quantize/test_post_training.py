@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.graphs.litert import import_file
 from mobilenetv2.errors import DataError, SpecError, WeightsError
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess

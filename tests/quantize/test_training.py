@@ -15,7 +15,7 @@ from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess

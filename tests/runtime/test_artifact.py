@@ -12,7 +12,7 @@ from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.export.job import Options
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import build_artifact, create_engine, load_artifact

@@ -9,7 +9,7 @@ import pytest
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Artifact, Output

@@ -1,65 +1,103 @@
-"""LiteRT against the plain reference, and graphs that it does not take."""
+"""LiteRT's files, read with their config, changed ones refused; the integers of its tensors."""
 
-import subprocess
-import sys
+import io
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from graph_forms import Form
 
-from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.graph.litert import CONFIG, sealed, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import create_engine
-from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.runtime.litert import real, stored
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.runtime.litert import read_artifact, real, stored
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
-pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (extra: litert)")
-
-TINY: Any = {"width": 0.1, "classes": 5}
-SPECS = {
-    "symmetric": NetworkSpec(size=(48, 64), **TINY),
-    "same, odd": NetworkSpec(size=(65, 48), numerics=Numerics("same", 1e-3), **TINY),
-    "article": published("article-torch", size=64, **TINY),
-    "small, grey": published("small", input_channels=1, **TINY),
-}
+SPEC = published("small", width=0.1, classes=4)
+OURS = ModelConfig.default(SPEC)
 
 
-def graph(spec: NetworkSpec, name: str = "m", features: bool = True) -> Artifact:
-    config = ModelConfig.default(spec)
-    data = Form(features=features).litert(lower(config, random_arrays(spec)))
-    return Artifact(config, "litert", data, name)
+def data() -> bytes:
+    return write_litert(lower(OURS, random_arrays(SPEC)))
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None:
-    spec = SPECS[name]
-    reference = plain.build(spec, dtype="float64")
-    plain.load(reference, random_arrays(spec))
-    x = np.random.default_rng(0).normal(size=(3, *spec.size, spec.input_channels))
-    x = x.astype(np.float32)
-    expected = plain.intermediates(reference, x)
-    engine = create_engine(graph(spec, name))
-    assert engine.outputs == ("logits", "features")
-    for output in ("logits", "features"):
-        found = engine.run(x.transpose(0, 3, 1, 2), output)
-        assert found.dtype == np.float32
-        scale = max(1.0, np.abs(expected[output]).max())
-        assert np.abs(found - expected[output]).max() <= 1e-4 * scale
-    assert expected["logits"].std() > 0.5
+def flatbuffer(file: bytes) -> bytes:
+    """What lies before the archive."""
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        return file[: min(entry.header_offset for entry in archive.infolist())]
 
 
-def test_threads_change_nothing() -> None:
-    spec = SPECS["symmetric"]
-    x = np.random.default_rng(0).normal(size=(2, 3, *spec.size)).astype(np.float32)
-    one, two = (create_engine(graph(spec), threads=count).run(x, "logits") for count in (1, 2))
-    np.testing.assert_allclose(one, two, atol=1e-6)
+@pytest.mark.parametrize("form", [Form(), Form(features=True), Form(half=True)])
+def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(form.litert(lower(OURS, random_arrays(SPEC))))
+    found = read_artifact(path)
+    assert (found.config, found.graph, found.format) == (OURS, path.read_bytes(), "litert")
+
+
+def test_a_flipped_bit_in_a_weight_is_refused(tmp_path: Path) -> None:
+    path, changed = tmp_path / "m.tflite", bytearray(data())
+    weight = random_arrays(SPEC)["classifier.weight"].astype("<f4").tobytes()
+    changed[changed.index(weight) + len(weight) // 2] ^= 4
+    path.write_bytes(changed)
+    with pytest.raises(ArtifactError, match=r"m\.tflite: it was changed or damaged"):
+        read_artifact(path)
+
+
+@pytest.mark.parametrize(
+    "other", [SPEC.replace(size=(40, 32)), SPEC.replace(classes=5), SPEC.replace(input_channels=1)]
+)
+def test_another_networks_metadata_is_refused_even_with_a_seal(
+    tmp_path: Path, other: NetworkSpec
+) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(sealed(flatbuffer(data()), ModelConfig.default(other)))
+    with pytest.raises(ArtifactError, match=r"m\.tflite: .* describes another network"):
+        read_artifact(path)
+
+
+def test_somebody_elses_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(flatbuffer(data()))
+    with pytest.raises(ArtifactError, match="'mobilenetv2 weights import"):
+        read_artifact(path)
+
+
+def test_an_archive_that_inflates_is_not_opened(tmp_path: Path) -> None:
+    path, memory = tmp_path / "m.tflite", io.BytesIO()
+    memory.write(flatbuffer(data()))
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(CONFIG, b" " * 50_000_000)
+    path.write_bytes(memory.getvalue())
+    with pytest.raises(ArtifactError, match="the config inside it is not as it was written"):
+        read_artifact(path)
+
+
+def test_what_is_no_litert_file_is_an_error_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"no graph at all")
+    with pytest.raises(WeightsError, match=r"m\.tflite: not a LiteRT file"):
+        read_artifact(path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_file_is_always_refused(seed: int, tmp_path: Path) -> None:
+    random, path, whole = np.random.default_rng(seed), tmp_path / "m.tflite", data()
+    for _ in range(15):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), 1 + int(random.integers(20))):
+            damaged[place] ^= int(random.integers(1, 256))
+        if random.random() < 0.3:
+            damaged = damaged[: random.integers(0, len(whole))]
+        if bytes(damaged) == whole:
+            continue  # two changes of one byte took each other back
+        path.write_bytes(damaged)
+        with pytest.raises((ArtifactError, WeightsError), match=r"m\.tflite"):
+            read_artifact(path)
 
 
 def test_integers_stand_for_numbers_and_halves_go_to_even() -> None:
@@ -71,33 +109,3 @@ def test_integers_stand_for_numbers_and_halves_go_to_even() -> None:
     np.testing.assert_array_equal(real(found, tensor), [-62.5, -1, 0, 0, 0, 1, 65])
     plain_tensor = {"quantization": (0.0, 0), "dtype": np.float32}
     assert stored(values, plain_tensor) is values
-
-
-def test_what_it_cannot_do_is_one_sentence() -> None:
-    spec = SPECS["symmetric"]
-    with pytest.raises(ArtifactError, match=r"^m\.tflite: LiteRT cannot run it"):
-        create_engine(Artifact(ModelConfig.default(spec), "litert", b"no graph", "m.tflite"))
-    with pytest.raises(ArtifactError, match="--threads 0 must be at least 1"):
-        create_engine(graph(spec), threads=0)
-    bare = create_engine(graph(spec, "m.tflite", features=False))
-    x = np.zeros((1, 3, *spec.size), np.float32)
-    with pytest.raises(ArtifactError, match=r"m\.tflite: it has no features, only logits"):
-        bare.run(x, "features")
-    with pytest.raises(ArtifactError, match=r"m\.tflite: LiteRT cannot run it"):
-        bare.run(x[:, :, :40], "logits")
-
-
-def test_nothing_of_the_librarys_own_reaches_stderr(tmp_path: Path) -> None:
-    """In a process of its own: it says that it made its delegate once only."""
-    artifact = graph(SPECS["symmetric"])
-    (tmp_path / "m.tflite").write_bytes(artifact.graph)
-    code = (
-        "import sys, numpy as np\n"
-        "from pathlib import Path\n"
-        "from mobilenetv2.runtime.litert import create_engine, read_artifact\n"
-        "engine = create_engine(read_artifact(Path(sys.argv[1])))\n"
-        "print(engine.run(np.zeros((1, 3, 48, 64), np.float32), 'logits').shape)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "m.tflite")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("(1, 5)\n", "")

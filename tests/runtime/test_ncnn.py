@@ -1,112 +1,203 @@
-"""ncnn against the plain reference, and graphs that it does not take."""
+"""ncnn's three files: what was changed, is missing or belongs to another network is refused."""
 
 import dataclasses
-import subprocess
-import sys
+import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from mobilenetv2.editions import numpy as plain
+from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import ncnn as export
 from mobilenetv2.export.job import Options
+from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import create_engine
-from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.runtime.ncnn import read_artifact
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.ncnn import checksum, layers, read_artifact, weights_path
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import ModelConfig, Origin
 
-pytest.importorskip("ncnn", reason="ncnn is not installed (extra: export)")
 pytest.importorskip("pnnx", reason="pnnx is not installed (extra: export)")
-TINY: Any = {"width": 0.1, "classes": 5}
-SPECS = {
-    "symmetric": NetworkSpec(size=(48, 64), **TINY),
-    "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
-    "article": published("article-torch", size=64, **TINY),
-    "small, grey": published("small", input_channels=1, **TINY),
-}
+SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
+OTHER = published("small", width=0.1, classes=4)
 
 
-def written(folder: Path, spec: NetworkSpec) -> Path:
-    out = folder / "m.ncnn.param"
-    export.write(ModelConfig.default(spec), random_arrays(spec), out, Options())
+def made(folder: Path, spec: NetworkSpec, precision: Precision = "float32") -> Path:
+    out = folder / "shoes.ncnn.param"
+    config = dataclasses.replace(ModelConfig.default(spec), origin=Origin("shoes", licence="MIT"))
+    export.write(config, random_arrays(spec), out, Options(precision))
     return out
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return read_artifact(written(tmp_path_factory.mktemp("ncnn"), SPECS["symmetric"]))
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Only to be read."""
+    return {
+        name: made(tmp_path_factory.mktemp("ncnn"), spec)
+        for name, spec in (("shoes", SPEC), ("other", OTHER))
+    }
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_logits_are_those_of_the_plain_reference(tmp_path: Path, name: str) -> None:
-    spec = SPECS[name]
-    reference = plain.build(spec, dtype="float64")
-    plain.load(reference, random_arrays(spec))
-    x = np.random.default_rng(0).normal(size=(3, spec.input_channels, *spec.size))
-    x = x.astype(np.float32)
-    expected = reference(x)
-    engine = create_engine(read_artifact(written(tmp_path, spec)))
-    assert (engine.outputs, engine.takes_pictures) == (("logits",), False)
-    found = engine.run(x, "logits")
-    assert found.dtype == np.float32
-    assert np.abs(found - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
-    assert expected.std() > 0.5
+@pytest.fixture
+def copy(tmp_path: Path, written: dict[str, Path]) -> Path:
+    for file in written["shoes"].parent.iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path / "shoes.ncnn.param"
 
 
-def test_threads_change_nothing_nor_does_the_order_in_memory(artifact: Artifact) -> None:
-    size = artifact.config.spec.size
-    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32).transpose(0, 3, 1, 2)
-    one, two = (create_engine(artifact, threads=count).run(x, "logits") for count in (1, 2))
-    np.testing.assert_allclose(one, two, atol=1e-6)
-    same = create_engine(artifact).run(np.ascontiguousarray(x), "logits")
-    np.testing.assert_allclose(one, same, atol=1e-6)
-    assert create_engine(artifact).run(x[:0], "logits").shape == (0, 5)
+def test_the_config_and_both_files_come_back(written: dict[str, Path]) -> None:
+    path = written["shoes"]
+    found = load_artifact(path)
+    assert found == read_artifact(path)
+    assert (found.format, found.where) == ("ncnn", str(path))
+    assert found.graph == path.read_bytes()
+    assert found.weights == (path.parent / "shoes.ncnn.bin").read_bytes()
+    assert found.config.spec == SPEC
+    digest = checksum(found.graph, found.weights, found.config.to_json())
+    assert found.config.origin == Origin("shoes", sha256=digest, licence="MIT")
 
 
-def test_what_it_cannot_do_is_one_sentence(artifact: Artifact) -> None:
-    engine = create_engine(dataclasses.replace(artifact, where="m.param"))
-    x = np.zeros((1, 3, *artifact.config.spec.size), np.float32)
-    with pytest.raises(ArtifactError, match=r"m\.param: it has no features, only logits"):
-        engine.run(x, "features")
-    with pytest.raises(ArtifactError, match=r"m\.param: it takes \[3, 48, 64\], not \[3, 40, 64\]"):
-        engine.run(x[:, :, :40], "logits")
-    with pytest.raises(ArtifactError, match="--runtime onnxruntime does not run ncnn files; ncnn"):
-        create_engine(artifact, "onnxruntime")
+def test_float16_is_read_too(tmp_path: Path) -> None:
+    half = read_artifact(made(tmp_path, SPEC, "float16"))
+    assert len(half.weights) < 200_000
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: flip(weights_path(path), 5000),
+        lambda path: flip(weights_path(path), -1),
+        lambda path: cut(weights_path(path)),
+        lambda path: weights_path(path).write_bytes(b""),
+        lambda path: flip(path, -2),
+        lambda path: cut(path),
+    ],
+)
+def test_a_changed_file_is_refused(copy: Path, damage: Callable[[Path], None]) -> None:
+    damage(copy)
+    with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.bin or .* was changed or damaged"):
+        read_artifact(copy)
+
+
+@pytest.mark.parametrize("part", ["param", "bin", "param.json"])
+def test_another_networks_file_is_refused(copy: Path, written: dict[str, Path], part: str) -> None:
+    shutil.copy(written["other"].with_name(f"shoes.ncnn.{part}"), copy.parent)
+    with pytest.raises(ArtifactError, match="another network's"):
+        read_artifact(copy)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("123.675", "923.675"), ('"licence": "MIT"', '"licence": "XYZ"'), ('"cover"', '"stretch"')],
+)
+def test_a_config_that_was_edited_is_refused(copy: Path, was: str, now: str) -> None:
+    text = sidecar_path(copy).read_text("utf-8")
+    assert was in text
+    sidecar_path(copy).write_text(text.replace(was, now), "utf-8")
+    with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.param\.json was changed or damaged"):
+        read_artifact(copy)
+
+
+def test_what_is_missing_is_named(copy: Path) -> None:
+    sidecar_path(copy).rename(copy.with_name("else.json"))
+    with pytest.raises(ArtifactError, match=r"param: it does not say its preprocessing and labels"):
+        read_artifact(copy)
+    sidecar_path(copy).write_text("{", "utf-8")
+    with pytest.raises(ArtifactError, match=r"param\.json: the config inside it is not JSON"):
+        read_artifact(copy)
+    weights_path(copy).unlink()
+    with pytest.raises(ArtifactError, match=r"its weights, shoes\.ncnn\.bin, are not beside it"):
+        read_artifact(copy)
+
+
+def resealed(path: Path, change: Callable[[str], str]) -> None:
+    """A graph changed by someone who knows how to make the checksum fit."""
+    graph = change(path.read_text("utf-8")).encode()
+    found = read_artifact(path)
+    path.write_bytes(graph)
+    assert found.config.origin is not None
+    digest = checksum(graph, weights_path(path).read_bytes(), found.config.to_json())
+    origin = dataclasses.replace(found.config.origin, sha256=digest)
+    config = dataclasses.replace(found.config, origin=origin)
+    sidecar_path(path).write_text(config.to_json(), "utf-8")
+
+
+def hungry(graph: str) -> str:
+    """More weights in the first convolution than there are."""
+    return re.sub(r" 6=\d+", " 6=99999999", graph, count=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (hungry, "describes another network than the graph"),
+        (lambda graph: graph.replace("Pooling ", "Memory "), "describes another network"),
+        (lambda graph: graph.replace("BinaryOp ", "Convolution "), "describes another network"),
+        (lambda graph: graph.replace(" 0=5 ", " 0=7 "), "describes another network"),
+        (lambda graph: graph.replace("7767517", "7767518"), r"not a graph of ncnn.*\(its head\)"),
+        (lambda graph: graph.replace("0 1 in0", "0 1 in1"), "not a graph of ncnn"),
+        (lambda graph: graph[: graph.index("Pooling")], r"not a graph of ncnn.*\(its head\)"),
+        (lambda graph: graph.replace("1 1 in0", "1 9 in0"), "not a graph of ncnn"),
+        (lambda graph: "", "not a graph of ncnn"),
+    ],
+)
+def test_a_graph_that_would_take_what_is_not_there_is_refused(
+    copy: Path, change: Callable[[str], str], reason: str
+) -> None:
+    resealed(copy, change)
+    with pytest.raises(ArtifactError, match=f"^{re.escape(str(copy))}: .*{reason}"):
+        read_artifact(copy)
+
+
+def test_an_unchanged_graph_stays_good_when_sealed_again(copy: Path) -> None:
+    resealed(copy, lambda graph: graph)
+    assert read_artifact(copy).config.spec == SPEC
+
+
+def test_layers_are_what_the_text_says() -> None:
+    graph = b"7767517\n2 2\nInput a 0 1 x\nPooling b 1 1 x y 0=1 4=1\n"
+    first, second = layers(graph, Path("m.param"))
+    assert (first.kind, first.takes, first.gives) == ("Input", (), ("x",))
+    assert (second.takes, second.gives) == (("x",), ("y",))
+    assert second.parameters == {"0": "1", "4": "1"}
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"graph": b""},
         {"graph": b"7767517\n1 1\nNoSuchLayer a 0 1 x\n"},
         {"weights": b""},
         {"weights": b"\0" * 1000},
     ],
 )
 def test_what_ncnn_does_not_take_is_said_once(
-    artifact: Artifact, change: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    written: dict[str, Path], change: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    artifact = read_artifact(written["shoes"])
     with pytest.raises(ArtifactError, match=r"m\.param: ncnn cannot run it; export it again"):
         create_engine(dataclasses.replace(artifact, where="m.param", **change))
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
-def test_nothing_is_printed_from_start_to_end(tmp_path: Path) -> None:
-    path = written(tmp_path, SPECS["symmetric"])
-    program = (
-        "import sys, numpy as np\nfrom pathlib import Path\n"
-        "from mobilenetv2.runtime.predictor import load_predictor\n"
-        "config, predict = load_predictor(Path(sys.argv[1]), threads=1)\n"
-        "assert predict(np.zeros((2, 48, 64, 3), np.uint8)).shape == (2, 5)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_files_of_a_version_whose_configs_had_fewer_keys_are_read(copy: Path) -> None:
+    older = json.loads(sidecar_path(copy).read_text("utf-8"))
+    del older["spec"]["classifier"]
+    graph, weights = copy.read_bytes(), weights_path(copy).read_bytes()
+    older["origin"]["sha256"] = checksum(graph, weights, json.dumps(older))
+    sidecar_path(copy).write_text(json.dumps(older, indent=2), "utf-8")
+    assert read_artifact(copy).config.spec == SPEC

@@ -1,73 +1,72 @@
-"""ONNX Runtime against the plain reference, and graphs that it does not take."""
+"""ONNX Runtime's files: read with their config; what was changed is refused."""
 
-from typing import Any
+from pathlib import Path
 
-import numpy as np
+import onnx
 import pytest
 from graph_forms import Form
 
-from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError
-from mobilenetv2.graph.lowering import lower
+from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.graph.lowering import lower, lower_folded
+from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
+from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import create_engine
-from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.model.folding import fold
+from mobilenetv2.runtime.onnxruntime import read_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
-TINY: Any = {"width": 0.1, "classes": 5}
-SPECS = {
-    "symmetric": NetworkSpec(size=(48, 64), **TINY),
-    "same, odd": NetworkSpec(size=(65, 48), numerics=Numerics("same", 1e-3), **TINY),
-    "article": published("article-torch", size=64, **TINY),
-    "small, grey": published("small", input_channels=1, **TINY),
-}
+SPEC = published("small", width=0.1, classes=4)
+CONFIG = ModelConfig.default(SPEC)
 
 
-def graph(spec: NetworkSpec, name: str = "m", features: bool = True) -> Artifact:
-    config = ModelConfig.default(spec)
-    return Artifact(
-        config, "onnx", Form(features=features).onnx(lower(config, random_arrays(spec))), name
-    )
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(write_onnx(lower(CONFIG, random_arrays(SPEC))))
+    return path
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_logits_and_features_are_those_of_the_plain_reference(name: str) -> None:
-    spec = SPECS[name]
-    reference = plain.build(spec, dtype="float64")
-    plain.load(reference, random_arrays(spec))
-    x = np.random.default_rng(0).normal(size=(3, *spec.size, spec.input_channels))
-    x = x.astype(np.float32)
-    expected = plain.intermediates(reference, x)
-    engine = create_engine(graph(spec, name))
-    assert engine.outputs == ("logits", "features")
-    for output in ("logits", "features"):
-        found = engine.run(x.transpose(0, 3, 1, 2), output)
-        assert found.dtype == np.float32
-        scale = max(1.0, np.abs(expected[output]).max())
-        assert np.abs(found - expected[output]).max() <= 1e-4 * scale
-    assert expected["logits"].std() > 0.5
+@pytest.mark.parametrize("form", [Form(), Form(pictures=True), Form(batch=3), Form(any_size=True)])
+def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
+    data = form.onnx(lower_folded(CONFIG, fold(SPEC, random_arrays(SPEC))))
+    (tmp_path / "m.onnx").write_bytes(data)
+    found = read_artifact(tmp_path / "m.onnx")
+    assert (found.config, found.graph, found.format) == (CONFIG, data, "onnx")
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
 
 
-def test_threads_change_nothing() -> None:
-    spec = SPECS["symmetric"]
-    x = np.random.default_rng(0).normal(size=(2, 3, *spec.size)).astype(np.float32)
-    one, two = (create_engine(graph(spec), threads=count).run(x, "logits") for count in (1, 2))
-    np.testing.assert_allclose(one, two, atol=1e-6)
+def test_a_flipped_bit_in_a_weight_is_refused(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    weight = onnx.load_from_string(bytes(data)).graph.initializer[5].raw_data
+    data[data.index(weight) + len(weight) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"m\.onnx: it was changed or damaged"):
+        read_artifact(path)
 
 
-def test_what_it_cannot_do_is_one_sentence() -> None:
-    spec = SPECS["symmetric"]
-    with pytest.raises(ArtifactError, match=r"^m\.onnx: ONNX Runtime cannot run it"):
-        create_engine(Artifact(ModelConfig.default(spec), "onnx", b"no graph", "m.onnx"))
-    with pytest.raises(ArtifactError, match="--runtime tensorrt: unknown"):
-        create_engine(graph(spec), "tensorrt")
-    with pytest.raises(ArtifactError, match="--threads 0 must be at least 1"):
-        create_engine(graph(spec), threads=0)
-    bare = create_engine(graph(spec, "m.onnx", features=False))
-    x = np.zeros((1, 3, *spec.size), np.float32)
-    with pytest.raises(ArtifactError, match=r"m\.onnx: it has no features, only logits"):
-        bare.run(x, "features")
-    with pytest.raises(ArtifactError, match=r"m\.onnx: ONNX Runtime cannot run it"):
-        bare.run(x[:, :, :40], "logits")
+def test_another_networks_metadata_is_refused(path: Path) -> None:
+    model = onnx.load_from_string(path.read_bytes())
+    other = ModelConfig.default(SPEC.replace(size=(40, 32)))
+    for entry in model.metadata_props:
+        if entry.key == CONFIG_KEY:
+            entry.value = other.to_json()
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match="it was changed or damaged"):
+        read_artifact(path)
+    # With a seal that was made for it, too: the graph still takes other pictures.
+    del model.metadata_props[1]
+    body = model.SerializeToString() + b"\x72\x56\x0a\x12" + seal.KEY.encode() + b"\x12\x40"
+    path.write_bytes(body + seal.digest(body).encode())
+    with pytest.raises(ArtifactError, match="describes another network: it takes pictures of 40"):
+        read_artifact(path)
+
+
+def test_data_in_other_files_is_refused(path: Path) -> None:
+    model = onnx.load_from_string(path.read_bytes())
+    tensor = model.graph.initializer[2]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(WeightsError, match=r"m\.onnx: .*(external|other file)"):
+        read_artifact(path)

@@ -9,9 +9,9 @@ from graph_forms import Form
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower, lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -73,9 +73,8 @@ def test_map_and_logits_of_a_model_folder(name: str, runtime: str | None, tmp_pa
     assert network.config == ModelConfig.default(spec)
     # What lies between the two is a mean and one linear layer: all that Grad-CAM builds on.
     bias = random_arrays(spec)["classifier.bias"]
-    np.testing.assert_allclose(
-        maps.mean((1, 2)) @ network.weight.T + bias, logits, atol=1e-3 * np.abs(logits).max()
-    )
+    made = maps.mean((1, 2)) @ network.arrays["classifier.weight"].T + bias
+    np.testing.assert_allclose(made, logits, atol=1e-3 * np.abs(logits).max())
 
 
 @pytest.mark.parametrize("form", [
@@ -93,7 +92,9 @@ def test_an_exported_onnx_file_gives_its_map_too(form: Form, tmp_path: Path) -> 
     wanted = expected(spec, pictures)
     same(logits, wanted["logits"])
     same(maps, wanted["head"])
-    np.testing.assert_array_equal(network.weight, random_arrays(spec)["classifier.weight"])
+    np.testing.assert_array_equal(
+        network.arrays["classifier.weight"], random_arrays(spec)["classifier.weight"]
+    )
     _, predict = load_predictor(path)
     np.testing.assert_array_equal(predict(pictures), logits)
 

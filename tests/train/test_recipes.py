@@ -9,7 +9,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.recipe import names, read
+from mobilenetv2.train.recipe_file import read_recipe, recipe_names
 from mobilenetv2.train.run import Job, train
 
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -26,7 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_it_runs(name: str, photos: Path, weights: Path, tmp_path: Path) -> None:
     scratch = name.startswith(("scratch", "imagenet", "digits"))
     changes = [*SMALL, "cache.views=2"] if name == "later-blocks" else SMALL
@@ -38,7 +38,7 @@ def test_it_runs(name: str, photos: Path, weights: Path, tmp_path: Path) -> None
         spec, seen = config.spec, config.preprocessing
         store.save(teacher, ModelConfig(spec, seen, labels), arrays)
         changes = [*SMALL, f"distillation.teacher={teacher}"]
-    recipe = read(name, changes)
+    recipe = read_recipe(name, changes)
     out = tmp_path / "run"
     summary = train(Job(str(photos), out, None if scratch else weights, recipe))
     assert summary.figures["train"].images > 0
@@ -48,7 +48,7 @@ def test_it_runs(name: str, photos: Path, weights: Path, tmp_path: Path) -> None
     assert not (out / "maps.npy").exists()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_its_header_says_where_it_comes_from_and_what_to_expect(name: str) -> None:
     lines = (FOLDER / f"{name}.toml").read_text("utf-8").splitlines()
     header = [line for line in lines if line.startswith("# ")]

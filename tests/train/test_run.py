@@ -1,4 +1,4 @@
-"""The whole job: which photo is for what, what a run starts from, and what it leaves behind."""
+"""The whole job: what is refused before anything is written, what it starts from and leaves."""
 
 import csv
 import json
@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.errors import RunError
+from mobilenetv2.errors import MissingExtra, RecipeError, RunError
 from mobilenetv2.model import store
 from mobilenetv2.spec.records import Origin, Preprocessing
-from mobilenetv2.train import batchnorm
-from mobilenetv2.train.batchnorm import rebase
-from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.record import RunFolder
+from mobilenetv2.train import run as room
+from mobilenetv2.train.folder import RunFolder
+from mobilenetv2.train.recipe import Distillation, Recipe
+from mobilenetv2.train.recipe_file import read_recipe
 from mobilenetv2.train.run import Job, train
+from mobilenetv2.train.steps import torch_network
+from mobilenetv2.train.steps.torch_network import rebase
 
-QUICK = Recipe(
+QUICK = Recipe().changed(
     epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
 )
 Fill = Callable[[Path, int], Path]
@@ -32,8 +34,8 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rebased = Mock(side_effect=rebase)
-    monkeypatch.setattr(batchnorm, "rebase", rebased)
-    job = Job(str(photos), tmp_path / "run", folded, replace(QUICK, size=None))
+    monkeypatch.setattr(torch_network, "rebase", rebased)
+    job = Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None))
     origin = train(job).config.origin
     assert origin == Origin("x", folded=False, note="Rebased on measured activations.")
     (tmp_path / "run" / "summary.md").unlink()
@@ -46,15 +48,15 @@ def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
     """It is right on every selection photo, and smoothed labels make the epochs' losses larger."""
-    recipe = replace(QUICK, size=None, selection=0.3, epochs=2, calibrate=False)
+    recipe = QUICK.changed(size=None, selection=0.3, epochs=2, calibrate=False)
     found = {
-        part: train(Job(str(photos), tmp_path / part, model, replace(recipe, trained=part)))
+        part: train(Job(str(photos), tmp_path / part, model, recipe.changed(trained=part)))
         for part in ("head", "all")
     }
     assert found["all"].epochs == 2
-    arrays = [store.load(summary.run.best)[1] for summary in found.values()]
+    arrays = [store.load(summary.best)[1] for summary in found.values()]
     assert all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
-    last = store.load(found["all"].run.last)[1]
+    last = store.load(found["all"].folder.last)[1]
     assert not np.array_equal(last["classifier.weight"], arrays[0]["classifier.weight"])
     with (tmp_path / "all" / "metrics.csv").open(newline="") as file:
         rows = [*csv.DictReader(file)]
@@ -63,7 +65,7 @@ def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
     assert losses[0] == min(losses)
     shown = found["all"].figures["selection"]
     assert float(rows[0]["selection_top1"]) == pytest.approx(shown.top1)
-    assert "Epoch 0 is the new classifier" in found["all"].run.report.read_text("utf-8")
+    assert "Epoch 0 is the new classifier" in found["all"].report.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_a_model_sees_the_largest_view_or_that_of_its_weights(
     config, arrays = store.load(model)
     seen = Preprocessing((32, 32), (40, 40), "stretch", 0.9)
     store.save(tmp_path / "model", replace(config, preprocessing=seen), arrays)
-    recipe = Recipe(trained="head", selection=0.3, size=(48, 40), view=view)
+    recipe = Recipe().changed(trained="head", selection=0.3, size=(48, 40), view=view)
     found = train(Job(str(photos), tmp_path / "run", tmp_path / "model", recipe)).config
     assert found.preprocessing == expected
 
@@ -87,7 +89,7 @@ def test_a_model_sees_the_largest_view_or_that_of_its_weights(
 def test_a_head_only_run_leaves_everything_but_the_classifier(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
-    recipe = Recipe(trained="head", selection=0.3)
+    recipe = Recipe().changed(trained="head", selection=0.3)
     summary = train(Job(str(photos), tmp_path / "run", model, recipe))
     config, arrays = store.load(tmp_path / "run" / "best")
     _, before = store.load(model)
@@ -113,7 +115,7 @@ def test_an_existing_run_is_an_error_and_a_finished_one_is_not_resumed(
 def test_overwriting_replaces_a_run_as_a_whole(trained: Path, photos: Path, tmp_path: Path) -> None:
     run = RunFolder(Path(shutil.copytree(trained, tmp_path / "run")))
     (run.path / "mine").write_text("")
-    train(Job(str(photos), run.path, None, replace(QUICK, epochs=0), overwrite=True))
+    train(Job(str(photos), run.path, None, QUICK.changed(epochs=0), overwrite=True))
     assert not (run.path / "mine").exists() and not run.checkpoint.exists()
     assert run.summary.is_file()
 
@@ -138,6 +140,90 @@ def test_an_unreadable_photo_is_left_out_and_named(
 ) -> None:
     data = Path(shutil.copytree(photos, tmp_path / "data"))
     (data / "box" / "bad.jpg").write_text("not a picture")
-    train(Job(str(data), tmp_path / "run", None, replace(QUICK, epochs=0, most_unreadable=0.1)))
+    train(Job(str(data), tmp_path / "run", None, QUICK.changed(epochs=0, most_unreadable=0.1)))
     assert f"left out, unreadable: {data / 'box' / 'bad.jpg'}: not a pic" in capsys.readouterr().err
     assert "bad.jpg" not in (tmp_path / "run" / "split.csv").read_text()
+
+
+def test_a_start_that_is_refused_leaves_nothing(
+    folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rebasing is the last thing before the first step that needs a package."""
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(room, "rebased", Mock(side_effect=MissingExtra("torch is not there")))
+    with pytest.raises(MissingExtra):
+        train(Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None)))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_teacher_is_found_again_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is a link: a runtime goes by the suffix and by what lies beside it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "big.onnx").symlink_to("blob")
+    before, expected = (
+        Recipe().changed(distillation=Distillation(str(folder / "big.onnx"), 0.7))
+        for folder in (Path(), tmp_path)
+    )
+    assert room.found_again(before) == expected
+    assert room.found_again(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trained": "head"}, "give --weights, or train from scratch"),
+        ({"trained": "later"}, "give --weights, or train from scratch"),
+        ({"frozen_blocks": 3}, "give --weights, or --set freezing.blocks=0"),
+    ],
+)
+def test_what_builds_on_weights_needs_some(
+    change: dict[str, Any], message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(**change)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("distillation", "message"),
+    [
+        (Distillation(share=0.7), "distillation.share = 0.7 needs a teacher: --set"),
+        (Distillation("runs/big"), "distillation.teacher needs the share of its answers"),
+    ],
+)
+def test_a_teacher_and_its_share_come_together(
+    distillation: Distillation, message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(distillation=distillation)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_takes_no_steps_to_try_rates_with(photos: Path, model: Path, tmp_path: Path) -> None:
+    recipe = QUICK.changed(trained="head")
+    with pytest.raises(RecipeError, match="--find-rate tries rates of steps"):
+        train(Job(str(photos), tmp_path / "run", model, recipe, find_rate=True))
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "moved"])
+def test_resuming_with_other_photos_is_an_error(
+    change: str, trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(trained, run)
+    shutil.copytree(photos, data)
+    (run / "summary.md").unlink()
+    photo = data / "ball" / "00.png"
+    if change == "added":
+        (data / "ball" / "new.png").write_bytes(photo.read_bytes() + b"other")
+    else:
+        photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
+    expected = {
+        "added": r"data: 1 of the photos are new since .*run was begun \(first: ball/new.png\)",
+        "removed": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
+        "moved": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
+    }
+    with pytest.raises(RunError, match=expected[change]):
+        train(Job(str(data), run, None, read_recipe(str(run / "recipe.toml")), resume=True))

@@ -14,7 +14,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import trainer as room
+from mobilenetv2.train import steps as room
 
 TIMES = ("seconds", "images_per_second")
 FILES = {
@@ -61,7 +61,7 @@ def test_a_run_stopped_within_an_epoch_and_resumed_is_the_whole_run_bit_for_bit(
     assert json.loads((whole / "start.json").read_text())["edition"] == edition
     store.load(whole / "best")  # any other edition takes it from here
 
-    module: Any = room.find(edition)
+    module: Any = room.find_steps(edition)
     kind = module.KerasTrainer if edition == "keras" else module.JaxTrainer
     step, steps = kind.step, []
 

@@ -1,23 +1,25 @@
-"""Which photo is for what: trained on, chosen by, held out."""
+"""Which photo is for what, and what the photos decide."""
 
 import csv
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.scan import check_dataset
 from mobilenetv2.errors import DataError
-from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.splits import Splits, divide, some
+from mobilenetv2.train import splits
+from mobilenetv2.train.recipe import Distillation, Recipe
+from mobilenetv2.train.splits import Splits, divide, sample
 
 Fill = Callable[[Path, int], Path]
-RECIPE = Recipe()
+DEFAULT = Recipe()
 
 
-def divided(folder: Path, recipe: Recipe = RECIPE) -> Splits:
+def divided(folder: Path, recipe: Recipe = DEFAULT) -> Splits:
     return divide(check_dataset(open_dataset(folder)), recipe)
 
 
@@ -53,11 +55,11 @@ def test_the_held_out_part_is_validation_else_test_else_split_off(
 
 
 def test_selection_and_validation_are_shares_of_every_class(photos: Path) -> None:
-    splits = divided(photos, replace(RECIPE, validation=0.25, selection=0.3))
+    splits = divided(photos, DEFAULT.changed(validation=0.25, selection=0.3))
     assert splits.held_out.counts() == [3, 3, 3]
     assert splits.selection.counts() == [3, 3, 3]
     assert splits.train.counts() == [6, 6, 6]
-    other = divided(photos, replace(RECIPE, validation=0.25, selection=0.3, seed=1))
+    other = divided(photos, DEFAULT.changed(validation=0.25, selection=0.3, seed=1))
     assert parts(other) != parts(splits)
 
 
@@ -83,7 +85,79 @@ def test_too_few_photos_or_no_train_folder_are_errors(tmp_path: Path, photo_fold
 
 def test_some_photos_are_a_reproducible_sample(photos: Path) -> None:
     split = open_dataset(photos).splits["all"]
-    sample = some(split, 10, 0)
-    assert len(set(sample.photos)) == 10 and set(sample.photos) < set(split.photos)
-    assert some(split, 10, 0) == sample != some(split, 10, 1)
-    assert some(split, 36, 0) is split
+    found = sample(split, 10, 0)
+    assert len(set(found.photos)) == 10 and set(found.photos) < set(split.photos)
+    assert sample(split, 10, 0) == found != sample(split, 10, 1)
+    assert sample(split, 36, 0) is split
+
+
+RECIPE = Recipe().changed(epochs=8, batch_size=32, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    """50 photos of one class and 5 of the other, 40 x 60 pixels."""
+    folder = tmp_path_factory.mktemp("uneven")
+    random = np.random.default_rng(0)
+    for name, count in (("many", 50), ("few", 5)):
+        (folder / name).mkdir()
+        for index in range(count):
+            pixels = random.integers(0, 256, (60, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    return open_dataset(Path(folder)).splits["all"]
+
+
+def choose(split: Split, kept: set[str], recipe: Recipe = RECIPE, size: int = 32) -> splits.Choice:
+    return splits.choose(split, recipe, frozenset(kept), (size, size))
+
+
+def test_of_few_photos_only_a_classifier_is_fitted(split: Split) -> None:
+    found = choose(split, {"seed"})
+    assert found.recipe == RECIPE.changed(trained="head")
+    assert found.reasons[0].startswith("only a new classifier: 55 photos are fewer than the 400")
+    enough = split.with_photos(split.photos * 8)
+    assert choose(enough, set()).recipe.trained == "all"
+
+
+@pytest.mark.parametrize("key", [
+    "trained", "epochs", "optimizer.learning_rate", "optimizer.name", "classifier.fit_first",
+])  # fmt: skip
+def test_who_asks_for_steps_gets_them(key: str, split: Split) -> None:
+    assert choose(split, {key}).recipe.trained == "all"
+
+
+def test_a_teacher_is_asked_however_few_photos_there_are(split: Split) -> None:
+    taught = RECIPE.changed(distillation=Distillation("teacher", 0.5))
+    assert choose(split, set(), taught).recipe.trained == "all"
+
+
+def test_few_steps_uneven_classes_and_the_photos_decide(split: Split) -> None:
+    found = choose(split, {"trained"})
+    assert found.recipe == RECIPE.changed(trained="all", batch_size=6, balance=0.5, epochs=30)
+    assert [reason.partition(":")[0] for reason in found.reasons] == [
+        "batch_size 6", "balance 0.5", "epochs 30",
+    ]  # fmt: skip
+    assert "10 times" in found.reasons[1] and "55 photos" in found.reasons[2]
+
+
+@pytest.mark.parametrize(
+    ("photos", "epochs"), [(400, 30), (687, 30), (2000, 11), (2761, 8), (5000, 4), (50000, 4)]
+)
+def test_epochs_follow_from_the_photos_within_bounds(photos: int, epochs: int) -> None:
+    assert splits.epochs_for(photos) == epochs
+
+
+def test_what_a_person_set_stays(split: Split) -> None:
+    found = choose(split, {"batch_size", "data.balance", "epochs"})
+    assert found == splits.Choice(RECIPE, ())
+
+
+def test_small_photos_are_trained_on_at_a_smaller_size(split: Split) -> None:
+    for trained in ("all", "later", "head"):
+        found = choose(split, set(), Recipe().changed(trained=trained), 224)
+        assert found.recipe.network.size == (128, 128) and "40 pixels" in found.reasons[0]
+        kept = {"network.size"}
+        assert (
+            choose(split, kept, Recipe().changed(trained=trained), 224).recipe.network.size is None
+        )
+    assert choose(split, set(), size=128).recipe.network.size is None  # small already

@@ -59,7 +59,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the checks look at: the audit, and a model's view of the photos where one is given."""
+    """The input of a check: the audit, and a model's view of the photos where one is given."""
 
     audit: Audit
     label_errors: Sequence[LabelError] = ()

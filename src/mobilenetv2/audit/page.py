@@ -11,6 +11,7 @@ from mobilenetv2.audit.issues import LEVELS, Issue
 from mobilenetv2.data.dataset import Dataset, Photo
 from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluate.report.html import Child, Markup, definitions, document, element
+from mobilenetv2.evaluate.report.tables import count_table
 from mobilenetv2.images.display import data_url
 from mobilenetv2.progress import track
 from mobilenetv2.text import counted
@@ -130,27 +131,14 @@ def _figure(audit: Audit, one: Issue, place: int, shown: dict[int, str]) -> Mark
 
 
 def _classes(audit: Audit) -> Markup:
-    counts = audit.counts()
-    by_split = [audit.counts(split) for split in audit.splits]
-    several = len(audit.splits) > 1
-    largest = max(1, *counts)
-    names = (*audit.splits, "together") if several else ("photos",)
-    head = element("tr", element("th", "class", scope="col"), [_heading(name) for name in names])
-    rows = []
-    for label in sorted(range(len(counts)), key=lambda label: counts[label]):
-        share = f"--share:{counts[label] / largest:.4f}"
-        cells = [element("td", f"{of[label]:,}", class_="n") for of in by_split if several]
-        total = element("td", f"{counts[label]:,}", class_="n bar", style=share)
-        rows.append(element("tr", element("th", audit.classes[label], scope="row"), cells, total))
-    return element(
-        "div",
-        element("table", element("thead", head), element("tbody", rows), class_="counts"),
-        class_="scroll",
-    )
-
-
-def _heading(name: str) -> Markup:
-    return element("th", name, scope="col", class_="n")
+    splits = audit.splits if len(audit.splits) > 1 else ()
+    counted_in = {split: audit.counts(split) for split in splits}
+    counted_in["together" if splits else "photos"] = counts = audit.counts()
+    columns = {
+        title: dict(zip(audit.classes, found, strict=True)) for title, found in counted_in.items()
+    }
+    order = sorted(range(len(counts)), key=lambda label: counts[label])
+    return count_table(columns, [audit.classes[label] for label in order])
 
 
 def _sizes(audit: Audit) -> Child:

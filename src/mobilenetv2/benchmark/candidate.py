@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, MissingExtra, installing
 from mobilenetv2.export.job import RECORD
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
+from mobilenetv2.progress import say
 from mobilenetv2.runtime.artifact import is_exported
 
 UNKNOWN = "?"
@@ -30,6 +31,59 @@ class Candidate:
     def name(self) -> str:
         """For progress and errors."""
         return f"{self.runtime} {self.path.name if self.path else self.precision}"
+
+
+def choose_candidates(
+    exported: Path | None,
+    runtimes: Sequence[str] | None,
+    precisions: Sequence[str] | None,
+    artifacts: Path | None,
+    int8: bool,
+) -> list[Candidate]:
+    """Return what is measured; what is not installed is named and left out.
+
+    Args:
+        exported: the model, where it is a file: it runs in every runtime that takes it.
+        runtimes: None is all that are installed.
+        precisions: None is float32.
+        artifacts: a folder with more files.
+        int8: by default int8, too.
+
+    Raises:
+        MissingExtra: a runtime that was asked for by name is not installed, or none is.
+        ArtifactError: a runtime or precision that does not go with the model.
+    """
+    names = runtimes or list(RUNTIMES)
+    if exported is None:
+        found = cross(names, precisions or ["float32", *([INT8] if int8 else [])])
+    elif precisions:
+        raise ArtifactError(
+            f"{exported}: an exported file has its precision; --precision is for a model folder"
+        )
+    else:
+        found = candidates_of_file(exported, names)
+        if not found:
+            raise ArtifactError(f"{exported}: {', '.join(names)} does not run such a file")
+    if artifacts is not None:
+        found += candidates_in(artifacts, names)
+    return _installed(found, asked=bool(runtimes))
+
+
+def _installed(candidates: Sequence[Candidate], asked: bool) -> list[Candidate]:
+    kept: list[Candidate] = []
+    absent: dict[str, list[str]] = {}
+    for who in candidates:
+        packages = RUNTIMES[who.runtime].own.missing()
+        if not packages:
+            kept.append(who)
+        elif who.runtime not in absent:
+            absent[who.runtime if who.precision != INT8 else f"{who.runtime} int8"] = packages
+    for label, packages in absent.items():
+        text = f"for want of {' and '.join(packages)}; {installing(packages)} brings it"
+        if asked or not kept:
+            raise MissingExtra(f"{label} cannot be measured, {text}")
+        say(f"note: {label} is left out, {text}")
+    return kept
 
 
 def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]:

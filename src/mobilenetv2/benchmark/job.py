@@ -194,7 +194,9 @@ def _compare_all(
             found = np.load(out)
             if found.shape != reference.shape:
                 raise ArtifactError(f"{row.candidate.name}: its logits have another shape")
-            row.agreement = compare_answers(found, reference, job.truth)
+            row.agreement = compare_answers(
+                found, reference, job.truth, job.config.spec.classifier.outputs
+            )
         except MobileNetV2Error as error:
             row.error = str(error)
 

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from mobilenetv2.benchmark.candidate import Candidate
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.metrics import wilson
+from mobilenetv2.evaluate.predictions import class_scores
 from mobilenetv2.files import write_atomically
+from mobilenetv2.spec.network import Outputs
 
 COLOURS = {"float32": "#2a6fbb", "float16": "#1d9a6c", "bfloat16": "#8b5cf6", "int8": "#d9622b"}
 OTHER = "#6b7280"
@@ -82,17 +84,20 @@ class Agreement:
         return found
 
 
-def compare_answers(found: NDArray, reference: NDArray, truth: NDArray | None) -> Agreement:
+def compare_answers(
+    found: NDArray, reference: NDArray, truth: NDArray | None, outputs: Outputs = "softmax"
+) -> Agreement:
     """Compare logits with the float network's.
 
     Args:
-        found, reference: float (photos, classes).
+        found, reference: float (photos, logits).
         truth: int (photos,).
+        outputs: what the logits mean.
     """
     difference = float(np.abs(found.astype(np.float64) - reference).max())
-    answers = found.argmax(1)
+    answers, expected = (class_scores(one, outputs).argmax(1) for one in (found, reference))
     return Agreement(
-        len(found), int((answers == reference.argmax(1)).sum()),
+        len(found), int((answers == expected).sum()),
         difference if math.isfinite(difference) else math.inf,
         None if truth is None else int((answers == truth).sum()),
     )  # fmt: skip

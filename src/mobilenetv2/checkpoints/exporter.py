@@ -17,9 +17,10 @@ from mobilenetv2.checkpoints.sidecar import DATA, digest, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.formats import FORMATS, GRAPHS
-from mobilenetv2.graph import litert, onnx
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.graph.onnx import write_onnx
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.records import ModelConfig, Origin
 
 PYTORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
@@ -113,7 +114,7 @@ def export_checkpoint(
         OSError: ``out`` is there already, or cannot be written.
     """
     made = express_in(config, name, ignore_numerics)
-    check(config.spec, arrays, str(out))
+    check_arrays(config.spec, arrays, str(out))
     suffix = _suffix(name, out)
     for place in _places(name, out):
         if place.exists() and not overwrite:
@@ -180,8 +181,8 @@ def _write_file(out: Path, content: bytes) -> None:
 
 def _graph(config: ModelConfig, arrays: Arrays, name: str) -> bytes:
     if name == "onnx":
-        return onnx.write(lower(config, arrays, folded=False))  # so that every tensor comes back
-    return litert.write(lower(config, arrays))
+        return write_onnx(lower(config, arrays, folded=False))  # so that every tensor comes back
+    return write_litert(lower(config, arrays))
 
 
 def _content(dialect: Dialect, config: ModelConfig, foreign: Arrays, suffix: str) -> bytes:

@@ -21,7 +21,7 @@ from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.checkpoints.sidecar import digest, read_sidecar
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.formats import BY_ENDING
-from mobilenetv2.model.arrays import Arrays, check, is_folded
+from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
@@ -132,7 +132,7 @@ def _named(path: Path, wishes: Wishes) -> tuple[ModelConfig, Arrays]:
     if given is not None and wishes.preprocessing is None:
         record = dataclasses.replace(record, mean=given[0], std=given[1])
     arrays = dialect.decode(spec, foreign)
-    check(spec, arrays, where)
+    check_arrays(spec, arrays, where)
     origin = Origin(
         source=path.name, sha256=digest(weights), dialect=dialect.name,
         licence=wishes.licence or said.licence, folded=is_folded(arrays),

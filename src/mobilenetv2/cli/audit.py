@@ -1,38 +1,82 @@
 """``mobilenetv2 audit``: what is wrong with a set of labelled photos, before it is trained on."""
 
+from __future__ import annotations
+
 import argparse
 import errno
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mobilenetv2.audit.inspection import Audit, inspect
-from mobilenetv2.audit.issues import LEVELS, Evidence, Issue, find_issues
-from mobilenetv2.audit.label_errors import LabelError, find_label_errors
-from mobilenetv2.audit.page import audit_html
-from mobilenetv2.cli.main import table
-from mobilenetv2.cli.predictor import load_predictor
-from mobilenetv2.cli.trained_on import TrainedOn, trained_on
-from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.cli.output import table
+from mobilenetv2.cli.parser import (
+    DATA_HELP,
+    RUN_HELP,
+    Parser,
+    add_device,
+    add_flips,
+    add_json,
+    add_runtime,
+)
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
-from mobilenetv2.evaluate.matching import match
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
-from mobilenetv2.model.outputs import softmax
 from mobilenetv2.progress import say
 from mobilenetv2.text import counted, visible
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mobilenetv2.audit.inspection import Audit
+    from mobilenetv2.audit.issues import Issue
+    from mobilenetv2.audit.label_errors import LabelError
+    from mobilenetv2.evaluate.trained_on import TrainedOn
 
 PAGE, FIGURES = "audit.html", "audit.json"
 MOST_ROWS = 60
 SHOWN = 5
 """Photos, or groups of them, that the terminal names of each finding."""
 
+EXAMPLES = """\
+  mobilenetv2 audit photos/
+  mobilenetv2 audit photos.zip --output audit
+  mobilenetv2 audit photos/ --model runs/photos/best --output audit
+
+The exit status is 0 whatever is found; --json has a level for each finding.
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument(
+        "--model", metavar="MODEL", help=f"also find the labels that a model doubts: {RUN_HELP}"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR",
+        help="write audit.html, a page with thumbnails, and audit.json; an older audit is replaced",
+    )  # fmt: skip
+    add_runtime(parser)
+    add_flips(parser)
+    add_device(parser)
+    add_json(parser)
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Print (and write) what was found; 0, whatever it is."""
+    import numpy as np
+
+    from mobilenetv2.audit.inspection import inspect
+    from mobilenetv2.audit.issues import Evidence, find_issues
+    from mobilenetv2.audit.page import audit_html
+    from mobilenetv2.cli.answering import load_predictor
+    from mobilenetv2.data.dataset import open_dataset
+    from mobilenetv2.evaluate.matching import match
+    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.model.outputs import probabilities
+
     folder = Path(arguments.output) if arguments.output else None
     if folder is not None:
         check_output(folder)
@@ -52,8 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
     doubts: list[LabelError] = []
     learnt, here = 0, True
     if config is not None and logits is not None:
-        known = trained_on(arguments.model)
-        doubts, learnt = doubted(audit, logits, outputs, known)
+        known = trained_on(locate(arguments.model))
+        doubts, learnt = doubted(
+            audit, probabilities(logits, config.spec.classifier.outputs)[:, outputs], known
+        )
         here = known.here(arguments.data)
     size = config.preprocessing.size if config else None
     found = find_issues(Evidence(audit, doubts, size, learnt, here))
@@ -88,26 +134,28 @@ def check_output(folder: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(parent))
 
 
-def doubted(
-    audit: Audit, logits: NDArray, outputs: NDArray, known: TrainedOn
-) -> tuple[list[LabelError], int]:
-    """The labels that the model doubts, the surest first; photos of the set that it was trained on.
+def doubted(audit: Audit, probabilities: NDArray, known: TrainedOn) -> tuple[list[LabelError], int]:
+    """Return the labels that the model doubts, the most confident first, and how many photos of the
+    set it was trained on.
 
     Args:
-        logits: float (photos, outputs).
-        outputs: of the model, for each class of the set.
+        probabilities: float (photos, classes), of the classes of the set. Other outputs of the
+            model are not asked for: no folder is theirs.
     """
+    import numpy as np
+
+    from mobilenetv2.audit.label_errors import find_label_errors
+
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])
-    # The other outputs of the model are not asked for: no folder here is theirs.
-    return find_label_errors(softmax(logits)[:, outputs], labels, learnt), int(learnt.sum())
+    return find_label_errors(probabilities, labels, learnt), int(learnt.sum())
 
 
 def to_dict(
     audit: Audit, found: Sequence[Issue], doubts: Sequence[LabelError], model: str | None,
     learnt: int,
 ) -> dict[str, object]:  # fmt: skip
-    """Plain values for JSON."""
+    """Return plain values for JSON."""
     suspicious = [
         {
             "photo": audit.photos[doubt.photo].name,
@@ -127,7 +175,9 @@ def to_dict(
 
 
 def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -> None:
-    """Classes and sizes, then what was found, the worst first."""
+    """Print classes and sizes, then what was found, the worst first."""
+    from mobilenetv2.audit.issues import LEVELS
+
     counts = audit.counts()
     several = len(audit.splits) > 1
     by_split = [audit.counts(split) for split in audit.splits if several]
@@ -156,7 +206,7 @@ def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -
 
 
 def show_finding(audit: Audit, one: Issue) -> None:
-    """What it is, what to do, and the first few photos."""
+    """Print what it is, what to do, and the first few photos."""
     print(f"\n{visible(one.title)}")
     print(f"  {visible(one.advice)}")
     for group in one.groups[:SHOWN]:
@@ -168,6 +218,6 @@ def show_finding(audit: Audit, one: Issue) -> None:
 
 
 def named(audit: Audit, one: Issue, place: int) -> str:
-    """A photo, with what there is to say of it."""
+    """Return a photo, with what there is to say of it."""
     note = one.notes.get(place)
     return visible(audit.photos[place].name + (f": {note}" if note else "")).replace("\n", "\ufffd")

@@ -1,36 +1,92 @@
 """``mobilenetv2 benchmark``: runtimes x precisions in one table: speed, accuracy, size, memory."""
 
+from __future__ import annotations
+
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.benchmark import candidate
-from mobilenetv2.benchmark.candidate import Candidate
-from mobilenetv2.benchmark.job import Job, measure_candidates
-from mobilenetv2.benchmark.machine import describe, warning
-from mobilenetv2.benchmark.results import Row, by_latency, draw
-from mobilenetv2.cli.benchmark_photos import Given, pictures
-from mobilenetv2.cli.benchmark_table import show
 from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.data.batches import workers
-from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
-from mobilenetv2.export.job import versions
+from mobilenetv2.cli.output import table
+from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, add_json, names
+from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.files import write_atomically
-from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
-from mobilenetv2.hub.models import locate
-from mobilenetv2.model.store import load_config
+from mobilenetv2.formats import FORMATS, INT8, PRECISIONS, RUNTIMES
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.artifact import is_exported, load_artifact
+from mobilenetv2.text import interval
+
+if TYPE_CHECKING:
+    from mobilenetv2.benchmark.photos import Photos
+    from mobilenetv2.benchmark.results import Row
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
+EXAMPLES = """\
+  mobilenetv2 benchmark runs/photos/best --data photos/
+  mobilenetv2 benchmark imagenet --runtime onnxruntime,openvino --batch 1,32
+  mobilenetv2 benchmark imagenet --threads 1 --output bench/ --json
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("model", metavar="MODEL", help=RUN_HELP)
+    parser.add_argument(
+        "--runtime", type=names(RUNTIMES), metavar="A,B",
+        help=f"of {', '.join(RUNTIMES)} (default: all that are installed)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", type=names((*PRECISIONS, INT8)), metavar="A,B",
+        help=f"of {', '.join(PRECISIONS)}, {INT8} (default: float32, and int8 where photos to "
+        "calibrate on are given)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="DATA", help=f"labelled photos, for accuracy: {DATA_HELP}"
+    )
+    parser.add_argument("--split", metavar="NAME", help="of DATA: what is measured on")
+    parser.add_argument(
+        "--calibration", metavar="FOLDER",
+        help="photos to calibrate int8 on (default: DATA's training split)",
+    )  # fmt: skip
+    parser.add_argument("--artifacts", metavar="DIR", help="exported files to measure, too")
+    parser.add_argument("--threads", type=int, metavar="N", help="of each runtime (default: cores)")
+    parser.add_argument(
+        "--batch", type=_batches, default=(1, 32), metavar="N,M", help="(default: 1,32)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, metavar="S",
+        help="of measuring for each row and batch (default: 3)",
+    )  # fmt: skip
+    parser.add_argument("--output", metavar="DIR", help="write benchmark.json and a picture")
+    add_json(parser)
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 1,32") from None
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a batch is at least 1")
+    return found
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print the table; 1 where a candidate failed, else 0."""
-    check(arguments)
+    from mobilenetv2.benchmark.candidate import choose_candidates
+    from mobilenetv2.benchmark.job import Job, measure_candidates
+    from mobilenetv2.benchmark.machine import describe, warning
+    from mobilenetv2.benchmark.photos import Wanted, choose_photos
+    from mobilenetv2.benchmark.results import by_latency
+    from mobilenetv2.data.batches import workers
+    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.model.store import load_config
+    from mobilenetv2.runtime.artifact import is_exported, load_artifact
+
+    require_sensible(arguments)
     machine = describe()  # before our own work is part of its load
     if arguments.output:
         require("matplotlib")  # not after minutes of measuring
@@ -38,20 +94,28 @@ def run(arguments: argparse.Namespace) -> int:
     model = locate(arguments.model)
     exported = is_exported(model)
     config = load_artifact(model).config if exported else load_config(model)
-    wanted = candidates(arguments, model if exported else None)
-    needs_int8 = any(who.precision == INT8 and who.path is None for who in wanted)
-    given = pictures(arguments, config, needs_int8)
-    if needs_int8 and given.calibration is None:  # by default only: who asks for it gets an error
-        wanted = [who for who in wanted if who.precision != INT8 or who.path]
+    candidates = choose_candidates(
+        model if exported else None, arguments.runtime, arguments.precision,
+        Path(arguments.artifacts) if arguments.artifacts else None,
+        int8=bool(arguments.data or arguments.calibration),
+    )  # fmt: skip
+    needs_int8 = any(who.precision == INT8 and who.path is None for who in candidates)
+    wanted = Wanted(
+        arguments.data, arguments.split, arguments.calibration,
+        "no" if not needs_int8 else "yes" if arguments.precision else "if possible",
+    )  # fmt: skip
+    photos = choose_photos(config, wanted, trained_on(model))
+    if needs_int8 and photos.calibration is None:  # of 'if possible' only
+        candidates = [who for who in candidates if who.precision != INT8 or who.path]
     threads = arguments.threads or workers()
     if alarm := warning(machine):
         say(alarm)
-    rows = measure_candidates(Job(
-        model, config, tuple(wanted), given.pictures, given.truth, given.calibration, threads,
-        arguments.batch, arguments.seconds,
-    ))  # fmt: skip
-    rows = by_latency(rows, arguments.batch[0])
-    facts = report(arguments, machine, given, threads, rows, exported)
+    job = Job(
+        model, config, tuple(candidates), photos.pictures, photos.truth, photos.calibration,
+        threads, arguments.batch, arguments.seconds,
+    )  # fmt: skip
+    rows = by_latency(measure_candidates(job), arguments.batch[0])
+    facts = report(arguments, machine, photos, threads, rows, exported)
     if arguments.output:
         save(facts, rows, arguments, threads)
     if arguments.json:
@@ -69,8 +133,8 @@ def run(arguments: argparse.Namespace) -> int:
     return PARTLY_FAILED if any(row.error for row in rows) else 0
 
 
-def check(arguments: argparse.Namespace) -> None:
-    """What the parser does not look at.
+def require_sensible(arguments: argparse.Namespace) -> None:
+    """Raise where numbers or options do not make sense, which the parser does not see.
 
     Raises:
         MobileNetV2Error: a number that makes no sense.
@@ -85,69 +149,13 @@ def check(arguments: argparse.Namespace) -> None:
         raise MobileNetV2Error(f"--threads {arguments.threads} must be at least 1")
 
 
-def candidates(arguments: argparse.Namespace, exported: Path | None) -> list[Candidate]:
-    """Who takes part.
-
-    Args:
-        exported: MODEL, where it is an exported file: it takes part in every runtime that takes it.
-
-    Raises:
-        MissingExtra: a runtime that was asked for by name is not installed.
-        ArtifactError: a runtime or precision that does not go with MODEL.
-    """
-    runtimes: Sequence[str] = arguments.runtime or list(RUNTIMES)
-    found: list[Candidate] = []
-    if exported is not None:
-        if arguments.precision:
-            raise ArtifactError(
-                f"{exported}: an exported file has its precision; --precision is for a model folder"
-            )
-        found = candidate.candidates_of_file(exported, runtimes)
-        if not found:
-            raise ArtifactError(f"{exported}: {', '.join(runtimes)} does not run such a file")
-    else:
-        found = candidate.cross(runtimes, precisions(arguments))
-    if arguments.artifacts:
-        found += candidate.candidates_in(Path(arguments.artifacts), runtimes)
-    return installed(found, asked=bool(arguments.runtime))
-
-
-def precisions(arguments: argparse.Namespace) -> list[str]:
-    """Those asked for; else float32, and int8 where there are photos to calibrate on."""
-    if arguments.precision:
-        return list(arguments.precision)
-    return ["float32", INT8] if arguments.data or arguments.calibration else ["float32"]
-
-
-def installed(wanted: Sequence[Candidate], asked: bool) -> list[Candidate]:
-    """Those whose packages are here; the others are named, with the line that installs them.
-
-    Raises:
-        MissingExtra: one is not, and runtimes were asked for by name; or none is.
-    """
-    kept: list[Candidate] = []
-    absent: dict[str, list[str]] = {}
-    for who in wanted:
-        packages = RUNTIMES[who.runtime].own.missing()
-        if packages:
-            label = who.runtime if who.precision != INT8 else f"{who.runtime} int8"
-            if who.runtime not in absent:
-                absent[label] = packages
-        else:
-            kept.append(who)
-    for label, packages in absent.items():
-        text = f"for want of {' and '.join(packages)}; {installing(packages)} brings it"
-        if asked or not kept:
-            raise MissingExtra(f"{label} cannot be measured, {text}")
-        say(f"note: {label} is left out, {text}")
-    return kept
-
-
 def report(
-    arguments: argparse.Namespace, machine: dict[str, Any], given: Given, threads: int,
+    arguments: argparse.Namespace, machine: dict[str, Any], photos: Photos, threads: int,
     rows: Sequence[Row], exported: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """All of the JSON but the rows."""
+    """Return all of the JSON but the rows."""
+    from mobilenetv2.export.job import versions
+
     packages = [
         package
         for row in rows
@@ -165,9 +173,9 @@ def report(
         "threads": threads,
         "batches": list(arguments.batch),
         "seconds": arguments.seconds,
-        "photos": len(given.pictures),
-        "photos_from": given.source,
-        "calibrated_on": given.calibrated_on,
+        "photos": len(photos.pictures),
+        "photos_from": photos.source,
+        "calibrated_on": photos.calibrated_on,
         "reference": f"{arguments.model} itself in its first runtime"
         if exported
         else "the model in float32 in ONNX Runtime",
@@ -178,7 +186,9 @@ def report(
 def save(
     facts: dict[str, Any], rows: Sequence[Row], arguments: argparse.Namespace, threads: int
 ) -> None:
-    """``benchmark.json``, with every run, and the picture."""
+    """Write ``benchmark.json``, with every run, and the plot."""
+    from mobilenetv2.benchmark.results import draw
+
     folder = Path(arguments.output)
     text = json.dumps({**facts, "rows": [row.to_dict(every=True) for row in rows]}, indent=1)
     write_atomically(folder / REPORT, text + "\n")
@@ -188,3 +198,56 @@ def save(
     )
     draw(rows, arguments.batch[0], title, folder / PICTURE)
     say(f"wrote {folder / REPORT} and {PICTURE}")
+
+
+def show(rows: Sequence[Row], facts: Mapping[str, Any], batches: Sequence[int]) -> None:
+    """Print a line for each candidate, the quickest first."""
+    from mobilenetv2.benchmark.machine import sentence
+
+    first = batches[0]
+    labelled = any(row.agreement and row.agreement.right is not None for row in rows)
+    named = any(row.candidate.path for row in rows)
+    columns = ["runtime", "precision", f"ms at {first}", "p95"]
+    columns += [f"/s at {batch}" for batch in batches]
+    columns += ["same answer", "difference"]
+    columns += ["top-1", "95% interval"] if labelled else []
+    columns += ["size", "memory", "load", *(["file"] if named else [])]
+    table(
+        f"{facts['model']} on {facts['photos_from']}, {facts['threads']} threads",
+        columns,
+        [cells(row, batches, labelled, named) for row in rows],
+        texts=(0, 1, len(columns) - 1) if named else (0, 1),
+    )
+    print(f"measured on {sentence(facts['machine'])}")
+    print(
+        "ms: median of a batch; /s: pictures a second; same answer, "
+        f"difference: against {facts['reference']}; memory: peak of the process; load: until it "
+        "is ready to run"
+    )
+    if facts["calibrated_on"]:
+        print(f"int8: calibrated on {facts['calibrated_on']}")
+
+
+def cells(row: Row, batches: Sequence[int], labelled: bool, named: bool) -> list[str]:
+    """Return a row of the table; a failed one says so, and why is told below."""
+    from mobilenetv2.evaluate.metrics import wilson
+
+    who, speed, found = row.candidate, row.speed(batches[0]), row.agreement
+    start, file = [who.runtime, who.precision], [who.path.name if who.path else "made here"]
+    end = file if named else []
+    if row.error or speed is None or found is None:
+        gap = 2 + len(batches) + 2 + 2 * labelled + 3
+        return [*start, "failed", *["-"] * (gap - 1), *end]
+    line = [*start, f"{1e3 * speed.median:.2f}", f"{1e3 * speed.p95:.2f}"]
+    for batch in batches:
+        each = row.speed(batch)
+        line.append(f"{each.throughput:.1f}" if each else "-")
+    line += [f"{found.same / found.photos:.1%}", f"{found.difference:.1e}"]
+    if labelled:
+        right = found.right or 0
+        line += [f"{right / found.photos:.1%}", interval(wilson(right, found.photos))]
+    line += [
+        f"{(row.bytes or 0) / 1e6:.1f} MB", f"{(row.memory or 0) / 1e6:.0f} MB",
+        f"{row.load or 0:.2f} s",
+    ]  # fmt: skip
+    return [*line, *end]

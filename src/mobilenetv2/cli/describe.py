@@ -3,20 +3,34 @@
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 
-from mobilenetv2.cli.main import table
-from mobilenetv2.errors import SpecError
-from mobilenetv2.hub.catalogue import HUB, catalogue
-from mobilenetv2.model.store import load_config
+from mobilenetv2.cli.output import table
+from mobilenetv2.cli.parser import Parser, add_json, size
 from mobilenetv2.spec import count
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
 
+EXAMPLES = """\
+  mobilenetv2 describe --width 0.5 --size 160 --classes 10
+  mobilenetv2 describe --spec tonylins
+  mobilenetv2 describe --spec runs/photos/best --json
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("--width", type=float, help="width multiplier (default: 1.0)")
+    parser.add_argument("--size", type=size, help="input size: 224, or 192x256 (height x width)")
+    parser.add_argument("--classes", type=int, help="outputs of the classifier (default: 1000)")
+    parser.add_argument(
+        "--spec", metavar="NAME|FILE", default="torchvision",
+        help="a published network by name, a model folder, or a JSON file (default: torchvision)",
+    )  # fmt: skip
+    add_json(parser)
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the description; 0."""
-    spec = find_spec(arguments.spec)
     changes = {
         name: getattr(arguments, name)
         for name in ("width", "size", "classes")
@@ -27,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
             changes["background"] = None
         spec = published(arguments.spec, **changes)
     else:
-        spec = spec.replace(**changes)
+        from mobilenetv2.hub.models import find_spec
+
+        spec = find_spec(arguments.spec).replace(**changes)
     if arguments.json:
         print(json.dumps(facts(spec)))
     else:
@@ -35,32 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_spec(name: str) -> NetworkSpec:
-    """A published network, a model folder's, a catalogue name's, or one from a JSON file.
-
-    Raises:
-        SpecError: none of the three, or not a spec.
-    """
-    path = Path(name)
-    if path.is_dir():
-        return load_config(path).spec
-    if path.is_file():
-        try:
-            mapping = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise SpecError(f"{path}: not JSON ({error})") from None
-        if isinstance(mapping, dict) and "spec" in mapping:
-            mapping = mapping["spec"]
-        return NetworkSpec.from_dict(mapping, str(path))
-    if name not in PUBLISHED and (name.startswith(HUB) or name in catalogue()):
-        from mobilenetv2.hub.models import locate
-
-        return load_config(locate(name)).spec
-    return published(name)
-
-
 def facts(spec: NetworkSpec) -> dict[str, object]:
-    """Everything that is counted, as plain values."""
+    """Return everything that is counted, as plain values."""
     return {
         "parameters": count.parameters(spec),
         "multiply_adds": count.multiply_adds(spec),
@@ -77,7 +69,7 @@ def facts(spec: NetworkSpec) -> dict[str, object]:
 
 
 def show(spec: NetworkSpec) -> None:
-    """The table of layers and a few lines of totals."""
+    """Print the table of layers and a few lines of totals."""
     rows = [
         (
             layer.name, f"{layer.in_channels} > {layer.out_channels}",

@@ -1,40 +1,81 @@
 """``mobilenetv2 evaluate``: a model against labelled photos."""
 
+from __future__ import annotations
+
 import argparse
 import json
+import math
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mobilenetv2.cli.explain_network import load_network
-from mobilenetv2.cli.main import table
-from mobilenetv2.cli.model import settle
-from mobilenetv2.cli.predictor import load_predictor
-from mobilenetv2.cli.trained_on import TrainedOn, flattered, trained_on
-from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split, open_dataset
-from mobilenetv2.data.scan import readable_photos
-from mobilenetv2.errors import ArtifactError, DataError, SpecError, WeightsError
-from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.predictions import Predictions, predict_split
-from mobilenetv2.evaluate.report.gallery import Explainer
-from mobilenetv2.evaluate.report.page import PAGE, write_report
-from mobilenetv2.evaluate.report.result import Result
-from mobilenetv2.hub.models import locate
+from mobilenetv2.cli.output import table
+from mobilenetv2.cli.parser import (
+    DATA_HELP,
+    Parser,
+    add_device,
+    add_flips,
+    add_json,
+    add_model,
+    add_runtime,
+)
+from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
 from mobilenetv2.progress import say
-from mobilenetv2.text import percent
+from mobilenetv2.text import interval, percent
+
+if TYPE_CHECKING:
+    from mobilenetv2.evaluate.report.gallery import Explainer
+    from mobilenetv2.evaluate.report.result import Result
 
 MOST_ROWS = 60
+
+EXAMPLES = """\
+  mobilenetv2 evaluate photos/ --model runs/photos/best
+  mobilenetv2 evaluate photos/ --model runs/photos/best --split validation --report out
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    add_model(parser)
+    parser.add_argument(
+        "--split", metavar="NAME",
+        help="train, validation or test, or selection of the photos that a run divided (default: "
+        "test, else validation, else all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--report",
+        metavar="DIR",
+        help="write report.html (all on one page), figures as JSON and pictures into a folder",
+    )
+    add_runtime(parser)
+    add_flips(parser)
+    add_device(parser)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print (and write) the figures; 0."""
-    settle(arguments)
+    import numpy as np
+
+    from mobilenetv2.cli.answering import load_predictor, settle_model
+    from mobilenetv2.data.dataset import open_dataset
+    from mobilenetv2.data.scan import readable_photos
+    from mobilenetv2.evaluate.matching import match
+    from mobilenetv2.evaluate.predictions import Predictions, predict_split
+    from mobilenetv2.evaluate.report.page import PAGE, write_report
+    from mobilenetv2.evaluate.report.result import Result
+    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.hub.models import locate
+
+    settle_model(arguments)
     config, predictor, runtime = load_predictor(arguments)
     labels = config.labels
     dataset = open_dataset(arguments.data)
-    known = trained_on(arguments.model)
-    split = chosen(dataset, arguments, known)
-    caution = flattered(split, arguments.data, known)
+    known = trained_on(locate(arguments.model))
+    split = known.split_of(dataset, arguments.split)
+    caution = known.caution(split, arguments.data)
     if caution:
         say(f"note: {caution}")
     outputs = match(split.classes, labels, dataset.place)
@@ -43,10 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     split, notes = readable_photos(split)
     logits, folder_labels = predict_split(predictor, split, config.preprocessing)
     truth = np.array(outputs)[folder_labels]
+    predictions = Predictions(logits, truth, labels.names, config.spec.classifier.outputs)
     how = {
         "runtime": runtime, "device": arguments.device, "flips": "yes" if arguments.flips else "no"
     }  # fmt: skip
-    predictions = Predictions(logits, truth, labels.names)
     result = Result.of(arguments.model, arguments.data, split, config, predictions, how)
     for note in notes:
         say(note)
@@ -64,64 +105,51 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | None:
-    """What draws Grad-CAM; None for files that do not give their last feature map.
+    """Return what draws Grad-CAM; None for files that do not give their last feature map.
 
     Args:
         runtime: what ran the network.
     """
+    from mobilenetv2.cli.answering import load_network
+    from mobilenetv2.evaluate.gradcam import class_weights
+    from mobilenetv2.evaluate.report.gallery import Explainer
+
     try:
         found = load_network(model, runtime, threads)
     except (ArtifactError, SpecError, WeightsError):
         return None
-    return Explainer(found.maps, found.weight)
-
-
-def chosen(dataset: Dataset, arguments: argparse.Namespace, known: TrainedOn) -> Split:
-    """The split asked for; of a folder without splits, the part that ``split.csv`` names, or all
-    where no split is asked for."""
-    if ALL not in dataset.splits:
-        return dataset.split(arguments.split)
-    split = dataset.splits[ALL]
-    if not arguments.split:
-        return split
-    wanted = SPLITS.get(arguments.split, arguments.split)
-    photos = tuple(p for p in split.photos if known.parts.get(p.name) == wanted)
-    if not photos:
-        none = f"{known.table} names no" if known.table else "no run around the model names"
-        there = sorted({part for photo in split.photos if (part := known.parts.get(photo.name))})
-        raise DataError(
-            f"{arguments.data}: has no splits, and {none} photos of {arguments.split!r} in it"
-            + (f"; it has: {', '.join(there)}" if there else "")
-        )
-    return split.with_photos(photos, wanted)
+    return Explainer(found.maps, partial(class_weights, found.config.spec, found.arrays))
 
 
 def show(result: Result, title: str) -> None:
-    """The table of classes, the worst first, and the totals."""
+    """Print the table of classes, the worst first, and the totals."""
     metrics = result.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
     shown = rows[:MOST_ROWS]
-    table(
-        title, ("class", "photos", "recall", "95% interval", "precision", "95% interval"),
+    columns = ["class", "photos", "recall", "95% interval", "precision", "95% interval"]
+    lines = [
         [
-            (
-                row.name, row.photos, f"{row.recall:.1%}", interval(row.recall_interval),
-                f"{row.precision:.1%}" if row.precision == row.precision else "-",
-                interval(row.precision_interval) if row.precision == row.precision else "-",
-            )
-            for row in shown
-        ],
-    )  # fmt: skip
+            row.name, row.photos, f"{row.recall:.1%}", interval(row.recall_interval),
+            percent(row.precision),
+            "-" if math.isnan(row.precision) else interval(row.precision_interval),
+        ]
+        for row in shown
+    ]  # fmt: skip
+    if metrics.labels:
+        columns += ["F1", "average precision"]
+        for row, line in zip(shown, lines, strict=True):
+            line += [percent(row.f1), percent(row.average_precision)]
+    table(title, columns, lines)
     if len(rows) > len(shown):
         print(f"({len(rows) - len(shown)} better classes are not shown; --json has all)")
     print(f"images  {metrics.images}")
     print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
     if len(metrics.classes) > 5:  # five of five are always enough
         print(f"top-5   {metrics.top5:.2%}")
+    if metrics.labels:  # any of n
+        low_high = interval(metrics.labels.exact_match_interval)
+        print(f"exact match  {metrics.labels.exact_match:.2%} (95% interval {low_high})")
+        print(f"mAP     {percent(metrics.labels.mean_average_precision, 2)}")
+        print(f"F1      {percent(metrics.labels.macro_f1, 2)}")
     print(f"loss    {metrics.loss:.4f}")
     print(f"calibration error  {percent(result.calibration.error)}")
-
-
-def interval(bounds: tuple[float, float]) -> str:
-    """'84.9% - 91.2%'."""
-    return f"{bounds[0]:.1%} - {bounds[1]:.1%}"

@@ -1,28 +1,27 @@
 """``mobilenetv2 explain``: where on a photo the evidence for each answer lies."""
 
+from __future__ import annotations
+
 import argparse
+import difflib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mobilenetv2.cli.explain_class import class_of
-from mobilenetv2.cli.explain_network import load_network
-from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
-from mobilenetv2.cli.model import settle
-from mobilenetv2.cli.photos import photos
-from mobilenetv2.errors import ImageError, MobileNetV2Error
-from mobilenetv2.evaluate.gradcam import Whereabouts, colours, heat, overlay, whereabouts
+from mobilenetv2.cli.main import PARTLY_FAILED
+from mobilenetv2.cli.output import json_line, table
+from mobilenetv2.cli.parser import Parser, add_json, add_model, add_runtime
+from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 from mobilenetv2.files import write_atomically
-from mobilenetv2.hub.models import locate
-from mobilenetv2.images.decode import read_photo
-from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
-from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.model.outputs import softmax
 from mobilenetv2.progress import say, track
-from mobilenetv2.runtime.predictor import FeatureMap
+from mobilenetv2.spec.records import Labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mobilenetv2.evaluate.gradcam import Whereabouts
+    from mobilenetv2.runtime.predictor import FeatureMap
 
 SIDE = 288
 """Pixels of a picture's longer side, as it is drawn."""
@@ -32,6 +31,35 @@ TEXT = (
     "Colour shows where the evidence for that answer lies, grey is none; each picture has a scale "
     "of its own."
 )
+MOST_NAMED = 10
+"""Classes that an error names."""
+
+EXAMPLES = """\
+  mobilenetv2 explain cat.jpg --model imagenet
+  mobilenetv2 explain holiday/ --model runs/photos/best --output holiday-explained
+  mobilenetv2 explain cat.jpg --model imagenet --class lynx --output lynx.png
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
+    )
+    add_model(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--top", type=int, default=3, metavar="N", help="answers (default: 3)")
+    which.add_argument(
+        "--class", dest="classes", action="append", default=[], metavar="NAME|INDEX",
+        help="explain this class, whatever the answer is; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", metavar="FILE|DIR",
+        help="a .png file, or a folder for several (default: NAME-explained.png in this folder)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace pictures that are there")
+    add_runtime(parser)
+    add_json(parser)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +76,17 @@ class Explanation:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw and print an explanation of every photo; 1 if some could not be read, else 0."""
+    from mobilenetv2.cli.answering import load_network, settle_model
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.images.decode import read_photo
+    from mobilenetv2.images.preprocess import preprocess
+
     if arguments.top < 1:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
-    paths = photos(arguments.images)
+    paths = find_photos(arguments.images)
     targets = planned(paths, arguments.output, arguments.overwrite)
-    settle(arguments)
+    settle_model(arguments)
     network = load_network(locate(arguments.model), arguments.runtime, arguments.threads)
     classes = [class_of(name, network.config.labels) for name in arguments.classes]
     rows: list[dict[str, Any]] = []
@@ -81,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def planned(paths: list[Path], output: str | None, overwrite: bool) -> list[Path]:
-    """The picture that is drawn for each photo; two of one name get numbers.
+    """Return the picture that is drawn for each photo; two of one name get numbers.
 
     Args:
         output: a .png file for one photo, a folder for any number; None is the current folder.
@@ -124,7 +158,7 @@ def planned(paths: list[Path], output: str | None, overwrite: bool) -> list[Path
 
 
 def _file(path: Path) -> tuple[int, int]:
-    """The device and the number on it: the same for two names of one file."""
+    """Return the device and the number on it: the same for two names of one file."""
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -132,23 +166,35 @@ def _file(path: Path) -> tuple[int, int]:
 def explained(
     network: FeatureMap, picture: NDArray, classes: list[int], top: int
 ) -> list[Explanation]:
-    """The classes asked for, else the likeliest.
+    """Return the classes asked for, else the likeliest.
 
     Args:
         picture: uint8 (height, width, channels) at the network's size.
     """
+    import numpy as np
+
+    from mobilenetv2.evaluate.gradcam import class_weights, heat, whereabouts
+    from mobilenetv2.model.outputs import probabilities
+
     logits, maps = network.answer(picture[None])
-    probabilities, names = softmax(logits[0]), network.config.labels.names
-    indices = classes or np.argsort(-probabilities, kind="stable")[:top].tolist()
-    heats = [heat(maps[0], network.weight[index]) for index in indices]
+    config = network.config
+    shares, names = probabilities(logits[0], config.spec.classifier.outputs), config.labels.names
+    indices = classes or np.argsort(-shares, kind="stable")[:top].tolist()
+    weights = partial(class_weights, config.spec, network.arrays, maps[0])
+    heats = [heat(maps[0], weights(index)) for index in indices]
     return [
-        Explanation(index, names[index], float(probabilities[index]), found, whereabouts(found))
+        Explanation(index, names[index], float(shares[index]), found, whereabouts(found))
         for index, found in zip(indices, heats, strict=True)
     ]
 
 
 def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
-    """A PNG file: the picture as the network sees it, and under the heat of each class."""
+    """Return a PNG file: the picture as the network sees it, and under the heat of each class."""
+    import numpy as np
+
+    from mobilenetv2.evaluate.gradcam import colours, overlay
+    from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
+
     height, width = picture.shape[:2]
     large = enlarge_picture(picture, SIDE)
     tiles = [Tile(large, name, f"as the network sees it, {height} x {width}")]
@@ -162,7 +208,7 @@ def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
 
 
 def record(path: Path, target: Path, found: list[Explanation]) -> dict[str, Any]:
-    """One JSON line."""
+    """Return one JSON line."""
     return {
         "image": str(path),
         "picture": str(target),
@@ -185,7 +231,7 @@ def record(path: Path, target: Path, found: list[Explanation]) -> dict[str, Any]
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """A table: one line for each answer."""
+    """Print a table: one line for each answer."""
     lines: list[tuple[str, ...]] = []
     for row in rows:
         if "error" in row:
@@ -196,3 +242,33 @@ def show(rows: list[dict[str, Any]]) -> None:
             lines.append((ends[0], *answer, ends[1]))
     columns = ("photo", "probability", "class", "evidence", "picture")
     table(None, columns, lines, texts=(0, 2, 3, 4))
+
+
+def class_of(name: str, labels: Labels) -> int:
+    """Return the output that a person means: by label, a synonym of it, WordNet id or index.
+
+    Raises:
+        DataError: no class, or two.
+    """
+    from mobilenetv2.evaluate.matching import match
+
+    try:
+        return match((name,), labels, "--class")[0]
+    except DataError:
+        same = [i for i, label in enumerate(labels.names) if name.casefold() in _synonyms(label)]
+        if len(same) > 1:
+            raise DataError(
+                f"--class {name}: the name of {len(same)} classes; say which by index: "
+                f"{' or '.join(map(str, same))}"
+            ) from None
+        known = {synonym for label in labels.names for synonym in _synonyms(label)}
+        near = difflib.get_close_matches(name.casefold(), sorted(known), n=1)
+        some = ", ".join(labels.names[:MOST_NAMED]) + ", ..." * (len(labels) > MOST_NAMED)
+        hint = f"did you mean {near[0]!r}?" if near else f"its classes are: {some}"
+        raise DataError(
+            f"--class {name}: no class of the model by label, WordNet id or index; {hint}"
+        ) from None
+
+
+def _synonyms(label: str) -> list[str]:
+    return [synonym.strip().casefold() for synonym in label.split(",")]

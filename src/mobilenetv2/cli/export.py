@@ -1,35 +1,69 @@
 """``mobilenetv2 export``: a model as files for other runtimes, each verified."""
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED, table
-from mobilenetv2.cli.photos import pictures
+from mobilenetv2.cli.main import PARTLY_FAILED
+from mobilenetv2.cli.output import table
+from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_json, names
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, installing
-from mobilenetv2.export.job import (
-    Options,
-    Outcome,
-    Request,
-    V,
-    make_files,
-    place_files,
-    require_honoured,
-    require_new,
-    require_packages,
-)
-from mobilenetv2.export.verify import Comparison, Exporter, Reference, requests, sample_pictures
-from mobilenetv2.formats import FORMATS, OF_INT8, Format
-from mobilenetv2.hub.models import locate
-from mobilenetv2.model import store
+from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
+
+if TYPE_CHECKING:
+    from mobilenetv2.export.job import Outcome, Request, V
+    from mobilenetv2.export.verify import Comparison
 
 EVERY = list(FORMATS)
 """What the parser makes of --format all."""
-EVERYTHING = "pip install 'mobilenetv2[export]'"
-"""The line that installs the packages of all formats."""
+
+EXAMPLES = """\
+  mobilenetv2 export runs/photos/best photos.onnx
+  mobilenetv2 export runs/photos/best app/ --format litert,coreml --precision float16
+  mobilenetv2 export runs/photos/best photos.onnx --pictures --batch 1
+  mobilenetv2 export runs/photos/best all/ --format all --photos holiday/
+  mobilenetv2 export --list
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
+    parser.add_argument(
+        "out", metavar="OUT", nargs="?",
+        help="a file, whose ending says the format, or a folder for several",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", type=names(FORMATS), default=[], metavar="A,B",
+        help=f"of {', '.join(FORMATS)}; or all that are installed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", type=names(PRECISIONS), default=["float32"], metavar="A,B",
+        help=f"of {', '.join(PRECISIONS)} (default: float32); int8 is made by 'quantize'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pictures", action="store_true",
+        help="normalisation inside: the file takes uint8 pictures at the network's size",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=int, metavar="N", help="a fixed batch (default: any)")
+    parser.add_argument(
+        "--any-size", action="store_true", help="any height and width, where the padding allows it"
+    )
+    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX, 13 to 22 (default: 17)")
+    parser.add_argument(
+        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
+        help="compare on these (default: four pictures made here)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--list", action="store_true", help="what is installed, what each format is for, and stop"
+    )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,6 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
         return show_list(arguments.json)
     if arguments.model is None or arguments.out is None:
         raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.evaluate.predictions import load_pictures
+    from mobilenetv2.export.job import make_files, require_new
+    from mobilenetv2.export.verify import Exporter, Reference, sample_pictures
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.model import store
+
     config, arrays = store.load(locate(arguments.model))
     wanted = chosen(arguments)
     if not wanted:
@@ -45,8 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.overwrite:
         require_new(wanted)
     record = config.preprocessing
-    photos = pictures(arguments.photos, record) if arguments.photos else sample_pictures(record)
-    made = make_files(Exporter(Reference(config, arrays, photos)), wanted)
+    if arguments.photos:
+        shown = load_pictures(find_photos(arguments.photos), record)
+    else:
+        shown = sample_pictures(record)
+    made = make_files(Exporter(Reference(config, arrays, shown)), wanted)
     outcomes = reported(made, arguments.json)
     if not arguments.json:
         show(outcomes)
@@ -73,41 +117,27 @@ def status(outcomes: Sequence[Outcome[Any]]) -> int:
 
 
 def chosen(arguments: argparse.Namespace) -> list[Request]:
-    """Return what the options ask for; of ``--format all``, what can be had of it.
+    """Return what the options ask for.
 
     Raises:
         MissingExtra: packages are not installed, and formats were asked for by name.
     """
-    out, options = (
-        Path(arguments.out),
-        [
-            Options(
-                precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset
-            )
-            for precision in arguments.precision
-        ],
-    )
-    if arguments.format != EVERY:
-        wanted = requests(arguments.format, options, out)
-        require_packages(request.format for request in wanted)
+    from mobilenetv2.export.job import Options, require_packages
+    from mobilenetv2.export.verify import possible_requests, requests
+
+    out = Path(arguments.out)
+    options = [
+        Options(precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset)
+        for precision in arguments.precision
+    ]
+    if arguments.format == EVERY:
+        wanted, notes = possible_requests(options, out)
+        for note in notes:
+            say(f"note: {note}")
         return wanted
-    able: list[tuple[Format, Options]] = []
-    left: dict[str, list[str]] = {}
-    for name, made in FORMATS.items():
-        for each in options:
-            try:
-                require_honoured(made, each)
-                able.append((made, each))
-            except ArtifactError as error:
-                left.setdefault(str(error).partition(";")[0].partition(" has ")[2], []).append(name)
-    for reason, names in left.items():
-        say(f"note: {', '.join(names)} left out: {reason}")
-    absent = {made.name: packages for made, _ in able if (packages := made.missing())}
-    if absent:
-        parts = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
-        say(f"note: left out for want of packages: {parts}; {EVERYTHING} brings them")
-    here = [(made, each) for made, each in able if made.name not in absent]
-    return [request for made, each in here for request in place_files([made], [each], out)]
+    wanted = requests(arguments.format, options, out)
+    require_packages(request.format for request in wanted)
+    return wanted
 
 
 def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
@@ -140,7 +170,7 @@ def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
 
 
 def show_list(as_lines: bool) -> int:
-    """Every format: what it is for, and whether it can be written here; 0."""
+    """Print every format: what it is for, and whether it can be written here; 0."""
     rows = []
     for name, made in FORMATS.items():
         missing = made.missing()

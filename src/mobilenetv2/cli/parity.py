@@ -1,79 +1,118 @@
 """``mobilenetv2 parity``: do the editions compute the same with these weights?"""
 
+from __future__ import annotations
+
 import argparse
 import json
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mobilenetv2.cli import photos as named
-from mobilenetv2.cli.main import PARTLY_FAILED, table
-from mobilenetv2.editions.edition import FRAMEWORKS
+from mobilenetv2.cli.main import PARTLY_FAILED
+from mobilenetv2.cli.output import table
+from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_json, size
 from mobilenetv2.errors import SpecError
-from mobilenetv2.evaluate.parity.editions import (
-    LEAST_DEVIATION,
-    Case,
-    Parity,
-    compare_editions,
-    parse_editions,
-)
-from mobilenetv2.hub.models import locate
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.model.store import load_config
 from mobilenetv2.progress import say
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import ModelConfig
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mobilenetv2.evaluate.parity.editions import Parity
+
+EXAMPLES = """\
+  mobilenetv2 parity runs/photos/best
+  mobilenetv2 parity imagenet --editions torch,keras:jax --size 225x193
+  mobilenetv2 parity imagenet --photos holiday/ --json
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "--editions", metavar="NAMES",
+        help="of torch, keras, jax, numpy; keras:tensorflow, keras:jax and keras:torch choose its "
+        "backend (default: those that are installed)",
+    )  # fmt: skip
+    parser.add_argument("--size", type=size, help="input size, if not the model's own")
+    parser.add_argument(
+        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
+        help="compare on these (default: two pictures of noise)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-4, metavar="X",
+        help="largest difference as a share of max(1, the reference's largest value) "
+        "(default: 1e-4)",
+    )  # fmt: skip
+    add_json(parser)
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0, or 1 where an edition is outside tolerance."""
+    from mobilenetv2.evaluate.parity.editions import (
+        LEAST_DEVIATION,
+        Case,
+        compare_editions,
+        parse_editions,
+    )
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.model.store import load_config
+
     model = locate(arguments.model)
     config = load_config(model)
-    size = arguments.size or config.spec.size
+    height, width = sides = arguments.size or config.spec.size
     try:
-        config.spec.replace(size=size)
+        config.spec.replace(size=sides)
     except SpecError as error:
-        raise SpecError(f"--size {size[0]}x{size[1]}: {error}") from None
+        raise SpecError(f"--size {height}x{width}: {error}") from None
     editions = parse_editions(arguments.editions) if arguments.editions else installed()
-    x = pictures(config, size, arguments.photos)
-    (found,) = compare_editions([Case(model, x, size)], editions, arguments.tolerance)
+    x = pictures(config, sides, arguments.photos)
+    (found,) = compare_editions([Case(model, x, sides)], editions, arguments.tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
             "note: these pictures hardly tell the editions apart: the logits' standard deviation "
             f"is {found.deviation:.3g}, below {LEAST_DEVIATION:g}; give --photos of several things"
         )
     if arguments.json:
-        result = {"model": arguments.model, "size": list(size), **found.to_dict()}
+        result = {"model": arguments.model, "size": list(sides), **found.to_dict()}
         print(json.dumps(result, allow_nan=False))
     else:
-        show(found, f"{arguments.model}, {len(x)} pictures of {size[0]} x {size[1]}")
+        show(found, f"{arguments.model}, {len(x)} pictures of {height} x {width}")
     return 0 if found.passed else PARTLY_FAILED
 
 
 def installed() -> list[str]:
-    """The editions whose frameworks are here; the others are named."""
+    """Return the editions whose frameworks are here; the others are named."""
+    from mobilenetv2.editions.edition import FRAMEWORKS
+
     have = {name: all(map(find_spec, packages)) for name, packages in FRAMEWORKS.items()}
     for name in (name for name, there in have.items() if not there):
         say(f"note: the {name} edition is left out; pip install 'mobilenetv2[{name}]' brings it")
     return [name for name, there in have.items() if there]
 
 
-def pictures(config: ModelConfig, size: Size, photos: list[str]) -> NDArray:
-    """Photos through the model's preprocessing, or two pictures of noise.
+def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> NDArray:
+    """Return photos through the model's preprocessing, or two pictures of noise.
 
     Returns:
         float32 (pictures, height, width, channels), normalised.
     """
+    import numpy as np
+
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.evaluate.predictions import load_pictures
+    from mobilenetv2.images.normalise import engine_input
+
     if not photos:
-        shape = (2, *size, config.spec.input_channels)
+        shape = (2, *sides, config.spec.input_channels)
         return np.random.default_rng(0).standard_normal(shape, np.float32)
-    record = config.preprocessing.at(size)
-    return engine_input(named.pictures(photos, record), record).transpose(0, 2, 3, 1)
+    record = config.preprocessing.at(sides)
+    return engine_input(load_pictures(find_photos(photos), record), record).transpose(0, 2, 3, 1)
 
 
 def show(found: Parity, title: str) -> None:
-    """Every tensor, then the verdict in words."""
+    """Print every tensor, then the verdict in words."""
     names = list(found.rows)
     columns = ["tensor", "max |reference|"]
     for name in names:

@@ -1,22 +1,16 @@
-"""Verbs, options and examples. Imports only the standard library, so that --help is quick."""
+"""The command line: its verbs, and the options that several of them have.
+
+Each verb's module, ``mobilenetv2.cli.VERB``, has three names: ``EXAMPLES``, ``add_options(parser)``
+and ``run(arguments)``. It is imported once its verb is given, and imports the standard library
+alone until it runs, so that every ``--help`` is quick.
+"""
 
 import argparse
+import importlib
+from collections.abc import Callable, Collection
+from typing import Any
 
-from mobilenetv2.cli.options import (
-    MODEL_HELP,
-    Parser,
-    Verbs,
-    add_device,
-    add_flips,
-    add_json,
-    add_model,
-    add_runtime,
-    make_verb,
-    size,
-)
-from mobilenetv2.cli.parser_deployment import add_deployment
-from mobilenetv2.cli.parser_training import add_training
-from mobilenetv2.cli.parser_weights import add_weights
+from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
 from mobilenetv2.version import __version__
 
 EXAMPLES = """\
@@ -33,116 +27,161 @@ examples:
   mobilenetv2 quantize runs/photos/best int8/ --data photos/ --format onnx,litert
   mobilenetv2 parity runs/photos/best                    the same in every framework?
 """
+VERBS = {
+    "describe": "show a network layer by layer, and what it costs",
+    "audit": "find what is wrong with a folder of photos: copies, leaks, wrong labels",
+    "train": "train a classifier on a folder of photos",
+    "evaluate": "measure a model on labelled photos",
+    "predict": "name what is on photos",
+    "explain": "draw where on photos the evidence for each answer lies (Grad-CAM)",
+    "weights": "bring published weights in, and take weights out",
+    "export": "write a model for other runtimes, verified before it is there",
+    "quantize": "make a model int8, measured against its float self on held-out photos",
+    "benchmark": "compare runtimes and precisions: speed, accuracy, size, memory",
+    "parity": "prove that every framework's edition computes the same, layer by layer",
+}
+"""Verb -> its line in the help."""
+
+DATA_HELP = (
+    "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
+    "class; or a folder of class folders; a .zip or .tar of either, or a folder with one for "
+    "each split; or 'digits', built in"
+)
+MODEL_HELP = (
+    "a model folder, such as RUN/best, or a name of 'weights list', hf://OWNER/NAME or 'embedded'"
+)
+RUN_HELP = f"{MODEL_HELP}, or an exported file"
+DIALECTS = (
+    "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
+    *GRAPHS,
+)  # fmt: skip
+"""As in ``weights.dialects.registry``, which would have to be imported for it."""
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+class Parser(argparse.ArgumentParser):
+    """argparse with errors like ours: one sentence, then exit status 2.
+
+    Args:
+        fill: adds options and examples as soon as they are needed.
+    """
+
+    def __init__(
+        self, *words: Any, fill: "Callable[[Parser], None] | None" = None, **options: Any
+    ) -> None:
+        options["formatter_class"] = argparse.RawDescriptionHelpFormatter
+        super().__init__(*words, **options)
+        self._fill = fill
+
+    def fill(self) -> None:
+        """Add the options, if that is not done."""
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does."""
+        self.fill()
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Exit with one sentence, and where to read on."""
+        self.exit(2, f"mobilenetv2: error: {message}; see '{self.prog} --help'\n")
+
+
+Verbs = Any
+"""What ``add_subparsers`` returns; argparse has no public name for it."""
+
+
+def make_parser() -> Parser:
+    """Return the whole command line; a verb's options are added when it is parsed."""
     parser = Parser(
         prog="mobilenetv2",
         description="MobileNetV2 on your own photos: train, evaluate, predict, convert weights.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-V", "--version", action="version", version=f"mobilenetv2 {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    _describe(verbs)
-    add_training(verbs)
-    _predict(verbs)
-    _explain(verbs)
-    add_weights(verbs)
-    add_deployment(verbs)
-    _parity(verbs)
+    for name, help_ in VERBS.items():
+        add_page(verbs, name, help_, _fill_verb)
     return parser
 
 
-def _describe(verbs: Verbs) -> None:
-    verb = make_verb(
-        verbs, "describe", "show a network layer by layer, and what it costs",
-        "  mobilenetv2 describe --width 0.5 --size 160 --classes 10\n"
-        "  mobilenetv2 describe --spec tonylins\n"
-        "  mobilenetv2 describe --spec runs/photos/best --json\n",
-    )  # fmt: skip
-    verb.add_argument("--width", type=float, help="width multiplier (default: 1.0)")
-    verb.add_argument("--size", type=size, help="input size: 224, or 192x256 (height x width)")
-    verb.add_argument("--classes", type=int, help="outputs of the classifier (default: 1000)")
-    verb.add_argument(
-        "--spec", metavar="NAME|FILE", default="torchvision",
-        help="a published network by name, a model folder, or a JSON file (default: torchvision)",
-    )  # fmt: skip
-    add_json(verb)
+def _fill_verb(parser: Parser) -> None:
+    module = importlib.import_module(f"mobilenetv2.cli.{parser.prog.rpartition(' ')[2]}")
+    add_examples(parser, module.EXAMPLES)
+    module.add_options(parser)
 
 
-def _predict(verbs: Verbs) -> None:
-    verb = make_verb(
-        verbs, "predict", "name what is on photos",
-        "  mobilenetv2 predict cat.jpg\n"
-        "  mobilenetv2 predict cat.jpg --model imagenet\n"
-        "  mobilenetv2 predict holiday/ --model runs/photos/best --top 3 --csv holiday.csv\n"
-        "  mobilenetv2 predict *.jpg --model runs/photos/best --json\n",
+def add_page(verbs: Verbs, name: str, help_: str, fill: Callable[[Parser], None]) -> None:
+    """Add a verb, or an action of one, whose page begins with its help."""
+    verbs.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.", fill=fill)
+
+
+def add_examples(parser: Parser, examples: str) -> None:
+    """End the page with examples, a command a line."""
+    parser.epilog = f"examples:\n{examples}"
+
+
+def add_model(parser: Parser) -> None:
+    """Add ``--model``, which may be left out."""
+    parser.add_argument(
+        "--model", metavar="MODEL",
+        help=f"{RUN_HELP} (default: the embedded model of CIFAR-10's ten classes)",
     )  # fmt: skip
-    verb.add_argument(
-        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
+
+
+def add_json(parser: Parser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def add_device(parser: Parser) -> None:
+    """Add ``--device``."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
+
+
+def add_runtime(parser: Parser) -> None:
+    """Add ``--runtime`` and ``--threads``."""
+    parser.add_argument(
+        "--runtime", choices=(*ENGINES, "torch"), metavar="NAME",
+        help=f"what computes: {', '.join(ENGINES)} or torch (default: onnxruntime, or what runs "
+        "such an exported file; torch for another --device than the cpu)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="of the runtime (default: its own)"
     )
-    add_model(verb)
-    verb.add_argument("--top", type=int, default=5, metavar="N", help="answers (default: 5)")
-    verb.add_argument(
-        "--features", action="store_true", help="give the pooled features instead of classes"
-    )
-    add_runtime(verb)
-    add_flips(verb)
-    add_device(verb)
-    out = verb.add_mutually_exclusive_group()
-    out.add_argument("--json", action="store_true", help="print one JSON object a line")
-    out.add_argument("--csv", metavar="FILE", help="write a table")
 
 
-def _explain(verbs: Verbs) -> None:
-    verb = make_verb(
-        verbs, "explain", "draw where on photos the evidence for each answer lies (Grad-CAM)",
-        "  mobilenetv2 explain cat.jpg --model imagenet\n"
-        "  mobilenetv2 explain holiday/ --model runs/photos/best --output holiday-explained\n"
-        "  mobilenetv2 explain cat.jpg --model imagenet --class lynx --output lynx.png\n",
+def add_flips(parser: Parser) -> None:
+    """Add ``--flips``."""
+    parser.add_argument(
+        "--flips", action="store_true",
+        help="answer each photo and its mirror image, and take the mean: surer, twice the time",
     )  # fmt: skip
-    verb.add_argument(
-        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
-    )
-    add_model(verb)
-    which = verb.add_mutually_exclusive_group()
-    which.add_argument("--top", type=int, default=3, metavar="N", help="answers (default: 3)")
-    which.add_argument(
-        "--class", dest="classes", action="append", default=[], metavar="NAME|INDEX",
-        help="explain this class, whatever the answer is; may be given several times",
-    )  # fmt: skip
-    verb.add_argument(
-        "--output", metavar="FILE|DIR",
-        help="a .png file, or a folder for several (default: NAME-explained.png in this folder)",
-    )  # fmt: skip
-    verb.add_argument("--overwrite", action="store_true", help="replace pictures that are there")
-    add_runtime(verb)
-    add_json(verb)
 
 
-def _parity(verbs: Verbs) -> None:
-    verb = make_verb(
-        verbs, "parity", "prove that every framework's edition computes the same, layer by layer",
-        "  mobilenetv2 parity runs/photos/best\n"
-        "  mobilenetv2 parity imagenet --editions torch,keras:jax --size 225x193\n"
-        "  mobilenetv2 parity imagenet --photos holiday/ --json\n",
-    )  # fmt: skip
-    verb.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    verb.add_argument(
-        "--editions", metavar="NAMES",
-        help="of torch, keras, jax, numpy; keras:tensorflow, keras:jax and keras:torch choose its "
-        "backend (default: those that are installed)",
-    )  # fmt: skip
-    verb.add_argument("--size", type=size, help="input size, if not the model's own")
-    verb.add_argument(
-        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
-        help="compare on these (default: two pictures of noise)",
-    )  # fmt: skip
-    verb.add_argument(
-        "--tolerance", type=float, default=1e-4, metavar="X",
-        help="largest difference as a share of max(1, the reference's largest value) "
-        "(default: 1e-4)",
-    )  # fmt: skip
-    add_json(verb)
+def size(text: str) -> tuple[int, int]:
+    """Return '224' or '192x256' as (height, width)."""
+    height, times, width = text.lower().partition("x")
+    try:
+        return int(height), int(width if times else height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224 or 192x256") from None
+
+
+def names(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Return a parser of 'A,B' and of 'all'."""
+
+    def parse(text: str) -> list[str]:
+        words = list(known) if text == "all" else [word.strip() for word in text.split(",")]
+        found = [ALIASES.get(word, word) for word in words]
+        for name in found:
+            if name == INT8 and name not in known:
+                raise argparse.ArgumentTypeError("int8 is made by 'mobilenetv2 quantize'")
+            if name not in known:
+                raise argparse.ArgumentTypeError(
+                    f"{name!r} is unknown; choose from {', '.join(known)}"
+                )
+        return list(dict.fromkeys(found))
+
+    return parse

@@ -1,106 +1,101 @@
 """``mobilenetv2 predict``: names for photos, as a table, JSON lines or CSV."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import io
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
-from mobilenetv2.cli.model import settle
-from mobilenetv2.cli.photos import photos
-from mobilenetv2.cli.predictor import Output, load_predictor
-from mobilenetv2.data.batches import in_parallel
-from mobilenetv2.errors import ImageError, MobileNetV2Error
-from mobilenetv2.evaluate.predictions import BATCH, Predictor
+from mobilenetv2.cli.main import PARTLY_FAILED
+from mobilenetv2.cli.output import json_line, table
+from mobilenetv2.cli.parser import Parser, add_device, add_flips, add_model, add_runtime
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.decode import read_photo
-from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.model.outputs import softmax
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import Labels, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import visible
 
+if TYPE_CHECKING:
+    from mobilenetv2.evaluate.predictions import PhotoOutputs
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the network gave for one photo, or why it gave nothing."""
+EXAMPLES = """\
+  mobilenetv2 predict cat.jpg
+  mobilenetv2 predict cat.jpg --model imagenet
+  mobilenetv2 predict holiday/ --model runs/photos/best --top 3 --csv holiday.csv
+  mobilenetv2 predict *.jpg --model runs/photos/best --json
+"""
 
-    image: str
-    outputs: NDArray | None
-    """float32 (outputs,): logits or features."""
-    error: str = ""
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
+    )
+    add_model(parser)
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="answers (default: 5)")
+    parser.add_argument(
+        "--features", action="store_true", help="give the pooled features instead of classes"
+    )
+    add_runtime(parser)
+    add_flips(parser)
+    add_device(parser)
+    out = parser.add_mutually_exclusive_group()
+    out.add_argument("--json", action="store_true", help="print one JSON object a line")
+    out.add_argument("--csv", metavar="FILE", help="write a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print an answer for every photo; 1 if some could not be read, else 0."""
+    from mobilenetv2.cli.answering import load_predictor, settle_model
+    from mobilenetv2.data.sources import find_photos
+    from mobilenetv2.evaluate.predictions import predict_photos
+
     if arguments.top < 1:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
-    paths = photos(arguments.images)
-    settle(arguments)
-    kind: Output = "features" if arguments.features else "logits"
-    config, predictor, _ = load_predictor(arguments, kind)
-    answers = track(answer(paths, predictor, config.preprocessing), "predicting", len(paths))
+    paths = find_photos(arguments.images)
+    settle_model(arguments)
+    features = arguments.features
+    config, predictor, _ = load_predictor(arguments, "features" if features else "logits")
+    answers = predict_photos(predictor, paths, config.preprocessing)
     failed = 0
     rows = []
-    for found in answers:
+    for found in track(answers, "predicting", len(paths)):
         failed += bool(found.error)
-        row = record(found, config.labels, arguments.top, arguments.features)
+        row = record(found, config, arguments.top, features)
         if arguments.json:
             print(json_line(row), flush=True)
         else:
             rows.append(row)
     if arguments.csv:
-        write_csv(rows, Path(arguments.csv), arguments.features)
+        write_csv(rows, Path(arguments.csv), features)
     elif not arguments.json:
-        show(rows, arguments.features)
+        show(rows, features)
     if failed:
         say(f"{failed} of {len(paths)} photos could not be read")
     return PARTLY_FAILED if failed else 0
 
 
-def answer(paths: list[Path], predictor: Predictor, record_: Preprocessing) -> Iterator[Answer]:
-    """Every photo in order; decoding runs ahead in threads, the network takes batches."""
+def record(found: PhotoOutputs, config: ModelConfig, top: int, features: bool) -> dict[str, Any]:
+    """Return one JSON line."""
+    from mobilenetv2.model.outputs import probabilities
 
-    def load(path: Path) -> NDArray | ImageError:
-        try:
-            return preprocess(read_photo(path), record_, str(path))
-        except ImageError as error:
-            return error
-
-    loaded = in_parallel(load, paths)
-    for start in range(0, len(paths), BATCH):
-        group = [(path, next(loaded)) for path in paths[start : start + BATCH]]
-        pictures = [picture for _, picture in group if not isinstance(picture, ImageError)]
-        outputs = iter(predictor(np.stack(pictures)) if pictures else ())
-        for path, picture in group:
-            if isinstance(picture, ImageError):
-                yield Answer(str(path), None, str(picture))
-            else:
-                yield Answer(str(path), next(outputs))
-
-
-def record(found: Answer, labels: Labels, top: int, features: bool) -> dict[str, Any]:
-    """One JSON line."""
+    image = str(found.photo)
     if found.outputs is None:
-        return {"image": found.image, "error": found.error}
+        return {"image": image, "error": found.error}
     if features:
-        return {"image": found.image, "features": [float(value) for value in found.outputs]}
-    probabilities = softmax(found.outputs)
-    best = np.argsort(-probabilities, kind="stable")[:top]
+        return {"image": image, "features": [float(value) for value in found.outputs]}
+    shares = probabilities(found.outputs, config.spec.classifier.outputs)
+    best = (-shares).argsort(kind="stable")[:top]
     return {
-        "image": found.image,
+        "image": image,
         "predictions": [
             {
                 "index": int(index),
-                "label": labels.names[index],
-                "probability": float(probabilities[index]),
+                "label": config.labels.names[index],
+                "probability": float(shares[index]),
             }
             for index in best
         ],
@@ -108,7 +103,7 @@ def record(found: Answer, labels: Labels, top: int, features: bool) -> dict[str,
 
 
 def show(rows: list[dict[str, Any]], features: bool) -> None:
-    """A table: one line for each answer."""
+    """Print a table: one line for each answer."""
     if features:
         for row in rows:
             if "error" in row:
@@ -129,7 +124,7 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
 
 
 def write_csv(rows: list[dict[str, Any]], path: Path, features: bool) -> None:
-    """One row for each answer: image, rank, index, label, probability, error; or the features."""
+    """Write a row for each answer (image, rank, index, label, probability, error), or features."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     if features:

@@ -1,46 +1,114 @@
 """``mobilenetv2 quantize``: a model in eight-bit integers, judged on held-out photos."""
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.evaluate import interval
 from mobilenetv2.cli.export import reported, status
-from mobilenetv2.cli.main import table
-from mobilenetv2.cli.trained_on import trained_on
-from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.scan import readable_photos
+from mobilenetv2.cli.output import table
+from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_json, names
 from mobilenetv2.errors import MobileNetV2Error, require
-from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.metrics import wilson
-from mobilenetv2.export.job import Outcome, make_files, require_new, require_packages
-from mobilenetv2.hub.models import locate
-from mobilenetv2.model import store
-from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.folding import fold
+from mobilenetv2.formats import OF_INT8
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say, track
-from mobilenetv2.quantize import calibration_set, job, post_training
-from mobilenetv2.quantize.calibration_set import CalibrationSet
-from mobilenetv2.quantize.job import Judge, Judgement
-from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import interval
 
+if TYPE_CHECKING:
+    from mobilenetv2.export.job import Outcome
+    from mobilenetv2.quantize.calibration_set import CalibrationSet
+    from mobilenetv2.quantize.job import Judge, Judgement
+    from mobilenetv2.quantize.post_training import Settings
+
+NNCF = "nncf"
 FEW = 200
 """Photos, below which a point or two says little."""
+
+EXAMPLES = """\
+  mobilenetv2 quantize runs/photos/best int8/ --data photos/ --format onnx,litert
+  mobilenetv2 quantize imagenet int8.onnx --data imagenet-val/ --calibration holiday/
+  mobilenetv2 quantize runs/photos/best int8/ --data photos/ --train --sensitivity
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "out", metavar="OUT", help="a file, whose ending says the format, or a folder for several"
+    )
+    parser.add_argument(
+        "--data", required=True, metavar="DATA",
+        help=f"labelled photos to measure on (test, else validation): {DATA_HELP}",
+    )  # fmt: skip
+    parser.add_argument("--split", metavar="NAME", help="of DATA: what is measured on")
+    parser.add_argument(
+        "--calibration", metavar="FOLDER",
+        help="photos to calibrate on (default: DATA's training split; of a folder without splits, "
+        "a part that is then not measured on)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibration-photos", type=int, default=200, metavar="N", help="how many (default: 200)"
+    )
+    parser.add_argument(
+        "--format",
+        type=names(OF_INT8),
+        default=[],
+        metavar="A,B",
+        help=f"of {', '.join(OF_INT8)}, or all",
+    )
+    parser.add_argument(
+        "--method", choices=("min-max", "percentile", "mse", "entropy", "nncf"),
+        help="how ranges are found (default: mse; nncf: all of it by Intel's NNCF, OpenVINO only)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-equalise", action="store_true", help="leave out cross-layer equalisation"
+    )
+    parser.add_argument(
+        "--no-bias-correction", action="store_true", help="leave out bias correction"
+    )
+    parser.add_argument("--per-tensor", action="store_true", help="one weight scale a layer")
+    parser.add_argument(
+        "--weight-bits", type=int, choices=(7, 8), default=8,
+        help="7 for x86 processors without VNNI, whose products of 8 bits saturate (default: 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--train", action="store_true",
+        help="train the integers on DATA's training split, where calibration is not enough",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, metavar="N", help="with --train (default: 2)")
+    parser.add_argument(
+        "--sensitivity", action="store_true",
+        help="which layers suffer: quantise each alone, and draw it (a minute or two)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--force", action="store_true", help="keep what loses more than 2.0 points, too"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print the table; 1 where one could not be kept, else 0."""
-    check(arguments)
+    from mobilenetv2.evaluate.matching import match
+    from mobilenetv2.export.job import make_files, require_new, require_packages
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.model import store
+    from mobilenetv2.model.folding import fold
+    from mobilenetv2.quantize import post_training
+    from mobilenetv2.quantize.job import Judge, Quantiser, requests
+    from mobilenetv2.runtime.artifact import create_engine, load_artifact
+
+    require_fitting(arguments)
     model = locate(arguments.model)
     config, arrays = store.load(model)
-    nncf = arguments.method == job.NNCF
-    wanted = job.requests(arguments.format, Path(arguments.out), nncf)
-    require_packages((request.format for request in wanted), [job.NNCF] if nncf else [])
+    nncf = arguments.method == NNCF
+    wanted = requests(arguments.format, Path(arguments.out), nncf)
+    require_packages((request.format for request in wanted), [NNCF] if nncf else [])
     if arguments.train:
         prepare_process()
         require("torch")
@@ -52,36 +120,44 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.train and not (photos.training and len(photos.training)):
         raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
     outputs = match(photos.judged.classes, config.labels, arguments.data)
-    judge = Judge(photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)))
-    settings = settings_of(arguments)
+    judge = Judge(
+        photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)),
+        config.spec.classifier.outputs,
+    )  # fmt: skip
+    settings, shown = settings_of(arguments), photos.pictures
     say(f"calibrating on {photos.source}")
-    scheme = post_training.quantise(
-        config,
-        arrays,
-        photos.pictures,
-        settings,
-        counted(post_training.PASSES * len(photos.pictures)),
-    )
-    if arguments.train:
-        scheme = trained(scheme, arrays, photos, outputs, arguments.epochs)
+    step = counted(post_training.PASSES * len(shown))
+    scheme = post_training.quantise(config, arrays, shown, settings, step)
+    if arguments.train and photos.training:
+        from mobilenetv2.quantize import training
+
+        epochs = arguments.epochs
+        recipe = training.Recipe() if epochs is None else training.Recipe(epochs=epochs)
+        scheme = training.train(scheme, arrays, photos.training, outputs, recipe)
     facts = {
         "model": arguments.model, "calibrated_on": photos.source,
         "method": f"post-training by NNCF, {photos.source}" if nncf else scheme.method,
         "judged_on": f"{arguments.data} ({photos.judged.name})",
     }  # fmt: skip
-    maker = job.Quantiser(
-        scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf, arguments.force
-    )
+    folded = fold(config.spec, arrays)
+    maker = Quantiser(scheme, folded, shown, judge, facts, nncf, arguments.force)
     outcomes = reported(make_files(maker, wanted), arguments.json, facts)
     if not arguments.json:
         show(outcomes, judge, facts)
     if arguments.sensitivity:
-        draw_sensitivity(config, arrays, photos, settings, folder_of(arguments))
+        from mobilenetv2.quantize import sensitivity
+
+        out = Path(arguments.out)
+        folder = out if out.is_dir() else out.parent
+        found = sensitivity.measure(config, arrays, shown, settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        sensitivity.save(found, folder)
+        say(f"which layers suffer: {folder / 'sensitivity.png'}")
     return status(outcomes)
 
 
-def check(arguments: argparse.Namespace) -> None:
-    """Options that do not go together.
+def require_fitting(arguments: argparse.Namespace) -> None:
+    """Raise where options do not go together.
 
     Raises:
         MobileNetV2Error: the first that is there in vain.
@@ -90,7 +166,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise MobileNetV2Error("--epochs is of --train, which is not given")
     if arguments.epochs is not None and arguments.epochs < 1:
         raise MobileNetV2Error(f"--epochs {arguments.epochs} must be at least 1")
-    if arguments.method == job.NNCF:
+    if arguments.method == NNCF:
         for option in ("no_equalise", "no_bias_correction", "per_tensor", "train", "sensitivity"):
             if getattr(arguments, option):
                 raise MobileNetV2Error(
@@ -103,7 +179,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def counted(total: int) -> Callable[[int], None]:
-    """Progress of work that tells how much more of it is done."""
+    """Return what shows how much of the work is done: it is told how much more."""
     bar = track(range(total), "calibrating", total)
 
     def step(more: int) -> None:
@@ -113,19 +189,18 @@ def counted(total: int) -> Callable[[int], None]:
     return step
 
 
-def folder_of(arguments: argparse.Namespace) -> Path:
-    """Where pictures go: OUT, or the folder that it is in."""
-    out = Path(arguments.out)
-    return out if out.is_dir() else out.parent
-
-
 def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet:
-    """The photos; what cannot be read is named and left out of those that are judged."""
-    parts = trained_on(arguments.model).parts
-    folder = Path(arguments.calibration) if arguments.calibration else None
+    """Return the photos; what cannot be read is named and left out of those that are judged."""
+    from mobilenetv2.data.dataset import open_dataset
+    from mobilenetv2.data.scan import readable_photos
+    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.hub.models import locate
+    from mobilenetv2.quantize import calibration_set
+
     photos = calibration_set.choose(
         open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
-        arguments.split, folder, dict(parts) or None,
+        arguments.split, Path(arguments.calibration) if arguments.calibration else None,
+        trained_on(locate(arguments.model)).parts,
     )  # fmt: skip
     judged, notes = readable_photos(photos.judged)
     for note in notes:
@@ -140,50 +215,27 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
     return dataclasses.replace(photos, judged=judged)
 
 
-def settings_of(arguments: argparse.Namespace) -> post_training.Settings:
-    """The defaults, with what was asked for."""
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Return the default settings, with what was asked for."""
+    from mobilenetv2.quantize.post_training import Settings
+
     changes: dict[str, Any] = {"weight_bits": arguments.weight_bits}
-    if arguments.method and arguments.method != job.NNCF:
+    if arguments.method and arguments.method != NNCF:
         changes["method"] = arguments.method
-    if arguments.no_equalise:
-        changes["equalise"] = False
-    if arguments.no_bias_correction:
-        changes["correct_biases"] = False
-    if arguments.per_tensor:
-        changes["per_channel"] = False
-    return dataclasses.replace(post_training.Settings(), **changes)
-
-
-def trained(
-    scheme: Scheme,
-    arrays: Arrays,
-    photos: CalibrationSet,
-    outputs: Sequence[int],
-    epochs: int | None,
-) -> Scheme:
-    """Quantisation-aware training, where there are photos to train on."""
-    from mobilenetv2.quantize import training
-
-    assert photos.training is not None  # checked before anything was computed
-    recipe = training.Recipe() if epochs is None else training.Recipe(epochs=epochs)
-    return training.train(scheme, arrays, photos.training, outputs, recipe)
-
-
-def draw_sensitivity(
-    config: ModelConfig, arrays: Arrays, photos: CalibrationSet, settings: post_training.Settings,
-    folder: Path,
-) -> None:  # fmt: skip
-    """``sensitivity.png`` and ``sensitivity.json``: each layer quantised alone."""
-    from mobilenetv2.quantize import sensitivity
-
-    found = sensitivity.measure(config, arrays, photos.pictures, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    sensitivity.save(found, folder)
-    say(f"which layers suffer: {folder / 'sensitivity.png'}")
+    for field, left_out in (
+        ("equalise", arguments.no_equalise),
+        ("correct_biases", arguments.no_bias_correction),
+        ("per_channel", arguments.per_tensor),
+    ):
+        if left_out:
+            changes[field] = False
+    return Settings(**changes)
 
 
 def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]) -> None:
-    """Float first, then each file."""
+    """Print a row for float, then one for each file."""
+    from mobilenetv2.evaluate.metrics import wilson
+
     rows: list[list[Any]] = []
     for outcome in outcomes:
         found, request = outcome.verdict, outcome.request

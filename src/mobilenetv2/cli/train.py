@@ -1,38 +1,91 @@
 """``mobilenetv2 train``: a folder of photos becomes a classifier."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import INTERRUPTED
+from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_device, add_json
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
-from mobilenetv2.hub.catalogue import DEFAULT
-from mobilenetv2.hub.models import locate
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
-from mobilenetv2.train.recipe import Recipe, read
-from mobilenetv2.train.record import open_run, started_from
-from mobilenetv2.train.trainer import find
+
+if TYPE_CHECKING:
+    from mobilenetv2.train.recipe import Recipe
 
 CHANGING = ("weights", "recipe", "set", "epochs", "minutes", "seed", "find_rate", "edition")
 """Options that would make another run of it."""
+EXAMPLES = """\
+  mobilenetv2 train digits --output runs/digits
+  mobilenetv2 train photos/ --weights imagenet --output runs/photos
+  mobilenetv2 train photos/ --weights imagenet --recipe head-only --output runs/quick
+  mobilenetv2 train text/ --weights imagenet --set augmentation.flip=false --output runs/text
+  mobilenetv2 train photos/ --output runs/photos --resume
+"""
+
+
+def add_options(parser: Parser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--output", required=True, metavar="RUN", help="the run folder, made new")
+    parser.add_argument(
+        "--weights", metavar="MODEL|none",
+        help=f"{MODEL_HELP}; 'none' trains from scratch (digits: the default)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe", metavar="NAME|FILE",
+        help="finetune, head-only, later-blocks, distill, scratch, scratch-small, digits, "
+        "imagenet-paper, imagenet-modern, or a TOML file (default: finetune where there are "
+        "weights, fitted to the photos; else scratch)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--edition",
+        choices=("torch", "keras", "jax"),
+        help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="change a key of the recipe, such as optimizer.learning_rate=0.001 (docs/recipe.md "
+        "lists all)",
+    )  # fmt: skip
+    long = parser.add_mutually_exclusive_group()
+    long.add_argument("--epochs", type=int, help="the same as --set epochs=N")
+    long.add_argument(
+        "--minutes", type=float, metavar="N",
+        help="as many epochs as fit into about N minutes at the speed measured here; recipe.toml "
+        "says how many these are",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="the same as --set seed=N")
+    parser.add_argument(
+        "--find-rate", action="store_true",
+        help="take the learning rate from a short trial; its picture goes into RUN",
+    )  # fmt: skip
+    add_device(parser)
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    again.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
     prepare_process()
+    from mobilenetv2.train.loop import Stopped
+    from mobilenetv2.train.run import Job, train
+    from mobilenetv2.train.steps import find_steps
+
     output = Path(arguments.output)
     if arguments.resume:
         weights, recipe, edition = resumed(arguments)
     else:
         edition = arguments.edition or "torch"
-        find(edition)  # before weights are fetched for a framework that is not there
+        find_steps(edition)  # before weights are fetched for a framework that is not there
         weights, recipe = chosen(arguments)
-    from mobilenetv2.train.interrupt import Stopped
-    from mobilenetv2.train.run import Job, train
-
     job = Job(
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
         device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
@@ -40,46 +93,46 @@ def run(arguments: argparse.Namespace) -> int:
         find_rate=arguments.find_rate, minutes=arguments.minutes,
     )  # fmt: skip
     try:
-        summary = train(job)
+        run = train(job)
     except Stopped:
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]
         again = ["train", arguments.data, "--output", arguments.output, *device, "--resume"]
         say(f"stopped; go on with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
     if arguments.json:
-        print(json.dumps(summary.to_dict()))
+        print(json.dumps(run.to_dict()))
     else:
-        text = summary.run.summary.read_text("utf-8")
+        text = run.folder.summary.read_text("utf-8")
         print("\n".join(line for line in text.splitlines() if not line.startswith("![")).strip())
-        print(f"\nthe model: {summary.run.best}", file=sys.stderr)
+        print(f"\nthe model: {run.best}", file=sys.stderr)
     return 0
 
 
 def automatic(arguments: argparse.Namespace, weights: Path | None) -> bool:
-    """Whether the data may choose: only where nobody named a recipe."""
+    """Return whether the data may choose: only where nobody named a recipe."""
     return arguments.recipe is None and weights is not None
 
 
 def kept(arguments: argparse.Namespace) -> frozenset[str]:
-    """The recipe's keys that the options set."""
-    keys = keys_set(arguments)
+    """Return the recipe's keys that the options set."""
+    from mobilenetv2.train.recipe_file import keys_of
+
+    keys = keys_of(arguments.set)
     if arguments.epochs is not None or arguments.minutes is not None:
         keys |= {"epochs"}
-    return frozenset(keys | ({"learning_rate"} if arguments.find_rate else set()))
-
-
-def keys_set(arguments: argparse.Namespace) -> set[str]:
-    """Return the keys that ``--set`` gives."""
-    return {change.partition("=")[0].strip() for change in arguments.set}
+    return frozenset(keys | ({"optimizer.learning_rate"} if arguments.find_rate else set()))
 
 
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
-    """The weights, the recipe and the edition that an interrupted run was begun with.
+    """Return the weights, the recipe and the edition that an interrupted run was begun with.
 
     Raises:
         RunError: there is no such run, or options would change its recipe.
     """
-    run = open_run(Path(arguments.output), resume=True, overwrite=False)
+    from mobilenetv2.train.folder import open_run
+    from mobilenetv2.train.recipe_file import read_recipe
+
+    folder = open_run(Path(arguments.output), resume=True)
     values = {name: getattr(arguments, name) for name in CHANGING}
     given = [name for name, v in values.items() if v not in (None, []) and v is not False]
     if given:
@@ -87,17 +140,19 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
         raise RunError(
             f"--resume goes on with the run's own recipe, weights and edition; leave out {options}"
         )
-    weights, edition = started_from(run)
-    return weights, read(str(run.recipe)), edition
+    weights, edition = folder.read_start()
+    return weights, read_recipe(str(folder.recipe)), edition
 
 
 def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
-    """The weights (None: from scratch) and the recipe that the options ask for.
+    """Return the weights (None: from scratch) and the recipe that the options ask for.
 
     Raises:
         WeightsError: no such weights, or none were given and none can be had.
         RecipeError: no such recipe, or an impossible value.
     """
+    from mobilenetv2.train.recipe_file import keys_of, read_recipe
+
     if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
         weights = None
     else:
@@ -105,14 +160,14 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
     scratch = "digits" if arguments.data == "digits" else "scratch"
     changes = list(arguments.set)
     for option, asked, key in (
-        ("--find-rate", arguments.find_rate, "learning_rate"),
+        ("--find-rate", arguments.find_rate, "optimizer.learning_rate"),
         ("--minutes", arguments.minutes is not None, "epochs"),
     ):
-        if asked and key in keys_set(arguments):
+        if asked and key in keys_of(arguments.set):
             raise RecipeError(f"{option} chooses the {key} that --set gives; leave one out")
     changes += [f"epochs={arguments.epochs}"] if arguments.epochs is not None else []
     changes += [f"seed={arguments.seed}"] if arguments.seed is not None else []
-    recipe = read(arguments.recipe or ("finetune" if weights else scratch), changes)
+    recipe = read_recipe(arguments.recipe or ("finetune" if weights else scratch), changes)
     if recipe.trained == "head" and (arguments.epochs, arguments.minutes) != (None, None):
         option = "--minutes" if arguments.epochs is None else "--epochs"
         raise RecipeError(
@@ -123,11 +178,14 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
 
 
 def starting(weights: str | None) -> Path:
-    """The model folder to begin with; without one, the published default is fetched.
+    """Return the model folder to begin with; without one, the published default is fetched.
 
     Raises:
         WeightsError: it cannot be had.
     """
+    from mobilenetv2.hub.catalogue import DEFAULT
+    from mobilenetv2.hub.models import locate
+
     if weights is not None:
         return locate(weights)
     say(f"starting from {DEFAULT}, published ImageNet weights; --weights takes others")

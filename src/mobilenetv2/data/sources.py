@@ -259,6 +259,30 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     return kind(path)
 
 
+def find_photos(names: Iterable[str]) -> list[Path]:
+    """Return the photos named, and those in the folders named, at any depth, in order.
+
+    Raises:
+        DataError: a name that is not there, or a folder without photos.
+    """
+    found: list[Path] = []
+    for path in map(Path, names):
+        if path.is_dir():
+            inside = [
+                path / entry
+                for entry in FolderSource(path).names()
+                if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
+            ]
+            if not inside:
+                raise DataError(f"{path}: no photos in this folder")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError(f"{path}: no such photo or folder")
+    return found
+
+
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 

@@ -1,1 +1,1 @@
-"""How good a classifier is: predictions, metrics, calibration, plots; report/ and parity/."""
+"""Measure a classifier: predictions, metrics, calibration, plots; report/ and parity/."""

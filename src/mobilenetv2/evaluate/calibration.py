@@ -66,7 +66,7 @@ class Calibration:
 
     @property
     def noun(self) -> str:
-        """What is counted: 'photo' or 'decision'."""
+        """The noun for what is counted: 'photo' or 'decision'."""
         return "decision" if self.decisions else "photo"
 
     def to_dict(self) -> dict[str, object]:

@@ -1,9 +1,10 @@
 """Grad-CAM: where on a picture the evidence for a class lies, without gradients.
 
-The network ends in global average pooling and one linear layer, so that the gradient of a logit by
-the last feature map is ``weight[class, k] / (height' * width')`` everywhere, and Grad-CAM
-(Selvaraju et al., arXiv 1610.02391) is CAM (Zhou et al., arXiv 1512.04150) but for that constant,
-which vanishes when the heat is scaled.
+Behind the last feature map are global pooling and linear layers, so that the mean gradient of a
+logit over the map is known: with one layer ``weight[class, k] / (height' * width')``. Grad-CAM
+(Selvaraju et al., arXiv 1610.02391) is then CAM (Zhou et al., arXiv 1512.04150) but for the
+constant, which vanishes when the heat is scaled. Behind hidden layers the weights are those of the
+units that the picture makes active.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.images.display import enlarge_smoothly
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec
 
 COLOURS = np.array([
     (13, 8, 135), (49, 5, 150), (76, 2, 161), (102, 0, 167), (126, 3, 168), (149, 17, 162),
@@ -25,6 +29,8 @@ STRONGEST = 0.6
 """The share of the colour where the heat is 1; the picture stays visible under it."""
 GREY = np.array([0.299, 0.587, 0.114])
 """How bright red, green and blue are to the eye (ITU-R BT.601)."""
+BOUNDS = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
+"""What an activation lets through as it is."""
 THIRDS = 3
 WORDS = (("upper", "", "lower"), ("left", "", "right"))
 """By row, by column."""
@@ -32,7 +38,7 @@ WORDS = (("upper", "", "lower"), ("left", "", "right"))
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where heat lies, in fractions of the picture."""
+    """The place of heat, in fractions of the picture."""
 
     centre: tuple[float, float] | None
     """Its centre of mass: (from the top, from the left), 0 to 1. None where there is no heat."""
@@ -44,13 +50,40 @@ class Whereabouts:
     """'upper left', 'right', 'centre' ...: the third of its centre; 'nowhere' without heat."""
 
 
+def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) -> NDArray:
+    """Return the gradient of a class's logit by the pooled features.
+
+    Args:
+        arrays: canonical, those of the classifier.
+        maps: float (height', width', k): the last feature map of one picture.
+        index: of the class. One logit speaks for the second class, and against the first.
+
+    Returns:
+        float64 (k,).
+    """
+    *hidden, last = resolve(spec).linears
+    values = maps.astype(np.float64)
+    values = values.max((0, 1)) if spec.classifier.pooling == "max" else values.mean((0, 1))
+    active = []
+    for layer in hidden:
+        values = arrays[f"{layer.name}.weight"] @ values + arrays.get(f"{layer.name}.bias", 0.0)
+        low, high = BOUNDS[layer.activation]
+        active.append((low < values) & (values < high))
+        values = np.clip(values, low, high)
+    weight = arrays[f"{last.name}.weight"].astype(np.float64)
+    gradient = (2 * index - 1) * weight[0] if spec.logits < spec.classes else weight[index]
+    for layer, on in zip(reversed(hidden), reversed(active), strict=True):
+        gradient = (gradient * on) @ arrays[f"{layer.name}.weight"]
+    return np.asarray(gradient)
+
+
 def heat(maps: NDArray, weight: NDArray) -> NDArray:
-    """How much each place speaks for a class: the positive part of the weighted sum, scaled.
+    """Return how much each place speaks for a class: the positive part of the weighted sum, scaled.
 
     Args:
         maps: float (height', width', k): the last feature map of one picture, after its activation
             and before it is pooled.
-        weight: float (k,): the class's row of ``classifier.weight``.
+        weight: float (k,), of :func:`class_weights`.
 
     Returns:
         float32 (height', width') from 0 to 1, which is the largest; zeros where nothing speaks for
@@ -66,7 +99,7 @@ def heat(maps: NDArray, weight: NDArray) -> NDArray:
 
 
 def overlay(picture: NDArray, heat: NDArray) -> NDArray:
-    """A picture under its heat: dark violet for little, bright yellow for the most.
+    """Draw a picture under its heat: dark violet for little, bright yellow for the most.
 
     The picture itself is grey, so that every colour is the heat's: on a red shirt, too.
 
@@ -85,14 +118,14 @@ def overlay(picture: NDArray, heat: NDArray) -> NDArray:
 
 
 def colours(values: NDArray) -> NDArray:
-    """float (...) from 0 to 1 -> float32 (..., 3) from 0 to 255, between those of the table."""
+    """Return the colours of values: float (...) from 0 to 1 -> float32 (..., 3) from 0 to 255."""
     steps = np.linspace(0, 1, len(COLOURS))
     parts = [np.interp(values, steps, COLOURS[:, channel]) for channel in range(3)]
     return np.stack(parts, -1).astype(np.float32)
 
 
 def whereabouts(heat: NDArray) -> Whereabouts:
-    """Where the heat lies, each cell of its grid taken as an even rectangle.
+    """Return the place of heat, each cell of its grid taken as an even rectangle.
 
     Args:
         heat: float (height', width') from 0.
@@ -113,7 +146,7 @@ def whereabouts(heat: NDArray) -> Whereabouts:
 
 
 def _thirds(cells: int) -> NDArray:
-    """(3, cells): the part of each cell that lies in each third."""
+    """Return (3, cells): the part of each cell that lies in each third."""
     edges = np.arange(THIRDS + 1) * cells / THIRDS
     places = np.arange(cells)
     begin, end = edges[:-1, None], edges[1:, None]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph import litert
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
@@ -15,7 +15,7 @@ from mobilenetv2.spec.records import ModelConfig
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """See :class:`mobilenetv2.export.job.Module`."""
     graph, half = lower(config, arrays), options.precision == "float16"
-    out.write_bytes(litert.write(graph.with_weights(representable) if half else graph, half))
+    out.write_bytes(write_litert(graph.with_weights(representable) if half else graph, half))
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:

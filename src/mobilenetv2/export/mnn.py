@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
@@ -39,7 +39,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     graph, half = lower(config, arrays).replace(batch=1), options.precision == "float16"
     if half:  # MNN cuts digits off instead of rounding: it is given what fits
         graph = graph.with_weights(representable)
-    body = _converted(onnx.write(graph, as_convolutions=True), config.to_json(), half)
+    body = _converted(write_onnx(graph, as_convolutions=True), config.to_json(), half)
     out.write_bytes(body + seal.digest(body).encode())
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
 from mobilenetv2.runtime import ncnn as runtime
@@ -36,7 +36,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     graph, half = lower(config, arrays).replace(batch=1), options.precision == "float16"
     if half:
         graph = graph.with_weights(representable)
-    param, weights = _converted(onnx.write(graph), half)
+    param, weights = _converted(write_onnx(graph), half)
     out.write_bytes(param)
     weights_path(out).write_bytes(weights)
     sidecar_path(out).write_text(_tied(config, param, weights).to_json(), "utf-8")
@@ -46,7 +46,7 @@ def _tied(config: ModelConfig, graph: bytes, weights: bytes) -> ModelConfig:
     """The config with the checksum of all three in its origin."""
     origin = config.origin or Origin("trained here")
     config = dataclasses.replace(config, origin=origin)
-    origin = dataclasses.replace(origin, sha256=checksum(graph, weights, config))
+    origin = dataclasses.replace(origin, sha256=checksum(graph, weights, config.to_json()))
     return dataclasses.replace(config, origin=origin)
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import Graph
 from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.float16 import representable
 from mobilenetv2.runtime import onnxruntime as file
@@ -17,7 +17,7 @@ from mobilenetv2.spec.records import ModelConfig
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """Make ``out``; see :class:`mobilenetv2.export.job.Module`."""
     graph = asked(lower(config, arrays), options)
-    out.write_bytes(onnx.write(graph, options.opset, half=options.precision == "float16"))
+    out.write_bytes(write_onnx(graph, options.opset, half=options.precision == "float16"))
 
 
 def asked(graph: Graph, options: Options) -> Graph:

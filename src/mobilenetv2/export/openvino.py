@@ -13,9 +13,9 @@ from typing import Any
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.onnx import asked
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT
 from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime import openvino as file
 from mobilenetv2.runtime.openvino import OpenVino, create_engine, reason
@@ -25,7 +25,7 @@ from mobilenetv2.spec.records import ModelConfig
 def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """See :class:`mobilenetv2.export.job.Module`. float16 halves the .bin; OpenVINO computes in
     what its device does best, whichever it is."""
-    made = converted(onnx.write(asked(lower(config, arrays), options)))
+    made = converted(write_onnx(asked(lower(config, arrays), options)))
     write_ir(made, config, out, half=options.precision == "float16")
 
 

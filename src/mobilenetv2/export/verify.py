@@ -27,7 +27,7 @@ from mobilenetv2.export.job import (
     place_files,
     require_honoured,
 )
-from mobilenetv2.formats import Precision
+from mobilenetv2.formats import FORMATS, Format, Precision
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays
@@ -207,6 +207,36 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
         for each in options:
             require_honoured(made, each)
     return place_files(formats, options, out)
+
+
+def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Request], list[str]]:
+    """Return what ``--format all`` asks for: what each format that is installed can do.
+
+    Returns:
+        (requests, notes): each note says what is left out and why.
+
+    Raises:
+        ArtifactError: a place for one file.
+    """
+    able: list[tuple[Format, Options]] = []
+    refused: dict[str, list[str]] = {}
+    for name, made in FORMATS.items():
+        for each in options:
+            try:
+                require_honoured(made, each)
+                able.append((made, each))
+            except ArtifactError as error:
+                reason = str(error).partition(";")[0].partition(" has ")[2]
+                refused.setdefault(reason, []).append(name)
+    notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
+    absent = {made.name: packages for made, _ in able if (packages := made.missing())}
+    if absent:
+        parts = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
+        notes.append(
+            f"left out for want of packages: {parts}; pip install 'mobilenetv2[export]' brings them"
+        )
+    here = [(made, each) for made, each in able if made.name not in absent]
+    return [one for made, each in here for one in place_files([made], [each], out)], notes
 
 
 def export(reference: Reference, wanted: Request) -> Outcome[Comparison]:

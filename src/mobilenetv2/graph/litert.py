@@ -46,7 +46,7 @@ LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Date of the archive's entries: the same arguments give the same bytes."""
 
 
-def write(graph: Graph, half: bool = False, unsigned: bool = False) -> bytes:
+def write_litert(graph: Graph, half: bool = False, unsigned: bool = False) -> bytes:
     """Return the graph as a sealed LiteRT file. The same arguments give the same bytes.
 
     It takes ``input`` (1, height, width, channels), normalised as the config's preprocessing says,

@@ -17,7 +17,7 @@ from mobilenetv2.graph.graph import (
     Pool,
     Tensor,
 )
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
 from mobilenetv2.spec.names import BATCH_NORM
@@ -39,7 +39,7 @@ def lower(config: ModelConfig, arrays: Arrays, folded: bool = True) -> Graph:
     """
     if folded:
         return lower_folded(config, fold(config.spec, arrays))
-    check(config.spec, arrays, "weights to write")
+    check_arrays(config.spec, arrays, "weights to write")
     return _Lowering(config, arrays=arrays).graph()
 
 

@@ -48,7 +48,7 @@ FLOAT, FLOAT16 = 1, 10
 """ONNX's TensorProto types."""
 
 
-def write(
+def write_onnx(
     graph: Graph, opset: int | None = None, half: bool = False, as_convolutions: bool = False
 ) -> bytes:
     """Return the graph as a sealed ONNX model. The same arguments give the same bytes.

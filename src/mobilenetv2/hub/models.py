@@ -7,12 +7,13 @@ repository, and this package's version, which decides how they are read.
 """
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
-from mobilenetv2.errors import WeightsError
-from mobilenetv2.files import open_file, sha256_of_file
+from mobilenetv2.errors import SpecError, WeightsError
+from mobilenetv2.files import open_file, read_file, sha256_of_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub.cache import Fetched, cache_folder, fetch
 from mobilenetv2.hub.catalogue import EMBEDDED, HUB, catalogue
@@ -20,6 +21,8 @@ from mobilenetv2.hub.huggingface import CONFIGS
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.version import __version__
 
 MODELS = "models"
@@ -120,3 +123,29 @@ def _wishes(found: Fetched) -> Wishes:
         licence=entry.licence,
         preprocessing=None if graph or found.path.is_dir() else entry.published_preprocessing(),
     )  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
+
+
+def find_spec(name: str) -> NetworkSpec:
+    """Return a published network, a model folder's, a catalogue name's, or one from a JSON file.
+
+    Raises:
+        SpecError: none of them, or not a spec.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return store.load_config(path).spec
+    if path.is_file():
+        try:
+            mapping = json.loads(read_file(path).decode("utf-8"))
+        except ValueError as error:
+            raise SpecError(f"{path}: not JSON ({error})") from None
+        if isinstance(mapping, dict) and "spec" in mapping:
+            mapping = mapping["spec"]
+        return NetworkSpec.from_dict(mapping, str(path))
+    if name not in PUBLISHED and (name.startswith(HUB) or name in catalogue()):
+        return store.load_config(locate(name)).spec
+    return published(name)

@@ -7,7 +7,7 @@ bias ``shift + (bias - mean) * factor``, channel by channel.
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 
@@ -31,7 +31,7 @@ def fold(spec: NetworkSpec, arrays: Arrays) -> Folded:
     Raises:
         WeightsError: the arrays are not the spec's.
     """
-    check(spec, arrays, "weights to fold")
+    check_arrays(spec, arrays, "weights to fold")
     folded: Folded = {}
     for layer in resolve(spec).convolutions:
         weight = arrays[f"{layer.name}.conv.weight"].astype(np.float64)

@@ -1,4 +1,4 @@
-"""How weights start, by the name of who does it so: the same numbers for every edition.
+"""How weights start, by name and seed, and a new classifier on the weights of an old network.
 
 * 'torchvision': convolutions normal with variance 2 / fan-out (He et al., arXiv 1502.01852), a
   depthwise kernel's fan-out counted as all channels, as PyTorch does; classifier normal with
@@ -9,6 +9,7 @@
 In both BatchNorm starts as the identity and biases at 0.
 """
 
+import dataclasses
 import zlib
 from typing import Literal, get_args
 
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.names import Shapes
+from mobilenetv2.spec.names import Shapes, parameter_shapes
+from mobilenetv2.spec.network import ClassifierSpec
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 Initialisation = Literal["torchvision", "paper"]
 SLIM_DEVIATION = 0.09
@@ -62,3 +65,37 @@ def _truncated_normal(shape: tuple[int, ...], random: np.random.Generator) -> ND
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = random.standard_normal(int(beyond.sum()), np.float32)
     return values
+
+
+def replace_classifier(
+    config: ModelConfig,
+    arrays: Arrays,
+    labels: Labels | int,
+    initialisation: Initialisation = "torchvision",
+    seed: int = 0,
+    classifier: ClassifierSpec | None = None,
+) -> tuple[ModelConfig, Arrays]:
+    """Return the same network with a freshly initialised classifier; the arguments stay.
+
+    Hidden layers keep their weights where their shapes stay.
+
+    Args:
+        labels: the new classes, or how many. A background class of the old ones is gone, and so
+            are the measured metrics.
+        classifier: another head; None keeps the network's, but that one logit becomes a softmax
+            where there are more than two classes.
+    """
+    labels = Labels.numbered(labels) if isinstance(labels, int) else labels
+    head = classifier or config.spec.classifier
+    if head.outputs == "logit" and len(labels) != 2 and classifier is None:
+        head = dataclasses.replace(head, outputs="softmax")  # one logit tells no more than two
+    spec = config.spec.replace(classes=len(labels), background=None, classifier=head)
+    shapes = parameter_shapes(spec)
+    kept = {
+        name: array
+        for name, array in arrays.items()
+        if array.shape == shapes.get(name) and not name.startswith("classifier.")
+    }
+    fresh = {name: shape for name, shape in shapes.items() if name not in kept}
+    changed = dataclasses.replace(config, spec=spec, labels=labels, metrics={})
+    return changed, kept | initialise(fresh, initialisation, seed)

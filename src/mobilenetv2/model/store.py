@@ -10,9 +10,8 @@ import numpy as np
 
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import atomic_folder, recover, write_atomically
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays, require_same
 from mobilenetv2.model.card import card, title
-from mobilenetv2.model.difference import require_same
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import FORMAT_VERSION, ModelConfig
@@ -43,7 +42,7 @@ def save(
     from safetensors.numpy import save as serialise
 
     stored = {name: np.ascontiguousarray(array, dtype) for name, array in arrays.items()}
-    check(config.spec, stored, str(folder))
+    check_arrays(config.spec, stored, str(folder))
     # A single entry: safetensors writes several in an order that changes from call to call, and
     # the same weights should be the same bytes.
     metadata = {"format_version": str(FORMAT_VERSION)}
@@ -70,7 +69,7 @@ def load(folder: Path) -> tuple[ModelConfig, Arrays]:
     except SafetensorError as error:
         raise WeightsError(f"{path}: damaged safetensors file ({error})") from None
     arrays = {name: stored[name].astype(np.float32) for name in parameter_shapes(config.spec)}
-    check(config.spec, arrays, str(path))
+    check_arrays(config.spec, arrays, str(path))
     return config, arrays
 
 

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import DataError, SpecError
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT, Graph, Tensor
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.quantize.scheme import LEVELS, Range
 from mobilenetv2.runtime import onnxruntime
@@ -141,7 +141,7 @@ def run_graph(
     """
     if len(pictures) == 0:
         raise DataError("calibration: not one picture is given")
-    config, data = graph.config, onnx.write(graph.with_intermediates())
+    config, data = graph.config, write_onnx(graph.with_intermediates())
     engine = onnxruntime.create_engine(Artifact(config, "onnx", data, "calibration"))
     each = sum(tensor.channels * tensor.pixels for tensor in graph.tensors.values())
     batch = max(1, min(32, VALUES // each))

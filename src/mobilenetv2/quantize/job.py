@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluate.metrics import Z95, wilson
-from mobilenetv2.evaluate.predictions import predict_split
+from mobilenetv2.evaluate.predictions import class_scores, predict_split
 from mobilenetv2.export.job import Options, Request, find_format, format_of, place_files, versions
 from mobilenetv2.formats import INT8, OF_INT8
-from mobilenetv2.graph import litert, onnx
+from mobilenetv2.graph.litert import write_litert
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import engine_predictor
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 NNCF = "nncf"
@@ -100,19 +102,23 @@ class Judge:
         split: the judged photos.
         outputs: class of the dataset -> output of the network.
         reference: the float network's engine.
+        kind: what the network's logits mean.
     """
 
     def __init__(
-        self, split: Split, outputs: Sequence[int], record: Preprocessing, reference: Engine
-    ) -> None:
-        self.split, self.record = split, record
+        self, split: Split, outputs: Sequence[int], record: Preprocessing, reference: Engine,
+        kind: Outputs = "softmax",
+    ) -> None:  # fmt: skip
+        self.split, self.record, self.kind = split, record, kind
         self.truth = np.array([outputs[photo.label] for photo in split.photos])
         self.expected = self._logits(reference, "float32")
 
     def compare(self, engine: Engine, label: str) -> Judgement:
         """Return how another engine answers for the same photos."""
         found = self._logits(engine, label)
-        answers, before = found.argmax(1), self.expected.argmax(1)
+        answers, before = (
+            class_scores(logits, self.kind).argmax(1) for logits in (found, self.expected)
+        )
         return Judgement(
             len(found), int((answers == self.truth).sum()), int((before == self.truth).sum()),
             int(((answers == self.truth) & (before == self.truth)).sum()),
@@ -209,9 +215,9 @@ def write_int8(
     elif name == "litert":
         # Ends of uint8, as published files have them: a pixel is the integer where the
         # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
-        out.write_bytes(litert.write(scheme.quantised(), unsigned=True))
+        out.write_bytes(write_litert(scheme.quantised(), unsigned=True))
     else:
-        out.write_bytes(onnx.write(scheme.quantised()))
+        out.write_bytes(write_onnx(scheme.quantised()))
 
 
 def save_scheme(scheme: Scheme, path: Path) -> None:

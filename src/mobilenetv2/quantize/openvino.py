@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, DataError, require
 from mobilenetv2.export.openvino import converted, write_ir
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower_folded
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import track
@@ -52,7 +52,7 @@ def write(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path) -> 
     def prepared(picture: NDArray) -> NDArray:
         return engine_input(picture[np.newaxis], config.preprocessing)
 
-    made = converted(onnx.write(lower_folded(config, folded)))
+    made = converted(write_onnx(lower_folded(config, folded)))
     try:
         with _quiet():
             # Of its presets and bias corrections these did best: MIXED (activations that are not
@@ -101,4 +101,4 @@ def write_scheme(scheme: Scheme, out: Path) -> None:
 
     On MobileNetV2 this is more exact than :func:`write` (benchmarks/int8-clothing.md).
     """
-    write_ir(converted(onnx.write(scheme.quantised())), scheme.config, out, method=scheme.method)
+    write_ir(converted(write_onnx(scheme.quantised())), scheme.config, out, method=scheme.method)

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.plots import BLUE, GREY
+from mobilenetv2.evaluate.predictions import class_scores
 from mobilenetv2.files import write_atomically
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantize.calibration import Pictures, Step
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.onnxruntime import ERRORS_ONLY, library
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
 
 RED = "#c0392b"
@@ -71,18 +73,22 @@ def measure(
         # A corrected bias belongs to rounded weights: what stays float keeps its own.
         own = {layer: scheme.folded[layer] for layer in only if layer in scheme.folded}
         alone = dataclasses.replace(plain, folded={**plain.folded, **own})
-        found.append(compare(name, exact, _logits(alone, pictures, only)))
+        rounded = _logits(alone, pictures, only)
+        found.append(compare(name, exact, rounded, config.spec.classifier.outputs))
         if step:
             step(1)
     return found
 
 
-def compare(name: str, exact: NDArray, rounded: NDArray) -> Sensitivity:
-    """The figures from logits, (pictures, classes) each."""
+def compare(
+    name: str, exact: NDArray, rounded: NDArray, outputs: Outputs = "softmax"
+) -> Sensitivity:
+    """Return the figures of a part from logits, (pictures, classes) each, and what they mean."""
     exact, rounded = exact.astype(np.float64), rounded.astype(np.float64)
     noise, signal = float(((rounded - exact) ** 2).sum()), float((exact**2).sum())
     decibels = 10 * math.log10(signal / noise) if noise and signal else math.inf
-    return Sensitivity(name, decibels, float((exact.argmax(1) == rounded.argmax(1)).mean()))
+    first, second = (class_scores(logits, outputs).argmax(1) for logits in (exact, rounded))
+    return Sensitivity(name, decibels, float((first == second).mean()))
 
 
 def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
@@ -101,7 +107,7 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     session = onnxruntime.InferenceSession(
-        onnx.write(scheme.quantised(only)), options, providers=["CPUExecutionProvider"],
+        write_onnx(scheme.quantised(only)), options, providers=["CPUExecutionProvider"],
         # It would quantise float weights by itself: see mobilenetv2.graph.onnx.
         disabled_optimizers=["WeightBiasQuantization"],
     )  # fmt: skip

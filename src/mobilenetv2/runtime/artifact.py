@@ -59,7 +59,7 @@ def build_artifact(
             f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
         )
     graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
-    data: bytes = _module("graph", engine.builds).write(graph)
+    data: bytes = getattr(_module("graph", engine.builds), f"write_{engine.builds}")(graph)
     return Artifact(config, engine.builds, data, str(path))
 
 

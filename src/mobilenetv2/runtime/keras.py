@@ -6,9 +6,9 @@ Keras's own reader would run what such a file says; nothing of it is run here.
 from pathlib import Path
 
 from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
-from mobilenetv2.graph import onnx
 from mobilenetv2.graph.graph import FEATURES
 from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
     Artifact,
@@ -38,4 +38,4 @@ def read_artifact(path: Path) -> Artifact:
     if found.spec.classes != config.spec.classes:
         raise another_network(path, config, f"gives {found.spec.classes}")
     graph = lower(config, arrays).with_outputs(FEATURES)
-    return Artifact(config, "onnx", onnx.write(graph), str(path))
+    return Artifact(config, "onnx", write_onnx(graph), str(path))

@@ -5,7 +5,7 @@ as its graph says and trusts both: a graph that asks for more than there is, or 
 there, ends the process. So the graph is held against the config first.
 """
 
-import dataclasses
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -71,10 +71,11 @@ def read_artifact(path: Path) -> Artifact:
     beside, weights = sidecar_path(path), weights_path(path)
     if not weights.is_file():
         raise ArtifactError(f"{path}: its weights, {weights.name}, are not beside it")
-    config = embedded_config(_text(beside), beside if beside.is_file() else path)
+    text = _text(beside)
+    config = embedded_config(text, beside if beside.is_file() else path)
     graph, data = read_bounded(path), read_bounded(weights)
     written_for = config.origin.sha256 if config.origin else None
-    if written_for != checksum(graph, data, config):
+    if written_for != checksum(graph, data, text or ""):
         raise ArtifactError(
             f"{path}: it, {weights.name} or {beside.name} was changed or damaged since they were "
             "written, or is another network's (the checksum does not fit); export it again"
@@ -83,12 +84,17 @@ def read_artifact(path: Path) -> Artifact:
     return Artifact(config, "ncnn", graph, str(path), data)
 
 
-def checksum(graph: bytes, weights: bytes, config: ModelConfig) -> str:
-    """Return the checksum of the three files, and of all that the config says but itself."""
-    if config.origin:
-        origin = dataclasses.replace(config.origin, sha256=None)
-        config = dataclasses.replace(config, origin=origin)
-    return seal.digest(graph, weights, config.to_json().encode())
+def checksum(graph: bytes, weights: bytes, config: str) -> str:
+    """Return the checksum of the three files, and of all that the config says but itself.
+
+    Args:
+        config: its JSON as it was written, maybe by a version that knew fewer keys.
+    """
+    said = json.loads(config)
+    if said["origin"]:
+        said["origin"]["sha256"] = None
+    text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return seal.digest(graph, weights, text.encode())
 
 
 def _text(beside: Path) -> str | None:

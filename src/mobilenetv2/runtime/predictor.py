@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.artifact import (
     build_artifact,
     create_engine,
@@ -17,6 +18,7 @@ from mobilenetv2.runtime.artifact import (
     load_artifact,
 )
 from mobilenetv2.runtime.engine import Artifact, Engine, Output
+from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 Predictor = Callable[[NDArray], NDArray]
@@ -51,12 +53,12 @@ def engine_predictor(engine: Engine, record: Preprocessing, output: Output = "lo
 class FeatureMap:
     """A network with its last feature map beside the logits: Grad-CAM without gradients.
 
-    Global average pooling and one linear layer lie between the map and the logits.
+    Global pooling and linear layers lie between the map and the logits.
     """
 
     config: ModelConfig
-    weight: NDArray
-    """float32 (classes, k): the classifier's."""
+    arrays: Arrays
+    """Canonical, those of the classifier: the linear layers behind the map."""
     answer: Callable[[NDArray], tuple[NDArray, NDArray]]
     """Pictures -> logits and maps, float32 (batch, height', width', k), after their activation."""
     maps: Predictor
@@ -77,11 +79,11 @@ def load_feature_map(
         MissingExtra: the engine is not installed.
     """
     if is_exported(model):
-        artifact, weight = _exported(model, runtime)
+        artifact, arrays = _exported(model, runtime)
     else:
         config, arrays = store.load(model)
         artifact = build_artifact(config, arrays, model, runtime, last_map=True)
-        weight = arrays["classifier.weight"]
+        arrays = {name: array for name, array in arrays.items() if is_classifier(name)}
     engine, record = create_engine(artifact, runtime, threads), artifact.config.preprocessing
     logits, planes = (engine_predictor(engine, record, name) for name in ("logits", "map"))
 
@@ -91,10 +93,10 @@ def load_feature_map(
     def answer(pictures: NDArray) -> tuple[NDArray, NDArray]:
         return logits(pictures), maps(pictures)
 
-    return FeatureMap(artifact.config, weight, answer, maps)
+    return FeatureMap(artifact.config, arrays, answer, maps)
 
 
-def _exported(path: Path, runtime: str | None) -> tuple[Artifact, NDArray]:
+def _exported(path: Path, runtime: str | None) -> tuple[Artifact, Arrays]:
     from mobilenetv2.checkpoints.graphs.onnx_map import with_map
 
     artifact = load_artifact(path, runtime)
@@ -110,4 +112,4 @@ def _exported(path: Path, runtime: str | None) -> tuple[Artifact, NDArray]:
             f"{path}: its last feature map cannot be had ({error}); give the model folder that it "
             "was exported from"
         ) from None
-    return dataclasses.replace(artifact, graph=graph), weight
+    return dataclasses.replace(artifact, graph=graph), {"classifier.weight": weight}

@@ -1,210 +1,277 @@
 """The training loop, to be read from top to bottom: one for every edition."""
 
+import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import epoch_order
-from mobilenetv2.data.dataset import Split
-from mobilenetv2.errors import RunError
+from mobilenetv2.errors import MobileNetV2Error, RunError
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.evaluate.metrics import Metrics
-from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.evaluate.run_record import best_epoch
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train import schedule, targets, tensorboard
-from mobilenetv2.train.average import Average
-from mobilenetv2.train.checkpoint import Checkpoint
-from mobilenetv2.train.epochs import Row, Sums, describe, out_of_patience
-from mobilenetv2.train.interrupt import Stopped, stop_on_interrupt
-from mobilenetv2.train.memory import guarded
-from mobilenetv2.train.recipe import Recipe
-from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.trainer import Trainer
-from mobilenetv2.train.views import Views
+from mobilenetv2.train.folder import Checkpoint, Row
+from mobilenetv2.train.inputs import PhotoViews
+from mobilenetv2.train.job import Run
+from mobilenetv2.train.schedule import learning_rate
+from mobilenetv2.train.steps import State
 
 SAVED_EVERY = 300.0
 """Seconds between checkpoints within an epoch: what a power cut costs at most."""
 
 
-def fit(
-    trainer: Trainer,
-    config: ModelConfig,
-    train: Split,
-    selection: Split,
-    views: Views,
-    recipe: Recipe,
-    run: RunFolder,
-    saved: Checkpoint | None = None,
-    teacher: targets.Teacher | None = None,
-    first: Row | None = None,
-) -> list[Row]:
-    """Train; ``run.best`` and ``run.last`` hold the result.
-
-    Args:
-        trainer: with the weights to start from.
-        config: of the network; it goes into the model folders.
-        views: of the photos of ``train``.
-        saved: go on from there.
-        first: the figures of the weights to start from, where these are already worth keeping.
-
-    Returns:
-        The rows of ``metrics.csv``.
+def fit(run: Run) -> None:
+    """Go through the epochs that are left; ``run.best`` and ``run.folder.last`` hold the result.
 
     Raises:
         Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
         RunError: the loss or a weight is not a number, or memory is out.
-    """  # fmt: skip
-    average = Average(recipe.ema_decay, recipe.ema_breadth) if recipe.ema_decay else None
-    batch_size = min(recipe.batch_size, len(train))
-    steps = len(train) // batch_size
-    labels = np.array([photo.label for photo in train.photos], np.int64)
-
-    rows: list[Row] = []
-    epoch, step, sums, before = 0, 0, Sums(), 0.0
-    if saved:
-        trainer.restore(saved.trainer)
-        if average:
-            average.restore(saved.average, saved.averaged_steps)
-        rows, epoch, step, sums = saved.rows, saved.epoch, saved.step, Sums(*saved.sums)
-        before = saved.seconds
-    elif first and recipe.epochs:
-        rows.append(first)
-        store.save(run.best, config, trainer.dump())
-
-    def save(seconds: float) -> None:
-        state = trainer.state()
-        if not finite(state):  # the one before it is worth keeping
-            raise diverged(recipe, run, epoch)
-        Checkpoint(
-            config, recipe.to_toml(), state, average.arrays if average else {},
-            average.steps if average else 0, rows, epoch, step, sums.values, seconds,
-        ).write(run.checkpoint)  # fmt: skip
-
+    """
+    if run.saved:
+        run.rows = run.saved.rows
+        if run.saved.epoch >= run.recipe.epochs or run.out_of_patience:
+            return
+    loop = Loop(run)
+    if run.fitted and run.recipe.epochs and not run.saved:
+        run.rows = [run.fitted]
+        store.save(run.best, run.config, run.trainer.dump())
     with stop_on_interrupt() as stop:
-        while epoch < recipe.epochs and not out_of_patience(rows, recipe):
-            started = saved_at = time.monotonic()
-            order = epoch_order(labels, recipe.seed, epoch, recipe.balance)
-            todo = views.batches(order, epoch, batch_size, start=step, drop_last=True)
-            label = f"epoch {epoch + 1}/{recipe.epochs}"
-            for pictures, indices in track(todo, label, (steps - step) * batch_size, batch_size):
-                random = np.random.default_rng([recipe.seed, epoch, step, 3])
-                pictures, wanted = targets.make(
-                    pictures, labels[indices], len(train.classes), recipe, teacher, random
-                )
-                trainer.thaw(epoch + step / steps)
-                rate = rate_of(recipe, epoch * steps + step, steps)
-                with guarded(f"a step of {len(pictures)} pictures"):
-                    loss, right = trainer.step(pictures, wanted, rate)
-                if average:
-                    average.update(trainer.dump())
-                sums.add(loss, right, len(indices))
-                step += 1
-                if not np.isfinite(sums.loss):
-                    raise diverged(recipe, run, epoch)
-                now = time.monotonic()
-                if stop():
-                    save(before + now - started)
-                    raise Stopped
-                if now - saved_at > SAVED_EVERY:
-                    save(before + now - started)
-                    saved_at = now
-            seconds = before + time.monotonic() - started
-            # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
-            trainer.thaw(epoch + step / steps)
-            judged = average.arrays if average else trainer.dump()
-            if not finite(judged):
-                raise diverged(recipe, run, epoch)
-            judged, measured = judge(
-                trainer, judged, config, selection, views, labels, recipe, epoch
-            )
-            rows.append(
-                {
-                    "epoch": epoch + 1,
-                    "learning_rate": rate_of(recipe, (epoch + 1) * steps - 1, steps),
-                    "train_loss": sums.loss / sums.count, "train_top1": sums.right / sums.count,
-                    "selection_loss": measured.loss, "selection_top1": measured.top1,
-                    "seconds": seconds,
-                    "images_per_second": steps * batch_size / seconds,
-                }
-            )  # fmt: skip
-            say(describe(rows[-1], recipe.epochs))
-            epoch, step, sums, before = epoch + 1, 0, Sums(), 0.0
-            if best_epoch(rows) == epoch:
-                store.save(run.best, config, judged)
-            store.save(run.last, config, judged)
-            run.write_metrics(rows)
-            save(before)
-            if recipe.tensorboard:
-                tensorboard.log(rows[-1], run.path / "tensorboard")
+        while loop.epoch < run.recipe.epochs and not run.out_of_patience:
+            loop.train_epoch(stop)
+            loop.finish_epoch()
             if stop():
                 raise Stopped
-    if epoch < recipe.epochs:
-        say(f"no better epoch for {recipe.patience}: stopped early")
-    return rows
+    run.folder.maps.unlink(missing_ok=True)
+    if loop.epoch < run.recipe.epochs:
+        say(f"no better epoch for {run.recipe.patience}: stopped early")
 
 
-def rate_of(recipe: Recipe, step: int, steps: int) -> float:
-    """The learning rate of a step of the run.
+class Loop:
+    """The epochs of a run, and where it stands in them."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.trainer, recipe = run, run.trainer, run.recipe
+        averaging = recipe.averaging
+        self.average = Average(averaging.decay, averaging.breadth) if averaging.decay else None
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.sums = np.zeros(3)
+        """Loss, right answers and count of the epoch so far."""
+        if saved := run.saved:
+            self.trainer.restore(saved.trainer)
+            if self.average:
+                self.average.arrays, self.average.steps = saved.average, saved.averaged_steps
+            self.epoch, self.step, self.seconds = saved.epoch, saved.step, saved.seconds
+            self.sums = np.array(saved.sums, float)
+        # Cached maps are what the weights of now make of the photos.
+        photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
+        self.views = self.trainer.views(photos, run.folder.maps)
+        self.targets = run.targets
+        self.batch_size = min(recipe.batch_size, len(photos))
+        self.steps = len(photos) // self.batch_size
+
+    def train_epoch(self, stop: Callable[[], bool]) -> None:
+        """Take the steps that are left of the epoch."""
+        recipe, trainer = self.run.recipe, self.trainer
+        saved_at, before = time.monotonic(), self.seconds
+        started = saved_at - before
+        order = epoch_order(self.targets.labels, recipe.seed, self.epoch, recipe.data.balance)
+        todo = self.views.batches(
+            order, self.epoch, self.batch_size, start=self.step, drop_last=True
+        )
+        label = f"epoch {self.epoch + 1}/{recipe.epochs}"
+        left = (self.steps - self.step) * self.batch_size
+        for pictures, indices in track(todo, label, left, self.batch_size):
+            pictures, wanted = self.targets.make(pictures, indices, self.epoch, self.step)
+            trainer.thaw(self.epoch + self.step / self.steps)
+            rate = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
+            with out_of_memory_guard(f"a step of {len(pictures)} pictures"):
+                loss, right = trainer.step(pictures, wanted, rate)
+            if self.average:
+                self.average.update(trainer.dump())
+            self.sums += (loss * len(indices), right, len(indices))
+            self.step += 1
+            if not np.isfinite(self.sums[0]):
+                raise self.diverged()
+            now = time.monotonic()
+            self.seconds = now - started
+            if stop():
+                self.save()
+                raise Stopped
+            if now - saved_at > SAVED_EVERY:
+                self.save()
+                saved_at = now
+        self.seconds = time.monotonic() - started
+
+    def finish_epoch(self) -> None:
+        """Measure the weights, and write down all that there is."""
+        run, recipe = self.run, self.run.recipe
+        # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
+        self.trainer.thaw(self.epoch + self.step / self.steps)
+        arrays, measured = self.judge(self.average.arrays if self.average else self.trainer.dump())
+        loss, right, count = self.sums.tolist()
+        run.rows.append(
+            {
+                "epoch": self.epoch + 1,
+                "learning_rate": learning_rate(
+                    recipe, (self.epoch + 1) * self.steps - 1, self.steps
+                ),
+                "train_loss": loss / count, "train_top1": right / count,
+                "selection_loss": measured.loss, "selection_top1": measured.top1,
+                "seconds": self.seconds,
+                "images_per_second": self.steps * self.batch_size / self.seconds,
+            }
+        )  # fmt: skip
+        say(describe_epoch(run.rows[-1], recipe.epochs))
+        self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, np.zeros(3)
+        if best_epoch(run.rows) == self.epoch:
+            store.save(run.best, run.config, arrays)
+        store.save(run.folder.last, run.config, arrays)
+        run.folder.write_metrics(run.rows)
+        self.save()
+        if recipe.tensorboard:
+            run.folder.log_tensorboard(run.rows[-1])
+
+    def judge(self, arrays: Arrays) -> tuple[Arrays, Metrics]:
+        """Return the weights as they are saved, and their temperature-scaled figures on the
+        selection photos. The trainer goes on with its own weights afterwards."""
+        if not finite(arrays):
+            raise self.diverged()
+        run, recipe, trainer = self.run, self.run.recipe, self.trainer
+        current = trainer.dump()
+        trainer.load(arrays)
+        if recipe.averaging.reestimate and recipe.freezing.batch_norm == "adapt":
+            # In the epoch's order: a split is sorted by class, and its first photos are of one.
+            order = epoch_order(self.targets.labels, recipe.seed, self.epoch)
+            order = order[: recipe.averaging.reestimate]
+            whole = len(order) >= recipe.batch_size  # BatchNorm cannot measure one picture
+            todo = self.views.batches(order, self.epoch, recipe.batch_size, drop_last=whole)
+            trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
+            arrays = trainer.dump()
+        predictions = run.predict(run.splits.selection, "selection")
+        trainer.load(current)
+        return arrays, measure_tempered(predictions)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        run, average, state = self.run, self.average, self.trainer.state()
+        if not finite(state):  # the one before it is worth keeping
+            raise self.diverged()
+        Checkpoint(
+            run.config, run.recipe, state, average.arrays if average else {},
+            average.steps if average else 0, run.rows, self.epoch, self.step, self.sums.tolist(),
+            self.seconds,
+        ).save(run.folder.checkpoint)  # fmt: skip
+
+    def diverged(self) -> RunError:
+        """Return what to say of a run that fell apart."""
+        last, rate = self.run.folder.last, self.run.recipe.optimizer.learning_rate
+        text = (
+            f"the loss or a weight is not a number in epoch {self.epoch + 1}; begin again with a "
+            f"lower learning_rate than {rate:g} (--set optimizer.learning_rate=...)"
+        )
+        return RunError(f"{text}; {last} is as the epoch before left it" if last.is_dir() else text)
+
+
+class Average:
+    """The exponential moving average of the weights and the BatchNorm statistics of a run.
+
+    It is kept in NumPy on canonical arrays, so that it is one and the same for every edition.
 
     Args:
-        steps: of an epoch.
+        decay: the share that each step keeps of the average, less in the first steps.
+        breadth: the mean age of what is averaged, as a share of the steps so far, until ``decay``
+            makes it less. 0.1 is TensorFlow's rule; at 0.5 all steps count alike.
     """
-    whole = recipe.epochs * steps
-    warmup = min(round(recipe.warmup_epochs * steps), whole)
-    if recipe.schedule != "cosine":
-        peak = recipe.learning_rate
-        factor = recipe.epoch_factor if recipe.schedule == "exponential" else 1.0
-        return schedule.exponential(step, steps, warmup, peak, factor)
-    return schedule.cosine(step, whole, warmup, recipe.learning_rate)
+
+    def __init__(self, decay: float, breadth: float = 0.1) -> None:
+        self.decay, self.breadth, self.steps = decay, breadth, 0
+        self.arrays: Arrays = {}
+
+    def update(self, arrays: Arrays) -> None:
+        """Take the weights after a step in."""
+        # A short run's average must not be mostly what it began with.
+        growing = (1 + self.steps) / (1 / self.breadth + self.steps)
+        kept = min(self.decay, growing) if self.steps else 0.0
+        for name, array in arrays.items():
+            if self.steps:
+                old = self.arrays[name]
+                old += (array - old) * old.dtype.type(1 - kept)
+            else:
+                self.arrays[name] = array.copy()
+        self.steps += 1
 
 
-def finite(arrays: Arrays) -> bool:
-    """Whether every number in there is one."""
+def describe_epoch(row: Row, epochs: int) -> str:
+    """Return one line for one epoch."""
+    return (
+        f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.3f} "
+        f"top-1 {row['train_top1']:.1%} | selection loss {row['selection_loss']:.3f} "
+        f"top-1 {row['selection_top1']:.1%} | {row['seconds']:.0f} s, "
+        f"{row['images_per_second']:.0f} photos/s"
+    )
+
+
+def finite(arrays: State) -> bool:
+    """Return whether every number in there is one."""
     return all(np.isfinite(array).all() for array in arrays.values())
 
 
-def diverged(recipe: Recipe, run: RunFolder, epoch: int) -> RunError:
-    """What to say of a run that fell apart."""
-    text = (
-        f"the loss or a weight is not a number in epoch {epoch + 1}; begin again with a lower "
-        f"learning_rate than {recipe.learning_rate:g} (--set learning_rate=...)"
-    )
-    return RunError(
-        f"{text}; {run.last} is as the epoch before left it" if run.last.is_dir() else text
-    )
+class Stopped(Exception):
+    """A person asked for the end (Ctrl-C); everything is saved."""
 
 
-def judge(
-    trainer: Trainer,
-    arrays: Arrays,
-    config: ModelConfig,
-    selection: Split,
-    views: Views,
-    labels: NDArray,
-    recipe: Recipe,
-    epoch: int,
-) -> tuple[Arrays, Metrics]:
-    """The weights as they are saved, and how good they are on the selection photos, tempered.
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C (or a polite kill) came; a second one aborts."""
+    asked: list[int] = []
 
-    The trainer goes on with its own weights afterwards.
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("stopping after this step; everything will be saved")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+OUT_OF_MEMORY = (
+    "out of memory", "allocate memory", "not enough memory", "resource_exhausted",
+    "oom when allocating",
+)  # fmt: skip
+"""PyTorch and JAX say it through a RuntimeError, TensorFlow through an error of its own, in words
+of which one is among these."""
+
+
+@contextmanager
+def out_of_memory_guard(doing: str) -> Iterator[None]:
+    """Turn a lack of memory, whatever a framework calls it, into one sentence.
 
     Args:
-        labels: int64, of the photos of ``views``.
+        doing: what needs it: 'a step of 32 pictures of 224 x 224'.
+
+    Raises:
+        RunError: there is not enough.
     """
-    current = trainer.dump()
-    trainer.load(arrays)
-    if recipe.reestimate and recipe.batch_norm == "adapt":
-        # In the epoch's order: a split is sorted by class, and its first photos are of one.
-        order = epoch_order(labels, recipe.seed, epoch)[: recipe.reestimate]
-        whole = len(order) >= recipe.batch_size  # BatchNorm cannot measure a rest of one picture
-        todo = views.batches(order, epoch, recipe.batch_size, drop_last=whole)
-        trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
-        arrays = trainer.dump()
-    logits, truth = predict_split(trainer.predictor(), selection, config.preprocessing, "selection")
-    trainer.load(current)
-    return arrays, measure_tempered(Predictions(logits, truth, selection.classes))
+    try:
+        yield
+    except Exception as error:  # TensorFlow's is nothing but an Exception
+        text = str(error).lower()
+        told = isinstance(error, MobileNetV2Error)  # in words already
+        lacking = not told and any(words in text for words in OUT_OF_MEMORY)
+        if isinstance(error, MemoryError) or lacking:
+            raise RunError(
+                f"out of memory in {doing}; begin again with a lower batch_size or size (--set "
+                "batch_size=16)"
+            ) from None
+        raise

@@ -1,298 +1,369 @@
-"""How to train, as one frozen record: from a TOML file, a name, or ``--set key=value``."""
+"""How to train, as one frozen record of tables: every key, its bounds, and what goes with what.
+
+:mod:`mobilenetv2.train.recipe_file` reads and writes it. docs/recipe.md is made from this file: the
+text under a key is its meaning.
+"""
 
 import dataclasses
-import json
-import math
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
+from mobilenetv2.spec.bounds import check_bounds
+from mobilenetv2.spec.network import HiddenSpec, Outputs
 
 LARGEST_SEED = 2**63 - 1
 """PyTorch's generators take no larger one."""
 
+TABLES_OF_ALIASES = {
+    "network": ("width", "size", "dropout", "initialisation"),
+    "optimizer": ("learning_rate", "momentum", "weight_decay", "gradient_clip", "layer_decay"),
+    "schedule": ("warmup_epochs", "epoch_factor"),
+    "averaging": ("reestimate",),
+    "freezing": ("unfreeze_epochs", "batch_norm"),
+    "data": (
+        "selection", "validation", "most_unreadable", "balance", "view", "train_scale", "phases",
+        "shrink",
+    ),
+    "computation": ("precision", "accumulate", "replicas"),
+}  # fmt: skip
+ALIASES = {
+    "network": "network.name", "optimizer": "optimizer.name", "schedule": "schedule.name",
+    "ema_decay": "averaging.decay", "ema_breadth": "averaging.breadth",
+    "frozen_blocks": "freezing.blocks", "head_first": "classifier.fit_first",
+    **{key: f"{table}.{key}" for table, keys in TABLES_OF_ALIASES.items() for key in keys},
+}  # fmt: skip
+"""Another name of a key -> the key. Before there were tables, all keys stood under these names."""
 
-@dataclass(frozen=True, slots=True)
-class Distillation:
-    """Learning from a bigger network's answers, too (Hinton et al., arXiv 1503.02531)."""
 
-    teacher: str = ""
-    """A model folder or a file of ``export``, its classes those of the data; '': there is none."""
-    share: float = 0.0
-    """Of the targets that are the teacher's probabilities; the rest are the labels. Without a
-    teacher it is 0, with one it is not."""
-    temperature: float = 1.0
-    """The teacher's logits are divided by it: above 1, its doubts count for more, and the student
-    learns to doubt as much. (Hinton et al. soften both, and multiply the loss by its square.)"""
+class Table:
+    """A table of a recipe, whose numbers lie within the bounds beside their types."""
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise RecipeError(f"share {self.share!r} must be from 0 to 1")
-        if not 0.1 <= self.temperature <= 100:
-            raise RecipeError(f"temperature {self.temperature!r} must be from 0.1 to 100")
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """Where only the later blocks train: what the earlier ones give is computed once."""
-
-    blocks: int = 14
-    """So many blocks, and the stem, are frozen. At most all of them: then only the head trains."""
-    views: int = 4
-    """Random views of each photo that are computed; the epochs take turns."""
+    __slots__ = ()
 
     def __post_init__(self) -> None:
-        if self.blocks < 0:
-            raise RecipeError(f"cache.blocks must be at least 0, not {self.blocks}")
-        if not 1 <= self.views <= 1000:
-            raise RecipeError(f"cache.views must be from 1 to 1000, not {self.views}")
+        check_bounds(self, RecipeError)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """Every knob of a run. Rates are for the batch size given; epochs may be 0."""
+class Network(Table):
+    """The network that is trained."""
 
-    trained: Literal["all", "later", "head"] = "all"
-    """'all': the whole network. 'later': the later blocks, on cached maps of the earlier ones.
-    'head': only a new classifier, on cached features."""
-    epochs: int = 8
-    batch_size: int = 32
-    optimizer: Literal["sgd", "adamw", "rmsprop", "muon"] = "sgd"
+    name: str = "torchvision"
+    """A published network; only where training starts from scratch."""
+    width: float = 1.0
+    """Width multiplier; only where training starts from scratch."""
+    size: Annotated[tuple[int, int] | None, "[32, 8192]"] = None
+    """Height and width in pixels; one number is a square. Absent: that of the weights or of
+    ``name``."""
+    dropout: Annotated[float | None, "[0, 1)"] = None
+    """Probability that a pooled feature is dropped in training. Absent: what the network's spec
+    says."""
+    initialisation: Literal["torchvision", "paper"] = "torchvision"
+    """How weights start that do not come from ``--weights``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier(Table):
+    """What follows the last feature map. The last layer is always new."""
+
+    pooling: Literal["average", "max"] | None = None
+    """Mean or maximum of each channel over the last feature map. Absent: as the weights have it,
+    else the mean."""
+    hidden: tuple[HiddenSpec, ...] | None = None
+    """Linear layers before the last one: ``[{units = 100, activation = "relu", bias = true,
+    dropout = 0.0}]``, or the units alone: ``[100]``. Layers that the weights have keep theirs.
+    Absent: those of the weights, else none."""
+    bias: bool = True
+    """The last layer adds a bias."""
+    outputs: Outputs = "softmax"
+    """'softmax': one of n classes, by cross-entropy. 'sigmoid': any of n, and 'logit': the second
+    of two by one number, both by binary cross-entropy, summed over the outputs."""
+    fit_first: bool = True
+    """Fit the last layer on cached features before the whole network moves, to avoid distorting the
+    pretrained features (LP-FT, arXiv 2202.10054); only where training starts from weights. Hidden
+    layers stay as they are meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer(Table):
+    """How weights move. The rate is for the batch size given."""
+
+    name: Literal["sgd", "adamw", "rmsprop", "muon"] = "sgd"
     """'sgd' has Nesterov's correction. 'muon' is 'sgd' with orthogonal steps for the pointwise
     convolutions, which do not decay. 'rmsprop' is TensorFlow's, with slim's epsilon of 1."""
-    learning_rate: float = 0.02
+    learning_rate: Annotated[float, "[0, inf)"] = 0.02
     """The schedule's peak."""
-    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
-    epoch_factor: float = 0.98
-    """Of the 'exponential' schedule: what an epoch leaves of the rate."""
-    momentum: float = 0.9
+    momentum: Annotated[float, "[0, 1)"] = 0.9
     """Of SGD (Nesterov's), RMSProp and Muon."""
-    weight_decay: float = 4e-5
+    weight_decay: Annotated[float, "[0, inf)"] = 4e-5
     """Not on BatchNorm and biases, nor on what Muon turns."""
-    warmup_epochs: float = 0.5
-    gradient_clip: float = 0.0
+    gradient_clip: Annotated[float, "[0, inf)"] = 0.0
     """Longest gradient, all weights together; a longer one is shortened to it. 0: any."""
-    accumulate: int = 1
-    """A batch is computed in so many parts, one after the other: less memory, the same batch (but
-    for BatchNorm, which sees the parts)."""
-    replicas: int = 1
-    """A batch is computed in so many parts at the same time, each on its share of the cores: for
-    small pictures a tenth to a quarter faster. BatchNorm sees the parts."""
-    layer_decay: float = 1.0
-    """Each layer's rate is this share of that of the layer above it; 1: all learn alike."""
-    frozen_blocks: int = 0
+    layer_decay: Annotated[float, "(0, 1]"] = 1.0
+    """Layer-wise learning-rate decay: each layer's rate is this share of that of the layer above
+    it. 1: all learn alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Table):
+    """The learning rate over the run."""
+
+    name: Literal["cosine", "constant", "exponential"] = "cosine"
+    """'cosine' falls to 0, 'exponential' by ``epoch_factor`` an epoch."""
+    warmup_epochs: Annotated[float, "[0, inf)"] = 0.5
+    """Epochs over which the rate rises to its peak."""
+    epoch_factor: Annotated[float, "(0, 1]"] = 0.98
+    """What an epoch leaves of the rate of the 'exponential' schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Averaging(Table):
+    """The exponential moving average of the weights, which is what is measured and saved."""
+
+    decay: Annotated[float, "[0, 1)"] = 0.0
+    """EMA decay: the share of the average that a step keeps, less in the first steps. 0: there is
+    no average."""
+    breadth: Annotated[float, "[0.01, 0.5]"] = 0.1
+    """Mean age of what is averaged, as a share of the steps so far, while ``decay`` allows it; at
+    0.5 all steps count alike. A broad average does what a falling rate does (Polyak)."""
+    reestimate: Annotated[int, "0 or [2, inf)"] = 0
+    """Photos on which BatchNorm's statistics are measured anew before every evaluation. 0: the
+    running ones are used, as they are where ``freezing.batch_norm`` is 'frozen'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freezing(Table):
+    """What does not learn, or not from the start."""
+
+    blocks: Annotated[int, "[0, inf)"] = 0
     """So many of the first blocks, and the stem, stay as the weights have them, BatchNorm too.
     Their maps are the largest: with 3 a step takes two thirds of the time. 0: all learns."""
-    unfreeze_epochs: float = 0.0
-    """The classifier trains first; the layers below join one by one over so many epochs."""
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.0
-    """Share that a step keeps of the exponential moving average of the weights, less in the first
-    steps; the average is what is measured and saved. 0: no average."""
-    ema_breadth: float = 0.1
-    """Mean age of what is averaged, as a share of the steps so far, while ``ema_decay`` allows it;
-    at 0.5 all steps count alike. A broad average does what a falling rate does (Polyak)."""
-    dropout: float | None = None
-    """None: what the network's spec says."""
-    head_first: bool = True
-    """Fit the new classifier on cached features before the whole network moves; only where
-    training starts from weights."""
+    unfreeze_epochs: Annotated[float, "[0, inf)"] = 0.0
+    """Epochs over which the layers join one by one, from the classifier down (gradual
+    unfreezing)."""
     batch_norm: Literal["adapt", "frozen"] = "adapt"
     """'adapt': batch statistics, and running ones that move at least 0.1 a step: a checkpoint's
     own 0.001 to 0.003 would not arrive in a short run. 'frozen': those of the weights."""
-    network: str = "torchvision"
-    """A published network by name; only where training starts from scratch."""
-    width: float = 1.0
-    """Width multiplier; only where training starts from scratch."""
-    size: tuple[int, int] | None = None
-    """Height and width that the network takes; None: that of the weights or of ``network``."""
-    train_scale: float = 1.0
-    """Sides of the pictures while training, as a share of ``size``: smaller is faster, and random
-    crops show things larger than the evaluation does (Touvron et al., arXiv 1906.06423)."""
-    phases: tuple[float, ...] = ()
-    """Progressive resizing: the run in equal parts, each at this share of the training size."""
-    shrink: float = 1.3
-    """Photos of which 'resized' takes parts are made smaller once, to a shorter side of so many
-    times that of the largest view, and held in memory. 0: every view is cut out of the photo."""
-    balance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Data(Table):
+    """What the photos are used for, and at which size."""
+
+    selection: Annotated[float, "(0, 1)"] = 0.1
+    """Share of the training photos held out to choose the best epoch."""
+    validation: Annotated[float, "(0, 1)"] = 0.2
+    """Share held out for the final figures where the data has no validation or test split."""
+    most_unreadable: Annotated[float, "[0, 1)"] = 0.01
+    """More unreadable photos than this share are an error."""
+    balance: Annotated[float, "[0, 1]"] = 0.0
     """0: photos as they are. 1: every class equally often. Between: its count to this power."""
     view: Literal["largest", "weights"] = "largest"
     """What evaluation and use see of a photo. 'largest': the largest centred part of the network's
     shape. 'weights': what the weights came with, mostly a centre crop that cuts off an eighth."""
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    mixing: Mixing = field(default_factory=Mixing)
-    distillation: Distillation = field(default_factory=Distillation)
-    cache: Cache = field(default_factory=Cache)
-    reestimate: int = 0
-    """Photos on which BatchNorm's statistics are measured anew before every evaluation; 0: the
-    running ones are used, as they are where ``batch_norm`` is 'frozen'."""
+    train_scale: Annotated[float, "[0.1, 4]"] = 1.0
+    """Sides of the pictures while training, as a share of the network's size: smaller is faster,
+    and random crops show things larger than the evaluation does (arXiv 1906.06423)."""
+    phases: Annotated[tuple[float, ...], "[0.1, 4]"] = ()
+    """Progressive resizing: the run in equal parts, each at this share of the training size; at
+    most 20 of them."""
+    shrink: Annotated[float, "0 or [1, 100]"] = 1.3
+    """Photos of which 'resized' takes parts are made smaller once, to a shorter side of so many
+    times that of the largest view, and held in memory. 0: every view is cut out of the photo."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, RecipeError)
+        if len(self.phases) > 20:
+            raise RecipeError(f"phases {self.phases!r} must be at most 20 shares")
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation(Table):
+    """Learning from a bigger network's answers, too (Hinton et al., arXiv 1503.02531)."""
+
+    teacher: str = ""
+    """A model folder or a file of ``export``, its classes those of the data. '': there is none."""
+    share: Annotated[float, "[0, 1]"] = 0.0
+    """Of the targets that are the teacher's probabilities; the rest are the labels. Without a
+    teacher it is 0, with one it is not."""
+    temperature: Annotated[float, "[0.1, 100]"] = 1.0
+    """A temperature above 1 softens the teacher's targets. (Hinton et al. soften the student's,
+    too, and multiply the loss by its square.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cache(Table):
+    """The frozen part of ``trained = 'later'``: what it gives is computed once."""
+
+    blocks: Annotated[int, "[0, inf)"] = 14
+    """So many blocks, and the stem, are frozen. At most all of them: then only the head trains."""
+    views: Annotated[int, "[1, 1000]"] = 4
+    """Random views of each photo that are computed; the epochs take turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computation(Table):
+    """What a step computes in. None of it follows from how fast a machine is."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """'auto': bfloat16 where the processor computes in it, else float32. The run's own recipe.toml
+    says which it was."""
+    accumulate: Annotated[int, "[1, inf)"] = 1
+    """A batch is computed in so many parts, one after the other: less memory, the same batch (but
+    for BatchNorm, which sees the parts)."""
+    replicas: Annotated[int, "[1, inf)"] = 1
+    """A batch is computed in so many parts at the same time, each on its share of the cores: for
+    small pictures a tenth to a quarter faster. BatchNorm sees the parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Table):
+    """Every key of a run."""
+
+    trained: Literal["all", "later", "head"] = "all"
+    """'all': the whole network. 'later': the later blocks, on cached maps of the earlier ones.
+    'head': only a new classifier, on cached features."""
+    epochs: Annotated[int, "[0, inf)"] = 8
+    """Passes over the training photos."""
+    batch_size: Annotated[int, "[2, inf)"] = 32
+    """Photos of a step."""
+    label_smoothing: Annotated[float, "[0, 1)"] = 0.1
+    """Share of the targets that goes to all classes alike; where each class has a probability of
+    its own, half of it is for the class and half against."""
+    patience: Annotated[int, "[0, inf)"] = 0
+    """Stop after so many epochs without a better selection loss. 0: never."""
     calibrate: bool = True
     """Divide the classifier by a temperature that is fitted on the selection photos at the end
     (where they are at least 50), so that probabilities mean what they say (Guo et al., arXiv
     1706.04599)."""
-    selection: float = 0.1
-    """Share of the training photos held out to choose the best epoch."""
-    validation: float = 0.2
-    """Share held out for the final figure where the data has no validation or test split."""
-    patience: int = 0
-    """Stop after so many epochs without a better selection figure; 0: never."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """'auto': bfloat16 where the processor computes in it, else float32."""
-    initialisation: Literal["torchvision", "paper"] = "torchvision"
-    """Of what does not come from weights."""
     tensorboard: bool = False
     """Log every epoch for TensorBoard, too, into RUN/tensorboard."""
-    most_unreadable: float = 0.01
-    """More unreadable photos than this share are an error."""
-    seed: int = 0
+    seed: Annotated[int, "[0, inf)"] = 0
+    """Of the splits, the new weights, the order of photos, their views and dropout."""
+    network: Network = field(default_factory=Network)
+    classifier: Classifier = field(default_factory=Classifier)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    averaging: Averaging = field(default_factory=Averaging)
+    freezing: Freezing = field(default_factory=Freezing)
+    data: Data = field(default_factory=Data)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    mixing: Mixing = field(default_factory=Mixing)
+    distillation: Distillation = field(default_factory=Distillation)
+    cache: Cache = field(default_factory=Cache)
+    computation: Computation = field(default_factory=Computation)
 
     def __post_init__(self) -> None:
-        for name in (
-            "learning_rate", "weight_decay", "warmup_epochs", "gradient_clip", "unfreeze_epochs",
-        ):  # fmt: skip
-            if not math.isfinite(getattr(self, name)):
-                raise RecipeError(f"{name} {getattr(self, name)!r} must be a finite number")
+        check_bounds(self, RecipeError)
         if self.seed > LARGEST_SEED:
             raise RecipeError(f"seed {self.seed} must be at most {LARGEST_SEED}")
-        for name, least in (
-            ("epochs", 0), ("batch_size", 2), ("learning_rate", 0), ("weight_decay", 0),
-            ("warmup_epochs", 0), ("patience", 0), ("seed", 0), ("gradient_clip", 0),
-            ("accumulate", 1), ("replicas", 1), ("frozen_blocks", 0), ("unfreeze_epochs", 0),
-            ("reestimate", 0),
-        ):  # fmt: skip
-            if not getattr(self, name) >= least:
-                raise RecipeError(f"{name} {getattr(self, name)!r} must be at least {least}")
-        for name in ("momentum", "label_smoothing", "ema_decay", "dropout", "selection",
-                     "validation", "most_unreadable"):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise RecipeError(f"{name} {value!r} must be at least 0 and below 1")
-        if not 0.01 <= self.ema_breadth <= 0.5:
-            raise RecipeError(f"ema_breadth {self.ema_breadth!r} must be from 0.01 to 0.5")
-        if self.reestimate == 1:
-            raise RecipeError("reestimate 1 must be 0 or at least 2: one photo has no variance")
-        if self.selection == 0 or self.validation == 0:
-            raise RecipeError("selection and validation must be above 0: something is held out")
-        if self.size is not None and not all(32 <= side <= 8192 for side in self.size):
-            raise RecipeError(f"size {self.size!r} must be from 32 to 8192 pixels")
-        if not (self.shrink == 0 or 1 <= self.shrink <= 100):
-            raise RecipeError(f"shrink {self.shrink!r} must be 0 or from 1 to 100")
-        if not 0.1 <= self.train_scale <= 4:
-            raise RecipeError(f"train_scale {self.train_scale!r} must be from 0.1 to 4")
-        for name in ("layer_decay", "epoch_factor"):
-            if not 0 < getattr(self, name) <= 1:
-                raise RecipeError(f"{name} {getattr(self, name)!r} must be above 0, at most 1")
         if self.trained != "all" and self.distillation.teacher:
             raise RecipeError(
                 f"trained = {self.trained!r} does not look at pictures in its steps, so that a "
                 "teacher has none to answer; leave distillation.teacher out, or train 'all'"
             )
         if self.trained == "later":
-            unfit = ("phases", "reestimate", "unfreeze_epochs", "frozen_blocks")
-            nothing = {name: "[]" if name == "phases" else "0" for name in unfit}
-            if given := [f"--set {name}={nothing[name]}" for name in unfit if getattr(self, name)]:
+            unfit = {
+                "data.phases": "[]", "averaging.reestimate": "0", "freezing.unfreeze_epochs": "0",
+                "freezing.blocks": "0",
+            }  # fmt: skip
+            if given := [f"--set {key}={none}" for key, none in unfit.items() if self.get(key)]:
                 raise RecipeError(
                     "trained = 'later' trains on maps of one size, cached behind frozen blocks, "
                     f"and measures no statistics anew; give {' '.join(given)}, take --recipe "
                     "later-blocks, or train 'all'"
                 )
-        if self.optimizer == "muon" and self.batch_norm == "frozen":
+        if self.optimizer.name == "muon" and self.freezing.batch_norm == "frozen":
             raise RecipeError(
-                "optimizer = 'muon' keeps the length of weights, which BatchNorm takes out again "
-                "only where batch_norm = 'adapt'; set that, or another optimizer"
+                "optimizer.name = 'muon' keeps the length of weights, which BatchNorm takes out "
+                "again only where freezing.batch_norm = 'adapt'; set that, or another optimizer"
             )
-        if not 0 <= self.balance <= 1:
-            raise RecipeError(f"balance {self.balance!r} must be from 0 to 1")
-        if not all(0.1 <= share <= 4 for share in self.phases) or len(self.phases) > 20:
-            raise RecipeError(f"phases {self.phases!r} must be at most 20 shares from 0.1 to 4")
 
-    def to_toml(self) -> str:
-        """The recipe as a TOML file that :func:`read` takes."""
-        plain = to_mapping(self)
-        tables = {key: plain.pop(key) for key in [*plain] if isinstance(plain[key], dict)}
-        lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if value is not None]
-        for name, table in tables.items():
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-        return "\n".join([*lines, ""])
+    def get(self, key: str) -> Any:
+        """Return the value of a key such as 'optimizer.momentum'."""
+        value: Any = self
+        for part in key.split("."):
+            value = getattr(value, part)
+        return value
+
+    def changed(self, changes: Mapping[str, Any] | None = None, **more: Any) -> "Recipe":
+        """Return a copy with other values of some keys, checked.
+
+        Args:
+            changes: by a key ('optimizer.momentum'), its other name, or a table's.
+            more: the same as keyword arguments: ``recipe.changed(epochs=3, momentum=0.8)``.
+        """
+        values: dict[str, Any] = {}
+        for name, value in {**(changes or {}), **more}.items():
+            key = name if dataclasses.is_dataclass(value) else ALIASES.get(name, name)
+            table, dot, key = key.rpartition(".")
+            if dot:
+                old = values.get(table, getattr(self, table))
+                value = dataclasses.replace(old, **{key: value})
+            values[table or key] = value
+        return dataclasses.replace(self, **values)
 
 
-def read(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
-    """A recipe by its name or from a TOML file, with changes such as 'epochs=3'.
-
-    ``augmentation.flip=false`` reaches into a table; values are written as in TOML, and a text
-    needs no quotes.
+def check_start(recipe: Recipe, from_weights: bool) -> None:
+    """Raise where the recipe does not fit what a run starts from.
 
     Raises:
-        RecipeError: no such recipe, an unknown key, or an impossible value.
+        RecipeError: it builds on weights and there are none, or has half of a distillation.
     """
-    mapping, where = _table(name_or_file)
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"--set {change!r} must be key=value")
-        table = mapping
-        *path, last = key.strip().split(".")
-        for part in path:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise RecipeError(f"--set {change!r}: {part!r} is not a table")
-        table[last] = _value(text.strip())
-        where = f"recipe {name_or_file} with --set"
-    return from_mapping(Recipe, mapping, where, RecipeError)
+    if recipe.trained != "all" and not from_weights:
+        raise RecipeError(
+            f"trained = {recipe.trained!r} builds on the features of given weights; give "
+            "--weights, or train from scratch with trained = 'all'"
+        )
+    if recipe.freezing.blocks and not from_weights:
+        raise RecipeError(
+            f"freezing.blocks = {recipe.freezing.blocks} keeps what given weights know; give "
+            "--weights, or --set freezing.blocks=0"
+        )
+    teacher, share = recipe.distillation.teacher, recipe.distillation.share
+    if share and not teacher:
+        raise RecipeError(
+            f"distillation.share = {share:g} needs a teacher: --set "
+            "distillation.teacher=RUN/best, a model folder or an exported file (or do without "
+            "one: --set distillation.share=0)"
+        )
+    if teacher and not share:
+        raise RecipeError(
+            "distillation.teacher needs the share of its answers in the targets: --set "
+            "distillation.share=0.7"
+        )
 
 
-def names() -> list[str]:
-    """The recipes that come with the package."""
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in _folder().iterdir()
-        if entry.name.endswith(".toml")
-    )
+TORCH_ONLY: dict[str, tuple[object, ...]] = {
+    "trained": ("all", "head"), "optimizer.name": ("sgd", "adamw"),
+    "optimizer.gradient_clip": (0.0,), "optimizer.layer_decay": (1.0,),
+    "freezing.unfreeze_epochs": (0.0,), "computation.accumulate": (1,),
+    "computation.replicas": (1,), "computation.precision": ("float32", "auto"),
+}  # fmt: skip
+"""What the other editions have of the keys that PyTorch alone has in full."""
+SUPPORTED: dict[str, dict[str, tuple[object, ...]]] = {
+    "torch": {},
+    # A Keras layer with frozen statistics has frozen scales, too.
+    "keras": TORCH_ONLY | {"freezing.batch_norm": ("adapt",)},
+    "jax": TORCH_ONLY,
+}
+"""Edition -> key -> the values that it has; of all other keys it has every value."""
 
 
-def replace(recipe: Recipe, **changes: Any) -> Recipe:
-    """A copy with some keys changed, checked again."""
-    return dataclasses.replace(recipe, **changes)
+def check_edition(recipe: Recipe, edition: str) -> None:
+    """Raise for the first key whose value an edition does not have.
 
-
-def _folder() -> Any:
-    packaged = files("mobilenetv2").joinpath("recipes")
-    if packaged.is_dir():
-        return packaged
-    return Path(__file__).parents[3] / "recipes"  # an editable install of a checkout
-
-
-def _table(name_or_file: str) -> tuple[dict[str, Any], str]:
-    known = names()
-    if name_or_file in known:
-        entry, where = _folder().joinpath(f"{name_or_file}.toml"), f"recipe {name_or_file}"
-    else:
-        entry, where = Path(name_or_file), str(name_or_file)
-        if not entry.is_file():
+    Raises:
+        RecipeError: naming the key, the value and what to do.
+    """
+    for key, values in SUPPORTED[edition].items():
+        value = recipe.get(key)
+        if value not in values:
             raise RecipeError(
-                f"recipe {name_or_file!r} is neither a file nor known; "
-                f"{suggestion(name_or_file, known)}"
+                f"{key} = {value!r} is not supported by the {edition} edition; use "
+                f"--set {key}={values[0]} or --edition torch"
             )
-    try:
-        return tomllib.loads(entry.read_text("utf-8")), where
-    except ValueError as error:
-        raise RecipeError(f"{where}: not TOML ({error})") from None
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _toml(value: Any) -> str:
-    # Numbers, booleans, texts and lists are written alike in both, but for one character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -1,65 +1,132 @@
-"""A whole training run: a plan, head, loop, the final figure, the summary."""
+"""A whole training run, to be read from top to bottom."""
 
+import math
 import time
+from pathlib import Path
 
-from mobilenetv2.model import store
-from mobilenetv2.train import record, report
-from mobilenetv2.train.epochs import Row
-from mobilenetv2.train.figures import take_figures
-from mobilenetv2.train.loop import fit
-from mobilenetv2.train.memory import guarded
-from mobilenetv2.train.plan import Job, Plan, fit_head, make_plan
-from mobilenetv2.train.record import RunFolder
-from mobilenetv2.train.summary import Summary, summarise
-from mobilenetv2.train.views import PhotoViews
+from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.scan import check_classes, check_dataset
+from mobilenetv2.errors import RecipeError
+from mobilenetv2.progress import say
+from mobilenetv2.train.finalise import finalise
+from mobilenetv2.train.folder import open_run, require_tensorboard
+from mobilenetv2.train.initial_model import fit_head, initial_model, rebased, untrained
+from mobilenetv2.train.inputs import open_teacher
+from mobilenetv2.train.job import Job, Run
+from mobilenetv2.train.loop import fit, out_of_memory_guard
+from mobilenetv2.train.recipe import Recipe, check_edition, check_start
+from mobilenetv2.train.splits import check_same_photos, choose, divide
+from mobilenetv2.train.steps import TrainerModule, find_steps
+from mobilenetv2.train.trials import describe_time, find_rate, measure_times
 
 
-def train(job: Job) -> Summary:
+def train(job: Job) -> Run:
     """Do the whole job.
 
     Raises:
         MobileNetV2Error: anything that is the input's fault, before anything is written.
-        train.interrupt.Stopped: Ctrl-C; ``resume`` goes on.
+        train.loop.Stopped: Ctrl-C; ``resume`` goes on.
     """
-    with guarded("training"):
-        return _train(job)
+    with out_of_memory_guard("training"):
+        run = prepare(job)
+        if run.fits_head:
+            fit_head(run)
+        if job.find_rate and not job.resume:
+            find_rate(run)
+        if not job.resume:
+            run.begin()
+        if run.recipe.trained != "head":
+            fit(run)
+        finalise(run)
+    return run
 
 
-def _train(job: Job) -> Summary:
+def prepare(job: Job) -> Run:
+    """Look at everything and refuse what cannot work; nothing is written.
+
+    Raises:
+        MobileNetV2Error: anything that is the input's fault.
+    """
     started = time.monotonic()
-    run = record.open_run(job.output, job.resume, job.overwrite)
-    plan = make_plan(job, run)
+    folder = open_run(job.output, job.resume, job.overwrite)
+    steps, recipe = check_job(job), job.recipe
+    dataset = open_dataset(job.data)
+    check_classes(dataset)
+    saved = folder.read_checkpoint(recipe) if job.resume else None
+    if saved:
+        config, arrays = saved.config, untrained(saved.config.spec, recipe)
+    else:
+        config, arrays = initial_model(job.weights, recipe, dataset.classes)
+    readable = check_dataset(dataset, recipe.data.most_unreadable)
+    for note in readable.notes:
+        say(note)
+    splits = divide(readable, recipe)
+    say(
+        f"{len(splits.train)} photos of {len(dataset.classes)} classes to train on, "
+        f"{len(splits.selection)} to choose by, {len(splits.held_out)} held out to the end "
+        f"({splits.held_out.name})"
+    )
+    if job.resume:
+        check_same_photos(folder, splits.parts, job.data)
+    elif job.kept is not None:
+        choice = choose(splits.train, recipe, job.kept, config.spec.size)
+        for reason in choice.reasons:
+            say(reason)
+        if choice.recipe.network != recipe.network:
+            config, arrays = initial_model(job.weights, choice.recipe, dataset.classes)
+        recipe = choice.recipe
+    if not saved and config.origin and config.origin.folded:
+        config, arrays = rebased(config, arrays, splits.train)
+    teacher = None
+    if recipe.distillation.teacher:
+        channels = config.spec.input_channels
+        teacher = open_teacher(recipe.distillation.teacher, dataset.classes, channels)
+        recipe = recipe if job.resume else found_again(recipe)
+    trainer = steps.make_trainer(config, arrays, recipe, job.device)
+    run = Run(job, folder, recipe, config, splits, trainer, teacher, saved, started=started)
     if not job.resume:
-        parts = plan.splits.parts
-        computes = None if plan.recipe.trained == "head" else plan.trainer.computes
-        record.start(run, job.data, job.weights, plan.recipe, parts, job.edition, computes)
-        if plan.trial:
-            run.write_trial(plan.trial.rates, plan.trial.losses, plan.trial.suggestion)
-    rows = moved(plan, run)
-    run.maps.unlink(missing_ok=True)
-    if not rows:
-        store.save(run.best, plan.config, plan.trainer.dump())
-        store.save(run.last, plan.config, plan.trainer.dump())
-    result, figures = take_figures(plan.trainer, plan.splits, plan.recipe, run, job.data)
-    seconds = time.monotonic() - started
-    report.show(run, result, seconds)
-    held_out = plan.splits.held_out.name
-    return summarise(run, job.data, plan.recipe, result.config, figures, held_out, rows, seconds)
+        settle(run)
+    return run
 
 
-def moved(plan: Plan, run: RunFolder) -> list[Row]:
-    """Fit the head and go through the epochs that are left; a row of figures of each."""
-    trainer, recipe, saved, splits = plan.trainer, plan.recipe, plan.saved, plan.splits
-    first = fit_head(trainer, plan.config, splits) if plan.head_first else plan.first
-    if recipe.trained == "head" or (saved and saved.finished(recipe)):
-        return saved.rows if saved else []
-    if saved:  # cached maps are what these weights make of the photos
-        trainer.restore(saved.trainer)
-    views = trainer.views(PhotoViews(splits.train, plan.config.preprocessing, recipe), run.maps)
-    return fit(
-        trainer, plan.config, splits.train, splits.selection, views, recipe, run, saved,
-        plan.teacher, first,
-    )  # fmt: skip
+def found_again(recipe: Recipe) -> Recipe:
+    """Return the recipe with a teacher that a resumed run finds from anywhere.
+
+    Links are not followed: what lies beside an exported file, and its suffix, are the link's.
+    """
+    teacher = Path(recipe.distillation.teacher).absolute()
+    return recipe.changed({"distillation.teacher": str(teacher)})
 
 
-__all__ = ["Job", "RunFolder", "Summary", "train"]
+def settle(run: Run) -> None:
+    """Write into the recipe what follows from this machine and was asked for; say how long it
+    takes."""
+    recipe, precision = run.recipe, run.trainer.precision
+    if recipe.trained != "head" and recipe.computation.precision == "auto":
+        run.recipe = recipe.changed({"computation.precision": precision})
+        if precision == "bfloat16":
+            say("precision bfloat16: this processor computes in it")
+    times = measure_times(run)
+    if run.job.minutes is not None:
+        run.recipe = run.recipe.changed({"epochs": times.epochs(run.job.minutes)})
+    say(describe_time(times, run.recipe))
+
+
+def check_job(job: Job) -> TrainerModule:
+    """Refuse what cannot work before photos are looked at; return the steps of the edition."""
+    check_start(job.recipe, job.weights is not None)
+    if job.minutes is not None and not 0 < job.minutes < math.inf:
+        raise RecipeError(f"--minutes {job.minutes:g} must be a number above 0")
+    if job.find_rate and job.recipe.trained == "head":
+        raise RecipeError(
+            "--find-rate tries rates of steps, and trained = 'head' takes none; leave it out"
+        )
+    if job.recipe.tensorboard:
+        require_tensorboard()
+    steps = find_steps(job.edition)
+    check_edition(job.recipe, job.edition)
+    steps.check_device(job.device)
+    return steps
+
+
+__all__ = ["Job", "Run", "prepare", "train"]

@@ -1,7 +1,31 @@
-"""What changes over a run: the learning rate and the side of the pictures."""
+"""What changes over a run and from layer to layer: rates, sizes of pictures, what trains.
+
+A layer's depth is how far it is from the classifier. Early layers know edges and colours, which any
+photo needs; late ones know the classes that they were trained for. So the early ones may move less
+(layer-wise learning-rate decay) or later (gradual unfreezing): Howard & Ruder, arXiv 1801.06146.
+"""
 
 import math
 from collections.abc import Sequence
+
+from mobilenetv2.errors import RecipeError
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.train.recipe import Recipe
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the learning rate of a step of the run.
+
+    Args:
+        step: from the run's first, 0.
+        steps: of an epoch.
+    """
+    whole, peak, schedule = recipe.epochs * steps, recipe.optimizer.learning_rate, recipe.schedule
+    warmup = min(round(schedule.warmup_epochs * steps), whole)
+    if schedule.name != "cosine":
+        factor = schedule.epoch_factor if schedule.name == "exponential" else 1.0
+        return exponential(step, steps, warmup, peak, factor)
+    return cosine(step, whole, warmup, peak)
 
 
 def cosine(step: int, steps: int, warmup: int, peak: float, floor: float = 0.0) -> float:
@@ -13,7 +37,7 @@ def cosine(step: int, steps: int, warmup: int, peak: float, floor: float = 0.0) 
         warmup: steps before the peak; at most ``steps``.
     """
     if step < warmup:
-        return warm(step, warmup, peak)
+        return _warm(step, warmup, peak)
     progress = (step - warmup) / max(1, steps - warmup)
     return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
@@ -21,17 +45,16 @@ def cosine(step: int, steps: int, warmup: int, peak: float, floor: float = 0.0) 
 def exponential(step: int, steps_an_epoch: int, warmup: int, peak: float, factor: float) -> float:
     """``peak`` times ``factor`` for every whole epoch, as the paper has it, after a warm-up."""
     if step < warmup:
-        return warm(step, warmup, peak)
+        return _warm(step, warmup, peak)
     return float(peak * factor ** (step // max(1, steps_an_epoch)))
 
 
-def warm(step: int, warmup: int, peak: float) -> float:
-    """The rate of a step of the warm-up."""
+def _warm(step: int, warmup: int, peak: float) -> float:
     return peak * (step + 1) / (warmup + 1)
 
 
 def phase(epoch: int, epochs: int, phases: Sequence[float]) -> float:
-    """The value of an epoch where ``phases`` divide a run into equal parts; 1 where there are none.
+    """Return the value of an epoch where ``phases`` divide a run into equal parts; else 1.
 
     For progressive resizing (Howard et al., fast.ai): small pictures first, which are cheap, and
     the full size at the end.
@@ -39,3 +62,48 @@ def phase(epoch: int, epochs: int, phases: Sequence[float]) -> float:
     if not phases:
         return 1.0
     return phases[min(len(phases) - 1, epoch * len(phases) // max(1, epochs))]
+
+
+def depth(name: str, spec: NetworkSpec) -> int:
+    """0 for the classifier, 1 for the head, then the blocks from the last, the stem at the end.
+
+    Args:
+        name: of a parameter or module, canonical: 'blocks.3.expand.conv.weight'.
+    """
+    part, _, rest = name.partition(".")
+    blocks = sum(stage.repeats for stage in spec.stages)
+    if part == "blocks":
+        return 1 + blocks - int(rest.partition(".")[0])
+    return {"classifier": 0, "hidden": 0, "head": 1, "stem": 2 + blocks}[part]
+
+
+def deepest(spec: NetworkSpec) -> int:
+    """Return the stem's depth."""
+    return depth("stem", spec)
+
+
+def trained_depth(frozen_blocks: int, spec: NetworkSpec) -> int:
+    """Return the greatest depth that ever trains.
+
+    Args:
+        frozen_blocks: so many blocks, and the stem, never do; 0: all of the network does.
+
+    Raises:
+        RecipeError: the network has fewer blocks.
+    """
+    blocks = sum(stage.repeats for stage in spec.stages)
+    if frozen_blocks > blocks:
+        raise RecipeError(f"freezing.blocks {frozen_blocks}: the network has {blocks} blocks")
+    return depth(f"blocks.{frozen_blocks}", spec) if frozen_blocks else deepest(spec)
+
+
+def thawed_depth(epoch: float, recipe: Recipe, spec: NetworkSpec) -> int:
+    """Return the greatest depth that trains: the classifier first, all after some epochs.
+
+    Args:
+        epoch: since the start, with fractions.
+    """
+    limit, unfreezing = trained_depth(recipe.freezing.blocks, spec), recipe.freezing.unfreeze_epochs
+    if epoch >= unfreezing:
+        return limit
+    return min(limit, int(epoch / unfreezing * (deepest(spec) + 1)))

@@ -72,7 +72,7 @@ def test_slims_averages_take_the_place_of_what_they_average() -> None:
 
 
 def test_families_are_published_and_names_are_the_command_lines() -> None:
-    from mobilenetv2.cli.options import DIALECTS
+    from mobilenetv2.cli.parser import DIALECTS
 
     assert set(DIALECTS) == set(registry.NAMES)
     for dialect in registry.DIALECTS.values():

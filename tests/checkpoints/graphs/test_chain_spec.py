@@ -16,7 +16,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
 from mobilenetv2.checkpoints.graphs.chain_arrays import arrays_of, folded, require_fit
 from mobilenetv2.checkpoints.graphs.chain_spec import infer
 from mobilenetv2.errors import DialectError
-from mobilenetv2.model.arrays import Arrays, check, random_arrays
+from mobilenetv2.model.arrays import Arrays, check_arrays, random_arrays
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import PYTORCH, SLIM, published
@@ -104,10 +104,10 @@ def test_folded_weights_come_as_an_identity_of_the_padding_s_owner() -> None:
     # The biases are those of folded BatchNorms.
     assert found == spec.replace(conv_bias=False, dropout=0.2) and folded(steps)
     back = arrays_of(found, steps, arrays["classifier.weight"], arrays["classifier.bias"])
-    check(found, back, "back")
+    check_arrays(found, back, "back")
     np.testing.assert_array_equal(back["stem.bn.shift"], arrays["stem.conv.bias"])
     kept = arrays_of(spec, steps, arrays["classifier.weight"], arrays["classifier.bias"])
-    check(spec, kept, "kept")
+    check_arrays(spec, kept, "kept")
     assert not kept["stem.conv.bias"].any()
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
 from mobilenetv2.checkpoints.graphs import litert
 from mobilenetv2.errors import DialectError, WeightsError
-from mobilenetv2.graph.litert import write as write_litert
+from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.images.decode import read_photo as read_image
 from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.model.arrays import Arrays, check, identity_batch_norm, random_arrays
+from mobilenetv2.model.arrays import Arrays, check_arrays, identity_batch_norm, random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 from mobilenetv2.spec.blocks import resolve
@@ -47,7 +47,7 @@ def test_a_published_file_is_the_network_it_says(
     classes, background = (965, "last") if file == BIRDS else (1001, "first")
     assert config.spec == NetworkSpec(classes=classes, background=background, numerics=SLIM)  # type: ignore[arg-type]
     assert config.preprocessing == Preprocessing(mean=(mean,) * 3, std=(std,) * 3)
-    check(config.spec, arrays, file)
+    check_arrays(config.spec, arrays, file)
     assert config.origin is not None
     assert (config.origin.source, config.origin.dialect) == (file, "litert")
     assert config.origin.folded
@@ -255,7 +255,7 @@ def test_a_damaged_file_is_imported_or_an_error_of_ours(
     except WeightsError as error:
         assert str(error).startswith(f"{path}: ")
     else:
-        check(config.spec, arrays, "imported")
+        check_arrays(config.spec, arrays, "imported")
 
 
 def places_outside_constants(content: bytes) -> NDArray:

@@ -13,7 +13,7 @@ from onnx import helper
 from mobilenetv2.checkpoints.graphs.onnx_map import with_map
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.lowering import lower, lower_folded
-from mobilenetv2.graph.onnx import write as write_onnx
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import Range, Scheme

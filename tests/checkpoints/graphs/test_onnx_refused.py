@@ -25,8 +25,8 @@ from onnx_spellings import (
 from mobilenetv2.checkpoints.graphs.onnx import import_file
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.graph.onnx import write as write_onnx
-from mobilenetv2.model.arrays import check, random_arrays
+from mobilenetv2.graph.onnx import write_onnx
+from mobilenetv2.model.arrays import check_arrays, random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -171,7 +171,7 @@ def test_a_tangled_graph_is_an_error_of_ours_or_imported_as_what_it_computes(
             assert str(error).startswith(f"{tmp_path / 'net.onnx'}: ")
             refused += 1
             continue
-        check(config.spec, arrays, "imported")
+        check_arrays(config.spec, arrays, "imported")
         try:
             runtime.InferenceSession(model.SerializeToString(), quiet)
         except Exception:  # of many types; it reads attributes that mean nothing to us
@@ -206,6 +206,6 @@ def test_a_damaged_file_is_imported_or_an_error_of_ours(
             assert str(error).startswith(f"{path}: ")
             outcomes.add("refused")
         else:
-            check(config.spec, arrays, "imported")
+            check_arrays(config.spec, arrays, "imported")
             outcomes.add("imported")
     assert "refused" in outcomes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mobilenetv2.checkpoints.dialects.dialect import Dialect
 from mobilenetv2.checkpoints.dialects.keys import Shape
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.model.difference import Difference, compare
+from mobilenetv2.model.arrays import Difference, compare_shapes
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED
@@ -150,7 +150,7 @@ def _matching(
 
 
 def _required(dialect: Dialect, shapes: Shapes, wanted: NetworkSpec, where: str) -> NetworkSpec:
-    difference = compare({key.foreign: key.shape for key in dialect.keys(wanted)}, shapes)
+    difference = compare_shapes({key.foreign: key.shape for key in dialect.keys(wanted)}, shapes)
     if not difference:
         return wanted
     families = dict.fromkeys((*dialect.families, *PUBLISHED))
@@ -181,7 +181,7 @@ def _nearest(
         if len(found) > 1 and candidate.spec.width not in PUBLISHED_WIDTHS:
             continue
         expected = {key.foreign: key.shape for key in dialect.keys(candidate.spec)}
-        found.append((candidate, compare(expected, shapes)))
+        found.append((candidate, compare_shapes(expected, shapes)))
     return min(found, key=lambda item: item[1].size)
 
 

@@ -20,7 +20,7 @@ from mobilenetv2.checkpoints.labels import background_of, usual_labels
 from mobilenetv2.checkpoints.labels import read_labels as read_labels
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.graph.litert import CONFIG
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import SLIM
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
@@ -50,7 +50,7 @@ def import_file(path: Path, labels: Labels | None = None) -> tuple[ModelConfig, 
         arrays = arrays_of(config.spec, found.steps, found.weight, found.bias)
     except (DialectError, SpecError) as error:
         raise DialectError(f"{path}: {error}") from None
-    check(config.spec, arrays, str(path))
+    check_arrays(config.spec, arrays, str(path))
     return config, arrays
 
 

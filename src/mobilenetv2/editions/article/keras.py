@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from mobilenetv2.editions.keras_backend import choose
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.layout import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
@@ -180,7 +180,7 @@ def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
     Raises:
         WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
-    check(network.spec, arrays, where)
+    check_arrays(network.spec, arrays, where)
     for name, array in arrays.items():
         variable, layout = _variable(network, name)
         variable.assign(layout.from_canonical(np.asarray(array)) if layout else array)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
@@ -175,7 +175,7 @@ def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
     Raises:
         WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
-    check(network.spec, arrays, where)
+    check_arrays(network.spec, arrays, where)
     state = network.state_dict()
     with torch.no_grad():
         for name, array in arrays.items():

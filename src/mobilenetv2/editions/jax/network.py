@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.model.layout import TENSORFLOW_CONVOLUTION, TENSORFLOW_LINEAR, Layout
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
@@ -222,7 +222,7 @@ def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
     Raises:
         WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
-    check(network.spec, arrays, where)
+    check_arrays(network.spec, arrays, where)
     assign(network, arrays)
 
 

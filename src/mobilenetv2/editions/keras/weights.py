@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from mobilenetv2.editions.edition import Dtype
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.layout import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
@@ -96,7 +96,7 @@ def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
     Raises:
         WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
-    check(network.config.spec, arrays, where)
+    check_arrays(network.config.spec, arrays, where)
     assign(network, arrays)
 
 

@@ -10,7 +10,7 @@ from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.images.normalise import normalise
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
 from mobilenetv2.spec.names import parameter_shapes
@@ -126,7 +126,7 @@ def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
     Raises:
         WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
-    check(network.spec, arrays, where)
+    check_arrays(network.spec, arrays, where)
     network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilenetv2.editions.edition import Dtype
-from mobilenetv2.model.arrays import Arrays, check
+from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block as BlockRecord
 from mobilenetv2.spec.blocks import Convolution, Linear, resolve
@@ -261,7 +261,7 @@ def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
     Raises:
         WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
-    check(network.spec, arrays, where)
+    check_arrays(network.spec, arrays, where)
     assign(network, arrays)
 
 

@@ -1,1 +1,1 @@
-"""The same weights in every edition, compared."""
+"""Compare the same weights in every edition, and under other numerics."""

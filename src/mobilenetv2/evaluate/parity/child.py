@@ -1,4 +1,4 @@
-"""One edition in a process of its own: ``python -m mobilenetv2.evaluate.parity.child NAME FOLDER``.
+"""Run one edition in its own process: ``python -m mobilenetv2.evaluate.parity.child NAME FOLDER``.
 
 The jobs come as a JSON list on stdin. The pictures of the first lie in ``FOLDER/x0.npy``, and its
 tensors are written to ``FOLDER/found0.npz``.
@@ -22,14 +22,14 @@ BATCH = 4
 
 
 def main(edition: str, folder: Path, jobs: list[dict[str, Any]]) -> None:
-    """Compute what the jobs ask for."""
+    """Compute the tensors that the jobs ask for."""
     for index, job in enumerate(jobs):
         stored: dict[str, Any] = compute(edition, job, np.load(folder / f"x{index}.npy"))
         np.savez(folder / f"found{index}.npz", **stored)
 
 
 def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
-    """Every named tensor of the first ``detailed`` pictures, and under 'all' all logits."""
+    """Return every named tensor of the first ``detailed`` pictures, and under 'all' all logits."""
     name, _, option = name.partition(":")
     options: dict[str, Any] = {}
     if option:
@@ -38,9 +38,7 @@ def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
     if job["size"]:
         size = (job["size"][0], job["size"][1])
         config = dataclasses.replace(
-            config,
-            spec=config.spec.replace(size=size),
-            preprocessing=config.preprocessing.at(size),
+            config, spec=config.spec.replace(size=size), preprocessing=config.preprocessing.at(size)
         )
     edition = find(name)
     network = edition.build(config, **options)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import find
+from mobilenetv2.evaluate.predictions import class_scores
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 
@@ -51,7 +52,8 @@ def numerics_effect(
         parts = [predict(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)]
         logits.append(np.concatenate(parts))
     one, other = logits
+    first, second = (class_scores(x, before.spec.classifier.outputs).argmax(1) for x in logits)
     return NumericsEffect(
-        len(pictures), int((one.argmax(1) == other.argmax(1)).sum()),
+        len(pictures), int((first == second).sum()),
         float(np.abs(one - other).max()), float(np.abs(one).max()),
     )  # fmt: skip

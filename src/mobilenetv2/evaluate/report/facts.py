@@ -9,6 +9,7 @@ from pathlib import Path
 from mobilenetv2.evaluate.calibration import TEMPERATURE
 from mobilenetv2.evaluate.report.html import Child, Markup, definitions, element
 from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.report.tables import count_table
 from mobilenetv2.evaluate.run_record import RunRecord
 from mobilenetv2.model.card import kind
 from mobilenetv2.model.store import WEIGHTS
@@ -22,7 +23,7 @@ MOST = 60
 OF_A_HEAD = frozenset(
     {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
 )
-"""Keys of a recipe that mean something where only a classifier is fitted."""
+"""Keys of a recipe, without their tables, that mean something to a classifier alone."""
 PACKAGES = ("numpy", "Pillow", "torch", "keras", "tensorflow", "jax", "onnxruntime", "openvino")
 CPU = Path("/proc/cpuinfo")
 
@@ -34,28 +35,10 @@ def data(result: Result, run: RunRecord | None) -> Markup:
     if columns.get(result.split.name) != here:
         columns["measured here"] = here
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
-    head = [element("th", "class"), [element("th", name) for name in columns]]
-    rows = [
-        element(
-            "tr", element("th", name, scope="row"),
-            [_count(column.get(name, 0), column) for column in columns.values()],
-        )
-        for name in names
-    ]  # fmt: skip
-    sums = [element("td", f"{sum(column.values()):,}", class_="n") for column in columns.values()]
-    rows.append(element("tr", element("th", "all", scope="row"), sums, class_="sum"))
-    table = element(
-        "table", element("thead", element("tr", head)), element("tbody", rows), class_="counts"
-    )  # fmt: skip
-    block = element("div", table, class_="scroll")
+    block = count_table(columns, names)
     if len(names) <= MOST:
         return block
     return element("details", element("summary", f"{len(names)} classes"), block)
-
-
-def _count(count: int, column: Mapping[str, int]) -> Markup:
-    share = f"--share:{count / max(column.values(), default=1):.3f}"
-    return element("td", f"{count:,}" if count else "-", class_="n bar", style=share)
 
 
 def recipe(run: RunRecord, seconds: float | None) -> Markup:
@@ -71,8 +54,12 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         ("epochs run", f"{run.epochs}"),
         ("time", duration(took) if took else None),
     ]
-    only = OF_A_HEAD if run.recipe.get("trained") == "head" else run.recipe
-    rows += [(key.replace("_", " "), value) for key, value in run.recipe.items() if key in only]
+    head = run.recipe.get("trained") == "head"
+    rows += [
+        (key.replace("_", " "), value)
+        for key, value in run.recipe.items()
+        if not head or key.rpartition(".")[2] in OF_A_HEAD
+    ]
     return definitions([(name, value) for name, value in rows if value is not None])
 
 

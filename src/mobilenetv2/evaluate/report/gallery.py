@@ -24,11 +24,11 @@ LARGEST = 208
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """What Grad-CAM needs of a network."""
+    """The parts of a network that Grad-CAM needs."""
 
     maps: Maps
-    weight: NDArray
-    """float (classes, k): the classifier's."""
+    weights: Callable[[NDArray, int], NDArray]
+    """(feature map of a picture, class) -> float (k,), as :func:`gradcam.class_weights`."""
 
 
 def pictures(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
@@ -59,7 +59,7 @@ def overlays(
     for start in range(0, len(shown), BATCH):
         maps = explainer.maps(np.stack(shown[start : start + BATCH]))
         for map_, picture, class_ in zip(maps, shown[start:], classes[start:], strict=False):
-            heat = gradcam.heat(map_, explainer.weight[class_])
+            heat = gradcam.heat(map_, explainer.weights(map_, class_))
             found.append(gradcam.overlay(_rgb(picture), heat))
     return found
 

@@ -1,4 +1,4 @@
-"""What a report is made of: a model, the photos it was asked about, its answers, its figures."""
+"""The content of a report: a model, the photos it was asked about, its answers, its figures."""
 
 import math
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Result:
     metrics: Metrics
     calibration: Calibration
     before: Calibration | None
-    """What it would be without the temperature; None: the model has none."""
+    """The calibration without the temperature; None: the model has none."""
     how: Mapping[str, str] = field(default_factory=dict)
     """What computed the answers: 'runtime', 'device', 'flips'; empty where it is not known."""
 
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def temperature(self) -> float | None:
-        """That the model's classifier was divided by; None: it was not."""
+        """The temperature that the classifier was divided by; None: it was not."""
         return temperature_of(self.config)
 
     def calibrations(self) -> list[tuple[str, Calibration]]:

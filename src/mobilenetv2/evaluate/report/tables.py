@@ -1,7 +1,7 @@
 """The figures of a report: the headline, the classes, and which are taken for which."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,3 +247,31 @@ def _cell(matrix: NDArray, truth: int, answer: int, names: Sequence[str]) -> Mar
         style=f"--share:{max(share, 0.06):.3f}",
         title=f"{names[truth]}, answered {names[answer]}: {count} of {of} ({share:.0%})",
     )  # fmt: skip
+
+
+def count_table(columns: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> Markup:
+    """Return the photos of each class, with bars that compare the classes of a column.
+
+    Args:
+        columns: such as splits: title -> class -> photos.
+        names: of the classes, in the order of the rows.
+    """
+    head = [element("th", "class"), [element("th", title) for title in columns]]
+    largest = {title: max(1, *column.values()) for title, column in columns.items()}
+    rows = []
+    for name in names:
+        counts = {title: column.get(name, 0) for title, column in columns.items()}
+        cells = [
+            element(
+                "td", f"{count:,}" if count else "-", class_="n bar",
+                style=f"--share:{count / largest[title]:.3f}",
+            )
+            for title, count in counts.items()
+        ]  # fmt: skip
+        rows.append(element("tr", element("th", name, scope="row"), cells))
+    sums = [element("td", f"{sum(column.values()):,}", class_="n") for column in columns.values()]
+    rows.append(element("tr", element("th", "all", scope="row"), sums, class_="sum"))
+    table = element(
+        "table", element("thead", element("tr", head)), element("tbody", rows), class_="counts"
+    )  # fmt: skip
+    return element("div", table, class_="scroll")

@@ -1,0 +1,209 @@
+"""The end of a run: calibration, the final figures, each taken once, report and summary."""
+
+import dataclasses
+import html
+import time
+from functools import partial
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.evaluate.calibration import (
+    FEWEST,
+    TEMPERATURE,
+    fit_temperature,
+    measure_calibration,
+    temper,
+)
+from mobilenetv2.evaluate.gradcam import class_weights
+from mobilenetv2.evaluate.metrics import Metrics, measure
+from mobilenetv2.evaluate.report.gallery import Explainer
+from mobilenetv2.evaluate.report.page import draw_plots, write_page
+from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.run_record import best_epoch
+from mobilenetv2.files import write_atomically
+from mobilenetv2.model import store
+from mobilenetv2.model.card import kind
+from mobilenetv2.progress import say
+from mobilenetv2.runtime.predictor import load_feature_map
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.text import visible
+from mobilenetv2.train.job import Run
+from mobilenetv2.train.splits import FEW, sample
+
+TRAIN_SAMPLE = 1000
+"""Training photos on which the final figures are taken, too, to be shown beside the others."""
+CLOSE = 0.05
+"""A larger gap between the training and the held-out figure is worth a word."""
+
+
+def finalise(run: Run) -> None:
+    """Calibrate the best model, take its figures once, write the report and, last, the summary."""
+    run.folder.maps.unlink(missing_ok=True)
+    if not run.rows:
+        for model in (run.best, run.folder.last):
+            store.save(model, run.config, run.trainer.dump())
+    result = take_figures(run)
+    seconds, explainer = time.monotonic() - run.started, _explainer(run)
+    # A resumed run has its earlier epochs behind it.
+    run.seconds = max(seconds, sum(row["seconds"] for row in run.rows))
+    write_page(run.report, result, run.best, explainer, seconds=seconds)
+    draw_plots(run.folder.path, result, explainer)
+    write_atomically(run.folder.summary, summary(run))
+
+
+def take_figures(run: Run) -> Result:
+    """Calibrate ``run.best``, measure it, and write both down.
+
+    Returns:
+        What it answered to the held-out photos, with its config as it is now.
+    """
+    trainer, splits = run.trainer, run.splits
+    config, arrays = store.load(run.best)
+    trainer.load(arrays)
+    measured: dict[str, float] = {}
+    if TEMPERATURE in config.metrics:  # a run that was killed after this, and goes on
+        measured[TEMPERATURE] = config.metrics[TEMPERATURE]
+    elif run.recipe.calibrate and len(splits.selection) < FEWEST:
+        say(
+            f"no temperature: {len(splits.selection)} photos that choose are fewer than the "
+            f"{FEWEST} that it takes to fit one"
+        )
+    elif run.recipe.calibrate:
+        measured[TEMPERATURE] = fit_temperature(run.predict(splits.selection, "selection"))
+        arrays = temper(arrays, measured[TEMPERATURE])
+        trainer.load(arrays)
+    name = splits.held_out.name
+    for split, label in (
+        (sample(splits.train, TRAIN_SAMPLE, run.recipe.seed), "a sample of train"),
+        (splits.selection, "selection"),
+        (splits.held_out, "held out"),
+    ):
+        predictions = run.predict(split, label)
+        run.figures[split.name] = measure(predictions)
+        measured[f"{split.name}.calibration_error"] = measure_calibration(predictions).error
+    if TEMPERATURE in measured:
+        before = measure_calibration(predictions.scaled(measured[TEMPERATURE])).error
+        measured[f"{name}.calibration_error_before"] = before
+        say(
+            f"temperature {measured[TEMPERATURE]:.2f}: expected calibration error on {name} "
+            f"{before:.3f} before, {measured[f'{name}.calibration_error']:.3f} after"
+        )
+    measured |= {
+        f"{part}.{figure}": float(getattr(metrics, figure))
+        for part, metrics in run.figures.items()
+        for figure in ("top1", "top5", "loss", "images")
+    }
+    run.config = dataclasses.replace(config, metrics=measured)
+    store.save(run.best, run.config, arrays)
+    return Result.of(str(run.best), run.job.data, splits.held_out, run.config, predictions)
+
+
+def _explainer(run: Run) -> Explainer | None:
+    """What draws Grad-CAM; None for networks that no engine here has."""
+    try:
+        found = load_feature_map(run.best)
+    except SpecError:
+        return None
+    return Explainer(found.maps, partial(class_weights, found.config.spec, found.arrays))
+
+
+def summary(run: Run) -> str:
+    """Return ``summary.md``: what was done and how well, in words."""
+    recipe, spec, rows, figures = run.recipe, run.config.spec, run.rows, run.figures
+    result = figures[run.held_out]
+    low, high = result.top1_interval
+    part = (
+        f"what follows the first {recipe.cache.blocks} blocks"
+        if recipe.trained == "later"
+        else "the network"
+    )
+    epochs = run.epochs
+    plural = "" if epochs == 1 else "s"
+    how = f"{epochs} epoch{plural} of {part}" if epochs else "only a new classifier"
+    moved = bool(rows) and best_epoch(rows) > 0
+    if rows and not moved:
+        how += (
+            f", none of them with a lower loss on {figures['selection'].images} photos that choose "
+            "(each at the temperature that suits it) than a new classifier alone, which is what "
+            "was kept"
+        )
+    lines = [
+        f"# {run.folder.path.name}",
+        "",
+        f"{kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
+        f"{spec.size[1]} pixels ({parameters(spec):,} parameters, "
+        f"{multiply_adds(spec):,} multiply-adds), trained on {run.job.data} in "
+        f"{run.seconds / 60:.1f} minutes: {how}.",
+        "",
+        f"On {result.images} photos of {run.held_out} that it never saw and that chose nothing, "
+        f"it is right on {result.top1:.1%} (95% interval {low:.1%} to {high:.1%}).",
+        "",
+        *_table(figures, top5=spec.classes > 5),
+        "",
+        _advice(figures["train"], result, moved),
+        "",
+        _weakest(result),
+        "",
+        f"All of it on one page, with the surest mistakes: {run.report.name}",
+        "",
+        "![curves](curves.png)" if rows else "",
+        "![confusion](confusion.png)",
+        "![classes](classes.png)",
+        "![reliability](reliability.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(figures: dict[str, Metrics], top5: bool) -> list[str]:
+    """A row for each part. Five answers out of five classes are always enough: no top-5 then."""
+    header = ["photos", "number", "top-1", *(["top-5"] if top5 else []), "loss"]
+    rows = [header, ["---"] * len(header)]
+    for part, metrics in figures.items():
+        shares = [metrics.top1, *([metrics.top5] if top5 else [])]
+        cells = [part, str(metrics.images), *(f"{share:.1%}" for share in shares)]
+        rows.append([*cells, f"{metrics.loss:.3f}"])
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
+    gap = train.top1 - held_out.top1
+    if gap > CLOSE:
+        more = (
+            "more photos or stronger augmentation would help more than more epochs"
+            if moved
+            else f"more photos would help, and with at least {FEW} to train on the default moves "
+            "the whole network"
+        )
+        return (
+            f"It is right on its training photos {100 * gap:.0f} points more often than on new "
+            f"ones: {more}."
+        )
+    if moved and train.top1 < 0.9:
+        return "It does not yet know its training photos: more epochs would help."
+    return "It is right on new photos at least about as often as on those it was trained on."
+
+
+def _named(name: str) -> str:
+    """A class's name as text: what a folder is called is no markup."""
+    return html.escape(visible(name), quote=False)
+
+
+def _weakest(metrics: Metrics) -> str:
+    rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)[:3]
+    parts = []
+    for row in rows:
+        if row.recall == 1:
+            continue
+        index = [other.name for other in metrics.classes].index(row.name)
+        answers = metrics.confusion[index].copy()
+        answers[index] = 0
+        taken_for = metrics.classes[int(answers.argmax())].name
+        parts.append(
+            f"{_named(row.name)} ({row.recall:.0%} of {row.photos} found, most often taken for "
+            f"{_named(taken_for)})"
+        )
+    return (
+        f"Weakest classes: {'; '.join(parts)}."
+        if parts
+        else f"Every class was always found in these {metrics.images} photos."
+    )

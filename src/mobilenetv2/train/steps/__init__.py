@@ -1,0 +1,122 @@
+"""A training step in PyTorch, Keras and JAX, behind one protocol.
+
+One loop trains every edition: ``steps/torch``, ``steps/keras`` and ``steps/jax`` each have a
+:class:`Trainer` and the two functions of :class:`TrainerModule`.
+"""
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import require
+from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.inputs import PhotoViews, Views
+from mobilenetv2.train.recipe import Recipe
+
+TrainedEdition = Literal["torch", "keras", "jax"]
+FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax", "optax")}
+MOMENTUM_OF_ADAM = (0.9, 0.999)
+EPSILON_OF_ADAM = 1e-8
+LEAST_UPDATE_RATE = 0.1
+"""The share of a batch in the running statistics under ``freezing.batch_norm = 'adapt'``."""
+
+State = dict[str, NDArray]
+
+
+class Trainer(Protocol):
+    """A network in training. Everything that a step changes is in :meth:`state`.
+
+    A step is the same in every framework: the mean over the batch of the cross-entropy with soft
+    targets, or, where the outputs are 'sigmoid' or 'logit', of the binary cross-entropy summed over
+    the logits, whose gradient is as long; SGD with Nesterov's momentum and coupled weight decay, or
+    AdamW, both in PyTorch's conventions; weights with more than one axis decay, BatchNorm and
+    biases do not. Label smoothing, mixup, CutMix and a teacher make the targets
+    (:mod:`mobilenetv2.train.inputs`), so that no edition knows of them.
+    """
+
+    @property
+    def precision(self) -> str:
+        """What a step computes in: 'float32' or 'bfloat16'; weights stay float32."""
+
+    @property
+    def computes(self) -> str:
+        """The precision and the device, such as 'bfloat16 on cpu'."""
+
+    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
+        """Take one optimiser step.
+
+        Args:
+            pictures: uint8 (batch, height, width, channels), of any size; where :meth:`views` gives
+                something else, that.
+            targets: float32 (batch, logits), from 0 to 1; under a softmax each row's sum is 1.
+            rate: the learning rate of this step.
+
+        Returns:
+            (the batch's mean loss, its right answers), both before the step. Right is the class
+            with the largest target; of one logit, the side of 0 on which the target lies of a half.
+        """
+
+    def views(self, photos: PhotoViews, cache: Path) -> Views:
+        """Return what its steps take for the photos: mostly the pictures themselves.
+
+        Args:
+            cache: a file that may hold what is computed once; whoever asked removes it.
+        """
+
+    def thaw(self, epoch: float) -> None:
+        """Say how far the run is, in epochs: gradual unfreezing goes by it."""
+
+    def reestimate(self, batches: Iterable[NDArray]) -> None:
+        """Measure BatchNorm's statistics anew on inputs of a step."""
+
+    def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
+        """Return the network in evaluation mode, as it is when the function is called."""
+
+    def dump(self) -> Arrays:
+        """Return the network's weights, canonical."""
+
+    def load(self, arrays: Arrays) -> None:
+        """Replace the network's weights; the optimiser stays as it is."""
+
+    def state(self) -> State:
+        """Return weights, optimiser and random state, for a checkpoint."""
+
+    def restore(self, state: State) -> None:
+        """Go on from what :meth:`state` gave."""
+
+
+class TrainerModule(Protocol):
+    """The module ``mobilenetv2.train.steps.NAME``."""
+
+    def check_device(self, device: str) -> None:
+        """Raise where the edition cannot use the device.
+
+        Raises:
+            MobileNetV2Error: it is not there.
+        """
+
+    def make_trainer(
+        self, config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str
+    ) -> Trainer:
+        """Return a trainer of that network, with those weights, under that recipe."""
+
+
+def find_steps(edition: str) -> TrainerModule:
+    """Return the steps of an edition; its framework is imported.
+
+    Raises:
+        MissingExtra: the framework is not installed.
+    """
+    for framework in FRAMEWORKS[edition]:
+        if framework == "keras":
+            from mobilenetv2.editions.keras_backend import choose
+
+            choose()
+        else:
+            require(framework)
+    return cast(TrainerModule, importlib.import_module(f"mobilenetv2.train.steps.{edition}"))

@@ -1,0 +1,250 @@
+"""A training step in Keras, on whichever backend it runs.
+
+SGD and AdamW are in PyTorch's conventions. Keras's own differ in three ways: SGD keeps the learning
+rate inside its velocity, so that another rate in the next step means another thing; its weight
+decay does not go through the momentum; and Adam's epsilon is added before the correction of the
+moments' bias.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+from keras.layers import BatchNormalization
+from numpy.typing import NDArray
+
+from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.editions.keras import build, dump, load, predictor
+from mobilenetv2.editions.keras.weights import POOLS, batch_norm_name, convolution_name
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.images.normalise import normalise
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.train.inputs import PhotoViews, Views
+from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.train.schedule import depth, trained_depth
+from mobilenetv2.train.steps import EPSILON_OF_ADAM, LEAST_UPDATE_RATE, MOMENTUM_OF_ADAM, State
+
+
+def check_device(device: str) -> None:
+    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
+    if device != "cpu":
+        raise MobileNetV2Error(
+            f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
+        )
+
+
+def make_trainer(
+    config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
+) -> "KerasTrainer":
+    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
+    trainer = KerasTrainer(config, recipe)
+    trainer.load(arrays)
+    return trainer
+
+
+class SoftCrossEntropy(keras.losses.Loss):
+    """With soft targets; TensorFlow's own takes for granted that they add up to 1 exactly."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(batch, classes) each -> (batch,)."""
+        return -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
+
+
+class BinaryCrossEntropy(keras.losses.Loss):
+    """Of logits, summed over them; Keras's own takes their mean."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """(batch, logits) each -> (batch,)."""
+        return ops.sum(ops.softplus(y_pred) - y_true * y_pred, axis=-1)
+
+
+def same_side(y_true: Any, y_pred: Any) -> Any:
+    """Return where one logit lies on the target's side of 0: (batch, 1) each -> (batch,)."""
+    return ops.equal(y_true[:, 0] > 0.5, y_pred[:, 0] > 0)
+
+
+class KerasTrainer:
+    """See :class:`mobilenetv2.train.steps.Trainer`. There is no mixed precision."""
+
+    precision = "float32"
+
+    def __init__(self, config: ModelConfig, recipe: Recipe, dtype: Dtype = "float32") -> None:
+        self.recipe, self.dtype = recipe, dtype
+        dropout = recipe.network.dropout
+        dropout = config.spec.dropout if dropout is None else dropout
+        trained = dataclasses.replace(config, spec=config.spec.replace(dropout=dropout))
+        # Recipes may train at another size than they evaluate at.
+        self.network = build(trained, seed=recipe.seed, dtype=dtype, input_shape=(None, None))
+        for layer in self.network.layers:
+            if isinstance(layer, BatchNormalization):
+                layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
+        freeze(self.network, config.spec, recipe.freezing.blocks)
+        outputs = config.spec.classifier.outputs
+        loss = SoftCrossEntropy if outputs == "softmax" else BinaryCrossEntropy
+        right = keras.metrics.CategoricalAccuracy(name="right")
+        if outputs == "logit":
+            right = keras.metrics.MeanMetricWrapper(same_side, name="right")
+        self.network.compile(
+            optimizer=make_optimizer(recipe),
+            loss=loss(dtype=dtype),
+            metrics=[right],
+            # XLA's convolutions are slow on CPUs, and on JAX there is no way without.
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        self.network.optimizer.build(self.network.trainable_variables)
+        pooled = self.network.get_layer(POOLS[self.network.config.spec.classifier.pooling]).output
+        self.features = keras.Model(self.network.input, pooled)
+        self.predictors = {
+            outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")
+        }
+
+    @property
+    def computes(self) -> str:
+        """See the protocol; the device is the backend's own choice."""
+        return self.dtype
+
+    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
+        """See the protocol."""
+        self.network.optimizer.learning_rate = rate
+        self.network.reset_metrics()
+        x, target = self._inputs(pictures), targets.astype(self.dtype)
+        found = self.network.train_on_batch(x, target, return_dict=True)
+        return float(found["loss"]), round(float(found["right"]) * len(targets))
+
+    def _inputs(self, pictures: NDArray) -> NDArray:
+        return normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
+
+    def views(self, photos: PhotoViews, cache: Path) -> Views:
+        """See the protocol."""
+        return photos
+
+    def thaw(self, epoch: float) -> None:
+        """See the protocol; recipes that unfreeze are refused."""
+
+    def reestimate(self, batches: Iterable[NDArray]) -> None:
+        """See the protocol."""
+        norms = [layer for layer in self.network.layers if isinstance(layer, BatchNormalization)]
+        before = [norm.momentum for norm in norms]
+        try:
+            for count, pictures in enumerate(batches, 1):
+                for norm in norms:
+                    norm.momentum = 1 - 1 / count  # the mean so far; the first replaces all
+                # Not compiled, so that the momentum is that of now; up to the features, so that
+                # dropout draws nothing.
+                self.features(self._inputs(pictures), training=True)
+        finally:
+            for norm, momentum in zip(norms, before, strict=True):
+                norm.momentum = momentum
+
+    def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
+        """See the protocol."""
+        return self.predictors[outputs]
+
+    def dump(self) -> Arrays:
+        """See the protocol."""
+        return dump(self.network)
+
+    def load(self, arrays: Arrays) -> None:
+        """See the protocol."""
+        load(self.network, arrays)
+
+    def state(self) -> State:
+        """See the protocol."""
+        variables = [*self.network.variables, *self.network.optimizer.variables]
+        return {
+            f"{index:04}": np.array(ops.convert_to_numpy(variable.value))
+            for index, variable in enumerate(variables)
+        }
+
+    def restore(self, state: State) -> None:
+        """See the protocol."""
+        variables = [*self.network.variables, *self.network.optimizer.variables]
+        for index, variable in enumerate(variables):
+            variable.assign(state[f"{index:04}"])
+
+
+def freeze(network: keras.Model, spec: NetworkSpec, blocks: int) -> None:
+    """Keep the stem and so many blocks as they are, their statistics too."""
+    limit = trained_depth(blocks, spec)
+    for layer in resolve(spec).convolutions:
+        if depth(layer.name, spec) > limit:
+            network.get_layer(convolution_name(layer.name)).trainable = False
+            network.get_layer(batch_norm_name(layer.name)).trainable = False
+
+
+def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
+    """Return the recipe's optimiser."""
+    options = recipe.optimizer
+    if options.name == "adamw":
+        return AdamW(MOMENTUM_OF_ADAM, EPSILON_OF_ADAM, options.weight_decay)
+    return SGD(options.momentum, options.weight_decay)
+
+
+class SGD(keras.optimizers.Optimizer):
+    """v = momentum v + g + decay w; w -= rate (g + decay w + momentum v), Nesterov's way."""
+
+    def __init__(self, momentum: float, decay: float) -> None:
+        super().__init__(learning_rate=0.0, name="sgd")
+        self.momentum, self.decay = momentum, decay
+
+    def build(self, variables: Any) -> None:
+        """Make the velocities."""
+        super().build(variables)
+        self.velocities = [
+            self.add_variable_from_reference(variable, name="velocity") for variable in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one variable."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        if len(variable.shape) > 1:
+            gradient = gradient + self.decay * variable
+        if self.momentum:
+            velocity = self.velocities[self._get_variable_index(variable)]
+            self.assign(velocity, self.momentum * velocity + gradient)
+            gradient = gradient + self.momentum * velocity
+        self.assign_sub(variable, rate * gradient)
+
+
+class AdamW(keras.optimizers.Optimizer):
+    """Adam with the weight decay taken off the weights themselves (arXiv 1711.05101)."""
+
+    def __init__(self, betas: tuple[float, float], epsilon: float, decay: float) -> None:
+        super().__init__(learning_rate=0.0, name="adamw")
+        self.betas, self.epsilon, self.decay = betas, epsilon, decay
+
+    def build(self, variables: Any) -> None:
+        """Make the moments."""
+        super().build(variables)
+        self.first, self.second = (
+            [self.add_variable_from_reference(variable, name=name) for variable in variables]
+            for name in ("first", "second")
+        )
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one variable."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        index = self._get_variable_index(variable)
+        first, second = self.first[index], self.second[index]
+        one, two = self.betas
+        self.assign(first, one * first + (1 - one) * gradient)
+        self.assign(second, two * second + (1 - two) * gradient * gradient)
+        # Not ops.cast: TensorFlow's makes float32 of a Python number on the way.
+        first_correction, second_correction = (
+            1 - ops.power(ops.convert_to_tensor(beta, variable.dtype), step) for beta in self.betas
+        )
+        direction = (first / first_correction) / (
+            ops.sqrt(second / second_correction) + self.epsilon
+        )
+        if len(variable.shape) > 1:
+            direction = direction + self.decay * variable
+        self.assign_sub(variable, rate * direction)
