@@ -14,7 +14,7 @@ import numpy as np
 from machine import machine
 from public_data import find
 
-from mobilenetv2.checkpoints.graphs import litert
+from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.parity.editions import Case, compare_editions, parse_editions
@@ -97,7 +97,7 @@ def main() -> None:
 
 def photos(model: Path, names: list[str]) -> list[str]:
     """The published weights on the 100 photos of imagenet-samples."""
-    config, arrays = litert.import_file(find("published") / FILE)
+    config, arrays = importer.import_checkpoint(find("published") / FILE)
     store.save(model, config, arrays)
     split = open_dataset(find("imagenet-samples")).split(None)
     outputs = np.array(match(split.classes, config.labels, split.source.place))

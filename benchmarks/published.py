@@ -15,7 +15,7 @@ from machine import machine
 from numpy.typing import NDArray
 from public_data import find
 
-from mobilenetv2.checkpoints.graphs import litert
+from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import predictor
@@ -58,7 +58,7 @@ def main() -> None:
         "|---|---|---|---|",
     ]  # fmt: skip
     for name in FILES:
-        config, arrays = litert.import_file(find("published") / name)
+        config, arrays = importer.import_checkpoint(find("published") / name)
         network = edition.MobileNetV2(config)
         edition.load(network, arrays)
         ours, folders = predict_split(predictor(network), photos, config.preprocessing, name)

@@ -1,4 +1,4 @@
-"""Files of a person's: opened without waiting, and written atomically.
+"""Files that a person names: opened without waiting, written atomically.
 
 Reading: only regular files are opened, so that no pipe is waited for and no device is touched.
 
@@ -12,7 +12,6 @@ what they lead to is replaced. What is no regular file is written into and never
 import contextlib
 import errno
 import glob
-import hashlib
 import io
 import os
 import re
@@ -76,6 +75,8 @@ def read_file(path: Path) -> bytes:
 
 def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    import hashlib  # loads OpenSSL, which few need
+
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

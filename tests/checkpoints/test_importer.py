@@ -13,8 +13,8 @@ import torch
 
 from mobilenetv2.checkpoints.containers import safetensors
 from mobilenetv2.checkpoints.dialects import registry
-from mobilenetv2.checkpoints.dialects.dialect import COUNTER
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.dialects.tensors import COUNTER
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.checkpoints.sidecar import digest
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
@@ -34,7 +34,7 @@ def same(one: Arrays, other: Arrays) -> bool:
 
 
 def foreign(dialect: str, spec: NetworkSpec = SPEC) -> Arrays:
-    return registry.find(dialect).encode(spec, random_arrays(spec))
+    return registry.TENSORS[dialect].encode(spec, random_arrays(spec))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_dialect_is_recognised_and_every_tensor_is_the_files(name: str, safe
     config, arrays = import_checkpoint(safe(foreign(name)))
     assert config.origin is not None and config.origin.dialect == name
     assert same(arrays, random_arrays(SPEC))
-    assert config.spec.numerics == registry.find(name).numerics
+    assert config.spec.numerics == registry.TENSORS[name].numerics
     assert (config.spec.width, config.spec.classes) == (0.35, 5)
     assert config.labels == Labels.numbered(5)
 
@@ -79,18 +79,18 @@ def test_a_training_checkpoint_of_several_machines(tmp_path: Path) -> None:
 def test_size_labels_width_and_licence_as_wished(safe: Write) -> None:
     labels = Labels(("a", "b", "c", "d", "e"))
     path = safe(foreign("torchvision"))
-    wishes = Wishes(labels=labels, size=(96, 160), width=0.35, licence="BSD-3-Clause")
+    wishes = ImportOptions(labels=labels, size=(96, 160), width=0.35, licence="BSD-3-Clause")
     config, _ = import_checkpoint(path, wishes)
     assert config.spec.size == config.preprocessing.size == (96, 160)
     assert config.labels == labels
     assert config.origin is not None
     assert (config.origin.licence, config.origin.sha256) == ("BSD-3-Clause", digest(path))
     with pytest.raises(DialectError, match="3 labels for 5 outputs"):
-        import_checkpoint(path, Wishes(labels=Labels(("a", "b", "c"))))
+        import_checkpoint(path, ImportOptions(labels=Labels(("a", "b", "c"))))
     with pytest.raises(DialectError, match="width 1 was asked for"):
-        import_checkpoint(path, Wishes(width=1.0))
+        import_checkpoint(path, ImportOptions(width=1.0))
     with pytest.raises(DialectError, match=r"not in the dialect timm; its names are torchvision's"):
-        import_checkpoint(path, Wishes(dialect="timm"))
+        import_checkpoint(path, ImportOptions(dialect="timm"))
 
 
 def test_a_thousand_outputs_are_imagenets_and_one_more_is_background_first(safe: Write) -> None:
@@ -107,13 +107,13 @@ def test_a_stage_table_of_ones_own(safe: Write) -> None:
     path = safe(foreign("torchvision", spec))
     config, _ = import_checkpoint(path)
     assert config.spec.stem_stride == 2  # shapes do not say strides: torchvision's are assumed
-    config, arrays = import_checkpoint(path, Wishes(spec=spec.replace(classes=10)))
+    config, arrays = import_checkpoint(path, ImportOptions(spec=spec.replace(classes=10)))
     assert config.spec == spec and same(arrays, random_arrays(spec))
 
 
 def test_without_a_classifier_it_gets_a_new_one_and_says_so(safe: Write) -> None:
     bare = {n: a for n, a in foreign("timm").items() if not n.startswith("classifier")}
-    config, arrays = import_checkpoint(safe(bare), Wishes(labels=Labels(("cat", "dog"))))
+    config, arrays = import_checkpoint(safe(bare), ImportOptions(labels=Labels(("cat", "dog"))))
     assert config.spec.classes == 2 and config.origin is not None
     assert "without a classifier" in config.origin.note
     assert 0.005 < arrays["classifier.weight"].std() < 0.015
@@ -233,7 +233,7 @@ def test_what_is_no_checkpoint_of_this_network(tmp_path: Path, safe: Write) -> N
     with pytest.raises(WeightsError, match=r"blocks\.2\.project\.bn\.mean has values that are not"):
         import_checkpoint(safe(broken))
     with pytest.raises(DialectError, match="--width is not for litert files"):
-        import_checkpoint(tmp_path / "x.tflite", Wishes(width=1.0))
+        import_checkpoint(tmp_path / "x.tflite", ImportOptions(width=1.0))
 
 
 def test_the_counter_is_dropped_and_rebuilt() -> None:
@@ -259,10 +259,12 @@ def test_a_file_that_says_what_it_is_is_not_overruled(tmp_path: Path) -> None:
     config = {"model_type": "mobilenet_v2", "depth_multiplier": 0.35}
     folder = hub(tmp_path / "hub", foreign("huggingface"), config=config)
     with pytest.raises(DialectError, match=r"--spec says something else \(padding, epsilon\)"):
-        import_checkpoint(folder, Wishes(spec=published("torchvision", width=0.35)))
+        import_checkpoint(folder, ImportOptions(spec=published("torchvision", width=0.35)))
     with pytest.raises(DialectError, match=r"of width 0\.35, but width 1 was asked for"):
-        import_checkpoint(folder, Wishes(width=1.0))
-    found, _ = import_checkpoint(folder, Wishes(width=0.35, spec=published("keras", width=0.35)))
+        import_checkpoint(folder, ImportOptions(width=1.0))
+    found, _ = import_checkpoint(
+        folder, ImportOptions(width=0.35, spec=published("keras", width=0.35))
+    )
     assert found.spec.width == 0.35
 
 
@@ -275,11 +277,11 @@ def test_strides_that_a_sidecar_says_stay_when_a_width_is_asked_for(tmp_path: Pa
     config = ModelConfig.default(spec)
     origin = Origin("here", sha256=digest(path), note="Numerics ignored.")
     sidecar_path(path).write_text(dataclasses.replace(config, origin=origin).to_json())
-    found, _ = import_checkpoint(path, Wishes(width=0.35))
+    found, _ = import_checkpoint(path, ImportOptions(width=0.35))
     assert found.spec == spec
     assert found.origin is not None and found.origin.note == "Numerics ignored."
     with pytest.raises(DialectError, match="other strides"):
-        import_checkpoint(path, Wishes(spec=published("torchvision", width=0.35)))
+        import_checkpoint(path, ImportOptions(spec=published("torchvision", width=0.35)))
 
 
 def test_published_dropout_alone_is_mended(tmp_path: Path) -> None:
@@ -299,7 +301,7 @@ def test_a_graph_is_known_by_its_content(tmp_path: Path) -> None:
     found, _ = import_checkpoint(tmp_path / "renamed")
     assert found.origin is not None and found.origin.dialect == "litert"
     with pytest.raises(DialectError, match="in the dialect litert, not timm"):
-        import_checkpoint(tmp_path / "renamed", Wishes(dialect="timm"))
+        import_checkpoint(tmp_path / "renamed", ImportOptions(dialect="timm"))
 
 
 def test_an_average_that_was_preferred_is_named(tmp_path: Path) -> None:

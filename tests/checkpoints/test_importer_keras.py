@@ -12,7 +12,7 @@ pytest.importorskip("h5py", reason="h5py is not installed: pip install 'mobilene
 
 from mobilenetv2.checkpoints.containers import hdf5
 from mobilenetv2.checkpoints.dialects.keras import DIALECT, by_layer, numbered_layers
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.published import published
@@ -78,7 +78,7 @@ def test_every_generation_of_names(rename: Callable[[str], str], tmp_path: Path)
 def test_without_the_classifier(rename: Callable[[str], str], tmp_path: Path) -> None:
     found = {layer: parts for layer, parts in layers().items() if layer != "predictions"}
     path = legacy(tmp_path / "m_no_top.h5", rename, found)
-    config, arrays = import_checkpoint(path, Wishes(labels=Labels(("cat", "dog"))))
+    config, arrays = import_checkpoint(path, ImportOptions(labels=Labels(("cat", "dog"))))
     assert config.origin is not None and "without a classifier" in config.origin.note
     assert all(np.array_equal(arrays[n], ARRAYS[n]) for n in ARRAYS if "classifier" not in n)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.checkpoints.containers import safetensors
-from mobilenetv2.checkpoints.dialects import huggingface_config, registry
+from mobilenetv2.checkpoints.dialects import huggingface, registry
 from mobilenetv2.checkpoints.sidecar import digest
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import WeightsError
@@ -37,7 +37,7 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 
     def offer(**changes: Any) -> Path:
         file = tmp_path / "timm.safetensors"
-        arrays = registry.find("timm").encode(SPEC, random_arrays(SPEC))
+        arrays = registry.TENSORS["timm"].encode(SPEC, random_arrays(SPEC))
         file.write_bytes(safetensors.safetensors_bytes(arrays))
         entry = dataclasses.replace(
             catalogue.find("timm-050"), file=file.name, sha256=digest(file), sha256_prefix=None,
@@ -76,9 +76,9 @@ def test_a_repository_with_other_configs_is_another_model(
     weights = tmp_path / "snapshot" / "model.safetensors"
     weights.parent.mkdir()
     spec = published("huggingface", width=0.35, size=96)
-    arrays = registry.find("huggingface").encode(spec, random_arrays(spec))
+    arrays = huggingface.DIALECT.encode(spec, random_arrays(spec))
     weights.write_bytes(safetensors.safetensors_bytes(arrays))
-    network, preprocessor = huggingface_config.written(ModelConfig.default(spec))
+    network, preprocessor = huggingface.compose(ModelConfig.default(spec))
     fetched = Fetched("hf://a/b", weights.parent, weights, str(digest(weights)), "nothing", True)
     monkeypatch.setattr(models, "fetch", lambda _: fetched)
 

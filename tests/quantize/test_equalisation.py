@@ -8,7 +8,7 @@ import pytest
 from graph_forms import graph_of, sources, tensors
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.graphs.litert import import_file
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
@@ -144,7 +144,8 @@ def test_every_layer_writes_one_stream_and_reads_one(name: str) -> None:
 def test_a_published_network_stays_the_same_on_photos(
     public_folder: Callable[[str], Path], per_channel: bool
 ) -> None:
-    config, arrays = import_file(public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite")
+    published = public_folder("published")
+    config, arrays = import_checkpoint(published / "mobilenet_v2_1.0_224_quant.tflite")
     files = sorted((public_folder("clothing") / "train").rglob("*.jpg"))[::400]
     pixels = np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])
     folded = fold(config.spec, arrays)

@@ -236,7 +236,7 @@ def _add_import(parser: Parser) -> None:
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Import a file, a folder of a model hub, or a TensorFlow checkpoint."""
-    from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+    from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
     from mobilenetv2.hub.catalogue import HUB, catalogue
     from mobilenetv2.hub.models import find_spec, locate
     from mobilenetv2.model import store
@@ -256,7 +256,7 @@ def import_file(arguments: argparse.Namespace) -> None:
                 )
         config, arrays = store.load(locate(arguments.file))
     elif source.exists() or source.with_name(f"{source.name}.index").is_file():
-        wishes = Wishes(
+        wishes = ImportOptions(
             dialect=arguments.dialect,
             labels=label_file(Path(arguments.labels)) if arguments.labels else None,
             width=arguments.width,

@@ -11,7 +11,7 @@ import json
 import re
 from pathlib import Path
 
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import open_file, read_file, sha256_of_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
@@ -112,13 +112,13 @@ def _digits(found: Fetched) -> str:
     return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
-def _wishes(found: Fetched) -> Wishes:
+def _wishes(found: Fetched) -> ImportOptions:
     """Return what the catalogue knows and the file does not say."""
     entry = catalogue().get(found.name)
     if entry is None:
-        return Wishes()
+        return ImportOptions()
     graph = entry.dialect in GRAPHS
-    return Wishes(
+    return ImportOptions(
         dialect=entry.dialect, size=None if graph else (entry.size, entry.size),
         licence=entry.licence,
         preprocessing=None if graph or found.path.is_dir() else entry.published_preprocessing(),

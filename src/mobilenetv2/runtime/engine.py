@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.graphs.chain_config import parsed
+from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING
@@ -155,7 +155,7 @@ def embedded_config(text: str | None, path: Path) -> ModelConfig:
             f"{advice}"
         )
     try:
-        return parsed(text)
+        return parse_config(text)
     except DialectError as error:
         raise ArtifactError(f"{path}: {error}") from None
 

@@ -5,7 +5,7 @@ Keras's own reader would run what such a file says; nothing of it is run here.
 
 from pathlib import Path
 
-from mobilenetv2.checkpoints.importer import Wishes, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.graph.graph import FEATURES
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
@@ -34,7 +34,7 @@ def read_artifact(path: Path) -> Artifact:
     text = archived_config(data, CONFIG, path, "not a .keras file, or damaged")
     config = embedded_config(text, path)
     seal.check(data, str(path))
-    found, arrays = import_checkpoint(path, Wishes(dialect="keras", size=config.spec.size))
+    found, arrays = import_checkpoint(path, ImportOptions(dialect="keras", size=config.spec.size))
     if found.spec.classes != config.spec.classes:
         raise another_network(path, config, f"gives {found.spec.classes}")
     graph = lower(config, arrays).with_outputs(FEATURES)

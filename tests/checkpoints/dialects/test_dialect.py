@@ -1,81 +1,71 @@
-"""A dialect's way there and back, and what it cannot say."""
+"""Tables of names turned into one foreign name a tensor, and values of strangers' config files."""
 
-import dataclasses
-
-import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.dialects import registry
-from mobilenetv2.checkpoints.dialects.dialect import COMPUTED, COUNTER
-from mobilenetv2.checkpoints.dialects.slim import AVERAGE, averaged
+from mobilenetv2.checkpoints.dialects.dialect import (
+    describe_config,
+    field,
+    keys,
+    numbers,
+    published_preprocessing,
+    sides,
+)
+from mobilenetv2.checkpoints.dialects.tables import TORCHVISION
+from mobilenetv2.checkpoints.dialects.timm import DIALECT as TIMM
 from mobilenetv2.errors import DialectError
-from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.spec.published import PUBLISHED, published
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig, Origin
 
 
-@pytest.mark.parametrize("name", registry.DIALECTS)
-def test_decoding_undoes_encoding_bit_for_bit(name: str) -> None:
-    dialect = registry.find(name)
-    spec = dialect.bases[0].replace(width=0.35, classes=7, background=None)
-    arrays = random_arrays(spec)
-    foreign = dialect.encode(spec, arrays)
-    counters = {key for key in foreign if key.endswith(COUNTER)}
-    assert bool(counters) == dialect.counters
-    assert all(dialect.ignores(key) for key in counters)
-    back = dialect.decode(spec, foreign)
-    assert back.keys() == arrays.keys()
-    assert all(np.array_equal(back[key], arrays[key]) for key in arrays)
-    assert registry.detect(foreign, "f") is dialect
+def test_a_part_that_an_implementation_lacks_has_a_name_that_no_file_has() -> None:
+    spec = published("article-torch", width=0.35)
+    missing = [k for k in TORCHVISION.keys(spec) if k.foreign.startswith("no ")]
+    assert {key.canonical.split(".")[2] for key in missing} == {"expand", "shortcut"}
 
 
-def test_every_dialect_says_which_numerics_it_has() -> None:
-    groups = {
-        name: tuple(getattr(dialect.numerics, field) for field in COMPUTED)
-        for name, dialect in registry.DIALECTS.items()
-    }
-    pytorch, tensorflow = ("symmetric", 1e-5, "relu6"), ("same", 1e-3, "relu6")
-    assert groups == {
-        "torchvision": pytorch, "timm": pytorch, "tonylins": pytorch, "d-li14": pytorch,
-        "article": pytorch, "keras": tensorflow, "tf-slim": tensorflow, "huggingface": tensorflow,
-    }  # fmt: skip
+def test_deeper_networks_are_counted_on() -> None:
+    spec = published("timm-120d")
+    last = {key.canonical: key.foreign for key in keys(TORCHVISION.table, TORCHVISION.words, spec)}
+    assert last["head.conv.weight"] == "features.27.0.weight"
+    places = {key.canonical: key.foreign for key in TIMM.keys(spec)}
+    assert places["blocks.25.project.conv.weight"] == "blocks.6.0.conv_pwl.weight"
 
 
-def test_what_is_computed_otherwise_is_named_unless_its_files_can_say_it() -> None:
-    spec = published("keras")
-    assert registry.find("tf-slim").other_numerics(spec) == {}
-    assert registry.find("timm").other_numerics(spec) == {
-        "padding": ("same", "symmetric"), "epsilon": (1e-3, 1e-5),
-    }  # fmt: skip
-    relu = spec.replace(numerics=dataclasses.replace(spec.numerics, activation="relu"))
-    assert registry.find("keras").other_numerics(relu) == {"activation": ("relu", "relu6")}
-    assert registry.find("huggingface").other_numerics(relu) == {}
+def test_a_config_of_ours_says_everything() -> None:
+    config = ModelConfig.default(published("small"))
+    assert describe_config(config).licence is None
+    found = describe_config(ModelConfig(
+        config.spec, config.preprocessing, config.labels, Origin("here", licence="MIT"), {"a": 1.0}
+    ))  # fmt: skip
+    assert (found.spec, found.preprocessing, found.labels, found.licence, found.metrics) == (
+        config.spec, config.preprocessing, config.labels, "MIT", {"a": 1.0},
+    )  # fmt: skip
 
 
-def test_preprocessing_is_the_publishers_at_the_networks_size_and_channels() -> None:
-    spec = published("huggingface", size=(96, 128))
-    assert registry.find("huggingface").preprocessing(spec).resize == (128, 160)
-    grey = published("timm", size=64, input_channels=1)
-    record = registry.find("timm").preprocessing(grey)
-    assert (record.channels, record.size, record.interpolation) == (1, (64, 64), "bicubic")
-    assert record.mean == pytest.approx((114.495,))
-    slim = registry.find("tf-slim").preprocessing(published("tf-slim", input_channels=1))
-    assert (slim.mean, slim.std) == ((127.5,), (127.5,))
+def test_what_was_published_is_given_for_other_sizes_and_channels() -> None:
+    assert published_preprocessing("tf-slim", published("tf-slim", size=96)).resize == (96, 96)
+    grey = published_preprocessing("timm", published("timm", input_channels=1))
+    assert grey.mean == pytest.approx((114.495,)) and grey.channels == 1
 
 
-def test_slims_averages_take_the_place_of_what_they_average() -> None:
-    name = "MobilenetV2/Conv/weights"
-    found = averaged({name: np.ones(1), name + AVERAGE: np.zeros(1), "other": np.ones(1)})
-    assert found[name] == 0 and found["other"] == 1
-    slim = registry.find("tf-slim")
-    dropped = ("global_step", name + AVERAGE, f"{name}/RMSProp", f"{name}/RMSProp_1")
-    assert all(slim.ignores(key) for key in dropped) and not slim.ignores(name)
+def test_a_field_has_its_type_or_its_default() -> None:
+    assert field({"a": 3}, "a", int, 0) == 3 and field({"a": None}, "a", int, 7) == 7
+    assert field({"a": 3}, "a", float, 0.0) == 3
+    for value, kind in (("3", int), (True, float), (1.5, int), ([], dict)):
+        with pytest.raises(DialectError, match=r"a = .* is not of the type"):
+            field({"a": value}, "a", kind, None)
 
 
-def test_families_are_published_and_names_are_the_command_lines() -> None:
-    from mobilenetv2.cli.parser import DIALECTS
+def test_sides_are_one_number_or_two() -> None:
+    assert sides(96, "size") == (96, 96)
+    assert sides([64, 128], "size") == sides({"height": 64, "width": 128}, "size") == (64, 128)
+    for value in ("96", [96], [1, 2, 3], {"shortest_edge": 3}, [96.0, 96.0], None, [True, False]):
+        with pytest.raises(DialectError, match="neither a side nor a height and a width"):
+            sides(value, "size")
 
-    assert set(DIALECTS) == set(registry.NAMES)
-    for dialect in registry.DIALECTS.values():
-        assert all(family in PUBLISHED for family in dialect.families)
-    with pytest.raises(DialectError, match="did you mean 'torchvision'"):
-        registry.find("torchvison")
+
+def test_numbers_are_one_or_one_a_channel() -> None:
+    assert numbers(0.5, "mean") == (0.5,) and numbers([1, 0.5], "mean") == (1.0, 0.5)
+    for value in ("0.5", None, ["a"], {"r": 1}):
+        with pytest.raises(DialectError, match=r"mean = .* is not a list of numbers"):
+            numbers(value, "mean")

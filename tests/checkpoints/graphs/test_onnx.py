@@ -72,6 +72,11 @@ def test_an_open_size_is_taken_as_the_published_one_and_said_to_be(tmp_path: Pat
     config, _ = imported(model, tmp_path)
     assert config.spec == TORCH.replace(size=(224, 224))
     assert config.origin is not None and "224 x 224 is assumed" in config.origin.note
+    assert config.origin.folded
+    unfolded, _ = made(TORCH, folded=False)
+    open_picture(unfolded)
+    config, _ = imported(unfolded, tmp_path)
+    assert config.origin is not None and not config.origin.folded
 
 
 def test_softmax_at_the_end_is_left_out(tmp_path: Path) -> None:

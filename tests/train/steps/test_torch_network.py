@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilenetv2.checkpoints.graphs.litert import import_file
+from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import normalise
@@ -73,7 +73,9 @@ def test_evaluation_does_not_change(name: str) -> None:
 def test_published_weights_give_the_same_logits_on_photos(
     public_folder: Callable[[str], Path],
 ) -> None:
-    config, arrays = import_file(public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite")
+    config, arrays = import_checkpoint(
+        public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite"
+    )
     network = MobileNetV2(config).eval()
     load(network, arrays)
     files = sorted(public_folder("imagenet-samples").glob("*/*"))[:24]

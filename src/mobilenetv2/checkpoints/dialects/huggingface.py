@@ -1,10 +1,39 @@
-"""Hugging Face transformers' names: the stem holds the first block, the others follow from 0."""
+"""Hugging Face transformers: the stem holds the first block, the others follow from 0.
 
-from mobilenetv2.checkpoints.dialects.dialect import Dialect
-from mobilenetv2.checkpoints.dialects.keys import PYTORCH, KeyTable
+``config.json`` and ``preprocessor_config.json`` beside the weights say all else. Two of their
+numbers are TensorFlow's, in a place where they mean something else. BatchNorm's momentum (0.997 in
+the code, PyTorch's convention) is repaired on the way in and not in the files. The published
+``classifier_dropout_prob`` of 0.8 is slim's share to *keep*: it comes in as 0.2, and goes out again
+as 0.8 where the weights came from Hugging Face.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
+from mobilenetv2.checkpoints.dialects.dialect import (
+    Description,
+    KeyTable,
+    field,
+    numbers,
+    sides,
+)
+from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
+from mobilenetv2.errors import DialectError, SpecError
+from mobilenetv2.files import atomic_folder, write_atomically
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.published import SLIM
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import SLIM, published
+from mobilenetv2.spec.records import Interpolation, Labels, ModelConfig, Preprocessing
 
+RESAMPLING: dict[int, Interpolation] = {
+    0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
+}  # fmt: skip
+"""Pillow's numbers."""
+PUBLISHED_DROPOUT, MEANT_DROPOUT = 0.8, 0.2
+WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 _STEM, _BLOCK = "mobilenet_v2.conv_stem", "mobilenet_v2.layer.{previous}"
 TABLE = KeyTable(
     stem=(f"{_STEM}.first_conv.convolution", f"{_STEM}.first_conv.normalization"),
@@ -24,17 +53,168 @@ TABLE = KeyTable(
 
 
 def prefixed(foreign: Arrays) -> Arrays:
-    """A MobileNetV2Model saved without its classifier has no prefix."""
+    """Return names with the prefix that a MobileNetV2Model saved without its classifier lacks."""
     if "conv_stem.first_conv.convolution.weight" not in foreign:
         return dict(foreign)
     return {f"mobilenet_v2.{name}": array for name, array in foreign.items()}
 
 
-DIALECT = Dialect(
-    "huggingface", ("huggingface",), TABLE, PYTORCH, counters=True, prepare=prefixed,
+def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> Description:
+    """Return what the two files say.
+
+    Raises:
+        DialectError: a network that this project does not have, or a value of the wrong type.
+    """
+    if field(config, "output_stride", int, 32) != 32:
+        raise DialectError(
+            f"output_stride = {config['output_stride']}: dilated networks are for segmentation; "
+            "only 32 is read"
+        )
+    if float(field(config, "expand_ratio", float, 6.0)) != 6.0:
+        raise DialectError(f"expand_ratio = {config['expand_ratio']}: only 6 is read")
+    if field(config, "min_depth", int, 8) != field(config, "depth_divisible_by", int, 8):
+        raise DialectError("min_depth differs from depth_divisible_by: that is not read")
+    dropout = float(field(config, "classifier_dropout_prob", float, 0.8))
+    numerics = Numerics(
+        padding="same" if field(config, "tf_padding", bool, True) else "symmetric",
+        epsilon=float(field(config, "layer_norm_eps", float, 1e-3)),
+        momentum=SLIM.momentum, momentum_of=SLIM.momentum_of,
+        activation=field(config, "hidden_act", str, "relu6"),
+    )  # fmt: skip
+    names = _labels(config)
+    labels = None
+    if names:
+        background = 0 if names[0].lower() == "background" else None
+        imagenet = Labels.imagenet("first" if background == 0 else None)
+        labels = imagenet if names == imagenet.names else Labels(names, background=background)
+    fine = field(config, "finegrained_output", bool, True)
+    spec = published(
+        "huggingface",
+        width=float(field(config, "depth_multiplier", float, 1.0)),
+        size=sides(field(config, "image_size", (int, list), 224), "image_size"),
+        classes=max(len(names), 2) if names else 1000,
+        divisor=field(config, "depth_divisible_by", int, 8),
+        expand="when-needed" if field(config, "first_layer_is_expansion", bool, True) else "always",
+        head="published" if fine else "scaled",
+        dropout=MEANT_DROPOUT if dropout == PUBLISHED_DROPOUT else dropout,
+        numerics=numerics,
+        background="first" if labels and labels.background == 0 else None,
+    )
+    record = _preprocessing(preprocessor, spec) if preprocessor is not None else None
+    if record and record.size != spec.size:
+        spec = spec.replace(size=record.size)
+    licence = field(config, "license", str, None)
+    return Description(spec, preprocessing=record, labels=labels, licence=licence)
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    table = field(config, "id2label", dict, {})
+    try:
+        return tuple(str(table[str(index)]) for index in range(len(table)))
+    except KeyError as error:
+        raise DialectError(f"config.json: id2label has no entry {error}") from None
+
+
+def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessing:
+    size = resize = spec.size
+    fit: Any = "stretch"
+    if field(config, "do_resize", bool, True):
+        wanted = field(config, "size", (dict, int), {"shortest_edge": 256})
+        edge = wanted.get("shortest_edge") if isinstance(wanted, dict) else wanted
+        if edge is not None:
+            resize, fit = sides(edge, "size"), "cover"
+        else:
+            resize = sides(wanted, "size")
+        size = resize
+    if field(config, "do_center_crop", bool, True):
+        size = sides(field(config, "crop_size", (dict, int), list(spec.size)), "crop_size")
+    factor = float(field(config, "rescale_factor", float, 1 / 255))
+    scale = 1 / factor if field(config, "do_rescale", bool, True) else 1.0
+    mean: tuple[float, ...] = (0.0,) * spec.input_channels
+    std: tuple[float, ...] = (1.0,) * spec.input_channels
+    if field(config, "do_normalize", bool, True):
+        mean = numbers(config.get("image_mean", [0.5] * 3), "image_mean")
+        std = numbers(config.get("image_std", [0.5] * 3), "image_std")
+    try:
+        return Preprocessing(
+            size, resize, fit, interpolation=RESAMPLING[field(config, "resample", int, 2)],
+            mean=tuple(round(one * scale, 6) for one in mean),
+            std=tuple(round(one * scale, 6) for one in std),
+        )  # fmt: skip
+    except (KeyError, SpecError) as error:
+        raise DialectError(f"preprocessor_config.json: {error}") from None
+
+
+def approximated(record: Preprocessing) -> bool:
+    """Return whether its resize only comes near: it has no central part, and covers squares."""
+    square = record.resize[0] == record.resize[1]
+    return record.central_fraction < 1 or (record.fit == "cover" and not square)
+
+
+def compose(config: ModelConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the contents of both files for a network that the dialect can express."""
+    spec, record = config.spec, config.preprocessing
+    theirs = config.origin is not None and config.origin.dialect == "huggingface"
+    keep = theirs and spec.dropout == MEANT_DROPOUT
+    size: int | list[int] = spec.size[0] if spec.size[0] == spec.size[1] else list(spec.size)
+    network = {
+        "architectures": ["MobileNetV2ForImageClassification"],
+        "classifier_dropout_prob": PUBLISHED_DROPOUT if keep else spec.dropout,
+        "depth_divisible_by": spec.divisor,
+        "depth_multiplier": spec.width,
+        "dtype": "float32",
+        "expand_ratio": 6.0,
+        "finegrained_output": spec.head == "published",
+        "first_layer_is_expansion": spec.expand == "when-needed",
+        "hidden_act": spec.numerics.activation,
+        "id2label": {str(index): name for index, name in enumerate(config.labels.names)},
+        "image_size": size,
+        "label2id": {name: index for index, name in enumerate(config.labels.names)},
+        "layer_norm_eps": spec.numerics.epsilon,
+        "min_depth": spec.divisor,
+        "model_type": "mobilenet_v2",
+        "num_channels": spec.input_channels,
+        "output_stride": 32,
+        "tf_padding": spec.numerics.padding == "same",
+    }
+    # Its resize knows no central part; a larger resize cut to the same part is nearly that.
+    resize = [round(side / record.central_fraction) for side in record.resize]
+    square = record.fit == "cover" and resize[0] == resize[1]
+    codes = {name: code for code, name in RESAMPLING.items()}
+    preprocessor = {
+        "crop_size": {"height": record.size[0], "width": record.size[1]},
+        "do_center_crop": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [value / 255 for value in record.mean],
+        "image_processor_type": "MobileNetV2ImageProcessor",
+        "image_std": [value / 255 for value in record.std],
+        "resample": codes[record.interpolation],
+        "rescale_factor": 1 / 255,
+        "size": {"shortest_edge": resize[0]} if square
+        else {"height": resize[0], "width": resize[1]},
+    }  # fmt: skip
+    return network, preprocessor
+
+
+def save_folder(config: ModelConfig, foreign: Arrays, out: Path) -> None:
+    """Write the weights and their two configs as a folder of the hub."""
+    with atomic_folder(out) as folder:
+        write_atomically(folder / WEIGHTS, safetensors_bytes(foreign, {"format": "pt"}))
+        for name, content in zip((CONFIG, PREPROCESSOR), compose(config), strict=True):
+            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+            write_atomically(folder / name, text + "\n")
+
+
+DIALECT = TensorDialect(
+    "huggingface", ("huggingface",), TABLE,
     signature=("mobilenet_v2.conv_stem.first_conv.convolution.weight",),
     # Its code has TensorFlow's 0.997 in PyTorch's convention, and slim's share of features to keep
     # as the share to drop.
-    repairs={"numerics": SLIM, "dropout": 0.2},
+    repairs={"numerics": SLIM, "dropout": MEANT_DROPOUT},
     records=frozenset({"padding", "epsilon", "activation"}),
+    prepare=prefixed, configs=(CONFIG, PREPROCESSOR), describe=describe,
+    suffixes=(), folder=frozenset({WEIGHTS, CONFIG, PREPROCESSOR}), save=save_folder,
+    approximates=approximated,
 )  # fmt: skip

@@ -1,34 +1,69 @@
-"""keras.applications' names: one layer each, as in :mod:`mobilenetv2.editions.keras.weights`.
+"""keras.applications: one layer a name, as in :mod:`mobilenetv2.editions.keras.weights`.
 
 Weights come as legacy ``.h5`` (Keras 1 and 2, and what keras.applications publishes), as Keras 3's
 ``.weights.h5`` (layers numbered by their class), or inside a ``.keras`` file or a whole model's
-``.h5``, which also say what the network is.
+``.h5``, which also say what the network is. Keras loads the old ``.h5`` by order, not by name, so
+that published files need not have today's names: keras-team/keras-applications calls the classifier
+``Logits``, and the code that the published files were made with,
+JonathanCMitchell/mobilenet_v2_keras, also has ``mobl3_conv_3_expand`` and ``bn3_conv_3_bn_expand``.
 """
 
+import dataclasses
+import functools
+import math
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.dialects.dialect import Dialect
-from mobilenetv2.checkpoints.dialects.keras_names import TABLE, usual_names
-from mobilenetv2.checkpoints.dialects.keys import KERAS
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.hdf5 import keras3_bytes, legacy_keras_bytes
+from mobilenetv2.checkpoints.dialects.dialect import (
+    KERAS,
+    Description,
+    KeyTable,
+    Normalisation,
+    Pair,
+)
+from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
+from mobilenetv2.checkpoints.graphs.chain import in_order
+from mobilenetv2.checkpoints.graphs.keras import Structure, follow
+from mobilenetv2.checkpoints.graphs.network import require_fit
+from mobilenetv2.errors import DialectError, SpecError, require
+from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec, Numerics, StageSpec
+from mobilenetv2.spec.records import ModelConfig
 
+BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 PARTS = {
     "conv2d": ("kernel", "bias"),
     "depthwise_conv2d": ("kernel", "bias"),
     "dense": ("kernel", "bias"),
-    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "unbiased_batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "batch_normalization": BATCH_NORM,
+    "unbiased_batch_normalization": BATCH_NORM,
 }
 """What the numbered variables of a layer's class are in Keras 3."""
+_PARTS = ("expand", "depthwise", "project", "shortcut")
+TABLE = KeyTable(
+    stem=("Conv1", "bn_Conv1"),
+    first={part: (f"expanded_conv_{part}", f"expanded_conv_{part}_BN") for part in _PARTS},
+    block={part: (f"block_{{n}}_{part}", f"block_{{n}}_{part}_BN") for part in _PARTS},
+    head=("Conv_1", "Conv_1_bn"),
+    classifier="predictions",
+)
+
+
+# ---------------------------------------------------------------- names of every age
 
 
 def layer_names(foreign: Arrays) -> Arrays:
-    """'Conv1/Conv1/kernel:0' and the like -> 'Conv1/kernel'; one form for every age of Keras.
+    """Return 'Conv1/Conv1/kernel:0' and the like as 'Conv1/kernel': one form for every age.
 
     Layers that have other names, as in the first published files, get today's by their order, as
     Keras itself loads such files; the only linear layer is the classifier, whatever its name.
@@ -59,15 +94,74 @@ def _renamed(name: str, names: Mapping[str, str]) -> str:
     return f"{names.get(layer, layer)}{slash}{variable}"
 
 
-DIALECT = Dialect(
-    "keras", ("keras",), TABLE, KERAS, prepare=layer_names,
-    signature=("Conv1/kernel", "expanded_conv_project/kernel"),
-    dropped=r"^(optimizer|top_level_model_weights)",
-)  # fmt: skip
+def usual_names(arrays: Arrays) -> dict[str, str]:
+    """Return layer -> today's name, for those that have another.
+
+    The shapes decide what a layer is, and the order which one; the network that comes out is held
+    against all shapes later. Where the layers are not MobileNetV2's, nothing is renamed.
+
+    Args:
+        arrays: 'layer/variable' -> array, layers in the order in which they run.
+    """
+    layers = by_layer(arrays)
+    linear = [name for name, parts in layers.items() if _rank(parts) == 2]
+    names = {linear[0]: TABLE.classifier} if len(linear) == 1 else {}
+    if TABLE.stem[0] not in layers or TABLE.first["project"][0] not in layers:
+        names |= _by_order(layers)
+    names = {old: new for old, new in names.items() if old != new}
+    taken = set(names.values()) & (layers.keys() - names.keys())
+    return {} if taken else names
+
+
+def _rank(parts: Mapping[str, NDArray]) -> int:
+    return parts["kernel"].ndim if "kernel" in parts else 0
+
+
+def _by_order(layers: Mapping[str, Mapping[str, NDArray]]) -> dict[str, str]:
+    convolutions: list[str] = []
+    norms: list[str] = []
+    for name, parts in layers.items():
+        if _rank(parts) == 4 and len(convolutions) == len(norms):
+            convolutions.append(name)
+        elif "gamma" in parts and len(norms) == len(convolutions) - 1:
+            norms.append(name)
+        elif _rank(parts) != 2:
+            return {}
+    pairs = [*zip(convolutions, norms, strict=False)]
+    if len(convolutions) != len(norms) or len(pairs) < 4:
+        return {}
+    spatial = [layers[name]["kernel"].shape[:2] == (3, 3) for name in convolutions[1:-1]]
+    usual = [TABLE.stem, *_blocks(spatial), TABLE.head]
+    if len(usual) != len(pairs):
+        return {}
+    return {
+        old: new for pair, other in zip(pairs, usual, strict=True)
+        for old, new in zip(pair, other, strict=True)
+    }  # fmt: skip
+
+
+def _blocks(spatial: list[bool]) -> list[Pair]:
+    """The names of the convolutions between stem and head; nothing where they are no blocks.
+
+    Args:
+        spatial: of each whether it looks at 3 x 3 pixels: the depthwise ones do.
+    """
+    found: list[Pair] = []
+    index = place = 0
+    while place < len(spatial):
+        parts = ("depthwise", "project") if spatial[place] else ("expand", "depthwise", "project")
+        kinds = [part == "depthwise" for part in parts]
+        if spatial[place : place + len(parts)] != kinds:
+            return []
+        table = TABLE.block if index else TABLE.first
+        found += [(table[part][0].format(n=index), table[part][1].format(n=index))
+                  for part in parts]  # fmt: skip
+        index, place = index + 1, place + len(parts)
+    return found
 
 
 def named(foreign: Arrays, names: Mapping[str, str], order: Sequence[str] = ()) -> Arrays:
-    """Keras 3's 'layers/conv2d_3/vars/0' -> 'block_1_project/kernel'.
+    """Return Keras 3's 'layers/conv2d_3/vars/0' as 'block_1_project/kernel'.
 
     Args:
         names: 'layers/conv2d_3/vars' -> the layer's name; where a file does not say it, layers are
@@ -97,7 +191,7 @@ def named(foreign: Arrays, names: Mapping[str, str], order: Sequence[str] = ()) 
 
 
 def numbered_layers(spec: NetworkSpec) -> dict[str, str]:
-    """'layers/conv2d_3' -> 'block_1_project': layers as Keras 3 counts their classes."""
+    """Return 'layers/conv2d_3' -> 'block_1_project': layers as Keras 3 counts their classes."""
     found: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for layer in dict.fromkeys(key.foreign.split("/")[0] for key in DIALECT.keys(spec)):
@@ -115,10 +209,183 @@ def _kind(layer: str) -> str:
     return "dense" if layer == TABLE.classifier else "conv2d"
 
 
+# ---------------------------------------------------------------- what a model says of itself
+
+
+def inside(container: Container) -> tuple[Arrays, Description]:
+    """Return a file's arrays, Keras 3's numbers named, and what the model in it says.
+
+    Raises:
+        DialectError: it says that it is no MobileNetV2.
+    """
+    arrays, metadata = container.arrays, container.metadata
+    config = metadata.get("config", metadata.get("model_config"))
+    model = follow(config) if isinstance(config, Mapping) else None
+    if metadata.get("format") == "keras-3":
+        arrays = named(arrays, metadata["names"], model.names if model else ())
+    return arrays, describe(model) if model else Description()
+
+
+def describe(model: Structure) -> Description:
+    """Return what a model says: all but widths and classes.
+
+    Raises:
+        DialectError: a layer whose settings this network cannot have.
+    """
+    usual = DIALECT.bases[0]
+    found, dropout = numerics(model, usual.numerics)
+    usual = usual.replace(numerics=found, dropout=dropout, size=model.size or usual.size)
+    strides = functools.partial(with_strides, model=model)
+    return Description(usual=usual, strides=strides, normalisation=normalisation(model))
+
+
+def numerics(model: Structure, default: Numerics) -> tuple[Numerics, float]:
+    """Return (numerics, dropout) as the layers have them.
+
+    Raises:
+        DialectError: a layer whose settings this network cannot have.
+    """
+    steps = [*in_order(model.steps)]
+    norms = {(norm.epsilon, norm.momentum or 0.0) for s in steps if (norm := s.batch_norm)}
+    if not norms:
+        raise DialectError("it has no BatchNorm layers; keras.applications.MobileNetV2 has")
+    if len(norms) > 1:
+        raise DialectError("its BatchNorm layers have different epsilons or momenta")
+    [(epsilon, momentum)] = norms
+    found = {step.activation for step in steps} - {""}
+    activation: Literal["relu6", "relu"] = "relu" if found == {"relu"} else "relu6"
+    if found != {activation}:
+        words = ", ".join(sorted(found)) or "none"
+        raise DialectError(f"its activations are not ReLU6 throughout ({words})")
+    changed = dataclasses.replace(
+        default,
+        epsilon=epsilon, momentum=momentum, momentum_of="old",
+        padding=_padding(model, epsilon == default.epsilon),
+        activation=activation,
+        running_variance="unbiased" if model.unbiased else "biased",
+    )  # fmt: skip
+    return changed, model.dropout
+
+
+def _padding(model: Structure, usual: bool) -> Literal["same", "symmetric"]:
+    rules = {step.padding for step in in_order(model.steps)} - {""}
+    if {"same", "symmetric"} <= rules:
+        raise DialectError(
+            "its stride-2 convolutions are padded in different ways at this input size"
+        )
+    # Where the size makes both rules one, it is Keras's if Keras pads, or has its usual epsilon.
+    if "same" in rules or (rules <= {"either"} and (model.same or usual or not rules)):
+        return "same"
+    return "symmetric"
+
+
+def normalisation(model: Structure) -> Normalisation | None:
+    """Return the normalisation that the model itself applies to pixels.
+
+    None: it applies none, and takes pictures that are normalised already.
+
+    Raises:
+        DialectError: a rescaling by nothing, or by less than nothing.
+    """
+    if model.rescaling is None:
+        return None
+    factors, offsets = model.rescaling
+    if all(math.isfinite(factor) and factor > 1e-9 for factor in factors):
+        std = tuple(1 / factor for factor in factors)
+        # 0.0 - ...: never -0.0.
+        mean = tuple(0.0 - offset * one for offset, one in zip(offsets, std, strict=True))
+        if all(map(math.isfinite, mean)):
+            return mean, std
+    raise DialectError(f"its Rescaling is by {factors} and {offsets}, which no pictures need")
+
+
+def with_strides(spec: NetworkSpec, model: Structure) -> NetworkSpec:
+    """Return ``spec`` with the layers' strides, held against every layer of the model.
+
+    Raises:
+        DialectError: strides that no stage table gives, or another network.
+    """
+    network = resolve(spec)
+    strides = [step.stride for step in model.steps if step.depthwise]
+    if len(strides) != len(network.blocks):
+        raise DialectError(f"{len(strides)} blocks where the network has {len(network.blocks)}")
+    stages: list[StageSpec] = []
+    for block, stride in zip(network.blocks, strides, strict=True):
+        if block.index == 0 or network.blocks[block.index - 1].stage != block.stage:
+            stages.append(dataclasses.replace(spec.stages[block.stage], stride=stride))
+        elif stride != 1:
+            raise DialectError(f"block {block.index} has stride {stride} inside a stage")
+    try:
+        changed = spec.replace(stem_stride=model.steps[0].stride, stages=tuple(stages))
+        require_fit(changed, model.steps)
+    except SpecError as error:
+        raise DialectError(str(error)) from None
+    return changed
+
+
+# ---------------------------------------------------------------- writing
+
+
 def by_layer(foreign: Arrays) -> dict[str, dict[str, NDArray]]:
-    """Layer -> variable -> array, in the order of the network."""
+    """Return layer -> variable -> array, in the order of the arrays."""
     layers: dict[str, dict[str, NDArray]] = {}
     for name, array in foreign.items():
-        layer, variable = name.split("/")
+        layer, _, variable = name.partition("/")
         layers.setdefault(layer, {})[variable] = array
     return layers
+
+
+def build(spec: NetworkSpec, foreign: Arrays, **options: Any) -> Any:
+    """Return ``keras.applications.MobileNetV2`` of that width, size and classes, with weights.
+
+    Args:
+        foreign: under the dialect's names, in its order.
+        options: of ``keras.applications.MobileNetV2``.
+
+    Raises:
+        MissingExtra: Keras or its backend is not installed.
+    """
+    require("keras")
+    import keras
+
+    model = keras.applications.MobileNetV2(
+        (*spec.size, spec.input_channels), alpha=spec.width, weights=None, classes=spec.classes,
+        **options,
+    )  # fmt: skip
+    for layer, parts in by_layer(foreign).items():
+        model.get_layer(layer).set_weights(list(parts.values()))
+    return model
+
+
+def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
+    """Write bare weights of either age, or a whole ``.keras`` model, as the suffix says.
+
+    Raises:
+        MissingExtra: h5py, Keras or its backend is not installed.
+    """
+    name, layers = out.name.lower(), by_layer(foreign)
+    if name.endswith(".keras"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            # Probabilities come out of it, as is Keras's custom.
+            build(config.spec, foreign).save(path)
+            content = path.read_bytes()
+    elif name.endswith(".weights.h5"):
+        folders = numbered_layers(config.spec)
+        content = keras3_bytes(
+            [(folder, list(layers[layer].values())) for folder, layer in folders.items()]
+        )
+    else:
+        content = legacy_keras_bytes([
+            (layer, [(f"{layer}/{variable}:0", array) for variable, array in parts.items()])
+            for layer, parts in layers.items()
+        ])  # fmt: skip
+    write_atomically(out, content)
+
+
+DIALECT = TensorDialect(
+    "keras", ("keras",), TABLE, words=KERAS,
+    signature=("Conv1/kernel", "expanded_conv_project/kernel"),
+    dropped=r"^(optimizer|top_level_model_weights)",
+    inside=inside, prepare=layer_names, suffixes=(".weights.h5", ".h5", ".keras"), save=save,
+)  # fmt: skip

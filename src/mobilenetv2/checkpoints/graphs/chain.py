@@ -8,6 +8,7 @@ one path from the picture to the pooling, with additions of a block's input on t
 
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,24 @@ class Step:
         return ACTIVATIONS.get(self.bounds, f"bounds {self.bounds[0]:g} to {self.bounds[1]:g}")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """One linear layer behind the pooling."""
+
+    weight: NDArray
+    """float32 (outputs, inputs)."""
+    bias: NDArray
+    """float32 (outputs,)."""
+
+
+def in_order(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield every convolution in canonical order: a projection shortcut after its block's last."""
+    for step in steps:
+        yield step
+        if step.projection is not None:
+            yield step.projection
+
+
 class Chain:
     """The convolutions found so far. Every method returns the place of what it made."""
 
@@ -83,7 +102,7 @@ class Chain:
         return len(self._steps)
 
     def convolve(self, step: Step) -> Place:
-        """A convolution of ``step.source``."""
+        """Append a convolution of ``step.source``."""
         if self._steps and step.source == PICTURE:
             raise DialectError(f"{NOT_OURS}: a second convolution takes the picture")
         self._steps.append(step)
@@ -91,24 +110,24 @@ class Chain:
         return Place(len(self._steps) - 1, 0)
 
     def __getitem__(self, place: Place) -> Step:
-        """The convolution that made ``place``."""
+        """Return the convolution that made ``place``."""
         return self._steps[place.step]
 
     def bound(self, place: Place, low: float, high: float) -> Place:
-        """An activation that keeps values between two bounds; several in a row narrow them."""
+        """Keep values between two bounds, as an activation does; several in a row narrow them."""
         step = self._untouched(place, "an activation")
         bounds = (max(step.bounds[0], low), min(step.bounds[1], high))
         return self._change(place, bounds=bounds)
 
     def normalise(self, place: Place, batch_norm: BatchNorm) -> Place:
-        """BatchNorm right behind a convolution."""
+        """Put a BatchNorm right behind a convolution."""
         step = self._linear(place, "a BatchNorm")
         if step.batch_norm is not None:
             raise DialectError(f"{NOT_OURS}: two BatchNorms behind one convolution")
         return self._change(place, batch_norm=batch_norm)
 
     def affine(self, place: Place, factor: NDArray, offset: NDArray) -> Place:
-        """``y * factor + offset`` channel by channel: a bias, or a BatchNorm written out."""
+        """Apply ``y * factor + offset`` a channel: a bias, or a BatchNorm written out."""
         step = self._linear(place, "an addition or a product with a constant")
         if step.batch_norm is not None:
             raise DialectError(f"{NOT_OURS}: a constant is applied behind a BatchNorm")
@@ -124,7 +143,7 @@ class Chain:
         return self._change(place, weight=weight, bias=bias)
 
     def add(self, first: Place, second: Place) -> Place:
-        """A shortcut: one of the two is a block's output, the other its input or projection."""
+        """Add a shortcut: one of the two is a block's output, the other its input or projection."""
         for main, other in ((first, second), (second, first)):
             inputs = self._sources(main)[1:]  # a block has two or three convolutions
             projected = self._sources(other)[:1]
@@ -134,7 +153,7 @@ class Chain:
         raise DialectError(f"{NOT_OURS}: an addition of a tensor outside the block")
 
     def finish(self, end: Place) -> list[Step]:
-        """Every convolution from the stem to the head, projections inside the block's last one.
+        """Return every convolution from stem to head, projections inside the block's last one.
 
         Args:
             end: what is pooled.
@@ -192,14 +211,14 @@ class Chain:
 
 
 def padding_rule(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> str:
-    """Which of the two rules a convolution follows.
+    """Return which of the two rules a convolution follows.
 
     Args:
         pads: all zeros that are put around, by the convolution and by operators in front.
         size: height and width in pixels before any of them.
 
     Returns:
-        As :attr:`Step.padding`.
+        A value of :attr:`Step.padding`.
 
     Raises:
         DialectError: neither rule pads so.

@@ -1,93 +1,92 @@
-"""LiteRT (TensorFlow Lite) classifiers, float or quantised, to a model folder's contents.
+"""LiteRT (TensorFlow Lite) classifiers, float or quantised: the graph told to a :class:`Chain`.
 
 BatchNorm is folded into weights and biases already; it comes in as an identity that carries the
-bias. Files that :mod:`mobilenetv2.graph.litert_writer` wrote have their whole config in
-the zip archive behind the flatbuffer, others at most a list of labels.
+bias. Files of :mod:`mobilenetv2.graph.litert` have their whole config in the zip archive
+behind the flatbuffer, others at most a list of labels.
 """
 
 import dataclasses
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from mobilenetv2.checkpoints.containers.litert import Graph, read_litert
-from mobilenetv2.checkpoints.graphs.chain_arrays import arrays_of
-from mobilenetv2.checkpoints.graphs.chain_config import adopted, origin, require_picture
-from mobilenetv2.checkpoints.graphs.chain_spec import infer
-from mobilenetv2.checkpoints.graphs.litert_graph import Classifier, follow
-from mobilenetv2.checkpoints.labels import background_of, usual_labels
-from mobilenetv2.checkpoints.labels import read_labels as read_labels
-from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.graph.litert import CONFIG
-from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.spec.network import NetworkSpec
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.checkpoints.containers.litert import Graph, Operator, read_litert
+from mobilenetv2.checkpoints.dialects.dialect import Description, describe_config
+from mobilenetv2.checkpoints.graphs.chain import (
+    NOT_OURS,
+    PICTURE,
+    UNBOUNDED,
+    Chain,
+    Linear,
+    Pads,
+    Place,
+    Step,
+    padding_rule,
+)
+from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
+from mobilenetv2.checkpoints.labels import read_labels
+from mobilenetv2.checkpoints.sidecar import parse_config
+from mobilenetv2.errors import DialectError
+from mobilenetv2.formats import FORMATS
+from mobilenetv2.graph.litert import CONFIG, write_litert
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 from mobilenetv2.spec.published import SLIM
-from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 
 LARGEST_ENTRY = 4 * 1024**2
-NUMERICS = {"same": SLIM, "symmetric": dataclasses.replace(SLIM, padding="symmetric")}
 NOTE = "Dequantised from a LiteRT file; BatchNorm was folded there and is an identity here."
+SAME_VALUES = frozenset({"QUANTIZE", "DEQUANTIZE"})
+SAME_VECTOR = SAME_VALUES | {"RESHAPE", "SQUEEZE"}
+"""Behind the pooling, where there is one vector left to reshape."""
+POOLING = frozenset({"MEAN", "AVERAGE_POOL_2D"})
+CLASSIFYING = frozenset({"CONV_2D", "FULLY_CONNECTED"})
+Tail = Literal["features", "logits", "probabilities"]
+"""What a tensor behind the pooling holds."""
+BOUNDS = {
+    "NONE": UNBOUNDED, "RELU": (0.0, math.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0),
+}  # fmt: skip
 
 
-def import_file(path: Path, labels: Labels | None = None) -> tuple[ModelConfig, Arrays]:
-    """Read a published MobileNetV2 classifier.
-
-    Args:
-        labels: names of the outputs; without them those inside the file are taken, then
-            ImageNet's where there are 1,000 or 1,001 outputs.
+def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
+    """Follow the graph of a file, and read what lies behind it.
 
     Raises:
-        WeightsError: not a LiteRT file, or damaged.
-        DialectError: a LiteRT file of another network.
+        DialectError: another network than a MobileNetV2 classifier, or damaged.
     """
-    graph = read_litert(path)
-    try:
-        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-            raise DialectError("not a classifier: it must have one input and one output")
-        found = follow(graph)
-        config = _config(path, graph, found, labels)
-        arrays = arrays_of(config.spec, found.steps, found.weight, found.bias)
-    except (DialectError, SpecError) as error:
-        raise DialectError(f"{path}: {error}") from None
-    check_arrays(config.spec, arrays, str(path))
-    return config, arrays
-
-
-def _config(path: Path, graph: Graph, found: Classifier, labels: Labels | None) -> ModelConfig:
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise DialectError("not a classifier: it must have one input and one output")
+    steps, linears = follow(graph)
     shape = graph.tensors[graph.inputs[0]].shape
     if len(shape) != 4:
         raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
-    classes = found.weight.shape[0]
-    inside = _embedded(path)
-    came_from = origin(path, "litert", folded=True, note=NOTE)
-    if CONFIG in inside:
-        config = adopted(inside[CONFIG], found.steps, labels, came_from)
-        require_picture(config.spec, shape[1:3], shape[3])
-        return config
-    lists = [read_labels(text) for name, text in inside.items() if name.endswith(".txt")]
-    fitting = [one for one in lists if len(one) == classes]
-    labels = labels or (fitting[0] if fitting else usual_labels(classes))
-    base = NetworkSpec(
-        size=(shape[1], shape[2]), classes=classes, input_channels=shape[3],
-        background=background_of(labels, classes),
-    )  # fmt: skip
-    spec = infer(found.steps, base, NUMERICS, unsure="same")
-    return ModelConfig(spec, _preprocessing(graph, spec), labels, came_from)
+    (size, channels), texts = (shape[1:3], shape[3]), _embedded(path)
+    if CONFIG in texts:
+        inside = describe_config(parse_config(texts[CONFIG]))
+    else:
+        lists = [read_labels(text) for name, text in texts.items() if name.endswith(".txt")]
+        labels = next((one for one in lists if len(one) == len(linears[-1].bias)), None)
+        mean, std = _normalisation(graph)
+        inside = Description(labels=labels, normalisation=((mean,) * channels, (std,) * channels))
+    inside = dataclasses.replace(inside, folded=True)
+    return GraphCheckpoint(DIALECT, steps, linears, size, channels, "same", inside, NOTE)
 
 
-def _preprocessing(graph: Graph, spec: NetworkSpec) -> Preprocessing:
+def _normalisation(graph: Graph) -> tuple[float, float]:
     """What a raw pixel means, as the input's quantisation says; else TensorFlow's -1 to 1."""
     tensor = graph.tensors[graph.inputs[0]]
-    mean, std = 127.5, 127.5
-    if tensor.scale is not None and tensor.zero_point is not None:
-        mean, std = float(tensor.zero_point[0]), float(1 / tensor.scale[0])
-        mean += 128 if mean < 0 else 0  # int8 inputs hold pixel - 128
-        std = 127.5 if math.isclose(std, 127.5, rel_tol=1e-4) else std
-    margin = 8 / 7
-    resize = (round(spec.size[0] * margin), round(spec.size[1] * margin))
-    channels = spec.input_channels
-    return Preprocessing(spec.size, resize, mean=(mean,) * channels, std=(std,) * channels)
+    if tensor.scale is None or tensor.zero_point is None:
+        return 127.5, 127.5
+    mean, std = float(tensor.zero_point[0]), float(1 / tensor.scale[0])
+    mean += 128 if mean < 0 else 0  # int8 inputs hold pixel - 128
+    return mean, 127.5 if math.isclose(std, 127.5, rel_tol=1e-4) else std
 
 
 def _embedded(path: Path) -> dict[str, str]:
@@ -106,3 +105,187 @@ def _embedded(path: Path) -> dict[str, str]:
     ) as error:  # fmt: skip
         raise DialectError(f"its embedded label list is damaged ({error})") from None
     return found
+
+
+def follow(graph: Graph) -> tuple[list[Step], list[Linear]]:
+    """Return every convolution in order, and the linear layers behind the pooling.
+
+    Raises:
+        DialectError: another network.
+    """
+    chain, places, pads = Chain(), {graph.inputs[0]: PICTURE}, dict[int, Pads]()
+    tails = dict[int, Tail]()
+    steps: list[Step] | None = None
+    linears: list[Linear] = []
+    for operator in _from_input_to_output(graph):
+        kind, source, end = operator.kind, operator.inputs[0], operator.outputs[0]
+        if source in tails:
+            tails[end] = _behind_the_pooling(operator, tails[source])
+            if kind in CLASSIFYING:
+                if linears:
+                    raise DialectError(f"{NOT_OURS}: two classifiers")
+                linears.append(_linear(graph, operator))
+            continue
+        place = places.get(source)
+        if place is None or steps is not None:
+            raise DialectError(f"{NOT_OURS}: {kind} leaves the chain")
+        if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            place = _convolution(graph, operator, chain, place, pads.pop(source, None))
+        elif kind == "ADD" and operator.activation == "NONE":
+            place = _addition(operator, chain, places)
+        elif kind in ("PAD", "PADV2"):
+            pads[end] = _explicit_padding(graph, operator)
+        elif kind in ("RELU", "RELU6"):
+            place = chain.bound(place, *BOUNDS[kind])
+        elif kind in POOLING:
+            _require_whole_map(graph, operator)
+            steps, tails[end] = chain.finish(place), "features"
+        elif kind not in SAME_VALUES:
+            raise DialectError(f"{NOT_OURS}: unexpected operator {kind} before the pooling")
+        if source in pads:
+            raise DialectError(f"{NOT_OURS}: {kind} behind a PAD")
+        places[end] = place
+    if steps is None or not linears or tails.get(graph.outputs[0], "features") == "features":
+        raise DialectError(f"{NOT_OURS}: no classifier after the pooling")
+    return steps, linears
+
+
+def _from_input_to_output(graph: Graph) -> Iterator[Operator]:
+    """The operators, each checked to take a tensor that is there and to give one."""
+    for operator in graph.operators:
+        where = {*operator.inputs, *operator.outputs}
+        if not where <= set(range(-1, len(graph.tensors))) or len(operator.outputs) != 1:
+            raise DialectError("damaged: an operator refers to a tensor that is not there")
+        if not operator.inputs:
+            raise DialectError(f"damaged: {operator.kind} without inputs")
+        yield operator
+    if not graph.operators or graph.operators[-1].outputs[0] != graph.outputs[0]:
+        raise DialectError("not a classifier: its output is not the end of the chain")
+
+
+def _convolution(
+    graph: Graph, operator: Operator, chain: Chain, source: Place, pads: Pads | None
+) -> Place:
+    kind = operator.kind
+    if source == PICTURE and chain:
+        raise DialectError(f"{NOT_OURS}: {kind} leaves the chain")
+    weight, bias = _constants(graph, operator)
+    depthwise = kind == "DEPTHWISE_CONV_2D"
+    if weight.ndim != 4 or (depthwise and weight.shape[0] != 1):
+        raise DialectError(f"{kind} with weights of shape {list(weight.shape)}")
+    weight = (LITERT_DEPTHWISE if depthwise else LITERT_CONVOLUTION).to_canonical(weight)
+    if operator.stride[0] != operator.stride[1] or operator.dilation != (1, 1):
+        raise DialectError("a convolution with unequal strides or with dilation")
+    if operator.activation not in BOUNDS:
+        raise DialectError(f"activations {operator.activation}; MobileNetV2 has RELU6 throughout")
+    stride, shape = operator.stride[0], graph.tensors[operator.inputs[0]].shape
+    if len(shape) != 4:
+        raise DialectError(f"{kind} of a tensor of shape {list(shape)}")
+    before = pads or ((0, 0), (0, 0))
+    height, width = (side - sum(pad) for side, pad in zip(shape[1:3], before, strict=True))
+    kernel = max(weight.shape[2:])
+    rule = ""
+    if operator.padding == "SAME" and pads is None:
+        # By definition, at every size.
+        rule = "" if stride == 1 else "either" if height % 2 and width % 2 else "same"
+    elif operator.padding == "VALID":
+        rule = padding_rule(kernel, stride, before, (height, width))
+    else:
+        raise DialectError(f"a convolution padded {operator.padding} behind zeros {pads}")
+    bounds = BOUNDS[operator.activation]
+    return chain.convolve(Step(source, depthwise, weight, bias, stride, rule, bounds))
+
+
+def _require_whole_map(graph: Graph, operator: Operator) -> None:
+    """One mean for every channel: anything else gives a classifier other features."""
+    kind = operator.kind
+    shape, left = (graph.tensors[at].shape for at in (operator.inputs[0], operator.outputs[0]))
+    if len(shape) != 4 or operator.activation != "NONE":
+        raise DialectError(
+            f"{kind} of a tensor of shape {list(shape)} with activation {operator.activation}; "
+            "MobileNetV2 takes the plain mean of a map"
+        )
+    if kind == "MEAN":
+        axes = _constant(graph, operator, 1)
+        found = None if axes is None else axes.ravel().tolist()
+        if found is None or {axis + 4 if axis < 0 else axis for axis in found} != {1, 2}:
+            raise DialectError(
+                f"MEAN over the axes {found}; MobileNetV2's is over height and width, [1, 2]"
+            )
+    elif operator.window != shape[1:3] or left[1:3] != (1, 1):
+        raise DialectError(
+            f"AVERAGE_POOL_2D with a window of {list(operator.window)} on a map of "
+            f"{list(shape[1:3])} gives {list(left[1:3])}; MobileNetV2's window is the whole map"
+        )
+
+
+def _behind_the_pooling(operator: Operator, before: Tail) -> Tail:
+    """What an operator makes of the features, the logits or the probabilities."""
+    kind = operator.kind
+    if kind in SAME_VECTOR:
+        return before
+    if kind == "SOFTMAX" and before == "logits":
+        return "probabilities"
+    if kind not in CLASSIFYING or before != "features":
+        raise DialectError(f"{NOT_OURS}: unexpected operator {kind} behind the {before}")
+    if operator.activation != "NONE":
+        raise DialectError(
+            f"{NOT_OURS}: {kind} with activation {operator.activation} as the classifier, whose "
+            "logits have no bounds"
+        )
+    return "logits"
+
+
+def _linear(graph: Graph, operator: Operator) -> Linear:
+    weight, bias = _constants(graph, operator)
+    if weight.shape[1:-1] != ((1, 1) if operator.kind == "CONV_2D" else ()):
+        raise DialectError(f"a classifier, {operator.kind}, with weights {list(weight.shape)}")
+    return Linear(weight.reshape(weight.shape[0], -1), bias)
+
+
+def _constant(graph: Graph, operator: Operator, position: int) -> NDArray | None:
+    """The input at a position, where it is there and constant."""
+    index = operator.inputs[position] if len(operator.inputs) > position else -1
+    return graph.tensors[index].values if index >= 0 else None
+
+
+def _constants(graph: Graph, operator: Operator) -> tuple[NDArray, NDArray]:
+    values = [graph.tensors[index].values for index in operator.inputs[1:3] if index >= 0]
+    if not values or any(value is None for value in values):
+        raise DialectError(f"{operator.kind} without constant weights")
+    weight = np.asarray(values[0], np.float32)
+    if weight.ndim < 2:
+        raise DialectError(f"{operator.kind} with weights of shape {list(weight.shape)}")
+    channels = weight.shape[3 if operator.kind == "DEPTHWISE_CONV_2D" and weight.ndim == 4 else 0]
+    bias = np.zeros(channels, np.float32)
+    if len(values) == 2:
+        bias = np.asarray(values[1], np.float32)
+    if bias.shape != (channels,):
+        raise DialectError(f"{operator.kind} of {channels} channels with {bias.size} biases")
+    return weight, bias
+
+
+def _addition(operator: Operator, chain: Chain, places: dict[int, Place]) -> Place:
+    if len(operator.inputs) != 2 or not set(operator.inputs) <= places.keys():
+        raise DialectError(f"{NOT_OURS}: ADD of a tensor outside the chain")
+    first, second = (places[index] for index in operator.inputs)
+    return chain.add(first, second)
+
+
+def _explicit_padding(graph: Graph, operator: Operator) -> Pads:
+    values = _constant(graph, operator, 1)
+    if values is None or values.shape != (4, 2) or values[0].any() or values[3].any():
+        raise DialectError("a PAD of more than height and width")
+    (_, (top, bottom), (left, right), _) = values.tolist()
+    return (int(top), int(bottom)), (int(left), int(right))
+
+
+def render(config: ModelConfig, arrays: Arrays) -> bytes:
+    """Return a LiteRT file."""
+    return write_litert(lower(config, arrays))
+
+
+DIALECT = GraphDialect(
+    "litert", (FORMATS["litert"].suffix,), read_litert, open_graph, render,
+    {"same": SLIM, "symmetric": dataclasses.replace(SLIM, padding="symmetric")},
+)  # fmt: skip

@@ -1,91 +1,456 @@
-"""ONNX classifiers to a model folder's contents, whoever exported them.
+"""ONNX classifiers, whoever exported them: the graph told to a :class:`Chain`, node by node.
 
-Read off the graph: PyTorch's exporters, tf2onnx, the model zoo's from MXNet, and
-:mod:`mobilenetv2.graph.onnx_writer`, whose files carry their whole config. BatchNorm
-that was left in comes in bit for bit; where it was folded, it is an identity that carries the bias.
+PyTorch's exporters, tf2onnx, the model zoo's from MXNet, and :mod:`mobilenetv2.graph.onnx`,
+whose files carry their whole config. BatchNorm that was left in comes in bit for bit; where it was
+folded, it is an identity that carries the bias.
 """
 
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.containers.onnx import Graph, read_onnx
-from mobilenetv2.checkpoints.graphs.chain_arrays import arrays_of, folded
-from mobilenetv2.checkpoints.graphs.chain_config import adopted, origin, require_picture, size_in
-from mobilenetv2.checkpoints.graphs.chain_spec import infer
-from mobilenetv2.checkpoints.graphs.onnx_graph import Classifier, follow
-from mobilenetv2.checkpoints.labels import background_of, usual_labels
-from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.graph.onnx import CONFIG_KEY
-from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.checkpoints.containers.onnx import Graph, Node, parse_onnx, read_onnx
+from mobilenetv2.checkpoints.dialects.dialect import Description, Normalisation, describe_config
+from mobilenetv2.checkpoints.graphs.chain import (
+    NOT_OURS,
+    PICTURE,
+    BatchNorm,
+    Linear,
+    Pads,
+    Step,
+    padding_rule,
+)
+from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, is_folded
+from mobilenetv2.checkpoints.graphs.onnx_state import (
+    UNKNOWN_AXES,
+    UNPADDED,
+    State,
+    Tensor,
+    reshape,
+    shape_of,
+    transpose,
+)
+from mobilenetv2.checkpoints.sidecar import parse_config
+from mobilenetv2.errors import DialectError
+from mobilenetv2.formats import FORMATS
+from mobilenetv2.graph.graph import MAP
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.published import PYTORCH, SLIM
-from mobilenetv2.spec.records import IMAGENET_MEAN, IMAGENET_STD, Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 
 USUAL_SIZE = (224, 224)
-NUMERICS = {"same": SLIM, "symmetric": PYTORCH}
 FOLDED = "BatchNorm was folded in the ONNX file and is an identity here."
 OPEN = f"The ONNX file takes any size; {USUAL_SIZE[0]} x {USUAL_SIZE[1]} is assumed."
+PASSED_OVER = frozenset({"Identity", "Cast", "CastLike", "Dropout"})
+ENDS = frozenset({"Softmax", "LogSoftmax"})
+DAMAGE = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError)
+"""What inputs that are missing and attributes of other types than ONNX's end in."""
+LARGEST_PAD = 8
+ALMOST_SIX = 6.01
+POOL = "GlobalAveragePool"
+FLOAT = 1
+"""TensorProto.FLOAT."""
 
 
-def import_file(path: Path, labels: Labels | None = None) -> tuple[ModelConfig, Arrays]:
-    """Read an exported MobileNetV2 classifier.
+def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
+    """Follow a graph, and read what it says beside its tensors.
+
+    Raises:
+        DialectError: another network than a MobileNetV2 classifier, or damaged.
+    """
+    text = graph.metadata.get(CONFIG_KEY)
+    config = None if text is None else parse_config(text)
+    state = follow(graph, config.spec.size if config else USUAL_SIZE)
+    picture = state.picture
+    factor, offset = picture.by_channel()
+    height, width = (
+        side - sum(pad) for side, pad in zip(picture.shape[2:], picture.pads, strict=True)
+    )
+    channels_last = picture.axes != UNKNOWN_AXES
+    folded = is_folded(state.steps)
+    notes = [FOLDED] if folded else []
+    if config:
+        folded = folded or (config.origin is not None and config.origin.folded)
+        inside = dataclasses.replace(describe_config(config), folded=folded)
+    else:
+        (shape,) = graph.inputs.values()
+        notes += [OPEN] if None in (shape[1:3] if channels_last else shape[2:]) else []
+        inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
+    return GraphCheckpoint(
+        DIALECT, state.steps, state.linears, (height, width), len(factor),
+        "same" if channels_last else "symmetric", inside, " ".join(notes),
+    )  # fmt: skip
+
+
+def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
+    """What the graph does itself to pixels; None: nothing."""
+    # QuantizeLinear and its inverse leave rounding errors of float64.
+    if np.allclose(factor, 1, rtol=1e-9) and np.allclose(offset, 0, atol=1e-9):
+        return None
+    with np.errstate(all="ignore"):
+        mean, std = -offset / factor, 1 / factor
+    if (std < 2).all():
+        mean, std = mean * 255, std * 255  # it takes values from 0 to 1
+    means, stds = (tuple(round(float(x), 6) for x in values) for values in (mean, std))
+    return means, stds
+
+
+def render(config: ModelConfig, arrays: Arrays) -> bytes:
+    """Return an ONNX file with BatchNorm left in, so that every tensor comes back."""
+    return write_onnx(lower(config, arrays, folded=False))
+
+
+def follow(graph: Graph, size: Size) -> State:
+    """Follow a graph from the picture to the logits.
 
     Args:
-        labels: names of the outputs; without them those inside the file are taken, then
-            ImageNet's where there are 1,000 or 1,001 outputs.
+        size: taken where the graph leaves height and width open.
+
+    Raises:
+        DialectError: another network; with the node where it shows.
+    """
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise DialectError("not a classifier: it must have one input and one output")
+    state = State(graph, size)
+    for node in _needed(graph):
+        try:
+            if not state.constants.compute(node):
+                _take(state, node)
+        except DialectError as error:
+            raise DialectError(f"{error} (at {_words(node)})") from None
+        except DAMAGE as error:
+            raise DialectError(f"damaged: {_words(node)} cannot be read ({error})") from None
+    end = state.tensors.get(graph.outputs[0])
+    if not state.steps or not state.linears or end is None:
+        raise DialectError(f"{NOT_OURS}: no classifier after the pooling")
+    if end.stage != "logits":
+        raise DialectError("not a classifier: its output is not the end of the chain")
+    return state
+
+
+def _words(node: Node) -> str:
+    name = node.name or node.outputs[0]
+    return f"the {node.kind} {name!r}"
+
+
+def _needed(graph: Graph) -> Iterator[Node]:
+    """The nodes that the output depends on, in the order in which they run."""
+    makers = {name: node for node in graph.nodes for name in node.outputs if name}
+    waiting, needed = [*graph.outputs], set[int]()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None and id(node) not in needed:
+            needed.add(id(node))
+            waiting += node.inputs
+    return (node for node in graph.nodes if id(node) in needed and node.outputs)
+
+
+def _take(state: State, node: Node) -> None:
+    known = [state.tensors[name] for name in node.inputs if name in state.tensors]
+    if not known:
+        raise DialectError(f"{NOT_OURS}: {node.kind} takes nothing of the chain")
+    tensor, kind = known[0], node.kind
+    if kind == "Shape":
+        state.constants.known[node.outputs[0]] = shape_of(node, tensor.shape)
+        return
+    if kind in PASSED_OVER or (kind in ENDS and tensor.stage == "logits"):
+        state.tensors[node.outputs[0]] = tensor
+        return
+    if kind not in HANDLERS:
+        raise DialectError(f"{NOT_OURS}: unexpected operator {kind}")
+    if len(known) > 1 and kind != "Add":
+        raise DialectError(f"{NOT_OURS}: {kind} of two tensors")
+    if tensor.pads != UNPADDED and kind != "Conv":
+        raise DialectError(f"{NOT_OURS}: {kind} behind a Pad")
+    state.tensors[node.outputs[0]] = HANDLERS[kind](state, node, tensor)
+
+
+# ---------------------------------------------------------------- layers
+
+
+def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Take a step of the chain, or a linear layer where it is over the pooled features."""
+    weight = np.asarray(state.constants[node.inputs[1]], np.float32)
+    bias = None
+    if len(node.inputs) > 2 and node.inputs[2]:
+        bias = np.asarray(state.constants[node.inputs[2]], np.float32)
+    if weight.ndim != 4 or len(tensor.shape) != 4:
+        raise DialectError(f"a convolution with weights of shape {list(weight.shape)}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise DialectError(f"{bias.size} biases for {weight.shape[0]} channels")
+    group, channels = node.attributes.get("group", 1), tensor.shape[1]
+    depthwise = group > 1 and group == channels == weight.shape[0]
+    if (not depthwise and group != 1) or weight.shape[1] != channels // group:
+        raise DialectError(
+            f"a convolution in {group} groups of {channels} channels, its weights "
+            f"{list(weight.shape)}"
+        )
+    if tensor.stage != "map" and weight.shape[2:] == (1, 1):
+        return state.classify(tensor, weight[:, :, 0, 0], bias)
+    if tensor.place == PICTURE:
+        state.picture = tensor
+    elif tensor.axes != "NCHW":
+        raise DialectError(f"{NOT_OURS}: a convolution behind the pooling or of other axes")
+    strides, dilations = (
+        [int(x) for x in node.attributes.get(name, [1, 1])] for name in ("strides", "dilations")
+    )
+    stride, kernel = strides[0], weight.shape[2]
+    if strides != [stride] * 2 or dilations != [1, 1] or stride < 1 or weight.shape[3] != kernel:
+        raise DialectError("a convolution with unequal strides or sides, or with dilation")
+    height, width = (
+        side - sum(pad) for side, pad in zip(tensor.shape[2:], tensor.pads, strict=True)
+    )
+    pads = _pads(node, kernel, stride, tensor)
+    rule = padding_rule(kernel, stride, pads, (height, width))
+    step = Step(tensor.place, depthwise, weight, bias, stride, rule)
+    sides = [
+        (side + sum(pad) - kernel) // stride + 1
+        for side, pad in zip((height, width), pads, strict=True)
+    ]
+    if min(sides) < 1:
+        raise DialectError(f"a convolution that leaves {sides} pixels")
+    return Tensor(state.chain.convolve(step), (tensor.shape[0], weight.shape[0], *sides), "NCHW")
+
+
+def _pads(node: Node, kernel: int, stride: int, tensor: Tensor) -> Pads:
+    """All zeros around height and width: the convolution's own and a Pad's before it."""
+    auto = node.attributes.get("auto_pad", "NOTSET")
+    top, left, bottom, right = 0, 0, 0, 0
+    if auto == "NOTSET":
+        values = [int(value) for value in node.attributes.get("pads", [0, 0, 0, 0])]
+        if len(values) != 4:
+            raise DialectError(f"a convolution with the pads {values}")
+        top, left, bottom, right = values
+    elif auto in ("SAME_UPPER", "SAME_LOWER"):
+        needed = [
+            max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in tensor.shape[2:]
+        ]
+        small, large = [n // 2 for n in needed], [n - n // 2 for n in needed]
+        if auto == "SAME_LOWER":
+            small, large = large, small
+        (top, left), (bottom, right) = small, large
+    elif auto != "VALID":
+        raise DialectError(f"a convolution with auto_pad {auto!r}")
+    (above, below), (before, after) = tensor.pads
+    return (above + top, below + bottom), (before + left, after + right)
+
+
+def batch_norm(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Take a BatchNorm behind a convolution; on the picture it is its normalisation."""
+    parts = [np.asarray(state.constants[name], np.float32) for name in node.inputs[1:5]]
+    channels = tensor.shape[1] if len(tensor.shape) > 1 else 0
+    if len(parts) != 4 or any(part.shape != (channels,) for part in parts):
+        raise DialectError(f"a BatchNorm that does not fit {channels} channels")
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    norm = BatchNorm(
+        parts[0], parts[1], parts[2], parts[3], epsilon, node.attributes.get("momentum")
+    )
+    if tensor.place != PICTURE:
+        return state.at(tensor, state.chain.normalise(tensor.place, norm))
+    scale, shift, mean, variance = (part.astype(np.float64)[:, None, None] for part in parts)
+    with np.errstate(all="ignore"):
+        factor = scale / np.sqrt(variance + epsilon)
+        return tensor.normalised(factor, shift - mean * factor)
+
+
+def pool(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Take the mean over height and width, at once or one after the other."""
+    if tensor.stage == "pooled":
+        return tensor
+    rank, keep = len(tensor.shape), bool(node.attributes.get("keepdims", 1))
+    places = [*range(2, rank)]
+    if node.kind == "ReduceMean":
+        axes = state.constants.option(node, "axes", 1, [*range(rank)])
+        places = [int(axis) % rank for axis in np.ravel(axes)]
+    elif node.kind == "AveragePool":
+        window, pads = node.attributes.get("kernel_shape"), node.attributes.get("pads", [])
+        if window != list(tensor.shape[2:]) or any(pads):
+            raise DialectError(f"an average over {window} of {list(tensor.shape[2:])} pixels")
+    if not {tensor.axes[place] for place in places} <= {"H", "W"}:
+        raise DialectError(f"a mean over other axes than height and width ({places})")
+    left = [
+        (1 if place in places else side, axis)
+        for place, (side, axis) in enumerate(zip(tensor.shape, tensor.axes, strict=True))
+        if keep or place not in places
+    ]
+    shape, names = tuple(side for side, _ in left), "".join(axis for _, axis in left)
+    tensor = dataclasses.replace(tensor, shape=shape, axes=names)
+    done = all(side == 1 for side, axis in left if axis in "HW")
+    return state.pooled(tensor) if done else tensor
+
+
+def linear(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Take a linear layer as Gemm or MatMul."""
+    weight = np.asarray(state.constants[node.inputs[1]], np.float32)
+    options, bias = node.attributes, None
+    if node.kind == "Gemm" and len(node.inputs) > 2 and node.inputs[2]:
+        bias = state.constants[node.inputs[2]] * options.get("beta", 1.0)
+    if weight.ndim != 2 or options.get("transA"):
+        raise DialectError(f"a classifier with weights of shape {list(weight.shape)}")
+    weight = weight if options.get("transB") else weight.T
+    if options.get("alpha", 1.0) != 1.0:
+        weight = weight * np.float32(options["alpha"])
+    return state.classify(tensor, weight, bias)
+
+
+# ---------------------------------------------------------------- operators that are no layers
+
+
+def arithmetic(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Add, Sub, Mul, Div: take a shortcut, a bias, a BatchNorm written out, a normalisation."""
+    both = [state.tensors[name] for name in node.inputs if name in state.tensors]
+    if len(both) == 2:
+        if both[0].shape != both[1].shape or node.kind != "Add":
+            raise DialectError(f"{NOT_OURS}: {node.kind} of two tensors")
+        return state.at(tensor, state.chain.add(both[0].place, both[1].place))
+    first = node.inputs[0] in state.tensors
+    constant = state.constants[node.inputs[1 if first else 0]].astype(np.float64)
+    if not first and node.kind in ("Sub", "Div"):
+        raise DialectError(f"{NOT_OURS}: {node.kind} of a constant and a tensor")
+    factor, offset = np.ones(()), np.zeros(())
+    if node.kind in ("Add", "Sub"):
+        offset = constant if node.kind == "Add" else -constant
+    else:
+        with np.errstate(all="ignore"):
+            factor = constant if node.kind == "Mul" else 1 / constant
+    if tensor.stage == "logits" and state.linears and node.kind in ("Add", "Sub"):
+        last = state.linears[-1]
+        if offset.size not in (1, last.bias.size):
+            raise DialectError(f"{offset.size} biases for {last.bias.size} outputs")
+        state.linears[-1] = Linear(last.weight, (last.bias + offset.ravel()).astype(np.float32))
+        return tensor
+    if tensor.stage != "map" or constant.ndim > len(tensor.shape):
+        raise DialectError(f"{NOT_OURS}: {node.kind} with a constant behind the pooling")
+    if tensor.place == PICTURE:
+        return tensor.normalised(factor, offset)
+    axes = tensor.axes[len(tensor.axes) - constant.ndim :]
+    if any(side > 1 and axis != "C" for side, axis in zip(constant.shape, axes, strict=True)):
+        raise DialectError(f"{node.kind} with a constant that varies over the picture")
+    return state.at(tensor, state.chain.affine(tensor.place, factor, offset))
+
+
+def activation(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Relu, Clip, Max, Min: take bounds."""
+    low, high = -math.inf, math.inf
+    if node.kind == "Relu":
+        low = 0.0
+    elif node.kind == "Clip":
+        low = _number(state.constants.option(node, "min", 1, low), node)
+        high = _number(state.constants.option(node, "max", 2, high), node)
+    else:
+        known = [state.constants[name] for name in node.inputs if name in state.constants]
+        if len(known) != 1:
+            raise DialectError(f"{NOT_OURS}: {node.kind} of two tensors")
+        bound = _number(known[0], node)
+        low, high = (bound, high) if node.kind == "Max" else (low, bound)
+    return state.at(tensor, state.chain.bound(tensor.place, low, high))
+
+
+def _number(value: object, node: Node) -> float:
+    array = np.asarray(value)
+    if array.size != 1:
+        raise DialectError(f"{node.kind} with a bound of {array.size} values")
+    return float(array.item())
+
+
+def quantisation(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """QuantizeLinear and DequantizeLinear on the way: leave rounding out.
+
+    A range that begins at 0 stands for the ReLU that quantisers leave out in front of it.
+    """
+    scale = state.constants[node.inputs[1]].astype(np.float64)
+    zero = np.zeros((), np.uint8)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        zero = state.constants[node.inputs[2]]
+    if scale.size != 1 or zero.size != 1 or zero.dtype.kind not in "iu" or not scale.all():
+        raise DialectError(f"{node.kind} of the picture with more than one scale")
+    step, zero_point = float(scale.item()), int(zero.item())
+    if tensor.place == PICTURE:
+        if node.kind == "QuantizeLinear":
+            return tensor.normalised(np.array(1 / step), np.array(float(zero_point)))
+        return tensor.normalised(np.array(step), np.array(-step * zero_point))
+    limits = np.iinfo(zero.dtype)
+    bare = tensor.stage == "map" and state.chain[tensor.place].added is None
+    if node.kind == "DequantizeLinear" or zero_point != limits.min or not bare:
+        return tensor
+    # Calibration may have seen less than 6; six is then the bound that nothing reached.
+    high = 6.0 if (limits.max - zero_point) * step < ALMOST_SIX else math.inf
+    return state.at(tensor, state.chain.bound(tensor.place, 0.0, high))
+
+
+def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Note zeros around height and width, for the next convolution."""
+    values = [int(value) for value in np.ravel(state.constants.option(node, "pads", 1, []))]
+    fill = _number(state.constants.option(node, "value", 2, 0.0), node)
+    axes = range(4)
+    if len(node.inputs) > 3 and node.inputs[3]:
+        axes = [int(axis) % 4 for axis in np.ravel(state.constants[node.inputs[3]])]  # type: ignore[assignment]
+    count, mode = len(axes), node.attributes.get("mode", "constant")
+    if len(values) != 2 * count or len(tensor.shape) != 4 or mode != "constant" or fill:
+        raise DialectError("a Pad that is not of zeros around a picture")
+    around = dict.fromkeys(range(4), (0, 0))
+    around |= {a: (values[i], values[i + count]) for i, a in enumerate(axes)}
+    spatial = [tensor.axes.index(name) if name in tensor.axes else place
+               for name, place in (("H", 2), ("W", 3))]  # fmt: skip
+    outside = set(range(4)) - set(spatial)
+    if any(around[a] != (0, 0) for a in outside) or not 0 <= min(values) <= max(values) <= LARGEST_PAD:  # fmt: skip # noqa: E501
+        raise DialectError(f"a Pad of {values}, not of height and width alone")
+    shape = tuple(side + sum(around[a]) for a, side in enumerate(tensor.shape))
+    return dataclasses.replace(tensor, shape=shape, pads=(around[spatial[0]], around[spatial[1]]))
+
+
+Handler = Callable[[State, Node, Tensor], Tensor]
+HANDLERS: dict[str, Handler] = {
+    "Conv": convolution,
+    "BatchNormalization": batch_norm,
+    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "ReduceMean"), pool),
+    **dict.fromkeys(("Gemm", "MatMul"), linear),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), arithmetic),
+    **dict.fromkeys(("Relu", "Clip", "Max", "Min"), activation),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), quantisation),
+    "Pad": pad,
+    "Transpose": transpose,
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), reshape),
+}
+
+
+def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
+    """Return a graph of ours with one more output, ``map``: the last feature map, to be pooled.
+
+    Args:
+        data: an ONNX file, float or int8, whose first output is the logits.
+        size: taken where the graph leaves height and width open.
+
+    Returns:
+        The file, without a seal, whose new output is float32 (batch, channels, height, width); and
+        the classifier's weight, float32 (classes, channels), as the graph has it.
 
     Raises:
         WeightsError: not an ONNX file, or damaged.
-        DialectError: an ONNX file of another network.
+        DialectError: a graph of another network, or one that pools otherwise.
     """
-    graph = read_onnx(path)
-    try:
-        text = graph.metadata.get(CONFIG_KEY)
-        found = follow(graph, USUAL_SIZE if text is None else size_in(text))
-        config = _config(path, graph, found, labels)
-        arrays = arrays_of(config.spec, found.steps, found.weight, found.bias)
-    except (DialectError, SpecError) as error:
-        raise DialectError(f"{path}: {error}") from None
-    check_arrays(config.spec, arrays, str(path))
-    return config, arrays
+    from onnx import ModelProto, helper
+
+    graph = parse_onnx(data)
+    pools = [node for node in graph.nodes if node.kind == POOL]
+    if len(pools) != 1 or not pools[0].inputs:
+        raise DialectError(f"it has {len(pools)} operators {POOL}, where one is expected")
+    [linear] = follow(dataclasses.replace(graph, outputs=graph.outputs[:1]), size).linears
+    model = ModelProto.FromString(data)
+    # A cast, since a graph may compute in float16; of float32 it is nothing.
+    model.graph.node.append(helper.make_node("Cast", [pools[0].inputs[0]], [MAP], MAP, to=FLOAT))
+    model.graph.output.append(helper.make_tensor_value_info(MAP, FLOAT, [None] * 4))
+    return model.SerializeToString(), linear.weight
 
 
-def _config(path: Path, graph: Graph, found: Classifier, labels: Labels | None) -> ModelConfig:
-    (shape,) = graph.inputs.values()
-    open_size = None in (shape[1:3] if found.channels_last else shape[2:])
-    channels, classes = len(found.factor), found.weight.shape[0]
-    notes = [FOLDED] if folded(found.steps) else []
-    text = graph.metadata.get(CONFIG_KEY)
-    if text is not None:
-        came_from = origin(path, "onnx", folded(found.steps), " ".join(notes))
-        config = adopted(text, found.steps, labels, came_from)
-        require_picture(config.spec, found.size, channels)
-        return config
-    notes += [OPEN] if open_size else []
-    labels = labels or usual_labels(classes)
-    base = NetworkSpec(
-        size=found.size, classes=classes, input_channels=channels,
-        background=background_of(labels, classes),
-    )  # fmt: skip
-    spec = infer(found.steps, base, NUMERICS, "same" if found.channels_last else "symmetric")
-    came_from = origin(path, "onnx", folded(found.steps), " ".join(notes))
-    return ModelConfig(spec, _preprocessing(found, spec), labels, came_from)
-
-
-def _preprocessing(found: Classifier, spec: NetworkSpec) -> Preprocessing:
-    """What the graph normalises itself, else what goes with the padding: whose network it is."""
-    with np.errstate(all="ignore"):
-        mean, std = -found.offset / found.factor, 1 / found.factor
-    # QuantizeLinear and its inverse leave rounding errors of float64.
-    if np.allclose(found.factor, 1, rtol=1e-9) and np.allclose(found.offset, 0, atol=1e-9):
-        tensorflow = spec.numerics.padding == "same"
-        mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD])
-        mean, std = (np.full(3, 127.5),) * 2 if tensorflow else (mean, std)
-        if spec.input_channels == 1:
-            mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
-    elif (std < 2).all():
-        mean, std = mean * 255, std * 255  # it takes values from 0 to 1
-    resize = (round(spec.size[0] * 8 / 7), round(spec.size[1] * 8 / 7))
-    values = (tuple(round(float(x), 6) for x in numbers) for numbers in (mean, std))
-    return Preprocessing(spec.size, resize, mean=next(values), std=next(values))
+DIALECT = GraphDialect(
+    "onnx", (FORMATS["onnx"].suffix,), read_onnx, open_graph, render,
+    {"same": SLIM, "symmetric": PYTORCH},
+)  # fmt: skip

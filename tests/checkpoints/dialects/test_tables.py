@@ -1,4 +1,4 @@
-"""TF-slim's names against what TensorFlow 1's own optimisers and averages write."""
+"""Tables of names alone; TF-slim's against what TensorFlow 1's optimisers and averages write."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.dialects.slim import AVERAGE, DIALECT
+from mobilenetv2.checkpoints.dialects.tables import (
+    AVERAGE,
+    D_LI14,
+    TF_SLIM,
+    TONYLINS,
+    averaged,
+    bare_classifier,
+)
 from mobilenetv2.model.arrays import random_arrays
 
 OPTIMISERS: dict[str, Callable[[Any], Any]] = {
@@ -40,7 +47,7 @@ def test_whatever_an_optimiser_keeps_is_no_part_of_the_network(name: str, scope:
             with tf.control_dependencies([made]):
                 train.ExponentialMovingAverage(0.99, step).apply([weights, mean])
         names = [variable.op.name for variable in tf.compat.v1.global_variables()]
-    assert {name for name in names if not DIALECT.ignores(name)} == NETWORK
+    assert {name for name in names if not TF_SLIM.ignores(name)} == NETWORK
 
 
 @pytest.mark.parametrize("name", [
@@ -50,22 +57,40 @@ def test_whatever_an_optimiser_keeps_is_no_part_of_the_network(name: str, scope:
     "MobilenetV2/Conv/weights/ExponentialMovingAverage/biased",
 ])  # fmt: skip
 def test_training_state_is_dropped(name: str) -> None:
-    assert DIALECT.ignores(name)
+    assert TF_SLIM.ignores(name)
 
 
 def test_no_tensor_of_the_network_is_dropped() -> None:
-    spec = DIALECT.bases[0]
-    assert not [key.foreign for key in DIALECT.keys(spec) if DIALECT.ignores(key.foreign)]
+    spec = TF_SLIM.bases[0]
+    assert not [key.foreign for key in TF_SLIM.keys(spec) if TF_SLIM.ignores(key.foreign)]
     for name in ("MobilenetV2/Adam/weights", "my_beta1_power", "global_step/weights"):
-        assert not DIALECT.ignores(name)
+        assert not TF_SLIM.ignores(name)
 
 
 def test_the_average_takes_the_place_of_what_it_averages() -> None:
-    spec = DIALECT.bases[0].replace(width=0.35)
+    spec = TF_SLIM.bases[0].replace(width=0.35)
     arrays, averages = random_arrays(spec, 0), random_arrays(spec, 1)
-    foreign = DIALECT.encode(spec, arrays)
+    foreign = TF_SLIM.encode(spec, arrays)
     name = "MobilenetV2/Conv/weights"
-    foreign[name + AVERAGE] = DIALECT.encode(spec, averages)[name]
-    decoded = DIALECT.decode(spec, DIALECT.prepare(foreign))
+    foreign[name + AVERAGE] = TF_SLIM.encode(spec, averages)[name]
+    decoded = TF_SLIM.decode(spec, TF_SLIM.prepare(foreign))
     np.testing.assert_array_equal(decoded["stem.conv.weight"], averages["stem.conv.weight"])
     np.testing.assert_array_equal(decoded["head.conv.weight"], arrays["head.conv.weight"])
+
+
+def test_slims_averages_take_the_place_of_what_they_average() -> None:
+    name = "MobilenetV2/Conv/weights"
+    found = averaged({name: np.ones(1), name + AVERAGE: np.zeros(1), "other": np.ones(1)})
+    assert found[name] == 0 and found["other"] == 1
+    dropped = ("global_step", name + AVERAGE, f"{name}/RMSProp", f"{name}/RMSProp_1")
+    assert all(TF_SLIM.ignores(key) for key in dropped) and not TF_SLIM.ignores(name)
+
+
+def test_tonylins_and_d_li14_differ_in_the_head_alone() -> None:
+    spec = TONYLINS.bases[0]
+    pairs = zip(TONYLINS.keys(spec), D_LI14.keys(spec), strict=True)
+    assert {one.canonical.split(".")[0] for one, two in pairs if one.foreign != two.foreign} == {
+        "head"
+    }
+    names = {"classifier.1.weight": np.ones(1), "features.0.0.weight": np.ones(1)}
+    assert set(bare_classifier(names)) == {"classifier.weight", "features.0.0.weight"}

@@ -1,11 +1,17 @@
-"""Key tables: one foreign name for each tensor, none twice, as the fact sheet and libraries say."""
+"""What every dialect that names its tensors keeps: names, layouts, numerics, there and back."""
 
+import numpy as np
 import pytest
 
+from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.dialects import registry
+from mobilenetv2.checkpoints.dialects.tensors import COMPUTED, COUNTER, TensorDialect
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.published import published
+from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.records import ModelConfig
+
+every = pytest.mark.parametrize("dialect", registry.TENSORS.values(), ids=lambda one: one.name)
 
 FACTS = {
     "torchvision": {
@@ -59,16 +65,17 @@ FACTS = {
 }
 
 
-@pytest.mark.parametrize("name", registry.DIALECTS)
-def test_the_names_are_those_of_the_fact_sheet(name: str) -> None:
-    dialect = registry.DIALECTS[name]
+@every
+def test_the_names_are_those_of_the_fact_sheet(dialect: TensorDialect) -> None:
     found = {key.canonical: key.foreign for key in dialect.keys(dialect.bases[0])}
-    assert {canonical: found[canonical] for canonical in FACTS[name]} == FACTS[name]
+    facts = FACTS[dialect.name]
+    assert {canonical: found[canonical] for canonical in facts} == facts
 
 
-@pytest.mark.parametrize("name", registry.DIALECTS)
-def test_every_tensor_has_a_name_of_its_own_and_the_shape_of_its_layout(name: str) -> None:
-    dialect = registry.DIALECTS[name]
+@every
+def test_every_tensor_has_a_name_of_its_own_and_the_shape_of_its_layout(
+    dialect: TensorDialect,
+) -> None:
     for spec in dialect.bases:
         spec = spec.replace(width=0.5, classes=7)
         keys, shapes = dialect.keys(spec), parameter_shapes(spec)
@@ -81,15 +88,49 @@ def test_every_tensor_has_a_name_of_its_own_and_the_shape_of_its_layout(name: st
         assert set(dialect.signature) <= {key.foreign for key in keys}
 
 
-def test_a_part_that_an_implementation_lacks_has_a_name_that_no_file_has() -> None:
-    spec = published("article-torch", width=0.35)
-    missing = [k for k in registry.find("torchvision").keys(spec) if k.foreign.startswith("no ")]
-    assert {key.canonical.split(".")[2] for key in missing} == {"expand", "shortcut"}
+@every
+def test_decoding_undoes_encoding_bit_for_bit(dialect: TensorDialect) -> None:
+    spec = dialect.bases[0].replace(width=0.35, classes=7, background=None)
+    arrays = random_arrays(spec)
+    foreign = dialect.encode(spec, arrays)
+    counters = {key for key in foreign if key.endswith(COUNTER)}
+    assert bool(counters) == dialect.counters
+    assert all(dialect.ignores(key) for key in counters)
+    back = dialect.decode(spec, foreign)
+    assert back.keys() == arrays.keys()
+    assert all(np.array_equal(back[key], arrays[key]) for key in arrays)
 
 
-def test_deeper_networks_are_counted_on() -> None:
-    spec: NetworkSpec = published("timm-120d")
-    last = {key.canonical: key.foreign for key in registry.find("torchvision").keys(spec)}
-    assert last["head.conv.weight"] == "features.27.0.weight"
-    places = {key.canonical: key.foreign for key in registry.find("timm").keys(spec)}
-    assert places["blocks.25.project.conv.weight"] == "blocks.6.0.conv_pwl.weight"
+@every
+def test_its_names_are_its_alone(dialect: TensorDialect) -> None:
+    spec = dialect.bases[0].replace(width=0.35, classes=7, background=None)
+    container = Container(dialect.encode(spec, random_arrays(spec)), {"format": "pytorch"})
+    assert registry.identify(container, "auto").dialect is dialect
+    opened = dialect.open(container)
+    assert opened is not None and not any(dialect.ignores(name) for name in opened.foreign)
+    assert not [one.name for one in registry.TENSORS.values() if one.open(container)][1:]
+
+
+@every
+def test_a_network_of_its_own_is_expressed_without_a_remark(dialect: TensorDialect) -> None:
+    usual = dialect.bases[0].replace(width=0.75, classes=7, background=None)
+    config = ModelConfig.default(usual)
+    fitting = ModelConfig(usual, dialect.preprocessing(usual), config.labels)
+    found = dialect.express(usual)
+    assert found is not None and parameter_shapes(found) == parameter_shapes(usual)
+    assert dialect.other_numerics(usual) == {}
+    said = " ".join(dialect.remarks(fitting))
+    assert "pixels" not in said and "dropout" not in said
+
+
+def test_every_dialect_says_which_numerics_it_has() -> None:
+    groups = {
+        name: tuple(getattr(dialect.numerics, field) for field in COMPUTED)
+        for name, dialect in registry.TENSORS.items()
+    }
+    pytorch, tensorflow = ("symmetric", 1e-5, "relu6"), ("same", 1e-3, "relu6")
+    assert groups == {
+        "torchvision": pytorch, "timm": pytorch, "tonylins": pytorch, "d-li14": pytorch,
+        "article": pytorch, "keras": tensorflow, "tf-slim": tensorflow, "huggingface": tensorflow,
+    }  # fmt: skip
+    assert all(family in PUBLISHED for one in registry.TENSORS.values() for family in one.families)

@@ -9,12 +9,12 @@ from mobilenetv2.checkpoints.graphs.chain import (
     PICTURE,
     BatchNorm,
     Chain,
+    Linear,
     Place,
     Step,
     padding_rule,
 )
-from mobilenetv2.checkpoints.graphs.chain_arrays import arrays_of, folded, require_fit
-from mobilenetv2.checkpoints.graphs.chain_spec import infer
+from mobilenetv2.checkpoints.graphs.network import arrays_of, infer, is_folded, require_fit
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, check_arrays, random_arrays
 from mobilenetv2.spec.blocks import Convolution, resolve
@@ -61,6 +61,10 @@ def ends(spec: NetworkSpec) -> NetworkSpec:
     return NetworkSpec(size=spec.size, classes=spec.classes, input_channels=spec.input_channels)
 
 
+def linears_of(arrays: Arrays) -> list[Linear]:
+    return [Linear(arrays["classifier.weight"], arrays["classifier.bias"])]
+
+
 FAMILIES = [
     ("torchvision", {"width": 1.0}), ("torchvision", {"width": 0.35}),
     ("torchvision", {"width": 1.4}), ("paper", {"head": "scaled", "width": 0.5}),
@@ -80,8 +84,8 @@ def test_a_published_network_is_recognised_with_its_width_and_numerics(
     steps = steps_of(spec, arrays)
     found = infer(steps, ends(spec), NUMERICS, "same")
     assert found == spec
-    assert not folded(steps)
-    back = arrays_of(found, steps, arrays["classifier.weight"], arrays["classifier.bias"])
+    assert not is_folded(steps)
+    back = arrays_of(found, steps, linears_of(arrays))
     assert list(back) == list(arrays)
     assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
 
@@ -102,11 +106,11 @@ def test_folded_weights_come_as_an_identity_of_the_padding_s_owner() -> None:
     steps = steps_of(spec, arrays, norms=False)
     found = infer(steps, ends(spec), NUMERICS, "same")
     # The biases are those of folded BatchNorms.
-    assert found == spec.replace(conv_bias=False, dropout=0.2) and folded(steps)
-    back = arrays_of(found, steps, arrays["classifier.weight"], arrays["classifier.bias"])
+    assert found == spec.replace(conv_bias=False, dropout=0.2) and is_folded(steps)
+    back = arrays_of(found, steps, linears_of(arrays))
     check_arrays(found, back, "back")
     np.testing.assert_array_equal(back["stem.bn.shift"], arrays["stem.conv.bias"])
-    kept = arrays_of(spec, steps, arrays["classifier.weight"], arrays["classifier.bias"])
+    kept = arrays_of(spec, steps, linears_of(arrays))
     check_arrays(spec, kept, "kept")
     assert not kept["stem.conv.bias"].any()
 

@@ -1,21 +1,22 @@
-"""Which network shapes are: every width that was published, and what is said when none fits."""
+"""Dialects of named tensors: which network shapes are, and what is said when none fits."""
+
+import dataclasses
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenetv2.checkpoints.dialects import registry
-from mobilenetv2.checkpoints.dialects.inference import Shapes, express, infer, unlike
+from mobilenetv2.checkpoints.dialects.tables import TORCHVISION
+from mobilenetv2.checkpoints.dialects.tensors import Shapes, infer
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
 
-TORCHVISION = registry.find("torchvision")
-
 
 def shapes_of(name: str, spec: NetworkSpec) -> Shapes:
-    return {key.foreign: key.shape for key in registry.find(name).keys(spec)}
+    return {key.foreign: key.shape for key in registry.TENSORS[name].keys(spec)}
 
 
 CASES = [
@@ -37,32 +38,32 @@ def test_every_published_width_is_read_off_its_shapes(
 ) -> None:
     spec = published(family, width=width, classes=11, background=None)
     found = infer(
-        registry.find(dialect), shapes_of(dialect, spec), registry.find(dialect).bases[0], "f.pth"
+        registry.TENSORS[dialect], shapes_of(dialect, spec), registry.TENSORS[dialect].bases[0]
     )
     assert parameter_shapes(found) == parameter_shapes(spec)
     assert (found.width, found.classes, found.divisor) == (width, 11, spec.divisor)
-    assert found.numerics == registry.find(dialect).numerics
+    assert found.numerics == registry.TENSORS[dialect].numerics
 
 
 @given(width=st.integers(10, 200).map(lambda n: n / 100), classes=st.integers(1, 3000))
 @settings(max_examples=25)
 def test_any_width_in_hundredths_gives_the_same_network(width: float, classes: int) -> None:
     spec = published("torchvision", width=width, classes=classes, input_channels=1)
-    found = infer(TORCHVISION, shapes_of("torchvision", spec), TORCHVISION.bases[0], "f.pth")
+    found = infer(TORCHVISION, shapes_of("torchvision", spec), TORCHVISION.bases[0])
     assert parameter_shapes(found) == parameter_shapes(spec)
 
 
 def test_slims_narrow_head_is_recognised() -> None:
     spec = published("tf-slim", width=0.5, head="scaled")
-    slim = registry.find("tf-slim")
-    found = infer(slim, shapes_of("tf-slim", spec), slim.bases[0], "model.ckpt")
+    slim = registry.TENSORS["tf-slim"]
+    found = infer(slim, shapes_of("tf-slim", spec), slim.bases[0])
     assert (found.width, found.head) == (0.5, "scaled")
 
 
 def test_anothers_rounding_is_found_in_any_names() -> None:
     """tonylins' width 0.75 under torchvision's names: one network all the same."""
     spec = published("tonylins", width=0.75)
-    found = infer(TORCHVISION, shapes_of("torchvision", spec), TORCHVISION.bases[0], "f.pth")
+    found = infer(TORCHVISION, shapes_of("torchvision", spec), TORCHVISION.bases[0])
     assert (found.rounding, found.width, found.stem_fixed) == ("up", 0.75, True)
     assert found.numerics == TORCHVISION.numerics
 
@@ -71,9 +72,9 @@ def test_the_likely_cause_is_named_when_another_width_was_asked_for() -> None:
     shapes = shapes_of("torchvision", published("tonylins", width=0.75))
     with pytest.raises(
         DialectError,
-        match=r"^f\.pth: looks like width 0\.75 in tonylins' rounding, but width 1 was asked for\n",
+        match=r"^looks like width 0\.75 in tonylins' rounding, but width 1 was asked for\n",
     ) as caught:
-        infer(TORCHVISION, shapes, TORCHVISION.bases[0], "f.pth", width=1.0)
+        infer(TORCHVISION, shapes, TORCHVISION.bases[0], width=1.0)
     # The whole difference to what was asked for, by the file's own names.
     assert "! features.18.0.weight: expected [1280, 320, 1, 1], found [1280, 240, 1, 1]" in str(
         caught.value
@@ -82,7 +83,7 @@ def test_the_likely_cause_is_named_when_another_width_was_asked_for() -> None:
 
 def test_a_width_that_rounds_to_the_same_network_is_no_contradiction() -> None:
     shapes = shapes_of("torchvision", published("torchvision", width=1.0))
-    found = infer(TORCHVISION, shapes, TORCHVISION.bases[0], "f.pth", width=0.99)
+    found = infer(TORCHVISION, shapes, TORCHVISION.bases[0], width=0.99)
     assert parameter_shapes(found) == parameter_shapes(published("torchvision"))
 
 
@@ -94,7 +95,7 @@ def test_what_is_no_network_is_shown_as_a_whole_against_the_nearest() -> None:
     with pytest.raises(
         DialectError, match=r"of the nearest, width 0\.5 in torchvision's"
     ) as caught:
-        infer(TORCHVISION, shapes, TORCHVISION.bases[0], "f.pth")
+        infer(TORCHVISION, shapes, TORCHVISION.bases[0])
     lines = str(caught.value).splitlines()[1:]
     assert lines == [
         "- features.3.conv.2.weight",
@@ -108,14 +109,14 @@ def test_a_stage_table_of_ones_own_is_taken_when_given_and_checked() -> None:
     spec = NetworkSpec(stages=stages, classes=3, head_channels=40, divisor=4)
     shapes = shapes_of("torchvision", spec)
     with pytest.raises(DialectError, match="give it with --spec FILE"):
-        infer(TORCHVISION, shapes, TORCHVISION.bases[0], "f.pth")
-    assert infer(TORCHVISION, shapes, spec, "f.pth", exactly=True) == spec
+        infer(TORCHVISION, shapes, TORCHVISION.bases[0])
+    assert infer(TORCHVISION, shapes, spec, exactly=True) == spec
     other = spec.replace(head_channels=48)
     with pytest.raises(DialectError, match=r"not the network that was asked for: .* another shape"):
-        infer(TORCHVISION, shapes, other, "f.pth", exactly=True)
+        infer(TORCHVISION, shapes, other, exactly=True)
     paper = shapes_of("torchvision", published("torchvision", width=0.5))
     with pytest.raises(DialectError, match=r"looks like width 0\.5 in torchvision's rounding"):
-        infer(TORCHVISION, paper, spec, "f.pth", exactly=True)
+        infer(TORCHVISION, paper, spec, exactly=True)
 
 
 @pytest.mark.parametrize(
@@ -130,18 +131,40 @@ def test_ends_that_are_none(changed: dict[str, tuple[int, ...] | None], message:
     shapes = {**shapes_of("torchvision", published("torchvision")), **changed}
     found = {name: shape for name, shape in shapes.items() if shape is not None}
     with pytest.raises(DialectError, match=message):
-        infer(TORCHVISION, found, TORCHVISION.bases[0], "f.pth")
+        infer(TORCHVISION, found, TORCHVISION.bases[0])
 
 
 def test_what_a_dialect_can_express() -> None:
     keras = published("keras", width=1.0, classes=10, size=(97, 64))
     for name in ("torchvision", "timm", "d-li14", "huggingface", "tf-slim", "tonylins"):
-        found = express(registry.find(name), keras)
+        found = registry.TENSORS[name].express(keras)
         assert found is not None and parameter_shapes(found) == parameter_shapes(keras), name
     small = published("small", size=32)
-    for name in registry.DIALECTS:  # fewer strides: the same shapes, another network
-        assert express(registry.find(name), small) is None
-    assert "stem_stride" in unlike(TORCHVISION, small)
+    for name in registry.TENSORS:  # fewer strides: the same shapes, another network
+        assert registry.TENSORS[name].express(small) is None
+    assert "stem_stride" in TORCHVISION.unlike(small)
     article = published("article-torch")
-    assert express(TORCHVISION, article) is None and express(registry.find("article"), article)
-    assert express(TORCHVISION, published("torchvision", head="scaled", width=0.5)) is not None
+    assert TORCHVISION.express(article) is None and registry.TENSORS["article"].express(article)
+    assert TORCHVISION.express(published("torchvision", head="scaled", width=0.5)) is not None
+
+
+def test_what_is_computed_otherwise_is_named_unless_its_files_can_say_it() -> None:
+    spec = published("keras")
+    assert registry.TENSORS["tf-slim"].other_numerics(spec) == {}
+    assert registry.TENSORS["timm"].other_numerics(spec) == {
+        "padding": ("same", "symmetric"), "epsilon": (1e-3, 1e-5),
+    }  # fmt: skip
+    relu = spec.replace(numerics=dataclasses.replace(spec.numerics, activation="relu"))
+    assert registry.TENSORS["keras"].other_numerics(relu) == {"activation": ("relu", "relu6")}
+    assert registry.TENSORS["huggingface"].other_numerics(relu) == {}
+
+
+def test_preprocessing_is_the_publishers_at_the_networks_size_and_channels() -> None:
+    spec = published("huggingface", size=(96, 128))
+    assert registry.TENSORS["huggingface"].preprocessing(spec).resize == (128, 160)
+    grey = published("timm", size=64, input_channels=1)
+    record = registry.TENSORS["timm"].preprocessing(grey)
+    assert (record.channels, record.size, record.interpolation) == (1, (64, 64), "bicubic")
+    assert record.mean == pytest.approx((114.495,))
+    slim = registry.TENSORS["tf-slim"].preprocessing(published("tf-slim", input_channels=1))
+    assert (slim.mean, slim.std) == ((127.5,), (127.5,))

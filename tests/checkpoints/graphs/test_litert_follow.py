@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
-from mobilenetv2.checkpoints.graphs.litert_graph import follow
+from mobilenetv2.checkpoints.graphs.litert import follow
 from mobilenetv2.errors import DialectError
 
 random = np.random.default_rng(0)
@@ -52,10 +52,10 @@ class Builder:
 
 
 def accepted(builder: Builder) -> None:
-    found = follow(builder.graph)
-    assert [step.weight.shape for step in found.steps] == [(8, 3, 3, 3)]
-    np.testing.assert_array_equal(found.weight, WEIGHT, strict=True)
-    np.testing.assert_array_equal(found.bias, BIAS, strict=True)
+    steps, [linear] = follow(builder.graph)
+    assert [step.weight.shape for step in steps] == [(8, 3, 3, 3)]
+    np.testing.assert_array_equal(linear.weight, WEIGHT, strict=True)
+    np.testing.assert_array_equal(linear.bias, BIAS, strict=True)
 
 
 def refused(builder: Builder, words: str) -> None:

@@ -1,0 +1,438 @@
+"""Dialects that name their tensors: the record of one, and which network a file's tensors are.
+
+Width, rounding rule, depth and classes are read off the shapes: every network that the dialect
+publishes is tried at every width, then every other publisher's. Shapes do not say strides, so a
+stage table of one's own must be given, or described beside the tensors.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilenetv2.checkpoints.containers import Container
+from mobilenetv2.checkpoints.containers.pytorch import pytorch_bytes
+from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
+from mobilenetv2.checkpoints.dialects.dialect import (
+    PYTORCH,
+    Description,
+    ImportOptions,
+    Key,
+    KeyTable,
+    Shape,
+    Words,
+    keys,
+    published_preprocessing,
+)
+from mobilenetv2.checkpoints.sidecar import sidecar_path
+from mobilenetv2.errors import DialectError, SpecError
+from mobilenetv2.files import write_atomically
+from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
+from mobilenetv2.model.initialisation import initialise
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+
+COUNTER = "num_batches_tracked"
+"""PyTorch's count of batches: it matters only to a BatchNorm without momentum, so it has no
+canonical name, is dropped on the way in and begins at 0 on the way out."""
+COMPUTED = ("padding", "epsilon", "activation")
+"""Numerics that decide what a trained network answers; the others only matter in training."""
+PUBLISHED_WIDTHS = (1.0, 1.4, 0.75, 0.5, 0.35, 1.3, 1.1, 1.2, 0.25, 0.1)
+WIDTHS = (*PUBLISHED_WIDTHS, *(step / 100 for step in range(5, 301)))
+"""Tried in this order: neighbouring widths may round to the same network."""
+HEADLESS = "Came without a classifier: this one is new, and says nothing before it is trained."
+Shapes = Mapping[str, Shape]
+
+
+def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
+    """Write a state dict, as safetensors or as PyTorch's own file, as the suffix says."""
+    if out.name.lower().endswith(".safetensors"):
+        content = safetensors_bytes(foreign, {"format": "pt"})  # what loaders of PyTorch look for
+    else:
+        content = pytorch_bytes(foreign)
+    write_atomically(out, content)
+
+
+def bare(container: Container) -> tuple[Arrays, Description]:
+    """Return a file's arrays, and nothing that it says of them."""
+    return dict(container.arrays), Description()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDialect:
+    """All that is known of one implementation's files. Its module holds the literal tables."""
+
+    name: str
+    families: tuple[str, ...]
+    """Names in :data:`PUBLISHED` of what its files hold; the first is the usual one."""
+    table: KeyTable
+    signature: tuple[str, ...]
+    """Foreign names that only its files have all of."""
+    words: Words = PYTORCH
+    dropped: str = r"$^"
+    """Pattern of foreign names that are known and mean nothing to a network that is used."""
+    repairs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields of the published spec that its code has wrong, as they are meant."""
+    records: frozenset[str] = frozenset()
+    """Numerics that its files can say: everything else is as its code has it."""
+    inside: Callable[[Container], tuple[Arrays, Description]] = bare
+    """Reads a container: its arrays, and what it says of the network."""
+    prepare: Callable[[Arrays], Arrays] = dict
+    """Brings the names that a file has into the one form of the table."""
+    configs: tuple[str, ...] = ()
+    """JSON files beside the weights on a model hub."""
+    describe: Callable[..., Description] = Description
+    """Takes their contents (None: not there; the first is) and returns what they say."""
+    suffixes: tuple[str, ...] = (".pth", ".pt", ".bin", ".safetensors")
+    """What an exported file may end in; none for a folder."""
+    parts: tuple[str, ...] = ("",)
+    """Endings of the files behind the name of an export."""
+    folder: frozenset[str] = frozenset()
+    """Names in an export that is a folder, whose configs then say all that a sidecar would."""
+    save: Callable[[ModelConfig, Arrays, Path], None] = save_pytorch
+    """Writes foreign arrays."""
+    approximates: Callable[[Preprocessing], bool] = lambda _: False
+    """Tells whether the configs in that folder only come near to a preprocessing."""
+
+    @property
+    def bases(self) -> tuple[NetworkSpec, ...]:
+        """The spec of every family at width 1.0, repaired."""
+        return tuple(PUBLISHED[name].spec.replace(**self.repairs) for name in self.families)
+
+    @property
+    def numerics(self) -> Numerics:
+        """What its files compute with, where they do not say."""
+        return self.bases[0].numerics
+
+    @property
+    def counters(self) -> bool:
+        """BatchNorm has PyTorch's counter."""
+        return self.words == PYTORCH
+
+    @property
+    def says_all(self) -> bool:
+        """Its own files carry labels and preprocessing, so that they need no sidecar."""
+        return bool(self.folder)
+
+    def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
+        """Return what ``spec`` computes otherwise than its files will: field -> (ours, theirs)."""
+        return {
+            name: (getattr(spec.numerics, name), getattr(self.numerics, name))
+            for name in COMPUTED
+            if name not in self.records
+            and getattr(spec.numerics, name) != getattr(self.numerics, name)
+        }
+
+    def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
+        """Return what was published with its networks, for the network's size and channels."""
+        return published_preprocessing(self.families[0], spec)
+
+    def keys(self, spec: NetworkSpec) -> tuple[Key, ...]:
+        """Return the foreign name, layout and shape of every tensor."""
+        return keys(self.table, self.words, spec)
+
+    def ignores(self, name: str) -> bool:
+        """Return whether a foreign tensor is known and dropped."""
+        if self.counters and name.endswith(f".{COUNTER}"):
+            return True
+        return re.search(self.dropped, name) is not None
+
+    def open(self, container: Container) -> "TensorCheckpoint | None":
+        """Return the file's tensors under the names of the table; None: another dialect's.
+
+        Raises:
+            DialectError: it says itself that it is another network.
+        """
+        arrays, said = self.inside(container)
+        arrays = self.prepare(arrays)
+        if not set(self.signature) <= arrays.keys():
+            return None
+        key = str(container.metadata.get("key") or "")
+        note = f"Taken from '{key}', the average of the weights." if "ema" in key.lower() else ""
+        kept = {name: array for name, array in arrays.items() if not self.ignores(name)}
+        return TensorCheckpoint(self, kept, said, note)
+
+    def decode(self, spec: NetworkSpec, foreign: Arrays) -> Arrays:
+        """Return canonical float32 arrays of foreign ones that fit ``spec``."""
+        arrays: Arrays = {}
+        for key in self.keys(spec):
+            array = np.asarray(foreign[key.foreign], np.float32)
+            arrays[key.canonical] = key.layout.to_canonical(array) if key.layout else array
+        return arrays
+
+    def encode(self, spec: NetworkSpec, arrays: Arrays) -> Arrays:
+        """Return foreign arrays of canonical ones, PyTorch's counters rebuilt."""
+        foreign: Arrays = {}
+        for key in self.keys(spec):
+            array = np.ascontiguousarray(arrays[key.canonical], np.float32)
+            foreign[key.foreign] = key.layout.from_canonical(array) if key.layout else array
+            if self.counters and key.canonical.endswith(".bn.variance"):
+                layer = key.foreign.removesuffix(self.words.variance)
+                foreign[f"{layer}.{COUNTER}"] = np.zeros((), np.int64)
+        return foreign
+
+    def express(self, spec: NetworkSpec) -> NetworkSpec | None:
+        """Return the dialect's network that has the same convolutions as ``spec``, if any."""
+        candidates = _candidates(self, spec, self.families, (spec.width, *WIDTHS))
+        return next((one.spec for one in candidates if same_network(spec, one.spec)), None)
+
+    def unlike(self, spec: NetworkSpec) -> str:
+        """Return in what a network that cannot be expressed differs from the usual one."""
+        names = (
+            "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
+            "conv_bias", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
+        )  # fmt: skip
+        found = [name for name in names if getattr(spec, name) != getattr(self.bases[0], name)]
+        return ", ".join(found) or f"width {spec.width:g}"
+
+    def remarks(self, config: ModelConfig) -> Iterator[str]:
+        """Yield what a user should know who gives such a file to the dialect's own code."""
+        spec, usual, name = config.spec, self.bases[0], self.name
+        if spec.dropout != usual.dropout and not self.says_all:
+            yield f"{name}'s own model has a dropout of {usual.dropout:g}, not {spec.dropout:g}"
+        # By what its code moves BatchNorm's statistics, whatever was meant.
+        rate = PUBLISHED[self.families[0]].spec.numerics.update_rate
+        if spec.numerics.update_rate != rate:
+            yield (
+                f"trained on in {name}, BatchNorm's statistics move by {rate:g} a batch, not "
+                f"{spec.numerics.update_rate:g}"
+            )
+        record = config.preprocessing
+        if self.approximates(record):
+            yield f"{name} cannot say how pictures are resized here; its own way comes near"
+        if not self.says_all and record != self.preprocessing(spec):
+            yield (
+                f"give it pixels as (value - {_per_channel(record.mean)}) / "
+                f"{_per_channel(record.std)}: {name} files do not say so"
+            )
+
+    def places(self, out: Path) -> list[Path]:
+        """Return what an export to ``out`` writes."""
+        beside = [] if self.says_all else [sidecar_path(out)]
+        return [*(out.with_name(f"{out.name}{part}") for part in self.parts), *beside]
+
+    def write(self, config: ModelConfig, arrays: Arrays, out: Path) -> None:
+        """Write canonical arrays of a network that the dialect can express, but for a sidecar."""
+        self.save(config, self.encode(config.spec, arrays), out)
+
+
+def _per_channel(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else f"({', '.join(f'{v:g}' for v in values)})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorCheckpoint:
+    """A file whose dialect is known: its tensors, and what it says of itself."""
+
+    dialect: TensorDialect
+    foreign: Arrays
+    """Under the names of the dialect's table, without what it drops."""
+    inside: Description
+    note: str = ""
+
+    def completed(self, labels: Labels | None) -> "TensorCheckpoint":
+        """Return the checkpoint with a classifier: a new one where the file has none."""
+        keys = {key.canonical: key for key in self.dialect.keys(self.dialect.bases[0])}
+        weight, bias = keys["classifier.weight"], keys["classifier.bias"]
+        head = self.foreign.get(keys["head.bn.scale"].foreign)
+        there = weight.foreign in self.foreign or bias.foreign in self.foreign
+        if there or head is None or head.ndim != 1:
+            return self
+        classes = len(labels or Labels.imagenet())
+        made = initialise({"classifier.weight": (classes, head.shape[0])}, "torchvision", seed=0)
+        array = made["classifier.weight"]
+        foreign = self.foreign | {
+            weight.foreign: weight.layout.from_canonical(array) if weight.layout else array,
+            bias.foreign: np.zeros(classes, np.float32),
+        }
+        return dataclasses.replace(self, foreign=foreign, note=HEADLESS)
+
+    def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
+        """Return the network: what is said of it, held against its shapes and the options.
+
+        Raises:
+            DialectError: they contradict each other.
+        """
+        shapes = {name: tuple(array.shape) for name, array in self.foreign.items()}
+        stated = said.spec
+        if said.usual is not None and said.strides is not None:
+            stated = said.strides(infer(self.dialect, shapes, said.usual, options.width))
+        target = stated or options.spec or self.dialect.bases[0]
+        if stated is None:
+            # A stage table of one's own has the dialect's numerics: a bare file never says others.
+            target = target.replace(numerics=self.dialect.numerics)
+        size = options.size or (said.preprocessing.size if said.preprocessing else target.size)
+        exactly = stated is not None or options.spec is not None
+        target = target.replace(size=size, background=None)
+        spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
+        if options.width is not None and not has_width(spec, options.width):
+            raise DialectError(
+                f"it is of width {spec.width:g}, but width {options.width:g} was asked for"
+            )
+        if stated is not None and options.spec is not None:
+            asked = options.spec.replace(classes=spec.classes, input_channels=spec.input_channels)
+            others = [
+                field for field in COMPUTED
+                if getattr(asked.numerics, field) != getattr(spec.numerics, field)
+            ]  # fmt: skip
+            if others or not same_network(spec, asked):
+                raise DialectError(
+                    f"it says itself what it is, and --spec says something else "
+                    f"({', '.join(others) or 'other strides'}); leave --spec out"
+                )
+        return spec
+
+    def decode(self, spec: NetworkSpec) -> Arrays:
+        """Return canonical float32 arrays."""
+        return self.dialect.decode(spec, self.foreign)
+
+
+# ---------------------------------------------------------------- which network
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A network that a file may hold."""
+
+    spec: NetworkSpec
+    family: str
+    """Whose rounding and depth."""
+
+    def __str__(self) -> str:
+        """For a message: "width 0.75 in tonylins' rounding"."""
+        owner = f"{self.family}'" if self.family.endswith("s") else f"{self.family}'s"
+        return f"width {self.spec.width:g} in {owner} rounding"
+
+
+def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: float | None = None,
+          exactly: bool = False) -> NetworkSpec:  # fmt: skip
+    """Return the network whose tensors these are.
+
+    Args:
+        shapes: foreign name -> shape, prepared, without what the dialect drops.
+        target: what the shapes do not say: size, numerics, dropout; with ``exactly`` all of it.
+        width: the width that was asked for, if any.
+
+    Raises:
+        DialectError: it is no network that is known, or another than was asked for; with the whole
+            difference to the nearest, and the likely cause.
+    """
+    classes, channels = _ends(dialect, shapes)
+    target = target.replace(classes=classes, input_channels=channels)
+    others = [name for name in PUBLISHED if name not in dialect.families]
+    if exactly:
+        difference = _difference(dialect, shapes, target)
+        if not difference:
+            return target
+        match = _match(dialect, shapes, target, (*dialect.families, *others))
+        cause = f"looks like {match}, which is another" if match else difference.summary()
+        raise DialectError(f"not the network that was asked for: {cause}\n{difference}")
+    match = _match(dialect, shapes, target, dialect.families)
+    match = match or _match(dialect, shapes, target, others)
+    if match and (width is None or has_width(match.spec, width)):
+        return match.spec
+    if width is not None:
+        candidates = _candidates(dialect, target, dialect.families[:1], [width])
+        _, difference = _nearest(dialect, shapes, candidates)
+        asked = f"width {width:g} was asked for"
+        cause = f"looks like {match}, but {asked}" if match else f"{asked}, and it is not"
+        raise DialectError(f"{cause}\n{difference}".rstrip())
+    nearest, difference = _nearest(dialect, shapes, _candidates(dialect, target, dialect.families))
+    raise DialectError(
+        f"{dialect.name} names, but no MobileNetV2 that was published: of the nearest, {nearest}, "
+        f"{difference.summary()}. If it has a stage table of its own, give it with --spec FILE\n"
+        f"{difference}"
+    )
+
+
+def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
+    """Return whether two specs are the same convolutions, whatever rule they come from."""
+    try:
+        networks = [
+            resolve(spec.replace(size=one.size, numerics=one.numerics)) for spec in (one, other)
+        ]
+    except SpecError:
+        return False
+    # The same blocks may be told apart into stages differently (t = 6 twice, or once with n = 2).
+    first, second = (
+        [net.stem, net.head, net.classifier_shape,
+         *((block.steps, block.shortcut, block.residual) for block in net.blocks)]
+        for net in networks
+    )  # fmt: skip
+    return first == second
+
+
+def has_width(spec: NetworkSpec, width: float) -> bool:
+    """Return whether a network is the same at another width: neighbours may round alike."""
+    return same_network(spec, spec.replace(width=width))
+
+
+def _candidates(
+    dialect: TensorDialect, target: NetworkSpec, families: Iterable[str],
+    widths: Iterable[float] = WIDTHS,
+) -> Iterator[Candidate]:  # fmt: skip
+    own = dict(zip(dialect.families, dialect.bases, strict=True))
+    widths = dict.fromkeys(widths)
+    for family in families:
+        base = own.get(family, PUBLISHED[family].spec).replace(
+            size=target.size, classes=target.classes, input_channels=target.input_channels,
+            numerics=target.numerics, dropout=target.dropout, background=target.background,
+        )  # fmt: skip
+        if base.head == "none":
+            continue
+        # timm's deeper networks have their width in the name.
+        for width in [base.width] if base.width != 1.0 else widths:
+            spec = base.replace(width=width)
+            if family == "d-li14" and width == 0.1:
+                yield Candidate(spec.replace(divisor=4), family)
+            yield Candidate(spec, family)
+            if base.head == "published" and width < 1:
+                yield Candidate(spec.replace(head="scaled"), family)
+
+
+def _match(
+    dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, families: Iterable[str]
+) -> Candidate | None:
+    first, *_ = dialect.keys(dialect.bases[0])
+    stem = shapes[first.foreign][first.layout.axes[0] if first.layout else 0]
+    for candidate in _candidates(dialect, target, families):
+        if candidate.spec.channels("stem") != stem:
+            continue  # cheap, and most of them
+        if not _difference(dialect, shapes, candidate.spec):
+            return candidate
+    return None
+
+
+def _difference(dialect: TensorDialect, shapes: Shapes, spec: NetworkSpec) -> Difference:
+    return compare_shapes({key.foreign: key.shape for key in dialect.keys(spec)}, shapes)
+
+
+def _nearest(
+    dialect: TensorDialect, shapes: Shapes, candidates: Iterable[Candidate]
+) -> tuple[Candidate, Difference]:
+    found: list[tuple[Candidate, Difference]] = []
+    for candidate in candidates:
+        if len(found) > 1 and candidate.spec.width not in PUBLISHED_WIDTHS:
+            continue
+        found.append((candidate, _difference(dialect, shapes, candidate.spec)))
+    return min(found, key=lambda item: item[1].size)
+
+
+def _ends(dialect: TensorDialect, shapes: Shapes) -> tuple[int, int]:
+    """(classes, input channels): the two numbers that every network has its own."""
+    first, *_, _, bias = dialect.keys(dialect.bases[0])
+    stem, classes = shapes.get(first.foreign), shapes.get(bias.foreign)
+    if stem is None or len(stem) != 4:
+        raise DialectError(f"{first.foreign} is missing or no convolution's weight")
+    canonical = first.layout.axes[1] if first.layout else 1
+    if classes is None:
+        raise DialectError(f"{bias.foreign}, the classifier, is missing")
+    if len(classes) != 1:
+        raise DialectError(f"{bias.foreign} has shape {list(classes)}, not (classes,)")
+    return classes[0], stem[canonical]

@@ -1,0 +1,374 @@
+"""Which network a graph is: a followed chain of convolutions as a spec and canonical arrays.
+
+ONNX and LiteRT files are dialects of their own (:class:`GraphDialect`): their names are a
+converter's, but the graph has the strides, paddings and activations that bare tensors lack.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilenetv2.checkpoints.dialects.dialect import (
+    Description,
+    ImportOptions,
+    published_preprocessing,
+)
+from mobilenetv2.checkpoints.dialects.tensors import WIDTHS
+from mobilenetv2.checkpoints.graphs.chain import NOT_OURS, Linear, Step, in_order
+from mobilenetv2.errors import DialectError, SpecError
+from mobilenetv2.files import write_atomically
+from mobilenetv2.model.arrays import Arrays, identity_batch_norm
+from mobilenetv2.spec.blocks import Convolution, resolve
+from mobilenetv2.spec.names import BATCH_NORM
+from mobilenetv2.spec.network import NetworkSpec, Numerics, Size, StageSpec
+from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.rounding import scale
+
+NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual blocks"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphDialect:
+    """A format whose files hold a graph: it says any MobileNetV2, and our whole config inside."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], Any]
+    """Reads a file as a graph."""
+    open: Callable[[Any, Path], "GraphCheckpoint"]
+    """Follows the graph of a file."""
+    render: Callable[[ModelConfig, Arrays], bytes]
+    """Returns the bytes of a file."""
+    numerics: Mapping[str, Numerics]
+    """What its networks have by their padding rule, where the graph does not say."""
+    configs: tuple[str, ...] = ()
+    describe: Callable[..., Description] = Description
+    folder: frozenset[str] = frozenset()
+    says_all: bool = True
+
+    def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
+        """Return what goes with the padding, which tells whose network it is."""
+        owner = "keras" if spec.numerics.padding == "same" else "torchvision"
+        record = published_preprocessing(owner, spec)
+        mean, std = (tuple(round(one, 6) for one in values) for values in (record.mean, record.std))
+        return dataclasses.replace(record, mean=mean, std=std)
+
+    def express(self, spec: NetworkSpec) -> NetworkSpec:
+        """Return ``spec``: a graph says any network."""
+        return spec
+
+    def unlike(self, spec: NetworkSpec) -> str:
+        """Return nothing: a graph says any network."""
+        return ""
+
+    def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
+        """Return nothing: a graph computes what it says."""
+        return {}
+
+    def remarks(self, config: ModelConfig) -> Iterator[str]:
+        """Yield nothing: a graph says all."""
+        return iter(())
+
+    def places(self, out: Path) -> list[Path]:
+        """Return what an export to ``out`` writes."""
+        return [out]
+
+    def write(self, config: ModelConfig, arrays: Arrays, out: Path) -> None:
+        """Write a file."""
+        write_atomically(out, self.render(config, arrays))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphCheckpoint:
+    """A graph that was followed."""
+
+    dialect: GraphDialect
+    steps: Sequence[Step]
+    """Its convolutions, from the stem to the head."""
+    linears: Sequence[Linear]
+    """Its linear layers behind the pooling; the last one gives the logits."""
+    size: Size
+    channels: int
+    unsure: str
+    """The padding rule to take where the size makes both one."""
+    inside: Description
+    note: str = ""
+
+    def completed(self, _: Labels | None) -> "GraphCheckpoint":
+        """Return the checkpoint, which has a classifier."""
+        return self
+
+    def infer(self, said: Description, _: ImportOptions) -> NetworkSpec:
+        """Return the network: what is said of it, held against the graph, else what the graph is.
+
+        Raises:
+            DialectError: another network.
+        """
+        spec = said.spec
+        if spec is None:
+            base = NetworkSpec(
+                size=self.size, classes=len(self.linears[-1].bias), input_channels=self.channels
+            )
+            return infer(self.steps, base, self.dialect.numerics, self.unsure)
+        try:
+            if sum(stage.repeats for stage in spec.stages) > len(self.steps):
+                raise DialectError("more blocks than the graph has convolutions")
+            require_fit(spec, self.steps)
+            if (spec.size, spec.input_channels) != (self.size, self.channels):
+                raise DialectError(
+                    f"it takes {spec.size[0]} x {spec.size[1]} pixels of {spec.input_channels} "
+                    f"channels, the graph {self.size[0]} x {self.size[1]} of {self.channels}"
+                )
+        except (DialectError, SpecError) as error:
+            raise DialectError(f"the config inside it describes another network: {error}") from None
+        return spec
+
+    def decode(self, spec: NetworkSpec) -> Arrays:
+        """Return canonical float32 arrays."""
+        return arrays_of(spec, self.steps, self.linears)
+
+
+# ---------------------------------------------------------------- a chain held against a spec
+
+
+def require_fit(spec: NetworkSpec, steps: Sequence[Step]) -> None:
+    """Raise unless the graph computes what ``spec`` says.
+
+    Raises:
+        DialectError: naming the first convolution that differs, and how.
+    """
+    network = resolve(spec)
+    layers, found = [*network.convolutions], [*in_order(steps)]
+    if len(layers) != len(found):
+        raise DialectError(f"{len(found)} convolutions where the network has {len(layers)}")
+    for layer, step in zip(layers, found, strict=True):
+        expected, got = _facts(spec, layer, step)
+        if expected != got:
+            raise DialectError(f"{layer.name} is {got} where the network has {expected}")
+    residual = {block.steps[-1].name for block in network.blocks if block.residual}
+    for layer, step in zip(layers, found, strict=True):
+        if (step.added is not None) != (layer.name in residual):
+            raise DialectError("its shortcuts are not where the network has them")
+
+
+def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]:
+    """What the spec and the graph say of a convolution, in the same words."""
+    numerics = spec.numerics
+    rule = numerics.padding if step.padding in ("same", "symmetric") else step.padding
+    activation = "" if layer.linear else numerics.activation
+    epsilon = numerics.epsilon if step.batch_norm is None else step.batch_norm.epsilon
+    depthwise = layer.role == "depthwise"
+    return (
+        _words(depthwise, layer.weight_shape, layer.stride, rule, activation, numerics.epsilon),
+        _words(step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
+               epsilon),
+    )  # fmt: skip
+
+
+def _words(depthwise: bool, shape: tuple[int, ...], stride: int, padding: str, activation: str,
+           epsilon: float) -> str:  # fmt: skip
+    kind = "depthwise" if depthwise else "convolution"
+    return (
+        f"{kind} {list(shape)} of stride {stride}, padding {padding or 'usual'}, "
+        f"activation {activation or 'none'}, epsilon {epsilon:g}"
+    )
+
+
+def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear]) -> Arrays:
+    """Return canonical arrays. A BatchNorm that was folded is an identity that carries the bias."""
+    arrays: Arrays = {}
+    for layer, step in zip(resolve(spec).convolutions, in_order(steps), strict=True):
+        given = np.zeros(step.weight.shape[0], np.float32) if step.bias is None else step.bias
+        norm, name = step.batch_norm, layer.name
+        arrays[f"{name}.conv.weight"] = step.weight
+        if layer.bias:
+            arrays[f"{name}.conv.bias"] = given if norm else 0 * given
+        if norm is None:
+            arrays |= identity_batch_norm(name, given, spec.numerics.epsilon)
+            continue
+        for part in BATCH_NORM:
+            arrays[f"{name}.bn.{part}"] = getattr(norm, part)
+    [linear] = linears
+    return arrays | {"classifier.weight": linear.weight, "classifier.bias": linear.bias}
+
+
+def is_folded(steps: Sequence[Step]) -> bool:
+    """Return whether some BatchNorm is gone."""
+    return any(step.batch_norm is None for step in in_order(steps))
+
+
+# ---------------------------------------------------------------- which network a chain is
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One block, as found."""
+
+    expansion: int
+    channels: int
+    stride: int
+    steps: tuple[Step, ...]
+    in_channels: int
+
+
+def infer(steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics],
+          unsure: str) -> NetworkSpec:  # fmt: skip
+    """Return the published network whose tensors these are, else the stage table as found.
+
+    Args:
+        base: size, classes and channels.
+        usual: the numerics to take for each padding rule, where the graph does not say.
+        unsure: the padding rule to take where the size makes both one.
+
+    Raises:
+        DialectError: another network.
+    """
+    if len(steps) < 4:
+        raise DialectError(NO_BLOCKS)
+    base = base.replace(numerics=_numerics(steps, usual, unsure))
+    rows = [*_rows(steps)]
+    base = base.replace(**_habits(rows, steps))
+    shapes = [step.weight.shape for step in in_order(steps)]
+    for spec in _candidates(base, rows, steps):
+        if [layer.weight_shape for layer in resolve(spec).convolutions] == shapes:
+            require_fit(spec, steps)
+            return spec
+    raise DialectError(NO_BLOCKS)
+
+
+def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str) -> Numerics:
+    paddings = {step.padding for step in in_order(steps)} - {"", "either"}
+    if len(paddings) > 1:
+        raise DialectError("its stride-2 convolutions are padded in different ways")
+    activations = {step.activation for step in in_order(steps)} - {""}
+    if len(activations) != 1 or not activations <= {"relu6", "relu"}:
+        words = sorted(activations) or ["none"]
+        raise DialectError(f"activations {words}; MobileNetV2 has ReLU6 throughout")
+    norms = [step.batch_norm for step in in_order(steps) if step.batch_norm]
+    if len({norm.epsilon for norm in norms}) > 1:
+        raise DialectError("its BatchNorms have different epsilons")
+    known = bool(paddings)
+    padding = paddings.pop() if known else unsure
+    numerics = usual[padding]
+    if norms:
+        # Epsilon tells PyTorch's networks from TensorFlow's better than the padding does.
+        epsilon, momentum = norms[0].epsilon, norms[0].momentum
+        owner = min(usual, key=lambda rule: abs(usual[rule].epsilon - epsilon))
+        padding = padding if known else owner
+        numerics = dataclasses.replace(usual[owner], epsilon=epsilon)
+        if momentum is not None and 0 <= momentum <= 1:
+            new = numerics.momentum_of == "new"
+            momentum = round(1 - momentum, 7) if new else momentum
+            numerics = dataclasses.replace(numerics, momentum=momentum)
+    return dataclasses.replace(numerics, padding=padding, activation=activations.pop())  # type: ignore[arg-type]
+
+
+def _rows(steps: Sequence[Step]) -> Iterator[Row]:
+    """The blocks between stem and head."""
+    channels = steps[0].weight.shape[0]
+    chain = list(steps[1:-1])
+    while chain:
+        length = 2 if chain[0].depthwise else 3
+        block, chain = chain[:length], chain[length:]
+        kinds = [step.depthwise for step in block]
+        linear = [not step.activation for step in block]
+        if kinds != [False, True, False][-length:] or linear != [False, False, True][-length:]:
+            raise DialectError(NO_BLOCKS)
+        out_channels, inner = block[-1].weight.shape[:2]
+        expansion, rest = divmod(inner, channels)
+        if rest or not expansion:
+            raise DialectError("an expansion that is not a multiple of the block's input channels")
+        yield Row(expansion, out_channels, block[-2].stride, tuple(block), channels)
+        channels = out_channels
+
+
+def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
+    """What the graph shows of shortcuts, expansions and biases, where it is not the paper's."""
+    habits: dict[str, object] = {}
+    if any(row.steps[-1].projection for row in rows):
+        habits["shortcut"] = "projection"
+    elif not any(row.steps[-1].added for row in rows):
+        same = any(row.stride == 1 and row.channels == row.in_channels for row in rows)
+        habits |= {"shortcut": "none"} if same else {}
+    if any(row.expansion == 1 and len(row.steps) == 3 for row in rows):
+        habits["expand"] = "always"
+    if any(step.batch_norm and step.bias is not None and step.bias.any() for step in steps):
+        habits["conv_bias"] = True
+    return habits
+
+
+def _candidates(
+    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
+) -> Iterator[NetworkSpec]:
+    yield from _published(base, rows, steps)
+    yield _as_found(base, rows, steps)
+
+
+def _published(
+    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
+) -> Iterator[NetworkSpec]:
+    """Every published network at every width that has these blocks."""
+    found = [(row.expansion, row.channels, row.stride) for row in rows]
+    stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
+    variants = _variants(found)
+    for width in WIDTHS:
+        for change in variants:
+            channels = base.stem_channels
+            if not change["stem_fixed"]:
+                rounding, divisor = change["rounding"], change["divisor"]
+                channels = scale(rounding, channels, width, divisor, "stem")
+            if channels != stem:
+                continue  # before a record is made and checked
+            spec = base.replace(**change, width=width, stem_stride=steps[0].stride)
+            blocks = [
+                (stage.expansion, spec.stage_channels(stage), stage.stride if i == 0 else 1)
+                for stage in spec.stages
+                for i in range(stage.repeats)
+            ]
+            if blocks == found and spec.channels("head") == head:
+                yield spec
+
+
+def _variants(found: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
+    """Changes to a spec: every published depth and rounding that goes with the blocks' expansions.
+
+    Networks for small pictures differ from the paper's in strides alone: those are as found.
+    """
+    fields = "head stem_fixed first_stage_fixed rounding divisor".split()
+    variants: list[dict[str, Any]] = []
+    for published in PUBLISHED.values():
+        spec = published.spec
+        expansions = [stage.expansion for stage in spec.stages for _ in range(stage.repeats)]
+        if spec.head == "none" or expansions != [expansion for expansion, _, _ in found]:
+            continue
+        stages, first = [], 0
+        for stage in spec.stages:
+            stages.append(dataclasses.replace(stage, stride=found[first][2]))
+            first += stage.repeats
+        change = {name: getattr(spec, name) for name in fields} | {"stages": tuple(stages)}
+        variants += [change, change | {"head": "scaled"}, change | {"divisor": 4}]
+    return [change for i, change in enumerate(variants) if change not in variants[:i]]
+
+
+def _as_found(base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]) -> NetworkSpec:
+    """The stage table that the blocks spell."""
+    stages: list[StageSpec] = []
+    for row in rows:
+        last = stages[-1] if stages else None
+        alike = last and (row.expansion, row.channels) == (last.expansion, last.channels)
+        if last and alike and row.stride == 1:
+            stages[-1] = dataclasses.replace(last, repeats=last.repeats + 1)
+        else:
+            stages.append(StageSpec(row.expansion, row.channels, 1, row.stride))
+    try:
+        return base.replace(
+            stages=tuple(stages), stem_channels=steps[0].weight.shape[0],
+            stem_stride=steps[0].stride, head_channels=steps[-1].weight.shape[0], divisor=1,
+        )  # fmt: skip
+    except SpecError as error:
+        raise DialectError(f"{NOT_OURS}: {error}") from None
