@@ -118,7 +118,7 @@ def ours(
     from mobilenetv2.data.mixing import targets
     from mobilenetv2.editions.torch import MobileNetV2
     from mobilenetv2.train.recipe import Recipe
-    from mobilenetv2.train.steps import torch_network as layers
+    from mobilenetv2.train.steps import torch as layers
     from mobilenetv2.train.steps.torch import TorchTrainer
 
     seen = Preprocessing(spec.size, mean=(127.5,) * 3, std=(127.5,) * 3)
