@@ -40,7 +40,8 @@ class Answer:
     """The network's answer for one photo."""
 
     probabilities: NDArray
-    """float64 (classes,)."""
+    """float64 (classes,): they sum to 1, but for a network whose outputs are 'sigmoid', where each
+    class has its own."""
     labels: Labels
 
     def __repr__(self) -> str:
