@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2.checkpoints import importer
+from mobilenetv2.checkpoints import rebasing
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.cli import weights
 from mobilenetv2.cli.main import main
@@ -191,7 +191,7 @@ def test_an_unknown_name_is_not_fetched(place: Path) -> None:
 @pytest.fixture
 def importable(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that reads as the random model: reading itself is tested in its own room."""
-    monkeypatch.setattr(importer, "import_checkpoint", lambda *_: store.load(model))
+    monkeypatch.setattr(rebasing, "import_checkpoint", lambda *_: store.load(model))
     file = tmp_path / "published.tflite"
     file.write_bytes(b"")
     return file
@@ -224,6 +224,26 @@ def test_in_words_it_names_parameters_labels_and_the_model(
     assert f"parameters     {count:,}\n" in out
     assert "labels         triangle, Ball, box, crate ...\n" in out
     assert err == f"\nthe model: {tmp_path / 'imported'}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "folded", "rebased_on"),
+    [
+        ([], False, "built-in photos"),
+        (["--photos", "PHOTOS"], False, "given photos"),
+        (["--no-rebase"], True, ""),
+    ],
+)
+def test_a_batch_norm_that_came_folded_is_rebased(
+    options: list[str], folded: bool, rebased_on: str, model: Path, photos: Path, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "m.tflite", tmp_path / "m"
+    assert main(["weights", "export", str(model), str(file), "--dialect", "litert"]) == 0
+    options = [str(photos) if option == "PHOTOS" else option for option in options]
+    assert main(["weights", "import", str(file), str(out), *options]) == 0
+    origin = store.load_config(out).origin
+    assert origin is not None
+    assert (origin.folded, origin.rebased_on) == (folded, rebased_on)
 
 
 def test_an_existing_folder_is_replaced_only_when_asked_and_only_a_model(

@@ -37,7 +37,9 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     monkeypatch.setattr(torch_network, "rebase", rebased)
     job = Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None))
     origin = train(job).config.origin
-    assert origin == Origin("x", folded=False, note="Rebased on measured activations.")
+    assert origin == Origin(
+        "x", note="Rebased on measured activations.", rebased_on="training photos"
+    )
     (tmp_path / "run" / "summary.md").unlink()
     train(replace(job, resume=True))
     train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))

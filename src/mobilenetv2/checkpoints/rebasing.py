@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.graph import INPUT, Add, Conv, Graph, Pool, real
 from mobilenetv2.graph.lowering import lower
@@ -22,26 +23,59 @@ from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.rebasing import Moments, rebase
+from mobilenetv2.model.rebasing import Moments
+from mobilenetv2.model.rebasing import rebase as rebase_arrays
 from mobilenetv2.progress import track
+from mobilenetv2.spec.network import SMALLEST_SIZE, Size
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn
 
-VIEWS = 10
-"""Views of each photo in the package."""
+VIEWS, MOST_VIEWS = 5, 20
+"""Views of each photo in the package: of 224 x 224 pixels, and of small ones."""
 SMALLEST_VIEW = 0.15
 """Share of a photo's area."""
-MOST_PHOTOS = 256
+MOST_PHOTOS = 64
 """The most of the user's photos that are measured on."""
-BATCH = 4
-"""Pictures that a thread holds at a time."""
+MOST_PIXELS = 512 * 512
+"""Networks that see larger pictures are measured on smaller ones: an import stays quick."""
+BATCH = 4 * 224 * 224
+"""Pixels of the pictures that a thread holds at a time."""
 ACTIVATIONS: dict[str | None, Callable[[NDArray], NDArray]] = {
     "relu6": operations.relu6,
     "relu": operations.relu,
     None: lambda x: x,
 }
 
-Sums = dict[str, tuple[int, NDArray, NDArray]]
-"""Name of a convolution -> count, sum and sum of squares of its BatchNorm's input."""
+Sums = dict[str, NDArray]
+"""Name of a convolution -> float64 (3, channels): count, sum and sum of squares of its BatchNorm's
+input."""
+
+
+def import_network(
+    path: Path,
+    options: ImportOptions | None = None,
+    photos: Sequence[Path] = (),
+    rebase: bool = True,
+) -> tuple[ModelConfig, Arrays]:
+    """Import a checkpoint as a network that can be used and trained.
+
+    Args:
+        path, options: as :func:`mobilenetv2.checkpoints.importer.import_checkpoint` takes them.
+        photos: those that the statistics of a BatchNorm that came folded are measured on; none:
+            those in the package.
+        rebase: False leaves such a BatchNorm the identity that it is in the file.
+
+    Returns:
+        The config, and canonical float32 arrays: bit for bit those of the file, but for quantised
+        ones, and for those whose BatchNorm came folded, which are rebased.
+
+    Raises:
+        WeightsError, DialectError, MissingExtra: as ``import_checkpoint`` does.
+        ImageError: one of the photos cannot be read.
+    """
+    config, arrays = import_checkpoint(path, options)
+    if rebase and config.origin is not None and config.origin.folded:
+        return rebase_imported(config, arrays, photos)
+    return config, arrays
 
 
 def rebase_imported(
@@ -56,12 +90,19 @@ def rebase_imported(
     Raises:
         ImageError: one of the photos cannot be read.
     """
-    record = config.preprocessing
+    record = config.preprocessing.at(measured_size(config.preprocessing.size))
     if photos:
         used = photos[:: -(-len(photos) // MOST_PHOTOS)]
         given = [preprocess(read_photo(path), record, str(path)) for path in used]
         return rebase_on(given, "given photos", config, arrays)
     return rebase_on(built_in_views(record), "built-in photos", config, arrays)
+
+
+def measured_size(size: Size) -> Size:
+    """Return the size at which a network of that one is measured, of the same shape."""
+    shrunk = min(1.0, (MOST_PIXELS / (size[0] * size[1])) ** 0.5)
+    height, width = (max(SMALLEST_SIZE, round(side * shrunk)) for side in size)
+    return height, width
 
 
 def rebase_on(
@@ -70,7 +111,7 @@ def rebase_on(
     """Return the network with the statistics of some pictures; it computes what it did before.
 
     Args:
-        pictures: uint8 (height, width, channels) at the network's size, at least one.
+        pictures: uint8 (height, width, channels), at least one, all of one size.
         kind: where they are from.
         arrays: canonical, of any BatchNorm; they stay as they are.
     """
@@ -81,7 +122,8 @@ def rebase_on(
         origin, folded=False, rebased_on=kind, note=f"{old.strip()} {note}".strip()
     )
     moments = measure_moments(config, arrays, pictures)
-    return dataclasses.replace(config, origin=origin), rebase(config.spec, arrays, moments)
+    rebased = rebase_arrays(config.spec, arrays, moments)
+    return dataclasses.replace(config, origin=origin), rebased
 
 
 def built_in_views(record: Preprocessing) -> list[NDArray]:
@@ -92,9 +134,10 @@ def built_in_views(record: Preprocessing) -> list[NDArray]:
     folder = files("mobilenetv2.checkpoints") / "photos"
     found = {item.name: item for item in folder.iterdir() if item.name.endswith(".jpg")}
     images = [decode(found[name].read_bytes(), name) for name in sorted(found)]
+    views = round(VIEWS * 224 * 224 / (record.size[0] * record.size[1]))
     return [
         preprocess(draw_view(image, np.random.default_rng([number, index])), record)
-        for number in range(VIEWS)
+        for number in range(min(max(views, 1), MOST_VIEWS))
         for index, image in enumerate(images)
     ]
 
@@ -121,24 +164,30 @@ def measure_moments(
     It computes in NumPy, so that an import needs no framework.
 
     Args:
-        pictures: uint8 (height, width, channels) at the network's size, at least one.
+        pictures: uint8 (height, width, channels), at least one, all of one size.
     """
+    size = (pictures[0].shape[0], pictures[0].shape[1])
+    config = dataclasses.replace(
+        config, spec=config.spec.replace(size=size), preprocessing=config.preprocessing.at(size)
+    )
     graph = lower(config, arrays, folded=False)
-    batches = [np.stack([*pictures[i : i + BATCH]]) for i in range(0, len(pictures), BATCH)]
+    count = max(1, BATCH // (size[0] * size[1]))
+    batches = [np.stack([*pictures[i : i + count]]) for i in range(0, len(pictures), count)]
     total: Sums = {}
     # NumPy releases the interpreter's lock for most of it.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        sums = threads.map(lambda batch: sum_inputs(graph, batch), batches)
-        for found in track(sums, "measuring BatchNorm", len(pictures), BATCH):
-            for name, (count, first, second) in found.items():
-                old = total.get(name, (0, np.zeros_like(first), np.zeros_like(second)))
-                total[name] = (old[0] + count, old[1] + first, old[2] + second)
-    return {
-        name: Moments(first / count, np.maximum(second / count - (first / count) ** 2, 0))
-        for name, (count, first, second) in total.items()
-    }
+        found = threads.map(lambda batch: sum_inputs(graph, batch), batches)
+        for sums in track(found, "measuring BatchNorm", len(pictures), count):
+            total = {name: total.get(name, 0) + array for name, array in sums.items()}
+    return {name: _moments(*array) for name, array in total.items()}
 
 
+def _moments(count: NDArray, first: NDArray, second: NDArray) -> Moments:
+    mean = first / count
+    return Moments(mean, np.maximum(second / count - mean**2, 0))
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a stranger's weights may overflow
 def sum_inputs(graph: Graph, pictures: NDArray) -> Sums:
     """Run a graph whose BatchNorm is not folded up to its pooling, and sum what enters each.
 
@@ -155,9 +204,9 @@ def sum_inputs(graph: Graph, pictures: NDArray) -> Sums:
             x = convolve(x, weight, operation.stride, operation.padding)
             if operation.bias is not None:
                 x = x + real(operation.bias)[:, None, None]
-            channels = x.transpose(1, 0, 2, 3).reshape(x.shape[1], -1)
-            squares = np.einsum("cn,cn->c", channels, channels, dtype=np.float64)
-            sums[operation.name] = (channels.shape[1], channels.sum(1, dtype=np.float64), squares)
+            count = np.full(x.shape[1], x.size // x.shape[1], np.float64)
+            squares = np.einsum("nchw,nchw->c", x, x, dtype=np.float64)
+            sums[operation.name] = np.stack([count, x.sum((0, 2, 3), dtype=np.float64), squares])
             norm = operation.batch_norm
             assert norm is not None
             y = operations.batch_norm(

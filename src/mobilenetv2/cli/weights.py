@@ -230,13 +230,26 @@ def _add_import(parser: Parser) -> None:
         "--spec", metavar="NAME|FILE",
         help="the whole network, where it is none that was published: a JSON file or model folder",
     )  # fmt: skip
+    folded = parser.add_mutually_exclusive_group()
+    folded.add_argument(
+        "--photos", nargs="+", metavar="IMAGE|FOLDER",
+        help="where BatchNorm came folded (.tflite, most .onnx): photos to measure its statistics "
+        "on, like those that the network is for (default: six in the package)",
+    )  # fmt: skip
+    folded.add_argument(
+        "--no-rebase",
+        action="store_true",
+        help="leave a BatchNorm that came folded an identity, which training destroys",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     add_json(parser)
 
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Import a file, a folder of a model hub, or a TensorFlow checkpoint."""
-    from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+    from mobilenetv2.checkpoints.importer import ImportOptions
+    from mobilenetv2.checkpoints.rebasing import import_network
+    from mobilenetv2.data.sources import find_photos
     from mobilenetv2.hub.catalogue import HUB, catalogue
     from mobilenetv2.hub.models import find_spec, locate
     from mobilenetv2.model import store
@@ -249,8 +262,8 @@ def import_file(arguments: argparse.Namespace) -> None:
     require_only(out, store.FILES)
     if arguments.file.startswith(HUB) or (not source.exists() and arguments.file in catalogue()):
         # A published checkpoint by name: what MODEL would be, as a folder of one's own.
-        for option in ("labels", "width", "size", "spec"):
-            if getattr(arguments, option) is not None:
+        for option in ("labels", "width", "size", "spec", "photos", "no-rebase"):
+            if getattr(arguments, option.replace("-", "_")):
                 raise DialectError(
                     f"{arguments.file}: --{option} is for files; 'weights fetch' gives one"
                 )
@@ -263,7 +276,8 @@ def import_file(arguments: argparse.Namespace) -> None:
             size=arguments.size,
             spec=find_spec(arguments.spec) if arguments.spec else None,
         )
-        config, arrays = import_checkpoint(source, wishes)
+        given = find_photos(arguments.photos) if arguments.photos else ()
+        config, arrays = import_network(source, wishes, given, rebase=not arguments.no_rebase)
     else:
         raise WeightsError(f"{source}: no such file")
     store.save(out, config, arrays)

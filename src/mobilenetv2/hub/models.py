@@ -11,7 +11,8 @@ import json
 import re
 from pathlib import Path
 
-from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions
+from mobilenetv2.checkpoints.rebasing import import_network
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import open_file, read_file, sha256_of_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
@@ -97,7 +98,7 @@ def imported(name: str) -> Path:
     target = cache_folder() / MODELS / f"{plain}-{_digits(found)}-{__version__}"
     if not (target / store.CONFIG).is_file():
         say(f"importing {name} into {target}")
-        store.save(target, *import_checkpoint(found.path, _wishes(found)))
+        store.save(target, *import_network(found.path, _wishes(found)))
     return target
 
 

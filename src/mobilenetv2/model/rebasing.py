@@ -55,15 +55,19 @@ def rebase(spec: NetworkSpec, arrays: Arrays, moments: Mapping[str, Moments]) ->
         )
         a = scale / np.sqrt(variance + epsilon)
         b = shift - a * mean
-        alive = measured.variance > SMALLEST_VARIANCE
-        factor = np.exp2(-np.rint(np.log2(np.where(alive, measured.variance, 1)) / 2))
+        # What overflows on photos keeps what it has.
+        finite = np.isfinite(measured.mean) & np.isfinite(measured.variance)
+        mean = np.where(finite, measured.mean, mean)
+        variance = np.where(finite, measured.variance, variance)
+        alive = finite & (variance > SMALLEST_VARIANCE)
+        factor = np.exp2(-np.rint(np.log2(np.where(alive, variance, 1)) / 2))
         a = a / factor
         for part, factors in (("weight", factor[:, None, None, None]), ("bias", factor)):
             key = f"{name}.conv.{part}"
             if key in arrays:
                 rebased[key] = arrays[key] * factors.astype(np.float32)
-        mean = (measured.mean * factor).astype(np.float32)
-        scale, variance = _scale_and_variance(a, measured.variance * factor**2, epsilon)
+        mean = (mean * factor).astype(np.float32)
+        scale, variance = _scale_and_variance(a, variance * factor**2, epsilon)
         shift = (b + a * mean).astype(np.float32)
         values = dict(zip(BATCH_NORM, (scale, shift, mean, variance), strict=True))
         rebased |= {f"{name}.bn.{part}": array for part, array in values.items()}

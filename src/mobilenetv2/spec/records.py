@@ -160,6 +160,11 @@ class Origin:
     """What the statistics of a BatchNorm that came folded were measured on; '': they are its own,
     or it is folded still."""
 
+    @property
+    def needs_own_photos(self) -> bool:
+        """Whether training measures the statistics on its own photos first."""
+        return self.folded or self.rebased_on == "built-in photos"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:

@@ -125,7 +125,9 @@ def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelCon
     )
     assert config.origin is not None
     note = f"{config.origin.note} Rebased on measured activations.".strip()
-    origin = dataclasses.replace(config.origin, folded=False, note=note)
+    origin = dataclasses.replace(
+        config.origin, folded=False, rebased_on="training photos", note=note
+    )
     return dataclasses.replace(config, origin=origin), edition.dump(network)
 
 

@@ -75,7 +75,7 @@ def prepare(job: Job) -> Run:
         if choice.recipe.network != recipe.network:
             config, arrays = initial_model(job.weights, choice.recipe, dataset.classes)
         recipe = choice.recipe
-    if not saved and config.origin and config.origin.folded:
+    if not saved and config.origin and config.origin.needs_own_photos:
         config, arrays = rebased(config, arrays, splits.train)
     teacher = None
     if recipe.distillation.teacher:
