@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError, SpecError
+from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import executorch as format_
 from mobilenetv2.export.job import Options
 from mobilenetv2.model import seal
@@ -148,6 +148,3 @@ def test_what_it_cannot_do_is_one_sentence(made: Path, tmp_path: Path) -> None:
     bad.write_bytes(body + seal.digest(body).encode())
     with pytest.raises(ArtifactError, match=r"bad\.pte: ExecuTorch cannot run it"):
         format_.reload(bad)
-    spec = published("mobilenet-v1", width=0.25, classes=3, size=64)
-    with pytest.raises(SpecError, match="separable blocks"):
-        format_.write(ModelConfig.default(spec), random_arrays(spec), bad, Options())

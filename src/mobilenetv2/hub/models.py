@@ -10,9 +10,8 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mobilenetv2.checkpoints.importer import ImportOptions
-from mobilenetv2.checkpoints.rebasing import import_network
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import open_file, read_file, sha256_of_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
@@ -25,6 +24,9 @@ from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.version import __version__
+
+if TYPE_CHECKING:  # every dialect comes in with it, which a model folder does not need
+    from mobilenetv2.checkpoints.importer import ImportOptions
 
 MODELS = "models"
 EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
@@ -97,6 +99,8 @@ def imported(name: str) -> Path:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
     target = cache_folder() / MODELS / f"{plain}-{_digits(found)}-{__version__}"
     if not (target / store.CONFIG).is_file():
+        from mobilenetv2.checkpoints.rebasing import import_network
+
         say(f"importing {name} into {target}")
         store.save(target, *import_network(found.path, _wishes(found)))
     return target
@@ -113,8 +117,10 @@ def _digits(found: Fetched) -> str:
     return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
-def _wishes(found: Fetched) -> ImportOptions:
+def _wishes(found: Fetched) -> "ImportOptions":
     """Return what the catalogue knows and the file does not say."""
+    from mobilenetv2.checkpoints.importer import ImportOptions
+
     entry = catalogue().get(found.name)
     if entry is None:
         return ImportOptions()
