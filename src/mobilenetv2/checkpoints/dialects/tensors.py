@@ -186,7 +186,7 @@ class TensorDialect:
         """Return in what a network that cannot be expressed differs from the usual one."""
         names = (
             "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
-            "conv_bias", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
+            "conv_bias", "classifier", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
         )  # fmt: skip
         found = [name for name in names if getattr(spec, name) != getattr(self.bases[0], name)]
         return ", ".join(found) or f"width {spec.width:g}"
@@ -352,7 +352,7 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
 
 
 def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
-    """Return whether two specs are the same convolutions, whatever rule they come from."""
+    """Return whether two specs are the same layers, whatever rule their widths come from."""
     try:
         networks = [
             resolve(spec.replace(size=one.size, numerics=one.numerics)) for spec in (one, other)
@@ -361,7 +361,7 @@ def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
         return False
     # The same blocks may be told apart into stages differently (t = 6 twice, or once with n = 2).
     first, second = (
-        [net.stem, net.head, net.classifier_shape,
+        [net.stem, net.head, net.classifier_shape, net.spec.classifier,
          *((block.steps, block.shortcut, block.residual) for block in net.blocks)]
         for net in networks
     )  # fmt: skip
