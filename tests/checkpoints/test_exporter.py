@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from heads import HEADS
 
 from mobilenetv2.checkpoints.exporter import export_checkpoint, express_in
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.checkpoints.sidecar import digest, read_sidecar, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, random_arrays
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import KERAS, PUBLISHED, SLIM, published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 
@@ -270,3 +271,17 @@ def test_a_slim_checkpoint_keeps_its_sidecar_by_any_of_its_names(tmp_path: Path)
         assert found.labels == NAMES and same(back, arrays), path
     export_checkpoint(config, arrays, "tf-slim", out, overwrite=True)
     assert import_checkpoint(out)[0].labels == NAMES
+
+
+@pytest.mark.parametrize("name", ["max pooling", "hidden 128", "one logit"])
+def test_a_head_that_a_dialect_has_no_names_for_is_refused(name: str) -> None:
+    spec = published("torchvision", classes=HEADS[name][0], classifier=HEADS[name][1])
+    with pytest.raises(DialectError, match=r"torchvision has no such network: .*classifier"):
+        express_in(ModelConfig.default(spec), "torchvision")
+
+
+def test_what_the_outputs_mean_stays_with_the_file() -> None:
+    spec = published("torchvision", classes=3, classifier=ClassifierSpec(outputs="sigmoid"))
+    made = express_in(ModelConfig.default(spec), "torchvision")
+    assert made.config.spec.classifier.outputs == "sigmoid"
+    assert any("sigmoid" in note for note in made.notes)

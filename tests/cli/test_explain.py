@@ -21,7 +21,7 @@ from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -212,7 +212,8 @@ NETWORKS = {
     "grey": tiny(input_channels=1),
     "not square": tiny(size=(40, 90)),
     "article": published("article-torch", width=0.1, classes=4, size=64),
-    "one class": tiny(classes=1),
+    "one logit": tiny(classes=2, classifier=ClassifierSpec(outputs="logit")),
+    "hidden": tiny(classifier=ClassifierSpec("max", (HiddenSpec(6),), outputs="sigmoid")),
     "without a head": NetworkSpec(width=0.1, size=(64, 64), classes=4, head="none"),
     "mobilenet-v1": published("mobilenet-v1", width=0.25, classes=4, size=64),
 }

@@ -71,7 +71,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     engine = export.reload(out)
     with pytest.raises(ArtifactError, match="no features, only logits"):
         engine.run(np.zeros((1, 1, *expected.config.spec.size), np.float32), "features")
-    with pytest.raises(ArtifactError, match=r"cannot take \[40, 40, 1\]"):
+    with pytest.raises(ArtifactError, match=r"it takes .*, not \[1, 40, 40\]"):
         engine.run(np.zeros((1, 1, 40, 40), np.float32), "logits")
     data = out.read_bytes()
     for at in (0, 1000, len(data) // 2, len(data) - 1):

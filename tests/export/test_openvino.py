@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import SpecError
+from mobilenetv2.errors import SpecError, require
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.openvino import reload, write
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
@@ -41,7 +40,7 @@ def photos(spec: NetworkSpec, count: int) -> np.ndarray:
 
 
 def operators(path: Path) -> Counter[str]:
-    openvino: Any = library()
+    openvino: Any = require("openvino")
     model = openvino.Core().read_model(path)
     unseen = {"Parameter", "Result", "Constant"}
     return Counter(op.get_type_name() for op in model.get_ops() if op.get_type_name() not in unseen)
@@ -115,7 +114,7 @@ def test_other_tools_find_what_they_look_for(tmp_path: Path) -> None:
     spec = SPECS["symmetric"]
     names = ("hot dog", "t-shirt", "Ä\tb", "", "x")
     config = ModelConfig(spec, ModelConfig.default(spec).preprocessing, Labels(names))
-    openvino: Any = library()
+    openvino: Any = require("openvino")
 
     def info(options: Options) -> dict[str, str]:
         write(config, random_arrays(spec), tmp_path / "m.xml", options)

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from mobilenetv2.model.outputs import log_sigmoid, probabilities, sigmoid, softmax
+from mobilenetv2.errors import SpecError
+from mobilenetv2.model.outputs import (
+    answering_classes,
+    log_sigmoid,
+    probabilities,
+    require_answers,
+    sigmoid,
+    softmax,
+)
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
 
 LOGITS = np.random.default_rng(0).normal(scale=3, size=(5, 4)).astype(np.float32)
 
@@ -37,3 +46,21 @@ def test_sigmoids_are_each_their_own() -> None:
 @pytest.mark.parametrize("outputs", ["softmax", "sigmoid"])
 def test_the_shape_stays(outputs: str) -> None:
     assert probabilities(np.zeros((2, 3, 4)), outputs).shape == (2, 3, 4)  # type: ignore[arg-type]
+
+
+def test_the_most_probable_classes_answer_and_of_sigmoids_those_above_a_half() -> None:
+    values = np.array([0.1, 0.7, 0.5, 0.9, 0.0, 0.2, 0.05])
+    assert answering_classes(values, "softmax") == [3, 1, 2, 5, 0]
+    assert answering_classes(values, "softmax", 2) == [3, 1]
+    assert answering_classes(values, "sigmoid") == [3, 1]
+    assert answering_classes(values, "sigmoid", 1) == [3]
+    assert answering_classes(np.full(8, 0.9), "sigmoid") == list(range(8))
+    assert answering_classes(np.array([0.2, 0.5]), "sigmoid") == []
+
+
+def test_a_softmax_over_one_class_is_no_answer() -> None:
+    with pytest.raises(SpecError, match=r'^shoes: a softmax over one class.*"outputs": "logit"'):
+        require_answers(NetworkSpec(classes=1), "shoes")
+    require_answers(NetworkSpec(classes=2), "shoes")
+    require_answers(NetworkSpec(classes=2, classifier=ClassifierSpec(outputs="logit")), "shoes")
+    require_answers(NetworkSpec(classes=1, classifier=ClassifierSpec(outputs="sigmoid")), "shoes")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.errors import DataError
+from mobilenetv2.errors import DataError, require
 from mobilenetv2.export.openvino import reload
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
@@ -21,7 +21,6 @@ from mobilenetv2.quantize.openvino import write, write_scheme
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.runtime.openvino import library
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -62,7 +61,7 @@ def test_it_answers_as_the_float_network_within_eight_bits(
 def test_every_convolution_is_quantised_and_the_method_is_inside(tmp_path: Path) -> None:
     path = tmp_path / "m.xml"
     write(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 4), path)
-    openvino: Any = library()
+    openvino: Any = require("openvino")
     model = openvino.Core().read_model(path)
     weights = [
         op.input_value(1).get_node()

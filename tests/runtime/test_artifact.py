@@ -1,16 +1,21 @@
 """What can be run: a model folder, an export of ours; what cannot is said."""
 
+import importlib
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.export.job import Options
+from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import build_artifact, load_artifact
+from mobilenetv2.runtime.artifact import build_artifact, create_engine, load_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -79,3 +84,24 @@ def test_a_graph_with_data_in_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(WeightsError, match=r"external|other file"):
         load_artifact(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("name", [*HEADS, *BLOCKS])
+@pytest.mark.parametrize("format_", ["onnx", "openvino", "litert", "ncnn", "mnn"])
+def test_a_file_of_every_head_and_block_is_read_back_and_run(
+    format_: str, name: str, tmp_path: Path
+) -> None:
+    made = FORMATS[format_]
+    if made.missing():
+        pytest.skip(f"{made.missing()[0]} is not installed")
+    spec = BLOCKS[name] if name in BLOCKS else with_head(name)
+    config, arrays = ModelConfig.default(spec), random_arrays(spec)
+    module = importlib.import_module(f"mobilenetv2.export.{format_}")
+    module.write(config, arrays, tmp_path / f"m{made.suffix}", Options())
+    found = load_artifact(tmp_path / f"m{made.suffix}")
+    assert (found.config.spec, found.format) == (spec, format_)
+    x = np.random.default_rng(0).normal(size=(2, 3, *spec.size)).astype(np.float32)
+    wanted = create_engine(build_artifact(config, arrays, tmp_path)).run(x, "logits")
+    logits = create_engine(found).run(x, "logits")
+    assert logits.shape == (2, spec.logits)
+    assert np.abs(logits - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from graph_forms import Form
 
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.openvino import write
 from mobilenetv2.graph.lowering import lower
@@ -20,7 +20,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.runtime.openvino import BEGIN, library, read_artifact, sealed
+from mobilenetv2.runtime.openvino import BEGIN, read_artifact, sealed
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
 
@@ -180,7 +180,7 @@ def test_float64_is_refused() -> None:
 
 
 def test_float32_is_what_it_computes_in() -> None:
-    openvino: Any = library()
+    openvino: Any = require("openvino")
     compiled = running(1)._request.get_compiled_model()
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1

@@ -13,6 +13,7 @@ from mobilenetv2.formats import FORMATS, engines_of
 from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
 from mobilenetv2.hub.models import embedded_folder, locate
 from mobilenetv2.model import store
+from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
@@ -78,13 +79,15 @@ def _load_predictor(
             f"--runtime {runtime} computes on the CPU; --device {device} is for --runtime torch"
         )
     if runtime == TORCH or device != "cpu":
-        config, _, network = _network_in_torch(model, threads)
+        config, _, network = _network_in_torch(model, threads, outputs)
         from mobilenetv2.editions.torch.inference import check_device, predictor
 
         return config, predictor(network, check_device(device), outputs), TORCH
     if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
         return *_predictor_in_executorch(model, runtime, outputs, threads), EXECUTORCH.name
     artifact = load_artifact(model, runtime)
+    if outputs == "logits":
+        require_answers(artifact.config.spec, str(model))
     name = runtime or engines_of(artifact.format)[0]
     engine = create_engine(artifact, name, threads)
     return artifact.config, engine_predictor(engine, artifact.config.preprocessing, outputs), name
@@ -101,6 +104,8 @@ def _predictor_in_executorch(
     from mobilenetv2.export import executorch
 
     config, engine = executorch.config_inside(model), executorch.reload(model, threads)
+    if outputs == "logits":
+        require_answers(config.spec, str(model))
     return config, engine_predictor(engine, config.preprocessing, outputs)
 
 
@@ -132,7 +137,9 @@ def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:
     return FeatureMap(config, arrays, answer, lambda pictures: answer(pictures)[1])
 
 
-def _network_in_torch(model: Path, threads: int | None) -> tuple[ModelConfig, Any, Any]:
+def _network_in_torch(
+    model: Path, threads: int | None, outputs: Output = "logits"
+) -> tuple[ModelConfig, Any, Any]:
     """The config, the arrays and the PyTorch edition, which has every network, with them."""
     if model.is_file():
         raise ArtifactError(
@@ -140,6 +147,8 @@ def _network_in_torch(model: Path, threads: int | None) -> tuple[ModelConfig, An
             "not run; give the model folder"
         )
     config, arrays = store.load(model)
+    if outputs == "logits":
+        require_answers(config.spec, str(model))
     prepare_process()
     torch = require("torch")
     if threads is not None:

@@ -17,6 +17,13 @@ EXAMPLES = """\
 """
 
 
+OUTPUTS = {
+    "softmax": "softmax: one class of n",
+    "sigmoid": "sigmoid: any number of n classes",
+    "logit": "one logit: the second of two classes",
+}
+
+
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_argument("--width", type=float, help="width multiplier (default: 1.0)")
@@ -84,6 +91,7 @@ def show(spec: NetworkSpec) -> None:
         f"MobileNetV2, width {spec.width:g}, {height} x {width} pixels, {spec.classes} classes",
         ("layer", "channels", "kernel", "stride", "output", "parameters", "multiply-adds"), rows,
     )  # fmt: skip
+    print(f"classifier       {classifier_words(spec)}")
     total = count.multiply_adds(spec)
     shares = ", ".join(
         f"{role} {value / total:.1%}" for role, value in count.multiply_adds_by_role(spec).items()
@@ -100,3 +108,15 @@ def show(spec: NetworkSpec) -> None:
         f"split t ways, {count.peak_memory(spec, split=1) / 1e3:.0f} kB unsplit; largest "
         f"bottleneck {count.bottleneck_memory(spec) / 1e3:.0f} kB"
     )
+
+
+def classifier_words(spec: NetworkSpec) -> str:
+    """Return the head in words: pooling, hidden layers, dropout, bias, meaning of the outputs."""
+    head = spec.classifier
+    parts = [f"{head.pooling} pooling", *([f"dropout {spec.dropout:g}"] if spec.dropout else [])]
+    for hidden in head.hidden:
+        bias = "" if hidden.bias else " without bias"
+        parts.append(f"hidden {hidden.units}{bias} ({hidden.activation})")
+        parts += [f"dropout {hidden.dropout:g}"] if hidden.dropout else []
+    parts.append(f"linear {spec.logits}{'' if head.bias else ' without bias'}")
+    return f"{', '.join(parts)}; {OUTPUTS[head.outputs]}"

@@ -78,8 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.export.verify import Exporter, Reference, sample_pictures
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model import store
+    from mobilenetv2.model.outputs import require_answers
 
     config, arrays = store.load(locate(arguments.model))
+    require_answers(config.spec, arguments.model)
     wanted = chosen(arguments)
     if not wanted:
         raise ArtifactError(f"{arguments.out}: no format has all that is asked for")

@@ -35,7 +35,11 @@ def add_options(parser: Parser) -> None:
         "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
     )
     add_model(parser)
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="answers (default: 5)")
+    parser.add_argument(
+        "--top", type=int, metavar="N",
+        help="answers at most (default: 5; of a model whose photos may have several classes, all "
+        "classes above 0.5)",
+    )  # fmt: skip
     parser.add_argument(
         "--features", action="store_true", help="give the pooled features instead of classes"
     )
@@ -53,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.evaluate.predictions import predict_photos
 
-    if arguments.top < 1:
+    if arguments.top is not None and arguments.top < 1:
         raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
     paths = find_photos(arguments.images)
     settle_model(arguments)
@@ -78,26 +82,28 @@ def run(arguments: argparse.Namespace) -> int:
     return PARTLY_FAILED if failed else 0
 
 
-def record(found: PhotoOutputs, config: ModelConfig, top: int, features: bool) -> dict[str, Any]:
+def record(
+    found: PhotoOutputs, config: ModelConfig, top: int | None, features: bool
+) -> dict[str, Any]:
     """Return one JSON line."""
-    from mobilenetv2.model.outputs import probabilities
+    from mobilenetv2.model.outputs import answering_classes, probabilities
 
     image = str(found.photo)
     if found.outputs is None:
         return {"image": image, "error": found.error}
     if features:
         return {"image": image, "features": [float(value) for value in found.outputs]}
-    shares = probabilities(found.outputs, config.spec.classifier.outputs)
-    best = (-shares).argsort(kind="stable")[:top]
+    outputs = config.spec.classifier.outputs
+    values = probabilities(found.outputs, outputs)
     return {
         "image": image,
         "predictions": [
             {
-                "index": int(index),
+                "index": index,
                 "label": config.labels.names[index],
-                "probability": float(shares[index]),
+                "probability": float(values[index]),
             }
-            for index in best
+            for index in answering_classes(values, outputs, top)
         ],
     }
 
@@ -117,6 +123,8 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
             why = row["error"].removeprefix(f"{row['image']}: ")
             lines.append((row["image"], "", f"error: {why}"))
             continue
+        if not row["predictions"]:
+            lines.append((row["image"], "", "no class above 50%"))
         for place, guess in enumerate(row["predictions"]):
             name = "" if place else row["image"]
             lines.append((name, f"{guess['probability']:.1%}", guess["label"]))
@@ -137,6 +145,8 @@ def write_csv(rows: list[dict[str, Any]], path: Path, features: bool) -> None:
         for row in rows:
             if "error" in row:
                 writer.writerow([row["image"], "", "", "", "", row["error"]])
+            elif not row["predictions"]:
+                writer.writerow([row["image"], *[""] * 5])
             for rank, guess in enumerate(row.get("predictions", ()), 1):
                 cells = [guess["index"], guess["label"], guess["probability"]]
                 writer.writerow([row["image"], rank, *cells, ""])

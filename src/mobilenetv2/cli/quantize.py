@@ -99,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model import store
     from mobilenetv2.model.folding import fold
+    from mobilenetv2.model.outputs import require_answers
     from mobilenetv2.quantize import post_training
     from mobilenetv2.quantize.job import Judge, Quantiser, requests
     from mobilenetv2.runtime.artifact import create_engine, load_artifact
@@ -106,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_fitting(arguments)
     model = locate(arguments.model)
     config, arrays = store.load(model)
+    require_answers(config.spec, arguments.model)
     nncf = arguments.method == NNCF
     wanted = requests(arguments.format, Path(arguments.out), nncf)
     require_packages((request.format for request in wanted), [NNCF] if nncf else [])

@@ -19,9 +19,9 @@ from mobilenetv2.data.dataset import Dataset, Photo, Split
 from mobilenetv2.errors import DataError, ImageError
 from mobilenetv2.images.decode import decode
 from mobilenetv2.progress import track
+from mobilenetv2.text import SHOWN, counted, quoted
 
 MOST_UNREADABLE = 0.01
-SHOWN = 5
 HELD_OUT_FIRST = ("test", "validation", "train", "all")
 
 Seen = TypeVar("Seen")
@@ -114,10 +114,9 @@ def check_classes(dataset: Dataset) -> None:
             if other.counts()[split.classes.index(empty[0])]
         ]
         have = f" ({' and '.join(others)} has some)" if others else ""
-        shown = ", ".join(map(repr, empty[:SHOWN])) + (" ..." if len(empty) > SHOWN else "")
         raise DataError(
-            f"{dataset.place}: no readable photos of class {shown}{_inside(split)}{have}; every "
-            "split needs photos of every class, so add some or remove the class"
+            f"{dataset.place}: no readable photos of class {quoted(empty)}{_inside(split)}{have}; "
+            "every split needs photos of every class, so add some or remove the class"
         )
 
 
@@ -164,17 +163,13 @@ def _readable(
 def _skipped(dataset: Dataset) -> list[str]:
     notes = []
     if dataset.ignored:
-        files = _counted(len(dataset.ignored), "file")
+        files = counted(len(dataset.ignored), "file")
         notes.append(
             f"passed over: {files} of other kinds than photos (first: {dataset.ignored[0]})"
         )
     if dataset.links:
-        notes.append(f"passed over: {_counted(dataset.links, 'link')}, which are not followed")
+        notes.append(f"passed over: {counted(dataset.links, 'link')}, which are not followed")
     return notes
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _without_copies(
@@ -192,7 +187,7 @@ def _without_copies(
         if copies:
             first = copies[0]
             notes.append(
-                f"left out of {name}: {_counted(len(copies), 'picture')} also in a held-out split "
+                f"left out of {name}: {counted(len(copies), 'picture')} also in a held-out split "
                 f"(first: {first.name} is {seen[digests[first.name]]})"
             )
             gone = {photo.name for photo in copies}
@@ -202,6 +197,6 @@ def _without_copies(
             labels[digests[photo.name]].add(photo.label)
         several = sum(len(found) > 1 for found in labels.values())
         if several:
-            notes.append(f"{name}: {_counted(several, 'picture')} in more than one class")
+            notes.append(f"{name}: {counted(several, 'picture')} in more than one class")
         seen |= {digests[photo.name]: photo.name for photo in photos}
     return kept, notes

@@ -78,13 +78,34 @@ class FolderSource:
             raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
 
 
-class ZipSource:
-    """A .zip archive."""
+class _Listed:
+    """A source whose names are known from the beginning.
+
+    Args:
+        names: files, and folders with '/' at their end.
+    """
 
     links = 0
 
+    def __init__(self, place: str, names: Iterable[str]) -> None:
+        self.place = place
+        listed = set(names)
+        files = {name for name in listed if not name.endswith("/")}
+        folders = listed - files
+        for name in files:
+            parts = name.split("/")[:-1]
+            folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
+        self._names = sorted(files) + sorted(folders)
+
+    def names(self) -> list[str]:
+        """See :class:`Source`."""
+        return self._names
+
+
+class ZipSource(_Listed):
+    """A .zip archive."""
+
     def __init__(self, path: Path) -> None:
-        self.place = str(path)
         try:
             self._archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -94,11 +115,7 @@ class ZipSource:
             for entry in self._archive.infolist()
             if not _hidden_path(entry.filename)
         }
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        names = sorted(name for name in self._entries if not name.endswith("/"))
-        return names + _folders_of(names, (n for n in self._entries if n.endswith("/")))
+        super().__init__(str(path), self._entries)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -119,11 +136,10 @@ class ZipSource:
             raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
 
 
-class TarSource:
+class TarSource(_Listed):
     """An uncompressed .tar archive, read at random."""
 
     def __init__(self, path: Path) -> None:
-        self.place = str(path)
         self._path = path
         try:
             with tarfile.TarFile(path) as archive:
@@ -139,13 +155,9 @@ class TarSource:
             if not _hidden_path(member.name.removeprefix("./"))
         }
         self._members = {name: member for name, member in named.items() if member.isfile()}
-        self._folders = [f"{name}/" for name, member in named.items() if name and member.isdir()]
+        folders = [f"{name}/" for name, member in named.items() if name and member.isdir()]
+        super().__init__(str(path), [*self._members, *folders])
         self.links = sum(member.issym() or member.islnk() for member in named.values())
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        names = sorted(self._members)
-        return names + _folders_of(names, self._folders)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -165,7 +177,7 @@ class TarSource:
         return data
 
 
-class ArchivesSource:
+class ArchivesSource(_Listed):
     """A folder with an archive for each split, as datasets are handed out: train.zip, test.zip.
 
     Each one's class folders lie in a folder named after it.
@@ -178,10 +190,7 @@ class ArchivesSource:
         DataError: one is damaged, or two have one name.
     """
 
-    links = 0
-
     def __init__(self, root: Path, archives: list[Path]) -> None:
-        self.place = str(root)
         self._files: dict[str, tuple[Source, str]] = {}
         twice = [
             name for name, count in Counter(p.stem.lower() for p in archives).items() if count > 1
@@ -196,11 +205,7 @@ class ArchivesSource:
             for name in names:
                 if not around.startswith(name):  # else one of the folders around the classes
                     self._files[folder + name.removeprefix(around)] = (source, name)
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        files = sorted(name for name in self._files if not name.endswith("/"))
-        return files + sorted(name for name in self._files if name.endswith("/"))
+        super().__init__(str(root), self._files)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -208,19 +213,12 @@ class ArchivesSource:
         return source.read(inner)
 
 
-class MemorySource:
+class MemorySource(_Listed):
     """Files in memory, for built-in sets."""
 
-    links = 0
-
     def __init__(self, place: str, files: Mapping[str, bytes]) -> None:
-        self.place = place
+        super().__init__(place, files)
         self._files = files
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        names = sorted(self._files)
-        return names + _folders_of(names, ())
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -305,14 +303,6 @@ def _check_end(path: Path, offset: int) -> None:
         block = file.read(tarfile.BLOCKSIZE)
     if not block or any(block):
         raise tarfile.ReadError(f"no file and no end of the archive at byte {offset}")
-
-
-def _folders_of(names: list[str], listed: Iterable[str]) -> list[str]:
-    folders = set(listed)
-    for name in names:
-        parts = name.split("/")[:-1]
-        folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
-    return sorted(folders)
 
 
 def _folders_around(names: list[str]) -> str:

@@ -18,7 +18,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime import engine
-from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
+from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
 from mobilenetv2.spec.records import ModelConfig
 
 METHOD, OUTPUT = "forward", "logits"
@@ -100,34 +100,26 @@ def program(data: bytes, where: str) -> Any:
             raise ArtifactError(f"{where}: ExecuTorch cannot run it ({reason})") from None
 
 
-class ExecuTorch:
+class ExecuTorch(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    outputs: tuple[str, ...] = (OUTPUT,)
-    takes_pictures = False
+    title = "ExecuTorch"
 
     def __init__(self, loaded: Any, where: str, threads: int | None) -> None:
-        self.loaded, self.where = loaded, where
+        super().__init__(where)
+        self.loaded = loaded
         with greetings_off():
             choose_threads(threads, where)
             try:
                 self.method = loaded.load_method(METHOD)
             except RuntimeError as error:
                 reason = str(error).strip().partition("\n")[0]
-                raise ArtifactError(f"{where}: ExecuTorch cannot run it ({reason})") from None
+                raise self.failure(reason) from None
+        self.batch, *sides = self.method.metadata.input_tensor_meta(0).sizes()
+        self.shape = tuple(sides)
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {OUTPUT}")
-        sides = tuple(self.method.metadata.input_tensor_meta(0).sizes())
-        if x.shape[1:] != sides[1:]:
-            raise ArtifactError(
-                f"{self.where}: it takes {list(sides[1:])}, not {list(x.shape[1:])}"
-            )
-        return in_fixed_batches(self._run, x, sides[0])
-
-    def _run(self, x: NDArray) -> NDArray:
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         given = torch.from_numpy(np.ascontiguousarray(x, np.float32))
         (found,) = self.method.execute([given])
         return np.array(found.numpy(), np.float32)  # a copy: its memory is used again

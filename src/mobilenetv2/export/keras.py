@@ -17,7 +17,7 @@ from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
 from mobilenetv2.runtime.keras import CONFIG
 from mobilenetv2.spec.records import ModelConfig
 
@@ -74,26 +74,20 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     return KerasModel(model)
 
 
-class KerasModel:
+class KerasModel(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    outputs: tuple[str, ...] = ("logits",)
-    takes_pictures = False
-
     def __init__(self, model: Any) -> None:
+        super().__init__("a .keras file")
         self.model = model
+        _, height, width, channels = model.input_shape
+        self.shape = (channels, height, width)
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"a .keras file has no {output}, only logits")
-        wanted, found = self.model.input_shape[1:], x.transpose(0, 2, 3, 1)
-        if found.shape[1:] != wanted:
-            raise ArtifactError(
-                f"a .keras file for {list(wanted)} cannot take {list(found.shape[1:])}"
-            )
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         with errors_only():  # each model is traced, as it has to be
-            return np.asarray(self.model.predict_on_batch(found), np.float32)
+            found = self.model.predict_on_batch(x.transpose(0, 2, 3, 1))
+        return np.asarray(found, np.float32)
 
 
 def _stock(config: ModelConfig) -> ModelConfig:

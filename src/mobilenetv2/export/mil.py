@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.runtime.engine import Output, in_fixed_batches
+from mobilenetv2.runtime.engine import BatchEngine, Output
 
 CONSTANT = "const"
 FUNCTION = "main"
@@ -24,7 +24,7 @@ Arguments = Mapping[str, Any]
 """Of an operator, by name: arrays, numbers and texts."""
 
 
-class MilProgram:
+class MilProgram(BatchEngine):
     """A program as an engine (:class:`mobilenetv2.runtime.engine.Engine`), picture by picture.
 
     Args:
@@ -32,30 +32,21 @@ class MilProgram:
         where: what it is called in an error.
     """
 
-    takes_pictures = False
-
     def __init__(self, program: Any, where: str) -> None:
-        self.function, self.where = program.functions[FUNCTION], where
+        super().__init__(where)
+        self.function = program.functions[FUNCTION]
         ((self.input, given),) = self.function.inputs.items()
-        self.shape = tuple(given.shape)
-        self.outputs: tuple[str, ...] = tuple(output.name for output in self.function.outputs)
+        self.batch, *sides = given.shape
+        self.shape = tuple(sides)
+        self.outputs = tuple(output.name for output in self.function.outputs)
 
     def operators(self) -> Counter[str]:
         """How many of each kind, constants left out."""
         kinds = (operation.op_type for operation in self.function.operations)
         return Counter(kind for kind in kinds if kind != CONSTANT)
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
-        if x.shape[1:] != self.shape[1:]:
-            raise ArtifactError(
-                f"{self.where}: it takes {list(self.shape[1:])}, not {list(x.shape[1:])}"
-            )
-        return in_fixed_batches(lambda part: self._run(part, output), x, self.shape[0])
-
-    def _run(self, x: NDArray, output: str) -> NDArray:
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         found: dict[str, Any] = {self.input: x}
         for operation in self.function.operations:
             if operation.op_type == CONSTANT:
@@ -124,6 +115,12 @@ def mean(given: Arguments) -> NDArray:
     return np.asarray(wide(given["x"]).mean(axes, keepdims=bool(given.get("keep_dims", False))))
 
 
+def maximum(given: Arguments) -> NDArray:
+    """Return the maximum over some axes."""
+    axes = tuple(int(axis) for axis in given["axes"])
+    return np.asarray(wide(given["x"]).max(axes, keepdims=bool(given.get("keep_dims", False))))
+
+
 def linear(given: Arguments) -> NDArray:
     """``x @ weight.T + bias``."""
     y: NDArray = wide(given["x"]) @ wide(given["weight"]).T
@@ -143,6 +140,7 @@ OPERATORS: dict[str, Callable[[Arguments], NDArray]] = {
     "relu": lambda given: np.maximum(wide(given["x"]), 0),
     "add": lambda given: wide(given["x"]) + wide(given["y"]),
     "reduce_mean": mean,
+    "reduce_max": maximum,
     "reshape": lambda given: wide(given["x"]).reshape([int(side) for side in given["shape"]]),
     "linear": linear,
     "cast": lambda given: wide(given["x"]),

@@ -18,7 +18,7 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime import openvino as file
-from mobilenetv2.runtime.openvino import OpenVino, create_engine, library, reason
+from mobilenetv2.runtime.openvino import OpenVino, create_engine, reason
 from mobilenetv2.spec.records import ModelConfig
 
 
@@ -40,7 +40,7 @@ def converted(graph: bytes) -> Any:
     Raises:
         ArtifactError: OpenVINO does not take the graph.
     """
-    openvino = library()
+    openvino = require("openvino")
     proto = require("onnx").load_from_string(graph)
     del proto.metadata_props[:]  # it would come along: config and seal of another file
     try:
@@ -53,7 +53,7 @@ def converted(graph: bytes) -> Any:
 
 
 def _layout(made: Any) -> str:
-    return "NHWC" if made.input().element_type == library().Type.u8 else "NCHW"
+    return "NHWC" if made.input().element_type == require("openvino").Type.u8 else "NCHW"
 
 
 def write_ir(
@@ -76,7 +76,7 @@ def write_ir(
         made.set_rt_info(value, ["model_info", key])
     _settle_names(made)
     try:
-        library().save_model(made, out, compress_to_fp16=half)
+        require("openvino").save_model(made, out, compress_to_fp16=half)
     except RuntimeError as error:
         raise ArtifactError(f"{out}: OpenVINO cannot write it ({reason(error)})") from None
     out.write_bytes(file.sealed(out.read_bytes(), out.with_suffix(".bin").read_bytes()))

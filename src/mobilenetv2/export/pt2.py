@@ -20,7 +20,7 @@ from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import float16
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime import engine
-from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
+from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
 from mobilenetv2.spec.records import ModelConfig
 
 OUTPUT = "logits"
@@ -115,33 +115,29 @@ def config_inside(path: Path) -> ModelConfig:
     return engine.embedded_config(text, path)
 
 
-class ExportedProgram:
+class ExportedProgram(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    outputs: tuple[str, ...] = (OUTPUT,)
+    title = "PyTorch"
 
     def __init__(self, program: Any, where: str, threads: int | None) -> None:
-        self.where, self.threads = where, threads
+        super().__init__(where)
+        self.threads = threads
         (name,) = program.graph_signature.user_inputs
         (given,) = (node for node in program.graph.nodes if node.name == name)
         batch, self.dtype = given.meta["val"].shape[0], given.meta["val"].dtype
-        self.batch: int | None = batch if isinstance(batch, int) else None
+        self.batch = batch if isinstance(batch, int) else None
         self.takes_pictures = self.dtype == torch.uint8
         self.module = program.module()
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"{self.where}: it has no {output}, only {OUTPUT}")
-        return self._run(x) if self.batch is None else in_fixed_batches(self._run, x, self.batch)
-
-    def _run(self, x: NDArray) -> NDArray:
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         try:
             with torch.inference_mode(), limited(self.threads):
                 found = self.module(torch.from_numpy(np.ascontiguousarray(x)))
         except Exception as error:  # guards of shapes and types, each with its own class
             reason = str(error).strip().partition("\n")[0]
-            raise ArtifactError(f"{self.where}: PyTorch cannot run it ({reason})") from None
+            raise self.failure(reason) from None
         return np.asarray(found.numpy(), np.float32)
 
 

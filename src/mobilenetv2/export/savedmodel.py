@@ -20,7 +20,7 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
+from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
 from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = Path("assets.extra") / "mobilenetv2.json"
@@ -73,26 +73,20 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     return SavedModel(tf, loaded, signature)
 
 
-class SavedModel:
+class SavedModel(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    outputs: tuple[str, ...] = (OUTPUT,)
-
     def __init__(self, tf: Any, loaded: Any, signature: Any) -> None:
+        super().__init__("a SavedModel")
         self.tf, self.signature = tf, signature
         self.loaded = loaded  # its variables live as long as this
         (self.given,) = signature.structured_input_signature[1].values()
         self.takes_pictures = bool(self.given.dtype == tf.uint8)
-        self.batch: int | None = self.given.shape[0]
+        self.batch = self.given.shape[0]
 
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
-        if output not in self.outputs:
-            raise ArtifactError(f"a SavedModel has no {output}, only {OUTPUT}")
+    def compute(self, x: NDArray, output: Output) -> NDArray:
+        """See :class:`BatchEngine`."""
         x = x if self.takes_pictures else x.transpose(0, 2, 3, 1)
-        return in_fixed_batches(self._run, x, self.batch) if self.batch else self._run(x)
-
-    def _run(self, x: NDArray) -> NDArray:
         if not self.given.shape.is_compatible_with(x.shape):
             raise ArtifactError(f"a SavedModel for {self.given.shape} cannot take {x.shape}")
         found = self.signature(**{INPUT: self.tf.constant(x, self.given.dtype)})

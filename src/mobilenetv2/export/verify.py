@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.evaluate.predictions import class_scores
 from mobilenetv2.export.job import (
     Options,
     Outcome,
@@ -144,7 +145,9 @@ class Reference:
             )
         difference = np.abs(found.astype(np.float64) - expected).max()
         count = len(self.photos)
-        same = found[:count].argmax(1) == expected[:count].argmax(1)
+        kind = self.config.spec.classifier.outputs
+        answers, wanted = (class_scores(y[:count], kind).argmax(1) for y in (found, expected))
+        same = answers == wanted
         return Comparison(
             count, RANDOM, float(difference) if np.isfinite(difference) else float("inf"),
             float(np.abs(expected).max()), float(expected.std()), TOLERANCES[precision],

@@ -3,7 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.spec.network import Outputs
+from mobilenetv2.errors import SpecError
+from mobilenetv2.spec.network import NetworkSpec, Outputs
+
+MOST_ANSWERS = 5
+"""Classes of an answer, where nobody says how many."""
 
 
 def softmax(logits: NDArray) -> NDArray:
@@ -48,3 +52,36 @@ def probabilities(logits: NDArray, outputs: Outputs = "softmax") -> NDArray:
         return sigmoid(logits)
     logits = np.asarray(logits, np.float64)
     return sigmoid(np.concatenate([-logits, logits], axis=-1))
+
+
+def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None) -> list[int]:
+    """Return the classes that answer for one picture, the most probable first.
+
+    Args:
+        values: float (classes,): probabilities.
+        most: how many at most; None is 5, or with 'sigmoid' outputs all of them.
+
+    Returns:
+        With 'sigmoid' outputs the classes above 0.5, of which there may be none.
+    """
+    order = [int(index) for index in np.argsort(-values, kind="stable")]
+    if outputs == "sigmoid":
+        return [index for index in order if values[index] > 0.5][:most]
+    return order[: MOST_ANSWERS if most is None else most]
+
+
+def require_answers(spec: NetworkSpec, where: str) -> None:
+    """Raise for a network whose answer is always the same: a softmax over one class.
+
+    Args:
+        where: name of the model, for the message.
+
+    Raises:
+        SpecError: it is one.
+    """
+    if spec.logits == 1 and spec.classifier.outputs == "softmax":
+        raise SpecError(
+            f"{where}: a softmax over one class, whose probability is 100% for every photo; where "
+            "the one output means two classes, its config.json needs two names in labels, classes "
+            '2, and "outputs": "logit" in the classifier'
+        )

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ArtifactError, DataError
+from mobilenetv2.errors import ArtifactError, DataError, require
 from mobilenetv2.export.openvino import converted, write_ir
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
@@ -22,7 +22,7 @@ from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import track
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.openvino import library, reason
+from mobilenetv2.runtime.openvino import reason
 from mobilenetv2.spec.records import ModelConfig
 
 METHOD = (
@@ -46,8 +46,8 @@ def write(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path) -> 
     """
     if not len(pictures):
         raise DataError("no picture to calibrate on; give some")
-    library()
-    nncf = library("nncf")
+    require("openvino")
+    nncf = require("nncf")
 
     def prepared(picture: NDArray) -> NDArray:
         return engine_input(picture[np.newaxis], config.preprocessing)

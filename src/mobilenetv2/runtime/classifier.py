@@ -15,6 +15,7 @@ from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import Labels
 
@@ -39,7 +40,8 @@ class Answer:
     """The network's answer for one photo."""
 
     probabilities: NDArray
-    """float64 (classes,)."""
+    """float64 (classes,): they sum to 1, but for a network whose outputs are 'sigmoid', where each
+    class has its own."""
     labels: Labels
 
     def __repr__(self) -> str:
@@ -97,9 +99,9 @@ class Classifier:
     def _answers(self, photos: Sequence[Photo]) -> list[Answer]:
         record = self.config.preprocessing
         images = [preprocess(open_photo(photo), record, "photo") for photo in photos]
-        logits = self._predict(np.stack(images)).astype(np.float64)
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return [Answer(row, self.config.labels) for row in powers / powers.sum(1, keepdims=True)]
+        logits = self._predict(np.stack(images))
+        rows = probabilities(logits, self.config.spec.classifier.outputs)
+        return [Answer(row, self.config.labels) for row in rows]
 
 
 def open_photo(photo: Photo) -> Image.Image:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.sidecar import LARGEST, sidecar_path
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.graph.graph import Conv, Linear, real
+from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
@@ -27,18 +29,20 @@ from mobilenetv2.runtime.engine import (
     embedded_config,
     read_bounded,
 )
-from mobilenetv2.spec.blocks import require_inverted, resolve
+from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
 
 MAGIC = "7767517"
 KINDS = {
-    "Input", "Split", "Convolution", "ConvolutionDepthWise", "BinaryOp", "Pooling", "InnerProduct",
+    "Input", "Split", "Convolution", "ConvolutionDepthWise", "BinaryOp", "Clip", "ReLU", "Pooling",
+    "InnerProduct",
 }  # fmt: skip
-OUTPUTS, KERNEL, STRIDE, WEIGHTS, GROUPS = "0", "1", "3", "6", "7"
-"""Keys of a convolution's parameters. A fully connected layer has its weights under another."""
-LINEAR_WEIGHTS = "2"
-Row = tuple[int, int, int, int, int]
-"""Outputs, kernel, stride, weights and groups of a convolution."""
+OUTPUTS, KERNEL, STRIDE, BIAS, WEIGHTS, GROUPS = "0", "1", "3", "5", "6", "7"
+"""Keys of a convolution's parameters; a fully connected layer has two of them elsewhere."""
+LINEAR_BIAS, LINEAR_WEIGHTS = "1", "2"
+Row = tuple[int, ...]
+"""Outputs, bias or none, weights; of a convolution also kernel, stride and groups."""
 NARROW = ("use_fp16_", "use_bf16_")
 """Beginnings of the options that let it store or compute in 16 bits what is 32 in the file."""
 
@@ -54,7 +58,7 @@ class Layer:
 
 
 def weights_path(param: Path) -> Path:
-    """'shoes.ncnn.param' -> 'shoes.ncnn.bin'."""
+    """Return 'shoes.ncnn.bin' for 'shoes.ncnn.param'."""
     return param.with_suffix(".bin")
 
 
@@ -76,12 +80,12 @@ def read_artifact(path: Path) -> Artifact:
             f"{path}: it, {weights.name} or {beside.name} was changed or damaged since they were "
             "written, or is another network's (the checksum does not fit); export it again"
         )
-    _require_fit(list(layers(graph, path)), len(data), config.spec, path)
+    _require_fit(list(layers(graph, path)), len(data), config, path)
     return Artifact(config, "ncnn", graph, str(path), data)
 
 
 def checksum(graph: bytes, weights: bytes, config: str) -> str:
-    """Return what ties the three files together: of both, and of all that the config says but this.
+    """Return the checksum of the three files, and of all that the config says but itself.
 
     Args:
         config: its JSON as it was written, maybe by a version that knew fewer keys.
@@ -100,7 +104,7 @@ def _text(beside: Path) -> str | None:
 
 
 def layers(graph: bytes, path: Path) -> Iterator[Layer]:
-    """The lines of a .param file.
+    """Yield the layers of a .param file.
 
     Raises:
         ArtifactError: it is none, or a layer takes what no layer before it gives.
@@ -129,54 +133,49 @@ def layers(graph: bytes, path: Path) -> Iterator[Layer]:
         raise ArtifactError(f"{path}: not a graph of ncnn, or damaged ({reason})") from None
 
 
-def _require_fit(found: list[Layer], size: int, spec: NetworkSpec, path: Path) -> None:
-    """Raise unless the graph is made of the spec's layers and there are weights for all of them."""
-    require_inverted(spec, "ncnn")
-    network = resolve(spec)
-    wanted: Counter[Row] = Counter(
-        (c.out_channels, c.kernel, c.stride, _count(c.weight_shape), c.groups)
-        for c in network.convolutions
-    )
-    classes, features = network.classifier_shape
-    strange = {layer.kind for layer in found} - KINDS
+def _require_fit(found: list[Layer], size: int, config: ModelConfig, path: Path) -> None:
+    """Raise unless the file has the layers of the config's graph, and weights for all of them."""
+    shapes = parameter_shapes(config.spec)
+    nothing = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    wanted = [_wanted(layer) for layer in lower(config, nothing).layers()]
     try:
-        rows = Counter(_row(x.parameters) for x in found if x.kind.startswith("Convolution"))
-        linear = [
-            (int(x.parameters[OUTPUTS]), int(x.parameters[LINEAR_WEIGHTS]))
-            for x in found if x.kind == "InnerProduct"
-        ]  # fmt: skip
+        rows = [row for layer in found if (row := _row(layer))]
     except (KeyError, ValueError):
-        rows, linear = Counter(), []
-    parts = [(row[3], row[0]) for row in wanted.elements()] + [(classes * features, classes)]
+        rows = []
     if (
-        strange
-        or rows != wanted
-        or linear != [(classes, classes * features)]
-        or size not in (_bytes(parts, 4), _bytes(parts, 2))
+        {layer.kind for layer in found} - KINDS
+        or Counter(rows) != Counter(wanted)
+        or [row for row in rows if len(row) == 3] != [row for row in wanted if len(row) == 3]
+        or size not in (_bytes(wanted, 4), _bytes(wanted, 2))
     ):
         raise ArtifactError(
             f"{path}: the config beside it describes another network than the graph"
         )
 
 
-def _row(parameters: dict[str, str]) -> Row:
-    kernel = int(parameters[KERNEL])
-    numbers = [int(parameters.get(key, "1")) for key in (STRIDE, GROUPS)]
-    return (
-        int(parameters[OUTPUTS]), kernel, numbers[0], int(parameters[WEIGHTS]), numbers[1],
-    )  # fmt: skip
+def _wanted(layer: Conv | Linear) -> Row:
+    weight = real(layer.weight)
+    row = (len(weight), int(layer.bias is not None), weight.size)
+    return row if isinstance(layer, Linear) else (*row, layer.kernel, layer.stride, layer.groups)
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total
+def _row(layer: Layer) -> Row:
+    """Return what a layer of the file has; nothing where it has no weights."""
+    given = layer.parameters
+    if layer.kind == "InnerProduct":
+        return tuple(int(given[key]) for key in (OUTPUTS, LINEAR_BIAS, LINEAR_WEIGHTS))
+    if not layer.kind.startswith("Convolution"):
+        return ()
+    row = tuple(int(given[key]) for key in (OUTPUTS, BIAS, WEIGHTS, KERNEL))
+    return (*row, *(int(given.get(key, "1")) for key in (STRIDE, GROUPS)))
 
 
-def _bytes(parts: list[tuple[int, int]], width: int) -> int:
-    """Of (weights, bias) for each layer: a mark, the weights in whole words, a float32 bias."""
-    return sum(4 + (weights * width + 3) // 4 * 4 + bias * 4 for weights, bias in parts)
+def _bytes(rows: list[Row], width: int) -> int:
+    """Return the size of each layer: a mark, the weights in whole words, a float32 bias."""
+    return sum(
+        4 + (weights * width + 3) // 4 * 4 + bias * outputs * 4
+        for outputs, bias, weights, *_ in rows
+    )
 
 
 class Ncnn(BatchEngine):

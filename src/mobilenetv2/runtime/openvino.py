@@ -6,7 +6,6 @@ tree is built of it; it closes with a comment that seals both.
 
 from pathlib import Path
 from threading import Lock
-from types import ModuleType
 from typing import Any
 from xml.etree.ElementTree import ParseError, XMLParser
 
@@ -118,15 +117,6 @@ def _scan(xml: bytes, path: Path) -> _Scan:
     return found
 
 
-def library(name: str = "openvino") -> ModuleType:
-    """Return OpenVINO, or a package that builds on it (nncf), with its telemetry off.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    return require(name)
-
-
 class OpenVino(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
@@ -134,7 +124,7 @@ class OpenVino(BatchEngine):
 
     def __init__(self, compiled: Any, where: str) -> None:
         super().__init__(where)
-        openvino = library()
+        openvino = require("openvino")
         self._tensor = openvino.Tensor
         (given,) = compiled.inputs
         self.takes_pictures = given.get_element_type() == openvino.Type.u8
@@ -161,7 +151,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
         ArtifactError: not a graph that OpenVINO can run.
         MissingExtra: OpenVINO is not installed.
     """
-    openvino = library()
+    openvino = require("openvino")
     core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -191,7 +181,7 @@ def read_model(core: Any, artifact: Artifact) -> Any:
     if artifact.format == "onnx":
         return core.read_model(artifact.graph)
     weights = np.frombuffer(artifact.weights, np.uint8)
-    return core.read_model(artifact.graph, library().Tensor(weights))
+    return core.read_model(artifact.graph, require("openvino").Tensor(weights))
 
 
 def reason(error: Exception) -> str:

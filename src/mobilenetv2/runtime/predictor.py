@@ -11,6 +11,7 @@ from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.runtime.artifact import (
     build_artifact,
     create_engine,
@@ -38,6 +39,8 @@ def load_predictor(
         MissingExtra: the engine is not installed.
     """
     artifact = load_artifact(model, runtime)
+    if outputs == "logits":
+        require_answers(artifact.config.spec, str(model))
     engine = create_engine(artifact, runtime, threads)
     return artifact.config, engine_predictor(engine, artifact.config.preprocessing, outputs)
 
@@ -84,6 +87,7 @@ def load_feature_map(
         config, arrays = store.load(model)
         artifact = build_artifact(config, arrays, model, runtime, last_map=True)
         arrays = {name: array for name, array in arrays.items() if is_classifier(name)}
+    require_answers(artifact.config.spec, str(model))
     engine, record = create_engine(artifact, runtime, threads), artifact.config.preprocessing
     logits, planes = (engine_predictor(engine, record, name) for name in ("logits", "map"))
 

@@ -129,7 +129,7 @@ def test_a_network_of_its_own_is_expressed_without_a_remark(dialect: TensorDiale
     "classifier",
     [
         ClassifierSpec("max"), ClassifierSpec(hidden=(HiddenSpec(9, bias=False),)),
-        ClassifierSpec(bias=False), ClassifierSpec(outputs="sigmoid"),
+        ClassifierSpec(bias=False),
         ClassifierSpec(outputs="logit"),
     ],
 )  # fmt: skip
@@ -140,6 +140,17 @@ def test_a_head_that_its_files_cannot_say_is_not_written(
     assert dialect.express(spec) is None and "classifier" in dialect.unlike(spec)
     hidden = [key for key in dialect.keys(spec) if key.canonical.startswith("hidden.")]
     assert all(key.foreign.startswith("no ") for key in hidden)
+
+
+@every
+def test_what_the_outputs_mean_is_kept_beside_the_file_or_refused(dialect: TensorDialect) -> None:
+    sigmoid = ClassifierSpec(outputs="sigmoid")
+    spec = dialect.bases[0].replace(classes=3, background=None, classifier=sigmoid)
+    found = dialect.express(spec)
+    assert (found is None) == dialect.says_all
+    assert found is None or found.classifier == sigmoid
+    said = " ".join(dialect.remarks(ModelConfig.default(spec)))
+    assert "sigmoid" in said
 
 
 def test_every_dialect_says_which_numerics_it_has() -> None:

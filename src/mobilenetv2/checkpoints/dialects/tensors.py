@@ -34,7 +34,7 @@ from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -178,9 +178,13 @@ class TensorDialect:
         return foreign
 
     def express(self, spec: NetworkSpec) -> NetworkSpec | None:
-        """Return the dialect's network that has the same convolutions as ``spec``, if any."""
-        candidates = _candidates(self, spec, self.families, (spec.width, *WIDTHS))
-        return next((one.spec for one in candidates if same_network(spec, one.spec)), None)
+        """Return the dialect's network that has the same layers as ``spec``, if any."""
+        head, plain = spec.classifier, spec
+        if head == ClassifierSpec(outputs="sigmoid") and not self.says_all:
+            plain = spec.replace(classifier=ClassifierSpec())  # the sidecar says what they mean
+        candidates = _candidates(self, plain, self.families, (spec.width, *WIDTHS))
+        found = next((one.spec for one in candidates if same_network(plain, one.spec)), None)
+        return found and found.replace(classifier=head)
 
     def unlike(self, spec: NetworkSpec) -> str:
         """Return in what a network that cannot be expressed differs from the usual one."""
@@ -194,6 +198,8 @@ class TensorDialect:
     def remarks(self, config: ModelConfig) -> Iterator[str]:
         """Yield what a user should know who gives such a file to the dialect's own code."""
         spec, usual, name = config.spec, self.bases[0], self.name
+        if spec.classifier.outputs == "sigmoid":
+            yield f"{name}'s own code takes the logits for a softmax's, and they are sigmoids'"
         if spec.dropout != usual.dropout and not self.says_all:
             yield f"{name}'s own model has a dropout of {usual.dropout:g}, not {spec.dropout:g}"
         # By what its code moves BatchNorm's statistics, whatever was meant.
