@@ -8,6 +8,7 @@ from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.dialects.tensors import COMPUTED, COUNTER, TensorDialect
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import ModelConfig
 
@@ -121,6 +122,35 @@ def test_a_network_of_its_own_is_expressed_without_a_remark(dialect: TensorDiale
     assert dialect.other_numerics(usual) == {}
     said = " ".join(dialect.remarks(fitting))
     assert "pixels" not in said and "dropout" not in said
+
+
+@every
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        ClassifierSpec("max"), ClassifierSpec(hidden=(HiddenSpec(9, bias=False),)),
+        ClassifierSpec(bias=False),
+        ClassifierSpec(outputs="logit"),
+    ],
+)  # fmt: skip
+def test_a_head_that_its_files_cannot_say_is_not_written(
+    dialect: TensorDialect, classifier: ClassifierSpec
+) -> None:
+    spec = dialect.bases[0].replace(classes=2, background=None, classifier=classifier)
+    assert dialect.express(spec) is None and "classifier" in dialect.unlike(spec)
+    hidden = [key for key in dialect.keys(spec) if key.canonical.startswith("hidden.")]
+    assert all(key.foreign.startswith("no ") for key in hidden)
+
+
+@every
+def test_what_the_outputs_mean_is_kept_beside_the_file_or_refused(dialect: TensorDialect) -> None:
+    sigmoid = ClassifierSpec(outputs="sigmoid")
+    spec = dialect.bases[0].replace(classes=3, background=None, classifier=sigmoid)
+    found = dialect.express(spec)
+    assert (found is None) == dialect.says_all
+    assert found is None or found.classifier == sigmoid
+    said = " ".join(dialect.remarks(ModelConfig.default(spec)))
+    assert "sigmoid" in said
 
 
 def test_every_dialect_says_which_numerics_it_has() -> None:

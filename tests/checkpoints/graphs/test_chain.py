@@ -10,9 +10,11 @@ from mobilenetv2.checkpoints.graphs.chain import (
     PICTURE,
     BatchNorm,
     Chain,
+    Pads,
     Place,
     Step,
     padding_rule,
+    size_after,
 )
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.blocks import padding
@@ -161,3 +163,18 @@ def test_other_paddings_are_refused(
 ) -> None:
     with pytest.raises(DialectError, match=r"convolution of stride .* padded .* at 8 x 8 pixels"):
         padding_rule(kernel, stride, pads, (8, 8))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads", "size", "left"),
+    [
+        (3, 2, ((0, 1), (1, 1)), (8, 9), (4, 5)), (3, 1, ((1, 1), (1, 1)), (7, 1), (7, 1)),
+        (1, 1, ((0, 0), (0, 0)), (5, 6), (5, 6)), (3, 2, ((0, 0), (0, 0)), (3, 4), (1, 1)),
+    ],
+)  # fmt: skip
+def test_what_a_convolution_leaves(
+    kernel: int, stride: int, pads: Pads, size: tuple[int, int], left: tuple[int, int]
+) -> None:
+    assert size_after(kernel, stride, pads, size) == left
+    with pytest.raises(DialectError, match="a convolution that leaves 0 x"):
+        size_after(3, 1, ((0, 0), (1, 1)), (2, 2))

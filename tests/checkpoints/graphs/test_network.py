@@ -1,10 +1,13 @@
 """A chain of convolutions is recognised as the network that it was made from."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mobilenetv2.checkpoints.dialects.dialect import Description, ImportOptions
 from mobilenetv2.checkpoints.graphs.chain import (
     PICTURE,
     BatchNorm,
@@ -14,12 +17,20 @@ from mobilenetv2.checkpoints.graphs.chain import (
     Step,
     padding_rule,
 )
-from mobilenetv2.checkpoints.graphs.network import arrays_of, infer, is_folded, require_fit
+from mobilenetv2.checkpoints.graphs.network import (
+    GraphCheckpoint,
+    GraphDialect,
+    arrays_of,
+    infer,
+    is_folded,
+    require_fit,
+)
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, check_arrays, random_arrays
 from mobilenetv2.spec.blocks import Convolution, resolve
-from mobilenetv2.spec.network import NetworkSpec, StageSpec
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec, StageSpec
 from mobilenetv2.spec.published import PYTORCH, SLIM, published
+from mobilenetv2.spec.records import ModelConfig
 
 NUMERICS = {"same": SLIM, "symmetric": PYTORCH}
 
@@ -163,3 +174,82 @@ def test_too_few_convolutions_are_no_network() -> None:
         infer(steps_of(SPEC, random_arrays(SPEC))[:3], ends(SPEC), NUMERICS, "same")
     with pytest.raises(DialectError, match="51 convolutions where the network has 52"):
         require_fit(SPEC, steps_of(SPEC, random_arrays(SPEC))[1:])
+
+
+# ---------------------------------------------------------------- a graph as a checkpoint
+
+FORMAT = GraphDialect(
+    "graph", (".g",), Path.read_bytes, lambda *_: pytest.fail("not opened here"),
+    lambda config, arrays: config.to_json().encode(), NUMERICS,
+)  # fmt: skip
+
+
+def checkpoint(spec: NetworkSpec, inside: Description = Description()) -> GraphCheckpoint:  # noqa: B008
+    arrays = random_arrays(spec)
+    bias = arrays.get("classifier.bias", np.zeros(spec.logits, np.float32))
+    linears = [Linear(arrays["classifier.weight"], bias)]
+    return GraphCheckpoint(
+        FORMAT, steps_of(spec, arrays), linears, spec.size, spec.input_channels, "same", inside
+    )
+
+
+def test_a_graph_says_what_it_is_and_gives_its_arrays() -> None:
+    found = checkpoint(SPEC)
+    spec = found.infer(found.inside, ImportOptions())
+    assert spec == SPEC and found.completed(None) is found
+    arrays, back = random_arrays(SPEC), found.decode(spec)
+    assert list(back) == list(arrays)
+    assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        ClassifierSpec(bias=False),
+        ClassifierSpec(outputs="sigmoid"),
+        ClassifierSpec(outputs="logit"),
+    ],
+)
+def test_a_config_says_what_the_outputs_mean(classifier: ClassifierSpec) -> None:
+    spec = SPEC.replace(classes=2, classifier=classifier)
+    found = checkpoint(spec, Description(spec))
+    assert found.infer(found.inside, ImportOptions()) == spec
+    check_arrays(spec, found.decode(spec), "back")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 0.5}, "stem is|is convolution|is depthwise"),
+        ({"size": (96, 96)}, "96 x 96 pixels of 3 channels, the graph 64 x 64 of 3|padding"),
+        ({"stages": (StageSpec(6, 24, 99, 2),)}, "more blocks than the graph"),
+        ({"classifier": ClassifierSpec("max")}, "max pooling"),
+        ({"classifier": ClassifierSpec(hidden=(HiddenSpec(9),))}, "linear layers"),
+        ({"classifier": ClassifierSpec(bias=False)}, "without bias"),
+        ({"classes": 8}, "linear layers"),
+    ],
+)
+def test_a_config_of_another_network_is_refused(changes: dict[str, Any], message: str) -> None:
+    said = Description(SPEC.replace(**changes))
+    with pytest.raises(DialectError, match=f"describes another network: .*({message})"):
+        checkpoint(SPEC).infer(said, ImportOptions())
+
+
+def test_a_graph_can_say_any_network_and_goes_without_a_sidecar(tmp_path: Path) -> None:
+    config = ModelConfig.default(SPEC)
+    assert FORMAT.express(SPEC) is SPEC and not FORMAT.other_numerics(SPEC)
+    assert not [*FORMAT.remarks(config)] and FORMAT.unlike(SPEC) == ""
+    out = tmp_path / "x.g"
+    assert FORMAT.says_all and FORMAT.places(out) == [out]
+    FORMAT.write(config, {}, out)
+    assert out.read_text("utf-8") == config.to_json()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_preprocessing_goes_with_the_padding(channels: int) -> None:
+    for family, mean in (("paper", 127.5), ("torchvision", 114.495)):
+        spec = published(family, size=96, input_channels=channels)
+        record = FORMAT.preprocessing(spec)
+        assert (record.size, record.channels) == ((96, 96), channels)
+        assert sum(record.mean) / channels == pytest.approx(mean)
+        assert all(round(one, 6) == one for one in (*record.mean, *record.std))

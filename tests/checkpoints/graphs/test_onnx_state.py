@@ -10,7 +10,17 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node
-from mobilenetv2.checkpoints.graphs.onnx_state import FORMULAS, Constants, target_shape
+from mobilenetv2.checkpoints.graphs.chain import PICTURE, Place, Step
+from mobilenetv2.checkpoints.graphs.onnx_state import (
+    FORMULAS,
+    Constants,
+    State,
+    Tensor,
+    closed,
+    reshape,
+    target_shape,
+    transpose,
+)
 from mobilenetv2.errors import DialectError
 
 X = np.random.default_rng(0).uniform(0.5, 3, (2, 3, 4)).astype(np.float32)
@@ -151,3 +161,96 @@ def test_what_is_not_constant_is_left_alone() -> None:
 def test_a_shape_with_kept_and_free_sides() -> None:
     assert target_shape((2, 3, 4), [0, -1]) == (2, 12)
     assert target_shape((2, 3, 4), [4, 0, 2]) == (4, 3, 2)
+
+
+# ---------------------------------------------------------------- tensors on the way
+
+NODE = Node("Conv", "", ("x",), ("y",), {})
+
+
+def state(shape: tuple[int | None, ...] = (None, 3, None, None)) -> State:
+    return State(Graph((NODE,), {}, {"x": shape}, ("y",), 17), (8, 9))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((None, 3, None, None), (1, 3, 8, 9)), ((4, None, 5, 6), (4, 3, 5, 6)),
+        ((None, None, None, 3), (1, 8, 9, 3)), ((None, 1, None, 7), (1, 1, 8, 7)),
+    ],
+)  # fmt: skip
+def test_open_sides_are_filled(shape: tuple[int | None, ...], expected: tuple[int, ...]) -> None:
+    assert closed(shape, (8, 9)) == expected == state(shape).picture.shape
+    with pytest.raises(DialectError, match="its input has shape"):
+        closed(shape[1:], (8, 9))
+
+
+def test_a_pictures_normalisations_are_one() -> None:
+    picture = state().picture.normalised(np.array(2.0), np.array(1.0))
+    picture = picture.normalised(np.array([1.0, 2, 3]).reshape(3, 1, 1), np.array(0.5))
+    factor, offset = picture.by_channel()
+    np.testing.assert_array_equal(factor, [2, 4, 6])
+    np.testing.assert_array_equal(offset, [1.5, 2.5, 3.5])
+    with pytest.raises(DialectError, match="vary over it"):
+        picture.normalised(np.ones((8, 9)), np.array(0.0)).by_channel()
+
+
+def pooled() -> tuple[State, Tensor]:
+    """A convolution of two channels whose map is one pixel."""
+    found = state()
+    place = found.chain.convolve(Step(PICTURE, False, np.ones((2, 3, 1, 1), "f4"), None, 1, ""))
+    return found, found.pooled(Tensor(place, (1, 2, 1, 1), "NCHW"))
+
+
+def test_the_pooling_ends_the_chain_and_a_linear_layer_follows() -> None:
+    found, tensor = pooled()
+    assert len(found.steps) == 1 and tensor.stage == "pooled" and found.pooled(tensor) is tensor
+    weight = np.ones((5, 2), np.float64)
+    with pytest.raises(DialectError, match="5 features are taken"):
+        found.classify(tensor, weight.T, None)
+    with pytest.raises(DialectError, match="3 biases for 5 outputs"):
+        found.classify(tensor, weight, np.ones(3))
+    logits = found.classify(tensor, weight, np.ones(1))
+    assert (logits.stage, logits.shape) == ("logits", (1, 5, 1, 1))
+    [linear] = found.linears
+    assert linear.weight.dtype == linear.bias.dtype == np.float32
+    np.testing.assert_array_equal(linear.bias, np.ones(5))
+    with pytest.raises(DialectError, match="a second linear layer"):
+        found.classify(logits, weight, None)
+    with pytest.raises(DialectError, match="behind the pooling"):
+        found.at(logits, PICTURE)
+
+
+def test_a_map_of_several_pixels_is_not_pooled() -> None:
+    found = state()
+    with pytest.raises(DialectError, match="is not pooled"):
+        found.pooled(Tensor(Place(0, 0), (1, 2, 3, 1), "NCHW"))
+    with pytest.raises(DialectError, match="is not pooled"):
+        found.pooled(found.picture)
+
+
+def test_axes_are_followed_through_transposes() -> None:
+    node = Node("Transpose", "", ("x",), ("y",), {"perm": [0, 2, 3, 1]})
+    picture = state().picture.normalised(np.array([1.0, 2, 3]).reshape(3, 1, 1), np.array(0.0))
+    turned = transpose(state(), node, picture)
+    assert (turned.shape, turned.axes) == ((1, 8, 9, 3), "0231")
+    assert np.shape(turned.factor) == (1, 1, 1, 3)
+    with pytest.raises(DialectError, match="a Transpose"):
+        transpose(state(), Node("Transpose", "", ("x",), ("y",), {"perm": [0, 1]}), picture)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "shape"),
+    [
+        ("Flatten", {}, (1, 2)), ("Flatten", {"axis": 4}, (2, 1)), ("Squeeze", {}, (1, 2)),
+        ("Squeeze", {"axes": [2]}, (1, 2, 1)), ("Unsqueeze", {"axes": [4]}, (1, 2, 1, 1, 1)),
+        ("Reshape", {"shape": [-1, 2]}, (1, 2)),
+    ],
+)  # fmt: skip
+def test_what_is_pooled_is_reshaped(
+    kind: str, attributes: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    found, tensor = pooled()
+    assert reshape(found, Node(kind, "", ("x",), ("y",), attributes), tensor).shape == shape
+    with pytest.raises(DialectError, match="a Squeeze"):
+        reshape(found, Node("Squeeze", "", ("x",), ("y",), {"axes": [1]}), tensor)

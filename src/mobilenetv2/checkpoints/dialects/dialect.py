@@ -99,7 +99,9 @@ def keys(table: KeyTable, words: Words, spec: NetworkSpec) -> tuple[Key, ...]:
     found = []
     for name, shape in parameter_shapes(spec).items():
         owner, _, part = name.rpartition(".")
-        if owner == "classifier":
+        if owner.startswith("hidden."):
+            layout, foreign = None, f"no {name}"  # no implementation has one: a name of no file
+        elif owner == "classifier":
             layout = words.linear_layout if part == "weight" else None
             foreign = table.classifier + (words.linear if part == "weight" else words.bias)
         elif owner.endswith(".bn"):

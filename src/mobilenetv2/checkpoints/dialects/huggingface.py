@@ -16,6 +16,7 @@ from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
 from mobilenetv2.checkpoints.dialects.dialect import (
     Description,
     KeyTable,
+    Pair,
     field,
     numbers,
     sides,
@@ -35,18 +36,20 @@ RESAMPLING: dict[int, Interpolation] = {
 PUBLISHED_DROPOUT, MEANT_DROPOUT = 0.8, 0.2
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 _STEM, _BLOCK = "mobilenet_v2.conv_stem", "mobilenet_v2.layer.{previous}"
+
+
+def _parts(block: str) -> dict[str, Pair]:
+    words = {"expand": "expand_1x1", "depthwise": "conv_3x3", "project": "reduce_1x1"}
+    return {
+        part: (f"{block}.{word}.convolution", f"{block}.{word}.normalization")
+        for part, word in words.items()
+    }
+
+
 TABLE = KeyTable(
     stem=(f"{_STEM}.first_conv.convolution", f"{_STEM}.first_conv.normalization"),
-    first={
-        "expand": (f"{_STEM}.expand_1x1.convolution", f"{_STEM}.expand_1x1.normalization"),
-        "depthwise": (f"{_STEM}.conv_3x3.convolution", f"{_STEM}.conv_3x3.normalization"),
-        "project": (f"{_STEM}.reduce_1x1.convolution", f"{_STEM}.reduce_1x1.normalization"),
-    },
-    block={
-        "expand": (f"{_BLOCK}.expand_1x1.convolution", f"{_BLOCK}.expand_1x1.normalization"),
-        "depthwise": (f"{_BLOCK}.conv_3x3.convolution", f"{_BLOCK}.conv_3x3.normalization"),
-        "project": (f"{_BLOCK}.reduce_1x1.convolution", f"{_BLOCK}.reduce_1x1.normalization"),
-    },
+    first=_parts(_STEM),
+    block=_parts(_BLOCK),
     head=("mobilenet_v2.conv_1x1.convolution", "mobilenet_v2.conv_1x1.normalization"),
     classifier="classifier",
 )

@@ -101,6 +101,7 @@ AVERAGE = "/ExponentialMovingAverage"
 SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
 """What TensorFlow 1's optimisers name their slots; a second one ends in ``_1``."""
 _V2 = "MobilenetV2"
+_PARTS = ("expand", "depthwise", "project")
 _FIRST, _BLOCK = f"{_V2}/expanded_conv", f"{_V2}/expanded_conv_{{n}}"
 
 
@@ -128,16 +129,8 @@ TF_SLIM = TensorDialect(
     "tf-slim", ("tf-slim",),
     KeyTable(
         stem=(f"{_V2}/Conv", f"{_V2}/Conv/BatchNorm"),
-        first={
-            "expand": (f"{_FIRST}/expand", f"{_FIRST}/expand/BatchNorm"),
-            "depthwise": (f"{_FIRST}/depthwise", f"{_FIRST}/depthwise/BatchNorm"),
-            "project": (f"{_FIRST}/project", f"{_FIRST}/project/BatchNorm"),
-        },
-        block={
-            "expand": (f"{_BLOCK}/expand", f"{_BLOCK}/expand/BatchNorm"),
-            "depthwise": (f"{_BLOCK}/depthwise", f"{_BLOCK}/depthwise/BatchNorm"),
-            "project": (f"{_BLOCK}/project", f"{_BLOCK}/project/BatchNorm"),
-        },
+        first={part: (f"{_FIRST}/{part}", f"{_FIRST}/{part}/BatchNorm") for part in _PARTS},
+        block={part: (f"{_BLOCK}/{part}", f"{_BLOCK}/{part}/BatchNorm") for part in _PARTS},
         head=(f"{_V2}/Conv_1", f"{_V2}/Conv_1/BatchNorm"),
         classifier=f"{_V2}/Logits/Conv2d_1c_1x1",
     ),

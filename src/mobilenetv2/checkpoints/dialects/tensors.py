@@ -178,20 +178,19 @@ class TensorDialect:
         return foreign
 
     def express(self, spec: NetworkSpec) -> NetworkSpec | None:
-        """Return the dialect's network that has the same convolutions as ``spec``, if any."""
-        head = spec.classifier
-        if head not in (ClassifierSpec(), ClassifierSpec(outputs="sigmoid")):
-            return None  # names for one linear layer behind a mean are all that these files have
-        candidates = _candidates(self, spec, self.families, (spec.width, *WIDTHS))
-        found = next((one.spec for one in candidates if same_network(spec, one.spec)), None)
+        """Return the dialect's network that has the same layers as ``spec``, if any."""
+        head, plain = spec.classifier, spec
+        if head == ClassifierSpec(outputs="sigmoid") and not self.says_all:
+            plain = spec.replace(classifier=ClassifierSpec())  # the sidecar says what they mean
+        candidates = _candidates(self, plain, self.families, (spec.width, *WIDTHS))
+        found = next((one.spec for one in candidates if same_network(plain, one.spec)), None)
         return found and found.replace(classifier=head)
 
     def unlike(self, spec: NetworkSpec) -> str:
         """Return in what a network that cannot be expressed differs from the usual one."""
         names = (
-            "classifier", "stages", "stem_stride", "stem_channels", "head_channels", "head",
-            "shortcut", "expand",
-            "conv_bias", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
+            "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
+            "conv_bias", "classifier", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
         )  # fmt: skip
         found = [name for name in names if getattr(spec, name) != getattr(self.bases[0], name)]
         return ", ".join(found) or f"width {spec.width:g}"
@@ -359,7 +358,7 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
 
 
 def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
-    """Return whether two specs are the same convolutions, whatever rule they come from."""
+    """Return whether two specs are the same layers, whatever rule their widths come from."""
     try:
         networks = [
             resolve(spec.replace(size=one.size, numerics=one.numerics)) for spec in (one, other)
@@ -368,7 +367,7 @@ def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
         return False
     # The same blocks may be told apart into stages differently (t = 6 twice, or once with n = 2).
     first, second = (
-        [net.stem, net.head, net.classifier_shape,
+        [net.stem, net.head, net.classifier_shape, net.spec.classifier,
          *((block.steps, block.shortcut, block.residual) for block in net.blocks)]
         for net in networks
     )  # fmt: skip

@@ -210,6 +210,20 @@ class Chain:
         return Place(place.step, self._states[place.step])
 
 
+def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width in pixels that a convolution leaves.
+
+    Raises:
+        DialectError: none.
+    """
+    height, width = (
+        (side + sum(pad) - kernel) // stride + 1 for side, pad in zip(size, pads, strict=True)
+    )
+    if min(height, width) < 1:
+        raise DialectError(f"a convolution that leaves {height} x {width} pixels")
+    return height, width
+
+
 def padding_rule(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> str:
     """Return which of the two rules a convolution follows.
 

@@ -22,6 +22,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     Place,
     Step,
     padding_rule,
+    size_after,
 )
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.blocks import padding
@@ -395,13 +396,8 @@ class _Followed:
             given.place, depthwise, np.broadcast_to(np.float32(0), shape), None, stride,
             padding_rule(kernel, stride, pads, given.size),
         )  # fmt: skip
-        height, width = (
-            (side + sum(pad) - kernel) // stride + 1
-            for side, pad in zip(given.size, pads, strict=True)
-        )
-        if min(height, width) < 1:
-            raise DialectError(f"leaves {height} x {width} pixels")
-        return Output(self.chain.convolve(step), filters, (height, width))
+        size = size_after(kernel, stride, pads, given.size)
+        return Output(self.chain.convolve(step), filters, size)
 
     def normalise(self, layer: Layer, given: Output) -> Output:
         none = np.zeros(0)

@@ -119,6 +119,7 @@ class GraphCheckpoint:
             if sum(stage.repeats for stage in spec.stages) > len(self.steps):
                 raise DialectError("more blocks than the graph has convolutions")
             require_fit(spec, self.steps)
+            self.require_classifier(spec)
             if (spec.size, spec.input_channels) != (self.size, self.channels):
                 raise DialectError(
                     f"it takes {spec.size[0]} x {spec.size[1]} pixels of {spec.input_channels} "
@@ -127,6 +128,22 @@ class GraphCheckpoint:
         except (DialectError, SpecError) as error:
             raise DialectError(f"the config inside it describes another network: {error}") from None
         return spec
+
+    def require_classifier(self, spec: NetworkSpec) -> None:
+        """Raise unless the graph's classifier is the one that ``spec`` describes.
+
+        Raises:
+            DialectError: another pooling or other linear layers.
+        """
+        expected = [linear.weight_shape for linear in resolve(spec).linears]
+        found = [linear.weight.shape for linear in self.linears]
+        if spec.classifier.pooling != "average" or expected != found:
+            raise DialectError(
+                f"{spec.classifier.pooling} pooling and linear layers {expected}, the graph has "
+                f"average pooling and {found}"
+            )
+        if not spec.classifier.bias and self.linears[-1].bias.any():
+            raise DialectError("a classifier without bias, the graph's has one")
 
     def decode(self, spec: NetworkSpec) -> Arrays:
         """Return canonical float32 arrays."""
@@ -193,8 +210,11 @@ def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear
             continue
         for part in BATCH_NORM:
             arrays[f"{name}.bn.{part}"] = getattr(norm, part)
-    [linear] = linears
-    return arrays | {"classifier.weight": linear.weight, "classifier.bias": linear.bias}
+    for made, linear in zip(resolve(spec).linears, linears, strict=True):
+        arrays[f"{made.name}.weight"] = linear.weight
+        if made.bias:
+            arrays[f"{made.name}.bias"] = linear.bias
+    return arrays
 
 
 def is_folded(steps: Sequence[Step]) -> bool:

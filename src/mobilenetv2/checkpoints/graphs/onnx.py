@@ -23,6 +23,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     Pads,
     Step,
     padding_rule,
+    size_after,
 )
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, is_folded
 from mobilenetv2.checkpoints.graphs.onnx_state import (
@@ -210,12 +211,7 @@ def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
     pads = _pads(node, kernel, stride, tensor)
     rule = padding_rule(kernel, stride, pads, (height, width))
     step = Step(tensor.place, depthwise, weight, bias, stride, rule)
-    sides = [
-        (side + sum(pad) - kernel) // stride + 1
-        for side, pad in zip((height, width), pads, strict=True)
-    ]
-    if min(sides) < 1:
-        raise DialectError(f"a convolution that leaves {sides} pixels")
+    sides = size_after(kernel, stride, pads, (height, width))
     return Tensor(state.chain.convolve(step), (tensor.shape[0], weight.shape[0], *sides), "NCHW")
 
 
