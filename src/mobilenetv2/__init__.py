@@ -13,30 +13,45 @@
 Importing this loads no framework.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.api import build as build
-from mobilenetv2.api import convert as convert
-from mobilenetv2.api import load as load
-from mobilenetv2.api import save as save
 from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error
-from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
-from mobilenetv2.spec.network import Numerics as Numerics
-from mobilenetv2.spec.network import StageSpec as StageSpec
-from mobilenetv2.spec.published import published as published
-from mobilenetv2.spec.records import Labels as Labels
-from mobilenetv2.spec.records import ModelConfig as ModelConfig
-from mobilenetv2.spec.records import Preprocessing as Preprocessing
 from mobilenetv2.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from mobilenetv2.api import build as build
+    from mobilenetv2.api import convert as convert
+    from mobilenetv2.api import load as load
+    from mobilenetv2.api import save as save
     from mobilenetv2.runtime.classifier import Classifier as Classifier
+    from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
+    from mobilenetv2.spec.network import Numerics as Numerics
+    from mobilenetv2.spec.network import StageSpec as StageSpec
+    from mobilenetv2.spec.published import published as published
+    from mobilenetv2.spec.records import Labels as Labels
+    from mobilenetv2.spec.records import ModelConfig as ModelConfig
+    from mobilenetv2.spec.records import Preprocessing as Preprocessing
+
+HOMES = {
+    "api": ("build", "convert", "load", "save"),
+    "runtime.classifier": ("Classifier",),
+    "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
+    "spec.published": ("published",),
+    "spec.records": ("Labels", "ModelConfig", "Preprocessing"),
+}
+"""Module -> public names that are imported from it once they are used: the command line's help
+needs none of them."""
+_HOME = {name: f"mobilenetv2.{home}" for home, names in HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    # Its engine is imported with it, and importing the package imports nothing.
-    if name == "Classifier":
-        from mobilenetv2.runtime.classifier import Classifier
+    if name not in _HOME:
+        raise AttributeError(f"module 'mobilenetv2' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
 
-        return Classifier
-    raise AttributeError(f"module 'mobilenetv2' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

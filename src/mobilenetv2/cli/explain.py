@@ -15,13 +15,13 @@ from mobilenetv2.cli.parser import Parser, add_json, add_model, add_runtime
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import Labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mobilenetv2.evaluate.gradcam import Whereabouts
     from mobilenetv2.runtime.predictor import FeatureMap
+    from mobilenetv2.spec.records import Labels
 
 SIDE = 288
 """Pixels of a picture's longer side, as it is drawn."""

@@ -12,13 +12,13 @@ from mobilenetv2.cli.output import table
 from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_json, size
 from mobilenetv2.errors import SpecError
 from mobilenetv2.progress import say
-from mobilenetv2.spec.network import Size
-from mobilenetv2.spec.records import ModelConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mobilenetv2.evaluate.parity.editions import Parity
+    from mobilenetv2.spec.network import Size
+    from mobilenetv2.spec.records import ModelConfig
 
 EXAMPLES = """\
   mobilenetv2 parity runs/photos/best

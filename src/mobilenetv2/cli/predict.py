@@ -15,11 +15,11 @@ from mobilenetv2.cli.parser import Parser, add_device, add_flips, add_model, add
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import visible
 
 if TYPE_CHECKING:
     from mobilenetv2.evaluate.predictions import PhotoOutputs
+    from mobilenetv2.spec.records import ModelConfig
 
 EXAMPLES = """\
   mobilenetv2 predict cat.jpg

@@ -15,7 +15,6 @@ from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.formats import OF_INT8
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say, track
-from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from mobilenetv2.quantize.calibration_set import CalibrationSet
     from mobilenetv2.quantize.job import Judge, Judgement
     from mobilenetv2.quantize.post_training import Settings
+    from mobilenetv2.spec.records import ModelConfig
 
 NNCF = "nncf"
 FEW = 200

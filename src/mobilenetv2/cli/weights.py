@@ -24,12 +24,10 @@ from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.files import read_file, require_only
 from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.progress import say
-from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.records import Labels, ModelConfig
 
 if TYPE_CHECKING:
     from mobilenetv2.hub.catalogue import Checkpoint
+    from mobilenetv2.spec.records import Labels, ModelConfig
 
 EXAMPLES = """\
   mobilenetv2 weights list --dialect timm
@@ -122,6 +120,7 @@ def chosen(dialect: str | None, width: float | None) -> list[Checkpoint]:
         WeightsError: there are none; what there is is named.
     """
     from mobilenetv2.hub.catalogue import catalogue
+    from mobilenetv2.spec.mapping import suggestion
 
     entries = list(catalogue().values())
     dialects = {entry.dialect for entry in entries}
@@ -303,6 +302,8 @@ def label_file(path: Path) -> Labels:
 
 def facts(config: ModelConfig) -> dict[str, object]:
     """Return what was read from a file, as plain values."""
+    from mobilenetv2.spec.count import multiply_adds, parameters
+
     spec = config.spec
     return {
         "dialect": config.origin.dialect if config.origin else None,
