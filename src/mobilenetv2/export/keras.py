@@ -71,14 +71,14 @@ def reload(out: Path, threads: int | None = None) -> Engine:
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ArtifactError(f"{out}: Keras cannot run it ({reason})") from None
-    return KerasModel(model)
+    return KerasModel(model, str(out))
 
 
 class KerasModel(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    def __init__(self, model: Any) -> None:
-        super().__init__("a .keras file")
+    def __init__(self, model: Any, where: str) -> None:
+        super().__init__(where)
         self.model = model
         _, height, width, channels = model.input_shape
         self.shape = (channels, height, width)

@@ -70,14 +70,14 @@ def reload(out: Path, threads: int | None = None) -> Engine:
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ArtifactError(f"{out}: TensorFlow cannot run it ({reason})") from None
-    return SavedModel(tf, loaded, signature)
+    return SavedModel(tf, loaded, signature, str(out))
 
 
 class SavedModel(BatchEngine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    def __init__(self, tf: Any, loaded: Any, signature: Any) -> None:
-        super().__init__("a SavedModel")
+    def __init__(self, tf: Any, loaded: Any, signature: Any, where: str) -> None:
+        super().__init__(where)
         self.tf, self.signature = tf, signature
         self.loaded = loaded  # its variables live as long as this
         (self.given,) = signature.structured_input_signature[1].values()
@@ -88,7 +88,9 @@ class SavedModel(BatchEngine):
         """See :class:`BatchEngine`."""
         x = x if self.takes_pictures else x.transpose(0, 2, 3, 1)
         if not self.given.shape.is_compatible_with(x.shape):
-            raise ArtifactError(f"a SavedModel for {self.given.shape} cannot take {x.shape}")
+            raise ArtifactError(
+                f"{self.where}: a SavedModel for {self.given.shape} cannot take {x.shape}"
+            )
         found = self.signature(**{INPUT: self.tf.constant(x, self.given.dtype)})
         return np.asarray(found[OUTPUT].numpy(), np.float32)
 
