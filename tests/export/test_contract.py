@@ -134,7 +134,8 @@ def test_pictures_of_any_size(name: str, tmp_path: Path) -> None:
 @every_format
 def test_what_it_does_not_honour_is_refused_with_those_that_do(name: str) -> None:
     made = FORMATS[name]
-    for option, value in (("pictures", True), ("batch", 1), ("any_size", True), ("opset", 17)):
+    chosen: dict[str, Any] = {"pictures": True, "batch": 1, "any_size": True, "opset": 17}
+    for option, value in chosen.items():
         options = Options(**{option: value})
         if option in made.options:
             require_honoured(made, options)
