@@ -148,3 +148,75 @@ def test_the_config_shown_is_one_that_is_read() -> None:
     shown = json.loads(text.split("```json\n")[1].split("```")[0])
     config = ModelConfig.from_mapping(shown, "ARCHITECTURE.md")
     assert json.loads(config.to_json()) == shown  # complete: no key is left to a default
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file, packages by their own name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def module_graph() -> dict[str, set[str]]:
+    """Module -> the modules of this package that it imports anywhere, annotations included."""
+    files = modules()
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        graph[name] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names} & files.keys()
+            elif isinstance(node, ast.ImportFrom) and node.module in files:
+                named = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= (named & files.keys()) or {str(node.module)}
+        graph[name] -= {name}
+    return graph
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """The names along one circle, the first of them again at the end; empty where there is none."""
+    done: set[str] = set()
+
+    def follow(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(graph.get(name, ())):
+            if circle := follow(other, [*path, name]):
+                return circle
+        done.add(name)
+        return []
+
+    return next((circle for name in sorted(graph) if (circle := follow(name, []))), [])
+
+
+def test_a_circle_is_found_where_there_is_one() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    # The package's own names are imported when they are used, from modules that do not need it.
+    graph = {name: others for name, others in module_graph().items() if name != "mobilenetv2"}
+    assert circle_in(graph) == []
+
+
+def test_rooms_import_downwards_only() -> None:
+    rooms: dict[str, set[str]] = {}
+    for name, others in module_graph().items():
+        if name != "mobilenetv2":
+            rooms.setdefault(room_of(name), set()).update(map(room_of, others))
+    graph = {room: others - {room, "mobilenetv2"} for room, others in rooms.items()}
+    assert circle_in(graph) == []
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in SOURCE.rglob("*.py")
+        if (lines := len(path.read_text("utf-8").splitlines())) > 500
+    }
+    assert not long
