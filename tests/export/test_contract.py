@@ -86,7 +86,7 @@ def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: P
     # Nothing is there but what the table names.
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in made.files(out)}
     # TensorFlow takes another number of threads only before it computes anything.
-    engine = module_of(made).reload(out, None if name == "savedmodel" else 1)
+    engine = module_of(made).reload(out, None if "tensorflow" in made.packages else 1)
     assert (engine.outputs, engine.takes_pictures) == (("logits",), False)
     found = expected.compare(engine, precision)
     assert found.passed and found.deviation > 0.3, found

@@ -44,6 +44,7 @@ def test_the_others_are_pytorchs() -> None:
         "relu": ({"x": X}, functional.relu(x)),
         "add": ({"x": X, "y": X}, 2 * x),
         "reduce_mean": ({"x": X, "axes": [2, -1], "keep_dims": True}, x.mean((2, 3), True)),
+        "reduce_max": ({"x": X, "axes": [2, -1], "keep_dims": True}, x.amax((2, 3), True)),
         "reshape": ({"x": X, "shape": [2, -1]}, x.flatten(1)),
         "linear": (
             {"x": X, "weight": weight(5, 7), "bias": BIAS[:5]},
