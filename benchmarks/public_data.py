@@ -46,9 +46,9 @@ class Dataset:
     size: int
     """Bytes."""
     sha256: str
-    """Of the names and the contents: see :func:`contents_sha256`."""
+    """SHA-256 of the names and contents, as :func:`contents_sha256` computes it."""
     address: str = ""
-    """What the names of ``files`` follow, where they are fetched one by one."""
+    """Address that a name of ``files`` is added to, where they are fetched one by one."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Path inside the dataset -> SHA-256."""
     archive: str = ""

@@ -29,7 +29,7 @@ class Facts:
     """Pixels, of the upright picture."""
     height: int
     mode: str
-    """As in the file, in Pillow's words: 'RGB', 'L' (grey), 'P' (palette), 'CMYK' ..."""
+    """Colour mode of the file in Pillow's words: 'RGB', 'L' (grey), 'P' (palette), 'CMYK' ..."""
     transparent: bool
     turned: bool
     """Its EXIF orientation says that it is stored lying or mirrored."""

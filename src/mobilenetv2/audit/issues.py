@@ -41,7 +41,7 @@ class Issue:
     title: str
     """What, and how many."""
     advice: str
-    """What to do about it: one sentence."""
+    """Advice in one sentence."""
     groups: tuple[tuple[int, ...], ...] = ()
     """Photos by their places in the audit; those of one group belong together."""
     notes: dict[int, str] = field(default_factory=dict)

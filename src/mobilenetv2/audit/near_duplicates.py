@@ -46,7 +46,7 @@ MOST_CANDIDATES = 200_000
 TILE = 1024
 """Hashes a side: 8 MB of differences, which stay in the caches."""
 STEPS = 8
-"""Of an alignment."""
+"""Steps of refinement of an alignment, at the most."""
 LEAST_COMMON = 0.6
 """Share of the picture that both must show."""
 FURTHEST = 0.3

@@ -18,7 +18,7 @@ from mobilenetv2.text import counted
 from mobilenetv2.version import __version__
 
 MOST_GROUPS, MOST_IN_GROUP = 24, 6
-"""What is shown of each issue; audit.json has all."""
+"""Photos shown of each issue; audit.json has all."""
 LARGEST = 208
 """Pixels of a thumbnail's longer side."""
 

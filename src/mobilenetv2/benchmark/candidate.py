@@ -1,4 +1,4 @@
-"""What is measured: runtimes x precisions, and exported files that are there already."""
+"""Candidates of a benchmark: runtimes x precisions, and exported files that exist already."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Candidate:
     runtime: str
     format: str
     precision: str
-    """Of the file; :data:`UNKNOWN` of one that does not say."""
+    """Precision of the file; :data:`UNKNOWN` of one that does not say."""
     path: Path | None = None
     """A file that was there before; None is one that is written for the occasion."""
 

@@ -55,7 +55,7 @@ DIALECTS = (
     "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
     *GRAPHS,
 )  # fmt: skip
-"""As in ``weights.dialects.registry``, which would have to be imported for it."""
+"""Names of ``checkpoints.dialects.registry``, which would have to be imported for them."""
 
 
 class Parser(argparse.ArgumentParser):
