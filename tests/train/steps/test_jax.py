@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("flax", reason="flax is not installed (extra: jax)")
+
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.jax import inference
 from mobilenetv2.model.arrays import random_arrays
@@ -10,9 +12,6 @@ from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.steps.jax import JaxTrainer, make_trainer
-
-pytest.importorskip("flax", reason="flax is not installed (extra: jax)")
-
 
 SPEC = NetworkSpec(
     width=0.1, size=(32, 32), classes=5, head_channels=24, stages=PAPER_STAGES[:2], dropout=0.3
