@@ -2,7 +2,7 @@
 
     python benchmarks/train.py --data clothing/train --output benchmarks/train.md
 
-Every contestant is a process that waits while the others work; rounds go from one to the next.
+Every candidate is a process that waits while the others work; rounds go from one to the next.
 The plain loop is torchvision's network and reference loop: NCHW, float32, no compilation. Nothing
 else should run on the machine. ``train_curves.py`` compares what they learn. Needs the extras torch
 and keras.
@@ -45,9 +45,9 @@ WARMING = 4
 HERE = Path(__file__).parent
 
 
-class Contestant:
+class Candidate:
     def __init__(self, kind: str, size: int, batch: int, data: str, photos: int) -> None:
-        words = [sys.executable, str(HERE / "train_contestant.py"), kind, str(size), str(batch)]
+        words = [sys.executable, str(HERE / "train_candidate.py"), kind, str(size), str(batch)]
         self.process = subprocess.Popen(
             [*words, data, str(photos)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -59,7 +59,7 @@ class Contestant:
         for line in self.process.stdout:
             if line.startswith("REPORT"):
                 return json.loads(line.removeprefix("REPORT"))
-        raise SystemExit("a contestant ended")
+        raise SystemExit("a candidate ended")
 
     def end(self) -> None:
         self.process.kill()
@@ -83,37 +83,37 @@ def main() -> None:
         "Width 1.0, 10 classes, SGD with Nesterov's momentum 0.9 and weight decay 4e-5 (Keras "
         "without decay and dropout, as keras.applications has it). "
         f"Medians of {arguments.rounds} rounds of {arguments.steps} "
-        "steps in turns, each contestant a process of its own; in brackets, times (a).", "",
+        "steps in turns, each candidate a process of its own; in brackets, times (a).", "",
     ]  # fmt: skip
-    header = "| contestant | " + " | ".join(f"{s} px, batch {SIZES[s]}" for s in arguments.sizes)
+    header = "| candidate | " + " | ".join(f"{s} px, batch {SIZES[s]}" for s in arguments.sizes)
     steps: dict[str, list[str]] = {kind: [] for kind in KINDS}
     loops: dict[str, list[str]] = {kind: [] for kind in WITH_PHOTOS}
     firsts: dict[str, list[str]] = {kind: [] for kind in loops}
     for size in arguments.sizes:
         batch = SIZES[size]
         say(f"{size} pixels")
-        contestants = {
-            kind: Contestant(kind, size, batch, arguments.data, arguments.photos) for kind in KINDS
+        candidates = {
+            kind: Candidate(kind, size, batch, arguments.data, arguments.photos) for kind in KINDS
         }
         speeds: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        for contestant in contestants.values():
-            contestant.ask("steps", WARMING)
+        for candidate in candidates.values():
+            candidate.ask("steps", WARMING)
         for _ in range(arguments.rounds):
-            for kind, contestant in contestants.items():
-                found = contestant.ask("steps", arguments.steps)
+            for kind, candidate in candidates.items():
+                found = candidate.ask("steps", arguments.steps)
                 speeds[kind].append(found["pictures"] / found["seconds"])
         add(steps, speeds)
         with_data: dict[str, list[float]] = {kind: [] for kind in loops}
         for kind in loops:  # warms up; ours holds the photos from here on
-            found = contestants[kind].ask("photos", arguments.photos)
+            found = candidates[kind].ask("photos", arguments.photos)
             firsts[kind].append(f"{found['pictures'] / found['seconds']:.0f}")
         for _ in range(3):
             for kind in loops:
-                found = contestants[kind].ask("photos", arguments.photos)
+                found = candidates[kind].ask("photos", arguments.photos)
                 with_data[kind].append(found["pictures"] / found["seconds"])
         add(loops, with_data)
-        for contestant in contestants.values():
-            contestant.end()
+        for candidate in candidates.values():
+            candidate.end()
     tables = (
         ("One step", steps), ("The loop with photos from files, its first epoch", firsts),
         ("The loop with photos from files, later epochs", loops),

@@ -4,7 +4,7 @@
         --output benchmarks/train-curves.md
 
 A training from scratch amplifies the last bit of a sum, so that two runs of one program differ as
-soon as their sums run in another order. So each contestant learns several times from the same first
+soon as their sums run in another order. So each candidate learns several times from the same first
 weights and the same batches, each time with the photos inside the batches in another order and
 another draw of dropout, and it is asked whether a curve of ours lies as near to a curve of theirs
 as theirs lie to each other. Needs the extras torch and keras.
@@ -33,10 +33,10 @@ from mobilenetv2.spec.records import Preprocessing
 SIZE, BATCH, BATCHES, CLASSES = 128, 32, 8, 10
 Batches = list[tuple[np.ndarray, np.ndarray]]
 Make = Callable[[int], train_steps.Step]
-"""A contestant's step, given a seed of dropout."""
+"""A candidate's step, given a seed of dropout."""
 
 
-def contestants() -> dict[str, dict[str, Make]]:
+def candidates() -> dict[str, dict[str, Make]]:
     """Title of a comparison -> the peer, then ours."""
     torch = NetworkSpec(classes=CLASSES, size=(SIZE, SIZE))
     plain = torch.replace(dropout=0.0)
@@ -80,13 +80,13 @@ def main() -> None:
         f"{machine('torch', 'keras', 'tensorflow-cpu')}.", "",
         f"`python benchmarks/train_curves.py --draws {arguments.draws} --steps {arguments.steps}`. "
         f"Width 1.0 at {SIZE} pixels from the same random weights, {BATCHES} batches of {BATCH} "
-        "photos of clothes in turns, SGD of 0.01 with Nesterov's momentum 0.9. Each contestant "
+        "photos of clothes in turns, SGD of 0.01 with Nesterov's momentum 0.9. Each candidate "
         f"learns {arguments.draws} times, with the photos inside the batches in another order and "
         "another draw of dropout. A distance is the mean absolute difference of two curves' "
         "losses. `p` is the share of all ways to deal the curves into two hands that are at least "
         "as far apart (energy distance); equal within noise is a `p` that is not small.", "",
     ]  # fmt: skip
-    for title, makes in contestants().items():
+    for title, makes in candidates().items():
         curves = {}
         for index, (name, make) in enumerate(makes.items()):
             say(f"{title}: {name}")

@@ -1,7 +1,7 @@
-"""One contestant of ``benchmarks/train.py``: a process that trains when it is told to.
+"""One candidate of ``benchmarks/train.py``: a process that trains when it is told to.
 
 It reads lines of JSON, ``{"do": "steps", "count": 5}``, and answers each with pictures and seconds.
-Everything that a contestant needs is made before its first answer.
+Everything that a candidate needs is made before its first answer.
 """
 
 import json
