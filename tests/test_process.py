@@ -67,7 +67,16 @@ NOWHERE: list[str | Path] = ["train", "nowhere", "--weights", "none", "--output"
 
 
 @LINUX
-@pytest.mark.parametrize("verb", ["train", "predict", "explain", "quantize"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "train",
+        *(
+            pytest.param(verb, marks=pytest.mark.slow)
+            for verb in ("predict", "explain", "quantize")
+        ),
+    ],
+)
 def test_waiting_threads_sleep_soon(verb: str, model: Path, photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     photo = next(photos.rglob("*.png"))

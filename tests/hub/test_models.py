@@ -176,6 +176,7 @@ def test_its_card_names_recipe_time_accuracy_calibration_and_data() -> None:
     assert config.metrics["test.images"] == 5000
 
 
+@pytest.mark.slow
 def test_it_is_as_good_as_its_card_says(public_folder: Callable[[str], Path]) -> None:
     """On some of the test photos: its figure lies in the interval that so many allow."""
     config, answer = load_predictor(embedded_folder())

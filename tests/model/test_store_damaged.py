@@ -150,10 +150,10 @@ def test_a_config_that_no_network_can_have_is_refused_with_its_file(folder: Path
         store.load(folder)
 
 
-def test_a_config_of_a_million_tensors_is_refused_in_a_few_words(folder: Path) -> None:
+def test_a_config_of_many_thousand_tensors_is_refused_in_a_few_words(folder: Path) -> None:
     path = folder / store.CONFIG
     mapping = json.loads(path.read_text("utf-8"))
-    mapping["spec"]["stages"][1]["repeats"] = 100_000
+    mapping["spec"]["stages"][1]["repeats"] = 20_000
     path.write_text(json.dumps(mapping))
     with pytest.raises(WeightsError) as caught:
         store.load(folder)
@@ -175,7 +175,7 @@ EDITS = st.lists(
 
 
 @pytest.mark.parametrize("name", [store.WEIGHTS, store.CONFIG])
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=EDITS)
 def test_a_mutated_file_loads_or_is_an_error_of_ours(
     name: str, edits: list[tuple[float, int, bytes]], folder: Path

@@ -69,6 +69,7 @@ def wait_for(process: subprocess.Popen[str], checkpoint: Path, before: int) -> N
     raise AssertionError(f"no checkpoint came: {process.communicate()[1]}")
 
 
+@pytest.mark.slow
 def test_interrupted_within_epochs_and_resumed_it_ends_byte_for_byte_the_same(
     photos: Path, options: list[str], expected: dict[str, object], tmp_path: Path
 ) -> None:

@@ -207,10 +207,15 @@ def test_it_overfits_a_tiny_set(fit: Fit, split: Split, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "recipe",
     [
-        RECIPE, EVERYTHING, HELD, RECIPE.changed(optimizer="rmsprop", schedule="exponential"),
-        HELD.changed(optimizer="muon"),
+        pytest.param(RECIPE, id="average", marks=pytest.mark.slow),
+        pytest.param(EVERYTHING, id="everything"),
+        pytest.param(HELD, id="held in memory"),
+        pytest.param(
+            RECIPE.changed(optimizer="rmsprop", schedule="exponential"),
+            id="rmsprop", marks=pytest.mark.slow,
+        ),
+        pytest.param(HELD.changed(optimizer="muon"), id="muon", marks=pytest.mark.slow),
     ],
-    ids=["average", "everything", "held in memory", "rmsprop", "muon"],
 )  # fmt: skip
 def test_stopped_after_any_step_and_resumed_it_ends_bit_for_bit_the_same(
     recipe: Recipe, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -145,6 +145,7 @@ def test_adapting_statistics_move_at_least_a_tenth_a_step() -> None:
     assert fast.stem.bn.momentum == 0.3
 
 
+@pytest.mark.slow
 def test_a_short_run_with_slow_statistics_arrives_only_when_they_adapt() -> None:
     """Photos of another brightness: after 100 steps evaluation must see what training saw."""
     x = torch.cat(batches(3)) * 3 + 2
