@@ -10,7 +10,7 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import verify
 from mobilenetv2.export.verify import Reference, sample_pictures
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec

@@ -32,7 +32,7 @@ from mobilenetv2.graph.graph import (
 )
 from mobilenetv2.graph.litert_metadata import LABELS, NAME, metadata
 from mobilenetv2.model import seal
-from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE, Layout
+from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE, Layout
 from mobilenetv2.spec.blocks import padding
 from mobilenetv2.spec.records import ModelConfig
 

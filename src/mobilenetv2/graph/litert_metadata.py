@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mobilenetv2 import __version__
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.version import __version__
 
 NAME = "TFLITE_METADATA"
 """Under which the model lists it."""

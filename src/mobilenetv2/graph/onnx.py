@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2 import __version__
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.graph.graph import (
     INPUT,
@@ -36,7 +37,6 @@ from mobilenetv2.graph.graph import (
 from mobilenetv2.graph.lowering import SIX
 from mobilenetv2.model import seal
 from mobilenetv2.spec.names import BATCH_NORM
-from mobilenetv2.version import __version__
 
 CONFIG_KEY = "mobilenetv2.config"
 """Key of the config's JSON in the file's ``metadata_props``."""

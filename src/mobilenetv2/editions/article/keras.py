@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from mobilenetv2.editions.keras_backend import choose
-from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.model.layout import (
+from mobilenetv2.model.arrays import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,
+    Arrays,
     Layout,
+    check_arrays,
 )
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published

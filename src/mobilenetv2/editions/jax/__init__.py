@@ -3,11 +3,11 @@
 import jax
 
 from mobilenetv2.editions.edition import Dtype, check_options
-from mobilenetv2.editions.jax.inference import intermediates as intermediates
-from mobilenetv2.editions.jax.inference import predictor as predictor
 from mobilenetv2.editions.jax.network import MobileNetV2 as MobileNetV2
 from mobilenetv2.editions.jax.network import dump as dump
+from mobilenetv2.editions.jax.network import intermediates as intermediates
 from mobilenetv2.editions.jax.network import load as load
+from mobilenetv2.editions.jax.network import predictor as predictor
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.network import NetworkSpec

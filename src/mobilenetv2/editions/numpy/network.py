@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.images.normalise import normalise
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
@@ -121,28 +121,20 @@ class MobileNetV2:
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the network, in its dtype.
-
-    Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.load`."""
     check_arrays(network.spec, arrays, where)
     network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """The network's weights as canonical arrays: copies."""
+    """See :meth:`mobilenetv2.editions.edition.Edition.dump`."""
     return {name: array.astype(dtype) for name, array in network.arrays.items()}
 
 
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
-
-    Raises:
-        MobileNetV2Error: a device other than the CPU.
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`; on the CPU only."""
     if device != "cpu":
         raise MobileNetV2Error(f"--device {device}: NumPy computes on the CPU only")
 
@@ -154,14 +146,7 @@ def predictor(
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """Every named intermediate.
-
-    Args:
-        x: (batch, height, width, channels), normalised.
-
-    Returns:
-        Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
     found = network.intermediates(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     return {
         name: value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
