@@ -85,7 +85,6 @@ class _Emitter:
         """Constants are float16 from the first layer on; normalising stays in float32."""
 
     def emit(self, opset: int) -> bytes:
-        """The whole file."""
         import onnx
         from onnx import helper
 
@@ -176,12 +175,9 @@ class _Emitter:
         self.settle(operation.output, self.activated(operation.activation, operation.output, y))
 
     def batch_norm(self, operation: Conv, record: BatchNorm, y: str) -> str:
-        """A BatchNorm that was not folded."""
         name = operation.name
-        parts = (getattr(record, part) for part in BATCH_NORM)
         constants = [
-            self.constant(f"{name}.bn.{part}", values)
-            for part, values in zip(BATCH_NORM, parts, strict=True)
+            self.constant(f"{name}.bn.{part}", getattr(record, part)) for part in BATCH_NORM
         ]
         output = operation.output if operation.activation is None else f"{name}.bn"
         return self.node(
@@ -223,7 +219,6 @@ class _Emitter:
         self.settle(operation.output, self.activated(operation.activation, operation.output, y))
 
     def activated(self, activation: Activation, name: str, y: str) -> str:
-        """The activation, where there is one."""
         if activation is None:
             return y
         if activation == "relu6":
