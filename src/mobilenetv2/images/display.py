@@ -41,9 +41,7 @@ def jpeg(picture: NDArray, most: int = 224) -> bytes:
     """
     image = _image(picture)
     image.thumbnail((most, most), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return buffer.getvalue()
+    return _encoded(image, "JPEG", quality=QUALITY)
 
 
 def png(picture: NDArray) -> bytes:
@@ -52,9 +50,7 @@ def png(picture: NDArray) -> bytes:
     Args:
         picture: uint8 (height, width, 1 or 3).
     """
-    buffer = io.BytesIO()
-    _image(picture).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return _encoded(_image(picture), "PNG")
 
 
 def data_url(picture: NDArray, most: int = 224) -> str:
@@ -73,6 +69,12 @@ def data_url(picture: NDArray, most: int = 224) -> str:
 def _image(picture: NDArray) -> Image.Image:
     pixels = picture[..., 0] if picture.shape[2] == 1 else picture
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, optimize=True, **options)
+    return buffer.getvalue()
 
 
 def enlarge_picture(picture: NDArray, side: int) -> NDArray:
@@ -151,9 +153,7 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
         top += tall + GAP
     if legend:
         _draw_legend(image, legend, lines, top)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return _encoded(image, "PNG")
 
 
 def legible(text: str) -> str:

@@ -14,7 +14,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.images.preprocess import normalise
@@ -158,7 +158,10 @@ class MobileNetV2(nnx.Module):
         config: a spec, or a model's whole config.
         initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
         seed: of the weights and of dropout; None is 0.
-        dtype: of the weights; float64 needs ``jax_enable_x64``.
+        dtype: of the weights and of what is computed; float64 needs ``jax_enable_x64``.
+
+    Raises:
+        MobileNetV2Error: float64 while JAX has it switched off.
     """
 
     def __init__(
@@ -168,6 +171,12 @@ class MobileNetV2(nnx.Module):
         seed: int | None = None,
         dtype: DTypeLike = jnp.float32,
     ) -> None:
+        dtype = check_options(dtype, seed)
+        if dtype == "float64" and not jax.config.jax_enable_x64:
+            raise MobileNetV2Error(
+                "JAX computes in float32 here; for float64 set JAX_ENABLE_X64=1 before it is "
+                "imported"
+            )
         self.config = nnx.static(
             config if isinstance(config, ModelConfig) else ModelConfig.default(config)
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
@@ -135,6 +135,7 @@ class MobileNetV2(nn.Module):
         config: a spec, or a model's whole config.
         initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
         seed: of the weights; None draws one from PyTorch's random state (``torch.manual_seed``).
+        dtype: of the weights and of what is computed.
     """
 
     def __init__(
@@ -142,8 +143,10 @@ class MobileNetV2(nn.Module):
         config: ModelConfig | NetworkSpec,
         initialisation: Initialisation = "torchvision",
         seed: int | None = None,
+        dtype: Dtype = "float32",
     ) -> None:
         super().__init__()
+        dtype = check_options(dtype, seed)
         if seed is None:  # before PyTorch's layers draw random numbers that nobody keeps
             seed = int(torch.randint(2**31, (), device="cpu"))
         self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
@@ -156,6 +159,7 @@ class MobileNetV2(nn.Module):
         self.dropout = nn.Dropout(self.spec.dropout)
         self.classifier = nn.Linear(last.in_features, last.out_features, last.bias)
         assign(self, initialise(parameter_shapes(self.spec), initialisation, seed))
+        self.to(getattr(torch, dtype))
 
     @property
     def spec(self) -> NetworkSpec:
