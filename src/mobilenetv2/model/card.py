@@ -3,13 +3,20 @@
 from pathlib import Path
 
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import listed
 
 KINDS = {
     "inverted": "A MobileNetV2",
     "separable": "A MobileNetV1",
     "bottleneck": "A network of ResNet's bottlenecks",
+}
+
+OUTPUTS = {
+    "softmax": "one of the classes by softmax",
+    "sigmoid": "any of the classes, each by its own sigmoid",
+    "logit": "two classes by one logit, the log-odds of the second",
 }
 
 COUNT = ".images"
@@ -55,6 +62,7 @@ def card(config: ModelConfig, name: str) -> str:
         f"{kind(spec)} of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
         f"{spec.classes} classes: {parameters(spec):,} parameters, "
         f"{multiply_adds(spec):,} multiply-adds.",
+        *([] if spec.classifier == ClassifierSpec() else [_head(spec.classifier)]),
         "",
         "## What it takes",
         "",
@@ -64,7 +72,7 @@ def card(config: ModelConfig, name: str) -> str:
         "",
         "## What it gives",
         "",
-        _labels(config),
+        _answers(config),
         "",
     ]
     if config.metrics:
@@ -100,10 +108,25 @@ def _resizing(config: ModelConfig) -> str:
     return text
 
 
-def _labels(config: ModelConfig) -> str:
+def _head(head: ClassifierSpec) -> str:
+    """A sentence of everything behind the last feature map."""
+    layers = []
+    for layer in head.hidden:
+        bias = "" if layer.bias else ", no bias"
+        dropout = f", dropout {layer.dropout:g}" if layer.dropout else ""
+        layers.append(f"{layer.units} units ({layer.activation}{bias}{dropout})")
+    parts = [f"{head.pooling} pooling"]
+    if layers:
+        parts.append(f"hidden layers of {listed(layers, len(layers))}")
+    parts.append(f"a last layer {'with' if head.bias else 'without'} a bias")
+    return f"Its head: {', '.join(parts)}; it answers {OUTPUTS[head.outputs]}."
+
+
+def _answers(config: ModelConfig) -> str:
     names = config.labels.names
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    text = f"Logits of {len(names)} classes: {shown}."
+    given = "One logit for" if config.spec.logits < len(names) else "Logits of"
+    text = f"{given} {len(names)} classes: {shown}."
     if config.labels.background is not None:
         text += f" Class {config.labels.background} is background."
     return text
