@@ -16,7 +16,7 @@ from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
     Artifact,
-    BatchEngine,
+    Engine,
     Output,
     another_network,
     cannot_run,
@@ -35,12 +35,7 @@ PICTURES = "u8"
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read the graph, its weights, and the config inside it.
-
-    Raises:
-        ArtifactError: not an OpenVINO file, damaged, somebody else's, or changed.
-        OSError: it cannot be opened.
-    """
+    """Read the graph, its weights, and the config inside it."""
     xml = read_bounded(path, LARGEST_XML)
     found = _scan(xml, path)
     config = embedded_config(found.config, path)
@@ -117,8 +112,8 @@ def _scan(xml: bytes, path: Path) -> _Scan:
     return found
 
 
-class OpenVino(BatchEngine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+class OpenVino(Engine):
+    """A network in OpenVINO."""
 
     title = TITLE
 
@@ -134,7 +129,7 @@ class OpenVino(BatchEngine):
         self._request, self._lock = compiled.create_infer_request(), Lock()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :meth:`Engine.compute`."""
         given = self._tensor(np.ascontiguousarray(x), shared_memory=True)
         with self._lock:  # a request runs one at a time, and the next one overwrites its outputs
             try:
@@ -145,12 +140,7 @@ class OpenVino(BatchEngine):
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
-    """Compile the graph for the CPU, once for every size of batch.
-
-    Raises:
-        ArtifactError: not a graph that OpenVINO can run.
-        MissingExtra: OpenVINO is not installed.
-    """
+    """Compile the graph for the CPU, once for every size of batch."""
     openvino = require("openvino")
     core = openvino.Core()
     settings: dict[str, Any] = {

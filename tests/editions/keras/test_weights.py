@@ -20,7 +20,7 @@ from mobilenetv2.editions.keras.network import MobileNetV2  # noqa: E402
 
 HEAD = ClassifierSpec("max", (HiddenSpec(7), HiddenSpec(6, "none", bias=False)))
 SPEC = NetworkSpec(
-    width=0.1, size=32, classes=5, head_channels=24, shortcut="projection", conv_bias=True,
+    width=0.1, size=(32, 32), classes=5, head_channels=24, shortcut="projection", conv_bias=True,
     classifier=HEAD,
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_some_arrays_are_assigned_and_all_are_asked_for() -> None:
         weights.load(network, arrays)
 
 
-@pytest.mark.parametrize("spec", [SPEC, NetworkSpec(width=0.1, size=32, shortcut="none")])
+@pytest.mark.parametrize("spec", [SPEC, NetworkSpec(width=0.1, size=(32, 32), shortcut="none")])
 def test_intermediates_are_outputs_of_layers_that_are_there(spec: NetworkSpec) -> None:
     found = weights.intermediate_layers(spec)
     assert (*found, "logits") == intermediate_names(spec)

@@ -142,7 +142,7 @@ class Linear(nnx.Module):
         self.activation = layer.activation
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(batch, in_features) -> (batch, out_features)."""
+        """See the class."""
         y = x @ self.kernel[...]
         if self.bias is not None:
             y = y + self.bias[...]
