@@ -142,8 +142,9 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(_height(tile, cell) for tile in row) for row in rows]
     width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
-    lines = _legend_lines(legend, width - 2 * MARGIN) if legend else []
-    below = GAP + round(len(lines) * DETAIL * SPACING) if legend else 0
+    lines = wrapped(legend.text, DETAIL, width - 2 * MARGIN, most=4) if legend else []
+    # The bar is a line by itself, below the text's.
+    below = GAP + round((len(lines) + 1) * DETAIL * SPACING) if legend else 0
     height = 2 * MARGIN + sum(heights) + (len(rows) - 1) * GAP + below
     image = Image.new("RGB", (width, height), WHITE)
     top = MARGIN
@@ -215,14 +216,9 @@ def _draw(image: Image.Image, tile: Tile, left: int, top: int, cell: int) -> Non
             y += size * SPACING
 
 
-def _legend_lines(legend: Legend, width: int) -> list[str]:
-    """The text's lines; the bar is a line by itself, and the last."""
-    return [*wrapped(legend.text, DETAIL, width, most=4), ""]
-
-
 def _draw_legend(image: Image.Image, legend: Legend, lines: list[str], top: int) -> None:
     pen, y, font = ImageDraw.Draw(image), float(top), _font(DETAIL)
-    for line in lines[:-1]:
+    for line in lines:
         pen.text((MARGIN, y), line, fill=GREY, font=font)
         y += DETAIL * SPACING
     pen.text((MARGIN, y), legend.low, fill=GREY, font=font)

@@ -13,7 +13,7 @@ from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
-from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.names import BATCH_NORM, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -95,12 +95,7 @@ class MobileNetV2:
 
     def _layer(self, layer: Convolution, x: NDArray) -> NDArray:
         """Convolution, BatchNorm and, unless the layer is linear, the activation."""
-        part = {
-            name.removeprefix(f"{layer.name}."): array
-            for name, array in self.arrays.items()
-            if name.startswith(f"{layer.name}.")
-        }
-        numerics = self.spec.numerics
+        numerics, weight = self.spec.numerics, self.arrays[f"{layer.name}.conv.weight"]
         # From the picture that came: the spec's own size is only a default.
         rows, columns = (
             padding(numerics.padding, side, layer.kernel, layer.stride) for side in x.shape[2:]
@@ -110,13 +105,13 @@ class MobileNetV2:
             if layer.role == "depthwise"
             else operations.convolution
         )
-        y = convolve(x, part["conv.weight"], layer.stride, (rows, columns))
+        y = convolve(x, weight, layer.stride, (rows, columns))
         if layer.bias:
-            y = y + part["conv.bias"][:, None, None]
-        y = operations.batch_norm(
-            y, part["bn.scale"], part["bn.shift"], part["bn.mean"], part["bn.variance"],
-            numerics.epsilon,
-        )  # fmt: skip
+            y = y + self.arrays[f"{layer.name}.conv.bias"][:, None, None]
+        scale, shift, mean, variance = (
+            self.arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM
+        )
+        y = operations.batch_norm(y, scale, shift, mean, variance, numerics.epsilon)
         return y if layer.linear else ACTIVATIONS[numerics.activation](y)
 
 
