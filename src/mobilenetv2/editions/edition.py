@@ -35,8 +35,10 @@ class Edition(Protocol):
 
         Args:
             config: a spec, or a model's whole config.
-            initialisation: how the weights start.
-            seed: of the weights: the same seed, the same weights in every edition.
+            initialisation: how the weights start, 'torchvision' (He, fan-out) or 'paper' (TF-slim's
+                truncated normal).
+            seed: of the weights: the same seed, the same weights in every edition. None is 0, but
+                in PyTorch.
             dtype: of the weights and of what is computed.
             options: the edition's own.
 

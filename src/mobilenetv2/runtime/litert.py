@@ -26,8 +26,6 @@ from mobilenetv2.runtime.engine import (
     read_bounded,
 )
 
-TITLE = "LiteRT"
-
 
 def read_artifact(path: Path) -> Artifact:
     """Read a LiteRT file, with the config in the archive behind its graph."""
@@ -56,7 +54,7 @@ class LiteRt(Engine):
     here, too.
     """
 
-    title = TITLE
+    title = "LiteRT"
 
     def __init__(self, interpreter: Any, where: str) -> None:
         super().__init__(where)
@@ -88,7 +86,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
             interpreter.allocate_tensors()
         return LiteRt(interpreter, artifact.where)
     except (RuntimeError, ValueError) as error:
-        raise cannot_run(artifact.where, TITLE, _reason(error)) from None
+        raise cannot_run(artifact.where, LiteRt.title, _reason(error)) from None
 
 
 def stored(values: NDArray, tensor: Any) -> NDArray:

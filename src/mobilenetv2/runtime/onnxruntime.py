@@ -20,7 +20,6 @@ from mobilenetv2.runtime.engine import (
     read_bounded,
 )
 
-TITLE = "ONNX Runtime"
 ERRORS_ONLY = 3
 """Of its five levels of messages, which go to stderr."""
 PICTURES = "tensor(uint8)"
@@ -53,7 +52,7 @@ def library() -> ModuleType:
 class OnnxRuntime(Engine):
     """A session of ONNX Runtime."""
 
-    title = TITLE
+    title = "ONNX Runtime"
 
     def __init__(self, session: Any, where: str) -> None:
         super().__init__(where)
@@ -85,5 +84,5 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> OnnxRuntime
             artifact.graph, options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise cannot_run(artifact.where, TITLE, str(error).splitlines()[0]) from None
+        raise cannot_run(artifact.where, OnnxRuntime.title, str(error).splitlines()[0]) from None
     return OnnxRuntime(session, artifact.where)

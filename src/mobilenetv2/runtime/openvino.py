@@ -24,7 +24,6 @@ from mobilenetv2.runtime.engine import (
     read_bounded,
 )
 
-TITLE = "OpenVINO"
 CONFIG = ("mobilenetv2", "config")
 """Place of the config in the file's ``rt_info``."""
 BEGIN, END = b"<!-- mobilenetv2.sha256 ", b"-->\n"
@@ -115,7 +114,7 @@ def _scan(xml: bytes, path: Path) -> _Scan:
 class OpenVino(Engine):
     """A network in OpenVINO."""
 
-    title = TITLE
+    title = "OpenVINO"
 
     def __init__(self, compiled: Any, where: str) -> None:
         super().__init__(where)
@@ -157,7 +156,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
         model = read_model(core, artifact)
         compiled = core.compile_model(model, "CPU", settings)
     except Exception as error:  # RuntimeError, or TypeError of bytes that are no text
-        raise cannot_run(artifact.where, TITLE, reason(error)) from None
+        raise cannot_run(artifact.where, OpenVino.title, reason(error)) from None
     return OpenVino(compiled, artifact.where)
 
 

@@ -154,14 +154,8 @@ class Linear(nnx.Module):
 class MobileNetV2(nnx.Module):
     """The whole network, with the record of what it is and takes in ``config``.
 
-    Args:
-        config: a spec, or a model's whole config.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
-        seed: of the weights and of dropout; None is 0.
-        dtype: of the weights and of what is computed; float64 needs ``jax_enable_x64``.
-
-    Raises:
-        MobileNetV2Error: float64 while JAX has it switched off.
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. The seed, 0 where
+    there is none, is that of dropout, too. float64 needs ``jax_enable_x64``, else it is an error.
     """
 
     def __init__(

@@ -55,11 +55,10 @@ def MobileNetV2(
     It is made of Keras's own layers, so a ``.keras`` file of it can be read without this package
     (BatchNorm under PyTorch's numerics excepted, see :class:`UnbiasedBatchNormalization`).
 
+    The first arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`; the seed is
+    that of dropout, too.
+
     Args:
-        config: a spec, or a model's whole config; it is kept in the model's ``.config``.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
-        seed: of the weights and of dropout; None is 0.
-        dtype: of the weights and of what is computed.
         input_shape: (height, width), each None where it may differ from call to call; the
             padding is right for every size all the same. Without it, the spec's size. A third
             number must be the spec's channels.

@@ -28,11 +28,7 @@ POOLS = {"average": operations.global_average_pool, "max": operations.global_max
 class MobileNetV2:
     """The whole network. ``arrays`` are its weights under their canonical names.
 
-    Args:
-        config: a spec, or a model's whole config.
-        initialisation: how the weights start, 'torchvision' or 'paper'.
-        seed: of the weights; None is 0.
-        dtype: float32 or float64; of the weights and of everything computed.
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`.
     """
 
     def __init__(

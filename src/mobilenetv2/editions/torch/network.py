@@ -131,11 +131,8 @@ BLOCKS: dict[BlockKind, type[Block]] = {
 class MobileNetV2(nn.Module):
     """The whole network, with the record of what it is and takes in ``config``.
 
-    Args:
-        config: a spec, or a model's whole config.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
-        seed: of the weights; None draws one from PyTorch's random state (``torch.manual_seed``).
-        dtype: of the weights and of what is computed.
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. Without a seed
+    one is drawn from PyTorch's random state (``torch.manual_seed``).
     """
 
     def __init__(
@@ -297,7 +294,7 @@ def _renamed(name: str, table: dict[str, str]) -> str:
 def normalise(
     pictures: NDArray, record: Preprocessing, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """``(value - mean) / std`` on the device: the same numbers as :func:`images.normalise`.
+    """``(value - mean) / std`` on the device: the same numbers as :func:`images.preprocess.normalise`.
 
     uint8 (batch, height, width, channels) -> float32 (batch, channels, height, width), in
     channels_last memory, which is how the pictures come and what convolutions like.
