@@ -294,7 +294,7 @@ def _renamed(name: str, table: dict[str, str]) -> str:
 def normalise(
     pictures: NDArray, record: Preprocessing, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """``(value - mean) / std`` on the device: the same numbers as :func:`images.preprocess.normalise`.
+    """``(value - mean) / std`` on the device: the numbers of :func:`images.preprocess.normalise`.
 
     uint8 (batch, height, width, channels) -> float32 (batch, channels, height, width), in
     channels_last memory, which is how the pictures come and what convolutions like.
