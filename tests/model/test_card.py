@@ -70,13 +70,12 @@ def test_a_head_that_is_not_the_default_is_named() -> None:
     hidden = (HiddenSpec(100), HiddenSpec(50, "relu6", bias=False, dropout=0.5))
     text = shown(3, ClassifierSpec("max", hidden, bias=False, outputs="sigmoid"))
     assert (
-        "multiply-adds.\nIts head: max pooling, hidden layers of 100 units (relu) and 50 units "
-        "(relu6, no bias, dropout 0.5), a last layer without a bias; it answers any of the "
-        "classes, each by its own sigmoid.\n"
+        "multiply-adds.\nIts head: max pooling, dropout 0.2, hidden 100 (relu), hidden 50 without "
+        "bias (relu6), dropout 0.5, linear 3 without bias; sigmoid: any number of n classes.\n"
     ) in text
     assert "Logits of 3 classes: class 0, class 1, class 2." in text
     text = shown(2, ClassifierSpec(outputs="logit"))
-    assert "Its head: average pooling, a last layer with a bias; it answers two classes" in text
+    assert "Its head: average pooling, dropout 0.2, linear 1; one logit: the second" in text
     assert "One logit for 2 classes: class 0, class 1." in text
 
 

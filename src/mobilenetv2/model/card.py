@@ -5,7 +5,6 @@ from pathlib import Path
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import listed
 
 KINDS = {
     "inverted": "A MobileNetV2",
@@ -14,11 +13,10 @@ KINDS = {
 }
 
 OUTPUTS = {
-    "softmax": "one of the classes by softmax",
-    "sigmoid": "any of the classes, each by its own sigmoid",
-    "logit": "two classes by one logit, the log-odds of the second",
+    "softmax": "softmax: one class of n",
+    "sigmoid": "sigmoid: any number of n classes",
+    "logit": "one logit: the second of two classes",
 }
-
 COUNT = ".images"
 """Ends the names of figures that count photos."""
 TOP5 = ".top5"
@@ -42,6 +40,18 @@ def kind(spec: NetworkSpec) -> str:
     return KINDS[found[0]] if len(found) == 1 else f"A network of {' and '.join(found)} blocks"
 
 
+def classifier_words(spec: NetworkSpec) -> str:
+    """Return the head in words: pooling, hidden layers, dropout, bias, meaning of the outputs."""
+    head = spec.classifier
+    parts = [f"{head.pooling} pooling", *([f"dropout {spec.dropout:g}"] if spec.dropout else [])]
+    for hidden in head.hidden:
+        bias = "" if hidden.bias else " without bias"
+        parts.append(f"hidden {hidden.units}{bias} ({hidden.activation})")
+        parts += [f"dropout {hidden.dropout:g}"] if hidden.dropout else []
+    parts.append(f"linear {spec.logits}{'' if head.bias else ' without bias'}")
+    return f"{', '.join(parts)}; {OUTPUTS[head.outputs]}"
+
+
 def card(config: ModelConfig, name: str) -> str:
     """A README in Markdown with the header that model hubs read.
 
@@ -62,7 +72,7 @@ def card(config: ModelConfig, name: str) -> str:
         f"{kind(spec)} of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
         f"{spec.classes} classes: {parameters(spec):,} parameters, "
         f"{multiply_adds(spec):,} multiply-adds.",
-        *([] if spec.classifier == ClassifierSpec() else [_head(spec.classifier)]),
+        *([f"Its head: {classifier_words(spec)}."] if spec.classifier != ClassifierSpec() else []),
         "",
         "## What it takes",
         "",
@@ -106,20 +116,6 @@ def _resizing(config: ModelConfig) -> str:
     if record.resize != record.size:
         text += f", its centre cropped to {record.size[0]} x {record.size[1]}"
     return text
-
-
-def _head(head: ClassifierSpec) -> str:
-    """A sentence of everything behind the last feature map."""
-    layers = []
-    for layer in head.hidden:
-        bias = "" if layer.bias else ", no bias"
-        dropout = f", dropout {layer.dropout:g}" if layer.dropout else ""
-        layers.append(f"{layer.units} units ({layer.activation}{bias}{dropout})")
-    parts = [f"{head.pooling} pooling"]
-    if layers:
-        parts.append(f"hidden layers of {listed(layers, len(layers))}")
-    parts.append(f"a last layer {'with' if head.bias else 'without'} a bias")
-    return f"Its head: {', '.join(parts)}; it answers {OUTPUTS[head.outputs]}."
 
 
 def _answers(config: ModelConfig) -> str:

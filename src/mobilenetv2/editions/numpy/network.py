@@ -91,24 +91,28 @@ class MobileNetV2:
 
     def _layer(self, layer: Convolution, x: NDArray) -> NDArray:
         """Convolution, BatchNorm and, unless the layer is linear, the activation."""
-        numerics, weight = self.spec.numerics, self.arrays[f"{layer.name}.conv.weight"]
+        numerics = self.spec.numerics
+        scale, shift, mean, variance = (
+            self.arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM
+        )
+        y = self.convolve(layer, x)
+        y = operations.batch_norm(y, scale, shift, mean, variance, numerics.epsilon)
+        return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+
+    def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
+        """Return what enters the layer's BatchNorm: the convolution with its bias."""
         # From the picture that came: the spec's own size is only a default.
         rows, columns = (
-            padding(numerics.padding, side, layer.kernel, layer.stride) for side in x.shape[2:]
+            padding(self.spec.numerics.padding, side, layer.kernel, layer.stride)
+            for side in x.shape[2:]
         )
         convolve = (
             operations.depthwise_convolution
             if layer.role == "depthwise"
             else operations.convolution
         )
-        y = convolve(x, weight, layer.stride, (rows, columns))
-        if layer.bias:
-            y = y + self.arrays[f"{layer.name}.conv.bias"][:, None, None]
-        scale, shift, mean, variance = (
-            self.arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM
-        )
-        y = operations.batch_norm(y, scale, shift, mean, variance, numerics.epsilon)
-        return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+        y = convolve(x, self.arrays[f"{layer.name}.conv.weight"], layer.stride, (rows, columns))
+        return y + self.arrays[f"{layer.name}.conv.bias"][:, None, None] if layer.bias else y
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
