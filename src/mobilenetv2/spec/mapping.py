@@ -1,4 +1,7 @@
-"""Frozen records to and from plain mappings (JSON, TOML), checked key by key and type by type."""
+"""Frozen records to and from plain mappings (JSON, TOML), checked key by key and type by type.
+
+Bounds of a record's numbers are written beside their type: ``Annotated[float, "[0, 1)"]``.
+"""
 
 import dataclasses
 import difflib
