@@ -60,8 +60,7 @@ class _Writer:
         graph = self.table(9, {2: vector(self.b, [self.input(config)]), 3: vector(self.b, ends)})
         licence = config.origin.licence if config.origin else None
         fields = {
-            0: self.text("MobileNetV2"),
-            1: self.text(f"An image classifier of {config.spec.classes} classes."),
+            **self.named("MobileNetV2", f"An image classifier of {config.spec.classes} classes."),
             2: self.text(f"mobilenetv2 {__version__}"),
             3: vector(self.b, [graph]),
             7: self.text(PARSER_VERSION),
@@ -74,28 +73,29 @@ class _Writer:
     def input(self, config: ModelConfig) -> int:
         """TensorMetadata of the picture."""
         record = config.preprocessing
-        parts = {0: self.floats(record.mean), 1: self.floats(record.std)}
+        floats = [np.asarray(values, np.float32) for values in (record.mean, record.std)]
+        parts = {field: int(self.b.CreateNumpyVector(row)) for field, row in enumerate(floats)}
         unit = self.union(2, NORMALIZATION, self.table(2, parts))
         colour = RGB if record.channels == 3 else GREYSCALE
         content = self.union(3, IMAGE, self.table(2, {}, {0: colour}))
-        named = {0: self.text("input"), 1: self.text("A picture.")}
+        named = self.named("input", "A picture.")
         return self.table(7, {**named, 3: content, 4: vector(self.b, [unit])})
 
     def output(self, name: str, description: str, labels: int | None) -> int:
         """TensorMetadata of a vector."""
-        fields = {
-            0: self.text(name),
-            1: self.text(description),
-            3: self.union(3, FEATURE, self.table(0, {})),
-        }
+        named = self.named(name, description)
+        fields = {**named, 3: self.union(3, FEATURE, self.table(0, {}))}
         if labels is not None:
             fields[6] = vector(self.b, [labels])
         return self.table(7, fields)
 
     def labels(self) -> int:
         """AssociatedFile."""
-        named = {0: self.text(LABELS), 1: self.text("A name for each output.")}
-        return self.table(4, named, {2: AXIS_LABELS})
+        return self.table(4, self.named(LABELS, "A name for each output."), {2: AXIS_LABELS})
+
+    def named(self, name: str, description: str) -> dict[int, int]:
+        """The first two fields of every table here that has a name."""
+        return {0: self.text(name), 1: self.text(description)}
 
     def union(self, fields: int, kind: int, table: int) -> int:
         """A table whose first two fields are a union's kind and the table itself."""
@@ -119,6 +119,3 @@ class _Writer:
 
     def text(self, value: str) -> int:
         return int(self.b.CreateString(value))
-
-    def floats(self, values: Sequence[float]) -> int:
-        return int(self.b.CreateNumpyVector(np.asarray(values, np.float32)))
