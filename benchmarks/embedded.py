@@ -32,8 +32,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
-from mobilenetv2.runtime.predictor import load_predictor
+from mobilenetv2.runtime.predictor import create_engine, load_artifact, load_predictor
 from mobilenetv2.spec.records import Origin
 from mobilenetv2.train.folder import RunFolder
 

@@ -31,7 +31,7 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge, Judgement
 from mobilenetv2.quantize.post_training import NAIVE, Settings
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 
 DEFAULT = Settings()
 NNCF = "openvino by NNCF"

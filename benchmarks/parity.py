@@ -19,8 +19,7 @@ from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.parity.editions import Case, compare_editions, parse_editions
 from mobilenetv2.files import write_atomically
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.progress import say

@@ -18,7 +18,7 @@ from public_data import find
 from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.editions.torch.inference import predictor
+from mobilenetv2.editions.torch.network import predictor
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.predictions import predict_split
 from mobilenetv2.files import write_atomically

@@ -13,7 +13,7 @@ from mobilenetv2.spec.records import ModelConfig
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mobilenetv2"
-LEAVES = {"errors", "formats", "text", "version"}
+LEAVES = {"errors", "formats", "text", "__version__"}
 
 
 def table() -> dict[str, tuple[set[str], set[str]]]:
@@ -211,6 +211,28 @@ def test_rooms_import_downwards_only() -> None:
             rooms.setdefault(room_of(name), set()).update(map(room_of, others))
     graph = {room: others - {room, "mobilenetv2"} for room, others in rooms.items()}
     assert circle_in(graph) == []
+
+
+WITHOUT_TWIN = {
+    "__main__": "calls the command, which tests/cli run",
+    "cli/output": "what it prints is held where each verb's tests read it",
+    "evaluate/parity/child": "a program of its own, which test_editions starts",
+    "train/job": "the records that tests/train/test_run.py and test_loop.py are made of",
+    "train/steps/keras": "the contract of all steps, tests/train/steps/test_steps.py",
+}
+"""Module -> why it has no test file of its own."""
+
+
+def test_every_module_has_a_twin_among_the_tests() -> None:
+    """That of src/mobilenetv2/a/b.py is tests/a/test_b.py; more of it may be in test_b_more.py."""
+    modules = {path.relative_to(SOURCE).with_suffix("") for path in SOURCE.rglob("*.py")}
+    lacking = {
+        str(module)
+        for module in modules
+        if module.name != "__init__"
+        and not (ROOT / "tests" / module.parent / f"test_{module.name}.py").is_file()
+    }
+    assert not lacking - WITHOUT_TWIN.keys(), sorted(lacking - WITHOUT_TWIN.keys())
 
 
 def test_no_file_is_longer_than_500_lines() -> None:

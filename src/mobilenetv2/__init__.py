@@ -17,7 +17,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error
-from mobilenetv2.version import __version__ as __version__
+
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mobilenetv2.api import build as build

@@ -149,10 +149,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         NotADirectoryError: ``target`` is a file.
     """
-    recover(target)
-    if target.exists() and not target.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
-    target = _without_links(target)
+    target = _place_for_folder(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(_previous(target), ignore_errors=True)  # of a kill after the second rename
     remove_orphans(target)
@@ -184,10 +181,7 @@ def take_place(made: Path, target: Path) -> None:
         NotADirectoryError, IsADirectoryError: the older one is of the other kind.
     """
     if made.is_dir():
-        target = _without_links(target)
-        recover(target)
-        if target.exists() and not target.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
+        target = _place_for_folder(target)
         shutil.rmtree(_previous(target), ignore_errors=True)
         _exchange(made, target)
         shutil.rmtree(_previous(target), ignore_errors=True)
@@ -200,6 +194,14 @@ def take_place(made: Path, target: Path) -> None:
             write_atomically(target, made.read_bytes())
             made.unlink()
     _flush_folder(target.parent)
+
+
+def _place_for_folder(target: Path) -> Path:
+    """Return where ``target`` leads, an old folder brought back there; no file may be there."""
+    recover(target)
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
+    return _without_links(target)
 
 
 def _exchange(temporary: Path, target: Path) -> None:

@@ -23,9 +23,9 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{ending}"
 
 
-def quoted(names: Sequence[str], most: int = SHOWN) -> str:
+def quoted(names: Sequence[str]) -> str:
     """Return the first names in quotes, with ' ...' where there are more: "'a', 'b' ..."."""
-    return ", ".join(map(repr, names[:most])) + (" ..." if len(names) > most else "")
+    return ", ".join(map(repr, names[:SHOWN])) + (" ..." if len(names) > SHOWN else "")
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -12,7 +12,7 @@ from mobilenetv2.benchmark.job import Job, Turn, measure_candidates, reference_l
 from mobilenetv2.benchmark.results import Row
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics

@@ -16,15 +16,15 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.graph import onnx
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import post_training
 from mobilenetv2.quantize.job import load_scheme, save_scheme
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Output
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 

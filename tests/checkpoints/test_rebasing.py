@@ -56,8 +56,7 @@ def test_the_statistics_are_those_of_what_enters_each_batch_norm(name: str) -> N
     """PyTorch's network says what does."""
     torch = pytest.importorskip("torch")
     from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.torch.inference import normalise
-    from mobilenetv2.editions.torch.network import ConvBN
+    from mobilenetv2.editions.torch.network import ConvBN, normalise
 
     config, arrays = folded(SPECS[name])
     network = edition.MobileNetV2(config).eval()
@@ -194,7 +193,7 @@ def test_published_weights_survive_training_mode(
     torch = pytest.importorskip("torch")
     from mobilenetv2.checkpoints.rebasing import import_network
     from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.torch.inference import normalise
+    from mobilenetv2.editions.torch.network import normalise
 
     published = public_folder("published") / name
     config, arrays = import_network(published, rebase=False)

@@ -17,8 +17,7 @@ from mobilenetv2.editions import torch as edition
 from mobilenetv2.evaluate.gradcam import heat, overlay, whereabouts
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.display import GAP, MARGIN, enlarge_picture
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec

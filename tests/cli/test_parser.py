@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from mobilenetv2 import __version__
 from mobilenetv2.cli.parser import EXAMPLES, VERBS, make_parser
-from mobilenetv2.version import __version__
 
 PAGES = [[verb] for verb in VERBS] + [
     ["weights", action] for action in ("list", "fetch", "import", "export")

@@ -16,8 +16,7 @@ import torch
 from mobilenetv2 import load
 from mobilenetv2.cli.main import main
 from mobilenetv2.images.decode import read_photo
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str]:

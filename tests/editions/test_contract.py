@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mobilenetv2.editions.edition import EditionName, find
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error, SpecError, WeightsError
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, parameter_shapes

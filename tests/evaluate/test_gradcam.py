@@ -15,7 +15,7 @@ from PIL import Image
 
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.editions.torch.inference import normalise
+from mobilenetv2.editions.torch.network import normalise
 from mobilenetv2.evaluate.gradcam import (
     GREY,
     STRONGEST,

@@ -20,8 +20,8 @@ from mobilenetv2.export.job import Options, Request, make_file, module_of, requi
 from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import FORMATS, PRECISIONS, Format
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import load_artifact
 from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.predictor import load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

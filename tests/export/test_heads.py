@@ -16,7 +16,7 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.export.job import Options, module_of
 from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import FORMATS
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.records import ModelConfig
 

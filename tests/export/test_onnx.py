@@ -16,11 +16,11 @@ from mobilenetv2.export.onnx import reload, write
 from mobilenetv2.export.verify import Reference
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import OPSETS, write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.artifact import create_engine
 from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.predictor import create_engine
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

@@ -18,7 +18,7 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import pt2
 from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.network import NetworkSpec, Numerics

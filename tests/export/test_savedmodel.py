@@ -14,7 +14,7 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import savedmodel as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.verify import Reference, sample_pictures
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

@@ -10,9 +10,9 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import verify
 from mobilenetv2.export.verify import Reference, sample_pictures
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Output
+from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
@@ -27,12 +27,12 @@ def reference() -> Reference:
 
 
 @dataclasses.dataclass
-class Plain:
+class Plain(Engine):
     """The plain edition in float32, with an error added to one logit of one picture."""
 
     takes_pictures: bool = False
     error: float = 0.0
-    where: int = 0
+    at: int = 0
     outputs: tuple[str, ...] = ("logits",)
 
     def run(self, x: NDArray, output: Output) -> NDArray:
@@ -42,7 +42,7 @@ class Plain:
             assert x.dtype == np.uint8 and x.shape[1:] == (*SPEC.size, 3)
             x = engine_input(x, CONFIG.preprocessing)
         found = network(x)
-        found[self.where, 0] += self.error
+        found[self.at, 0] += self.error
         return found
 
 
@@ -56,9 +56,9 @@ def test_the_network_itself_passes(reference: Reference, takes_pictures: bool) -
 
 @pytest.mark.parametrize("where", range(6))
 def test_one_wrong_logit_of_one_picture_fails(reference: Reference, where: int) -> None:
-    found = reference.compare(Plain(error=1e-2, where=where), "float32")
+    found = reference.compare(Plain(error=1e-2, at=where), "float32")
     assert not found.passed and found.difference == pytest.approx(1e-2, rel=0.01)
-    assert reference.compare(Plain(error=5e-3, where=where), "float16").passed
+    assert reference.compare(Plain(error=5e-3, at=where), "float16").passed
 
 
 def test_what_is_not_a_number_fails(reference: Reference) -> None:

@@ -12,11 +12,11 @@ from mobilenetv2.editions import torch as edition
 from mobilenetv2.graph.graph import Conv, Graph, Linear, real
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.quantize.post_training import quantise
-from mobilenetv2.runtime.artifact import create_engine
 from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.predictor import create_engine
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 

@@ -19,14 +19,14 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.onnx import write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.runtime.artifact import create_engine
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.litert import create_engine as litert
 from mobilenetv2.runtime.litert import read_artifact
+from mobilenetv2.runtime.predictor import create_engine
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

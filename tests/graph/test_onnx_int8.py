@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.runtime import artifact
+from mobilenetv2.runtime import predictor
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -163,9 +163,9 @@ def test_it_runs_as_an_exported_file_with_its_config(tmp_path: Path) -> None:
     scheme = scheme_of(spec)
     path.write_bytes(write_onnx(scheme.quantised()))
     assert path.read_bytes() == write_onnx(scheme.quantised())
-    loaded = artifact.load_artifact(path)
+    loaded = predictor.load_artifact(path)
     assert loaded.config == scheme.config
-    found = artifact.create_engine(loaded).run(picture(spec), "logits")
+    found = predictor.create_engine(loaded).run(picture(spec), "logits")
     np.testing.assert_array_equal(
         found, run(write_onnx(scheme.quantised()), picture(spec), ["logits"])[0]
     )

@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.graph.torch import GraphModule, module_name
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

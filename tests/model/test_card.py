@@ -9,7 +9,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.card import card, title
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.spec.network import NetworkSpec, StageSpec
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 
@@ -60,6 +60,23 @@ def test_the_network_is_described_with_its_exact_costs() -> None:
 )
 def test_the_network_is_called_by_its_blocks(spec: NetworkSpec, name: str) -> None:
     assert f"\n{name} of width 1 for " in card(ModelConfig.default(spec), "x")
+
+
+def test_a_head_that_is_not_the_default_is_named() -> None:
+    def shown(classes: int, head: ClassifierSpec) -> str:
+        return card(ModelConfig.default(NetworkSpec(classes=classes, classifier=head)), "x")
+
+    assert "Its head" not in shown(3, ClassifierSpec())
+    hidden = (HiddenSpec(100), HiddenSpec(50, "relu6", bias=False, dropout=0.5))
+    text = shown(3, ClassifierSpec("max", hidden, bias=False, outputs="sigmoid"))
+    assert (
+        "multiply-adds.\nIts head: max pooling, dropout 0.2, hidden 100 (relu), hidden 50 without "
+        "bias (relu6), dropout 0.5, linear 3 without bias; sigmoid: any number of n classes.\n"
+    ) in text
+    assert "Logits of 3 classes: class 0, class 1, class 2." in text
+    text = shown(2, ClassifierSpec(outputs="logit"))
+    assert "Its head: average pooling, dropout 0.2, linear 1; one logit: the second" in text
+    assert "One logit for 2 classes: class 0, class 1." in text
 
 
 def test_everything_that_decides_the_input_is_named() -> None:

@@ -13,7 +13,7 @@ from mobilenetv2.graph.graph import Normalise
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.graph.torch import GraphModule
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import Range, Scheme

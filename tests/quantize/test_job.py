@@ -19,8 +19,8 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge, Judgement
 from mobilenetv2.quantize.scheme import Scheme
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
-from mobilenetv2.runtime.engine import Output
+from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
@@ -106,7 +106,7 @@ def test_a_scheme_comes_back_as_it_was(made: job.Quantiser, tmp_path: Path, bits
     assert write_onnx(found.quantised()) == write_onnx(given.quantised())
 
 
-class Table:
+class Table(Engine):
     """Answers in turn what it was given."""
 
     outputs: tuple[str, ...] = ("logits",)

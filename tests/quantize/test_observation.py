@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DataError
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration

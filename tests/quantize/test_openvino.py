@@ -13,14 +13,14 @@ from mobilenetv2.errors import DataError, require
 from mobilenetv2.export.openvino import reload
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.openvino import write, write_scheme
 from mobilenetv2.quantize.post_training import Settings, quantise
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

@@ -14,8 +14,7 @@ from mobilenetv2.errors import DataError, SpecError, WeightsError
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.decode import read_photo
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.calibration import METHODS

@@ -17,8 +17,7 @@ from mobilenetv2.errors import RecipeError
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.graph.torch import GraphModule
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold

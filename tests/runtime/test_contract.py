@@ -20,10 +20,10 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.job import Options, module_of
 from mobilenetv2.formats import ENGINES, FORMATS, RUNTIMES, engines_of
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import build_artifact, create_engine, load_artifact
 from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.predictor import build_artifact, create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

@@ -9,8 +9,8 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import mnn as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import load_artifact
 from mobilenetv2.runtime.mnn import first_string, read_artifact
+from mobilenetv2.runtime.predictor import load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 

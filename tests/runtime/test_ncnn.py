@@ -16,8 +16,8 @@ from mobilenetv2.export import ncnn as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.ncnn import checksum, layers, read_artifact, weights_path
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin

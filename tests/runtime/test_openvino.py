@@ -18,9 +18,9 @@ from mobilenetv2.export.openvino import write
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.openvino import BEGIN, read_artifact, sealed
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
 

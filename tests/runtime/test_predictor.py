@@ -12,14 +12,18 @@ from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower, lower_folded
 from mobilenetv2.graph.onnx import write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Output
 from mobilenetv2.runtime.onnxruntime import OnnxRuntime
-from mobilenetv2.runtime.predictor import load_feature_map, load_predictor
+from mobilenetv2.runtime.predictor import (
+    create_engine,
+    load_artifact,
+    load_feature_map,
+    load_predictor,
+)
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

@@ -19,7 +19,7 @@ def test_the_paper_has_17_blocks_and_52_convolutions() -> None:
     assert len(list(network.convolutions)) == 52
     assert network.output_stride == 32
     assert network.blocks[-1].out_size == (7, 7)
-    assert network.classifier_shape == (1000, 1280)
+    assert network.linears[-1].weight_shape == (1000, 1280)
 
 
 def test_identity_shortcuts_stand_where_stride_is_1_and_channels_are_equal() -> None:

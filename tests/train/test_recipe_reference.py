@@ -12,8 +12,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.spec.bounds import bounds_in_words
-from mobilenetv2.spec.mapping import to_mapping
+from mobilenetv2.spec.mapping import bounds_in_words, to_mapping
 from mobilenetv2.train.recipe import ALIASES, SUPPORTED, Recipe
 from mobilenetv2.train.recipe_file import every_key, recipe_names
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenetv2 import __version__
 from mobilenetv2.audit.inspection import Audit
 from mobilenetv2.audit.issues import LEVELS, Issue
 from mobilenetv2.data.dataset import Dataset, Photo
@@ -15,7 +16,6 @@ from mobilenetv2.evaluate.report.tables import count_table
 from mobilenetv2.images.display import data_url
 from mobilenetv2.progress import track
 from mobilenetv2.text import counted
-from mobilenetv2.version import __version__
 
 MOST_GROUPS, MOST_IN_GROUP = 24, 6
 """Photos shown of each issue; audit.json has all."""

@@ -10,7 +10,7 @@ from mobilenetv2.export.job import RECORD
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.artifact import is_exported
+from mobilenetv2.runtime.predictor import is_exported
 
 UNKNOWN = "?"
 LARGEST_RECORD = 1024**2

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.benchmark import machine
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig
 
@@ -136,10 +136,10 @@ def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
     """
     path, threads, runtime = Path(request["path"]), request["threads"], request["runtime"]
     if RUNTIMES[runtime].engine:
-        from mobilenetv2.runtime import artifact
+        from mobilenetv2.runtime import predictor
 
-        loaded = artifact.load_artifact(path)
-        return artifact.create_engine(loaded, runtime, threads), loaded.config
+        loaded = predictor.load_artifact(path)
+        return predictor.create_engine(loaded, runtime, threads), loaded.config
     from mobilenetv2.export.job import module_of
 
     return module_of(FORMATS[request["format"]]).reload(path, threads), None

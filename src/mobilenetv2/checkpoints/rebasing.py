@@ -1,6 +1,6 @@
 """Measured statistics for a network whose BatchNorm came folded, when it is imported.
 
-:mod:`mobilenetv2.model.rebasing` says why and how. They are measured on the user's photos, or on
+:mod:`mobilenetv2.model.folding` says why and how. They are measured on the user's photos, or on
 views of six photos that are in the package (``photos/SOURCES.md``).
 """
 
@@ -20,11 +20,10 @@ from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.graph import INPUT, Add, Conv, Graph, Pool, real
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.images.decode import decode, read_photo
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.rebasing import Moments
-from mobilenetv2.model.rebasing import rebase as rebase_arrays
+from mobilenetv2.model.folding import Moments
+from mobilenetv2.model.folding import rebase as rebase_arrays
 from mobilenetv2.progress import track
 from mobilenetv2.spec.network import SMALLEST_SIZE, Size
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn

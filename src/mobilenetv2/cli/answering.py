@@ -16,8 +16,13 @@ from mobilenetv2.model import store
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.artifact import create_engine, load_artifact
-from mobilenetv2.runtime.predictor import FeatureMap, engine_predictor, load_feature_map
+from mobilenetv2.runtime.predictor import (
+    FeatureMap,
+    create_engine,
+    engine_predictor,
+    load_artifact,
+    load_feature_map,
+)
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.records import ModelConfig
 
@@ -80,7 +85,7 @@ def _load_predictor(
         )
     if runtime == TORCH or device != "cpu":
         config, _, network = _network_in_torch(model, threads, outputs)
-        from mobilenetv2.editions.torch.inference import check_device, predictor
+        from mobilenetv2.editions.torch.network import check_device, predictor
 
         return config, predictor(network, check_device(device), outputs), TORCH
     if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
@@ -125,7 +130,7 @@ def load_network(model: Path, runtime: str | None, threads: int | None) -> Featu
 def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:
     config, arrays, network = _network_in_torch(model, threads)
     from mobilenetv2.editions import torch as edition
-    from mobilenetv2.images.normalise import normalise
+    from mobilenetv2.images.preprocess import normalise
 
     names = intermediate_names(config.spec)
     last, logits = names[names.index("features") - 1], names[-1]

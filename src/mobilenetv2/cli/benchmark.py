@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.evaluate.trained_on import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.store import load_config
-    from mobilenetv2.runtime.artifact import is_exported, load_artifact
+    from mobilenetv2.runtime.predictor import is_exported, load_artifact
 
     require_sensible(arguments)
     machine = describe()  # before our own work is part of its load

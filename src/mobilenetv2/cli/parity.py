@@ -102,7 +102,7 @@ def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> NDArray:
 
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.evaluate.predictions import load_pictures
-    from mobilenetv2.images.normalise import engine_input
+    from mobilenetv2.images.preprocess import engine_input
 
     if not photos:
         shape = (2, *sides, config.spec.input_channels)

@@ -10,8 +10,8 @@ import importlib
 from collections.abc import Callable, Collection
 from typing import Any
 
+from mobilenetv2 import __version__
 from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
-from mobilenetv2.version import __version__
 
 EXAMPLES = """\
 examples:

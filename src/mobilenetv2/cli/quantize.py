@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.model.outputs import require_answers
     from mobilenetv2.quantize import post_training
     from mobilenetv2.quantize.job import Judge, Quantiser, requests
-    from mobilenetv2.runtime.artifact import create_engine, load_artifact
+    from mobilenetv2.runtime.predictor import create_engine, load_artifact
 
     require_fitting(arguments)
     model = locate(arguments.model)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.images.preprocess import FILTERS, preprocess
+from mobilenetv2.images.preprocess import preprocess, resampling
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
 
@@ -105,7 +105,7 @@ def augment(
         if record.channels == 1:
             image = image.convert("L")
         box = _part(image, how.crop_least, random)
-        image = image.resize((size[1], size[0]), FILTERS[record.interpolation], box=box)
+        image = image.resize((size[1], size[0]), resampling(record), box=box)
         view = np.asarray(image).reshape(*size, record.channels)
     else:
         view = preprocess(image, record.at(size), name)

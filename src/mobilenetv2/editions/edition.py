@@ -35,8 +35,10 @@ class Edition(Protocol):
 
         Args:
             config: a spec, or a model's whole config.
-            initialisation: how the weights start.
-            seed: of the weights: the same seed, the same weights in every edition.
+            initialisation: how the weights start, 'torchvision' (He, fan-out) or 'paper' (TF-slim's
+                truncated normal).
+            seed: of the weights: the same seed, the same weights in every edition. None is 0, but
+                in PyTorch.
             dtype: of the weights and of what is computed.
             options: the edition's own.
 
@@ -45,7 +47,7 @@ class Edition(Protocol):
         """
 
     def load(self, network: Any, arrays: Arrays, where: str = "weights") -> None:
-        """Copy canonical arrays into the network, in place.
+        """Copy canonical arrays into the network, in place; its dtype stays.
 
         Raises:
             WeightsError: the arrays are not exactly the network's, with the whole difference.
@@ -60,7 +62,11 @@ class Edition(Protocol):
         device: str = "cpu",
         outputs: Literal["logits", "features"] = "logits",
     ) -> Callable[[NDArray], NDArray]:
-        """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs)."""
+        """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
+
+        Raises:
+            MobileNetV2Error: the framework cannot use the device here.
+        """
 
     def intermediates(self, network: Any, x: NDArray) -> dict[str, NDArray]:
         """Every tensor of :func:`spec.names.intermediate_names`, in evaluation mode, in order.

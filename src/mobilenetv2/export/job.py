@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
+from mobilenetv2 import __version__
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
 from mobilenetv2.files import TEMPORARY, remove_orphans, sha256_of_file, take_place
 from mobilenetv2.formats import FORMATS, Format, Precision
@@ -29,7 +30,6 @@ from mobilenetv2.progress import say
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.version import __version__
 
 STEM = "model"
 RECORD = ".comparison.json"

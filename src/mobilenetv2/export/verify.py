@@ -29,8 +29,7 @@ from mobilenetv2.export.job import (
     require_honoured,
 )
 from mobilenetv2.formats import FORMATS, Format, Precision
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig, Preprocessing

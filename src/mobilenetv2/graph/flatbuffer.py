@@ -115,16 +115,15 @@ class Builder:
             name: self._keep(np.frombuffer(raw, np.uint8)) for name, raw in (metadata or {}).items()
         }
         kinds = list(dict.fromkeys((one.kind, one.version) for one in self._operators))
-        buffers = self._list([self._buffer(values) for values in self._buffers])
-        tensors = self._list([self._tensor(tensor) for tensor in self._tensors])
-        operators = self._list([self._operator(kinds, one) for one in self._operators])
+        buffers = vector(self._b, [self._buffer(values) for values in self._buffers])
+        tensors = vector(self._b, [self._tensor(tensor) for tensor in self._tensors])
+        operators = vector(self._b, [self._operator(kinds, one) for one in self._operators])
         numbers = [(getattr(tflite.BuiltinOperator, kind), version) for kind, version in kinds]
-        codes = self._list(
-            [
-                self._table("OperatorCode", DeprecatedBuiltinCode=n, BuiltinCode=n, Version=version)
-                for n, version in numbers
-            ]
-        )
+        kinds_of = [
+            self._table("OperatorCode", DeprecatedBuiltinCode=n, BuiltinCode=n, Version=version)
+            for n, version in numbers
+        ]
+        codes = vector(self._b, kinds_of)
         graph = self._table(
             "SubGraph", Tensors=tensors, Operators=operators, Inputs=self._indices([start]),
             Outputs=self._indices(ends), Name=self._b.CreateString("main"),
@@ -133,10 +132,11 @@ class Builder:
             self._table("Metadata", Name=self._b.CreateString(name), Buffer=buffer)
             for name, buffer in numbered.items()
         ]
+        graphs = vector(self._b, [graph])
         model = self._table(
-            "Model", Version=SCHEMA_VERSION, OperatorCodes=codes, Subgraphs=self._list([graph]),
+            "Model", Version=SCHEMA_VERSION, OperatorCodes=codes, Subgraphs=graphs,
             Description=self._b.CreateString("mobilenetv2"), Buffers=buffers,
-            Metadata=self._list(names),
+            Metadata=vector(self._b, names),
         )  # fmt: skip
         self._b.Finish(model, IDENTIFIER)
         return bytes(self._b.Output())
@@ -204,11 +204,13 @@ class Builder:
             getattr(tflite, f"{kind}Add{name}")(self._b, value)
         return int(getattr(tflite, f"{kind}End")(self._b))
 
-    def _list(self, tables: Sequence[int]) -> int:
-        self._b.StartVector(4, len(tables), 4)
-        for table in reversed(tables):
-            self._b.PrependUOffsetTRelative(table)
-        return int(self._b.EndVector())
-
     def _indices(self, values: Sequence[int]) -> int:
         return int(self._b.CreateNumpyVector(np.array(values, np.int32)))
+
+
+def vector(builder: Any, tables: Sequence[int]) -> int:
+    """Write a vector of tables that are written already; its place."""
+    builder.StartVector(4, len(tables), 4)
+    for table in reversed(tables):
+        builder.PrependUOffsetTRelative(table)
+    return int(builder.EndVector())

@@ -68,6 +68,11 @@ class Integers:
     per_channel: bool = True
     """False: all scales are equal."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values."""
+        return self.values.shape
+
 
 Constant = NDArray | Integers
 
@@ -85,13 +90,9 @@ class BatchNorm:
 
 
 @dataclass(frozen=True, slots=True)
-class Normalise:
-    """``(value - mean) / std``: uint8 (height, width, channels) to float (channels, ...)."""
-
+class _OneInput:
     input: str
     output: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -99,33 +100,38 @@ class Normalise:
         return (self.input,)
 
 
+@dataclass(frozen=True, slots=True)
+class Normalise(_OneInput):
+    """``(value - mean) / std``: uint8 (height, width, channels) to float (channels, ...)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Conv:
+class _Weighted(_OneInput):
+    name: str
+    """Canonical prefix of its parameters: 'blocks.3.expand', 'hidden.0' ... 'classifier'."""
+    weight: Constant
+    """(out, in / groups, kernel, kernel), of a linear layer (out, in)."""
+    bias: Constant | None
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conv(_Weighted):
     """A convolution with its bias and its activation."""
 
-    name: str
-    """Canonical prefix of its parameters."""
-    input: str
-    output: str
-    weight: Constant
-    """(out, in / groups, kernel, kernel)."""
-    bias: Constant | None
     stride: int
     padding: Padding
     groups: int
-    activation: Activation
     batch_norm: BatchNorm | None = None
     """Between bias and activation, where it was not folded."""
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors that it takes."""
-        return (self.input,)
-
-    @property
     def kernel(self) -> int:
         """Side of the kernel in pixels."""
-        return int(_shape(self.weight)[-1])
+        return int(self.weight.shape[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,36 +144,15 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(_OneInput):
     """The mean or the maximum of each channel over a whole map: (channels,)."""
 
-    input: str
-    output: str
     kind: Literal["average", "max"]
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors that it takes."""
-        return (self.input,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Linear:
+class Linear(_Weighted):
     """``x @ weight.T + bias`` with its activation."""
-
-    name: str
-    """Canonical prefix of its parameters: 'hidden.0' ... 'classifier'."""
-    input: str
-    output: str
-    weight: Constant
-    """(out, in)."""
-    bias: Constant | None
-    activation: Activation
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors that it takes."""
-        return (self.input,)
 
 
 Layer = Conv | Linear
@@ -255,7 +240,3 @@ def real(constant: Constant) -> NDArray:
         return constant
     sides = (-1, *[1] * (constant.values.ndim - 1))
     return np.asarray(constant.values * constant.scales.reshape(sides), np.float32)
-
-
-def _shape(constant: Constant) -> tuple[int, ...]:
-    return constant.values.shape if isinstance(constant, Integers) else constant.shape

@@ -12,7 +12,6 @@ import zipfile
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.graph.flatbuffer import Builder, Quantisation
@@ -32,7 +31,8 @@ from mobilenetv2.graph.graph import (
 )
 from mobilenetv2.graph.litert_metadata import LABELS, NAME, metadata
 from mobilenetv2.model import seal
-from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE, Layout
+from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE, Layout
+from mobilenetv2.model.float16 import nearest
 from mobilenetv2.spec.blocks import padding
 from mobilenetv2.spec.records import ModelConfig
 
@@ -79,7 +79,6 @@ class _Emitter:
         """Tensor of the graph -> its name in the file, where that is the output's."""
 
     def emit(self) -> bytes:
-        """The whole file."""
         start = self.start()
         for operation in self.graph.operations:
             EMITTERS[type(operation)](self, operation)
@@ -93,7 +92,7 @@ class _Emitter:
         tensor = self.graph.tensors[INPUT]
         if not self.unsigned or tensor.steps is None:
             return self.computed(INPUT)
-        given = self.quantised(INPUT, self.shape(INPUT), tensor.steps, "uint8", INPUT)
+        given = self.quantised(INPUT, tensor.steps, "uint8", INPUT)
         self.builder.operator("QUANTIZE", [given], self.computed(INPUT))
         return given
 
@@ -102,7 +101,7 @@ class _Emitter:
         steps = self.graph.tensors[name].steps
         if not self.unsigned or name not in ENDS or steps is None:
             return self.made[name]
-        end = self.quantised(name, self.shape(name), steps, "uint8", name)
+        end = self.quantised(name, steps, "uint8", name)
         return self.builder.operator("QUANTIZE", [self.made[name]], end)
 
     def conv(self, operation: Conv) -> None:
@@ -134,7 +133,6 @@ class _Emitter:
         return self.builder.operator("PAD", [x, zeros], padded)
 
     def add(self, operation: Add) -> None:
-        """A residual sum."""
         inputs = [self.made[name] for name in operation.inputs]
         self.builder.operator(
             "ADD", inputs, self.computed(operation.output),
@@ -142,23 +140,18 @@ class _Emitter:
         )  # fmt: skip
 
     def pool(self, operation: Pool) -> None:
-        """The mean or maximum over height and width."""
         axes = self.builder.constant("axes", np.array([1, 2], np.int32))
         kind = {"average": "MEAN", "max": "REDUCE_MAX"}[operation.kind]
         given = [self.made[operation.input], axes]
         self.builder.operator(kind, given, self.computed(operation.output))
 
     def linear(self, operation: Linear) -> None:
-        """A matrix product with its bias and activation."""
         given = [
             self.made[operation.input],
             self.stored(f"{operation.name}.weight", operation.weight),
-            *(
-                [self.stored(f"{operation.name}.bias", operation.bias)]
-                if operation.bias is not None
-                else []
-            ),
         ]
+        if operation.bias is not None:
+            given.append(self.stored(f"{operation.name}.bias", operation.bias))
         self.builder.operator(
             "FULLY_CONNECTED", given, self.computed(operation.output),
             activation=_word(operation.activation),
@@ -176,16 +169,14 @@ class _Emitter:
             self.made[name] = self.builder.tensor(called, self.shape(name))
         else:
             called = f"{name}.int8" if self.unsigned and name in ENDS else called
-            self.made[name] = self.quantised(name, self.shape(name), steps, "int8", called)
+            self.made[name] = self.quantised(name, steps, "int8", called)
         return self.made[name]
 
-    def quantised(
-        self, name: str, shape: tuple[int, ...], steps: Steps, dtype: str, called: str
-    ) -> int:
+    def quantised(self, name: str, steps: Steps, dtype: str, called: str) -> int:
         """The index of a new integer tensor."""
         zero_point = steps.zero_point - (SIGNED if dtype == "int8" else 0)
         scale = np.array([steps.scale], np.float32)
-        return self.builder.tensor(called, shape, dtype, Quantisation(scale, zero_point))
+        return self.builder.tensor(called, self.shape(name), dtype, Quantisation(scale, zero_point))
 
     def stored(self, name: str, value: Constant | None, layout: Layout | None = None) -> int:
         """A constant in the file's precision; the index of what operators take."""
@@ -200,7 +191,7 @@ class _Emitter:
             return self.builder.constant(name, values, Quantisation(scales, axis=axis))
         if not self.half:
             return self.builder.constant(name, values)
-        stored = self.builder.constant(f"{name}.half", _halves(values))
+        stored = self.builder.constant(f"{name}.half", nearest(values).astype(np.float16))
         return self.builder.operator(
             "DEQUANTIZE", [stored], self.builder.tensor(name, values.shape)
         )
@@ -216,12 +207,6 @@ EMITTERS: dict[type[Operation], Any] = {
 
 def _word(activation: str | None) -> str:
     return "NONE" if activation is None else activation.upper()
-
-
-def _halves(values: NDArray) -> NDArray:
-    """The nearest float16; what is too large becomes the largest, not infinity."""
-    largest = np.finfo(np.float16).max
-    return np.asarray(np.clip(values, -largest, largest), np.float16)
 
 
 def sealed(graph: bytes, config: ModelConfig) -> bytes:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from mobilenetv2 import __version__
+from mobilenetv2.graph.flatbuffer import vector
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.version import __version__
 
 NAME = "TFLITE_METADATA"
 """Under which the model lists it."""
@@ -56,13 +57,12 @@ class _Writer:
         ends = [
             self.output(name, *named.get(name, ("What a layer gives.", None))) for name in outputs
         ]
-        graph = self.table(9, {2: self.vector([self.input(config)]), 3: self.vector(ends)})
+        graph = self.table(9, {2: vector(self.b, [self.input(config)]), 3: vector(self.b, ends)})
         licence = config.origin.licence if config.origin else None
         fields = {
-            0: self.text("MobileNetV2"),
-            1: self.text(f"An image classifier of {config.spec.classes} classes."),
+            **self.named("MobileNetV2", f"An image classifier of {config.spec.classes} classes."),
             2: self.text(f"mobilenetv2 {__version__}"),
-            3: self.vector([graph]),
+            3: vector(self.b, [graph]),
             7: self.text(PARSER_VERSION),
         }
         if licence:
@@ -73,36 +73,29 @@ class _Writer:
     def input(self, config: ModelConfig) -> int:
         """TensorMetadata of the picture."""
         record = config.preprocessing
-        parts = {0: self.floats(record.mean), 1: self.floats(record.std)}
+        floats = [np.asarray(values, np.float32) for values in (record.mean, record.std)]
+        parts = {field: int(self.b.CreateNumpyVector(row)) for field, row in enumerate(floats)}
         unit = self.union(2, NORMALIZATION, self.table(2, parts))
         colour = RGB if record.channels == 3 else GREYSCALE
-        content = self.content(IMAGE, self.table(2, {}, {0: colour}))
-        fields = {
-            0: self.text("input"),
-            1: self.text("A picture."),
-            3: content,
-            4: self.vector([unit]),
-        }
-        return self.table(7, fields)
+        content = self.union(3, IMAGE, self.table(2, {}, {0: colour}))
+        named = self.named("input", "A picture.")
+        return self.table(7, {**named, 3: content, 4: vector(self.b, [unit])})
 
     def output(self, name: str, description: str, labels: int | None) -> int:
         """TensorMetadata of a vector."""
-        fields = {
-            0: self.text(name),
-            1: self.text(description),
-            3: self.content(FEATURE, self.table(0, {})),
-        }
+        named = self.named(name, description)
+        fields = {**named, 3: self.union(3, FEATURE, self.table(0, {}))}
         if labels is not None:
-            fields[6] = self.vector([labels])
+            fields[6] = vector(self.b, [labels])
         return self.table(7, fields)
 
     def labels(self) -> int:
         """AssociatedFile."""
-        named = {0: self.text(LABELS), 1: self.text("A name for each output.")}
-        return self.table(4, named, {2: AXIS_LABELS})
+        return self.table(4, self.named(LABELS, "A name for each output."), {2: AXIS_LABELS})
 
-    def content(self, kind: int, properties: int) -> int:
-        return self.union(3, kind, properties)
+    def named(self, name: str, description: str) -> dict[int, int]:
+        """The first two fields of every table here that has a name."""
+        return {0: self.text(name), 1: self.text(description)}
 
     def union(self, fields: int, kind: int, table: int) -> int:
         """A table whose first two fields are a union's kind and the table itself."""
@@ -126,12 +119,3 @@ class _Writer:
 
     def text(self, value: str) -> int:
         return int(self.b.CreateString(value))
-
-    def floats(self, values: Sequence[float]) -> int:
-        return int(self.b.CreateNumpyVector(np.asarray(values, np.float32)))
-
-    def vector(self, tables: Sequence[int]) -> int:
-        self.b.StartVector(4, len(tables), 4)
-        for table in reversed(tables):
-            self.b.PrependUOffsetTRelative(table)
-        return int(self.b.EndVector())

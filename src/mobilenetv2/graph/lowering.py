@@ -21,6 +21,7 @@ from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
 from mobilenetv2.spec.names import BATCH_NORM
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
 SIX = 6.0
@@ -40,22 +41,37 @@ def lower(config: ModelConfig, arrays: Arrays, folded: bool = True) -> Graph:
     if folded:
         return lower_folded(config, fold(config.spec, arrays))
     check_arrays(config.spec, arrays, "weights to write")
-    return _Lowering(config, arrays=arrays).graph()
+    return _Lowering(config, _unfolded(config.spec, arrays)).graph()
 
 
 def lower_folded(config: ModelConfig, folded: Folded) -> Graph:
     """Return :func:`lower` of weights that are folded already."""
-    return _Lowering(config, folded=folded).graph()
+    return _Lowering(config, {name: (*pair, None) for name, pair in folded.items()}).graph()
+
+
+Parameters = dict[str, tuple[NDArray, NDArray | None, BatchNorm | None]]
+"""Name of a layer -> its weight, its bias, and its BatchNorm where that was not folded."""
+
+
+def _unfolded(spec: NetworkSpec, arrays: Arrays) -> Parameters:
+    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    numerics, found = spec.numerics, Parameters()
+    for layer in resolve(spec).convolutions:
+        parts = {part: arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM}
+        record = BatchNorm(**parts, epsilon=numerics.epsilon, update_rate=numerics.update_rate)
+        bias = arrays.get(f"{layer.name}.conv.bias")
+        found[layer.name] = arrays[f"{layer.name}.conv.weight"], bias, record
+    for linear in resolve(spec).linears:
+        bias = arrays.get(f"{linear.name}.bias")
+        found[linear.name] = arrays[f"{linear.name}.weight"], bias, None
+    return found
 
 
 class _Lowering:
     """Operations and tensors as they come."""
 
-    def __init__(
-        self, config: ModelConfig, folded: Folded | None = None, arrays: Arrays | None = None
-    ) -> None:
-        self.config, self.spec = config, config.spec
-        self.folded, self.arrays = folded, arrays
+    def __init__(self, config: ModelConfig, parameters: Parameters) -> None:
+        self.config, self.spec, self.parameters = config, config.spec, parameters
         self.operations: list[Operation] = []
         self.tensors: dict[str, Tensor] = {}
 
@@ -74,10 +90,11 @@ class _Lowering:
         self.tensors[FEATURES] = Tensor(FEATURES, pooled.shape[:1], pooled.low, pooled.high)
         y = FEATURES
         for linear in network.linears:
-            weight, bias = self.linear_parameters(linear.name)
-            kept = bias if linear.bias or bias.any() else None
+            weight, bias, _ = self.parameters[linear.name]
+            if not linear.bias and bias is not None and not bias.any():
+                bias = None  # folded weights have one of zeros
             self.operations.append(
-                Linear(linear.name, y, linear.output, weight, kept, linear.activation)
+                Linear(y, linear.output, linear.name, weight, bias, linear.activation)
             )
             y = self.tensor(linear.output, (linear.out_features,), linear.activation)
         return Graph(self.config, tuple(self.operations), self.tensors, {LOGITS: LOGITS})
@@ -85,8 +102,10 @@ class _Lowering:
     def block(self, block: Block, x: str) -> str:
         """Append one block; the name of the tensor that it ends in."""
         name, y = f"blocks.{block.index}", x
+        # A bottleneck without an addition is activated behind its last, linear convolution.
+        bare = block.kind == "bottleneck" and not block.residual
         for step in block.steps:
-            y = self.convolution(step, y, self.end(block, step))
+            y = self.convolution(step, y, name if bare and step is block.steps[-1] else None)
         if block.shortcut:
             x = self.convolution(block.shortcut, x)
         if not block.residual:
@@ -94,12 +113,6 @@ class _Lowering:
         activation = self.spec.numerics.activation if block.kind == "bottleneck" else None
         self.operations.append(Add((x, y), name, activation))
         return self.tensor(name, (block.out_channels, *block.out_size), activation)
-
-    def end(self, block: Block, step: Convolution) -> str | None:
-        """A bottleneck without an addition is activated behind its last, linear convolution."""
-        if block.kind != "bottleneck" or block.residual or step is not block.steps[-1]:
-            return None
-        return f"blocks.{block.index}"
 
     def convolution(self, layer: Convolution, x: str, activated: str | None = None) -> str:
         """Append a convolution; the name of its output.
@@ -110,11 +123,11 @@ class _Lowering:
         linear = layer.linear and activated is None
         activation = None if linear else self.spec.numerics.activation
         output = activated or layer.name
-        weight, bias, batch_norm = self.parameters(layer)
+        weight, bias, batch_norm = self.parameters[layer.name]
         self.operations.append(
             Conv(
-                layer.name, x, output, weight, bias, layer.stride, layer.padding, layer.groups,
-                activation, batch_norm,
+                x, output, layer.name, weight, bias, activation, layer.stride, layer.padding,
+                layer.groups, batch_norm,
             )
         )  # fmt: skip
         return self.tensor(output, (layer.out_channels, *layer.out_size), activation)
@@ -125,29 +138,3 @@ class _Lowering:
         high = SIX if activation == "relu6" else float("inf")
         self.tensors[name] = Tensor(name, shape, low, high)
         return name
-
-    def parameters(self, layer: Convolution) -> tuple[NDArray, NDArray | None, BatchNorm | None]:
-        """Weight, bias and BatchNorm of a convolution."""
-        if self.folded is not None:
-            return (*self.folded[layer.name], None)
-        weight = self.array(f"{layer.name}.conv.weight")
-        bias = self.array(f"{layer.name}.conv.bias") if layer.bias else None
-        parts = {part: self.array(f"{layer.name}.bn.{part}") for part in BATCH_NORM}
-        numerics = self.spec.numerics
-        record = BatchNorm(**parts, epsilon=numerics.epsilon, update_rate=numerics.update_rate)
-        return weight, bias, record
-
-    def linear_parameters(self, name: str) -> tuple[NDArray, NDArray]:
-        """Weight and bias of a linear layer; a bias that is not there is zeros."""
-        if self.folded is not None:
-            return self.folded[name]
-        weight = self.array(f"{name}.weight")
-        assert self.arrays is not None
-        if f"{name}.bias" in self.arrays:
-            return weight, self.array(f"{name}.bias")
-        return weight, np.zeros(len(weight), np.float32)
-
-    def array(self, name: str) -> NDArray:
-        """A canonical tensor in float32."""
-        assert self.arrays is not None
-        return np.asarray(self.arrays[name], np.float32)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2 import __version__
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.graph.graph import (
     INPUT,
@@ -36,7 +37,6 @@ from mobilenetv2.graph.graph import (
 from mobilenetv2.graph.lowering import SIX
 from mobilenetv2.model import seal
 from mobilenetv2.spec.names import BATCH_NORM
-from mobilenetv2.version import __version__
 
 CONFIG_KEY = "mobilenetv2.config"
 """Key of the config's JSON in the file's ``metadata_props``."""
@@ -85,7 +85,6 @@ class _Emitter:
         """Constants are float16 from the first layer on; normalising stays in float32."""
 
     def emit(self, opset: int) -> bytes:
-        """The whole file."""
         import onnx
         from onnx import helper
 
@@ -176,12 +175,9 @@ class _Emitter:
         self.settle(operation.output, self.activated(operation.activation, operation.output, y))
 
     def batch_norm(self, operation: Conv, record: BatchNorm, y: str) -> str:
-        """A BatchNorm that was not folded."""
         name = operation.name
-        parts = (getattr(record, part) for part in BATCH_NORM)
         constants = [
-            self.constant(f"{name}.bn.{part}", values)
-            for part, values in zip(BATCH_NORM, parts, strict=True)
+            self.constant(f"{name}.bn.{part}", getattr(record, part)) for part in BATCH_NORM
         ]
         output = operation.output if operation.activation is None else f"{name}.bn"
         return self.node(
@@ -223,7 +219,6 @@ class _Emitter:
         self.settle(operation.output, self.activated(operation.activation, operation.output, y))
 
     def activated(self, activation: Activation, name: str, y: str) -> str:
-        """The activation, where there is one."""
         if activation is None:
             return y
         if activation == "relu6":

@@ -15,7 +15,7 @@ from mobilenetv2.graph.graph import (
     Pool,
     real,
 )
-from mobilenetv2.model.layout import (
+from mobilenetv2.model.arrays import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,

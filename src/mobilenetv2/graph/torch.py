@@ -15,6 +15,7 @@ from mobilenetv2.graph.graph import (
     Graph,
     Linear,
     Normalise,
+    Operation,
     Pool,
     real,
 )
@@ -87,21 +88,20 @@ class GraphModule(nn.Module):
         if not self.graph.takes_pictures:
             found[INPUT] = self._converted(x)
         for operation in self.graph.operations:
-            if isinstance(operation, Normalise):
-                # Dividing, not multiplying by 1 / std, gives the same floats as ``images``.
-                pictures = found[operation.input].permute(0, 3, 1, 2).float()
-                found[operation.output] = self._converted((pictures - self.mean) / self.std)
-                continue
-            y = [found[name] for name in operation.inputs]
-            found[operation.output] = self.compute(operation, *y)
+            inputs = [found[name] for name in operation.inputs]
+            found[operation.output] = self.compute(operation, *inputs)
         logits = found[LOGITS]
         return logits if self.dtype == torch.float32 else logits.float()
 
     def _converted(self, x: Tensor) -> Tensor:
         return x if self.dtype == torch.float32 else x.to(self.dtype)
 
-    def compute(self, operation: Conv | Add | Pool | Linear, *inputs: Tensor) -> Tensor:
+    def compute(self, operation: Operation, *inputs: Tensor) -> Tensor:
         """Return what one operation makes of its inputs."""
+        if isinstance(operation, Normalise):
+            # Dividing, not multiplying by 1 / std, gives the same floats as ``images``.
+            pictures = inputs[0].permute(0, 3, 1, 2).float()
+            return self._converted((pictures - self.mean) / self.std)
         if isinstance(operation, Pool):
             return self._apply_module("flatten", self._apply_module("pool", inputs[0]))
         if isinstance(operation, Add):

@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilenetv2 import __version__
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import sha256_of_file, write_atomically
 from mobilenetv2.progress import say, track
-from mobilenetv2.version import __version__
 
 LARGEST = 256 * 1024**2
 """Bytes: no published MobileNetV2 comes near, and an endless answer ends here."""

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilenetv2 import __version__
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import open_file, read_file, sha256_of_file
 from mobilenetv2.formats import BY_ENDING, GRAPHS
@@ -23,7 +24,6 @@ from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
-from mobilenetv2.version import __version__
 
 if TYPE_CHECKING:  # every dialect comes in with it, which a model folder does not need
     from mobilenetv2.checkpoints.importer import ImportOptions

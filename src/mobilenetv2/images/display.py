@@ -41,9 +41,7 @@ def jpeg(picture: NDArray, most: int = 224) -> bytes:
     """
     image = _image(picture)
     image.thumbnail((most, most), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return buffer.getvalue()
+    return _encoded(image, "JPEG", quality=QUALITY)
 
 
 def png(picture: NDArray) -> bytes:
@@ -52,9 +50,7 @@ def png(picture: NDArray) -> bytes:
     Args:
         picture: uint8 (height, width, 1 or 3).
     """
-    buffer = io.BytesIO()
-    _image(picture).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return _encoded(_image(picture), "PNG")
 
 
 def data_url(picture: NDArray, most: int = 224) -> str:
@@ -73,6 +69,12 @@ def data_url(picture: NDArray, most: int = 224) -> str:
 def _image(picture: NDArray) -> Image.Image:
     pixels = picture[..., 0] if picture.shape[2] == 1 else picture
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, optimize=True, **options)
+    return buffer.getvalue()
 
 
 def enlarge_picture(picture: NDArray, side: int) -> NDArray:
@@ -140,8 +142,9 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(_height(tile, cell) for tile in row) for row in rows]
     width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
-    lines = _legend_lines(legend, width - 2 * MARGIN) if legend else []
-    below = GAP + round(len(lines) * DETAIL * SPACING) if legend else 0
+    lines = wrapped(legend.text, DETAIL, width - 2 * MARGIN, most=4) if legend else []
+    # The bar is a line by itself, below the text's.
+    below = GAP + round((len(lines) + 1) * DETAIL * SPACING) if legend else 0
     height = 2 * MARGIN + sum(heights) + (len(rows) - 1) * GAP + below
     image = Image.new("RGB", (width, height), WHITE)
     top = MARGIN
@@ -151,9 +154,7 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
         top += tall + GAP
     if legend:
         _draw_legend(image, legend, lines, top)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return _encoded(image, "PNG")
 
 
 def legible(text: str) -> str:
@@ -215,14 +216,9 @@ def _draw(image: Image.Image, tile: Tile, left: int, top: int, cell: int) -> Non
             y += size * SPACING
 
 
-def _legend_lines(legend: Legend, width: int) -> list[str]:
-    """The text's lines; the bar is a line by itself, and the last."""
-    return [*wrapped(legend.text, DETAIL, width, most=4), ""]
-
-
 def _draw_legend(image: Image.Image, legend: Legend, lines: list[str], top: int) -> None:
     pen, y, font = ImageDraw.Draw(image), float(top), _font(DETAIL)
-    for line in lines[:-1]:
+    for line in lines:
         pen.text((MARGIN, y), line, fill=GREY, font=font)
         y += DETAIL * SPACING
     pen.text((MARGIN, y), legend.low, fill=GREY, font=font)

@@ -1,28 +1,26 @@
-"""Decoded images at the network's size: the one place where images are resized.
+"""From a decoded image to the network's input: the one place where images are resized.
 
 The same bytes give the same uint8 picture, bit for bit, everywhere. Resizing is Pillow's,
 antialiased; what a runtime's own resize would give differs by up to 3 levels.
+Pillow is imported by those who have an image of it: the editions, which only normalise, need none.
 """
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mobilenetv2.errors import ImageError
 from mobilenetv2.spec.records import Preprocessing
 
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+if TYPE_CHECKING:
+    from PIL import Image
+
 LARGEST_RESIZED = 64_000_000
 """Pixels. A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000."""
 
 
-def preprocess(image: Image.Image, record: Preprocessing, name: str = "picture") -> NDArray:
+def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture") -> NDArray:
     """Return an RGB image at the network's size: central part, resize, centre crop.
 
     Returns:
@@ -41,9 +39,16 @@ def preprocess(image: Image.Image, record: Preprocessing, name: str = "picture")
             f"{name}: {image.width} x {image.height} pixels are too long and narrow; crop it first"
         )
     if (width, height) != image.size:
-        image = image.resize((width, height), FILTERS[record.interpolation])
+        image = image.resize((width, height), resampling(record))
     image = _centre(image, record.size[1], record.size[0])
     return np.asarray(image).reshape(*record.size, record.channels)
+
+
+def resampling(record: Preprocessing) -> "Image.Resampling":
+    """Return Pillow's filter for the record's interpolation."""
+    from PIL import Image
+
+    return Image.Resampling[record.interpolation.upper()]
 
 
 def _resized(size: tuple[int, int], record: Preprocessing) -> tuple[int, int]:
@@ -57,8 +62,26 @@ def _resized(size: tuple[int, int], record: Preprocessing) -> tuple[int, int]:
     return max(width, int(height * size[0] / size[1])), height
 
 
-def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+def _centre(image: "Image.Image", width: int, height: int) -> "Image.Image":
     if image.size == (width, height):
         return image
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))
+
+
+def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
+    """Return ``(value - mean) / std`` in float32, in the same layout.
+
+    Not within ``jit``: a compiler turns a division by a constant into a multiplication, which
+    rounds differently.
+
+    Args:
+        pictures: uint8 (batch, height, width, channels).
+    """
+    mean, std = (np.asarray(values, np.float32) for values in (record.mean, record.std))
+    return np.asarray((pictures.astype(np.float32) - mean) / std)
+
+
+def engine_input(pictures: NDArray, record: Preprocessing) -> NDArray:
+    """Return the same numbers as engines take them: float32 (batch, channels, height, width)."""
+    return np.ascontiguousarray(normalise(pictures, record).transpose(0, 3, 1, 2))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
 KINDS = {
@@ -12,6 +12,11 @@ KINDS = {
     "bottleneck": "A network of ResNet's bottlenecks",
 }
 
+OUTPUTS = {
+    "softmax": "softmax: one class of n",
+    "sigmoid": "sigmoid: any number of n classes",
+    "logit": "one logit: the second of two classes",
+}
 COUNT = ".images"
 """Ends the names of figures that count photos."""
 TOP5 = ".top5"
@@ -35,6 +40,18 @@ def kind(spec: NetworkSpec) -> str:
     return KINDS[found[0]] if len(found) == 1 else f"A network of {' and '.join(found)} blocks"
 
 
+def classifier_words(spec: NetworkSpec) -> str:
+    """Return the head in words: pooling, hidden layers, dropout, bias, meaning of the outputs."""
+    head = spec.classifier
+    parts = [f"{head.pooling} pooling", *([f"dropout {spec.dropout:g}"] if spec.dropout else [])]
+    for hidden in head.hidden:
+        bias = "" if hidden.bias else " without bias"
+        parts.append(f"hidden {hidden.units}{bias} ({hidden.activation})")
+        parts += [f"dropout {hidden.dropout:g}"] if hidden.dropout else []
+    parts.append(f"linear {spec.logits}{'' if head.bias else ' without bias'}")
+    return f"{', '.join(parts)}; {OUTPUTS[head.outputs]}"
+
+
 def card(config: ModelConfig, name: str) -> str:
     """A README in Markdown with the header that model hubs read.
 
@@ -55,6 +72,7 @@ def card(config: ModelConfig, name: str) -> str:
         f"{kind(spec)} of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
         f"{spec.classes} classes: {parameters(spec):,} parameters, "
         f"{multiply_adds(spec):,} multiply-adds.",
+        *([f"Its head: {classifier_words(spec)}."] if spec.classifier != ClassifierSpec() else []),
         "",
         "## What it takes",
         "",
@@ -64,7 +82,7 @@ def card(config: ModelConfig, name: str) -> str:
         "",
         "## What it gives",
         "",
-        _labels(config),
+        _answers(config),
         "",
     ]
     if config.metrics:
@@ -100,10 +118,11 @@ def _resizing(config: ModelConfig) -> str:
     return text
 
 
-def _labels(config: ModelConfig) -> str:
+def _answers(config: ModelConfig) -> str:
     names = config.labels.names
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    text = f"Logits of {len(names)} classes: {shown}."
+    given = "One logit for" if config.spec.logits < len(names) else "Logits of"
+    text = f"{given} {len(names)} classes: {shown}."
     if config.labels.background is not None:
         text += f" Class {config.labels.background} is background."
     return text

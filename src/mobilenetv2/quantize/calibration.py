@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import DataError, SpecError
 from mobilenetv2.graph.graph import INPUT, Graph, Tensor
 from mobilenetv2.graph.onnx import write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.quantize.scheme import LEVELS, Range
 from mobilenetv2.runtime import onnxruntime
 from mobilenetv2.runtime.engine import Artifact

@@ -18,7 +18,7 @@ from mobilenetv2.errors import ArtifactError, DataError, require
 from mobilenetv2.export.openvino import converted, write_ir
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import track
 from mobilenetv2.quantize.scheme import Scheme

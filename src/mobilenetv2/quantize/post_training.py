@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import SpecError
 from mobilenetv2.graph.graph import FEATURES, INPUT, Conv, Graph, Linear
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.quantize.calibration import (

@@ -17,7 +17,7 @@ from mobilenetv2.evaluate.predictions import class_scores
 from mobilenetv2.files import write_atomically
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear
 from mobilenetv2.graph.onnx import write_onnx
-from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantize.calibration import Pictures, Step
 from mobilenetv2.quantize.post_training import Settings, quantise

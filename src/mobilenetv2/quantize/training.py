@@ -20,7 +20,7 @@ from mobilenetv2.data.augment import Augmentation, augment, generator
 from mobilenetv2.data.batches import batches, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.scan import readable_photos
-from mobilenetv2.editions.torch.inference import normalise
+from mobilenetv2.editions.torch.network import normalise
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear, Normalise, Operation, Pool
 from mobilenetv2.graph.lowering import lower

@@ -1,11 +1,18 @@
-"""The protocol that every engine keeps, and what engines share: artifacts, their files, batches."""
+"""What every engine is, and what engines share: artifacts, their files, batches.
+
+The module of a runtime has two functions. ``read_artifact(path)`` reads a file that was exported
+here, with the config inside it; it raises WeightsError or ArtifactError for a damaged one, somebody
+else's or one that was changed. ``create_engine(artifact, threads)`` starts an :class:`Engine` on
+the CPU; it raises ArtifactError for a graph that the runtime cannot run, MissingExtra where the
+runtime is not installed.
+"""
 
 import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +43,27 @@ class Artifact:
     """The second file of formats that have two (OpenVINO's .bin, ncnn's .bin)."""
 
 
-class Engine(Protocol):
-    """A graph, ready to run."""
+class Engine:
+    """A graph, ready to run. A subclass computes a batch that its graph takes.
 
-    outputs: tuple[str, ...]
+    Args:
+        where: the artifact's name in an error.
+    """
+
+    title = ""
+    """The runtime's own name, for errors."""
+    outputs: tuple[str, ...] = ("logits",)
     """The graph's outputs: 'logits', and 'features' and 'map' where it was built for them."""
-    takes_pictures: bool
+    takes_pictures = False
     """Whether the graph normalises by itself."""
+    batch: int | None = None
+    """Pictures that the graph takes at a time; None: any number."""
+    shape: tuple[int, ...] | None = None
+    """Of one picture (channels, height, width), where the runtime itself would not refuse another
+    one."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
 
     def run(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output for any batch.
@@ -57,30 +78,6 @@ class Engine(Protocol):
         Raises:
             ArtifactError: the graph has no such output, or cannot take such a picture.
         """
-
-
-class BatchEngine:
-    """An :class:`Engine` whose subclasses compute a batch that their graph takes.
-
-    Args:
-        where: the artifact's name in an error.
-    """
-
-    title = ""
-    """The runtime's own name, for errors."""
-    outputs: tuple[str, ...] = ("logits",)
-    takes_pictures = False
-    batch: int | None = None
-    """Pictures that the graph takes at a time; None: any number."""
-    shape: tuple[int, ...] | None = None
-    """Of one picture (channels, height, width), where the runtime itself would not refuse another
-    one."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def run(self, x: NDArray, output: Output) -> NDArray:
-        """See the protocol."""
         if output not in self.outputs:
             raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
         if self.shape is not None and x.shape[1:] != self.shape:
@@ -92,12 +89,16 @@ class BatchEngine:
         return in_fixed_batches(lambda part: self.compute(part, output), x, self.batch)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes, as :meth:`Engine.run` does."""
+        """Compute one output of a batch that the graph takes, as :meth:`run` does."""
         raise NotImplementedError
 
     def failure(self, reason: object) -> ArtifactError:
         """Return the error that the runtime cannot run the artifact."""
         return cannot_run(self.where, self.title, reason)
+
+
+BatchEngine = Engine
+"""The name that the engines of ``export`` know."""
 
 
 def cannot_run(where: str, title: str, reason: object) -> ArtifactError:

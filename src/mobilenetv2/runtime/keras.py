@@ -23,13 +23,7 @@ CONFIG = "mobilenetv2.json"
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read a file that was exported here as a network that the default engine runs.
-
-    Raises:
-        ArtifactError: somebody else's file, or one that was changed.
-        WeightsError: it is damaged.
-        MissingExtra: h5py is not installed.
-    """
+    """Read a file as a network that the default engine runs; this needs h5py."""
     data = read_bounded(path)
     text = archived_config(data, CONFIG, path, "not a .keras file, or damaged")
     config = embedded_config(text, path)

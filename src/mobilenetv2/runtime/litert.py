@@ -17,7 +17,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
     Artifact,
-    BatchEngine,
+    Engine,
     Output,
     another_network,
     archived_config,
@@ -26,16 +26,9 @@ from mobilenetv2.runtime.engine import (
     read_bounded,
 )
 
-TITLE = "LiteRT"
-
 
 def read_artifact(path: Path) -> Artifact:
-    """Read a LiteRT file that was exported here, with the config in the archive behind its graph.
-
-    Raises:
-        WeightsError: not a LiteRT file, or damaged.
-        ArtifactError: somebody else's file, or one that was changed.
-    """
+    """Read a LiteRT file, with the config in the archive behind its graph."""
     from mobilenetv2.checkpoints.containers.litert import parse_litert
 
     data = read_bounded(path)
@@ -53,15 +46,15 @@ def read_artifact(path: Path) -> Artifact:
     return Artifact(config, "litert", data, str(path))
 
 
-class LiteRt(BatchEngine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`.
+class LiteRt(Engine):
+    """A network in LiteRT.
 
     Pictures go through one at a time: a batch is not quicker (measured on a CPU with XNNPACK), and
     every new size of it would prepare all weights again. A quantised graph takes and gives float32
     here, too.
     """
 
-    title = TITLE
+    title = "LiteRT"
 
     def __init__(self, interpreter: Any, where: str) -> None:
         super().__init__(where)
@@ -71,7 +64,7 @@ class LiteRt(BatchEngine):
         self.outputs, self.batch = tuple(self._ends), int(self._input["shape"][0])
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :meth:`Engine.compute`."""
         end, given = self._ends[output], stored(x.transpose(0, 2, 3, 1), self._input)
         with self._lock:  # an interpreter has one set of tensors
             try:
@@ -84,12 +77,7 @@ class LiteRt(BatchEngine):
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
-    """Start an interpreter on the CPU, with XNNPACK.
-
-    Raises:
-        ArtifactError: not a graph that LiteRT can run.
-        MissingExtra: LiteRT is not installed.
-    """
+    """Start an interpreter on the CPU, with XNNPACK."""
     library: Any = require("ai_edge_litert.interpreter")
     try:
         with suppress_native_output():  # it says that it has made its delegate
@@ -98,7 +86,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
             interpreter.allocate_tensors()
         return LiteRt(interpreter, artifact.where)
     except (RuntimeError, ValueError) as error:
-        raise cannot_run(artifact.where, TITLE, _reason(error)) from None
+        raise cannot_run(artifact.where, LiteRt.title, _reason(error)) from None
 
 
 def stored(values: NDArray, tensor: Any) -> NDArray:

@@ -16,7 +16,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
     Artifact,
-    BatchEngine,
+    Engine,
     Output,
     embedded_config,
     read_bounded,
@@ -28,11 +28,7 @@ INPUT, OUTPUT = "input", "logits"
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read an MNN file that was exported here, with the config inside it.
-
-    Raises:
-        ArtifactError: not an MNN file, somebody else's, damaged, or changed.
-    """
+    """Read an MNN file, with the config inside it."""
     data = read_bounded(path)
     try:
         note = first_string(data)
@@ -71,8 +67,8 @@ def first_string(data: bytes) -> str:
     return bytes(text).decode("utf-8")
 
 
-class Mnn(BatchEngine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+class Mnn(Engine):
+    """A network in MNN."""
 
     title, batch = "MNN", 1
 
@@ -82,7 +78,7 @@ class Mnn(BatchEngine):
         self.shape = (spec.input_channels, *spec.size)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :meth:`Engine.compute`."""
         from MNN import expr
 
         picture = np.ascontiguousarray(x, np.float32)
@@ -99,12 +95,7 @@ class Mnn(BatchEngine):
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> Mnn:
-    """Load a network on the CPU, which computes in float32.
-
-    Raises:
-        ArtifactError: MNN does not take it.
-        MissingExtra: MNN is not installed.
-    """
+    """Load a network on the CPU, which computes in float32."""
     settings: dict[str, str | int] = {"backend": "CPU", "precision": "high"}
     if threads is not None:
         settings["numThread"] = threads

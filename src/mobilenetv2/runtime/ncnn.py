@@ -24,7 +24,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
     Artifact,
-    BatchEngine,
+    Engine,
     Output,
     embedded_config,
     read_bounded,
@@ -63,11 +63,7 @@ def weights_path(param: Path) -> Path:
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read the two files, and the config beside them.
-
-    Raises:
-        ArtifactError: one of the three is not there, is damaged, or belongs to another network.
-    """
+    """Read the two files, and the config beside them."""
     beside, weights = sidecar_path(path), weights_path(path)
     if not weights.is_file():
         raise ArtifactError(f"{path}: its weights, {weights.name}, are not beside it")
@@ -178,8 +174,8 @@ def _bytes(rows: list[Row], width: int) -> int:
     )
 
 
-class Ncnn(BatchEngine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+class Ncnn(Engine):
+    """A network in ncnn."""
 
     title, batch = "ncnn", 1
 
@@ -190,7 +186,7 @@ class Ncnn(BatchEngine):
         (self.input,), (self.output,) = net.input_names(), net.output_names()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :meth:`Engine.compute`."""
         import ncnn
 
         picture = np.ascontiguousarray(x[0], np.float32)  # ncnn computes on this memory
@@ -209,12 +205,7 @@ class Ncnn(BatchEngine):
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> Ncnn:
-    """Load a network on the CPU, which computes in float32.
-
-    Raises:
-        ArtifactError: ncnn does not take it.
-        MissingExtra: ncnn is not installed.
-    """
+    """Load a network on the CPU, which computes in float32."""
     ncnn: Any = require("ncnn")
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False

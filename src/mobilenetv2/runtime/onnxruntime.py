@@ -12,7 +12,7 @@ from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
     Artifact,
-    BatchEngine,
+    Engine,
     Output,
     another_network,
     cannot_run,
@@ -20,19 +20,13 @@ from mobilenetv2.runtime.engine import (
     read_bounded,
 )
 
-TITLE = "ONNX Runtime"
 ERRORS_ONLY = 3
 """Of its five levels of messages, which go to stderr."""
 PICTURES = "tensor(uint8)"
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read an ONNX file that was exported here, with the config inside it.
-
-    Raises:
-        WeightsError: not an ONNX file, damaged, or with data in other files.
-        ArtifactError: somebody else's file, or one that was changed.
-    """
+    """Read an ONNX file; one with data in other files is refused."""
     from mobilenetv2.checkpoints.containers.onnx import parse_onnx
 
     data = read_bounded(path)
@@ -55,10 +49,10 @@ def library() -> ModuleType:
     return package
 
 
-class OnnxRuntime(BatchEngine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+class OnnxRuntime(Engine):
+    """A session of ONNX Runtime."""
 
-    title = TITLE
+    title = "ONNX Runtime"
 
     def __init__(self, session: Any, where: str) -> None:
         super().__init__(where)
@@ -69,7 +63,7 @@ class OnnxRuntime(BatchEngine):
         self.outputs = tuple(output.name for output in session.get_outputs())
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :meth:`Engine.compute`."""
         try:
             (found,) = self.session.run([output], {self.input: x})
         except Exception as error:  # its own classes derive from nothing narrower
@@ -78,11 +72,7 @@ class OnnxRuntime(BatchEngine):
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> OnnxRuntime:
-    """Start a session on the CPU.
-
-    Raises:
-        ArtifactError: not a graph that ONNX Runtime can run, or one with data in other files.
-    """
+    """Start a session on the CPU."""
     onnxruntime = library()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
@@ -94,5 +84,5 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> OnnxRuntime
             artifact.graph, options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise cannot_run(artifact.where, TITLE, str(error).splitlines()[0]) from None
+        raise cannot_run(artifact.where, OnnxRuntime.title, str(error).splitlines()[0]) from None
     return OnnxRuntime(session, artifact.where)

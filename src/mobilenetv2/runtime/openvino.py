@@ -16,7 +16,7 @@ from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
     Artifact,
-    BatchEngine,
+    Engine,
     Output,
     another_network,
     cannot_run,
@@ -24,7 +24,6 @@ from mobilenetv2.runtime.engine import (
     read_bounded,
 )
 
-TITLE = "OpenVINO"
 CONFIG = ("mobilenetv2", "config")
 """Place of the config in the file's ``rt_info``."""
 BEGIN, END = b"<!-- mobilenetv2.sha256 ", b"-->\n"
@@ -35,12 +34,7 @@ PICTURES = "u8"
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read the graph, its weights, and the config inside it.
-
-    Raises:
-        ArtifactError: not an OpenVINO file, damaged, somebody else's, or changed.
-        OSError: it cannot be opened.
-    """
+    """Read the graph, its weights, and the config inside it."""
     xml = read_bounded(path, LARGEST_XML)
     found = _scan(xml, path)
     config = embedded_config(found.config, path)
@@ -117,10 +111,10 @@ def _scan(xml: bytes, path: Path) -> _Scan:
     return found
 
 
-class OpenVino(BatchEngine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+class OpenVino(Engine):
+    """A network in OpenVINO."""
 
-    title = TITLE
+    title = "OpenVINO"
 
     def __init__(self, compiled: Any, where: str) -> None:
         super().__init__(where)
@@ -134,7 +128,7 @@ class OpenVino(BatchEngine):
         self._request, self._lock = compiled.create_infer_request(), Lock()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :meth:`Engine.compute`."""
         given = self._tensor(np.ascontiguousarray(x), shared_memory=True)
         with self._lock:  # a request runs one at a time, and the next one overwrites its outputs
             try:
@@ -145,12 +139,7 @@ class OpenVino(BatchEngine):
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
-    """Compile the graph for the CPU, once for every size of batch.
-
-    Raises:
-        ArtifactError: not a graph that OpenVINO can run.
-        MissingExtra: OpenVINO is not installed.
-    """
+    """Compile the graph for the CPU, once for every size of batch."""
     openvino = require("openvino")
     core = openvino.Core()
     settings: dict[str, Any] = {
@@ -167,7 +156,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
         model = read_model(core, artifact)
         compiled = core.compile_model(model, "CPU", settings)
     except Exception as error:  # RuntimeError, or TypeError of bytes that are no text
-        raise cannot_run(artifact.where, TITLE, reason(error)) from None
+        raise cannot_run(artifact.where, OpenVino.title, reason(error)) from None
     return OpenVino(compiled, artifact.where)
 
 

@@ -1,6 +1,7 @@
 """A spec resolved: one record per convolution and per block, every size and channel count known."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -151,28 +152,16 @@ class Network:
         channels, classifier = self.features, self.spec.classifier
         for index, hidden in enumerate(classifier.hidden):
             activation = None if hidden.activation == "none" else hidden.activation
-            found.append(
-                Linear(
-                    f"hidden.{index}", channels, hidden.units, hidden.bias, activation,
-                    hidden.dropout,
-                )
-            )  # fmt: skip
-            channels = hidden.units
+            units, bias, dropout = hidden.units, hidden.bias, hidden.dropout
+            found.append(Linear(f"hidden.{index}", channels, units, bias, activation, dropout))
+            channels = units
         last = Linear("classifier", channels, self.spec.logits, classifier.bias, None, 0.0)
         return (*found, last)
 
     @property
-    def classifier_shape(self) -> tuple[int, int]:
-        """(outputs, inputs) of the classifier's last layer."""
-        return self.linears[-1].weight_shape
-
-    @property
     def output_stride(self) -> int:
         """Input pixels for one step on the last feature map: 32 in the paper."""
-        stride = self.stem.stride
-        for block in self.blocks:
-            stride *= block.stride
-        return stride
+        return math.prod((self.stem.stride, *(block.stride for block in self.blocks)))
 
 
 @lru_cache(maxsize=256)
@@ -213,17 +202,15 @@ def _block(
     stride: int, in_channels: int, out_channels: int, size: Size,
 ) -> Block:  # fmt: skip
     name = f"blocks.{index}"
-    inner, steps = MAKERS[stage.kind](spec, name, stage.expansion, stride, in_channels,
-                                      out_channels, size)  # fmt: skip
+    inner, steps = _steps(spec, name, stage, stride, in_channels, out_channels, size)
     shortcut = None
     same = stride == 1 and in_channels == out_channels
+    projected = spec.shortcut == "projection"
     residual = stage.kind != "separable" and spec.shortcut != "none"
     if stage.kind == "inverted":
-        residual = residual and stride == 1
-        projected = spec.shortcut == "projection"
-        residual = residual and (projected or same)
-    else:  # ResNet projects wherever the shapes differ
-        projected = not same or spec.shortcut == "projection"
+        residual = residual and (same or (projected and stride == 1))
+    elif not same:  # ResNet projects wherever the shapes differ
+        projected = True
     if residual and projected:
         shortcut = _convolution(
             spec, f"{name}.shortcut", "shortcut", in_channels, out_channels, size, stride=stride
@@ -234,55 +221,34 @@ def _block(
     )  # fmt: skip
 
 
-Steps = tuple[int, tuple[Convolution, ...]]
-"""Inner channels, and the main path."""
-
-
-def _inverted(
-    spec: NetworkSpec, name: str, expansion: int, stride: int, ins: int, outs: int, size: Size
-) -> Steps:
-    expanded = expansion * ins
-    steps = []
-    if expansion > 1 or spec.expand == "always":
-        steps.append(_convolution(spec, f"{name}.expand", "expand", ins, expanded, size))
-    depthwise = _convolution(
-        spec, f"{name}.depthwise", "depthwise", expanded, expanded, size, kernel=3, stride=stride
-    )
-    project = _convolution(
-        spec, f"{name}.project", "project", expanded, outs, depthwise.out_size, linear=True
-    )
-    return expanded, (*steps, depthwise, project)
-
-
-def _separable(
-    spec: NetworkSpec, name: str, expansion: int, stride: int, ins: int, outs: int, size: Size
-) -> Steps:
-    depthwise = _convolution(
-        spec, f"{name}.depthwise", "depthwise", ins, ins, size, kernel=3, stride=stride
-    )
-    pointwise = _convolution(spec, f"{name}.pointwise", "pointwise", ins, outs, depthwise.out_size)
-    return ins, (depthwise, pointwise)
-
-
-def _bottleneck(
-    spec: NetworkSpec, name: str, expansion: int, stride: int, ins: int, outs: int, size: Size
-) -> Steps:
-    inner = max(1, outs // expansion)
-    reduce = _convolution(spec, f"{name}.reduce", "reduce", ins, inner, size)
-    convolve = _convolution(
-        spec, f"{name}.convolve", "convolve", inner, inner, size, kernel=3, stride=stride
-    )
-    expand = _convolution(
-        spec, f"{name}.expand", "expand", inner, outs, convolve.out_size, linear=True
-    )
-    return inner, (reduce, convolve, expand)
-
-
-MAKERS: dict[BlockKind, Callable[..., Steps]] = {
-    "inverted": _inverted,
-    "separable": _separable,
-    "bottleneck": _bottleneck,
-}
+def _steps(
+    spec: NetworkSpec, name: str, stage: StageSpec, stride: int, channels: int, outs: int,
+    size: Size,
+) -> tuple[int, tuple[Convolution, ...]]:  # fmt: skip
+    """The channels inside a block, and its main path."""
+    plan: list[tuple[Role, int]]
+    if stage.kind == "inverted":
+        inner = stage.expansion * channels
+        plan = [("expand", inner), ("depthwise", inner), ("project", outs)]
+        if stage.expansion == 1 and spec.expand == "when-needed":
+            del plan[0]
+    elif stage.kind == "separable":
+        inner = channels
+        plan = [("depthwise", inner), ("pointwise", outs)]
+    else:
+        inner = max(1, outs // stage.expansion)
+        plan = [("reduce", inner), ("convolve", inner), ("expand", outs)]
+    steps: list[Convolution] = []
+    for role, made in plan:
+        wide = role in ("depthwise", "convolve")
+        step = _convolution(
+            spec, f"{name}.{role}", role, channels, made, size, kernel=3 if wide else 1,
+            stride=stride if wide else 1,
+            linear=stage.kind != "separable" and len(steps) == len(plan) - 1,
+        )  # fmt: skip
+        steps.append(step)
+        channels, size = made, step.out_size
+    return inner, tuple(steps)
 
 
 def _convolution(

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from mobilenetv2.spec.blocks import Block, Convolution, resolve
+from mobilenetv2.spec.blocks import Block, resolve
 from mobilenetv2.spec.names import is_classifier, is_statistic, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Size
 
@@ -34,11 +34,15 @@ def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
     sizes: Counter[str] = Counter()
     for name, shape in parameter_shapes(spec).items():
         if not is_statistic(name):
-            sizes[_owner(name)] += math.prod(shape)
+            # Without 'weight', or of a convolution 'conv.weight', 'bn.scale' ...
+            owner = name.rsplit(".", 1 if is_classifier(name) else 2)[0]
+            sizes[owner] += math.prod(shape)
     rows = [
         Layer(
             conv.name, conv.role, conv.in_channels, conv.out_channels, conv.kernel, conv.stride,
-            conv.out_size, sizes[conv.name], convolution_multiply_adds(conv),
+            conv.out_size, sizes[conv.name],
+            # Kernel area x input channels per group x output elements.
+            math.prod(conv.weight_shape) * math.prod(conv.out_size),
         )
         for conv in network.convolutions
     ]  # fmt: skip
@@ -50,15 +54,6 @@ def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
         for linear in network.linears
     ]  # fmt: skip
     return tuple(rows)
-
-
-def _owner(name: str) -> str:
-    return name.rsplit(".", 1 if is_classifier(name) else 2)[0]
-
-
-def convolution_multiply_adds(conv: Convolution) -> int:
-    """Kernel area x input channels per group x output elements."""
-    return math.prod(conv.weight_shape) * math.prod(conv.out_size)
 
 
 def parameters(spec: NetworkSpec) -> int:

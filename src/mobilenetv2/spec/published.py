@@ -59,17 +59,12 @@ class Published:
         return dataclasses.replace(self.preprocessing, size=size, resize=resize)
 
 
-def _deeper(*repeats: int) -> tuple[StageSpec, ...]:
-    return tuple(
-        StageSpec(stage.expansion, stage.channels, n, stage.stride)
+def _timm_deeper(width: float, *repeats: int) -> NetworkSpec:
+    stages = tuple(
+        dataclasses.replace(stage, repeats=n)
         for stage, n in zip(PAPER_STAGES, repeats, strict=True)
     )
-
-
-def _timm(width: float, *repeats: int) -> NetworkSpec:
-    return NetworkSpec(
-        width=width, stages=_deeper(*repeats), head="fixed", stem_fixed=True, dropout=0.0
-    )
+    return NetworkSpec(width=width, stages=stages, head="fixed", stem_fixed=True, dropout=0.0)
 
 
 PUBLISHED: dict[str, Published] = {
@@ -85,12 +80,12 @@ PUBLISHED: dict[str, Published] = {
         "timm mobilenetv2_050, 075, 100, 140",
     ),
     "timm-110d": Published(
-        _timm(1.1, 1, 3, 4, 5, 4, 4, 1),
+        _timm_deeper(1.1, 1, 3, 4, 5, 4, 4, 1),
         IMAGENET_BICUBIC,
         "timm mobilenetv2_110d: width x1.1, depth x1.2, stem and head fixed",
     ),
     "timm-120d": Published(
-        _timm(1.2, 1, 3, 5, 6, 5, 5, 1),
+        _timm_deeper(1.2, 1, 3, 5, 6, 5, 5, 1),
         IMAGENET_BICUBIC,
         "timm mobilenetv2_120d: width x1.2, depth x1.4, stem and head fixed",
     ),

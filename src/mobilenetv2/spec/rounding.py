@@ -17,7 +17,6 @@ truncate           projections: ``int()`` and nothing more        the article's 
 """
 
 import math
-from collections.abc import Callable
 from typing import Literal, get_args
 
 from mobilenetv2.errors import SpecError
@@ -36,44 +35,21 @@ def make_divisible(value: float, divisor: int = 8, minimum: int | None = None) -
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def _nearest(channels: int, width: float, divisor: int, place: Place) -> int:
-    return make_divisible(channels * width, divisor)
-
-
-def _up(channels: int, width: float, divisor: int, place: Place) -> int:
-    return math.ceil(channels * width / divisor) * divisor
-
-
-def _truncate_nearest(channels: int, width: float, divisor: int, place: Place) -> int:
-    scaled = channels * width
-    return make_divisible(int(scaled) if place == "projection" else scaled, divisor)
-
-
-def _round_nearest(channels: int, width: float, divisor: int, place: Place) -> int:
-    return make_divisible(round(channels * width), divisor)
-
-
-def _truncate(channels: int, width: float, divisor: int, place: Place) -> int:
-    scaled = channels * width
-    return max(1, int(scaled)) if place == "projection" else make_divisible(scaled, divisor)
-
-
-RULES: dict[str, Callable[[int, float, int, Place], int]] = {
-    "nearest": _nearest,
-    "up": _up,
-    "truncate-nearest": _truncate_nearest,
-    "round-nearest": _round_nearest,
-    "truncate": _truncate,
-}
-assert tuple(RULES) == get_args(Rounding)
-
-
 def scale(rule: Rounding, channels: int, width: float, divisor: int, place: Place) -> int:
     """``channels`` scaled by ``width`` under the named rule, for the given place in the network.
 
     Raises:
-        SpecError: the rule is not one of :data:`RULES`.
+        SpecError: there is no such rule.
     """
-    if rule not in RULES:
-        raise SpecError(f"rounding {rule!r} is unknown; known are: {', '.join(RULES)}")
-    return RULES[rule](channels, width, divisor, place)
+    scaled, projection = channels * width, place == "projection"
+    if rule == "nearest":
+        return make_divisible(scaled, divisor)
+    if rule == "up":
+        return math.ceil(scaled / divisor) * divisor
+    if rule == "truncate-nearest":
+        return make_divisible(int(scaled) if projection else scaled, divisor)
+    if rule == "round-nearest":
+        return make_divisible(round(scaled), divisor)
+    if rule == "truncate":
+        return max(1, int(scaled)) if projection else make_divisible(scaled, divisor)
+    raise SpecError(f"rounding {rule!r} is unknown; known are: {', '.join(get_args(Rounding))}")

@@ -108,7 +108,7 @@ def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelCon
     """
     require("torch")
     from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.torch.inference import normalise
+    from mobilenetv2.editions.torch.network import normalise
     from mobilenetv2.train.steps.torch_network import rebase
 
     photos_used = sample(train, REBASED_ON, 0)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.spec.bounds import check_bounds
+from mobilenetv2.spec.mapping import check_bounds
 from mobilenetv2.spec.network import HiddenSpec, Outputs
 
 LARGEST_SEED = 2**63 - 1

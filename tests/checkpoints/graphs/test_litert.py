@@ -22,9 +22,15 @@ from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.images.decode import read_photo as read_image
 from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.model.arrays import Arrays, check_arrays, identity_batch_norm, random_arrays
+from mobilenetv2.model.arrays import (
+    LITERT_CONVOLUTION,
+    LITERT_DEPTHWISE,
+    Arrays,
+    check_arrays,
+    identity_batch_norm,
+    random_arrays,
+)
 from mobilenetv2.model.folding import fold
-from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import SLIM, published
@@ -289,7 +295,7 @@ def both_logits(path: Path, photos: list[Path]) -> tuple[ModelConfig, NDArray, N
         "ai_edge_litert.interpreter", reason="needs the extra mobilenetv2[litert]"
     )
     from mobilenetv2.editions.torch import MobileNetV2, load
-    from mobilenetv2.editions.torch.inference import predictor
+    from mobilenetv2.editions.torch.network import predictor
 
     torch.set_num_threads(1)
     config, arrays = import_checkpoint(path)

@@ -25,8 +25,7 @@ from mobilenetv2.evaluate.parity.editions import (
     parse_editions,
 )
 from mobilenetv2.images.decode import read_photo
-from mobilenetv2.images.normalise import engine_input
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2 import text
+from mobilenetv2 import __version__, text
 from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.evaluate.report import facts
@@ -16,7 +16,6 @@ from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.run_record import RunRecord
 from mobilenetv2.model import store
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.version import __version__
 
 RUN = RunRecord(
     "shapes", ({"epoch": 1.0, "seconds": 30.0}, {"epoch": 2.0, "seconds": 61.0}),

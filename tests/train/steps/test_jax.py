@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("flax", reason="flax is not installed (extra: jax)")
 
 from mobilenetv2.data.mixing import targets
-from mobilenetv2.editions.jax import inference
+from mobilenetv2.editions.jax import network as edition
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
@@ -44,4 +44,4 @@ def test_step_and_predictor_are_compiled_once() -> None:
 
 def compiled() -> int:
     """How many programs JAX holds for predictors."""
-    return int(inference._run.jitted_fn._cache_size())
+    return int(edition._run.jitted_fn._cache_size())

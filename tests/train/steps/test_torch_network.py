@@ -13,8 +13,7 @@ from torch import nn
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
-from mobilenetv2.editions.torch.inference import normalise
-from mobilenetv2.editions.torch.network import ConvBN
+from mobilenetv2.editions.torch.network import ConvBN, normalise
 from mobilenetv2.images.decode import decode
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import LINEAR, identity_batch_norm, random_arrays

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mobilenetv2.errors import DialectError
-from mobilenetv2.model.layout import (
+from mobilenetv2.model.arrays import (
     SLIM_LINEAR,
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,

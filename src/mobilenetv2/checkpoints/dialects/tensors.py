@@ -367,7 +367,7 @@ def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
         return False
     # The same blocks may be told apart into stages differently (t = 6 twice, or once with n = 2).
     first, second = (
-        [net.stem, net.head, net.classifier_shape, net.spec.classifier,
+        [net.stem, net.head, net.linears[-1].weight_shape, net.spec.classifier,
          *((block.steps, block.shortcut, block.residual) for block in net.blocks)]
         for net in networks
     )  # fmt: skip

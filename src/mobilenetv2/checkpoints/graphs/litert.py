@@ -36,8 +36,7 @@ from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
+from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE, Arrays
 from mobilenetv2.spec.published import SLIM
 from mobilenetv2.spec.records import ModelConfig
 

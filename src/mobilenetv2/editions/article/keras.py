@@ -22,13 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from mobilenetv2.editions.article import TABLE
 from mobilenetv2.editions.keras_backend import choose
-from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.model.layout import (
+from mobilenetv2.model.arrays import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,
+    Arrays,
     Layout,
+    check_arrays,
 )
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
@@ -123,18 +125,6 @@ def depthwise_res_block(
 
 def _batch_norm(x: Any, name: str) -> Any:
     return layers.BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=name)(x)
-
-
-#               t    c   n  s
-TABLE = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)  # fmt: skip
 
 
 def MobileNetV2(

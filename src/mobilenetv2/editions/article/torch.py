@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mobilenetv2.editions.article import TABLE
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
@@ -77,18 +78,6 @@ class InvertedResidual(nn.Module):
         """(batch, in, height, width) -> (batch, out, ceil(height / stride), ...)."""
         out: Tensor = self.bottleneck(x)
         return out + self.shortcut(x) if self.stride == 1 else out
-
-
-#               t    c   n  s
-TABLE = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)  # fmt: skip
 
 
 class MobileNetV2(nn.Module):

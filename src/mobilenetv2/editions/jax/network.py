@@ -3,20 +3,32 @@
 Pictures are (batch, height, width, channels), as JAX and its compilers like them.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
+from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
-from mobilenetv2.model.arrays import Arrays, check_arrays
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.model.arrays import (
+    TENSORFLOW_CONVOLUTION,
+    TENSORFLOW_LINEAR,
+    Arrays,
+    Layout,
+    check_arrays,
+)
 from mobilenetv2.model.initialisation import Initialisation, initialise
-from mobilenetv2.model.layout import TENSORFLOW_CONVOLUTION, TENSORFLOW_LINEAR, Layout
 from mobilenetv2.spec.blocks import Block, Convolution, padding, require_inverted, resolve
 from mobilenetv2.spec.blocks import Linear as LinearRecord
-from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.names import intermediate_names, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 
@@ -130,7 +142,7 @@ class Linear(nnx.Module):
         self.activation = layer.activation
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(batch, in_features) -> (batch, out_features)."""
+        """See the class."""
         y = x @ self.kernel[...]
         if self.bias is not None:
             y = y + self.bias[...]
@@ -142,11 +154,8 @@ class Linear(nnx.Module):
 class MobileNetV2(nnx.Module):
     """The whole network, with the record of what it is and takes in ``config``.
 
-    Args:
-        config: a spec, or a model's whole config.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
-        seed: of the weights and of dropout; None is 0.
-        dtype: of the weights; float64 needs ``jax_enable_x64``.
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. The seed, 0 where
+    there is none, is that of dropout, too. float64 needs ``jax_enable_x64``, else it is an error.
     """
 
     def __init__(
@@ -156,6 +165,12 @@ class MobileNetV2(nnx.Module):
         seed: int | None = None,
         dtype: DTypeLike = jnp.float32,
     ) -> None:
+        dtype = check_options(dtype, seed)
+        if dtype == "float64" and not jax.config.jax_enable_x64:
+            raise MobileNetV2Error(
+                "JAX computes in float32 here; for float64 set JAX_ENABLE_X64=1 before it is "
+                "imported"
+            )
         self.config = nnx.static(
             config if isinstance(config, ModelConfig) else ModelConfig.default(config)
         )
@@ -217,11 +232,7 @@ LAYOUTS: dict[str, tuple[str, Layout]] = {
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the network, in place; its dtype stays.
-
-    Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.load`."""
     check_arrays(network.spec, arrays, where)
     assign(network, arrays)
 
@@ -235,7 +246,7 @@ def assign(network: MobileNetV2, arrays: Arrays) -> None:
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """The network's weights as canonical arrays: copies."""
+    """See :meth:`mobilenetv2.editions.edition.Edition.dump`."""
     arrays: Arrays = {}
     for name in parameter_shapes(network.spec):
         variable, layout = _variable(network, name)
@@ -258,3 +269,55 @@ def _follow(module: nnx.Module, path: str) -> nnx.Variable:
         found = found[int(part)] if part.isdigit() else getattr(found, part)
     assert isinstance(found, nnx.Variable)
     return found
+
+
+def check_device(name: str) -> jax.Device:
+    """JAX's device of that name, such as cpu, gpu or cuda:1.
+
+    Raises:
+        MobileNetV2Error: unknown, or not on this machine.
+    """
+    kind, _, index = name.partition(":")
+    try:
+        return jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise MobileNetV2Error(
+            f"--device {name}: JAX cannot use it here ({reason}); try cpu"
+        ) from None
+
+
+def predictor(
+    network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
+) -> Callable[[NDArray], NDArray]:
+    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`.
+
+    Each call takes the network's weights as they are, and puts it into evaluation mode.
+    """
+    where = check_device(device)
+
+    def predict(pictures: NDArray) -> NDArray:
+        network.eval()
+        x = normalise(pictures, network.config.preprocessing).astype(network.dtype)
+        return np.asarray(_run(network, jax.device_put(x, where), outputs), np.float32)
+
+    return predict
+
+
+# Of the module, not of a predictor: it is compiled once for a network, however often one is made.
+@partial(nnx.jit, static_argnames="outputs")
+def _run(network: MobileNetV2, x: jax.Array, outputs: str) -> jax.Array:
+    return network(x) if outputs == "logits" else network.features(x)
+
+
+@nnx.jit
+def _intermediates(network: MobileNetV2, x: jax.Array) -> dict[str, jax.Array]:
+    return network.intermediates(x)
+
+
+def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
+    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
+    network.eval()
+    found = _intermediates(network, jnp.asarray(x, network.dtype))
+    # jit sorts a dict's keys.
+    return {name: np.asarray(found[name]) for name in intermediate_names(network.spec)}

@@ -4,21 +4,23 @@ Keras has one backend in a process, chosen before it is imported. So nothing her
 before :func:`build` knows which one is wanted.
 """
 
-from collections.abc import Callable
+import importlib
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.editions.edition import Dtype
 from mobilenetv2.editions.keras_backend import Backend, choose
-from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
 if TYPE_CHECKING:
     import keras
+
+    from mobilenetv2.editions.keras.network import intermediates as intermediates
+    from mobilenetv2.editions.keras.network import predictor as predictor
+    from mobilenetv2.editions.keras.weights import dump as dump
+    from mobilenetv2.editions.keras.weights import load as load
 
 
 def build(
@@ -65,50 +67,16 @@ def read(
         WeightsError: no such file, no Keras model, or one that is not the config's network.
     """
     choose(backend)
-    from mobilenetv2.editions.keras.inference import read
+    from mobilenetv2.editions.keras.network import read
 
     return read(path, config)
 
 
-def load(network: "keras.Model", arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the network, in place; its dtype stays.
-
-    Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
-    """
-    from mobilenetv2.editions.keras.weights import load
-
-    load(network, arrays, where)
+HOMES = {"dump": "weights", "load": "weights", "intermediates": "network", "predictor": "network"}
 
 
-def dump(network: "keras.Model", dtype: Dtype = "float32") -> Arrays:
-    """The network's weights as canonical arrays: copies."""
-    from mobilenetv2.editions.keras.weights import dump
-
-    return dump(network, dtype)
-
-
-def predictor(
-    network: "keras.Model",
-    device: str = "cpu",
-    outputs: Literal["logits", "features"] = "logits",
-) -> Callable[[NDArray], NDArray]:
-    """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
-
-    Raises:
-        MobileNetV2Error: another device than the one that the backend has chosen.
-    """
-    from mobilenetv2.editions.keras.inference import predictor
-
-    return predictor(network, device, outputs)
-
-
-def intermediates(network: "keras.Model", x: NDArray) -> dict[str, NDArray]:
-    """Every tensor of :func:`spec.names.intermediate_names`, in evaluation mode, in order.
-
-    Args:
-        x: float (batch, height, width, channels), normalised.
-    """
-    from mobilenetv2.editions.keras.inference import intermediates
-
-    return intermediates(network, x)
+def __getattr__(name: str) -> Any:
+    """Import what is done with a network once it is used: by then Keras runs on its backend."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'mobilenetv2.editions.keras' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mobilenetv2.editions.keras.{HOMES[name]}"), name)

@@ -1,9 +1,16 @@
 """MobileNetV2 as a functional Keras model, read off the spec, under keras.applications' names."""
 
+import os
+import zipfile
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
+from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.keras.weights import (
@@ -14,10 +21,13 @@ from mobilenetv2.editions.keras.weights import (
     batch_norm_name,
     block_prefix,
     convolution_name,
+    dump,
+    intermediate_layers,
     linear_name,
     linear_output_name,
 )
-from mobilenetv2.errors import MobileNetV2Error, SpecError
+from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, Linear, require_inverted, resolve
 from mobilenetv2.spec.names import parameter_shapes
@@ -43,13 +53,12 @@ def MobileNetV2(
     """A ``keras.Model`` from normalised pictures (batch, height, width, channels) to logits.
 
     It is made of Keras's own layers, so a ``.keras`` file of it can be read without this package
-    (BatchNorm under PyTorch's numerics excepted, see :mod:`.batchnorm`).
+    (BatchNorm under PyTorch's numerics excepted, see :class:`UnbiasedBatchNormalization`).
+
+    The first arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`; the seed is
+    that of dropout, too.
 
     Args:
-        config: a spec, or a model's whole config; it is kept in the model's ``.config``.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
-        seed: of the weights and of dropout; None is 0.
-        dtype: of the weights and of what is computed.
         input_shape: (height, width), each None where it may differ from call to call; the
             padding is right for every size all the same. Without it, the spec's size. A third
             number must be the spec's channels.
@@ -201,3 +210,87 @@ class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
         added = ops.cast(self.moving_variance, inputs.dtype) - kept
         self.moving_variance.assign(kept + added * (count / ops.maximum(count - 1, 1)))
         return outputs
+
+
+def predictor(
+    network: keras.Model, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
+) -> Callable[[NDArray], NDArray]:
+    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`.
+
+    Raises:
+        MobileNetV2Error: ``device`` is not 'cpu': Keras's backend chooses where it computes; or
+            the network has no such output.
+    """
+    if device != "cpu":
+        raise MobileNetV2Error(
+            f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
+        )
+    pool = POOLS[network.config.spec.classifier.pooling]
+    end = _layer(network, CLASSIFIER if outputs == "logits" else pool)
+    model = keras.Model(network.input, end.output)
+
+    def predict(pictures: NDArray) -> NDArray:
+        x = normalise(pictures, network.config.preprocessing).astype(end.dtype)
+        return np.asarray(model.predict_on_batch(x), np.float32)
+
+    return predict
+
+
+def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
+    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`.
+
+    Raises:
+        MobileNetV2Error: the network has no logits.
+    """
+    found = intermediate_layers(network.config.spec) | {"logits": CLASSIFIER}
+    dtype = _layer(network, CLASSIFIER).dtype
+    ends = {name: _layer(network, layer).output for name, layer in found.items()}
+    # Not predict_on_batch: it makes float32 of float64 on some backends.
+    tensors = keras.Model(network.input, ends)(keras.ops.convert_to_tensor(x, dtype))
+    return {name: np.asarray(keras.ops.convert_to_numpy(tensors[name])) for name in ends}
+
+
+def _layer(network: keras.Model, name: str) -> keras.Layer:
+    """The layer of that name, if what it gives is what the editions call by that name."""
+    found = {layer.name: layer for layer in network.layers}.get(name)
+    if found is None:
+        what = "logits" if name == CLASSIFIER else "features"
+        raise MobileNetV2Error(
+            f"this Keras model has no {what}: it was made without its layer {name!r}; build it "
+            "with include_top=True, or call the model itself"
+        )
+    if name == CLASSIFIER and found.activation is not keras.activations.linear:
+        raise MobileNetV2Error(
+            f"this Keras model gives {found.activation.__name__} instead of logits; build it "
+            "without classifier_activation, or call the model itself"
+        )
+    return found
+
+
+def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = None) -> keras.Model:
+    """See :func:`mobilenetv2.editions.keras.read`."""
+    where = os.fspath(path)
+    if not Path(where).is_file():
+        raise WeightsError(f"{where}: no such file")
+    try:
+        own = {"UnbiasedBatchNormalization": UnbiasedBatchNormalization}
+        network = keras.saving.load_model(where, custom_objects=own, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"{where}: Keras cannot read it ({reason})") from None
+    if config is not None:
+        network.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
+        if not _fits(network):
+            raise WeightsError(f"{where}: not the network of the config that was given")
+    return network
+
+
+def _fits(network: keras.Model) -> bool:
+    """Whether the model's variables are those of its config, the classifier perhaps left out."""
+    try:
+        found = dump(network)
+    except (KeyError, AttributeError):  # no such layer, or one without a bias
+        return False
+    shapes = parameter_shapes(network.config.spec)
+    same = all(array.shape == shapes[name] for name, array in found.items())
+    return same and len(found) == len(network.weights)

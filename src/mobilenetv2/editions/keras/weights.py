@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from mobilenetv2.editions.edition import Dtype
-from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.model.layout import (
+from mobilenetv2.model.arrays import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
     TENSORFLOW_LINEAR,
+    Arrays,
     Layout,
+    check_arrays,
 )
 from mobilenetv2.spec.blocks import Convolution, Linear, resolve
 from mobilenetv2.spec.names import Shapes, intermediate_names, is_classifier, parameter_shapes
@@ -89,12 +90,9 @@ BATCH_NORM = {
 
 
 def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the network, in place; its dtype stays.
+    """See :meth:`mobilenetv2.editions.edition.Edition.load`.
 
     A network without its top is given the classifier's arrays too, and has no place for them.
-
-    Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
     """
     check_arrays(network.config.spec, arrays, where)
     assign(network, arrays)
@@ -109,7 +107,7 @@ def assign(network: keras.Model, arrays: Arrays) -> None:
 
 
 def dump(network: keras.Model, dtype: Dtype = "float32") -> Arrays:
-    """The network's weights as canonical arrays: copies."""
+    """See :meth:`mobilenetv2.editions.edition.Edition.dump`."""
     arrays: Arrays = {}
     for name, variable, layout in _variables(network):
         array = np.array(keras.ops.convert_to_numpy(variable.value), dtype)

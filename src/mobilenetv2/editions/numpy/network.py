@@ -9,11 +9,11 @@ from numpy.typing import DTypeLike, NDArray
 from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.images.normalise import normalise
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
-from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.names import BATCH_NORM, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -28,11 +28,7 @@ POOLS = {"average": operations.global_average_pool, "max": operations.global_max
 class MobileNetV2:
     """The whole network. ``arrays`` are its weights under their canonical names.
 
-    Args:
-        config: a spec, or a model's whole config.
-        initialisation: how the weights start, 'torchvision' or 'paper'.
-        seed: of the weights; None is 0.
-        dtype: float32 or float64; of the weights and of everything computed.
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`.
     """
 
     def __init__(
@@ -95,54 +91,45 @@ class MobileNetV2:
 
     def _layer(self, layer: Convolution, x: NDArray) -> NDArray:
         """Convolution, BatchNorm and, unless the layer is linear, the activation."""
-        part = {
-            name.removeprefix(f"{layer.name}."): array
-            for name, array in self.arrays.items()
-            if name.startswith(f"{layer.name}.")
-        }
         numerics = self.spec.numerics
+        scale, shift, mean, variance = (
+            self.arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM
+        )
+        y = self.convolve(layer, x)
+        y = operations.batch_norm(y, scale, shift, mean, variance, numerics.epsilon)
+        return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+
+    def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
+        """Return what enters the layer's BatchNorm: the convolution with its bias."""
         # From the picture that came: the spec's own size is only a default.
         rows, columns = (
-            padding(numerics.padding, side, layer.kernel, layer.stride) for side in x.shape[2:]
+            padding(self.spec.numerics.padding, side, layer.kernel, layer.stride)
+            for side in x.shape[2:]
         )
         convolve = (
             operations.depthwise_convolution
             if layer.role == "depthwise"
             else operations.convolution
         )
-        y = convolve(x, part["conv.weight"], layer.stride, (rows, columns))
-        if layer.bias:
-            y = y + part["conv.bias"][:, None, None]
-        y = operations.batch_norm(
-            y, part["bn.scale"], part["bn.shift"], part["bn.mean"], part["bn.variance"],
-            numerics.epsilon,
-        )  # fmt: skip
-        return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+        y = convolve(x, self.arrays[f"{layer.name}.conv.weight"], layer.stride, (rows, columns))
+        return y + self.arrays[f"{layer.name}.conv.bias"][:, None, None] if layer.bias else y
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the network, in its dtype.
-
-    Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.load`."""
     check_arrays(network.spec, arrays, where)
     network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """The network's weights as canonical arrays: copies."""
+    """See :meth:`mobilenetv2.editions.edition.Edition.dump`."""
     return {name: array.astype(dtype) for name, array in network.arrays.items()}
 
 
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
-
-    Raises:
-        MobileNetV2Error: a device other than the CPU.
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`; on the CPU only."""
     if device != "cpu":
         raise MobileNetV2Error(f"--device {device}: NumPy computes on the CPU only")
 
@@ -154,14 +141,7 @@ def predictor(
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """Every named intermediate.
-
-    Args:
-        x: (batch, height, width, channels), normalised.
-
-    Returns:
-        Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
     found = network.intermediates(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     return {
         name: value.transpose(0, 2, 3, 1) if value.ndim == 4 else value

@@ -4,6 +4,8 @@ Arrays of pictures are (batch, channels, height, width). Results have the type o
 that float64 in is float64 throughout.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,24 +52,17 @@ def depthwise_convolution(x: NDArray, weight: NDArray, stride: int, padding: Pad
 
 def _shifted(
     x: NDArray, kernel: int, stride: int, padding: Padding
-) -> list[tuple[int, int, NDArray]]:
+) -> Iterator[tuple[int, int, NDArray]]:
     """For each kernel pixel (row, column): what it sees, (batch, channels, out_h, out_w)."""
     x = np.pad(x, ((0, 0), (0, 0), *padding))
-    height, width = ((side - kernel) // stride + 1 for side in x.shape[2:])
-    return [
-        (
-            row,
-            column,
-            x[
-                :,
-                :,
-                row : row + stride * height : stride,
-                column : column + stride * width : stride,
-            ],
-        )
-        for row in range(kernel)
-        for column in range(kernel)
-    ]
+    height, width = (side - kernel + 1 for side in x.shape[2:])
+    for row in range(kernel):
+        for column in range(kernel):
+            yield (
+                row,
+                column,
+                x[:, :, row : row + height : stride, column : column + width : stride],
+            )
 
 
 def batch_norm(

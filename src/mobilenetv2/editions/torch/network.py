@@ -1,18 +1,23 @@
 """MobileNetV2 in PyTorch, read off the spec. Module names are the canonical parameter names."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.editions.edition import Dtype, check_options
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block as BlockRecord
 from mobilenetv2.spec.blocks import Convolution, Linear, resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import BlockKind, NetworkSpec, Numerics
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
 
@@ -126,10 +131,8 @@ BLOCKS: dict[BlockKind, type[Block]] = {
 class MobileNetV2(nn.Module):
     """The whole network, with the record of what it is and takes in ``config``.
 
-    Args:
-        config: a spec, or a model's whole config.
-        initialisation: 'torchvision' (He, fan-out) or 'paper' (TF-slim's truncated normal).
-        seed: of the weights; None draws one from PyTorch's random state (``torch.manual_seed``).
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. Without a seed
+    one is drawn from PyTorch's random state (``torch.manual_seed``).
     """
 
     def __init__(
@@ -137,8 +140,10 @@ class MobileNetV2(nn.Module):
         config: ModelConfig | NetworkSpec,
         initialisation: Initialisation = "torchvision",
         seed: int | None = None,
+        dtype: Dtype = "float32",
     ) -> None:
         super().__init__()
+        dtype = check_options(dtype, seed)
         if seed is None:  # before PyTorch's layers draw random numbers that nobody keeps
             seed = int(torch.randint(2**31, (), device="cpu"))
         self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
@@ -151,6 +156,7 @@ class MobileNetV2(nn.Module):
         self.dropout = nn.Dropout(self.spec.dropout)
         self.classifier = nn.Linear(last.in_features, last.out_features, last.bias)
         assign(self, initialise(parameter_shapes(self.spec), initialisation, seed))
+        self.to(getattr(torch, dtype))
 
     @property
     def spec(self) -> NetworkSpec:
@@ -256,11 +262,7 @@ _BACK = {theirs: ours for ours, theirs in BATCH_NORM.items()}
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the network, in place; its device and dtype stay.
-
-    Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
-    """
+    """See :meth:`mobilenetv2.editions.edition.Edition.load`; the device stays."""
     check_arrays(network.spec, arrays, where)
     assign(network, arrays)
 
@@ -274,7 +276,7 @@ def assign(network: MobileNetV2, arrays: Arrays) -> None:
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """The network's weights as canonical arrays on the CPU: copies."""
+    """See :meth:`mobilenetv2.editions.edition.Edition.dump`, on the CPU."""
     return {
         _renamed(name, _BACK): tensor.detach().to("cpu", getattr(torch, dtype)).numpy().copy()
         for name, tensor in network.state_dict().items()
@@ -286,4 +288,70 @@ def _renamed(name: str, table: dict[str, str]) -> str:
     for old, new in table.items():
         if name.endswith(f".{old}"):
             return name.removesuffix(old) + new
+    return name
+
+
+def normalise(
+    pictures: NDArray, record: Preprocessing, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """``(value - mean) / std`` on the device: the numbers of :func:`images.preprocess.normalise`.
+
+    uint8 (batch, height, width, channels) -> float32 (batch, channels, height, width), in
+    channels_last memory, which is how the pictures come and what convolutions like.
+    """
+    x = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2)
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+        for values in (record.mean, record.std)
+    )
+    return (x.float() - mean) / std
+
+
+def predictor(
+    network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
+) -> Callable[[NDArray], NDArray]:
+    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`.
+
+    The network goes to the device; each call puts it into evaluation mode.
+    """
+    where = torch.device(check_device(device))
+    network.place(where)
+
+    def predict(pictures: NDArray) -> NDArray:
+        network.eval()
+        with torch.inference_mode():
+            x = normalise(pictures, network.config.preprocessing, where)
+            x = x.to(network.classifier.weight.dtype)
+            y = network(x) if outputs == "logits" else network.features(x)
+        return np.asarray(y.float().cpu().numpy())
+
+    return predict
+
+
+def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
+    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
+    weight = network.classifier.weight
+    network.eval()
+    with torch.inference_mode():
+        y = torch.from_numpy(np.ascontiguousarray(x)).to(weight.device, weight.dtype)
+        found = network.intermediates(y.permute(0, 3, 1, 2))
+    return {
+        name: (value.permute(0, 2, 3, 1) if value.ndim == 4 else value).cpu().numpy()
+        for name, value in found.items()
+    }
+
+
+def check_device(name: str) -> str:
+    """The device's name, if PyTorch can use it here.
+
+    Raises:
+        MobileNetV2Error: unknown, or not on this machine.
+    """
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise MobileNetV2Error(
+            f"--device {name}: PyTorch cannot use it here ({reason}); try cpu"
+        ) from None
     return name

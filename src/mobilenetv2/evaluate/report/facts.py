@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mobilenetv2 import __version__
 from mobilenetv2.evaluate.calibration import TEMPERATURE
 from mobilenetv2.evaluate.report.html import Child, Markup, definitions, element
 from mobilenetv2.evaluate.report.result import Result
@@ -16,7 +17,6 @@ from mobilenetv2.model.store import WEIGHTS
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import duration
-from mobilenetv2.version import __version__
 
 MOST = 60
 """Classes. A table of more is closed until it is opened."""

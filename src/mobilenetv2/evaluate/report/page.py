@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenetv2 import __version__
 from mobilenetv2.errors import MissingExtra
 from mobilenetv2.evaluate import plots
 from mobilenetv2.evaluate.report import facts
@@ -25,7 +26,6 @@ from mobilenetv2.files import write_atomically
 from mobilenetv2.model.card import kind
 from mobilenetv2.progress import say
 from mobilenetv2.text import listed, percent
-from mobilenetv2.version import __version__
 
 MISTAKES, MORE, UNSURE = 12, 24, 12
 """Mistakes that are shown, further ones that can be opened, right answers that were unsure."""

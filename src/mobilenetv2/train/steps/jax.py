@@ -13,10 +13,9 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.jax import MobileNetV2, dump, load
-from mobilenetv2.editions.jax.inference import check_device, predictor
-from mobilenetv2.editions.jax.network import BatchNorm
+from mobilenetv2.editions.jax.network import BatchNorm, check_device, predictor
 from mobilenetv2.evaluate.predictions import Predictor
-from mobilenetv2.images.normalise import normalise
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.inputs import PhotoViews, Views

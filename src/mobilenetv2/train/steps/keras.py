@@ -22,7 +22,7 @@ from mobilenetv2.editions.keras import build, dump, load, predictor
 from mobilenetv2.editions.keras.weights import POOLS, batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.predictions import Predictor
-from mobilenetv2.images.normalise import normalise
+from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
-from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
-from mobilenetv2.editions.torch.network import HiddenLayer
+from mobilenetv2.editions.torch.network import HiddenLayer, check_device, normalise, predictor
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, take_place

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mobilenetv2.images.normalise import engine_input, normalise
+from mobilenetv2.images.preprocess import engine_input, normalise
 from mobilenetv2.spec.records import Preprocessing
 
 

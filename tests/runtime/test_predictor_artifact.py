@@ -15,7 +15,7 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.artifact import build_artifact, create_engine, load_artifact
+from mobilenetv2.runtime.predictor import build_artifact, create_engine, load_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.spec.bounds import bounds_in_words, check_bounds
+from mobilenetv2.spec.mapping import bounds_in_words, check_bounds
 
 
 @dataclass(frozen=True)

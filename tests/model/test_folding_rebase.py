@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.model.arrays import Arrays, identity_batch_norm, is_folded, random_arrays
-from mobilenetv2.model.folding import fold
-from mobilenetv2.model.rebasing import Moments, rebase
+from mobilenetv2.model.folding import Moments, fold, rebase
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mobilenetv2.editions.torch.inference import check_device, normalise
+from mobilenetv2.editions.torch.network import check_device, normalise
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.images.normalise import engine_input as normalise_numpy
+from mobilenetv2.images.preprocess import engine_input as normalise_numpy
 from mobilenetv2.spec.published import PUBLISHED
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 32, 40, 3), np.uint8)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mobilenetv2.model import layout as module
-from mobilenetv2.model.layout import (
+from mobilenetv2.model import arrays as module
+from mobilenetv2.model.arrays import (
     LITERT_CONVOLUTION,
     LITERT_DEPTHWISE,
     SLIM_LINEAR,
