@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError, require
 from mobilenetv2.evaluate.calibration import measure_tempered
@@ -101,34 +102,11 @@ def untrained(spec: NetworkSpec, recipe: Recipe) -> Arrays:
 
 
 def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelConfig, Arrays]:
-    """Give a network whose BatchNorm came folded the statistics of some training photos.
-
-    Raises:
-        MissingExtra: PyTorch, in which it is done for every edition, is not installed.
-    """
-    require("torch")
-    from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.torch.inference import normalise
-    from mobilenetv2.train.steps.torch_network import rebase
-
-    photos_used = sample(train, REBASED_ON, 0)
-    say(f"BatchNorm came folded: rebasing it on {len(photos_used)} photos")
-    photos = [preprocess(photos_used.image(p), config.preprocessing) for p in photos_used.photos]
-    network = edition.MobileNetV2(config, seed=0)
-    edition.load(network, arrays)
-    rebase(
-        network,
-        (
-            normalise(np.stack(photos[i : i + 32]), config.preprocessing)
-            for i in range(0, len(photos), 32)
-        ),
-    )
-    assert config.origin is not None
-    note = f"{config.origin.note} Rebased on measured activations.".strip()
-    origin = dataclasses.replace(
-        config.origin, folded=False, rebased_on="training photos", note=note
-    )
-    return dataclasses.replace(config, origin=origin), edition.dump(network)
+    """Give a network whose BatchNorm came folded the statistics of some training photos."""
+    used = sample(train, REBASED_ON, 0)
+    say(f"BatchNorm came folded: rebasing it on {len(used)} photos")
+    pictures = [preprocess(used.image(photo), config.preprocessing) for photo in used.photos]
+    return rebase_on(pictures, "training photos", config, arrays)
 
 
 def fit_head(run: Run) -> None:
