@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.data.augment import Augmentation, augment, generator
+from mobilenetv2.data.augment import Augmentation, Mixing, augment, generator
 from mobilenetv2.data.caches import shrink
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.model import store

@@ -16,10 +16,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mobilenetv2.data.augment import Augmentation
+from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import ImageError, RunError
 from mobilenetv2.model import store
 from mobilenetv2.spec.names import is_statistic

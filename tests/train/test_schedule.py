@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenetv2.data.mixing import targets
+from mobilenetv2.data.augment import targets
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.names import parameter_shapes

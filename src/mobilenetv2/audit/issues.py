@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts
-from mobilenetv2.audit.label_errors import LabelError
+from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts, LabelError
 from mobilenetv2.text import counted, quoted
 
 FEW = 10

@@ -5,10 +5,13 @@ operations at one magnitude. TrivialAugment (Mueller & Hutter, arXiv 2103.10158)
 random strength of a wider range. Ranges are those of the papers, translation excepted, of which
 torchvision's are taken as a share of the side: 32 pixels of 224 for TrivialAugment, which moves a
 small image by less.
+
+Whole batches are mixed with themselves, targets too: mixup (Zhang et al., arXiv 1710.09412) and
+CutMix (Yun et al., arXiv 1905.04899).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.images.preprocess import FILTERS, preprocess
+from mobilenetv2.spec.bounds import check_bounds
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
 
@@ -48,34 +52,40 @@ class Augmentation:
     """'resized': a random part of the photo, of random aspect ratio, stretched to the size.
     'shifted': the whole picture moved by up to an eighth, which is the padded crop of CIFAR's
     recipes. 'none': as in evaluation."""
-    crop_least: float = 0.35
+    crop_least: Annotated[float, "(0, 1]"] = 0.35
     """Smallest share of the photo's area that 'resized' keeps."""
     flip: bool = True
     """Mirror left and right, half of the time. Wrong for text and digits."""
-    jitter: float = 0.2
+    jitter: Annotated[float, "[0, 1)"] = 0.2
     """Brightness, contrast and saturation change by up to this share."""
     policy: Literal["none", "randaugment", "trivialaugment"] = "none"
     """A set of fourteen operations that needs no tuning."""
-    operations: int = 2
+    operations: Annotated[int, "[0, 14]"] = 2
     """Of 'randaugment' on each view."""
-    magnitude: int = 9
-    """Of 'randaugment', from 0 to 30."""
-    erasing: float = 0.0
+    magnitude: Annotated[int, f"[0, {HIGHEST}]"] = 9
+    """Of 'randaugment'."""
+    erasing: Annotated[float, "[0, 1]"] = 0.0
     """Share of views in which a rectangle becomes noise."""
     border: Literal["edge", "reflection", "black"] = "edge"
     """What 'shifted' moves in: the outermost pixels again, the picture mirrored, or zeros."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.crop_least <= 1:
-            raise RecipeError(f"crop_least {self.crop_least!r} must be above 0, at most 1")
-        if not 0 <= self.jitter < 1:
-            raise RecipeError(f"jitter {self.jitter!r} must be at least 0 and below 1")
-        if not 0 <= self.operations <= 14:
-            raise RecipeError(f"operations {self.operations!r} must be from 0 to 14")
-        if not 0 <= self.magnitude <= HIGHEST:
-            raise RecipeError(f"magnitude {self.magnitude!r} must be from 0 to {HIGHEST}")
-        if not 0 <= self.erasing <= 1:
-            raise RecipeError(f"erasing {self.erasing!r} must be from 0 to 1")
+        check_bounds(self, RecipeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """How batches are mixed; of the two, one is drawn for a batch where both are asked for."""
+
+    mixup: Annotated[float, "[0, 100]"] = 0.0
+    """Alpha of the beta distribution of the shares: 0.2 mixes little, 1 anything. 0: never."""
+    cutmix: Annotated[float, "[0, 100]"] = 0.0
+    """The same for the area that is pasted from another picture."""
+    share: Annotated[float, "[0, 1]"] = 1.0
+    """Of the batches that are mixed."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, RecipeError)
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -296,3 +306,56 @@ def _moved(image: Image.Image, name: str, strength: float, ranges: Ranges) -> Im
     return image.transform(
         image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=fill
     )
+
+
+def targets(labels: NDArray, classes: int, smoothing: float = 0.0) -> NDArray:
+    """int64 (batch,) -> float32 (batch, classes): 1 - s + s / K for the class, s / K for others."""
+    found = np.full((len(labels), classes), smoothing / classes, np.float32)
+    found[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
+    return found
+
+
+def mix(
+    pictures: NDArray, wanted: NDArray, how: Mixing, random: np.random.Generator
+) -> tuple[NDArray, NDArray]:
+    """Each picture with another one of the batch.
+
+    Args:
+        pictures: uint8 (batch, height, width, channels), or maps of floats: what frozen blocks
+            made of pictures is mixed like these (Verma et al., arXiv 1806.05236).
+        wanted: float32 (batch, classes).
+
+    Returns:
+        New arrays of the same shapes, or those given where the batch is not mixed.
+    """
+    kinds = [name for name in ("mixup", "cutmix") if getattr(how, name)]
+    if not kinds or random.random() >= how.share:
+        return pictures, wanted
+    kind = kinds[int(random.integers(len(kinds)))]
+    alpha = getattr(how, kind)
+    kept = float(random.beta(alpha, alpha))
+    partner = random.permutation(len(pictures))
+    if kind == "mixup":
+        mixed = pictures * np.float32(kept) + pictures[partner] * np.float32(1 - kept)
+        whole = np.issubdtype(pictures.dtype, np.integer)
+        pictures = (np.rint(mixed) if whole else mixed).astype(pictures.dtype)
+    else:
+        pictures, kept = _pasted(pictures, partner, kept, random)
+    share = np.float32(kept)
+    return pictures, share * wanted + (1 - share) * wanted[partner]
+
+
+def _pasted(
+    pictures: NDArray, partner: NDArray, kept: float, random: np.random.Generator
+) -> tuple[NDArray, float]:
+    """One box for the batch, centred anywhere, and the share of a picture that is really kept."""
+    height, width = pictures.shape[1:3]
+    half = [side * (1 - kept) ** 0.5 / 2 for side in (height, width)]
+    centre = [float(random.uniform(0, side)) for side in (height, width)]
+    (top, bottom), (left, right) = (
+        (max(0, round(c - h)), min(side, round(c + h)))
+        for c, h, side in zip(centre, half, (height, width), strict=True)
+    )
+    pictures = pictures.copy()
+    pictures[:, top:bottom, left:right] = pictures[partner, top:bottom, left:right]
+    return pictures, 1 - (bottom - top) * (right - left) / (height * width)

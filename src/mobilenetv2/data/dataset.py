@@ -106,7 +106,7 @@ def open_dataset(place: str | Path) -> Dataset:
         DataError: nothing there, no photos, or photos without class folders.
     """
     if str(place) == BUILT_IN:
-        from mobilenetv2.data.builtin import digits
+        from mobilenetv2.data.sources import digits
 
         return find_splits(digits())
     return find_splits(open_source(Path(place), SPLITS))

@@ -1,8 +1,9 @@
-"""Sources of photos: a folder, a .zip or .tar archive, an archive for each split, or memory.
+"""Sources of photos: a folder, a .zip or .tar archive, an archive for each split, built-in sets.
 
 Archives are read in place. Nothing is unpacked, so no name inside one can lead out of it.
 """
 
+import io
 import os
 import tarfile
 import zipfile
@@ -12,9 +13,14 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from mobilenetv2.errors import DataError, ImageError
+import numpy as np
+from PIL import Image
+
+from mobilenetv2.errors import DataError, ImageError, require
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS, SUFFIXES
+
+DIGITS_OF_TEST = 360
 
 
 class Source(Protocol):
@@ -223,6 +229,35 @@ class MemorySource(_Listed):
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
         return self._files[name]
+
+
+def digits() -> MemorySource:
+    """Return 1,797 real handwritten digits of 8 x 8 pixels, dark strokes on white as on paper.
+
+    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI repository (CC BY 4.0).
+    The files are ``train/CLASS/N.png`` and ``test/CLASS/N.png``: the last 360 are the test split.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+    """
+    bunch = require("sklearn.datasets").load_digits()
+    files = {}
+    for index, (picture, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
+        split = "test" if index >= len(bunch.target) - DIGITS_OF_TEST else "train"
+        buffer = io.BytesIO()
+        Image.fromarray(np.round(255 - picture * (255 / 16)).astype(np.uint8)).save(buffer, "PNG")
+        files[f"{split}/{label}/{index:04d}.png"] = buffer.getvalue()
+    return MemorySource("digits", files)
+
+
+def photographs() -> list[Image.Image]:
+    """Return two RGB photographs, a Chinese temple and a flower: 427 x 640 pixels (CC BY 2.0).
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+    """
+    images = require("sklearn.datasets").load_sample_images().images
+    return [Image.fromarray(image) for image in images]
 
 
 ARCHIVES: dict[str, type[ZipSource] | type[TarSource]] = {".zip": ZipSource, ".tar": TarSource}

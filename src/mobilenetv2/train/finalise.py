@@ -15,8 +15,7 @@ from mobilenetv2.evaluate.calibration import (
 )
 from mobilenetv2.evaluate.gradcam import class_weights
 from mobilenetv2.evaluate.metrics import Metrics, measure
-from mobilenetv2.evaluate.report.gallery import Explainer
-from mobilenetv2.evaluate.report.page import draw_plots, write_page
+from mobilenetv2.evaluate.report.page import Explainer, draw_plots, write_page
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.run_record import best_epoch
 from mobilenetv2.files import write_atomically

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data import caches
-from mobilenetv2.data.augment import augment, generator
+from mobilenetv2.data.augment import augment, generator, mix, targets
 from mobilenetv2.data.batches import batches, whole_batches
 from mobilenetv2.data.caches import ShrunkPhotos
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.mixing import mix, targets
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.predictions import Predictor

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from mobilenetv2.data.augment import Augmentation
-from mobilenetv2.data.mixing import Mixing
+from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.bounds import check_bounds
 from mobilenetv2.spec.network import HiddenSpec, Outputs

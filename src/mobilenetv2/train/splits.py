@@ -13,7 +13,7 @@ import numpy as np
 from mobilenetv2.data.dataset import ALL, Split, stratified_split
 from mobilenetv2.data.scan import CheckedDataset
 from mobilenetv2.errors import DataError, RunError
-from mobilenetv2.evaluate.trained_on import read_split
+from mobilenetv2.evaluate.run_record import read_split
 from mobilenetv2.spec.network import Size
 from mobilenetv2.train.folder import RunFolder
 from mobilenetv2.train.recipe import Recipe

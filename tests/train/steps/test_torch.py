@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from mobilenetv2.data.augment import targets
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.published import published

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mobilenetv2.checkpoints.rebasing import rebase_on
-from mobilenetv2.data.mixing import targets
+from mobilenetv2.data.augment import targets
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.inference import normalise
 from mobilenetv2.model.arrays import LINEAR, identity_batch_norm, random_arrays

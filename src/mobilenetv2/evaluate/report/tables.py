@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.evaluate.metrics import ClassFigures, Metrics
 from mobilenetv2.evaluate.report.html import Child, Markup, element
-from mobilenetv2.evaluate.report.result import SEEN, Result
+from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.run_record import SEEN
 from mobilenetv2.text import counted, interval, listed, percent
 
 MOST = 40
