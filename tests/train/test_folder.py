@@ -125,7 +125,7 @@ def test_resuming_mends_what_a_kill_left(tmp_path: Path) -> None:
         (run.path / name).mkdir()
         (run.path / name / "from").write_text(name)
     (run.path / f"{TEMPORARY}metrics.csv-2").write_text("half")
-    assert open_run(run.path, resume=True) == run
+    assert open_run(run.path, resume=True).path == run.path
     assert (run.best / "from").read_text() == f"{PREVIOUS}best"
     assert (run.last / "from").read_text() == "last"
     names = {path.name for path in run.path.iterdir()}
@@ -138,7 +138,7 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
     run.start.unlink()  # only the recipe had been written
     with pytest.raises(RunError, match=r"does not say what .* begin it again with --overwrite"):
         run.read_start()
-    assert open_run(run.path, overwrite=True) == run
+    assert open_run(run.path, overwrite=True).path == run.path
 
 
 def test_a_beginning_that_fails_leaves_nothing(

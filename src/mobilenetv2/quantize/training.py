@@ -93,7 +93,7 @@ def train(
         label = f"quantisation-aware epoch {epoch + 1}/{recipe.epochs}"
         for pictures, indices in track(todo, label, steps * batch_size, batch_size):
             step = epoch * steps + len(losses)
-            rate = cosine(step, recipe.epochs * steps, 0, recipe.learning_rate)
+            rate = cosine(step, recipe.epochs * steps, recipe.learning_rate)
             loss, hits = trainer.step(pictures, truth[indices], rate)
             losses.append(loss)
             right += hits

@@ -126,7 +126,9 @@ def fit_head(run: Run) -> None:
         say("hidden layers stay as they are while the last one is fitted on what they give")
     head = fit_logistic(train, selection, names, spec.classifier)
     run.trainer.load(arrays | head.arrays)
-    tempered = measure_tempered(predict_linear(head.arrays, selection, names, run.outputs))
+    tempered = measure_tempered(
+        predict_linear(head.arrays, selection, names, spec.classifier.outputs)
+    )
     say(
         f"head on cached features: train top-1 {head.train.top1:.1%} | selection loss "
         f"{tempered.loss:.3f} top-1 {head.selection.top1:.1%} (C = {head.inverse_penalty:g})"

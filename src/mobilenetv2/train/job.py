@@ -11,7 +11,6 @@ from mobilenetv2.data.dataset import Split
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.evaluate.run_record import best_epoch, epochs_of
-from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.folder import Checkpoint, Row, RunFolder
 from mobilenetv2.train.inputs import Targets, Teacher
@@ -103,11 +102,6 @@ class Run:
         return self.splits.held_out.name
 
     @property
-    def outputs(self) -> Outputs:
-        """What the network's logits mean."""
-        return self.config.spec.classifier.outputs
-
-    @property
     def epochs(self) -> int:
         """That were gone through."""
         return epochs_of(self.rows)
@@ -119,11 +113,6 @@ class Run:
         return bool(self.job.weights and asked and not self.saved)
 
     @property
-    def targets(self) -> Targets:
-        """What the training photos should be answered with."""
-        return self.targets_of(self.splits.train)
-
-    @property
     def out_of_patience(self) -> bool:
         """Whether the last epochs brought nothing better."""
         if not (self.rows and self.recipe.patience):
@@ -133,13 +122,14 @@ class Run:
     def targets_of(self, split: Split) -> Targets:
         """Return what the photos of a split should be answered with in training."""
         labels = np.array([photo.label for photo in split.photos], np.int64)
-        return Targets(labels, len(split.classes), self.recipe, self.teacher, self.outputs)
+        outputs = self.config.spec.classifier.outputs
+        return Targets(labels, len(split.classes), self.recipe, self.teacher, outputs)
 
     def predict(self, split: Split, label: str) -> Predictions:
         """Run the network in evaluation mode on a split; ``label`` is what progress is called."""
         answer, seen = self.trainer.predictor(), self.config.preprocessing
         logits, truth = predict_split(answer, split, seen, label)
-        return Predictions(logits, truth, split.classes, self.outputs)
+        return Predictions(logits, truth, split.classes, self.config.spec.classifier.outputs)
 
     def begin(self) -> None:
         """Make the run folder: the first thing that is written."""

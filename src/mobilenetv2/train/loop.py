@@ -71,7 +71,7 @@ class Loop:
         # Cached maps are what the weights of now make of the photos.
         photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
         self.views = self.trainer.views(photos, run.folder.maps)
-        self.targets = run.targets
+        self.targets = run.targets_of(run.splits.train)
         self.batch_size = min(recipe.batch_size, len(photos))
         self.steps = len(photos) // self.batch_size
 

@@ -66,7 +66,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     Raises:
         RecipeError: no rate makes the loss fall.
     """
-    recipe, trainer, targets = run.recipe, run.trainer, run.targets
+    recipe, trainer, targets = run.recipe, run.trainer, run.targets_of(run.splits.train)
     count = len(targets.labels)
     batch_size = min(recipe.batch_size, count)
     needed = -(-steps * batch_size // count)

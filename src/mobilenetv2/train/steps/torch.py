@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.editions.torch import MobileNetV2, dump, load
-from mobilenetv2.editions.torch.inference import check_device, normalise, predictor
-from mobilenetv2.editions.torch.network import HiddenLayer
+from mobilenetv2.editions import torch as edition
+from mobilenetv2.editions.torch.inference import check_device, normalise
+from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, take_place
@@ -33,7 +33,7 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.inputs import Batches, PhotoViews, Views, single_views
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import depth, thawed_depth
-from mobilenetv2.train.steps import State
+from mobilenetv2.train.steps import State, Trainer, dropout_of
 from mobilenetv2.train.steps.torch_network import (
     Replicas,
     choose_precision,
@@ -54,7 +54,7 @@ def make_trainer(
 ) -> "TorchTrainer":
     """See :class:`mobilenetv2.train.steps.TrainerModule`."""
     network = MobileNetV2(config, seed=recipe.seed)
-    load(network, arrays)
+    edition.load(network, arrays)
     kind = CachedFeaturesTrainer if recipe.trained == "later" else TorchTrainer
     return kind(network, recipe, device)
 
@@ -68,8 +68,10 @@ class Part(NamedTuple):
     """Of the parameters that learn."""
 
 
-class TorchTrainer:
-    """See :class:`mobilenetv2.train.steps.Trainer`."""
+class TorchTrainer(Trainer):
+    """The only one with every key of a recipe."""
+
+    edition = edition
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.network, self.recipe, self.device = network, recipe, torch.device(device)
@@ -77,8 +79,9 @@ class TorchTrainer:
         if self.dtype == torch.bfloat16 and device == "cpu":
             keep_slow_layers_in_float32(network)
         network.place(self.device)
-        dropout = recipe.network.dropout
-        network.dropout.p = network.spec.dropout if dropout is None else dropout
+        self.precision = str(self.dtype).removeprefix("torch.")
+        self.computes = f"{self.precision} on {self.device}"
+        network.dropout.p = dropout_of(network.spec, recipe)
         self.optimizer = make_optimizer(network, recipe, self.dtype)
         # Side by side on the cores of a CPU; elsewhere the parts come one after the other.
         most = max(1, recipe.batch_size // 2)  # BatchNorm needs two pictures in each
@@ -87,18 +90,8 @@ class TorchTrainer:
         self.thaw(recipe.freezing.unfreeze_epochs)
         torch.manual_seed(recipe.seed)  # of dropout
 
-    @property
-    def precision(self) -> str:
-        """See the protocol."""
-        return str(self.dtype).removeprefix("torch.")
-
-    @property
-    def computes(self) -> str:
-        """See the protocol."""
-        return f"{self.precision} on {self.device}"
-
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         set_policy(self.network, self.recipe.freezing.batch_norm)
         self._freeze()
         for group in self.optimizer.param_groups:
@@ -166,12 +159,8 @@ class TorchTrainer:
     def _features(self, network: MobileNetV2, x: Tensor) -> Tensor:
         return network.features(x)
 
-    def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """See the protocol."""
-        return photos
-
     def thaw(self, epoch: float) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         self.thawed = thawed_depth(epoch, self.recipe, self.network.spec)
 
     def _freeze(self) -> None:
@@ -193,24 +182,16 @@ class TorchTrainer:
         )
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         inputs = (self._inputs(pictures) for pictures in batches)
         reestimate(self.network, inputs, self._frozen_norms())
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """See the protocol."""
-        return predictor(self.network, str(self.device), outputs)
-
-    def dump(self) -> Arrays:
-        """See the protocol."""
-        return dump(self.network)
-
-    def load(self, arrays: Arrays) -> None:
-        """See the protocol."""
-        load(self.network, arrays)
+        """See :class:`Trainer`."""
+        return edition.predictor(self.network, str(self.device), outputs)
 
     def state(self) -> State:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
@@ -220,7 +201,7 @@ class TorchTrainer:
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
     def restore(self, state: State) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
         network = {n.removeprefix("network/"): t for n, t in tensors.items() if "network/" in n}
         self.network.load_state_dict(network)
@@ -272,7 +253,7 @@ class CachedFeaturesTrainer(TorchTrainer):
             parameter.requires_grad_(depth(name, network.spec) <= deepest)
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """Maps, computed unless the cache has them; see the protocol."""
+        """Maps, computed unless the cache has them; see :class:`.inputs.Views`."""
         return cached_maps(self, photos, cache)
 
     def early(self, pictures: NDArray) -> NDArray:
@@ -309,7 +290,7 @@ class MapViews:
     def batches(
         self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
     ) -> Batches:
-        """float16 (batch, h, w, k) and indices; see the protocol."""
+        """float16 (batch, h, w, k) and indices; see :class:`.inputs.Views`."""
         return single_views(self, order, epoch, batch_size, start, drop_last)
 
 
