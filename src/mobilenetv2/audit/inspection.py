@@ -101,11 +101,7 @@ class Audit:
         return max(counts) / min(counts) if min(counts) else float("inf")
 
     def sizes(self) -> dict[str, tuple[float, float, float]]:
-        """Return (least, median, greatest) 'width' and 'height' in pixels, and 'aspect' (width /
-        height).
-
-        Empty where no photo can be read.
-        """
+        """Return (least, median, greatest) width, height (pixels) and aspect; {} without photos."""
         sides = np.array([(p.facts.width, p.facts.height) for p in self.photos if p.facts])
         if not len(sides):
             return {}
@@ -171,10 +167,8 @@ def inspect(
     """Read every photo of every split, and find copies.
 
     Args:
-        record: what the network takes; with it, a photo that cannot be brought to it is one that
-            cannot be read.
-        predictor: uint8 (batch, height, width, channels) -> logits (batch, outputs); needs
-            ``record``.
+        record: what the network takes; a photo that cannot be brought to it cannot be read.
+        predictor: uint8 (batch, height, width, channels) -> logits; needs ``record``.
 
     Returns:
         (the audit, the predictor's logits: float32 (photos, outputs), NaN for those that

@@ -101,16 +101,13 @@ def augment(
     random: np.random.Generator,
     name: str = "picture",
 ) -> NDArray:
-    """Return one random view of an RGB image.
+    """Return one random view of an RGB image: uint8 (height, width, channels).
 
     Args:
         record: the network's preprocessing: channels and interpolation are followed.
         size: (height, width) of the view; it may differ from the record's.
         name: of the photo, for messages.
-
-    Returns:
-        uint8 of shape (height, width, channels).
-    """  # fmt: skip
+    """
     if how.crop == "resized":
         if record.channels == 1:
             image = image.convert("L")
@@ -156,11 +153,7 @@ def mirrored(how: Augmentation, random: np.random.Generator) -> bool:
 def finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
     """Apply what comes after crop and flip: jitter, policy, erasing.
 
-    Args:
-        view: uint8 (height, width, channels).
-
-    Returns:
-        The same shape, its values in a row in memory.
+    The view is uint8 (height, width, channels); what is returned lies in a row in memory.
     """
     view = np.ascontiguousarray(view)
     if how.jitter or how.policy != "none":
@@ -318,15 +311,12 @@ def targets(labels: NDArray, classes: int, smoothing: float = 0.0) -> NDArray:
 def mix(
     pictures: NDArray, wanted: NDArray, how: Mixing, random: np.random.Generator
 ) -> tuple[NDArray, NDArray]:
-    """Each picture with another one of the batch.
+    """Return each picture mixed with another one of the batch, and the targets likewise.
 
     Args:
         pictures: uint8 (batch, height, width, channels), or maps of floats: what frozen blocks
             made of pictures is mixed like these (Verma et al., arXiv 1806.05236).
         wanted: float32 (batch, classes).
-
-    Returns:
-        New arrays of the same shapes, or those given where the batch is not mixed.
     """
     kinds = [name for name in ("mixup", "cutmix") if getattr(how, name)]
     if not kinds or random.random() >= how.share:

@@ -97,17 +97,14 @@ def batches(
     start: int = 0,
     drop_last: bool = False,
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """Yield stacked images and their indices.
+    """Yield stacked pictures and their indices: (uint8 (batch, height, width, channels), int64).
 
     Args:
         load: index -> uint8 picture (height, width, channels), all of one size. Called in threads.
         order: indices in the order in which they come.
         start: the first batch to give; those before it are not loaded.
         drop_last: leave out a last batch that is not full.
-
-    Yields:
-        (uint8 (batch, height, width, channels), int64 (batch,)).
-    """  # fmt: skip
+    """
     chunks = _chunks(order, batch_size, start, drop_last)
     pictures = in_parallel(load, [int(index) for chunk in chunks for index in chunk])
     for chunk in chunks:

@@ -44,12 +44,9 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
 class ShrunkPhotos:
     """A split whose photos are shrunk, once while they fit. Several threads may use it at once.
 
-    The first photos that come are held until ``limit`` is reached, and stay: an epoch asks for
-    each photo once, so that making room would throw out what the next one needs.
-
-    Args:
-        side: pixels of the shorter side.
-        limit: bytes of pixels that are held at most.
+    The first photos that come are held until ``limit`` bytes of pixels are reached, and stay: an
+    epoch asks for each photo once, so that making room would throw out what the next one needs.
+    ``side`` is the shorter one, in pixels.
     """
 
     def __init__(self, split: Split, side: int, limit: int = LIMIT) -> None:
@@ -64,11 +61,7 @@ class ShrunkPhotos:
         return len(self._held)
 
     def image(self, photo: Photo) -> Image.Image:
-        """Return one photo as :meth:`mobilenetv2.data.dataset.Split.image` does, but smaller.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
+        """Return one photo as :meth:`mobilenetv2.data.dataset.Split.image` does, but smaller."""
         held = self._held.get(photo.name)
         if held is not None:
             return Image.fromarray(held)
@@ -100,14 +93,7 @@ class SmallImages:
         return len(self.held)
 
     def views(self, indices: NDArray, seed: int, epoch: int) -> NDArray:
-        """Return views of some photos.
-
-        Args:
-            indices: int (batch,).
-
-        Returns:
-            uint8 (batch, height, width, channels).
-        """
+        """Return views of photos: int (batch,) -> uint8 (batch, height, width, channels)."""
         how, (height, width) = self.how, self.size
         above, left = (
             (held - side) // 2 for held, side in zip(self.held.shape[1:3], self.size, strict=True)
@@ -137,14 +123,7 @@ def fits_in_memory(
 
 
 def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Size) -> SmallImages:
-    """Decode every photo of a split; see :func:`fits_in_memory`.
-
-    Args:
-        size: (height, width) of the views.
-
-    Raises:
-        ImageError: a photo cannot be read.
-    """
+    """Decode every photo of a split for views of ``size``; ImageError where one cannot be read."""
     if how.crop == "resized":
         raise ValueError("views of a crop 'resized' are not made here: ask fits_in_memory() first")
     held = np.empty((len(split), *_held_size(how, size), record.channels), np.uint8)

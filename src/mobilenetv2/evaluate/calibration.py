@@ -94,9 +94,6 @@ def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibrati
     """Measure the calibration of predictions for at least one photo.
 
     A background class without photos takes its share of the probability.
-
-    Args:
-        bins: that the confidences from 0 to 1 are divided into.
     """
     decisions = predictions.outputs == "sigmoid"
     answers = answers_of(predictions.decisions() if decisions else predictions)
@@ -198,10 +195,6 @@ def temper(arrays: Arrays, temperature: float) -> Arrays:
     """Return the same network with its logits divided: the classifier's weight and bias are.
 
     Every runtime and every export then gives the tempered probabilities, and no answer changes.
-
-    Args:
-        arrays: canonical.
-        temperature: above 0.
     """
     tempered = {
         name: (arrays[name] / temperature).astype(arrays[name].dtype)

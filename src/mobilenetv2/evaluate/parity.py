@@ -154,11 +154,7 @@ class Parity:
 
 
 def parse_editions(names: str) -> list[str]:
-    """Return the editions of a list such as 'torch,keras:jax'.
-
-    Raises:
-        MobileNetV2Error: an unknown edition or backend.
-    """
+    """Return the editions of a list such as 'torch,keras:jax'; MobileNetV2Error: one is unknown."""
     known = [*FRAMEWORKS, *(f"keras:{backend}" for backend in BACKENDS)]
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
@@ -188,10 +184,8 @@ def compare_editions(
 ) -> list[Parity]:
     """Run every case in every edition, each edition in one child process.
 
-    Raises:
-        MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
-            anything or nothing would pass.
-        MissingExtra: an edition's framework is not installed.
+    MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
+    anything or nothing would pass. MissingExtra: an edition's framework is not installed.
     """
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise MobileNetV2Error(f"--tolerance {tolerance:g} must be a finite number above 0")
@@ -210,13 +204,9 @@ def compare_editions(
 
 
 def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:
-    """Run one edition in a child process.
+    """Run one edition in a child process; return each case's tensors, 'all' being all logits.
 
-    Args:
-        folder: with the pictures, ``x0.npy`` and so on; the child writes there too.
-
-    Returns:
-        Each case's tensors, and under 'all' the logits of all pictures.
+    ``folder`` has the pictures, ``x0.npy`` and so on; the child writes there too.
     """
     jobs = [
         {"model": str(case.model), "size": case.size, "detailed": case.detailed} for case in cases
@@ -289,12 +279,7 @@ class NumericsEffect:
 def numerics_effect(
     before: ModelConfig, after: ModelConfig, arrays: Arrays, pictures: NDArray
 ) -> NumericsEffect:
-    """Compare two configs with the same weights.
-
-    Args:
-        arrays: canonical.
-        pictures: uint8 (batch, height, width, channels), at the networks' size.
-    """
+    """Compare two configs with the same weights on uint8 (batch, height, width, channels)."""
     # Either computes the same; the plain reference takes a second a picture.
     edition = find("torch" if find_spec("torch") else "numpy")
     logits = []

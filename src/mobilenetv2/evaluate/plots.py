@@ -30,11 +30,7 @@ TILE = 1.6
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw loss and top-1 by epoch, of the training split and the validation split.
-
-    Args:
-        rows: of ``metrics.csv``: epoch, train_loss, train_top1, selection_loss, selection_top1.
-    """
+    """Draw loss and top-1 by epoch, of the training and the selection photos: ``metrics.csv``."""
     figure, axes = _canvas(1, 2, (10, 4))
     epochs = [row["epoch"] for row in rows]
     for axis, what, title in zip(axes, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
@@ -55,11 +51,7 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> None:
-    """Draw a confusion matrix: rows are the truth, columns the answers.
-
-    Args:
-        matrix: int (classes, classes).
-    """
+    """Draw a confusion matrix, int (classes, classes): rows are the truth, columns the answers."""
     count = len(names)
     short = [_short(name) for name in names]
     room = 0.08 * max(map(len, short)) if count <= MOST_NAMED else 0
@@ -83,11 +75,7 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
 
 
 def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path) -> None:
-    """Draw the recall of every class with its 95% interval, the worst at the top.
-
-    Args:
-        rows: (class, recall, (low, high)).
-    """
+    """Draw (class, recall, (low, high)) of every class, the worst at the top."""
     rows = sorted(rows, key=lambda row: row[1], reverse=True)[-MOST_NAMED:]
     figure, axes = _canvas(1, 1, (7, 1.2 + 0.28 * len(rows)))
     axis = axes[0]
@@ -105,12 +93,8 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
 
 
 def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
-    """Draw accuracy by confidence: dots with 95% whiskers, their areas by how many answers they
-    stand for, against the diagonal on which those of a calibrated network lie.
-
-    Args:
-        shown: (title, what was measured), one or several beside each other.
-    """
+    """Draw accuracy by confidence, for one or several titles: dots with 95% whiskers, their areas
+    by how many answers they stand for, against the diagonal of a calibrated network."""
     figure, axes = _canvas(1, len(shown), (4.4 * len(shown), 4.6))
     for axis, (title, measured) in zip(axes, shown, strict=True):
         axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
@@ -135,11 +119,9 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
 def contact_sheet(
     shown: Sequence[tuple[NDArray, str]], path: Path, title: str, columns: int = 6
 ) -> None:
-    """Draw pictures with a caption above each.
+    """Draw pictures, uint8 (height, width, 1 or 3), with a caption of one or two lines above each.
 
-    Args:
-        shown: (uint8 (height, width, 1 or 3), caption of one or two lines).
-        columns: of a sheet that is always as wide: fewer of them give wide pictures more room.
+    A sheet is always as wide: fewer columns give wide pictures more room.
     """
     rows = -(-len(shown) // columns)
     figure, axes = _canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))

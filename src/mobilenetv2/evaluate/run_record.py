@@ -38,9 +38,6 @@ def best_epoch(rows: Sequence[Row]) -> int:
 
     Of few photos the share of right ones is mostly chance: of 77, a classifier alone had 83% and
     the best epoch 82%, of 550 others 83% and 87%. The loss, tempered, told them apart.
-
-    Args:
-        rows: at least one.
     """
     return int(min(rows, key=_rank)["epoch"])
 
@@ -183,11 +180,7 @@ class TrainedOn:
     def split_of(self, dataset: Dataset, name: str | None) -> Split:
         """Return the split of that name; of a folder without splits, that part of the run.
 
-        Args:
-            name: None is test, else validation, else everything.
-
-        Raises:
-            DataError: there is none.
+        Without a name it is test, else validation, else everything. DataError: there is none.
         """
         if ALL not in dataset.splits:
             return dataset.split(name)
@@ -206,11 +199,9 @@ class TrainedOn:
         return split.with_photos(photos, wanted)
 
     def caution(self, split: Split, data: str) -> str | None:
-        """Return what to say where a model was trained on some of the photos that it is judged by,
-        or may have been.
+        """Return what to say where a model was, or may have been, trained on what it is judged by.
 
-        Args:
-            data: where the photos come from, as a person gave it.
+        ``data`` is where the photos come from, as a person gave it.
         """
         counts = Counter(self.parts.get(photo.name) for photo in split.photos)
         learnt, chosen = counts["train"], counts["selection"]
@@ -233,10 +224,9 @@ class TrainedOn:
 
 
 def trained_on(model: Path) -> TrainedOn:
-    """Return the parts of the run that a model folder, or a file beside it, lies in.
+    """Return the parts of the run that a model, or a file beside it, lies in.
 
-    Raises:
-        RunError: its ``split.csv`` cannot be read.
+    RunError: its ``split.csv`` cannot be read.
     """
     run = model.absolute().parent
     table = run / SPLIT
@@ -250,11 +240,7 @@ def trained_on(model: Path) -> TrainedOn:
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """Return photo -> split of a ``split.csv``.
-
-    Raises:
-        RunError: it is not one.
-    """
+    """Return photo -> split of a ``split.csv``; RunError where it is not one."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return {row["photo"]: row["split"] for row in csv.DictReader(file)}

@@ -12,6 +12,11 @@ KINDS = {
     "bottleneck": "A network of ResNet's bottlenecks",
 }
 
+OUTPUTS = {
+    "softmax": "softmax: one class of n",
+    "sigmoid": "sigmoid: any number of n classes",
+    "logit": "one logit: the second of two classes",
+}
 COUNT = ".images"
 """Ends the names of figures that count photos."""
 TOP5 = ".top5"
@@ -33,6 +38,18 @@ def kind(spec: NetworkSpec) -> str:
     """What a network is called, with its article: by its blocks, of which it may have several."""
     found = list(dict.fromkeys(stage.kind for stage in spec.stages))
     return KINDS[found[0]] if len(found) == 1 else f"A network of {' and '.join(found)} blocks"
+
+
+def classifier_words(spec: NetworkSpec) -> str:
+    """Return the head in words: pooling, hidden layers, dropout, bias, meaning of the outputs."""
+    head = spec.classifier
+    parts = [f"{head.pooling} pooling", *([f"dropout {spec.dropout:g}"] if spec.dropout else [])]
+    for hidden in head.hidden:
+        bias = "" if hidden.bias else " without bias"
+        parts.append(f"hidden {hidden.units}{bias} ({hidden.activation})")
+        parts += [f"dropout {hidden.dropout:g}"] if hidden.dropout else []
+    parts.append(f"linear {spec.logits}{'' if head.bias else ' without bias'}")
+    return f"{', '.join(parts)}; {OUTPUTS[head.outputs]}"
 
 
 def card(config: ModelConfig, name: str) -> str:

@@ -50,11 +50,7 @@ def finalise(run: Run) -> None:
 
 
 def take_figures(run: Run) -> Result:
-    """Calibrate ``run.best``, measure it, and write both down.
-
-    Returns:
-        What it answered to the held-out photos, with its config as it is now.
-    """
+    """Calibrate ``run.best``, measure it, and write both down; return its held-out answers."""
     trainer, splits = run.trainer, run.splits
     config, arrays = store.load(run.best)
     trainer.load(arrays)
@@ -183,7 +179,6 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
 
 
 def _named(name: str) -> str:
-    """A class's name as text: what a folder is called is no markup."""
     return html.escape(visible(name), quote=False)
 
 

@@ -70,8 +70,7 @@ class RunFolder:
         plots.rates(rates, losses, chosen, self.path / "learning-rate.png")
 
     def log_tensorboard(self, row: Row) -> None:
-        """Write an epoch's figures for TensorBoard. Each epoch has a file of its own, so that a
-        resumed run just goes on."""
+        """Write an epoch's figures for TensorBoard, in a file of its own: a resumed run goes on."""
         from torch.utils.tensorboard import SummaryWriter
 
         # Epochs of a run that was resumed earlier are replaced by those that come now.
@@ -117,8 +116,7 @@ class RunFolder:
     def read_start(self) -> tuple[Path | None, str]:
         """Return the weights that the run was started with (None: from scratch), and its edition.
 
-        Raises:
-            RunError: there is no such record, or it names an edition that cannot train.
+        RunError: there is no such record, or it names an edition that cannot train.
         """
         try:
             started = json.loads(self.start.read_text("utf-8"))
@@ -133,11 +131,7 @@ class RunFolder:
         return (Path(weights) if weights else None), edition
 
     def read_checkpoint(self, recipe: Recipe) -> "Checkpoint | None":
-        """Return where the run stands; None where it has not saved anything yet.
-
-        Raises:
-            RunError: damaged, or what is there was begun otherwise.
-        """
+        """Return where the run stands; None: nothing is saved yet. RunError: another recipe's."""
         if not self.checkpoint.is_file():
             return None
         saved = Checkpoint.load(self.checkpoint)
@@ -182,11 +176,7 @@ def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFo
 
 
 def require_tensorboard() -> None:
-    """Raise where there is nothing to log with.
-
-    Raises:
-        MissingExtra: TensorBoard, or PyTorch, which has its writer, is not installed.
-    """
+    """Raise MissingExtra without TensorBoard, or without PyTorch, which has its writer."""
     require("tensorboard")
     require("torch")
 
@@ -227,11 +217,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            RunError: damaged.
-        """
+        """Read what :meth:`save` wrote; RunError where it is damaged."""
         from safetensors import safe_open
 
         parts: dict[str, Any] = {"trainer": {}, "average": {}}

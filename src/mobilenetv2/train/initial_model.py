@@ -47,14 +47,19 @@ def initial_model(
 ) -> tuple[ModelConfig, Arrays]:
     """Given weights with a new classifier, or a network from scratch: alike in every edition.
 
-    Raises:
-        RecipeError: a classifier that the classes do not allow, or that cannot be fitted alone.
+    RecipeError: a classifier that the classes do not allow, or that cannot be fitted alone.
     """
     labels, network, head = Labels(classes), recipe.network, recipe.classifier
     if head.outputs == "logit" and len(classes) != 2:
         raise RecipeError(
             f"classifier.outputs = 'logit' tells two classes apart, and these are {len(classes)}; "
             "--set classifier.outputs=softmax (one of them) or sigmoid (any of them)"
+        )
+    if head.outputs == "softmax" and len(classes) == 1:
+        raise RecipeError(
+            f"classifier.outputs = 'softmax' chooses between classes, and {classes[0]!r} is the "
+            "only one: it would always be the answer; give a second class folder, of what is not "
+            "in this one (one number can tell the two apart: --set classifier.outputs=logit)"
         )
     if weights is None:
         changes = {"size": network.size} if network.size else {}

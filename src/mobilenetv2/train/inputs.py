@@ -37,20 +37,13 @@ Batches = Iterator[tuple[NDArray, NDArray]]
 class Views(Protocol):
     """Photos by index, as an epoch sees them."""
 
-    def __len__(self) -> int:
-        """Photos."""
-
-    def view(self, index: int, epoch: int) -> NDArray:
-        """Return one input of a step, of one shape within an epoch."""
-
     def batches(
         self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
     ) -> Batches:
-        """Yield the same views, many at a time and made ahead of their use.
+        """Yield (inputs, indices) from batch ``start`` on, made ahead of their use.
 
         Args:
             order: indices in the order in which they come.
-            start: the first batch to give; those before it are not made.
             drop_last: leave out a last batch that is not full.
         """
 
@@ -105,7 +98,9 @@ class PhotoViews:
         size, how = self.size(epoch), self.recipe.augmentation
         if not caches.fits_in_memory(len(self), how, self.record, size):
             self._small = None
-            return single_views(self, order, epoch, batch_size, start, drop_last)
+            return batches(
+                lambda index: self.view(index, epoch), order, batch_size, start, drop_last
+            )
         if self._small is None or self._small.size != size:
             self._small = None  # the memory, before the next is made
             self._small = caches.hold_images(self.split, how, self.record, size)
@@ -113,13 +108,6 @@ class PhotoViews:
         return whole_batches(
             lambda indices: held.views(indices, seed, epoch), order, batch_size, start, drop_last
         )
-
-
-def single_views(
-    views: Views, order: NDArray, epoch: int, batch_size: int, start: int, drop_last: bool
-) -> Batches:
-    """Yield batches of single views, each made in a thread."""
-    return batches(lambda index: views.view(index, epoch), order, batch_size, start, drop_last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +135,8 @@ class Teacher:
 def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
     """Return the teacher in a model folder or an exported file.
 
-    Raises:
-        RecipeError: its classes are not those of the data, or it takes other pictures.
-        WeightsError, ArtifactError: it cannot be read or run.
+    RecipeError: its classes are not those of the data, or it takes other pictures. WeightsError and
+    ArtifactError: it cannot be read or run.
     """
     config, answer = load_predictor(Path(path))
     if config.preprocessing.channels != channels:

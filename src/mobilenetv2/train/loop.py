@@ -255,13 +255,9 @@ of which one is among these."""
 
 @contextmanager
 def out_of_memory_guard(doing: str) -> Iterator[None]:
-    """Turn a lack of memory, whatever a framework calls it, into one sentence.
+    """Turn a lack of memory, whatever a framework calls it, into a RunError of one sentence.
 
-    Args:
-        doing: what needs it: 'a step of 32 pictures of 224 x 224'.
-
-    Raises:
-        RunError: there is not enough.
+    ``doing`` is what needs it: 'a step of 32 pictures of 224 x 224'.
     """
     try:
         yield

@@ -308,11 +308,7 @@ class Recipe(Table):
 
 
 def check_start(recipe: Recipe, from_weights: bool) -> None:
-    """Raise where the recipe does not fit what a run starts from.
-
-    Raises:
-        RecipeError: it builds on weights and there are none, or has half of a distillation.
-    """
+    """Raise RecipeError where a recipe builds on weights and there are none, or distils by half."""
     if recipe.trained != "all" and not from_weights:
         raise RecipeError(
             f"trained = {recipe.trained!r} builds on the features of given weights; give "
@@ -354,11 +350,7 @@ SUPPORTED: dict[str, dict[str, tuple[object, ...]]] = {
 
 
 def check_edition(recipe: Recipe, edition: str) -> None:
-    """Raise for the first key whose value an edition does not have.
-
-    Raises:
-        RecipeError: naming the key, the value and what to do.
-    """
+    """Raise RecipeError for the first key whose value an edition does not have."""
     for key, values in SUPPORTED[edition].items():
         value = recipe.get(key)
         if value not in values:

@@ -51,12 +51,7 @@ def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """Return the recipe of a TOML file's text.
-
-    Raises:
-        RecipeError: an unknown key, or an impossible value.
-        ValueError: not TOML.
-    """
+    """Return the recipe of a file's text; errors as :func:`read_recipe`, ValueError: not TOML."""
     return from_mapping(Recipe, in_tables(tomllib.loads(text), where), where, RecipeError)
 
 
@@ -92,11 +87,7 @@ def every_key() -> list[str]:
 
 
 def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the mapping of a file with its flat keys in their tables.
-
-    Raises:
-        RecipeError: an unknown key.
-    """
+    """Return a file's mapping with its flat keys in their tables; RecipeError: an unknown key."""
     found: dict[str, Any] = {}
     for key, value in mapping.items():
         if isinstance(value, dict):

@@ -47,10 +47,9 @@ def phase(epoch: int, epochs: int, phases: Sequence[float]) -> float:
 
 
 def depth(name: str, spec: NetworkSpec) -> int:
-    """0 for the classifier, 1 for the head, then the blocks from the last, the stem at the end.
+    """Return 0 for the classifier, 1 for the head, then count the blocks from the last to the stem.
 
-    Args:
-        name: of a parameter or module, canonical: 'blocks.3.expand.conv.weight'.
+    ``name`` is a parameter's or module's, canonical: 'blocks.3.expand.conv.weight'.
     """
     part, _, rest = name.partition(".")
     blocks = sum(stage.repeats for stage in spec.stages)
@@ -60,13 +59,9 @@ def depth(name: str, spec: NetworkSpec) -> int:
 
 
 def trained_depth(frozen_blocks: int, spec: NetworkSpec) -> int:
-    """Return the greatest depth that ever trains.
+    """Return the greatest depth that ever trains where so many blocks and the stem never do.
 
-    Args:
-        frozen_blocks: so many blocks, and the stem, never do; 0: all of the network does.
-
-    Raises:
-        RecipeError: the network has fewer blocks.
+    With 0 of them all trains, the stem too. RecipeError: the network has fewer blocks.
     """
     blocks = sum(stage.repeats for stage in spec.stages)
     if frozen_blocks > blocks:
@@ -75,11 +70,7 @@ def trained_depth(frozen_blocks: int, spec: NetworkSpec) -> int:
 
 
 def thawed_depth(epoch: float, recipe: Recipe, spec: NetworkSpec) -> int:
-    """Return the greatest depth that trains: the classifier first, all after some epochs.
-
-    Args:
-        epoch: since the start, with fractions.
-    """
+    """Return the greatest depth that trains after some epochs: the classifier first, then all."""
     limit, unfreezing = trained_depth(recipe.freezing.blocks, spec), recipe.freezing.unfreeze_epochs
     if epoch >= unfreezing:
         return limit

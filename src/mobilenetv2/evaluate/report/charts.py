@@ -26,11 +26,7 @@ WELL_MATCHED = 0.01
 def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
     """Return round numbers (1, 2 or 5 by a power of ten apart) in [low, high]; at most ``most``.
 
-    Args:
-        whole: of things that are counted: none between two whole numbers.
-
-    Raises:
-        ValueError: not low < high, or not finite.
+    Of what is counted (``whole``) none lies between two whole numbers. ValueError: no range.
     """
     if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"no range: {low!r} to {high!r}")
@@ -116,11 +112,7 @@ def svg(what: str, *children: Child, height: float = HEIGHT) -> Markup:
 
 
 def training_curves(rows: Sequence[Row]) -> Markup:
-    """Return charts of top-1, loss and learning rate by epoch; the best epoch is marked.
-
-    Args:
-        rows: of ``metrics.csv``, at least one.
-    """
+    """Return charts of top-1, loss and learning rate by epoch; the best epoch is marked."""
     best = best_epoch(rows)
     loss = {part: [row[f"{part}_loss"] for row in rows] for part in PARTS}
     right = {part: [row[f"{part}_top1"] for row in rows] for part in PARTS}

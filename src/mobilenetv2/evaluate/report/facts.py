@@ -11,9 +11,10 @@ from mobilenetv2.evaluate.report.html import Child, Markup, definitions, element
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.report.tables import count_table
 from mobilenetv2.evaluate.run_record import RunRecord
-from mobilenetv2.model.card import kind
+from mobilenetv2.model.card import classifier_words, kind
 from mobilenetv2.model.store import WEIGHTS
 from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.network import ClassifierSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import duration
 from mobilenetv2.version import __version__
@@ -79,6 +80,7 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
         ("input", f"{spec.size[0]} x {spec.size[1]} pixels, {spec.input_channels} channels"),
         ("resized", f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}"),
         ("classes", f"{spec.classes:,}"),
+        ("head", classifier_words(spec) if spec.classifier != ClassifierSpec() else None),
         ("parameters", f"{parameters(spec):,}"),
         ("multiply-adds", f"{multiply_adds(spec):,}"),
         ("file", f"{size / 1e6:.1f} MB" if size else None),

@@ -32,9 +32,8 @@ def element(
     Args:
         children: texts, which are escaped, elements, lists of both; None is nothing.
         attributes: by their own names.
-        more: attributes by Python's spelling: ``class_`` is 'class', ``stroke_width``
-            'stroke-width'; floats get at most two decimals; None and False leave one out, True is
-            one without a value.
+        more: by Python's spelling: ``class_`` is 'class', ``stroke_width`` 'stroke-width'; floats
+            get at most two decimals; None and False leave one out, True is one without a value.
     """
     pairs: dict[str, object] = {
         key.removesuffix("_").replace("_", "-"): value for key, value in more.items()
@@ -90,9 +89,8 @@ def document(title: str, body: Markup, style: str = "", script: str = "") -> str
     """Return a whole file in the style of the reports. It needs no other file and no network.
 
     Args:
-        body: the element; a script inside it runs only if it is ``script``.
         style: further rules.
-        script: the only one that a browser may run; '': none.
+        script: the only one in ``body`` that a browser may run; '': none.
     """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
     if script:

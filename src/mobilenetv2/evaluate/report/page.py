@@ -61,7 +61,7 @@ def write_page(
     path: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
     notes: Sequence[str] = (), seconds: float | None = None,
 ) -> None:  # fmt: skip
-    """Write the report as one HTML file.
+    """Write the report as one HTML file; ImageError where a photo in it cannot be read any more.
 
     Args:
         source: the model's folder or file. Where it lies in a run folder, so does what the run
@@ -69,9 +69,6 @@ def write_page(
         explainer: for Grad-CAM; without one the page says that there is none.
         notes: sentences that a reader should know before the figures.
         seconds: that training took; None is the sum of its epochs.
-
-    Raises:
-        ImageError: a photo that is to be shown cannot be read any more.
     """
     run = read_run(source) if source else None
     write_atomically(path, report_html(result, run, source, explainer, notes, seconds))
@@ -244,14 +241,11 @@ def figures_json(figures: Mapping[str, object]) -> str:
 
 
 def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None) -> None:
-    """Draw ``confusion.png`` of the classes that have photos or were answered, ``classes.png`` of
-    those that have photos, ``reliability.png``, and ``mistakes.png`` where there are mistakes, each
-    beside its Grad-CAM where there is an explainer.
+    """Draw ``confusion.png`` of the classes that have photos or were answered (none where a photo
+    may have several), ``classes.png`` of those that have photos, ``reliability.png``, and
+    ``mistakes.png``, each with Grad-CAM beside it where there is an explainer.
 
-    Where a photo may have several classes, there is no confusion matrix.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
+    MissingExtra: matplotlib is not installed.
     """
     metrics, matrix = result.metrics, result.metrics.confusion
     if not result.predictions.several:

@@ -110,11 +110,7 @@ class TrainerModule(Protocol):
     """The module ``mobilenetv2.train.steps.NAME``."""
 
     def check_device(self, device: str) -> None:
-        """Raise where the edition cannot use the device.
-
-        Raises:
-            MobileNetV2Error: it is not there.
-        """
+        """Raise MobileNetV2Error where the edition cannot use the device."""
 
     def make_trainer(
         self, config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str
@@ -123,11 +119,7 @@ class TrainerModule(Protocol):
 
 
 def find_steps(edition: str) -> TrainerModule:
-    """Return the steps of an edition; its framework is imported.
-
-    Raises:
-        MissingExtra: the framework is not installed.
-    """
+    """Return the steps of an edition, whose framework is imported. MissingExtra: there is none."""
     for framework in FRAMEWORKS[edition]:
         if framework == "keras":
             from mobilenetv2.editions.keras_backend import choose

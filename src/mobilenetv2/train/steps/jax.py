@@ -161,10 +161,9 @@ class JaxTrainer(Trainer):
 def _make_measure(
     network: MobileNetV2, learns: Callable[[tuple[Any, ...], Any], bool]
 ) -> Callable[[Any, Any], Any]:
-    """What gives BatchNorm's statistics of one batch alone, from the network's whole state.
+    """Return what gives BatchNorm's statistics of one batch alone, from the network's whole state.
 
-    Args:
-        learns: where statistics are measured; elsewhere they stay.
+    Where ``learns`` says no they stay.
     """
     measuring = nnx.clone(network)
     measuring.eval()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mobilenetv2.data.batches import batches
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import check_device, normalise
 from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2
@@ -30,7 +31,7 @@ from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import track
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.inputs import Batches, PhotoViews, Views, single_views
+from mobilenetv2.train.inputs import Batches, PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import depth, thawed_depth
 from mobilenetv2.train.steps import State, Trainer, dropout_of
@@ -235,11 +236,7 @@ def divided(count: int, recipe: Recipe) -> list[slice]:
 
 
 class CachedFeaturesTrainer(TorchTrainer):
-    """A trainer whose steps take maps instead of pictures.
-
-    Raises:
-        RecipeError: the network has no such block.
-    """
+    """A trainer whose steps take maps instead of pictures."""
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.blocks = recipe.cache.blocks
@@ -280,26 +277,16 @@ class MapViews:
     maps: NDArray
     """float16 (views, photos, h, w, k), read from the file as it is needed."""
 
-    def __len__(self) -> int:
-        return int(self.maps.shape[1])
-
-    def view(self, index: int, epoch: int) -> NDArray:
-        """float16 (h, w, k): the epochs take turns with the views."""
-        return np.asarray(self.maps[epoch % len(self.maps), index])
-
     def batches(
         self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
     ) -> Batches:
-        """float16 (batch, h, w, k) and indices; see :class:`.inputs.Views`."""
-        return single_views(self, order, epoch, batch_size, start, drop_last)
+        """float16 (batch, h, w, k) and indices: the epochs take turns with the views."""
+        maps = self.maps[epoch % len(self.maps)]
+        return batches(lambda index: np.asarray(maps[index]), order, batch_size, start, drop_last)
 
 
 def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
-    """The maps in ``path``, computed if they are not there yet.
-
-    Raises:
-        RunError: the disk has no room for them.
-    """
+    """Return the maps in ``path``, computed if they are not there; RunError: the disk is full."""
     if path.is_file():
         return MapViews(np.load(path, mmap_mode="r"))
     views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each one has its turn
@@ -329,11 +316,7 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
 
 
 def reserve(path: Path) -> None:
-    """Give a file its blocks: a disk that fills up under a map ends the process without a word.
-
-    Raises:
-        OSError: the disk has no room for it.
-    """
+    """Give a file its blocks: a disk that fills up under a map ends the process without a word."""
     if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

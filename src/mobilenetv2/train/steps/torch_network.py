@@ -29,8 +29,7 @@ Result = TypeVar("Result")
 def choose_precision(wanted: str, device: str) -> torch.dtype:
     """Return what a recipe's ``precision`` means on a device.
 
-    'auto' is bfloat16 only where the hardware computes in it: emulated, it is slower than
-    float32.
+    'auto' is bfloat16 only where the hardware has it: emulated, it is slower than float32.
     """
     if wanted != "auto":
         return torch.bfloat16 if wanted == "bfloat16" else torch.float32
@@ -66,13 +65,7 @@ def reestimate(
 ) -> None:
     """Measure the running statistics anew, as plain means over batches (Wu & Johnson, arXiv
     2105.07576): running ones lag behind the weights, and those of an average of weights are
-    averages, too, which no network has seen.
-
-    Args:
-        network: it is left in evaluation mode.
-        batches: what the network takes, at least one batch.
-        kept: BatchNorms whose statistics stay.
-    """
+    averages, too, which no network has seen. Those ``kept`` stay; it ends in evaluation mode."""
     norms = [
         module
         for module in network.modules()
@@ -110,12 +103,7 @@ def set_policy(network: nn.Module, policy: str) -> None:
 
 
 class Replicas:
-    """A network and its replicas. What comes out does not hang on which of them is faster.
-
-    Args:
-        network: the first of them.
-        count: with it.
-    """
+    """A network and its replicas, ``count`` together. Which of them is faster changes no result."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
         self.networks = [network, *(sharing(network) for _ in range(count - 1))]
