@@ -61,7 +61,7 @@ def test_judging_with_measured_statistics_gives_the_mean_over_batches_and_moves_
     order = epoch_order(at.targets.labels, recipe.seed, 0)[:12]
     assert set(at.targets.labels[order]) == {0, 1, 2}  # and not the first class alone
     trainer: Any = run.trainer
-    ((pictures, _),) = at.views.batches(order, 0, 12)
+    ((pictures, _),) = at.views.batches([order], 0)
     x = trainer._inputs(pictures)
     outputs = trainer.network.stem.conv(x).mean((0, 2, 3)).detach().numpy()
     assert judged["stem.bn.mean"] == pytest.approx(outputs, abs=1e-5)

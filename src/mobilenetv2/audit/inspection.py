@@ -214,7 +214,11 @@ def inspect(
         dataset.place, dataset.classes, tuple(dataset.splits), tuple(photos), copies,
         dataset.ignored, dataset.links, unsearched,
     )  # fmt: skip
-    return found, _logits(answers, len(photos))
+    if not answers:
+        return found, None
+    logits = np.full((len(photos), len(next(iter(answers.values())))), np.nan, np.float32)
+    logits[list(answers)] = list(answers.values())
+    return found, logits
 
 
 def _in_the_file(data: bytes) -> tuple[str, bool, bool]:
@@ -268,16 +272,6 @@ def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
             for member in smaller:
                 group_of[member] = larger
     return sorted(tuple(sorted(group)) for group in {id(g): g for g in group_of.values()}.values())
-
-
-def _logits(answers: dict[int, NDArray], photos: int) -> NDArray | None:
-    if not answers:
-        return None
-    outputs = len(next(iter(answers.values())))
-    logits = np.full((photos, outputs), np.nan, np.float32)
-    for place, answer in answers.items():
-        logits[place] = answer
-    return logits
 
 
 @dataclass(frozen=True, slots=True)

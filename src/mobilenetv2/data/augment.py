@@ -108,53 +108,45 @@ def augment(
         size: (height, width) of the view; it may differ from the record's.
         name: of the photo, for messages.
     """
-    if how.crop == "resized":
-        if record.channels == 1:
-            image = image.convert("L")
-        box = _part(image, how.crop_least, random)
-        image = image.resize((size[1], size[0]), FILTERS[record.interpolation], box=box)
-        view = np.asarray(image).reshape(*size, record.channels)
-    else:
-        view = preprocess(image, record.at(size), name)
-        if how.crop == "shifted":
-            (above, left), (down, right) = margins(size), movement(size, random)
-            view = bordered(view, how.border)
-            view = view[above + down :, left + right :][: size[0], : size[1]]
-    if mirrored(how, random):
-        view = view[:, ::-1]
-    return finish(view, how, random)
+    if how.crop != "resized":
+        return cut_view(whole_picture(image, how, record, size, name), how, size, random)
+    if record.channels == 1:
+        image = image.convert("L")
+    box = _part(image, how.crop_least, random)
+    image = image.resize((size[1], size[0]), FILTERS[record.interpolation], box=box)
+    return _finish(np.asarray(image).reshape(*size, record.channels), how, random)
 
 
-def margins(size: Size) -> tuple[int, int]:
+def whole_picture(
+    image: Image.Image, how: Augmentation, record: Preprocessing, size: Size, name: str
+) -> NDArray:
+    """Return a picture as evaluation sees it, with the border that 'shifted' moves in."""
+    view = preprocess(image, record.at(size), name)
+    if how.crop != "shifted":
+        return view
+    around = (*((margin, margin) for margin in margins(how, size)), (0, 0))
+    if how.border == "black":
+        return np.pad(view, around)
+    return np.pad(view, around, mode="edge" if how.border == "edge" else "reflect")
+
+
+def margins(how: Augmentation, size: Size) -> Size:
     """Return the rows and columns on each side that 'shifted' can move in."""
-    return size[0] // MOVED, size[1] // MOVED
+    return (size[0] // MOVED, size[1] // MOVED) if how.crop == "shifted" else (0, 0)
 
 
-def bordered(picture: NDArray, border: str) -> NDArray:
-    """Add :func:`margins` on every side, made as ``border`` says."""
-    above, left = margins((picture.shape[0], picture.shape[1]))
-    around = ((above, above), (left, left), (0, 0))
-    if border == "black":
-        return np.pad(picture, around)
-    return np.pad(picture, around, mode="edge" if border == "edge" else "reflect")
+def cut_view(whole: NDArray, how: Augmentation, size: Size, random: np.random.Generator) -> NDArray:
+    """Return one random view of what :func:`whole_picture` gave."""
+    if how.crop == "shifted":
+        top, left = (most + int(random.integers(-most, most + 1)) for most in margins(how, size))
+        whole = whole[top : top + size[0], left : left + size[1]]
+    return _finish(whole, how, random)
 
 
-def movement(size: Size, random: np.random.Generator) -> tuple[int, int]:
-    """Draw the rows and columns that 'shifted' moves an image of (height, width) by."""
-    down, right = (int(random.integers(-most, most + 1)) for most in margins(size))
-    return down, right
-
-
-def mirrored(how: Augmentation, random: np.random.Generator) -> bool:
-    """Draw whether this view is mirrored."""
-    return how.flip and bool(random.random() < 0.5)
-
-
-def finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
-    """Apply what comes after crop and flip: jitter, policy, erasing.
-
-    The view is uint8 (height, width, channels); what is returned lies in a row in memory.
-    """
+def _finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
+    """Apply what comes after the crop: flip, jitter, policy, erasing."""
+    if how.flip and random.random() < 0.5:
+        view = view[:, ::-1]
     view = np.ascontiguousarray(view)
     if how.jitter or how.policy != "none":
         image = Image.fromarray(view if view.shape[2] == 3 else view[..., 0])

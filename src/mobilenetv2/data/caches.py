@@ -11,18 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.data.augment import (
-    Augmentation,
-    bordered,
-    finish,
-    generator,
-    margins,
-    mirrored,
-    movement,
-)
+from mobilenetv2.data.augment import Augmentation, cut_view, generator, margins, whole_picture
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Photo, Split
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import track
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
@@ -94,20 +85,10 @@ class SmallImages:
 
     def views(self, indices: NDArray, seed: int, epoch: int) -> NDArray:
         """Return views of photos: int (batch,) -> uint8 (batch, height, width, channels)."""
-        how, (height, width) = self.how, self.size
-        above, left = (
-            (held - side) // 2 for held, side in zip(self.held.shape[1:3], self.size, strict=True)
-        )
-        views = np.empty((len(indices), height, width, self.held.shape[3]), np.uint8)
-        further = bool(how.jitter or how.erasing or how.policy != "none")
+        views = np.empty((len(indices), *self.size, self.held.shape[3]), np.uint8)
         for view, index in zip(views, indices, strict=True):
             random = generator(seed, epoch, int(index))
-            down, right = movement(self.size, random) if how.crop == "shifted" else (0, 0)
-            top, start = above + down, left + right
-            cut = self.held[index, top : top + height, start : start + width]
-            if mirrored(how, random):
-                cut = cut[:, ::-1]
-            view[...] = finish(cut, how, random) if further else cut
+            view[...] = cut_view(self.held[index], self.how, self.size, random)
         return views
 
 
@@ -127,12 +108,11 @@ def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Si
     if how.crop == "resized":
         raise ValueError("views of a crop 'resized' are not made here: ask fits_in_memory() first")
     held = np.empty((len(split), *_held_size(how, size), record.channels), np.uint8)
-    at = record.at(size)
 
     def load(index: int) -> None:
         photo = split.photos[index]
-        image = preprocess(split.image(photo), at, split.full_name(photo))
-        held[index] = bordered(image, how.border) if how.crop == "shifted" else image
+        name = split.full_name(photo)
+        held[index] = whole_picture(split.image(photo), how, record, size, name)
 
     for _ in track(in_parallel(load, range(len(split))), "photos", len(split)):
         pass
@@ -140,5 +120,5 @@ def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Si
 
 
 def _held_size(how: Augmentation, size: Size) -> Size:
-    above, left = margins(size) if how.crop == "shifted" else (0, 0)
+    above, left = margins(how, size)
     return size[0] + 2 * above, size[1] + 2 * left

@@ -11,7 +11,6 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -23,52 +22,56 @@ from mobilenetv2.images.decode import LIMITS, SUFFIXES
 DIGITS_OF_TEST = 360
 
 
-class Source(Protocol):
-    """Files by name, with '/' between folders."""
+class Source:
+    """Files by name, with '/' between folders.
 
-    @property
-    def place(self) -> str:
-        """The source's name in messages."""
+    Args:
+        place: the source's name in messages.
+        names: files, and folders with '/' at their end; those around files need not be named.
+        links: number of links that were not followed.
+    """
 
-    @property
-    def links(self) -> int:
-        """Links that were not followed, known once ``names`` was called."""
+    def __init__(self, place: str, names: Iterable[str], links: int = 0) -> None:
+        self.place, self.links = place, links
+        listed = set(names)
+        files = {name for name in listed if not name.endswith("/")}
+        folders = listed - files
+        for name in files:
+            parts = name.split("/")[:-1]
+            folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
+        self._names = sorted(files) + sorted(folders)
 
     def names(self) -> list[str]:
         """Return every file, sorted; then every folder, also an empty one, with '/' at its end."""
+        return self._names
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes, or raise ImageError, which begins with its full name."""
+        raise NotImplementedError
+
+    def _require_small(self, name: str, size: int) -> None:
+        if size > LIMITS.bytes:
+            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
 
 
-class FolderSource:
+class FolderSource(Source):
     """A folder on the disk. Links that lead out of it are not followed."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.place = str(root)
-        self.links = 0
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        files, folders, self.links = [], [], 0
-        inside = self.root.resolve()
-        for folder, below, found in os.walk(self.root, onerror=_cannot_list):
+        names, links, inside = [], 0, root.resolve()
+        for folder, below, files in os.walk(root, onerror=_cannot_list):
             here = Path(folder)
-            below[:] = sorted(name for name in below if not _hidden(name))
-            followed = [name for name in below if not (here / name).is_symlink()]
-            self.links += len(below) - len(followed)
-            below[:] = followed
-            folders += [f"{(here / name).relative_to(self.root).as_posix()}/" for name in below]
-            for name in sorted(found):
-                path = here / name
-                if _hidden(name):
-                    continue
+            shown = sorted(name for name in below if not _hidden(name))
+            below[:] = [name for name in shown if not (here / name).is_symlink()]
+            links += len(shown) - len(below)
+            names += [f"{(here / name).relative_to(root).as_posix()}/" for name in below]
+            for path in (here / name for name in files if not _hidden(name)):
                 if path.is_symlink() and not _leads_into(inside, path):
-                    self.links += 1
-                    continue
-                files.append(path.relative_to(self.root).as_posix())
-        return sorted(files) + sorted(folders)
+                    links += 1
+                else:
+                    names.append(path.relative_to(root).as_posix())
+        super().__init__(str(root), names, links)
+        self.root = root
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -80,31 +83,7 @@ class FolderSource:
             raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
 
 
-class _Listed:
-    """A source whose names are known from the beginning.
-
-    Args:
-        names: files, and folders with '/' at their end.
-    """
-
-    links = 0
-
-    def __init__(self, place: str, names: Iterable[str]) -> None:
-        self.place = place
-        listed = set(names)
-        files = {name for name in listed if not name.endswith("/")}
-        folders = listed - files
-        for name in files:
-            parts = name.split("/")[:-1]
-            folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
-        self._names = sorted(files) + sorted(folders)
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        return self._names
-
-
-class ZipSource(_Listed):
+class ZipSource(Source):
     """A .zip archive."""
 
     def __init__(self, path: Path) -> None:
@@ -122,8 +101,7 @@ class ZipSource(_Listed):
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
         entry = self._entries[name]
-        if entry.file_size > LIMITS.bytes:
-            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        self._require_small(name, entry.file_size)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # Python unpacks bzip2 and LZMA without a bound on memory, and no photo needs them.
             raise ImageError(
@@ -138,7 +116,7 @@ class ZipSource(_Listed):
             raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
 
 
-class TarSource(_Listed):
+class TarSource(Source):
     """An uncompressed .tar archive, read at random."""
 
     def __init__(self, path: Path) -> None:
@@ -158,14 +136,13 @@ class TarSource(_Listed):
         }
         self._members = {name: member for name, member in named.items() if member.isfile()}
         folders = [f"{name}/" for name, member in named.items() if name and member.isdir()]
-        super().__init__(str(path), [*self._members, *folders])
-        self.links = sum(member.issym() or member.islnk() for member in named.values())
+        links = sum(member.issym() or member.islnk() for member in named.values())
+        super().__init__(str(path), [*self._members, *folders], links)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
         member = self._members[name]
-        if member.size > LIMITS.bytes:
-            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        self._require_small(name, member.size)
         if member.issparse():
             raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
         try:
@@ -179,7 +156,7 @@ class TarSource(_Listed):
         return data
 
 
-class ArchivesSource(_Listed):
+class ArchivesSource(Source):
     """A folder with an archive for each split, as datasets are handed out: train.zip, test.zip.
 
     Each one's class folders lie in a folder named after it. DataError: one is damaged, or two have
@@ -188,6 +165,7 @@ class ArchivesSource(_Listed):
 
     def __init__(self, root: Path, archives: list[Path]) -> None:
         self._files: dict[str, tuple[Source, str]] = {}
+        links = 0
         twice = [
             name for name, count in Counter(p.stem.lower() for p in archives).items() if count > 1
         ]
@@ -195,13 +173,13 @@ class ArchivesSource(_Listed):
             raise DataError(f"{root}: has several archives named {twice[0]!r}; keep one of them")
         for path in archives:
             source = open_source(path)
-            self.links += source.links
+            links += source.links
             names, folder = source.names(), f"{path.stem}/"
             around = _folders_around(names)
             for name in names:
                 if not around.startswith(name):  # else one of the folders around the classes
                     self._files[folder + name.removeprefix(around)] = (source, name)
-        super().__init__(str(root), self._files)
+        super().__init__(str(root), self._files, links)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -209,7 +187,7 @@ class ArchivesSource(_Listed):
         return source.read(inner)
 
 
-class MemorySource(_Listed):
+class MemorySource(Source):
     """Files in memory, for built-in sets."""
 
     def __init__(self, place: str, files: Mapping[str, bytes]) -> None:

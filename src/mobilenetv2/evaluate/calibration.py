@@ -13,7 +13,7 @@ from mobilenetv2.evaluate.metrics import Metrics, measure, wilson
 from mobilenetv2.evaluate.predictions import Predictions, answers_of
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import softmax
-from mobilenetv2.text import finite
+from mobilenetv2.text import plain
 
 BINS = 15
 FEWEST = 50
@@ -71,23 +71,14 @@ class Calibration:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON; a figure that does not exist is null."""
-        return {
-            "error": finite(self.error),
-            "mass_error": finite(self.mass_error),
-            "brier": finite(self.brier),
-            "confidence": finite(self.confidence),
-            "bins": [
-                {
-                    "low": row.low,
-                    "high": row.high,
-                    f"{self.noun}s": row.count,
-                    "confidence": finite(row.confidence),
-                    "accuracy": finite(row.accuracy),
-                    "accuracy_interval": list(row.interval),
-                }
-                for row in self.bins
-            ],
-        }
+        bins = [
+            {
+                **plain(row, "low", "high"), f"{self.noun}s": row.count,
+                **plain(row, "confidence", "accuracy"), "accuracy_interval": list(row.interval),
+            }
+            for row in self.bins
+        ]  # fmt: skip
+        return {**plain(self, "error", "mass_error", "brier", "confidence"), "bins": bins}
 
 
 def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibration:

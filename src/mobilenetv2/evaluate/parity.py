@@ -30,7 +30,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import finite
+from mobilenetv2.text import finite, plain
 
 TOLERANCE = 1e-4
 """Of float32: a difference is at most this times max(1, the reference's largest value)."""
@@ -138,16 +138,11 @@ class Parity:
             "first_departure": {name: self.departures.get(name) for name in self.rows},
             "disagreements": self.disagreements,
             "pairs": [
-                {"editions": list(names), "absolute": finite(row.absolute),
-                 "relative": finite(row.relative)}
+                {"editions": list(names), **plain(row, "absolute", "relative")}
                 for names, row in self.pairs.items()
             ],
             "editions": {
-                name: [
-                    {"name": row.name, "absolute": finite(row.absolute),
-                     "relative": finite(row.relative), "scale": finite(row.scale)}
-                    for row in rows
-                ]
+                name: [plain(row, "name", "absolute", "relative", "scale") for row in rows]
                 for name, rows in self.rows.items()
             },
         }  # fmt: skip

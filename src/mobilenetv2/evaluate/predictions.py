@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, in_parallel
+from mobilenetv2.data.batches import batches, chunked, in_parallel
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import read_photo
@@ -40,11 +40,8 @@ def predict_split(
         photo = split.photos[index]
         return preprocess(split.image(photo), record, split.full_name(photo))
 
-    order = np.arange(len(split))
-    outputs = [
-        predictor(pictures)
-        for pictures, _ in track(batches(load, order, BATCH), label, len(split), BATCH)
-    ]
+    todo = batches(load, chunked(range(len(split)), BATCH))
+    outputs = [predictor(pictures) for pictures, _ in track(todo, label, len(split), BATCH)]
     labels = np.array([photo.label for photo in split.photos], np.int64)
     return np.concatenate(outputs).astype(np.float32), labels
 

@@ -67,11 +67,6 @@ class RunRecord:
     """Split -> class -> photos."""
 
     @property
-    def epochs(self) -> int:
-        """Epochs that the run went through; epoch 0, the classifier before them, does not count."""
-        return epochs_of(self.rows)
-
-    @property
     def seconds(self) -> float:
         """Seconds that all epochs took, without the final evaluation."""
         return sum(row.get("seconds", 0.0) for row in self.rows)

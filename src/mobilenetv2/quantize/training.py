@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
-from mobilenetv2.data.batches import batches, epoch_order
+from mobilenetv2.data.batches import batches, chunked, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.editions.torch.inference import normalise
@@ -89,7 +89,8 @@ def train(
         started, right = time.monotonic(), 0
         losses: list[float] = []
         order = epoch_order(truth, recipe.seed, epoch)
-        todo = batches(Views(scheme, split, recipe, epoch), order, batch_size, drop_last=True)
+        chunks = chunked(order, batch_size, drop_last=True)
+        todo = batches(Views(scheme, split, recipe, epoch), chunks)
         label = f"quantisation-aware epoch {epoch + 1}/{recipe.epochs}"
         for pictures, indices in track(todo, label, steps * batch_size, batch_size):
             step = epoch * steps + len(losses)

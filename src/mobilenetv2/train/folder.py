@@ -65,10 +65,6 @@ class RunFolder:
         if rows:
             plots.curves(rows, self.path / "curves.png")
 
-    def write_trial(self, rates: Sequence[float], losses: Sequence[float], chosen: float) -> None:
-        """Write ``learning-rate.png``: what a trial of learning rates gave."""
-        plots.rates(rates, losses, chosen, self.path / "learning-rate.png")
-
     def log_tensorboard(self, row: Row) -> None:
         """Write an epoch's figures for TensorBoard, in a file of its own: a resumed run goes on."""
         from torch.utils.tensorboard import SummaryWriter

@@ -4,10 +4,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mobilenetv2.data.dataset import Split
+from mobilenetv2.evaluate import plots
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.evaluate.run_record import best_epoch, epochs_of
@@ -42,8 +44,7 @@ class Job:
     """As many epochs as fit into so many minutes on this machine, instead of the recipe's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(NamedTuple):
     """What the loss did as the learning rate rose."""
 
     rates: tuple[float, ...]
@@ -137,7 +138,7 @@ class Run:
         parts = self.splits.parts
         self.folder.begin(self.recipe, parts, job.data, job.weights, job.edition, computes)
         if self.trial:
-            self.folder.write_trial(self.trial.rates, self.trial.losses, self.trial.suggestion)
+            plots.rates(*self.trial, self.folder.path / "learning-rate.png")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from mobilenetv2.data.batches import AHEAD, epoch_order, workers
+from mobilenetv2.data.batches import AHEAD, chunked, epoch_order, workers
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.predictions import BATCH, predict_split
@@ -80,7 +80,8 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     once = recipe.changed({"cache.views": 1})
     with undone(run, run.splits.train, once) as (_, views):
         # Of the last epoch: most of the run has pictures of that size, or comes to it.
-        todo = views.batches(order, max(0, recipe.epochs - 1), batch_size, drop_last=True)
+        chunks = chunked(order, batch_size, drop_last=True)
+        todo = views.batches(chunks, max(0, recipe.epochs - 1))
         for step, (pictures, indices) in enumerate(track(todo, "trying rates", steps)):
             if step == steps:
                 break
@@ -181,7 +182,7 @@ def _seconds_a_photo(run: Run) -> tuple[float, float]:
         made = min(recipe.cache.views, max(1, recipe.epochs)) * len(few)
         a_map = 0.0 if views is photos else (time.monotonic() - started) / made
         # Of the last epoch: its pictures are the largest.
-        todo = views.batches(order, max(0, recipe.epochs - 1), batch_size)
+        todo = views.batches(chunked(order, batch_size), max(0, recipe.epochs - 1))
         times = [time.monotonic()]
         for step, (pictures, indices) in enumerate(islice(todo, WARMING + COUNTED)):
             trainer.step(*targets.make(pictures, indices, 0, step), 0.0)

@@ -56,7 +56,7 @@ def test_a_step_on_maps_is_the_step_on_pictures_but_for_the_frozen_part(
     before = trainer.dump()
 
     def view(index: int, epoch: int) -> NDArray:
-        return next(views.batches(np.array([index]), epoch, 1))[0][0]
+        return next(views.batches([np.array([index])], epoch))[0][0]
 
     loss, right = trainer.step(np.stack([view(i, 1) for i in indices]), wanted, 0.01)
     # Epoch 3 has the views of epoch 1 again. Frozen statistics: both compute alike.
@@ -77,10 +77,9 @@ def test_a_step_on_maps_is_the_step_on_pictures_but_for_the_frozen_part(
 def test_maps_are_computed_once_and_whole(split: Split, tmp_path: Path) -> None:
     trainer, path = make(), tmp_path / "maps.npy"
     photos = photo_views(split, trainer)
-    order = np.arange(len(split))
 
     def first_map() -> Any:
-        return next(trainer.views(photos, path).batches(order, 0, 1))[0][0]
+        return next(trainer.views(photos, path).batches([np.array([0])], 0))[0][0]
 
     first = first_map()
     made = path.stat().st_mtime_ns

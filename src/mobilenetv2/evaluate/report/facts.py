@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mobilenetv2.evaluate.calibration import TEMPERATURE
 from mobilenetv2.evaluate.report.html import Child, Markup, definitions, element
-from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.report.result import Result, temperature_of
 from mobilenetv2.evaluate.report.tables import count_table
-from mobilenetv2.evaluate.run_record import RunRecord
+from mobilenetv2.evaluate.run_record import RunRecord, epochs_of
 from mobilenetv2.model.card import classifier_words, kind
 from mobilenetv2.model.store import WEIGHTS
 from mobilenetv2.spec.count import multiply_adds, parameters
@@ -52,7 +51,7 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         ("started from", started_from(run)),
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
-        ("epochs run", f"{run.epochs}"),
+        ("epochs run", f"{epochs_of(run.rows)}"),
         ("time", duration(took) if took else None),
     ]
     head = run.recipe.get("trained") == "head"
@@ -72,6 +71,7 @@ def started_from(run: RunRecord) -> str | None:
 def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
     """Return what network it is, what it costs, where it came from, and how it was run."""
     spec, seen, origin = config.spec, config.preprocessing, config.origin
+    temperature = temperature_of(config)
     file = source / WEIGHTS if source and source.is_dir() else source
     size = file.stat().st_size if file and file.is_file() else None
     rows: list[tuple[str, Child]] = [
@@ -85,7 +85,10 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
         ("multiply-adds", f"{multiply_adds(spec):,}"),
         ("file", f"{size / 1e6:.1f} MB" if size else None),
         ("padding", spec.numerics.padding),
-        ("temperature", _figure(config.metrics.get(TEMPERATURE))),
+        (
+            "temperature",
+            f"{temperature:.3f} (the classifier was divided by it)" if temperature else None,
+        ),
         ("weights from", origin.source if origin else None),
         ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
         ("licence", (origin.licence if origin else None) or "unknown"),
@@ -93,10 +96,6 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
         *(how or {}).items(),
     ]
     return definitions([(name, value) for name, value in rows if value is not None])
-
-
-def _figure(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f} (the classifier was divided by it)"
 
 
 def environment() -> list[tuple[str, str]]:

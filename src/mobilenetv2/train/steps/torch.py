@@ -8,7 +8,7 @@ fraction, and a few random views of each photo, computed beforehand, stand for a
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.data.batches import batches
+from mobilenetv2.data.batches import Batches, batches, chunked
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.inference import check_device, normalise
 from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2
@@ -31,7 +31,7 @@ from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import track
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.inputs import Batches, PhotoViews, Views
+from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import depth, thawed_depth
 from mobilenetv2.train.steps import State, Trainer, dropout_of
@@ -277,12 +277,10 @@ class MapViews:
     maps: NDArray
     """float16 (views, photos, h, w, k), read from the file as it is needed."""
 
-    def batches(
-        self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
-    ) -> Batches:
+    def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
         """float16 (batch, h, w, k) and indices: the epochs take turns with the views."""
         maps = self.maps[epoch % len(self.maps)]
-        return batches(lambda index: np.asarray(maps[index]), order, batch_size, start, drop_last)
+        return batches(lambda index: np.asarray(maps[index]), chunks)
 
 
 def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
@@ -328,6 +326,6 @@ def _maps(
     """(place among all views, maps) of a batch at a time."""
     count = len(photos.split)
     for number in range(views):
-        todo = photos.batches(np.arange(count), number, AT_ONCE)
+        todo = photos.batches(chunked(range(count), AT_ONCE), number)
         for start, (pictures, _) in enumerate(todo):
             yield number * count + start * AT_ONCE, trainer.early(pictures)
