@@ -138,7 +138,7 @@ def _readable(
     digests = {one.photo.name: one.digest for one in scanned}
     unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
     if len(unreadable) > most * len(scanned):
-        shown = "; ".join(list(unreadable.values())[:SHOWN])
+        shown = "; ".join([*unreadable.values()][:SHOWN])
         rest = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
         raise DataError(
             f"{place}: {len(unreadable)} of {len(scanned)} photos cannot be read, more than "

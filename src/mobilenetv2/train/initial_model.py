@@ -187,8 +187,8 @@ def fit_logistic(
     std = np.maximum(train[0].std(0), 1e-6)
     mean = train[0].mean(0) if classifier.bias else np.float32(0)
     standard = (train[0] - mean) / std
-    best: Head | None = None
-    for c in track(INVERSE_PENALTIES, "fitting the head", len(INVERSE_PENALTIES)):
+
+    def fitted(c: float) -> Head:
         coefficients, intercept = _solve(standard, train[1], len(names), c, classifier)
         arrays = {"classifier.weight": (coefficients / std).astype(np.float32)}
         if classifier.bias:
@@ -198,11 +198,10 @@ def fit_logistic(
             measure(predict_linear(arrays, part, names, classifier.outputs))
             for part in (train, selection)
         ]
-        head = Head(arrays, c, *measured)
-        if best is None or _rank(head) > _rank(best):
-            best = head
-    assert best is not None
-    return best
+        return Head(arrays, c, *measured)
+
+    todo = track(INVERSE_PENALTIES, "fitting the head", len(INVERSE_PENALTIES))
+    return max(map(fitted, todo), key=_rank)
 
 
 def predict_linear(

@@ -5,6 +5,7 @@ text under a key is its meaning.
 """
 
 import dataclasses
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -284,10 +285,7 @@ class Recipe(Table):
 
     def get(self, key: str) -> Any:
         """Return the value of a key such as 'optimizer.momentum'."""
-        value: Any = self
-        for part in key.split("."):
-            value = getattr(value, part)
-        return value
+        return operator.attrgetter(key)(self)
 
     def changed(self, changes: Mapping[str, Any] | None = None, **more: Any) -> "Recipe":
         """Return a copy with other values of some keys, checked.

@@ -23,7 +23,7 @@ from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.predictions import BATCH, predict_split
 from mobilenetv2.progress import say, track
-from mobilenetv2.text import duration
+from mobilenetv2.text import counted, duration
 from mobilenetv2.train.finalise import TRAIN_SAMPLE
 from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.job import Run, Trial
@@ -67,12 +67,8 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     count = len(targets.labels)
     batch_size = min(recipe.batch_size, count)
     needed = -(-steps * batch_size // count)
-    order = np.concatenate(
-        [
-            epoch_order(targets.labels, recipe.seed, epoch, recipe.data.balance)
-            for epoch in range(needed)
-        ]
-    )
+    labels, balance = targets.labels, recipe.data.balance
+    orders = [epoch_order(labels, recipe.seed, epoch, balance) for epoch in range(needed)]
     rates: list[float] = []
     losses: list[float] = []
     smooth, best = 0.0, math.inf
@@ -80,7 +76,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     once = recipe.changed({"cache.views": 1})
     with undone(run, run.splits.train, once) as (_, views):
         # Of the last epoch: most of the run has pictures of that size, or comes to it.
-        chunks = chunked(order, batch_size, drop_last=True)
+        chunks = chunked(np.concatenate(orders), batch_size, drop_last=True)
         todo = views.batches(chunks, max(0, recipe.epochs - 1))
         for step, (pictures, indices) in enumerate(track(todo, "trying rates", steps)):
             if step == steps:
@@ -151,7 +147,7 @@ def describe_time(times: Times, recipe: Recipe) -> str:
     long = f"about {duration(seconds)}" if seconds >= 5 else "a few seconds"
     if recipe.trained == "head" or not recipe.epochs:
         return f"{long} on this machine"
-    epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+    epochs = counted(recipe.epochs, "epoch")
     return f"{long} on this machine: {epochs} at {times.speed:.0f} photos a second"
 
 

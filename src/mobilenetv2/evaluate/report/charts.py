@@ -69,26 +69,12 @@ class Frame:
         parts: list[Child] = []
         for value in ticks(*self.y):
             place = self.up(value)
-            parts += [
-                element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=place, y2=place),
-                element(
-                    "text", format(value, y_format), x=LEFT - 6, y=place + 3.5, text_anchor="end"
-                ),
-            ]  # fmt: skip
+            parts.append(_line("grid", (LEFT, WIDTH - RIGHT), (place, place)))
+            parts.append(_text(format(value, y_format), LEFT - 6, place + 3.5, "end"))
         for value in ticks(*self.x, whole=self.counts):
-            parts.append(
-                element(
-                    "text", format(value, x_format), x=self.across(value), y=floor + 15,
-                    text_anchor="middle",
-                )
-            )  # fmt: skip
-        parts.append(element("line", class_="axis", x1=LEFT, x2=WIDTH - RIGHT, y1=floor, y2=floor))
-        parts.append(
-            element(
-                "text", x_title, x=WIDTH - RIGHT, y=floor + 29, text_anchor="end",
-                class_="title",
-            )
-        )  # fmt: skip
+            parts.append(_text(format(value, x_format), self.across(value), floor + 15, "middle"))
+        parts.append(_line("axis", (LEFT, WIDTH - RIGHT), (floor, floor)))
+        parts.append(_text(x_title, WIDTH - RIGHT, floor + 29, "end", "title"))
         return element("g", parts, class_="axes")
 
     def line(self, points: list[tuple[float, float]], class_: str) -> Markup:
@@ -101,6 +87,16 @@ class Frame:
             else:
                 pen = "M"
         return element("path", class_=f"line {class_}", d="".join(text))
+
+
+def _line(class_: str, x: tuple[float, float], y: tuple[float, float], *inside: Child) -> Markup:
+    return element("line", *inside, class_=class_, x1=x[0], x2=x[1], y1=y[0], y2=y[1])
+
+
+def _text(
+    text: str, x: float, y: float, anchor: str | None = None, class_: str | None = None
+) -> Markup:
+    return element("text", text, x=x, y=y, text_anchor=anchor, class_=class_)
 
 
 def svg(what: str, *children: Child, height: float = HEIGHT) -> Markup:
@@ -138,12 +134,8 @@ def _curve_chart(
     frame = Frame(across, _range(finite), counts=True)
     parts: list[Child] = [frame.axes("g", ticked, "epoch")]
     place, floor = frame.across(best), frame.height - frame.bottom
-    parts.append(
-        element(
-            "line", element("title", f"epoch {best:g} was kept"), class_="best", x1=place, x2=place,
-            y1=12.0, y2=floor,
-        )
-    )  # fmt: skip
+    kept = element("title", f"epoch {best:g} was kept")
+    parts.append(_line("best", (place, place), (TOP, floor), kept))
     for name, values in series.items():
         points = list(zip(epochs, values, strict=True))
         parts.append(frame.line(points, name))
@@ -212,8 +204,8 @@ def reliability_diagram(title: str, calibration: Calibration) -> Markup:
         parts.append(
             element(
                 "g", element("title", said),
-                element("line", class_="whisker", x1=place, x2=place, y1=low, y2=high),
-                element("line", class_="gap", x1=place, x2=place, y1=gap[0], y2=gap[1]),
+                _line("whisker", (place, place), (low, high)),
+                _line("gap", (place, place), gap),
                 element(
                     "circle", class_="dot", cx=place, cy=gap[1],
                     r=2.5 + 4 * math.sqrt(row.count / most),
@@ -225,8 +217,8 @@ def reliability_diagram(title: str, calibration: Calibration) -> Markup:
             )
         )  # fmt: skip
     parts += [
-        element("text", f"{calibration.noun}s", x=LEFT - 6, y=floor, text_anchor="end"),
-        element("text", "is right", x=LEFT + 6, y=TOP + 10),
+        _text(f"{calibration.noun}s", LEFT - 6, floor, "end"),
+        _text("is right", LEFT + 6, TOP + 10),
     ]
     return element(
         "figure",

@@ -60,7 +60,7 @@ class Explainer:
 def write_page(
     path: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
     notes: Sequence[str] = (), seconds: float | None = None,
-) -> None:  # fmt: skip
+) -> RunRecord | None:  # fmt: skip
     """Write the report as one HTML file; ImageError where a photo in it cannot be read any more.
 
     Args:
@@ -69,16 +69,11 @@ def write_page(
         explainer: for Grad-CAM; without one the page says that there is none.
         notes: sentences that a reader should know before the figures.
         seconds: that training took; None is the sum of its epochs.
+
+    Returns:
+        The run around the model.
     """
     run = read_run(source) if source else None
-    write_atomically(path, report_html(result, run, source, explainer, notes, seconds))
-
-
-def report_html(
-    result: Result, run: RunRecord | None, source: Path | None, explainer: Explainer | None,
-    notes: Sequence[str], seconds: float | None,
-) -> str:  # fmt: skip
-    """Return the whole file. Arguments as for :func:`write_page`, and the run around the model."""
     sections: list[tuple[str, str, Child]] = [
         ("training", "Training", _training(run)),
         ("classes", "Classes", _classes(result)),
@@ -110,7 +105,9 @@ def report_html(
         element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}"),
         element("script", Markup(script)),
     )
-    return document(f"{title}: {result.metrics.accuracy:.1%}", body, script=script)
+    page = document(f"{title}: {result.metrics.accuracy:.1%}", body, script=script)
+    write_atomically(path, page)
+    return run
 
 
 def _training(run: RunRecord | None) -> Child:
@@ -213,8 +210,7 @@ def write_report(
     older report go, even where there is no new one. Without matplotlib there are no PNG files, and
     a person is told. Arguments as for :func:`write_page`.
     """
-    run = read_run(source) if source else None
-    write_atomically(folder / PAGE, report_html(result, run, source, explainer, notes, None))
+    run = write_page(folder / PAGE, result, source, explainer, notes)
     for name in PLOTS:
         (folder / name).unlink(missing_ok=True)
     try:

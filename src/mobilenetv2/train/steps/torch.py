@@ -73,6 +73,8 @@ class TorchTrainer(Trainer):
     """The only one with every key of a recipe."""
 
     edition = edition
+    start: int | None = None
+    """The block that a step's inputs go into; None: they are pictures."""
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.network, self.recipe, self.device = network, recipe, torch.device(device)
@@ -128,7 +130,7 @@ class TorchTrainer(Trainer):
         """Loss and gradients, summed over some pictures of a batch."""
         x = self._inputs(pictures)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            y = _masked(self._features(network, x), masks[0])
+            y = _masked(network.features(x, self.start), masks[0])
             for layer, mask in zip(hidden_layers(network), masks[1:], strict=True):
                 y = _masked(layer.activation(nn.Linear.forward(layer, y)), mask)
             logits = network.classifier(y)
@@ -156,9 +158,6 @@ class TorchTrainer(Trainer):
     def _inputs(self, pictures: NDArray) -> Tensor:
         x = normalise(pictures, self.network.config.preprocessing, self.device)
         return x.to(self.network.classifier.weight.dtype)
-
-    def _features(self, network: MobileNetV2, x: Tensor) -> Tensor:
-        return network.features(x)
 
     def thaw(self, epoch: float) -> None:
         """See :class:`Trainer`."""
@@ -239,7 +238,7 @@ class CachedFeaturesTrainer(TorchTrainer):
     """A trainer whose steps take maps instead of pictures."""
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
-        self.blocks = recipe.cache.blocks
+        self.start = self.blocks = recipe.cache.blocks
         if self.blocks > len(network.blocks):
             raise RecipeError(
                 f"cache.blocks {self.blocks}: the network has {len(network.blocks)} blocks"
@@ -265,9 +264,6 @@ class CachedFeaturesTrainer(TorchTrainer):
     def _inputs(self, pictures: NDArray) -> Tensor:
         maps = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
         return maps.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
-
-    def _features(self, network: MobileNetV2, x: Tensor) -> Tensor:
-        return network.features(x, self.blocks)
 
 
 @dataclass(frozen=True, slots=True)
