@@ -46,11 +46,6 @@ class ShrunkPhotos:
         self._held: dict[str, NDArray] = {}
         self._lock = threading.Lock()
 
-    @property
-    def held(self) -> int:
-        """Number of photos that are held."""
-        return len(self._held)
-
     def image(self, photo: Photo) -> Image.Image:
         """Return one photo as :meth:`mobilenetv2.data.dataset.Split.image` does, but smaller."""
         held = self._held.get(photo.name)
@@ -79,9 +74,6 @@ class SmallImages:
     with the border that 'shifted' moves in."""
     size: Size
     how: Augmentation
-
-    def __len__(self) -> int:
-        return len(self.held)
 
     def views(self, indices: NDArray, seed: int, epoch: int) -> NDArray:
         """Return views of photos: int (batch,) -> uint8 (batch, height, width, channels)."""

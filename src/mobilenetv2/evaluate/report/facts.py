@@ -48,7 +48,7 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
     rows: list[tuple[str, Child]] = [
         # Not where on a person's disk: the page is made to be shown to others.
         ("trained on", Path(run.started["data"]).name if "data" in run.started else None),
-        ("started from", started_from(run)),
+        ("started from", run.started.get("weights", "random weights") if run.started else None),
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
         ("epochs run", f"{epochs_of(run.rows)}"),
@@ -61,11 +61,6 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         if not head or key.rpartition(".")[2] in OF_A_HEAD
     ]
     return definitions([(name, value) for name, value in rows if value is not None])
-
-
-def started_from(run: RunRecord) -> str | None:
-    """Return the weights that a run began with; None where the record of the start is gone."""
-    return run.started.get("weights", "random weights") if run.started else None
 
 
 def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
