@@ -60,7 +60,7 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         for key, value in run.recipe.items()
         if not head or key.rpartition(".")[2] in OF_A_HEAD
     ]
-    return definitions([(name, value) for name, value in rows if value is not None])
+    return definitions(rows)
 
 
 def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
@@ -90,7 +90,7 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
         ("note", origin.note or None if origin else None),
         *(how or {}).items(),
     ]
-    return definitions([(name, value) for name, value in rows if value is not None])
+    return definitions(rows)
 
 
 def environment() -> list[tuple[str, str]]:

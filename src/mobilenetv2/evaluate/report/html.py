@@ -72,7 +72,7 @@ def _attribute(key: str, value: object) -> str:
 
 
 def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
-    """Return a list of names and values; a long value gets a line of its own."""
+    """Return a list of names and values that are there; a long one gets a line of its own."""
     return element(
         "dl",
         [
@@ -81,6 +81,7 @@ def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
                 class_="long" if len(str(value)) > LONG else None,
             )
             for name, value in rows
+            if value is not None
         ],
     )  # fmt: skip
 

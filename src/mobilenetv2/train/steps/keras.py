@@ -173,7 +173,7 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     """Return the recipe's optimiser."""
     options = recipe.optimizer
     if options.name == "adamw":
-        return AdamW(MOMENTUM_OF_ADAM, EPSILON_OF_ADAM, options.weight_decay)
+        return AdamW(options.weight_decay)
     return SGD(options.momentum, options.weight_decay)
 
 
@@ -206,9 +206,9 @@ class SGD(keras.optimizers.Optimizer):
 class AdamW(keras.optimizers.Optimizer):
     """Adam with the weight decay taken off the weights themselves (arXiv 1711.05101)."""
 
-    def __init__(self, betas: tuple[float, float], epsilon: float, decay: float) -> None:
+    def __init__(self, decay: float) -> None:
         super().__init__(learning_rate=0.0, name="adamw")
-        self.betas, self.epsilon, self.decay = betas, epsilon, decay
+        self.decay = decay
 
     def build(self, variables: Any) -> None:
         """Make the moments."""
@@ -224,16 +224,15 @@ class AdamW(keras.optimizers.Optimizer):
         step = ops.cast(self.iterations + 1, variable.dtype)
         index = self._get_variable_index(variable)
         first, second = self.first[index], self.second[index]
-        one, two = self.betas
+        one, two = MOMENTUM_OF_ADAM
         self.assign(first, one * first + (1 - one) * gradient)
         self.assign(second, two * second + (1 - two) * gradient * gradient)
         # Not ops.cast: TensorFlow's makes float32 of a Python number on the way.
         first_correction, second_correction = (
-            1 - ops.power(ops.convert_to_tensor(beta, variable.dtype), step) for beta in self.betas
+            1 - ops.power(ops.convert_to_tensor(beta, variable.dtype), step) for beta in (one, two)
         )
-        direction = (first / first_correction) / (
-            ops.sqrt(second / second_correction) + self.epsilon
-        )
+        length = ops.sqrt(second / second_correction) + EPSILON_OF_ADAM
+        direction = (first / first_correction) / length
         if len(variable.shape) > 1:
             direction = direction + self.decay * variable
         self.assign_sub(variable, rate * direction)
