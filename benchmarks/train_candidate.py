@@ -61,6 +61,7 @@ class OurPhotographs:
 
     def __init__(self, data: Path, size: int, count: int, batch: int) -> None:
         from mobilenetv2.data.augment import Augmentation
+        from mobilenetv2.data.batches import chunked
         from mobilenetv2.data.dataset import ALL, open_dataset
         from mobilenetv2.spec.network import NetworkSpec
         from mobilenetv2.spec.records import Preprocessing
@@ -72,12 +73,13 @@ class OurPhotographs:
         recipe = Recipe().changed(augmentation=Augmentation(jitter=0.0))
         self.views = PhotoViews(split, record, recipe)
         self.labels = np.array([photo.label for photo in split.photos], np.int64)
-        self.order = np.random.default_rng(0).permutation(len(self.views))[:count]
-        self.batch, self.epoch = batch, 0
+        order = np.random.default_rng(0).permutation(len(self.views))[:count]
+        self.chunks = chunked(order, batch, drop_last=True)
+        self.epoch = 0
 
     def __call__(self) -> Iterator[Any]:
         self.epoch += 1
-        todo = self.views.batches(self.order, self.epoch, self.batch, drop_last=True)
+        todo = self.views.batches(self.chunks, self.epoch)
         for pictures, indices in todo:
             yield pictures, self.labels[indices]
 

@@ -115,7 +115,7 @@ def ours(
         decay: of all parameters but BatchNorm's and biases.
         everywhere: bfloat16 in every layer, which the trainer does not do.
     """
-    from mobilenetv2.data.mixing import targets
+    from mobilenetv2.data.augment import targets
     from mobilenetv2.editions.torch import MobileNetV2
     from mobilenetv2.train.recipe import Recipe
     from mobilenetv2.train.steps import torch as layers

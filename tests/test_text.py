@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,3 +45,13 @@ def test_what_a_terminal_would_obey_is_replaced() -> None:
 def test_only_finite_numbers_are_numbers_of_json() -> None:
     values = (0.5, math.nan, math.inf, -math.inf)
     assert [text.finite(value) for value in values] == [0.5, None, None, None]
+
+
+def test_fields_of_a_record_are_plain_for_json() -> None:
+    record = SimpleNamespace(a=1.5, b=math.nan, c=(0.0, 1.0), d="x", e=3)
+    assert text.plain(record, "a", "b", "c", "d") == {
+        "a": 1.5,
+        "b": None,
+        "c": [0.0, 1.0],
+        "d": "x",
+    }

@@ -56,3 +56,12 @@ def visible(text: str) -> str:
 def finite(value: float) -> float | None:
     """Return a number for JSON, which knows neither NaN nor infinity: None for both."""
     return value if math.isfinite(value) else None
+
+
+def plain(record: object, *names: str) -> dict[str, object]:
+    """Return fields of a record for JSON: tuples as lists, numbers that are none as null."""
+    values = {name: getattr(record, name) for name in names}
+    for name, value in values.items():
+        if isinstance(value, float | tuple):
+            values[name] = finite(value) if isinstance(value, float) else list(value)
+    return values

@@ -4,9 +4,8 @@ from typing import Any
 import pytest
 
 from mobilenetv2.audit import issues as audit_issues
-from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts
+from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts, LabelError
 from mobilenetv2.audit.issues import CHECKS, Evidence, Issue, find_issues
-from mobilenetv2.audit.label_errors import LabelError
 
 PLAIN = Facts(300, 200, "RGB", False, False, False)
 

@@ -11,7 +11,7 @@ import pytest
 from mobilenetv2.benchmark import photos as room
 from mobilenetv2.benchmark.photos import Photos, Wanted, choose_photos, draw_some
 from mobilenetv2.errors import ArtifactError, DataError
-from mobilenetv2.evaluate.trained_on import TrainedOn
+from mobilenetv2.evaluate.run_record import TrainedOn
 from mobilenetv2.model.store import load_config
 from mobilenetv2.spec.records import ModelConfig
 

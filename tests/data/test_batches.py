@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, epoch_order, in_parallel, whole_batches
+from mobilenetv2.data.batches import batches, chunked, epoch_order, in_parallel, whole_batches
 
 
 def picture(index: int) -> NDArray:
@@ -34,7 +34,7 @@ def test_batches_are_the_pictures_in_order_and_a_short_last_one_is_dropped_if_as
     drop_last: bool, sizes: list[int]
 ) -> None:
     order = np.random.default_rng(1).permutation(11)
-    given_ = list(batches(picture, order, 4, drop_last=drop_last))
+    given_ = list(batches(picture, chunked(order, 4, drop_last=drop_last)))
     assert [len(indices) for _, indices in given_] == sizes
     assert_array_equal(np.concatenate([i for _, i in given_]), order[: sum(sizes)])
     for pictures, indices in given_:
@@ -54,9 +54,9 @@ def test_starting_later_is_the_same_as_dropping_the_first_batches(
         return np.random.default_rng(index).integers(0, 256, (4, 4, 3), np.uint8)
 
     order = np.random.default_rng(2).permutation(22)
-    whole = list(batches(load, order, 4, drop_last=drop_last))[start:]
+    whole = list(batches(load, chunked(order, 4, drop_last=drop_last)))[start:]
     loaded.clear()
-    later = list(batches(load, order, 4, start, drop_last))
+    later = list(batches(load, chunked(order, 4, start, drop_last)))
     assert len(whole) == len(later) == max(0, (5 if drop_last else 6) - start)
     for (pictures, indices), (more_pictures, more_indices) in zip(whole, later, strict=True):
         assert_array_equal(pictures, more_pictures)
@@ -76,8 +76,9 @@ def test_whole_batches_are_the_same_batches(
         assert indices.dtype == np.int64 and len(indices) <= batch_size
         return np.stack([picture(int(index)) for index in indices])
 
-    one_by_one = list(batches(picture, order, batch_size, start, drop_last))
-    whole = list(whole_batches(load, order, batch_size, start, drop_last))
+    chunks = chunked(order, batch_size, start, drop_last)
+    one_by_one = list(batches(picture, chunks))
+    whole = list(whole_batches(load, chunks))
     assert len(one_by_one) == len(whole)
     for (pictures, indices), (more_pictures, more_indices) in zip(one_by_one, whole, strict=True):
         assert_array_equal(pictures, more_pictures)
@@ -90,7 +91,7 @@ def test_an_error_in_a_worker_is_raised_after_the_batches_before_it() -> None:
             raise ValueError("photo 9")
         return picture(index)
 
-    given_ = batches(load, range(1000), 4)
+    given_ = batches(load, chunked(range(1000), 4))
     assert [next(given_)[1].tolist() for _ in range(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     with pytest.raises(ValueError, match="photo 9"):
         next(given_)

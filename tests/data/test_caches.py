@@ -120,7 +120,7 @@ def test_what_is_held_changes_no_view_and_memory_is_bounded(limit: int) -> None:
     for pixels in expected:  # the first that came, and those that still fit beside them
         if bytes_ + pixels.nbytes <= limit:
             bytes_, held = bytes_ + pixels.nbytes, held + 1
-    assert (shrunk.held, shrunk.bytes) == (held, bytes_)
+    assert (len(shrunk._held), shrunk.bytes) == (held, bytes_)
     assert held == {0: 0, 90_000: 3, 10**9: 6}[limit]
     assert source.reads == held + 3 * (6 - held)  # those that are held are read once
 
@@ -148,7 +148,7 @@ def test_threads_that_want_one_photo_count_it_once() -> None:
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(shrunk.image, [photos.photos[2]] * 6))
     assert len({image.tobytes() for image in made}) == 1
-    assert shrunk.held == 1 and shrunk.bytes == len(made[0].tobytes())
+    assert len(shrunk._held) == 1 and shrunk.bytes == len(made[0].tobytes())
 
 
 def test_an_unreadable_photo_is_named_and_not_held() -> None:
@@ -157,7 +157,7 @@ def test_an_unreadable_photo_is_named_and_not_held() -> None:
     for _ in range(2):
         with pytest.raises(ImageError, match=r"memory/a/1\.png"):
             shrunk.image(photos["all"].photos[0])
-    assert shrunk.held == 0 and shrunk.bytes == 0
+    assert len(shrunk._held) == 0 and shrunk.bytes == 0
 
 
 COLOUR = Preprocessing(size=(32, 32), resize=(32, 32))
@@ -210,7 +210,7 @@ def test_views_are_those_of_augment_bit_for_bit(
 ) -> None:
     augmentation = Augmentation(**{"jitter": 0.0, **how})
     held = hold_images(SPLIT, augmentation, record, size)
-    assert len(held) == len(SPLIT)
+    assert len(held.held) == len(SPLIT)
     indices = [5, 0, 11, 5, 3]  # in any order, and more than once
     for epoch in (0, 3):
         views = held.views(np.array(indices), 9, epoch)

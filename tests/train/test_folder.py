@@ -13,7 +13,7 @@ from mobilenetv2 import files
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import RunError
-from mobilenetv2.evaluate.trained_on import read_split
+from mobilenetv2.evaluate.run_record import read_split
 from mobilenetv2.files import PREVIOUS, TEMPORARY
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -86,7 +86,7 @@ def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(
 def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> None:
     open_run(tmp_path / "new", overwrite=True)
     assert list(tmp_path.iterdir()) == []
-    assert open_run(tmp_path) == RunFolder(tmp_path)
+    assert open_run(tmp_path).path == tmp_path
 
 
 def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_resuming_mends_what_a_kill_left(tmp_path: Path) -> None:
         (run.path / name).mkdir()
         (run.path / name / "from").write_text(name)
     (run.path / f"{TEMPORARY}metrics.csv-2").write_text("half")
-    assert open_run(run.path, resume=True) == run
+    assert open_run(run.path, resume=True).path == run.path
     assert (run.best / "from").read_text() == f"{PREVIOUS}best"
     assert (run.last / "from").read_text() == "last"
     names = {path.name for path in run.path.iterdir()}
@@ -138,7 +138,7 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
     run.start.unlink()  # only the recipe had been written
     with pytest.raises(RunError, match=r"does not say what .* begin it again with --overwrite"):
         run.read_start()
-    assert open_run(run.path, overwrite=True) == run
+    assert open_run(run.path, overwrite=True).path == run.path
 
 
 def test_a_beginning_that_fails_leaves_nothing(

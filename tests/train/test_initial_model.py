@@ -143,6 +143,11 @@ def test_a_recipe_says_what_the_classifier_is_and_the_weights_say_the_rest(tmp_p
     ("changes", "classes", "message"),
     [
         ({"classifier.outputs": "logit"}, 3, r"two classes apart, and these are 3; --set"),
+        (
+            {},
+            1,
+            r"'softmax' .* only one: .* second class folder, .*outputs=logit",
+        ),
         ({"trained": "head", "classifier.hidden": (HiddenSpec(8),)}, 2, r"--set trained=all"),
     ],
 )

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mobilenetv2.cli.main import main
-from mobilenetv2.data.augment import Augmentation, augment, generator
+from mobilenetv2.data.augment import Augmentation, Mixing, augment, generator
+from mobilenetv2.data.batches import chunked
 from mobilenetv2.data.caches import shrink
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.model import store
@@ -51,7 +51,7 @@ def test_batches_are_the_views_one_by_one(photos: Path, crop: str, held: bool) -
     views = PhotoViews(split, record, recipe)
     order = np.array([5, 2, 9, 1, 7, 3])
     for epoch in (0, 1):
-        made = list(views.batches(order, epoch, 2, start=1))
+        made = list(views.batches(chunked(order, 2, start=1), epoch))
         assert [indices.tolist() for _, indices in made] == [[9, 1], [7, 3]]
         for pictures, indices in made:
             expected = np.stack([views.view(int(index), epoch) for index in indices])
@@ -79,14 +79,12 @@ def test_photos_are_shrunk_for_the_largest_view_unless_the_recipe_says_no(photos
     assert np.array_equal(whole.view(0, 1), expected)
 
 
-class Counting:
+class Counting(Source):
     """A source that says how often a file was read."""
 
     def __init__(self, source: Source) -> None:
-        self.source, self.place, self.links, self.reads = source, source.place, 0, 0
-
-    def names(self) -> list[str]:
-        return self.source.names()
+        super().__init__(source.place, source.names())
+        self.source, self.reads = source, 0
 
     def read(self, name: str) -> bytes:
         self.reads += 1
@@ -102,7 +100,7 @@ def test_a_photo_is_read_once_for_all_epochs(photos: Path, crop: str) -> None:
     recipe = Recipe().changed(epochs=3, augmentation=Augmentation(crop=crop))  # type: ignore[arg-type]
     views = PhotoViews(split, record, recipe)
     for epoch in range(3):
-        assert len(list(views.batches(np.arange(len(split)), epoch, 6))) == len(split) // 6
+        assert len(list(views.batches(chunked(range(len(split)), 6), epoch))) == len(split) // 6
     assert source.reads == len(split)
 
 

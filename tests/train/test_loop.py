@@ -16,10 +16,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mobilenetv2.data.augment import Augmentation
+from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.data.mixing import Mixing
 from mobilenetv2.errors import ImageError, RunError
 from mobilenetv2.model import store
 from mobilenetv2.spec.names import is_statistic
@@ -62,7 +61,8 @@ def test_judging_with_measured_statistics_gives_the_mean_over_batches_and_moves_
     order = epoch_order(at.targets.labels, recipe.seed, 0)[:12]
     assert set(at.targets.labels[order]) == {0, 1, 2}  # and not the first class alone
     trainer: Any = run.trainer
-    x = trainer._inputs(np.stack([at.views.view(index, 0) for index in order]))
+    ((pictures, _),) = at.views.batches([order], 0)
+    x = trainer._inputs(pictures)
     outputs = trainer.network.stem.conv(x).mean((0, 2, 3)).detach().numpy()
     assert judged["stem.bn.mean"] == pytest.approx(outputs, abs=1e-5)
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilenetv2.cli.parser import make_parser
-from mobilenetv2.data.augment import Augmentation
-from mobilenetv2.data.mixing import Mixing
+from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.network import HiddenSpec
 from mobilenetv2.train.recipe import ALIASES, LARGEST_SEED, Distillation, Recipe

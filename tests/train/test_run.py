@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +13,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.cli.main import main
-from mobilenetv2.errors import MissingExtra, RecipeError, RunError
+from mobilenetv2.errors import ImageError, RecipeError, RunError
 from mobilenetv2.model import store
 from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.train import run as room
@@ -21,8 +23,6 @@ from mobilenetv2.train.folder import RunFolder
 from mobilenetv2.train.recipe import Distillation, Recipe
 from mobilenetv2.train.recipe_file import read_recipe
 from mobilenetv2.train.run import Job, train
-from mobilenetv2.train.steps import torch_network
-from mobilenetv2.train.steps.torch_network import rebase
 
 QUICK = Recipe().changed(
     epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
@@ -33,13 +33,13 @@ Fill = Callable[[Path, int], Path]
 def test_a_folded_network_is_rebased_once_and_never_again(
     folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rebased = Mock(side_effect=rebase)
-    monkeypatch.setattr(torch_network, "rebase", rebased)
+    rebased = Mock(side_effect=rebase_on)
+    monkeypatch.setattr("mobilenetv2.train.initial_model.rebase_on", rebased)
     job = Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None))
     origin = train(job).config.origin
-    assert origin == Origin(
-        "x", note="Rebased on measured activations.", rebased_on="training photos"
-    )
+    assert origin is not None
+    assert re.fullmatch(r"BatchNorm rebased on \d+ views of training photos.", origin.note)
+    assert origin == Origin("x", note=origin.note, rebased_on="training photos")
     (tmp_path / "run" / "summary.md").unlink()
     train(replace(job, resume=True))
     train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
@@ -150,10 +150,10 @@ def test_an_unreadable_photo_is_left_out_and_named(
 def test_a_start_that_is_refused_leaves_nothing(
     folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rebasing is the last thing before the first step that needs a package."""
+    """Rebasing is the last thing before the first step that may fail."""
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(room, "rebased", Mock(side_effect=MissingExtra("torch is not there")))
-    with pytest.raises(MissingExtra):
+    monkeypatch.setattr(room, "rebased", Mock(side_effect=ImageError("a photo is gone")))
+    with pytest.raises(ImageError):
         train(Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None)))
     assert sorted(tmp_path.rglob("*")) == before
 

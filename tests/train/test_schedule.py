@@ -1,12 +1,14 @@
 """What changes over a run: the rate, the size of pictures, and which layers learn how fast."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenetv2.data.mixing import targets
+from mobilenetv2.data.augment import targets
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.names import parameter_shapes
@@ -14,9 +16,7 @@ from mobilenetv2.spec.published import published
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import (
     cosine,
-    deepest,
     depth,
-    exponential,
     learning_rate,
     phase,
     thawed_depth,
@@ -40,32 +40,38 @@ def test_the_rate_follows_the_schedule_that_the_recipe_names() -> None:
     )
 
 
-def test_it_rises_to_the_peak_and_falls_to_the_floor() -> None:
-    rates = [cosine(step, 12, 3, 0.4) for step in range(13)]
-    assert rates[:4] == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    assert rates[3 + 9 // 3] == pytest.approx(0.3)  # cos 60 degrees is a half: three quarters
-    assert rates[12] == pytest.approx(0)
-    assert cosine(12, 12, 3, 0.4, floor=0.1) == pytest.approx(0.1)
+def rates(schedule: str, epochs: int, steps: int, warmup: float, **changes: Any) -> list[float]:
+    recipe = Recipe().changed(
+        epochs=epochs, schedule=schedule, warmup_epochs=warmup, **{"learning_rate": 1.0, **changes}
+    )
+    return [learning_rate(recipe, step, steps) for step in range(epochs * steps + 1)]
+
+
+def test_it_rises_to_the_peak_and_falls_to_nothing() -> None:
+    found = rates("cosine", 1, 12, 0.25, learning_rate=0.4)
+    assert found[:4] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert found[3 + 9 // 3] == pytest.approx(0.3)  # cos 60 degrees is a half: three quarters
+    assert found[12] == pytest.approx(0)
 
 
 def test_without_warmup_it_begins_at_the_peak() -> None:
-    assert cosine(0, 10, 0, 0.4) == 0.4
+    assert cosine(0, 10, 0.4) == rates("cosine", 1, 10, 0, learning_rate=0.4)[0] == 0.4
 
 
-@given(st.integers(1, 500), st.data())
-def test_every_rate_lies_between_floor_and_peak_and_there_is_one_top(
-    steps: int, data: st.DataObject
+@given(st.integers(1, 20), st.integers(1, 25), st.data())
+def test_every_rate_lies_between_nothing_and_peak_and_there_is_one_top(
+    epochs: int, steps: int, data: st.DataObject
 ) -> None:
-    warmup = data.draw(st.integers(0, steps))
-    rates = [cosine(step, steps, warmup, 1.0, 0.01) for step in range(steps)]
-    assert all(0 < rate <= 1 for rate in rates)
-    assert rates[:warmup] == sorted(rates[:warmup])
-    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    warmup = data.draw(st.integers(0, epochs * steps))
+    found = rates("cosine", epochs, steps, warmup / steps)[:-1]
+    assert all(0 < rate <= 1 for rate in found)
+    assert found[:warmup] == sorted(found[:warmup])
+    assert found[warmup:] == sorted(found[warmup:], reverse=True)
 
 
 def test_the_exponential_schedule_steps_once_an_epoch() -> None:
-    rates = [exponential(step, 4, 2, 1.0, 0.5) for step in range(12)]
-    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25])
+    found = rates("exponential", 3, 4, 0.5, epoch_factor=0.5)[:-1]
+    assert found == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25])
 
 
 def test_phases_are_equal_parts_of_a_run() -> None:
@@ -85,7 +91,7 @@ def test_the_classifier_is_0_and_the_stem_the_deepest() -> None:
     assert found["classifier"] == 0
     assert found["head.conv"] == found["head.bn"] == 1
     assert found["blocks.16.project.conv"] == 2 and found["blocks.0.depthwise.conv"] == 18
-    assert found["stem.conv"] == deepest(SPEC) == 19
+    assert found["stem.conv"] == depth("stem", SPEC) == 19
     assert sorted(set(found.values())) == list(range(20))
 
 

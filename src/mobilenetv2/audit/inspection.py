@@ -1,4 +1,11 @@
-"""The audit of a set of labelled photos: every photo is read once and compared with the others."""
+"""The audit of a set of labelled photos: each is read once and compared with the others.
+
+Labels are doubted by confident learning (C. G. Northcutt, L. Jiang, I. L. Chuang 2021, JAIR 70,
+arXiv 1911.00068, section 3.1): a model is confident that a photo is of a class where it gives the
+class at least the probability that it gives it on average on the photos labelled so. A class that
+the model finds hard has a low threshold, so that its photos are not all suspected. Beyond the
+article, the other class must be likelier than the label itself, and the ranking is by how much.
+"""
 
 import io
 import warnings
@@ -19,6 +26,9 @@ from mobilenetv2.spec.records import Preprocessing
 
 BATCH = 8
 """Photos given to the network at once."""
+ENOUGH = 5
+"""Photos that were not trained on, from which a class takes its threshold; with fewer it takes
+that of all its photos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +101,7 @@ class Audit:
         return max(counts) / min(counts) if min(counts) else float("inf")
 
     def sizes(self) -> dict[str, tuple[float, float, float]]:
-        """Return (least, median, greatest) 'width' and 'height' in pixels, and 'aspect' (width /
-        height).
-
-        Empty where no photo can be read.
-        """
+        """Return (least, median, greatest) width, height (pixels) and aspect; {} without photos."""
         sides = np.array([(p.facts.width, p.facts.height) for p in self.photos if p.facts])
         if not len(sides):
             return {}
@@ -161,10 +167,8 @@ def inspect(
     """Read every photo of every split, and find copies.
 
     Args:
-        record: what the network takes; with it, a photo that cannot be brought to it is one that
-            cannot be read.
-        predictor: uint8 (batch, height, width, channels) -> logits (batch, outputs); needs
-            ``record``.
+        record: what the network takes; a photo that cannot be brought to it cannot be read.
+        predictor: uint8 (batch, height, width, channels) -> logits; needs ``record``.
 
     Returns:
         (the audit, the predictor's logits: float32 (photos, outputs), NaN for those that
@@ -210,7 +214,11 @@ def inspect(
         dataset.place, dataset.classes, tuple(dataset.splits), tuple(photos), copies,
         dataset.ignored, dataset.links, unsearched,
     )  # fmt: skip
-    return found, _logits(answers, len(photos))
+    if not answers:
+        return found, None
+    logits = np.full((len(photos), len(next(iter(answers.values())))), np.nan, np.float32)
+    logits[list(answers)] = list(answers.values())
+    return found, logits
 
 
 def _in_the_file(data: bytes) -> tuple[str, bool, bool]:
@@ -266,11 +274,61 @@ def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
     return sorted(tuple(sorted(group)) for group in {id(g): g for g in group_of.values()}.values())
 
 
-def _logits(answers: dict[int, NDArray], photos: int) -> NDArray | None:
-    if not answers:
-        return None
-    outputs = len(next(iter(answers.values())))
-    logits = np.full((photos, outputs), np.nan, np.float32)
-    for place, answer in answers.items():
-        logits[place] = answer
-    return logits
+@dataclass(frozen=True, slots=True)
+class LabelError:
+    """A photo by its place, its label, and the class that the model takes it for."""
+
+    photo: int
+    label: int
+    answer: int
+    of_label: float
+    """Probability of the label."""
+    of_answer: float
+    trained_on: bool
+    """The model has learnt this label, which it doubts all the same."""
+
+
+def find_label_errors(
+    probabilities: NDArray, labels: NDArray, trained_on: NDArray | None = None
+) -> list[LabelError]:
+    """Return the labels that a model doubts, the most confident disagreement first.
+
+    Args:
+        probabilities: float (photos, classes); rows that are not numbers are skipped.
+        labels: int (photos,).
+        trained_on: bool (photos,): the model has learnt these photos' labels. It is surer of them
+            than of others, so that they set no threshold where there are enough others.
+    """
+    seen = np.zeros(len(labels), bool) if trained_on is None else trained_on
+    limits = thresholds(probabilities, labels, seen)
+    known = np.isfinite(probabilities).all(1)
+    confident = np.where(probabilities >= limits, probabilities, -1.0)
+    confident[~known] = -1.0
+    answers = confident.argmax(1)
+    rows = np.arange(len(labels))
+    of_label, of_answer = probabilities[rows, labels], confident[rows, answers]
+    margins = of_answer - of_label
+    doubted = np.flatnonzero(known & (answers != labels) & (margins > 0))
+    return [
+        LabelError(
+            int(place), int(labels[place]), int(answers[place]),
+            float(of_label[place]), float(of_answer[place]), bool(seen[place]),
+        )
+        for place in doubted[np.argsort(-margins[doubted], kind="stable")]
+    ]  # fmt: skip
+
+
+def thresholds(probabilities: NDArray, labels: NDArray, trained_on: NDArray) -> NDArray:
+    """Return the mean probability of each class on the photos labelled so: float (classes,).
+
+    A class without photos has no threshold: infinity, so that nothing is taken for it.
+    """
+    known = np.isfinite(probabilities).all(1)
+    limits = np.full(probabilities.shape[1], np.inf)
+    for label in range(probabilities.shape[1]):
+        own = known & (labels == label)
+        new = own & ~trained_on
+        chosen = new if new.sum() >= ENOUGH else own
+        if chosen.any():
+            limits[label] = probabilities[chosen, label].mean()
+    return limits

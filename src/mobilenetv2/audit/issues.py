@@ -1,15 +1,15 @@
 """The issues of a set of photos, in words: what is wrong, what to do, which photos.
 
 A new check is a function from :class:`Evidence` to issues in the table :data:`CHECKS`, at the end.
-``on_photos`` makes one from a condition on single photos, ``on_copies`` from one on copies.
+``on_photos`` makes one from a condition on single photos, ``on_copies`` from one on copies,
+``on_set`` from what is said of the whole set.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts
-from mobilenetv2.audit.label_errors import LabelError
+from mobilenetv2.audit.inspection import Audit, Copies, Entry, Facts, LabelError
 from mobilenetv2.text import counted, quoted
 
 FEW = 10
@@ -86,8 +86,7 @@ def on_copies(
 ) -> Check:
     """Make a check of pictures that a set has several times.
 
-    Args:
-        chosen: (splits, classes that the copies of a picture are in) -> whether it is an issue.
+    ``chosen``: (splits, classes that the copies of a picture are in) -> whether it is an issue.
     """
 
     def check_copies(evidence: Evidence) -> Iterator[Issue]:
@@ -114,12 +113,7 @@ def on_photos(
     kind: str, level: Level, what: str, chosen: Callable[[Entry], bool], advice: str,
     note: Callable[[Entry], str] | None = None,
 ) -> Check:  # fmt: skip
-    """Make a check of single photos.
-
-    Args:
-        what: the end of '3 photos ...'.
-        note: what to say of each.
-    """
+    """Make a check of single photos; ``what`` ends '3 photos ...', ``note`` is said of each."""
 
     def check_photos(evidence: Evidence) -> Iterator[Issue]:
         photos = evidence.audit.photos
@@ -132,8 +126,18 @@ def on_photos(
     return check_photos
 
 
-def _be(count: int) -> str:
-    return "is" if count == 1 else "are"
+def on_set(kind: str, level: Level, said: Callable[[Audit], Iterator[str]], advice: str) -> Check:
+    """Make a check of the set as a whole: each title of ``said`` is an issue."""
+
+    def check_set(evidence: Evidence) -> Iterator[Issue]:
+        for title in said(evidence.audit):
+            yield Issue(kind, level, title, advice)
+
+    return check_set
+
+
+def _be(count: int, past: bool = False) -> str:
+    return ("was", "were")[count != 1] if past else ("is", "are")[count != 1]
 
 
 def _if_readable(chosen: Callable[[Facts], bool]) -> Callable[[Entry], bool]:
@@ -187,92 +191,62 @@ def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
     )  # fmt: skip
 
 
-def single_class(evidence: Evidence) -> Iterator[Issue]:
-    """Find that there is nothing to tell apart."""
-    if len(evidence.audit.classes) == 1:
-        yield Issue(
-            "classes", "grave", f"There is only one class, {evidence.audit.classes[0]!r}",
-            "Add a folder with photos of what is not of this class: a classifier needs two.",
-        )  # fmt: skip
+def single_class(audit: Audit) -> Iterator[str]:
+    """Say that there is nothing to tell apart."""
+    if len(audit.classes) == 1:
+        yield f"There is only one class, {audit.classes[0]!r}"
 
 
-def empty_classes(evidence: Evidence) -> Iterator[Issue]:
-    """Find classes without photos, in each split."""
-    audit = evidence.audit
+def empty_classes(audit: Audit) -> Iterator[str]:
+    """Say which classes have no photos, in each split."""
     for split in audit.splits:
         empty = [n for n, c in zip(audit.classes, audit.counts(split), strict=True) if not c]
         if empty:
             where = "" if split == "all" else f" in {split}"
-            have = "has" if len(empty) == 1 else "have"
-            yield Issue(
-                "empty", "grave",
-                f"{counted(len(empty), 'class')} {have} no photos that can be read{where}: "
-                f"{quoted(empty)}",
-                "Add photos or remove the folders: 'train' refuses a set with an empty class.",
-            )  # fmt: skip
+            none = f"no photos that can be read{where}"
+            yield f"{_classes_have(empty)} {none}: {quoted(empty)}"
 
 
-def small_classes(evidence: Evidence) -> Iterator[Issue]:
-    """Find classes with too few photos to learn from."""
-    audit = evidence.audit
+def small_classes(audit: Audit) -> Iterator[str]:
+    """Say which classes have too few photos to learn from."""
     few = [n for n, c in zip(audit.classes, audit.counts(), strict=True) if 0 < c < FEW]
     if few:
-        have = "has" if len(few) == 1 else "have"
-        yield Issue(
-            "few", "look",
-            f"{counted(len(few), 'class')} {have} fewer than {FEW} photos: {quoted(few)}",
-            "Add photos of other things of the kind, in other places and light.",
-        )  # fmt: skip
+        yield f"{_classes_have(few)} fewer than {FEW} photos: {quoted(few)}"
 
 
-def imbalance(evidence: Evidence) -> Iterator[Issue]:
-    """Find classes of very different sizes."""
-    audit, counts = evidence.audit, evidence.audit.counts()
+def _classes_have(names: Sequence[str]) -> str:
+    return f"{counted(len(names), 'class')} {'has' if len(names) == 1 else 'have'}"
+
+
+def imbalance(audit: Audit) -> Iterator[str]:
+    """Say that classes are of very different sizes."""
+    counts = audit.counts()
     if min(counts) and audit.imbalance() >= UNEQUAL:
         smallest, largest = (audit.classes[counts.index(x)] for x in (min(counts), max(counts)))
-        yield Issue(
-            "imbalance", "look",
+        yield (
             f"The largest class has {audit.imbalance():.1f} times the photos of the smallest: "
-            f"{largest!r} {max(counts):,}, {smallest!r} {min(counts):,}",
-            "Add photos of the small classes, or train with --set balance=1, so that every class "
-            "is seen equally often.",
-        )  # fmt: skip
+            f"{largest!r} {max(counts):,}, {smallest!r} {min(counts):,}"
+        )
 
 
-def unsearched(evidence: Evidence) -> Iterator[Issue]:
-    """Find that the search for near copies is not complete."""
-    if evidence.audit.unsearched:
-        yield Issue(
-            "unsearched", "note",
-            f"{counted(evidence.audit.unsearched, 'pair')} of photos may be near copies and were "
-            "not looked at closer",
-            "Remove the copies that are named and look again: these photos are too much alike.",
-        )  # fmt: skip
+def unsearched(audit: Audit) -> Iterator[str]:
+    """Say that the search for near copies is not complete."""
+    if audit.unsearched:
+        pairs = counted(audit.unsearched, "pair")
+        yield f"{pairs} of photos may be near copies and were not looked at closer"
 
 
-def links(evidence: Evidence) -> Iterator[Issue]:
-    """Find links, which lead out of the set."""
-    count = evidence.audit.links
-    if count:
-        yield Issue(
-            "links", "note",
-            f"{counted(count, 'link')} {'was' if count == 1 else 'were'} not followed",
-            "Copy what they lead to if it belongs to the set.",
-        )  # fmt: skip
+def links(audit: Audit) -> Iterator[str]:
+    """Say that links, which lead out of the set, were not followed."""
+    if audit.links:
+        yield f"{counted(audit.links, 'link')} {_be(audit.links, past=True)} not followed"
 
 
-def ignored(evidence: Evidence) -> Iterator[Issue]:
-    """Find files that are no photos by their suffix."""
-    names = evidence.audit.ignored
-    if names:
+def ignored(audit: Audit) -> Iterator[str]:
+    """Say which files are no photos by their suffix."""
+    if names := audit.ignored:
         named = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-        yield Issue(
-            "ignored", "note",
-            f"{counted(len(names), 'file')} {'was' if len(names) == 1 else 'were'} passed over: "
-            f"{named}",
-            "Nothing to do, unless photos are among them, whose names end unlike a photo's: give "
-            "those the ending of their format.",
-        )  # fmt: skip
+        yield f"{counted(len(names), 'file')} {_be(len(names), past=True)} passed over: {named}"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -291,10 +265,23 @@ CHECKS: tuple[Check, ...] = (
         "Keep one of each, or it counts several times in training and in the figures.",
     ),
     doubted_labels,
-    single_class,
-    empty_classes,
-    small_classes,
-    imbalance,
+    on_set(
+        "classes", "grave", single_class,
+        "Add a folder with photos of what is not of this class: a classifier needs two.",
+    ),
+    on_set(
+        "empty", "grave", empty_classes,
+        "Add photos or remove the folders: 'train' refuses a set with an empty class.",
+    ),
+    on_set(
+        "few", "look", small_classes,
+        "Add photos of other things of the kind, in other places and light.",
+    ),
+    on_set(
+        "imbalance", "look", imbalance,
+        "Add photos of the small classes, or train with --set balance=1, so that every class "
+        "is seen equally often.",
+    ),
     on_photos(
         "unreadable", "grave", "cannot be read", lambda photo: photo.facts is None,
         "Mend, convert or remove them: 'train' leaves them out, and refuses a set with more than "
@@ -332,8 +319,15 @@ CHECKS: tuple[Check, ...] = (
         _if_readable(lambda facts: facts.turned),
         "Nothing to do: they are turned upright here, but other programs may not turn them.",
     ),
-    unsearched,
-    links,
-    ignored,
+    on_set(
+        "unsearched", "note", unsearched,
+        "Remove the copies that are named and look again: these photos are too much alike.",
+    ),
+    on_set("links", "note", links, "Copy what they lead to if it belongs to the set."),
+    on_set(
+        "ignored", "note", ignored,
+        "Nothing to do, unless photos are among them, whose names end unlike a photo's: give "
+        "those the ending of their format.",
+    ),
 )  # fmt: skip
 """All checks. Issues are told by level, those of one level in this order."""

@@ -84,14 +84,9 @@ def view(image: Image.Image) -> View:
 
 
 def hashes(greys: NDArray) -> NDArray:
-    """Return perceptual hashes.
+    """Return perceptual hashes: uint8 (pictures, 32, 32) -> uint64 (pictures,).
 
-    Args:
-        greys: uint8 (pictures, 32, 32).
-
-    Returns:
-        uint64 (pictures,): which of the 8 x 8 lowest frequencies of the cosine transform are above
-        their median.
+    A bit says that one of the 8 x 8 lowest frequencies of the cosine transform is above the median.
     """
     frequencies, places = np.arange(8), np.arange(COARSE)
     cosines = np.cos(np.pi * np.outer(frequencies, 2 * places + 1) / (2 * COARSE))
@@ -107,12 +102,7 @@ def hashes(greys: NDArray) -> NDArray:
 def near_hashes(
     words: NDArray, furthest: int = MOST_BITS, most: int = MOST_CANDIDATES
 ) -> tuple[NDArray, int]:
-    """Return pairs of hashes that differ in few bits, the nearest first.
-
-    Args:
-        words: uint64 (pictures,).
-        furthest: bits.
-        most: pairs returned.
+    """Return pairs of hashes that differ in at most ``furthest`` bits, the nearest first.
 
     Returns:
         (int64 (pairs, 2) with the lower place first, the number of pairs beyond ``most``).
@@ -141,11 +131,9 @@ def find_near_duplicates(
 ) -> tuple[list[tuple[int, int]], int]:
     """Find the pairs that show the same. A flat or tiny picture is like no other.
 
-    Args:
-        most: pairs of near hashes that are looked at closer.
-
     Returns:
-        (pairs by their places, the lower place first, sorted; the number of pairs beyond ``most``).
+        (pairs by their places, the lower place first, sorted; the number of pairs with near hashes
+        beyond ``most``, which were not looked at).
     """
     places = np.array([i for i, one in enumerate(views) if not (one.flat or one.tiny)], np.int64)
     if len(places) < 2:
@@ -200,8 +188,7 @@ def align(
     """Return the best correlation of each pair, and where that is.
 
     Args:
-        first: any number type (pairs, side, side, channels).
-        second: the same shape, moved over the first.
+        first, second: any number type (pairs, side, side, channels); the second is moved.
         start: float (pairs, 2, 2) to begin from; none is no movement.
 
     Returns:
@@ -274,11 +261,8 @@ def _align(
 def _shift(
     pictures: NDArray, moved: NDArray, x: NDArray, y: NDArray
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return bilinear values at moved places, their slopes along x and y, and which lie inside.
-
-    Returns:
-        Three of (pairs, pixels, channels), one bool (pairs, pixels).
-    """
+    """Return bilinear values at moved places, their slopes along x and y (pairs, pixels, channels),
+    and which lie inside (pairs, pixels)."""
     pairs, side = pictures.shape[:2]
     column = _pixel(x + moved[:, 0, :1] + moved[:, 0, 1:] * x, side)
     row = _pixel(y + moved[:, 1, :1] + moved[:, 1, 1:] * y, side)

@@ -16,7 +16,7 @@ from mobilenetv2.data.sources import find_photos
 from mobilenetv2.errors import ArtifactError, DataError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.predictions import load_pictures
-from mobilenetv2.evaluate.trained_on import TrainedOn
+from mobilenetv2.evaluate.run_record import TrainedOn
 from mobilenetv2.export.verify import sample_pictures
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track

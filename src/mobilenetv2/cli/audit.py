@@ -28,10 +28,9 @@ from mobilenetv2.text import counted, visible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenetv2.audit.inspection import Audit
+    from mobilenetv2.audit.inspection import Audit, LabelError
     from mobilenetv2.audit.issues import Issue
-    from mobilenetv2.audit.label_errors import LabelError
-    from mobilenetv2.evaluate.trained_on import TrainedOn
+    from mobilenetv2.evaluate.run_record import TrainedOn
 
 PAGE, FIGURES = "audit.html", "audit.json"
 MOST_ROWS = 60
@@ -73,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.cli.answering import load_predictor
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.evaluate.matching import match
-    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.evaluate.run_record import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.outputs import probabilities
 
@@ -144,7 +143,7 @@ def doubted(audit: Audit, probabilities: NDArray, known: TrainedOn) -> tuple[lis
     """
     import numpy as np
 
-    from mobilenetv2.audit.label_errors import find_label_errors
+    from mobilenetv2.audit.inspection import find_label_errors
 
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.benchmark.photos import Wanted, choose_photos
     from mobilenetv2.benchmark.results import by_latency
     from mobilenetv2.data.batches import workers
-    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.evaluate.run_record import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.store import load_config
     from mobilenetv2.runtime.predictor import is_exported, load_artifact

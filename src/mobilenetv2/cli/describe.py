@@ -20,13 +20,6 @@ EXAMPLES = """\
 """
 
 
-OUTPUTS = {
-    "softmax": "softmax: one class of n",
-    "sigmoid": "sigmoid: any number of n classes",
-    "logit": "one logit: the second of two classes",
-}
-
-
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_argument("--width", type=float, help="width multiplier (default: 1.0)")
@@ -84,6 +77,7 @@ def facts(spec: NetworkSpec) -> dict[str, object]:
 
 def show(spec: NetworkSpec) -> None:
     """Print the table of layers and a few lines of totals."""
+    from mobilenetv2.model.card import classifier_words
     from mobilenetv2.spec import count
 
     rows = [
@@ -117,15 +111,3 @@ def show(spec: NetworkSpec) -> None:
         f"split t ways, {count.peak_memory(spec, split=1) / 1e3:.0f} kB unsplit; largest "
         f"bottleneck {count.bottleneck_memory(spec) / 1e3:.0f} kB"
     )
-
-
-def classifier_words(spec: NetworkSpec) -> str:
-    """Return the head in words: pooling, hidden layers, dropout, bias, meaning of the outputs."""
-    head = spec.classifier
-    parts = [f"{head.pooling} pooling", *([f"dropout {spec.dropout:g}"] if spec.dropout else [])]
-    for hidden in head.hidden:
-        bias = "" if hidden.bias else " without bias"
-        parts.append(f"hidden {hidden.units}{bias} ({hidden.activation})")
-        parts += [f"dropout {hidden.dropout:g}"] if hidden.dropout else []
-    parts.append(f"linear {spec.logits}{'' if head.bias else ' without bias'}")
-    return f"{', '.join(parts)}; {OUTPUTS[head.outputs]}"

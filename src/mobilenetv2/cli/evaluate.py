@@ -24,7 +24,7 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import interval, percent
 
 if TYPE_CHECKING:
-    from mobilenetv2.evaluate.report.gallery import Explainer
+    from mobilenetv2.evaluate.report.page import Explainer
     from mobilenetv2.evaluate.report.result import Result
 
 MOST_ROWS = 60
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.evaluate.predictions import Predictions, predict_split
     from mobilenetv2.evaluate.report.page import PAGE, write_report
     from mobilenetv2.evaluate.report.result import Result
-    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.evaluate.run_record import trained_on
     from mobilenetv2.hub.models import locate
 
     settle_model(arguments)
@@ -112,7 +112,7 @@ def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | Non
     """
     from mobilenetv2.cli.answering import load_network
     from mobilenetv2.evaluate.gradcam import class_weights
-    from mobilenetv2.evaluate.report.gallery import Explainer
+    from mobilenetv2.evaluate.report.page import Explainer
 
     try:
         found = load_network(model, runtime, threads)

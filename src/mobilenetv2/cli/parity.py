@@ -16,7 +16,7 @@ from mobilenetv2.progress import say
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenetv2.evaluate.parity.editions import Parity
+    from mobilenetv2.evaluate.parity import Parity
     from mobilenetv2.spec.network import Size
     from mobilenetv2.spec.records import ModelConfig
 
@@ -50,7 +50,7 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0, or 1 where an edition is outside tolerance."""
-    from mobilenetv2.evaluate.parity.editions import (
+    from mobilenetv2.evaluate.parity import (
         LEAST_DEVIATION,
         Case,
         compare_editions,

@@ -195,7 +195,7 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
     """Return the photos; what cannot be read is named and left out of those that are judged."""
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.data.scan import readable_photos
-    from mobilenetv2.evaluate.trained_on import trained_on
+    from mobilenetv2.evaluate.run_record import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.quantize import calibration_set
 

@@ -377,7 +377,7 @@ def export_file(arguments: argparse.Namespace) -> None:
         if arguments.photos:
             shown = load_pictures(find_photos(arguments.photos), record)
         else:
-            from mobilenetv2.data.builtin import photographs
+            from mobilenetv2.data.sources import photographs
 
             built_in = [preprocess(photo, record, "a built-in photo") for photo in photographs()]
             shown = np.stack(built_in)
@@ -389,7 +389,7 @@ def export_file(arguments: argparse.Namespace) -> None:
         say(f"note: {note}")
     found = None
     if shown is not None and made.config.spec.numerics != config.spec.numerics:
-        from mobilenetv2.evaluate.parity.numerics import numerics_effect
+        from mobilenetv2.evaluate.parity import numerics_effect
 
         found = numerics_effect(config, made.config, arrays, shown)
     if arguments.json:

@@ -5,10 +5,13 @@ operations at one magnitude. TrivialAugment (Mueller & Hutter, arXiv 2103.10158)
 random strength of a wider range. Ranges are those of the papers, translation excepted, of which
 torchvision's are taken as a share of the side: 32 pixels of 224 for TrivialAugment, which moves a
 small image by less.
+
+Whole batches are mixed with themselves, targets too: mixup (Zhang et al., arXiv 1710.09412) and
+CutMix (Yun et al., arXiv 1905.04899).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.images.preprocess import preprocess, resampling
+from mobilenetv2.spec.mapping import check_bounds
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
 
@@ -48,34 +52,40 @@ class Augmentation:
     """'resized': a random part of the photo, of random aspect ratio, stretched to the size.
     'shifted': the whole picture moved by up to an eighth, which is the padded crop of CIFAR's
     recipes. 'none': as in evaluation."""
-    crop_least: float = 0.35
+    crop_least: Annotated[float, "(0, 1]"] = 0.35
     """Smallest share of the photo's area that 'resized' keeps."""
     flip: bool = True
     """Mirror left and right, half of the time. Wrong for text and digits."""
-    jitter: float = 0.2
+    jitter: Annotated[float, "[0, 1)"] = 0.2
     """Brightness, contrast and saturation change by up to this share."""
     policy: Literal["none", "randaugment", "trivialaugment"] = "none"
     """A set of fourteen operations that needs no tuning."""
-    operations: int = 2
+    operations: Annotated[int, "[0, 14]"] = 2
     """Of 'randaugment' on each view."""
-    magnitude: int = 9
-    """Of 'randaugment', from 0 to 30."""
-    erasing: float = 0.0
+    magnitude: Annotated[int, f"[0, {HIGHEST}]"] = 9
+    """Of 'randaugment'."""
+    erasing: Annotated[float, "[0, 1]"] = 0.0
     """Share of views in which a rectangle becomes noise."""
     border: Literal["edge", "reflection", "black"] = "edge"
     """What 'shifted' moves in: the outermost pixels again, the picture mirrored, or zeros."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.crop_least <= 1:
-            raise RecipeError(f"crop_least {self.crop_least!r} must be above 0, at most 1")
-        if not 0 <= self.jitter < 1:
-            raise RecipeError(f"jitter {self.jitter!r} must be at least 0 and below 1")
-        if not 0 <= self.operations <= 14:
-            raise RecipeError(f"operations {self.operations!r} must be from 0 to 14")
-        if not 0 <= self.magnitude <= HIGHEST:
-            raise RecipeError(f"magnitude {self.magnitude!r} must be from 0 to {HIGHEST}")
-        if not 0 <= self.erasing <= 1:
-            raise RecipeError(f"erasing {self.erasing!r} must be from 0 to 1")
+        check_bounds(self, RecipeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """How batches are mixed; of the two, one is drawn for a batch where both are asked for."""
+
+    mixup: Annotated[float, "[0, 100]"] = 0.0
+    """Alpha of the beta distribution of the shares: 0.2 mixes little, 1 anything. 0: never."""
+    cutmix: Annotated[float, "[0, 100]"] = 0.0
+    """The same for the area that is pasted from another picture."""
+    share: Annotated[float, "[0, 1]"] = 1.0
+    """Of the batches that are mixed."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, RecipeError)
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -91,67 +101,52 @@ def augment(
     random: np.random.Generator,
     name: str = "picture",
 ) -> NDArray:
-    """Return one random view of an RGB image.
+    """Return one random view of an RGB image: uint8 (height, width, channels).
 
     Args:
         record: the network's preprocessing: channels and interpolation are followed.
         size: (height, width) of the view; it may differ from the record's.
         name: of the photo, for messages.
-
-    Returns:
-        uint8 of shape (height, width, channels).
-    """  # fmt: skip
-    if how.crop == "resized":
-        if record.channels == 1:
-            image = image.convert("L")
-        box = _part(image, how.crop_least, random)
-        image = image.resize((size[1], size[0]), resampling(record), box=box)
-        view = np.asarray(image).reshape(*size, record.channels)
-    else:
-        view = preprocess(image, record.at(size), name)
-        if how.crop == "shifted":
-            (above, left), (down, right) = margins(size), movement(size, random)
-            view = bordered(view, how.border)
-            view = view[above + down :, left + right :][: size[0], : size[1]]
-    if mirrored(how, random):
-        view = view[:, ::-1]
-    return finish(view, how, random)
-
-
-def margins(size: Size) -> tuple[int, int]:
-    """Return the rows and columns on each side that 'shifted' can move in."""
-    return size[0] // MOVED, size[1] // MOVED
-
-
-def bordered(picture: NDArray, border: str) -> NDArray:
-    """Add :func:`margins` on every side, made as ``border`` says."""
-    above, left = margins((picture.shape[0], picture.shape[1]))
-    around = ((above, above), (left, left), (0, 0))
-    if border == "black":
-        return np.pad(picture, around)
-    return np.pad(picture, around, mode="edge" if border == "edge" else "reflect")
-
-
-def movement(size: Size, random: np.random.Generator) -> tuple[int, int]:
-    """Draw the rows and columns that 'shifted' moves an image of (height, width) by."""
-    down, right = (int(random.integers(-most, most + 1)) for most in margins(size))
-    return down, right
-
-
-def mirrored(how: Augmentation, random: np.random.Generator) -> bool:
-    """Draw whether this view is mirrored."""
-    return how.flip and bool(random.random() < 0.5)
-
-
-def finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
-    """Apply what comes after crop and flip: jitter, policy, erasing.
-
-    Args:
-        view: uint8 (height, width, channels).
-
-    Returns:
-        The same shape, its values in a row in memory.
     """
+    if how.crop != "resized":
+        return cut_view(whole_picture(image, how, record, size, name), how, size, random)
+    if record.channels == 1:
+        image = image.convert("L")
+    box = _part(image, how.crop_least, random)
+    image = image.resize((size[1], size[0]), resampling(record), box=box)
+    return _finish(np.asarray(image).reshape(*size, record.channels), how, random)
+
+
+def whole_picture(
+    image: Image.Image, how: Augmentation, record: Preprocessing, size: Size, name: str
+) -> NDArray:
+    """Return a picture as evaluation sees it, with the border that 'shifted' moves in."""
+    view = preprocess(image, record.at(size), name)
+    if how.crop != "shifted":
+        return view
+    around = (*((margin, margin) for margin in margins(how, size)), (0, 0))
+    if how.border == "black":
+        return np.pad(view, around)
+    return np.pad(view, around, mode="edge" if how.border == "edge" else "reflect")
+
+
+def margins(how: Augmentation, size: Size) -> Size:
+    """Return the rows and columns on each side that 'shifted' can move in."""
+    return (size[0] // MOVED, size[1] // MOVED) if how.crop == "shifted" else (0, 0)
+
+
+def cut_view(whole: NDArray, how: Augmentation, size: Size, random: np.random.Generator) -> NDArray:
+    """Return one random view of what :func:`whole_picture` gave."""
+    if how.crop == "shifted":
+        top, left = (most + int(random.integers(-most, most + 1)) for most in margins(how, size))
+        whole = whole[top : top + size[0], left : left + size[1]]
+    return _finish(whole, how, random)
+
+
+def _finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
+    """Apply what comes after the crop: flip, jitter, policy, erasing."""
+    if how.flip and random.random() < 0.5:
+        view = view[:, ::-1]
     view = np.ascontiguousarray(view)
     if how.jitter or how.policy != "none":
         image = Image.fromarray(view if view.shape[2] == 3 else view[..., 0])
@@ -296,3 +291,53 @@ def _moved(image: Image.Image, name: str, strength: float, ranges: Ranges) -> Im
     return image.transform(
         image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=fill
     )
+
+
+def targets(labels: NDArray, classes: int, smoothing: float = 0.0) -> NDArray:
+    """int64 (batch,) -> float32 (batch, classes): 1 - s + s / K for the class, s / K for others."""
+    found = np.full((len(labels), classes), smoothing / classes, np.float32)
+    found[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
+    return found
+
+
+def mix(
+    pictures: NDArray, wanted: NDArray, how: Mixing, random: np.random.Generator
+) -> tuple[NDArray, NDArray]:
+    """Return each picture mixed with another one of the batch, and the targets likewise.
+
+    Args:
+        pictures: uint8 (batch, height, width, channels), or maps of floats: what frozen blocks
+            made of pictures is mixed like these (Verma et al., arXiv 1806.05236).
+        wanted: float32 (batch, classes).
+    """
+    kinds = [name for name in ("mixup", "cutmix") if getattr(how, name)]
+    if not kinds or random.random() >= how.share:
+        return pictures, wanted
+    kind = kinds[int(random.integers(len(kinds)))]
+    alpha = getattr(how, kind)
+    kept = float(random.beta(alpha, alpha))
+    partner = random.permutation(len(pictures))
+    if kind == "mixup":
+        mixed = pictures * np.float32(kept) + pictures[partner] * np.float32(1 - kept)
+        whole = np.issubdtype(pictures.dtype, np.integer)
+        pictures = (np.rint(mixed) if whole else mixed).astype(pictures.dtype)
+    else:
+        pictures, kept = _pasted(pictures, partner, kept, random)
+    share = np.float32(kept)
+    return pictures, share * wanted + (1 - share) * wanted[partner]
+
+
+def _pasted(
+    pictures: NDArray, partner: NDArray, kept: float, random: np.random.Generator
+) -> tuple[NDArray, float]:
+    """One box for the batch, centred anywhere, and the share of a picture that is really kept."""
+    height, width = pictures.shape[1:3]
+    half = [side * (1 - kept) ** 0.5 / 2 for side in (height, width)]
+    centre = [float(random.uniform(0, side)) for side in (height, width)]
+    (top, bottom), (left, right) = (
+        (max(0, round(c - h)), min(side, round(c + h)))
+        for c, h, side in zip(centre, half, (height, width), strict=True)
+    )
+    pictures = pictures.copy()
+    pictures[:, top:bottom, left:right] = pictures[partner, top:bottom, left:right]
+    return pictures, 1 - (bottom - top) * (right - left) / (height * width)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Batches = Iterator[tuple[NDArray, NDArray]]
+"""(uint8 (batch, height, width, channels) or other inputs of a step, int64 indices (batch,))."""
 
 AHEAD = 64
 """Jobs in flight for each worker: enough to ride out a slow photo, bounded in memory."""
@@ -90,46 +92,31 @@ def in_parallel(
                 future.cancel()
 
 
-def batches(
-    load: Callable[[int], NDArray],
-    order: Sequence[int] | NDArray,
-    batch_size: int,
-    start: int = 0,
-    drop_last: bool = False,
-) -> Iterator[tuple[NDArray, NDArray]]:
-    """Yield stacked images and their indices.
+def chunked(
+    order: Sequence[int] | NDArray, batch_size: int, start: int = 0, drop_last: bool = False
+) -> list[NDArray]:
+    """Return the int64 indices of each batch from batch ``start`` on.
 
     Args:
-        load: index -> uint8 picture (height, width, channels), all of one size. Called in threads.
         order: indices in the order in which they come.
-        start: the first batch to give; those before it are not loaded.
         drop_last: leave out a last batch that is not full.
+    """
+    indices = np.asarray(order, np.int64)[start * batch_size :]
+    if drop_last:
+        indices = indices[: len(indices) // batch_size * batch_size]
+    return [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]
 
-    Yields:
-        (uint8 (batch, height, width, channels), int64 (batch,)).
-    """  # fmt: skip
-    chunks = _chunks(order, batch_size, start, drop_last)
+
+def batches(load: Callable[[int], NDArray], chunks: Sequence[NDArray]) -> Batches:
+    """Yield the pictures of each chunk of indices, stacked, and the chunk.
+
+    ``load`` is called in threads and gives uint8 (height, width, channels), all of one size.
+    """
     pictures = in_parallel(load, [int(index) for chunk in chunks for index in chunk])
     for chunk in chunks:
         yield np.stack([next(pictures) for _ in chunk]), chunk
 
 
-def whole_batches(
-    load: Callable[[NDArray], NDArray],
-    order: Sequence[int] | NDArray,
-    batch_size: int,
-    start: int = 0,
-    drop_last: bool = False,
-) -> Iterator[tuple[NDArray, NDArray]]:
+def whole_batches(load: Callable[[NDArray], NDArray], chunks: Sequence[NDArray]) -> Batches:
     """Yield the same as :func:`batches`; ``load`` makes a batch of int64 indices (batch,)."""
-    chunks = _chunks(order, batch_size, start, drop_last)
     yield from zip(in_parallel(load, chunks, ahead=BATCHES_AHEAD), chunks, strict=True)
-
-
-def _chunks(
-    order: Sequence[int] | NDArray, batch_size: int, start: int, drop_last: bool
-) -> list[NDArray]:
-    indices = np.asarray(order, np.int64)[start * batch_size :]
-    if drop_last:
-        indices = indices[: len(indices) // batch_size * batch_size]
-    return [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]

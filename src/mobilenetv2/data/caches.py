@@ -11,18 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.data.augment import (
-    Augmentation,
-    bordered,
-    finish,
-    generator,
-    margins,
-    mirrored,
-    movement,
-)
+from mobilenetv2.data.augment import Augmentation, cut_view, generator, margins, whole_picture
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Photo, Split
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import track
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
@@ -44,12 +35,9 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
 class ShrunkPhotos:
     """A split whose photos are shrunk, once while they fit. Several threads may use it at once.
 
-    The first photos that come are held until ``limit`` is reached, and stay: an epoch asks for
-    each photo once, so that making room would throw out what the next one needs.
-
-    Args:
-        side: pixels of the shorter side.
-        limit: bytes of pixels that are held at most.
+    The first photos that come are held until ``limit`` bytes of pixels are reached, and stay: an
+    epoch asks for each photo once, so that making room would throw out what the next one needs.
+    ``side`` is the shorter one, in pixels.
     """
 
     def __init__(self, split: Split, side: int, limit: int = LIMIT) -> None:
@@ -58,17 +46,8 @@ class ShrunkPhotos:
         self._held: dict[str, NDArray] = {}
         self._lock = threading.Lock()
 
-    @property
-    def held(self) -> int:
-        """Number of photos that are held."""
-        return len(self._held)
-
     def image(self, photo: Photo) -> Image.Image:
-        """Return one photo as :meth:`mobilenetv2.data.dataset.Split.image` does, but smaller.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
+        """Return one photo as :meth:`mobilenetv2.data.dataset.Split.image` does, but smaller."""
         held = self._held.get(photo.name)
         if held is not None:
             return Image.fromarray(held)
@@ -96,32 +75,12 @@ class SmallImages:
     size: Size
     how: Augmentation
 
-    def __len__(self) -> int:
-        return len(self.held)
-
     def views(self, indices: NDArray, seed: int, epoch: int) -> NDArray:
-        """Return views of some photos.
-
-        Args:
-            indices: int (batch,).
-
-        Returns:
-            uint8 (batch, height, width, channels).
-        """
-        how, (height, width) = self.how, self.size
-        above, left = (
-            (held - side) // 2 for held, side in zip(self.held.shape[1:3], self.size, strict=True)
-        )
-        views = np.empty((len(indices), height, width, self.held.shape[3]), np.uint8)
-        further = bool(how.jitter or how.erasing or how.policy != "none")
+        """Return views of photos: int (batch,) -> uint8 (batch, height, width, channels)."""
+        views = np.empty((len(indices), *self.size, self.held.shape[3]), np.uint8)
         for view, index in zip(views, indices, strict=True):
             random = generator(seed, epoch, int(index))
-            down, right = movement(self.size, random) if how.crop == "shifted" else (0, 0)
-            top, start = above + down, left + right
-            cut = self.held[index, top : top + height, start : start + width]
-            if mirrored(how, random):
-                cut = cut[:, ::-1]
-            view[...] = finish(cut, how, random) if further else cut
+            view[...] = cut_view(self.held[index], self.how, self.size, random)
         return views
 
 
@@ -137,23 +96,15 @@ def fits_in_memory(
 
 
 def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Size) -> SmallImages:
-    """Decode every photo of a split; see :func:`fits_in_memory`.
-
-    Args:
-        size: (height, width) of the views.
-
-    Raises:
-        ImageError: a photo cannot be read.
-    """
+    """Decode every photo of a split for views of ``size``; ImageError where one cannot be read."""
     if how.crop == "resized":
         raise ValueError("views of a crop 'resized' are not made here: ask fits_in_memory() first")
     held = np.empty((len(split), *_held_size(how, size), record.channels), np.uint8)
-    at = record.at(size)
 
     def load(index: int) -> None:
         photo = split.photos[index]
-        image = preprocess(split.image(photo), at, split.full_name(photo))
-        held[index] = bordered(image, how.border) if how.crop == "shifted" else image
+        name = split.full_name(photo)
+        held[index] = whole_picture(split.image(photo), how, record, size, name)
 
     for _ in track(in_parallel(load, range(len(split))), "photos", len(split)):
         pass
@@ -161,5 +112,5 @@ def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Si
 
 
 def _held_size(how: Augmentation, size: Size) -> Size:
-    above, left = margins(size) if how.crop == "shifted" else (0, 0)
+    above, left = margins(how, size)
     return size[0] + 2 * above, size[1] + 2 * left

@@ -53,11 +53,7 @@ class Split:
         return len(self.photos)
 
     def image(self, photo: Photo) -> Image.Image:
-        """Decode one photo to an upright RGB image.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
+        """Decode one photo to an upright RGB image; ImageError where it cannot be read."""
         return decode(self.source.read(photo.name), self.full_name(photo))
 
     def full_name(self, photo: Photo) -> str:
@@ -89,8 +85,7 @@ class Dataset:
     def split(self, name: str | None) -> Split:
         """Return a split by name; without one test, else validation, else all photos.
 
-        Raises:
-            DataError: there is no such split.
+        DataError: there is no such split.
         """
         for candidate in [SPLITS.get(name, name)] if name else ["test", "validation", ALL, "train"]:
             if candidate in self.splits:
@@ -102,11 +97,10 @@ class Dataset:
 def open_dataset(place: str | Path) -> Dataset:
     """Find the splits of a folder, an archive, or the built-in 'digits'.
 
-    Raises:
-        DataError: nothing there, no photos, or photos without class folders.
+    DataError: nothing there, no photos, or photos without class folders.
     """
     if str(place) == BUILT_IN:
-        from mobilenetv2.data.builtin import digits
+        from mobilenetv2.data.sources import digits
 
         return find_splits(digits())
     return find_splits(open_source(Path(place), SPLITS))

@@ -77,12 +77,8 @@ class CheckedDataset:
 def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) -> CheckedDataset:
     """Scan every photo of every split; leave out unreadable ones and copies between splits.
 
-    Args:
-        most_unreadable: the largest fraction of photos that is left out.
-
-    Raises:
-        DataError: fewer than two classes, an empty class, splits whose classes differ, or too
-            many photos that cannot be read.
+    DataError: fewer than two classes, an empty class, splits whose classes differ, or a larger
+    share than ``most_unreadable`` of photos that cannot be read.
     """
     check_classes(dataset)
     splits = list(dataset.splits.values())
@@ -94,11 +90,7 @@ def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) ->
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Require at least two classes, each with photos in every split. No photo is read.
-
-    Raises:
-        DataError: it is not so.
-    """
+    """Raise DataError without two classes, each with photos in every split. No photo is read."""
     if len(dataset.classes) < 2:
         raise DataError(
             f"{dataset.place}: only one class ({dataset.classes[0]!r}); a classifier needs at "
@@ -125,8 +117,7 @@ def readable_photos(
 ) -> tuple[Split, list[str]]:
     """Return one split without the photos that cannot be read, and a note on each of those.
 
-    Raises:
-        DataError: more than ``most_unreadable`` (a fraction) of them, or none is left.
+    DataError: more than ``most_unreadable`` (a share) of them, or none is left.
     """
     readable, _, notes = _readable([split], split.source.place, most_unreadable)
     kept = readable[split.name]
@@ -147,7 +138,7 @@ def _readable(
     digests = {one.photo.name: one.digest for one in scanned}
     unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
     if len(unreadable) > most * len(scanned):
-        shown = "; ".join(list(unreadable.values())[:SHOWN])
+        shown = "; ".join([*unreadable.values()][:SHOWN])
         rest = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
         raise DataError(
             f"{place}: {len(unreadable)} of {len(scanned)} photos cannot be read, more than "

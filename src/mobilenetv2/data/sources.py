@@ -1,8 +1,9 @@
-"""Sources of photos: a folder, a .zip or .tar archive, an archive for each split, or memory.
+"""Sources of photos: a folder, a .zip or .tar archive, an archive for each split, built-in sets.
 
 Archives are read in place. Nothing is unpacked, so no name inside one can lead out of it.
 """
 
+import io
 import os
 import tarfile
 import zipfile
@@ -10,63 +11,67 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
-from mobilenetv2.errors import DataError, ImageError
+import numpy as np
+from PIL import Image
+
+from mobilenetv2.errors import DataError, ImageError, require
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS, SUFFIXES
 
+DIGITS_OF_TEST = 360
 
-class Source(Protocol):
-    """Files by name, with '/' between folders."""
 
-    @property
-    def place(self) -> str:
-        """The source's name in messages."""
+class Source:
+    """Files by name, with '/' between folders.
 
-    @property
-    def links(self) -> int:
-        """Links that were not followed, known once ``names`` was called."""
+    Args:
+        place: the source's name in messages.
+        names: files, and folders with '/' at their end; those around files need not be named.
+        links: number of links that were not followed.
+    """
+
+    def __init__(self, place: str, names: Iterable[str], links: int = 0) -> None:
+        self.place, self.links = place, links
+        listed = set(names)
+        files = {name for name in listed if not name.endswith("/")}
+        folders = listed - files
+        for name in files:
+            parts = name.split("/")[:-1]
+            folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
+        self._names = sorted(files) + sorted(folders)
 
     def names(self) -> list[str]:
         """Return every file, sorted; then every folder, also an empty one, with '/' at its end."""
+        return self._names
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes.
+        """Return a file's bytes, or raise ImageError, which begins with its full name."""
+        raise NotImplementedError
 
-        Raises:
-            ImageError: it cannot be read; the message begins with its full name.
-        """
+    def _require_small(self, name: str, size: int) -> None:
+        if size > LIMITS.bytes:
+            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
 
 
-class FolderSource:
+class FolderSource(Source):
     """A folder on the disk. Links that lead out of it are not followed."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.place = str(root)
-        self.links = 0
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        files, folders, self.links = [], [], 0
-        inside = self.root.resolve()
-        for folder, below, found in os.walk(self.root, onerror=_cannot_list):
+        names, links, inside = [], 0, root.resolve()
+        for folder, below, files in os.walk(root, onerror=_cannot_list):
             here = Path(folder)
-            below[:] = sorted(name for name in below if not _hidden(name))
-            followed = [name for name in below if not (here / name).is_symlink()]
-            self.links += len(below) - len(followed)
-            below[:] = followed
-            folders += [f"{(here / name).relative_to(self.root).as_posix()}/" for name in below]
-            for name in sorted(found):
-                path = here / name
-                if _hidden(name):
-                    continue
+            shown = sorted(name for name in below if not _hidden(name))
+            below[:] = [name for name in shown if not (here / name).is_symlink()]
+            links += len(shown) - len(below)
+            names += [f"{(here / name).relative_to(root).as_posix()}/" for name in below]
+            for path in (here / name for name in files if not _hidden(name)):
                 if path.is_symlink() and not _leads_into(inside, path):
-                    self.links += 1
-                    continue
-                files.append(path.relative_to(self.root).as_posix())
-        return sorted(files) + sorted(folders)
+                    links += 1
+                else:
+                    names.append(path.relative_to(root).as_posix())
+        super().__init__(str(root), names, links)
+        self.root = root
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -78,31 +83,7 @@ class FolderSource:
             raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
 
 
-class _Listed:
-    """A source whose names are known from the beginning.
-
-    Args:
-        names: files, and folders with '/' at their end.
-    """
-
-    links = 0
-
-    def __init__(self, place: str, names: Iterable[str]) -> None:
-        self.place = place
-        listed = set(names)
-        files = {name for name in listed if not name.endswith("/")}
-        folders = listed - files
-        for name in files:
-            parts = name.split("/")[:-1]
-            folders |= {"/".join(parts[: depth + 1]) + "/" for depth in range(len(parts))}
-        self._names = sorted(files) + sorted(folders)
-
-    def names(self) -> list[str]:
-        """See :class:`Source`."""
-        return self._names
-
-
-class ZipSource(_Listed):
+class ZipSource(Source):
     """A .zip archive."""
 
     def __init__(self, path: Path) -> None:
@@ -120,8 +101,7 @@ class ZipSource(_Listed):
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
         entry = self._entries[name]
-        if entry.file_size > LIMITS.bytes:
-            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        self._require_small(name, entry.file_size)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # Python unpacks bzip2 and LZMA without a bound on memory, and no photo needs them.
             raise ImageError(
@@ -136,7 +116,7 @@ class ZipSource(_Listed):
             raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
 
 
-class TarSource(_Listed):
+class TarSource(Source):
     """An uncompressed .tar archive, read at random."""
 
     def __init__(self, path: Path) -> None:
@@ -156,14 +136,13 @@ class TarSource(_Listed):
         }
         self._members = {name: member for name, member in named.items() if member.isfile()}
         folders = [f"{name}/" for name, member in named.items() if name and member.isdir()]
-        super().__init__(str(path), [*self._members, *folders])
-        self.links = sum(member.issym() or member.islnk() for member in named.values())
+        links = sum(member.issym() or member.islnk() for member in named.values())
+        super().__init__(str(path), [*self._members, *folders], links)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
         member = self._members[name]
-        if member.size > LIMITS.bytes:
-            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
+        self._require_small(name, member.size)
         if member.issparse():
             raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
         try:
@@ -177,21 +156,16 @@ class TarSource(_Listed):
         return data
 
 
-class ArchivesSource(_Listed):
+class ArchivesSource(Source):
     """A folder with an archive for each split, as datasets are handed out: train.zip, test.zip.
 
-    Each one's class folders lie in a folder named after it.
-
-    Args:
-        root: the folder.
-        archives: paths in it.
-
-    Raises:
-        DataError: one is damaged, or two have one name.
+    Each one's class folders lie in a folder named after it. DataError: one is damaged, or two have
+    one name.
     """
 
     def __init__(self, root: Path, archives: list[Path]) -> None:
         self._files: dict[str, tuple[Source, str]] = {}
+        links = 0
         twice = [
             name for name, count in Counter(p.stem.lower() for p in archives).items() if count > 1
         ]
@@ -199,13 +173,13 @@ class ArchivesSource(_Listed):
             raise DataError(f"{root}: has several archives named {twice[0]!r}; keep one of them")
         for path in archives:
             source = open_source(path)
-            self.links += source.links
+            links += source.links
             names, folder = source.names(), f"{path.stem}/"
             around = _folders_around(names)
             for name in names:
                 if not around.startswith(name):  # else one of the folders around the classes
                     self._files[folder + name.removeprefix(around)] = (source, name)
-        super().__init__(str(root), self._files)
+        super().__init__(str(root), self._files, links)
 
     def read(self, name: str) -> bytes:
         """See :class:`Source`."""
@@ -213,7 +187,7 @@ class ArchivesSource(_Listed):
         return source.read(inner)
 
 
-class MemorySource(_Listed):
+class MemorySource(Source):
     """Files in memory, for built-in sets."""
 
     def __init__(self, place: str, files: Mapping[str, bytes]) -> None:
@@ -225,19 +199,41 @@ class MemorySource(_Listed):
         return self._files[name]
 
 
+def digits() -> MemorySource:
+    """Return 1,797 real handwritten digits of 8 x 8 pixels, dark strokes on white as on paper.
+
+    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI repository (CC BY 4.0).
+    The files are ``train/CLASS/N.png`` and ``test/CLASS/N.png``: the last 360 are the test split.
+    MissingExtra: scikit-learn, which carries them, is not installed.
+    """
+    bunch = require("sklearn.datasets").load_digits()
+    files = {}
+    for index, (picture, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
+        split = "test" if index >= len(bunch.target) - DIGITS_OF_TEST else "train"
+        buffer = io.BytesIO()
+        Image.fromarray(np.round(255 - picture * (255 / 16)).astype(np.uint8)).save(buffer, "PNG")
+        files[f"{split}/{label}/{index:04d}.png"] = buffer.getvalue()
+    return MemorySource("digits", files)
+
+
+def photographs() -> list[Image.Image]:
+    """Return two RGB photographs, a Chinese temple and a flower: 427 x 640 pixels (CC BY 2.0).
+
+    MissingExtra: scikit-learn, which carries them, is not installed.
+    """
+    images = require("sklearn.datasets").load_sample_images().images
+    return [Image.fromarray(image) for image in images]
+
+
 ARCHIVES: dict[str, type[ZipSource] | type[TarSource]] = {".zip": ZipSource, ".tar": TarSource}
 """Suffix in lower case -> how such an archive is read."""
 
 
 def open_source(path: Path, splits: Collection[str] = ()) -> Source:
-    """Open a folder, an archive, or a folder of archives named after splits.
+    """Open a folder, an archive, or a folder of archives named after ``splits`` (in lower case).
 
-    Args:
-        splits: names of splits in lower case. A folder of archives has neither folders nor photos.
-
-    Raises:
-        DataError: none of them, not there, or an archive is damaged.
-        OSError: a pipe or a device, or it may not be read.
+    A folder of archives has neither folders nor photos. DataError: none of them, not there, or an
+    archive is damaged. OSError: a pipe or a device, or it may not be read.
     """
     if path.is_dir():
         found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
@@ -262,8 +258,7 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
 def find_photos(names: Iterable[str]) -> list[Path]:
     """Return the photos named, and those in the folders named, at any depth, in order.
 
-    Raises:
-        DataError: a name that is not there, or a folder without photos.
+    DataError: a name that is not there, or a folder without photos.
     """
     found: list[Path] = []
     for path in map(Path, names):

@@ -13,7 +13,7 @@ from mobilenetv2.evaluate.metrics import Metrics, measure, wilson
 from mobilenetv2.evaluate.predictions import Predictions, answers_of
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import softmax
-from mobilenetv2.text import finite
+from mobilenetv2.text import plain
 
 BINS = 15
 FEWEST = 50
@@ -71,32 +71,20 @@ class Calibration:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON; a figure that does not exist is null."""
-        return {
-            "error": finite(self.error),
-            "mass_error": finite(self.mass_error),
-            "brier": finite(self.brier),
-            "confidence": finite(self.confidence),
-            "bins": [
-                {
-                    "low": row.low,
-                    "high": row.high,
-                    f"{self.noun}s": row.count,
-                    "confidence": finite(row.confidence),
-                    "accuracy": finite(row.accuracy),
-                    "accuracy_interval": list(row.interval),
-                }
-                for row in self.bins
-            ],
-        }
+        bins = [
+            {
+                **plain(row, "low", "high"), f"{self.noun}s": row.count,
+                **plain(row, "confidence", "accuracy"), "accuracy_interval": list(row.interval),
+            }
+            for row in self.bins
+        ]  # fmt: skip
+        return {**plain(self, "error", "mass_error", "brier", "confidence"), "bins": bins}
 
 
 def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     """Measure the calibration of predictions for at least one photo.
 
     A background class without photos takes its share of the probability.
-
-    Args:
-        bins: that the confidences from 0 to 1 are divided into.
     """
     decisions = predictions.outputs == "sigmoid"
     answers = answers_of(predictions.decisions() if decisions else predictions)
@@ -198,10 +186,6 @@ def temper(arrays: Arrays, temperature: float) -> Arrays:
     """Return the same network with its logits divided: the classifier's weight and bias are.
 
     Every runtime and every export then gives the tempered probabilities, and no answer changes.
-
-    Args:
-        arrays: canonical.
-        temperature: above 0.
     """
     tempered = {
         name: (arrays[name] / temperature).astype(arrays[name].dtype)

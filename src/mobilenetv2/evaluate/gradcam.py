@@ -101,14 +101,8 @@ def heat(maps: NDArray, weight: NDArray) -> NDArray:
 def overlay(picture: NDArray, heat: NDArray) -> NDArray:
     """Draw a picture under its heat: dark violet for little, bright yellow for the most.
 
-    The picture itself is grey, so that every colour is the heat's: on a red shirt, too.
-
-    Args:
-        picture: uint8 (height, width, 3), of any size.
-        heat: float (height', width') from 0 to 1.
-
-    Returns:
-        uint8 (height, width, 3): the bare grey picture where there is no heat.
+    The picture itself is grey, so that every colour is the heat's: on a red shirt, too. Both are of
+    any size: uint8 (height, width, 3) and float (height', width') from 0 to 1.
     """
     height, width = picture.shape[:2]
     strength = enlarge_smoothly(heat, height, width)[..., None]
@@ -125,11 +119,7 @@ def colours(values: NDArray) -> NDArray:
 
 
 def whereabouts(heat: NDArray) -> Whereabouts:
-    """Return the place of heat, each cell of its grid taken as an even rectangle.
-
-    Args:
-        heat: float (height', width') from 0.
-    """
+    """Return the place of heat, float (height', width') from 0, each cell an even rectangle."""
     total = float(heat.sum(dtype=np.float64))
     if total <= 0:
         return Whereabouts(None, (0.0,) * THIRDS, (0.0,) * THIRDS, "nowhere")

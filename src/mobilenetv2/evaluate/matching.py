@@ -39,7 +39,13 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
                         f"{place}: the name of folder {folder!r} is that of two classes of the "
                         "model; call the folders by WordNet id or by index"
                     )
-            _check_unique(folders, found, labels, place)
+            for position, index in enumerate(found):
+                if index in found[:position]:
+                    raise DataError(
+                        f"{place}: folders {folders[found.index(index)]!r} and "
+                        f"{folders[position]!r} both match the class {labels.names[index]!r}; "
+                        "join or rename them"
+                    )
             return found
     best = min(unmatched, key=lambda way: len(unmatched[way]))
     missing = unmatched[best]
@@ -48,18 +54,6 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
         f"label, WordNet id or index: {quoted(missing)}; the model's classes are "
         f"{quoted(labels.names)}"
     )
-
-
-def _check_unique(
-    folders: tuple[str, ...], found: tuple[int, ...], labels: Labels, place: str
-) -> None:
-    for position, index in enumerate(found):
-        if index in found[:position]:
-            other = folders[found.index(index)]
-            raise DataError(
-                f"{place}: folders {other!r} and {folders[position]!r} both match the class "
-                f"{labels.names[index]!r}; join or rename them"
-            )
 
 
 def _by_label(labels: Labels) -> Callable[[str], int | None]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.model.outputs import log_sigmoid
-from mobilenetv2.text import finite
+from mobilenetv2.text import plain
 
 Z95 = 1.959963984540054
 """Two-sided 95% quantile of the normal distribution."""
@@ -77,36 +77,14 @@ class Metrics:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON; a figure that does not exist is null."""
-        made: dict[str, object] = {
-            "images": self.images,
-            "top1": finite(self.top1),
-            "top1_interval": list(self.top1_interval),
-            "top5": finite(self.top5),
-            "loss": finite(self.loss),
+        of_a_class = ("name", "photos", "recall", "recall_interval", "precision")
+        of_a_class += ("precision_interval", *(("f1", "average_precision") if self.labels else ()))
+        return {
+            **plain(self, "images", "top1", "top1_interval", "top5", "loss"),
+            **(plain(self.labels, *LabelFigures.__slots__) if self.labels else {}),
+            "classes": [plain(row, *of_a_class) for row in self.classes],
+            "confusion": self.confusion.tolist() if self.confusion.size else None,
         }
-        if self.labels:
-            made |= {
-                "exact_match": self.labels.exact_match,
-                "exact_match_interval": list(self.labels.exact_match_interval),
-                "macro_f1": finite(self.labels.macro_f1),
-                "mean_average_precision": finite(self.labels.mean_average_precision),
-            }
-        made["classes"] = [self._class_to_dict(row) for row in self.classes]
-        made["confusion"] = self.confusion.tolist() if self.confusion.size else None
-        return made
-
-    def _class_to_dict(self, row: ClassFigures) -> dict[str, object]:
-        made: dict[str, object] = {
-            "name": row.name,
-            "photos": row.photos,
-            "recall": finite(row.recall),
-            "recall_interval": list(row.recall_interval),
-            "precision": finite(row.precision),
-            "precision_interval": list(row.precision_interval),
-        }
-        if self.labels:
-            made |= {"f1": finite(row.f1), "average_precision": finite(row.average_precision)}
-        return made
 
 
 def measure(predictions: Predictions) -> Metrics:

@@ -30,11 +30,7 @@ TILE = 1.6
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw loss and top-1 by epoch, of the training split and the validation split.
-
-    Args:
-        rows: of ``metrics.csv``: epoch, train_loss, train_top1, selection_loss, selection_top1.
-    """
+    """Draw loss and top-1 by epoch, of the training and the selection photos: ``metrics.csv``."""
     figure, axes = _canvas(1, 2, (10, 4))
     epochs = [row["epoch"] for row in rows]
     for axis, what, title in zip(axes, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
@@ -55,21 +51,14 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> None:
-    """Draw a confusion matrix: rows are the truth, columns the answers.
-
-    Args:
-        matrix: int (classes, classes).
-    """
+    """Draw a confusion matrix, int (classes, classes): rows are the truth, columns the answers."""
     count = len(names)
     short = [_short(name) for name in names]
     room = 0.08 * max(map(len, short)) if count <= MOST_NAMED else 0
     side = min(14.0, 3.5 + 0.42 * count + room)
-    figure, axes = _canvas(1, 1, (side, side))
-    axis = axes[0]
+    figure, axis = _chart((side, side), title, "answered")
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axis.set_title(title, loc="left")
-    axis.set_xlabel("answered")
     axis.set_ylabel("is")
     if count <= MOST_NAMED:
         axis.set_xticks(range(count), short, rotation=60, ha="right", rotation_mode="anchor")
@@ -83,14 +72,11 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
 
 
 def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path) -> None:
-    """Draw the recall of every class with its 95% interval, the worst at the top.
-
-    Args:
-        rows: (class, recall, (low, high)).
-    """
+    """Draw (class, recall, (low, high)) of every class, the worst at the top."""
     rows = sorted(rows, key=lambda row: row[1], reverse=True)[-MOST_NAMED:]
-    figure, axes = _canvas(1, 1, (7, 1.2 + 0.28 * len(rows)))
-    axis = axes[0]
+    title = "Recall of each class, with 95% intervals"
+    inches = (7, 1.2 + 0.28 * len(rows))
+    figure, axis = _chart(inches, title, "photos of the class that were found")
     places = np.arange(len(rows))
     values = np.array([row[1] for row in rows])
     reach = np.array([[row[1] - row[2][0], row[2][1] - row[1]] for row in rows]).T
@@ -99,18 +85,12 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
     axis.set_yticks(places, [_short(row[0]) for row in rows])
     axis.set_xlim(0, 1)
     axis.xaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1, 0))
-    axis.set_xlabel("photos of the class that were found")
-    axis.set_title("Recall of each class, with 95% intervals", loc="left")
     _save(figure, path)
 
 
 def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
-    """Draw accuracy by confidence: dots with 95% whiskers, their areas by how many answers they
-    stand for, against the diagonal on which those of a calibrated network lie.
-
-    Args:
-        shown: (title, what was measured), one or several beside each other.
-    """
+    """Draw accuracy by confidence, for one or several titles: dots with 95% whiskers, their areas
+    by how many answers they stand for, against the diagonal of a calibrated network."""
     figure, axes = _canvas(1, len(shown), (4.4 * len(shown), 4.6))
     for axis, (title, measured) in zip(axes, shown, strict=True):
         axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
@@ -135,11 +115,9 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
 def contact_sheet(
     shown: Sequence[tuple[NDArray, str]], path: Path, title: str, columns: int = 6
 ) -> None:
-    """Draw pictures with a caption above each.
+    """Draw pictures, uint8 (height, width, 1 or 3), with a caption of one or two lines above each.
 
-    Args:
-        shown: (uint8 (height, width, 1 or 3), caption of one or two lines).
-        columns: of a sheet that is always as wide: fewer of them give wide pictures more room.
+    A sheet is always as wide: fewer columns give wide pictures more room.
     """
     rows = -(-len(shown) // columns)
     figure, axes = _canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))
@@ -155,8 +133,7 @@ def contact_sheet(
 
 def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
     """Draw the trial of a learning-rate finder: smoothed loss by rate, and the chosen rate."""
-    figure, axes = _canvas(1, 1, (6.5, 4))
-    axis = axes[0]
+    figure, axis = _chart((6.5, 4), "Loss while the learning rate rises", "learning rate")
     axis.plot(tried, losses, color=BLUE)
     axis.axvline(chosen, color=GREY, linestyle="--")
     axis.annotate(
@@ -164,14 +141,19 @@ def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: 
         xytext=(4, -10),
     )  # fmt: skip
     axis.set_xscale("log")
-    axis.set_title("Loss while the learning rate rises", loc="left")
-    axis.set_xlabel("learning rate")
     axis.grid(alpha=0.25)
     _save(figure, path)
 
 
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def _chart(inches: tuple[float, float], title: str, x_title: str) -> tuple[Any, Any]:
+    figure, (axis,) = _canvas(1, 1, inches)
+    axis.set_title(title, loc="left")
+    axis.set_xlabel(x_title)
+    return figure, axis
 
 
 def _canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:

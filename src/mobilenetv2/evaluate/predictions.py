@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, in_parallel
+from mobilenetv2.data.batches import batches, chunked, in_parallel
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import read_photo
@@ -30,37 +30,24 @@ AT_ONCE = 2**20
 def predict_split(
     predictor: Predictor, split: Split, record: Preprocessing, label: str = "evaluating"
 ) -> tuple[NDArray, NDArray]:
-    """Run a predictor on every photo of a split, in order.
-
-    Args:
-        label: of the progress bar.
+    """Run a predictor on every photo of a split, in order; ImageError where one cannot be read.
 
     Returns:
         (outputs float32 (photos, outputs), labels int64 (photos,)): labels as in the split.
-
-    Raises:
-        ImageError: a photo that cannot be read.
     """
 
     def load(index: int) -> NDArray:
         photo = split.photos[index]
         return preprocess(split.image(photo), record, split.full_name(photo))
 
-    order = np.arange(len(split))
-    outputs = [
-        predictor(pictures)
-        for pictures, _ in track(batches(load, order, BATCH), label, len(split), BATCH)
-    ]
+    todo = batches(load, chunked(range(len(split)), BATCH))
+    outputs = [predictor(pictures) for pictures, _ in track(todo, label, len(split), BATCH)]
     labels = np.array([photo.label for photo in split.photos], np.int64)
     return np.concatenate(outputs).astype(np.float32), labels
 
 
 def load_pictures(paths: Iterable[Path], record: Preprocessing) -> NDArray:
-    """Return photos as a network takes them: uint8 (photos, height, width, channels).
-
-    Raises:
-        ImageError: one that cannot be read.
-    """
+    """Return photos as a network takes them: uint8 (photos, height, width, channels)."""
     return np.stack([preprocess(read_photo(path), record, str(path)) for path in paths])
 
 
@@ -99,11 +86,7 @@ def predict_photos(
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """A classifier's logits for labelled photos, and what they mean.
-
-    Raises:
-        ValueError: the shapes do not fit each other or ``outputs``.
-    """
+    """A classifier's logits for labelled photos, and what they mean; ValueError: unfit shapes."""
 
     logits: NDArray
     """float (photos, classes); (photos, 1) where ``outputs`` is 'logit'."""
@@ -147,21 +130,15 @@ class Predictions:
         return dataclasses.replace(self, logits=self.logits * factor)
 
     def decisions(self) -> "Predictions":
-        """Return a 'sigmoid' classifier's yes or no to each class of each photo.
-
-        Returns:
-            'logit' predictions (photos * classes) of the classes 'no' and 'yes', photo by photo.
-        """
+        """Return a 'sigmoid' classifier's yes or no to each class of each photo, photo by photo, as
+        'logit' predictions (photos * classes) of the classes 'no' and 'yes'."""
         truth = self.targets.astype(np.int64).ravel()
         return Predictions(self.logits.reshape(-1, 1), truth, ("no", "yes"), "logit")
 
     def parts(self) -> Iterator[tuple[slice, NDArray]]:
-        """Yield some photos at a time with a score for each class.
+        """Yield (rows, float64 :func:`class_scores`) of some photos at a time.
 
         float64 copies of all logits, several of them, would be many gigabytes.
-
-        Returns:
-            (rows, float64 (rows, classes)): as :func:`class_scores`.
         """
         count, classes = self.logits.shape
         rows = max(1, AT_ONCE // max(1, classes))
@@ -177,11 +154,8 @@ def class_scores(logits: NDArray, outputs: Outputs) -> NDArray:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answer to each photo and its confidence: a few numbers a photo, so that the
-    probabilities of all classes are never held for all photos.
-
-    Probabilities are NaN where the network gave no numbers.
-    """
+    """The answer to each photo and its confidence: a few numbers a photo, so that probabilities of
+    all classes are never held for all photos. They are NaN where the network gave no numbers."""
 
     truth: NDArray
     """int (photos,)."""

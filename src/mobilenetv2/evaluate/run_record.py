@@ -1,4 +1,4 @@
-"""The record of a training run: its epochs, and what the run folder around a model tells."""
+"""What the run folder around a model tells: its epochs, and what it was trained on."""
 
 import csv
 import io
@@ -7,10 +7,12 @@ import math
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split
+from mobilenetv2.errors import DataError, RunError
 from mobilenetv2.progress import say
 
 RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
@@ -23,6 +25,8 @@ LARGEST_FIGURE = 1e30
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error,
 )  # fmt: skip
+SEEN = ("train", "selection")
+"""Splits that models are trained on or chosen by: figures of them flatter."""
 Found = TypeVar("Found")
 Row = Mapping[str, float]
 """The figures of an epoch, a line of ``metrics.csv``; epoch 0 is a classifier that was fitted
@@ -34,9 +38,6 @@ def best_epoch(rows: Sequence[Row]) -> int:
 
     Of few photos the share of right ones is mostly chance: of 77, a classifier alone had 83% and
     the best epoch 82%, of 550 others 83% and 87%. The loss, tempered, told them apart.
-
-    Args:
-        rows: at least one.
     """
     return int(min(rows, key=_rank)["epoch"])
 
@@ -64,11 +65,6 @@ class RunRecord:
     """'data', 'weights', 'edition', 'computes'."""
     parts: Mapping[str, Mapping[str, int]]
     """Split -> class -> photos."""
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that the run went through; epoch 0, the classifier before them, does not count."""
-        return epochs_of(self.rows)
 
     @property
     def seconds(self) -> float:
@@ -156,3 +152,92 @@ def _parts(text: str) -> dict[str, dict[str, int]]:
             raise ValueError("a line too short")
         found.setdefault(part, Counter())[class_] += 1
     return {name: dict(counts) for name, counts in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedOn:
+    """The parts of a run; empty where a model lies in none."""
+
+    table: Path | None = None
+    """Its ``split.csv``."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Photo -> 'train', 'selection', 'validation' ..., by the names of the photos alone."""
+    data: str | None = None
+    """Where it took the photos from; None: that is not recorded."""
+
+    def here(self, data: str) -> bool:
+        """Return whether the run took its photos from the same place."""
+        try:
+            return self.data is not None and Path(self.data).resolve() == Path(data).resolve()
+        except ValueError:  # a record with a name that no path can have
+            return False
+
+    def split_of(self, dataset: Dataset, name: str | None) -> Split:
+        """Return the split of that name; of a folder without splits, that part of the run.
+
+        Without a name it is test, else validation, else everything. DataError: there is none.
+        """
+        if ALL not in dataset.splits:
+            return dataset.split(name)
+        split = dataset.splits[ALL]
+        if not name:
+            return split
+        wanted = SPLITS.get(name, name)
+        photos = tuple(photo for photo in split.photos if self.parts.get(photo.name) == wanted)
+        if not photos:
+            none = f"{self.table} names no" if self.table else "no run around the model names"
+            there = sorted({part for one in split.photos if (part := self.parts.get(one.name))})
+            raise DataError(
+                f"{dataset.place}: has no splits, and {none} photos of {name!r} in it"
+                + (f"; it has: {', '.join(there)}" if there else "")
+            )
+        return split.with_photos(photos, wanted)
+
+    def caution(self, split: Split, data: str) -> str | None:
+        """Return what to say where a model was, or may have been, trained on what it is judged by.
+
+        ``data`` is where the photos come from, as a person gave it.
+        """
+        counts = Counter(self.parts.get(photo.name) for photo in split.photos)
+        learnt, chosen = counts["train"], counts["selection"]
+        if not learnt and not chosen:
+            if split.name not in SEEN:
+                return None
+            return (
+                f"these photos are of {split.name}; if the model was trained on them, the figures "
+                "flatter it"
+            )
+        ways = [f"trained on {learnt}"] if learnt else []
+        ways += [f"chosen by {chosen}"] if chosen else []
+        which = (
+            f"of these {len(split)} photos, so"
+            if self.here(data)
+            else f"photos of the same names as these {len(split)}; if they are the same photos,"
+        )
+        advice = "; --split validation takes those that it never saw" if split.name == ALL else ""
+        return f"the model was {' and '.join(ways)} {which} the figures flatter it{advice}"
+
+
+def trained_on(model: Path) -> TrainedOn:
+    """Return the parts of the run that a model, or a file beside it, lies in.
+
+    RunError: its ``split.csv`` cannot be read.
+    """
+    run = model.absolute().parent
+    table = run / SPLIT
+    if not ((run / RECIPE).is_file() and table.is_file()):
+        return TrainedOn()
+    try:
+        data = str(json.loads((run / START).read_text("utf-8"))["data"])
+    except UNREADABLE:
+        data = None
+    return TrainedOn(table, read_split(table), data)
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """Return photo -> split of a ``split.csv``; RunError where it is not one."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["photo"]: row["split"] for row in csv.DictReader(file)}
+    except (KeyError, ValueError, csv.Error) as error:
+        raise RunError(f"{path}: not a table of split, class and photo ({error})") from None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
-from mobilenetv2.data.batches import batches, epoch_order
+from mobilenetv2.data.batches import batches, chunked, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.editions.torch.network import normalise
@@ -89,11 +89,12 @@ def train(
         started, right = time.monotonic(), 0
         losses: list[float] = []
         order = epoch_order(truth, recipe.seed, epoch)
-        todo = batches(Views(scheme, split, recipe, epoch), order, batch_size, drop_last=True)
+        chunks = chunked(order, batch_size, drop_last=True)
+        todo = batches(Views(scheme, split, recipe, epoch), chunks)
         label = f"quantisation-aware epoch {epoch + 1}/{recipe.epochs}"
         for pictures, indices in track(todo, label, steps * batch_size, batch_size):
             step = epoch * steps + len(losses)
-            rate = cosine(step, recipe.epochs * steps, 0, recipe.learning_rate)
+            rate = cosine(step, recipe.epochs * steps, recipe.learning_rate)
             loss, hits = trainer.step(pictures, truth[indices], rate)
             losses.append(loss)
             right += hits

@@ -15,8 +15,7 @@ from mobilenetv2.evaluate.calibration import (
 )
 from mobilenetv2.evaluate.gradcam import class_weights
 from mobilenetv2.evaluate.metrics import Metrics, measure
-from mobilenetv2.evaluate.report.gallery import Explainer
-from mobilenetv2.evaluate.report.page import draw_plots, write_page
+from mobilenetv2.evaluate.report.page import Explainer, draw_plots, write_page
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.run_record import best_epoch
 from mobilenetv2.files import write_atomically
@@ -25,7 +24,7 @@ from mobilenetv2.model.card import kind
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.predictor import load_feature_map
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.text import visible
+from mobilenetv2.text import counted, interval, visible
 from mobilenetv2.train.job import Run
 from mobilenetv2.train.splits import FEW, sample
 
@@ -51,11 +50,7 @@ def finalise(run: Run) -> None:
 
 
 def take_figures(run: Run) -> Result:
-    """Calibrate ``run.best``, measure it, and write both down.
-
-    Returns:
-        What it answered to the held-out photos, with its config as it is now.
-    """
+    """Calibrate ``run.best``, measure it, and write both down; return its held-out answers."""
     trainer, splits = run.trainer, run.splits
     config, arrays = store.load(run.best)
     trainer.load(arrays)
@@ -110,15 +105,12 @@ def summary(run: Run) -> str:
     """Return ``summary.md``: what was done and how well, in words."""
     recipe, spec, rows, figures = run.recipe, run.config.spec, run.rows, run.figures
     result = figures[run.held_out]
-    low, high = result.top1_interval
     part = (
         f"what follows the first {recipe.cache.blocks} blocks"
         if recipe.trained == "later"
         else "the network"
     )
-    epochs = run.epochs
-    plural = "" if epochs == 1 else "s"
-    how = f"{epochs} epoch{plural} of {part}" if epochs else "only a new classifier"
+    how = f"{counted(run.epochs, 'epoch')} of {part}" if run.epochs else "only a new classifier"
     moved = bool(rows) and best_epoch(rows) > 0
     if rows and not moved:
         how += (
@@ -135,7 +127,7 @@ def summary(run: Run) -> str:
         f"{run.seconds / 60:.1f} minutes: {how}.",
         "",
         f"On {result.images} photos of {run.held_out} that it never saw and that chose nothing, "
-        f"it is right on {result.top1:.1%} (95% interval {low:.1%} to {high:.1%}).",
+        f"it is right on {result.top1:.1%} (95% interval {interval(result.top1_interval)}).",
         "",
         *_table(figures, top5=spec.classes > 5),
         "",
@@ -184,22 +176,20 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
 
 
 def _named(name: str) -> str:
-    """A class's name as text: what a folder is called is no markup."""
     return html.escape(visible(name), quote=False)
 
 
 def _weakest(metrics: Metrics) -> str:
-    rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)[:3]
+    found = [(row.recall, index) for index, row in enumerate(metrics.classes) if row.photos]
     parts = []
-    for row in rows:
-        if row.recall == 1:
+    for recall, index in sorted(found)[:3]:
+        if recall == 1:
             continue
-        index = [other.name for other in metrics.classes].index(row.name)
-        answers = metrics.confusion[index].copy()
+        row, answers = metrics.classes[index], metrics.confusion[index].copy()
         answers[index] = 0
         taken_for = metrics.classes[int(answers.argmax())].name
         parts.append(
-            f"{_named(row.name)} ({row.recall:.0%} of {row.photos} found, most often taken for "
+            f"{_named(row.name)} ({recall:.0%} of {row.photos} found, most often taken for "
             f"{_named(taken_for)})"
         )
     return (

@@ -19,6 +19,7 @@ import numpy as np
 from mobilenetv2.data.dataset import Split, absolute_place
 from mobilenetv2.errors import RunError, require
 from mobilenetv2.evaluate import plots
+from mobilenetv2.evaluate.run_record import METRICS, RECIPE, SPLIT, START
 from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
@@ -34,72 +35,38 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The paths of a run, and what is written there while it goes on."""
+    """The paths of a run, and what is written there while it goes on.
 
-    path: Path
+    Args:
+        path: of the folder.
+    """
 
-    @property
-    def best(self) -> Path:
-        """The model of the best epoch on the selection photos."""
-        return self.path / "best"
-
-    @property
-    def last(self) -> Path:
-        """The model of the last epoch."""
-        return self.path / "last"
-
-    @property
-    def checkpoint(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.best, self.last = path / "best", path / "last"
+        """Models of the best epoch on the selection photos, and of the last one."""
+        self.checkpoint = path / "checkpoint.safetensors"
         """Everything that resuming needs."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def maps(self) -> Path:
+        self.maps = path / "maps.npy"
         """Cached maps of the frozen blocks, where only the later ones train; gone at the end."""
-        return self.path / "maps.npy"
-
-    @property
-    def recipe(self) -> Path:
-        """The recipe as it was run."""
-        return self.path / "recipe.toml"
-
-    @property
-    def start(self) -> Path:
-        """The data, weights, edition and precision that the run was started with."""
-        return self.path / "start.json"
-
-    @property
-    def split(self) -> Path:
+        self.recipe, self.start = path / RECIPE, path / START
+        """The recipe as it was run; the data, weights, edition and precision of the start."""
+        self.split = path / SPLIT
         """Which photo went where."""
-        return self.path / "split.csv"
-
-    @property
-    def report(self) -> Path:
-        """Everything that is known of the result, on one page."""
-        return self.path / "report.html"
-
-    @property
-    def summary(self) -> Path:
-        """What was done and how well, in words. Written last: a run that has it is finished."""
-        return self.path / "summary.md"
+        self.report, self.summary = path / "report.html", path / "summary.md"
+        """All of the result on one page, and in words: a run that has its summary is finished."""
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.csv``, one row an epoch, and ``curves.png``. The selection loss is the
         temperature-scaled one, whether the run ends calibrated or not."""
         table = [{k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows]
-        write_atomically(self.path / "metrics.csv", _csv(COLUMNS, [row.values() for row in table]))
+        write_atomically(self.path / METRICS, _csv(COLUMNS, [row.values() for row in table]))
         if rows:
             plots.curves(rows, self.path / "curves.png")
 
-    def write_trial(self, rates: Sequence[float], losses: Sequence[float], chosen: float) -> None:
-        """Write ``learning-rate.png``: what a trial of learning rates gave."""
-        plots.rates(rates, losses, chosen, self.path / "learning-rate.png")
-
     def log_tensorboard(self, row: Row) -> None:
-        """Write an epoch's figures for TensorBoard. Each epoch has a file of its own, so that a
-        resumed run just goes on."""
+        """Write an epoch's figures for TensorBoard, in a file of its own: a resumed run goes on."""
         from torch.utils.tensorboard import SummaryWriter
 
         # Epochs of a run that was resumed earlier are replaced by those that come now.
@@ -145,8 +112,7 @@ class RunFolder:
     def read_start(self) -> tuple[Path | None, str]:
         """Return the weights that the run was started with (None: from scratch), and its edition.
 
-        Raises:
-            RunError: there is no such record, or it names an edition that cannot train.
+        RunError: there is no such record, or it names an edition that cannot train.
         """
         try:
             started = json.loads(self.start.read_text("utf-8"))
@@ -161,11 +127,7 @@ class RunFolder:
         return (Path(weights) if weights else None), edition
 
     def read_checkpoint(self, recipe: Recipe) -> "Checkpoint | None":
-        """Return where the run stands; None where it has not saved anything yet.
-
-        Raises:
-            RunError: damaged, or what is there was begun otherwise.
-        """
+        """Return where the run stands; None: nothing is saved yet. RunError: another recipe's."""
         if not self.checkpoint.is_file():
             return None
         saved = Checkpoint.load(self.checkpoint)
@@ -210,11 +172,7 @@ def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFo
 
 
 def require_tensorboard() -> None:
-    """Raise where there is nothing to log with.
-
-    Raises:
-        MissingExtra: TensorBoard, or PyTorch, which has its writer, is not installed.
-    """
+    """Raise MissingExtra without TensorBoard, or without PyTorch, which has its writer."""
     require("tensorboard")
     require("torch")
 
@@ -255,11 +213,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            RunError: damaged.
-        """
+        """Read what :meth:`save` wrote; RunError where it is damaged."""
         from safetensors import safe_open
 
         parts: dict[str, Any] = {"trainer": {}, "average": {}}

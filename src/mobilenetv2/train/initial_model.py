@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError, require
 from mobilenetv2.evaluate.calibration import measure_tempered
@@ -46,14 +47,19 @@ def initial_model(
 ) -> tuple[ModelConfig, Arrays]:
     """Given weights with a new classifier, or a network from scratch: alike in every edition.
 
-    Raises:
-        RecipeError: a classifier that the classes do not allow, or that cannot be fitted alone.
+    RecipeError: a classifier that the classes do not allow, or that cannot be fitted alone.
     """
     labels, network, head = Labels(classes), recipe.network, recipe.classifier
     if head.outputs == "logit" and len(classes) != 2:
         raise RecipeError(
             f"classifier.outputs = 'logit' tells two classes apart, and these are {len(classes)}; "
             "--set classifier.outputs=softmax (one of them) or sigmoid (any of them)"
+        )
+    if head.outputs == "softmax" and len(classes) == 1:
+        raise RecipeError(
+            f"classifier.outputs = 'softmax' chooses between classes, and {classes[0]!r} is the "
+            "only one: it would always be the answer; give a second class folder, of what is not "
+            "in this one (one number can tell the two apart: --set classifier.outputs=logit)"
         )
     if weights is None:
         changes = {"size": network.size} if network.size else {}
@@ -101,34 +107,11 @@ def untrained(spec: NetworkSpec, recipe: Recipe) -> Arrays:
 
 
 def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelConfig, Arrays]:
-    """Give a network whose BatchNorm came folded the statistics of some training photos.
-
-    Raises:
-        MissingExtra: PyTorch, in which it is done for every edition, is not installed.
-    """
-    require("torch")
-    from mobilenetv2.editions import torch as edition
-    from mobilenetv2.editions.torch.network import normalise
-    from mobilenetv2.train.steps.torch_network import rebase
-
-    photos_used = sample(train, REBASED_ON, 0)
-    say(f"BatchNorm came folded: rebasing it on {len(photos_used)} photos")
-    photos = [preprocess(photos_used.image(p), config.preprocessing) for p in photos_used.photos]
-    network = edition.MobileNetV2(config, seed=0)
-    edition.load(network, arrays)
-    rebase(
-        network,
-        (
-            normalise(np.stack(photos[i : i + 32]), config.preprocessing)
-            for i in range(0, len(photos), 32)
-        ),
-    )
-    assert config.origin is not None
-    note = f"{config.origin.note} Rebased on measured activations.".strip()
-    origin = dataclasses.replace(
-        config.origin, folded=False, rebased_on="training photos", note=note
-    )
-    return dataclasses.replace(config, origin=origin), edition.dump(network)
+    """Give a network whose BatchNorm came folded the statistics of some training photos."""
+    used = sample(train, REBASED_ON, 0)
+    say(f"BatchNorm came folded: rebasing it on {len(used)} photos")
+    pictures = [preprocess(used.image(photo), config.preprocessing) for photo in used.photos]
+    return rebase_on(pictures, "training photos", config, arrays)
 
 
 def fit_head(run: Run) -> None:
@@ -148,7 +131,9 @@ def fit_head(run: Run) -> None:
         say("hidden layers stay as they are while the last one is fitted on what they give")
     head = fit_logistic(train, selection, names, spec.classifier)
     run.trainer.load(arrays | head.arrays)
-    tempered = measure_tempered(predict_linear(head.arrays, selection, names, run.outputs))
+    tempered = measure_tempered(
+        predict_linear(head.arrays, selection, names, spec.classifier.outputs)
+    )
     say(
         f"head on cached features: train top-1 {head.train.top1:.1%} | selection loss "
         f"{tempered.loss:.3f} top-1 {head.selection.top1:.1%} (C = {head.inverse_penalty:g})"
@@ -202,8 +187,8 @@ def fit_logistic(
     std = np.maximum(train[0].std(0), 1e-6)
     mean = train[0].mean(0) if classifier.bias else np.float32(0)
     standard = (train[0] - mean) / std
-    best: Head | None = None
-    for c in track(INVERSE_PENALTIES, "fitting the head", len(INVERSE_PENALTIES)):
+
+    def fitted(c: float) -> Head:
         coefficients, intercept = _solve(standard, train[1], len(names), c, classifier)
         arrays = {"classifier.weight": (coefficients / std).astype(np.float32)}
         if classifier.bias:
@@ -213,11 +198,10 @@ def fit_logistic(
             measure(predict_linear(arrays, part, names, classifier.outputs))
             for part in (train, selection)
         ]
-        head = Head(arrays, c, *measured)
-        if best is None or _rank(head) > _rank(best):
-            best = head
-    assert best is not None
-    return best
+        return Head(arrays, c, *measured)
+
+    todo = track(INVERSE_PENALTIES, "fitting the head", len(INVERSE_PENALTIES))
+    return max(map(fitted, todo), key=_rank)
 
 
 def predict_linear(

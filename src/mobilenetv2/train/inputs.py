@@ -3,7 +3,7 @@
 A view is a function of (seed, epoch, index), so that any batch can be made again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data import caches
-from mobilenetv2.data.augment import augment, generator
-from mobilenetv2.data.batches import batches, whole_batches
+from mobilenetv2.data.augment import augment, generator, mix, targets
+from mobilenetv2.data.batches import Batches, batches, whole_batches
 from mobilenetv2.data.caches import ShrunkPhotos
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.data.mixing import mix, targets
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.predictions import Predictor
@@ -31,29 +30,12 @@ from mobilenetv2.train.schedule import phase
 SMALLEST = 32
 """Pixels of a side, or half of the network's own: less is nothing after its strides."""
 
-Batches = Iterator[tuple[NDArray, NDArray]]
-"""(inputs of a step, int64 indices of their photos)."""
-
 
 class Views(Protocol):
     """Photos by index, as an epoch sees them."""
 
-    def __len__(self) -> int:
-        """Photos."""
-
-    def view(self, index: int, epoch: int) -> NDArray:
-        """Return one input of a step, of one shape within an epoch."""
-
-    def batches(
-        self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
-    ) -> Batches:
-        """Yield the same views, many at a time and made ahead of their use.
-
-        Args:
-            order: indices in the order in which they come.
-            start: the first batch to give; those before it are not made.
-            drop_last: leave out a last batch that is not full.
-        """
+    def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
+        """Yield (inputs of a step, indices) for each chunk of indices, made ahead of their use."""
 
 
 @dataclass(slots=True)
@@ -99,28 +81,17 @@ class PhotoViews:
         how = self.recipe.augmentation
         return augment(image, how, self.record, self.size(epoch), random, name)
 
-    def batches(
-        self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
-    ) -> Batches:
-        """uint8 (batch, height, width, channels) and indices; see the protocol."""
+    def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
+        """uint8 (batch, height, width, channels) and indices; see :class:`Views`."""
         size, how = self.size(epoch), self.recipe.augmentation
         if not caches.fits_in_memory(len(self), how, self.record, size):
             self._small = None
-            return single_views(self, order, epoch, batch_size, start, drop_last)
+            return batches(lambda index: self.view(index, epoch), chunks)
         if self._small is None or self._small.size != size:
             self._small = None  # the memory, before the next is made
             self._small = caches.hold_images(self.split, how, self.record, size)
         held, seed = self._small, self.recipe.seed
-        return whole_batches(
-            lambda indices: held.views(indices, seed, epoch), order, batch_size, start, drop_last
-        )
-
-
-def single_views(
-    views: Views, order: NDArray, epoch: int, batch_size: int, start: int, drop_last: bool
-) -> Batches:
-    """Yield batches of single views, each made in a thread."""
-    return batches(lambda index: views.view(index, epoch), order, batch_size, start, drop_last)
+        return whole_batches(lambda indices: held.views(indices, seed, epoch), chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +119,8 @@ class Teacher:
 def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
     """Return the teacher in a model folder or an exported file.
 
-    Raises:
-        RecipeError: its classes are not those of the data, or it takes other pictures.
-        WeightsError, ArtifactError: it cannot be read or run.
+    RecipeError: its classes are not those of the data, or it takes other pictures. WeightsError and
+    ArtifactError: it cannot be read or run.
     """
     config, answer = load_predictor(Path(path))
     if config.preprocessing.channels != channels:

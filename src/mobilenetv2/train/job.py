@@ -4,14 +4,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mobilenetv2.data.dataset import Split
+from mobilenetv2.evaluate import plots
 from mobilenetv2.evaluate.metrics import Metrics
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.evaluate.run_record import best_epoch, epochs_of
-from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.folder import Checkpoint, Row, RunFolder
 from mobilenetv2.train.inputs import Targets, Teacher
@@ -43,8 +44,7 @@ class Job:
     """As many epochs as fit into so many minutes on this machine, instead of the recipe's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(NamedTuple):
     """What the loss did as the learning rate rose."""
 
     rates: tuple[float, ...]
@@ -103,11 +103,6 @@ class Run:
         return self.splits.held_out.name
 
     @property
-    def outputs(self) -> Outputs:
-        """What the network's logits mean."""
-        return self.config.spec.classifier.outputs
-
-    @property
     def epochs(self) -> int:
         """That were gone through."""
         return epochs_of(self.rows)
@@ -119,11 +114,6 @@ class Run:
         return bool(self.job.weights and asked and not self.saved)
 
     @property
-    def targets(self) -> Targets:
-        """What the training photos should be answered with."""
-        return self.targets_of(self.splits.train)
-
-    @property
     def out_of_patience(self) -> bool:
         """Whether the last epochs brought nothing better."""
         if not (self.rows and self.recipe.patience):
@@ -133,13 +123,14 @@ class Run:
     def targets_of(self, split: Split) -> Targets:
         """Return what the photos of a split should be answered with in training."""
         labels = np.array([photo.label for photo in split.photos], np.int64)
-        return Targets(labels, len(split.classes), self.recipe, self.teacher, self.outputs)
+        outputs = self.config.spec.classifier.outputs
+        return Targets(labels, len(split.classes), self.recipe, self.teacher, outputs)
 
     def predict(self, split: Split, label: str) -> Predictions:
         """Run the network in evaluation mode on a split; ``label`` is what progress is called."""
         answer, seen = self.trainer.predictor(), self.config.preprocessing
         logits, truth = predict_split(answer, split, seen, label)
-        return Predictions(logits, truth, split.classes, self.outputs)
+        return Predictions(logits, truth, split.classes, self.config.spec.classifier.outputs)
 
     def begin(self) -> None:
         """Make the run folder: the first thing that is written."""
@@ -147,7 +138,7 @@ class Run:
         parts = self.splits.parts
         self.folder.begin(self.recipe, parts, job.data, job.weights, job.edition, computes)
         if self.trial:
-            self.folder.write_trial(self.trial.rates, self.trial.losses, self.trial.suggestion)
+            plots.rates(*self.trial, self.folder.path / "learning-rate.png")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

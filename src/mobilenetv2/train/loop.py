@@ -8,7 +8,7 @@ from types import FrameType
 
 import numpy as np
 
-from mobilenetv2.data.batches import epoch_order
+from mobilenetv2.data.batches import chunked, epoch_order
 from mobilenetv2.errors import MobileNetV2Error, RunError
 from mobilenetv2.evaluate.calibration import measure_tempered
 from mobilenetv2.evaluate.metrics import Metrics
@@ -71,7 +71,7 @@ class Loop:
         # Cached maps are what the weights of now make of the photos.
         photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
         self.views = self.trainer.views(photos, run.folder.maps)
-        self.targets = run.targets
+        self.targets = run.targets_of(run.splits.train)
         self.batch_size = min(recipe.batch_size, len(photos))
         self.steps = len(photos) // self.batch_size
 
@@ -81,9 +81,8 @@ class Loop:
         saved_at, before = time.monotonic(), self.seconds
         started = saved_at - before
         order = epoch_order(self.targets.labels, recipe.seed, self.epoch, recipe.data.balance)
-        todo = self.views.batches(
-            order, self.epoch, self.batch_size, start=self.step, drop_last=True
-        )
+        chunks = chunked(order, self.batch_size, self.step, drop_last=True)
+        todo = self.views.batches(chunks, self.epoch)
         label = f"epoch {self.epoch + 1}/{recipe.epochs}"
         left = (self.steps - self.step) * self.batch_size
         for pictures, indices in track(todo, label, left, self.batch_size):
@@ -150,7 +149,8 @@ class Loop:
             order = epoch_order(self.targets.labels, recipe.seed, self.epoch)
             order = order[: recipe.averaging.reestimate]
             whole = len(order) >= recipe.batch_size  # BatchNorm cannot measure one picture
-            todo = self.views.batches(order, self.epoch, recipe.batch_size, drop_last=whole)
+            chunks = chunked(order, recipe.batch_size, drop_last=whole)
+            todo = self.views.batches(chunks, self.epoch)
             trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
             arrays = trainer.dump()
         predictions = run.predict(run.splits.selection, "selection")
@@ -255,13 +255,9 @@ of which one is among these."""
 
 @contextmanager
 def out_of_memory_guard(doing: str) -> Iterator[None]:
-    """Turn a lack of memory, whatever a framework calls it, into one sentence.
+    """Turn a lack of memory, whatever a framework calls it, into a RunError of one sentence.
 
-    Args:
-        doing: what needs it: 'a step of 32 pictures of 224 x 224'.
-
-    Raises:
-        RunError: there is not enough.
+    ``doing`` is what needs it: 'a step of 32 pictures of 224 x 224'.
     """
     try:
         yield

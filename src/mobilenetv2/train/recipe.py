@@ -5,12 +5,12 @@ text under a key is its meaning.
 """
 
 import dataclasses
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from mobilenetv2.data.augment import Augmentation
-from mobilenetv2.data.mixing import Mixing
+from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import check_bounds
 from mobilenetv2.spec.network import HiddenSpec, Outputs
@@ -285,10 +285,7 @@ class Recipe(Table):
 
     def get(self, key: str) -> Any:
         """Return the value of a key such as 'optimizer.momentum'."""
-        value: Any = self
-        for part in key.split("."):
-            value = getattr(value, part)
-        return value
+        return operator.attrgetter(key)(self)
 
     def changed(self, changes: Mapping[str, Any] | None = None, **more: Any) -> "Recipe":
         """Return a copy with other values of some keys, checked.
@@ -309,11 +306,7 @@ class Recipe(Table):
 
 
 def check_start(recipe: Recipe, from_weights: bool) -> None:
-    """Raise where the recipe does not fit what a run starts from.
-
-    Raises:
-        RecipeError: it builds on weights and there are none, or has half of a distillation.
-    """
+    """Raise RecipeError where a recipe builds on weights and there are none, or distils by half."""
     if recipe.trained != "all" and not from_weights:
         raise RecipeError(
             f"trained = {recipe.trained!r} builds on the features of given weights; give "
@@ -355,11 +348,7 @@ SUPPORTED: dict[str, dict[str, tuple[object, ...]]] = {
 
 
 def check_edition(recipe: Recipe, edition: str) -> None:
-    """Raise for the first key whose value an edition does not have.
-
-    Raises:
-        RecipeError: naming the key, the value and what to do.
-    """
+    """Raise RecipeError for the first key whose value an edition does not have."""
     for key, values in SUPPORTED[edition].items():
         value = recipe.get(key)
         if value not in values:

@@ -51,12 +51,7 @@ def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """Return the recipe of a TOML file's text.
-
-    Raises:
-        RecipeError: an unknown key, or an impossible value.
-        ValueError: not TOML.
-    """
+    """Return the recipe of a file's text; errors as :func:`read_recipe`, ValueError: not TOML."""
     return from_mapping(Recipe, in_tables(tomllib.loads(text), where), where, RecipeError)
 
 
@@ -88,15 +83,16 @@ def keys_of(changes: Iterable[str]) -> set[str]:
 
 def every_key() -> list[str]:
     """Return every key of a recipe with its table: 'epochs', 'network.name' ..."""
-    return [key for field in fields(Recipe) for key in _keys_of_field(field)]
+    keys: list[str] = []
+    for field in fields(Recipe):
+        table = field.default_factory
+        inside: tuple[Field[Any], ...] = fields(table) if is_dataclass(table) else ()
+        keys += [f"{field.name}.{key.name}" for key in inside] or [field.name]
+    return keys
 
 
 def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the mapping of a file with its flat keys in their tables.
-
-    Raises:
-        RecipeError: an unknown key.
-    """
+    """Return a file's mapping with its flat keys in their tables; RecipeError: an unknown key."""
     found: dict[str, Any] = {}
     for key, value in mapping.items():
         if isinstance(value, dict):
@@ -131,13 +127,6 @@ def _known(key: str, where: str) -> str:
     inside = [name for name in keys if name.startswith(f"{table}.")]
     known = ", ".join(sorted(inside or tables))
     raise RecipeError(f"{where}: unknown key {key!r}; known are: {known}")
-
-
-def _keys_of_field(field: "Field[Any]") -> list[str]:
-    table = field.default_factory
-    if not is_dataclass(table):
-        return [field.name]
-    return [f"{field.name}.{key.name}" for key in fields(table)]
 
 
 def _folder() -> Any:

@@ -42,11 +42,7 @@ def train(job: Job) -> Run:
 
 
 def prepare(job: Job) -> Run:
-    """Look at everything and refuse what cannot work; nothing is written.
-
-    Raises:
-        MobileNetV2Error: anything that is the input's fault.
-    """
+    """Look at everything and raise what is the input's fault; nothing is written."""
     started = time.monotonic()
     folder = open_run(job.output, job.resume, job.overwrite)
     steps, recipe = check_job(job), job.recipe
@@ -69,12 +65,12 @@ def prepare(job: Job) -> Run:
     if job.resume:
         check_same_photos(folder, splits.parts, job.data)
     elif job.kept is not None:
-        choice = choose(splits.train, recipe, job.kept, config.spec.size)
-        for reason in choice.reasons:
+        network = recipe.network
+        recipe, reasons = choose(splits.train, recipe, job.kept, config.spec.size)
+        for reason in reasons:
             say(reason)
-        if choice.recipe.network != recipe.network:
-            config, arrays = initial_model(job.weights, choice.recipe, dataset.classes)
-        recipe = choice.recipe
+        if recipe.network != network:
+            config, arrays = initial_model(job.weights, recipe, dataset.classes)
     if not saved and config.origin and config.origin.needs_own_photos:
         config, arrays = rebased(config, arrays, splits.train)
     teacher = None

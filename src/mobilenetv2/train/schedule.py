@@ -14,7 +14,7 @@ from mobilenetv2.train.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate of a step of the run.
+    """Return the learning rate of a step of the run: linear to the peak, then by the schedule.
 
     Args:
         step: from the run's first, 0.
@@ -22,35 +22,17 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """
     whole, peak, schedule = recipe.epochs * steps, recipe.optimizer.learning_rate, recipe.schedule
     warmup = min(round(schedule.warmup_epochs * steps), whole)
-    if schedule.name != "cosine":
-        factor = schedule.epoch_factor if schedule.name == "exponential" else 1.0
-        return exponential(step, steps, warmup, peak, factor)
-    return cosine(step, whole, warmup, peak)
-
-
-def cosine(step: int, steps: int, warmup: int, peak: float, floor: float = 0.0) -> float:
-    """Linear from near zero to ``peak`` over ``warmup`` steps, then half a cosine to ``floor``.
-
-    Args:
-        step: from 0 to ``steps - 1``; the rate of that step is returned.
-        steps: of the whole run.
-        warmup: steps before the peak; at most ``steps``.
-    """
     if step < warmup:
-        return _warm(step, warmup, peak)
-    progress = (step - warmup) / max(1, steps - warmup)
-    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return peak * (step + 1) / (warmup + 1)
+    if schedule.name == "cosine":
+        return cosine(step - warmup, whole - warmup, peak)
+    factor = schedule.epoch_factor if schedule.name == "exponential" else 1.0
+    return float(peak * factor ** (step // max(1, steps)))  # by whole epochs, as the paper has it
 
 
-def exponential(step: int, steps_an_epoch: int, warmup: int, peak: float, factor: float) -> float:
-    """``peak`` times ``factor`` for every whole epoch, as the paper has it, after a warm-up."""
-    if step < warmup:
-        return _warm(step, warmup, peak)
-    return float(peak * factor ** (step // max(1, steps_an_epoch)))
-
-
-def _warm(step: int, warmup: int, peak: float) -> float:
-    return peak * (step + 1) / (warmup + 1)
+def cosine(step: int, steps: int, peak: float) -> float:
+    """Return the rate of a step from 0 to ``steps - 1``: half a cosine from ``peak`` to 0."""
+    return peak * 0.5 * (1 + math.cos(math.pi * min(step / max(1, steps), 1.0)))
 
 
 def phase(epoch: int, epochs: int, phases: Sequence[float]) -> float:
@@ -65,10 +47,9 @@ def phase(epoch: int, epochs: int, phases: Sequence[float]) -> float:
 
 
 def depth(name: str, spec: NetworkSpec) -> int:
-    """0 for the classifier, 1 for the head, then the blocks from the last, the stem at the end.
+    """Return 0 for the classifier, 1 for the head, then count the blocks from the last to the stem.
 
-    Args:
-        name: of a parameter or module, canonical: 'blocks.3.expand.conv.weight'.
+    ``name`` is a parameter's or module's, canonical: 'blocks.3.expand.conv.weight'.
     """
     part, _, rest = name.partition(".")
     blocks = sum(stage.repeats for stage in spec.stages)
@@ -77,33 +58,20 @@ def depth(name: str, spec: NetworkSpec) -> int:
     return {"classifier": 0, "hidden": 0, "head": 1, "stem": 2 + blocks}[part]
 
 
-def deepest(spec: NetworkSpec) -> int:
-    """Return the stem's depth."""
-    return depth("stem", spec)
-
-
 def trained_depth(frozen_blocks: int, spec: NetworkSpec) -> int:
-    """Return the greatest depth that ever trains.
+    """Return the greatest depth that ever trains where so many blocks and the stem never do.
 
-    Args:
-        frozen_blocks: so many blocks, and the stem, never do; 0: all of the network does.
-
-    Raises:
-        RecipeError: the network has fewer blocks.
+    With 0 of them all trains, the stem too. RecipeError: the network has fewer blocks.
     """
     blocks = sum(stage.repeats for stage in spec.stages)
     if frozen_blocks > blocks:
         raise RecipeError(f"freezing.blocks {frozen_blocks}: the network has {blocks} blocks")
-    return depth(f"blocks.{frozen_blocks}", spec) if frozen_blocks else deepest(spec)
+    return depth(f"blocks.{frozen_blocks}", spec) if frozen_blocks else depth("stem", spec)
 
 
 def thawed_depth(epoch: float, recipe: Recipe, spec: NetworkSpec) -> int:
-    """Return the greatest depth that trains: the classifier first, all after some epochs.
-
-    Args:
-        epoch: since the start, with fractions.
-    """
+    """Return the greatest depth that trains after some epochs: the classifier first, then all."""
     limit, unfreezing = trained_depth(recipe.freezing.blocks, spec), recipe.freezing.unfreeze_epochs
     if epoch >= unfreezing:
         return limit
-    return min(limit, int(epoch / unfreezing * (deepest(spec) + 1)))
+    return min(limit, int(epoch / unfreezing * (depth("stem", spec) + 1)))

@@ -13,7 +13,7 @@ import numpy as np
 from mobilenetv2.data.dataset import ALL, Split, stratified_split
 from mobilenetv2.data.scan import CheckedDataset
 from mobilenetv2.errors import DataError, RunError
-from mobilenetv2.evaluate.trained_on import read_split
+from mobilenetv2.evaluate.run_record import read_split
 from mobilenetv2.spec.network import Size
 from mobilenetv2.train.folder import RunFolder
 from mobilenetv2.train.recipe import Recipe
@@ -65,8 +65,7 @@ class Splits:
 def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
     """Split off what the data does not bring: a final held-out part, and a part to choose by.
 
-    Raises:
-        DataError: too few photos of a class to hold any out.
+    DataError: too few photos of a class to hold any out.
     """
     splits, place = checked.dataset.splits, checked.dataset.place
     if ALL in splits or set(splits) == {"train"}:
@@ -92,11 +91,7 @@ def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
 
 
 def check_same_photos(folder: RunFolder, parts: tuple[Split, ...], data: str) -> None:
-    """Raise unless a resumed run goes on with the photos that it was begun with.
-
-    Raises:
-        RunError: some were added, removed or moved.
-    """
+    """Raise RunError where photos were added, removed or moved since a resumed run was begun."""
     before = read_split(folder.split)
     now = {photo.name: part.name for part in parts for photo in part.photos}
     for names, how in (
@@ -124,20 +119,12 @@ def sample(split: Split, count: int, seed: int) -> Split:
     return split.with_photos(tuple(split.photos[index] for index in sorted(chosen)))
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A recipe, and what was decided about it, in sentences."""
+def choose(
+    train: Split, recipe: Recipe, kept: frozenset[str], size: Size
+) -> tuple[Recipe, list[str]]:
+    """Choose the network's size, whether it moves, batch size, balance and epochs; say why.
 
-    recipe: Recipe
-    reasons: tuple[str, ...] = ()
-
-
-def choose(train: Split, recipe: Recipe, kept: frozenset[str], size: Size) -> Choice:
-    """Choose the network's size, whether it moves at all, batch size, balance and epochs.
-
-    Args:
-        kept: keys that are not to be changed.
-        size: of the network as it is.
+    Keys in ``kept`` are not changed; ``size`` is the network's as it is.
     """
     changes: dict[str, Any] = {}
     reasons = []
@@ -173,7 +160,7 @@ def choose(train: Split, recipe: Recipe, kept: frozenset[str], size: Size) -> Ch
         if "epochs" not in kept:
             changes["epochs"] = epochs_for(count)
             reasons.append(f"epochs {changes['epochs']}: {count} photos")
-    return Choice(recipe.changed(changes), tuple(reasons))
+    return recipe.changed(changes), reasons
 
 
 def epochs_for(photos: int) -> int:

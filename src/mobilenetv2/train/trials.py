@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from mobilenetv2.data.batches import AHEAD, epoch_order, workers
+from mobilenetv2.data.batches import AHEAD, chunked, epoch_order, workers
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.predictions import BATCH, predict_split
 from mobilenetv2.progress import say, track
-from mobilenetv2.text import duration
+from mobilenetv2.text import counted, duration
 from mobilenetv2.train.finalise import TRAIN_SAMPLE
 from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.job import Run, Trial
@@ -60,22 +60,15 @@ def undone(run: Run, split: Split, recipe: Recipe) -> Iterator[tuple[PhotoViews,
 def find_rate(run: Run, steps: int = STEPS) -> None:
     """Try learning rates; ``run.trial`` has what they gave, ``run.recipe`` the one suggested.
 
-    Args:
-        steps: of the trial, at least 10; photos come again where there are not enough.
-
-    Raises:
-        RecipeError: no rate makes the loss fall.
+    A trial has at least 10 steps; photos come again where there are not enough.
+    RecipeError: no rate makes the loss fall.
     """
-    recipe, trainer, targets = run.recipe, run.trainer, run.targets
+    recipe, trainer, targets = run.recipe, run.trainer, run.targets_of(run.splits.train)
     count = len(targets.labels)
     batch_size = min(recipe.batch_size, count)
     needed = -(-steps * batch_size // count)
-    order = np.concatenate(
-        [
-            epoch_order(targets.labels, recipe.seed, epoch, recipe.data.balance)
-            for epoch in range(needed)
-        ]
-    )
+    labels, balance = targets.labels, recipe.data.balance
+    orders = [epoch_order(labels, recipe.seed, epoch, balance) for epoch in range(needed)]
     rates: list[float] = []
     losses: list[float] = []
     smooth, best = 0.0, math.inf
@@ -83,7 +76,8 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     once = recipe.changed({"cache.views": 1})
     with undone(run, run.splits.train, once) as (_, views):
         # Of the last epoch: most of the run has pictures of that size, or comes to it.
-        todo = views.batches(order, max(0, recipe.epochs - 1), batch_size, drop_last=True)
+        chunks = chunked(np.concatenate(orders), batch_size, drop_last=True)
+        todo = views.batches(chunks, max(0, recipe.epochs - 1))
         for step, (pictures, indices) in enumerate(track(todo, "trying rates", steps)):
             if step == steps:
                 break
@@ -103,11 +97,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
 
 
 def suggest_rate(rates: list[float], losses: list[float]) -> float:
-    """Return the rate of the lowest loss with a margin, rounded to two digits.
-
-    Raises:
-        RecipeError: the loss never fell.
-    """
+    """Return the rate of the lowest loss with a margin, to two digits; RecipeError: none fell."""
     lowest = int(np.argmin(losses)) if losses else 0
     if lowest == 0:
         raise RecipeError("no learning rate makes the loss fall: look at the data, or set one")
@@ -157,7 +147,7 @@ def describe_time(times: Times, recipe: Recipe) -> str:
     long = f"about {duration(seconds)}" if seconds >= 5 else "a few seconds"
     if recipe.trained == "head" or not recipe.epochs:
         return f"{long} on this machine"
-    epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+    epochs = counted(recipe.epochs, "epoch")
     return f"{long} on this machine: {epochs} at {times.speed:.0f} photos a second"
 
 
@@ -188,7 +178,7 @@ def _seconds_a_photo(run: Run) -> tuple[float, float]:
         made = min(recipe.cache.views, max(1, recipe.epochs)) * len(few)
         a_map = 0.0 if views is photos else (time.monotonic() - started) / made
         # Of the last epoch: its pictures are the largest.
-        todo = views.batches(order, max(0, recipe.epochs - 1), batch_size)
+        todo = views.batches(chunked(order, batch_size), max(0, recipe.epochs - 1))
         times = [time.monotonic()]
         for step, (pictures, indices) in enumerate(islice(todo, WARMING + COUNTED)):
             trainer.step(*targets.make(pictures, indices, 0, step), 0.0)

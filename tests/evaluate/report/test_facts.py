@@ -15,7 +15,9 @@ from mobilenetv2.evaluate.report.facts import environment, processor
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.run_record import RunRecord
 from mobilenetv2.model import store
+from mobilenetv2.model.card import classifier_words
 from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
 
 RUN = RunRecord(
     "shapes", ({"epoch": 1.0, "seconds": 30.0}, {"epoch": 2.0, "seconds": 61.0}),
@@ -135,3 +137,13 @@ def test_a_processor_has_a_name() -> None:
     text = "processor\t: 0\nmodel name\t: Fast CPU @ 3 GHz\n\nmodel name\t: Other\n"
     assert processor(text) == "Fast CPU @ 3 GHz"
     assert processor("") == (platform.processor() or platform.machine())
+
+
+def test_a_head_is_named_where_it_is_not_the_default(make_result: Callable[..., Result]) -> None:
+    config = make_result().config
+    assert "head" not in facts.model(config, None)
+    head = ClassifierSpec("max", (HiddenSpec(16, "relu6"),), outputs="sigmoid")
+    spec = config.spec.replace(classifier=head)
+    found = facts.model(dataclasses.replace(config, spec=spec), None)
+    assert f"<dd>{classifier_words(spec)}</dd>" in found
+    assert all(words in found for words in ("max pooling", "hidden 16 (relu6)", "sigmoid"))

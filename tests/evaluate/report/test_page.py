@@ -19,8 +19,7 @@ from mobilenetv2.evaluate import plots
 from mobilenetv2.evaluate.calibration import Calibration, measure_calibration
 from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.evaluate.predictions import Predictions
-from mobilenetv2.evaluate.report.gallery import Explainer
-from mobilenetv2.evaluate.report.page import figures_json, write_page, write_report
+from mobilenetv2.evaluate.report.page import Explainer, figures_json, write_page, write_report
 from mobilenetv2.evaluate.report.result import Result
 from mobilenetv2.evaluate.run_record import read_run
 

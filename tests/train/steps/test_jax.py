@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("flax", reason="flax is not installed (extra: jax)")
 
-from mobilenetv2.data.mixing import targets
+from mobilenetv2.data.augment import targets
 from mobilenetv2.editions.jax import network as edition
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec

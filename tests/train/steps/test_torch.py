@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from mobilenetv2.data.augment import targets
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.data.mixing import targets
 from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.published import published
@@ -53,10 +54,14 @@ def test_a_step_on_maps_is_the_step_on_pictures_but_for_the_frozen_part(
     views = trainer.views(photos, tmp_path / "maps.npy")
     indices, wanted = [1, 5, 2, 4], targets(np.array([0, 1, 2, 0]), 3)
     before = trainer.dump()
-    loss, right = trainer.step(np.stack([views.view(i, 1) for i in indices]), wanted, 0.01)
+
+    def view(index: int, epoch: int) -> NDArray:
+        return next(views.batches([np.array([index])], epoch))[0][0]
+
+    loss, right = trainer.step(np.stack([view(i, 1) for i in indices]), wanted, 0.01)
     # Epoch 3 has the views of epoch 1 again. Frozen statistics: both compute alike.
-    assert np.array_equal(views.view(5, 1), views.view(5, 3))
-    assert not np.array_equal(views.view(5, 1), views.view(5, 0))
+    assert np.array_equal(view(5, 1), view(5, 3))
+    assert not np.array_equal(view(5, 1), view(5, 0))
     expected, hits = whole.step(np.stack([photos.view(i, 1) for i in indices]), wanted, 0.01)
     assert loss == pytest.approx(expected, rel=1e-3) and right == hits  # maps are float16
     cut = 1 + 17 - 12
@@ -72,9 +77,13 @@ def test_a_step_on_maps_is_the_step_on_pictures_but_for_the_frozen_part(
 def test_maps_are_computed_once_and_whole(split: Split, tmp_path: Path) -> None:
     trainer, path = make(), tmp_path / "maps.npy"
     photos = photo_views(split, trainer)
-    first = trainer.views(photos, path).view(0, 0)
+
+    def first_map() -> Any:
+        return next(trainer.views(photos, path).batches([np.array([0])], 0))[0][0]
+
+    first = first_map()
     made = path.stat().st_mtime_ns
-    assert np.array_equal(trainer.views(photos, path).view(0, 0), first)
+    assert np.array_equal(first_map(), first)
     assert path.stat().st_mtime_ns == made and [*tmp_path.iterdir()] == [path]
     maps = np.load(path)
     assert maps.shape == (2, len(split), 8, 8, maps.shape[-1]) and maps.dtype == np.float16

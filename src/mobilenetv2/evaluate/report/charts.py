@@ -26,11 +26,7 @@ WELL_MATCHED = 0.01
 def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
     """Return round numbers (1, 2 or 5 by a power of ten apart) in [low, high]; at most ``most``.
 
-    Args:
-        whole: of things that are counted: none between two whole numbers.
-
-    Raises:
-        ValueError: not low < high, or not finite.
+    Of what is counted (``whole``) none lies between two whole numbers. ValueError: no range.
     """
     if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"no range: {low!r} to {high!r}")
@@ -73,26 +69,12 @@ class Frame:
         parts: list[Child] = []
         for value in ticks(*self.y):
             place = self.up(value)
-            parts += [
-                element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=place, y2=place),
-                element(
-                    "text", format(value, y_format), x=LEFT - 6, y=place + 3.5, text_anchor="end"
-                ),
-            ]  # fmt: skip
+            parts.append(_line("grid", (LEFT, WIDTH - RIGHT), (place, place)))
+            parts.append(_text(format(value, y_format), LEFT - 6, place + 3.5, "end"))
         for value in ticks(*self.x, whole=self.counts):
-            parts.append(
-                element(
-                    "text", format(value, x_format), x=self.across(value), y=floor + 15,
-                    text_anchor="middle",
-                )
-            )  # fmt: skip
-        parts.append(element("line", class_="axis", x1=LEFT, x2=WIDTH - RIGHT, y1=floor, y2=floor))
-        parts.append(
-            element(
-                "text", x_title, x=WIDTH - RIGHT, y=floor + 29, text_anchor="end",
-                class_="title",
-            )
-        )  # fmt: skip
+            parts.append(_text(format(value, x_format), self.across(value), floor + 15, "middle"))
+        parts.append(_line("axis", (LEFT, WIDTH - RIGHT), (floor, floor)))
+        parts.append(_text(x_title, WIDTH - RIGHT, floor + 29, "end", "title"))
         return element("g", parts, class_="axes")
 
     def line(self, points: list[tuple[float, float]], class_: str) -> Markup:
@@ -107,6 +89,16 @@ class Frame:
         return element("path", class_=f"line {class_}", d="".join(text))
 
 
+def _line(class_: str, x: tuple[float, float], y: tuple[float, float], *inside: Child) -> Markup:
+    return element("line", *inside, class_=class_, x1=x[0], x2=x[1], y1=y[0], y2=y[1])
+
+
+def _text(
+    text: str, x: float, y: float, anchor: str | None = None, class_: str | None = None
+) -> Markup:
+    return element("text", text, x=x, y=y, text_anchor=anchor, class_=class_)
+
+
 def svg(what: str, *children: Child, height: float = HEIGHT) -> Markup:
     """Return a chart; ``what`` tells people who cannot see it what it shows."""
     return element(
@@ -116,11 +108,7 @@ def svg(what: str, *children: Child, height: float = HEIGHT) -> Markup:
 
 
 def training_curves(rows: Sequence[Row]) -> Markup:
-    """Return charts of top-1, loss and learning rate by epoch; the best epoch is marked.
-
-    Args:
-        rows: of ``metrics.csv``, at least one.
-    """
+    """Return charts of top-1, loss and learning rate by epoch; the best epoch is marked."""
     best = best_epoch(rows)
     loss = {part: [row[f"{part}_loss"] for row in rows] for part in PARTS}
     right = {part: [row[f"{part}_top1"] for row in rows] for part in PARTS}
@@ -146,12 +134,8 @@ def _curve_chart(
     frame = Frame(across, _range(finite), counts=True)
     parts: list[Child] = [frame.axes("g", ticked, "epoch")]
     place, floor = frame.across(best), frame.height - frame.bottom
-    parts.append(
-        element(
-            "line", element("title", f"epoch {best:g} was kept"), class_="best", x1=place, x2=place,
-            y1=12.0, y2=floor,
-        )
-    )  # fmt: skip
+    kept = element("title", f"epoch {best:g} was kept")
+    parts.append(_line("best", (place, place), (TOP, floor), kept))
     for name, values in series.items():
         points = list(zip(epochs, values, strict=True))
         parts.append(frame.line(points, name))
@@ -220,8 +204,8 @@ def reliability_diagram(title: str, calibration: Calibration) -> Markup:
         parts.append(
             element(
                 "g", element("title", said),
-                element("line", class_="whisker", x1=place, x2=place, y1=low, y2=high),
-                element("line", class_="gap", x1=place, x2=place, y1=gap[0], y2=gap[1]),
+                _line("whisker", (place, place), (low, high)),
+                _line("gap", (place, place), gap),
                 element(
                     "circle", class_="dot", cx=place, cy=gap[1],
                     r=2.5 + 4 * math.sqrt(row.count / most),
@@ -233,8 +217,8 @@ def reliability_diagram(title: str, calibration: Calibration) -> Markup:
             )
         )  # fmt: skip
     parts += [
-        element("text", f"{calibration.noun}s", x=LEFT - 6, y=floor, text_anchor="end"),
-        element("text", "is right", x=LEFT + 6, y=TOP + 10),
+        _text(f"{calibration.noun}s", LEFT - 6, floor, "end"),
+        _text("is right", LEFT + 6, TOP + 10),
     ]
     return element(
         "figure",

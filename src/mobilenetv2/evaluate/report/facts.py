@@ -7,14 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mobilenetv2 import __version__
-from mobilenetv2.evaluate.calibration import TEMPERATURE
 from mobilenetv2.evaluate.report.html import Child, Markup, definitions, element
-from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.report.result import Result, temperature_of
 from mobilenetv2.evaluate.report.tables import count_table
-from mobilenetv2.evaluate.run_record import RunRecord
-from mobilenetv2.model.card import kind
+from mobilenetv2.evaluate.run_record import RunRecord, epochs_of
+from mobilenetv2.model.card import classifier_words, kind
 from mobilenetv2.model.store import WEIGHTS
 from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.network import ClassifierSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import duration
 
@@ -48,10 +48,10 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
     rows: list[tuple[str, Child]] = [
         # Not where on a person's disk: the page is made to be shown to others.
         ("trained on", Path(run.started["data"]).name if "data" in run.started else None),
-        ("started from", started_from(run)),
+        ("started from", run.started.get("weights", "random weights") if run.started else None),
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
-        ("epochs run", f"{run.epochs}"),
+        ("epochs run", f"{epochs_of(run.rows)}"),
         ("time", duration(took) if took else None),
     ]
     head = run.recipe.get("trained") == "head"
@@ -60,17 +60,13 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
         for key, value in run.recipe.items()
         if not head or key.rpartition(".")[2] in OF_A_HEAD
     ]
-    return definitions([(name, value) for name, value in rows if value is not None])
-
-
-def started_from(run: RunRecord) -> str | None:
-    """Return the weights that a run began with; None where the record of the start is gone."""
-    return run.started.get("weights", "random weights") if run.started else None
+    return definitions(rows)
 
 
 def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
     """Return what network it is, what it costs, where it came from, and how it was run."""
     spec, seen, origin = config.spec, config.preprocessing, config.origin
+    temperature = temperature_of(config)
     file = source / WEIGHTS if source and source.is_dir() else source
     size = file.stat().st_size if file and file.is_file() else None
     rows: list[tuple[str, Child]] = [
@@ -79,22 +75,22 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
         ("input", f"{spec.size[0]} x {spec.size[1]} pixels, {spec.input_channels} channels"),
         ("resized", f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}"),
         ("classes", f"{spec.classes:,}"),
+        ("head", classifier_words(spec) if spec.classifier != ClassifierSpec() else None),
         ("parameters", f"{parameters(spec):,}"),
         ("multiply-adds", f"{multiply_adds(spec):,}"),
         ("file", f"{size / 1e6:.1f} MB" if size else None),
         ("padding", spec.numerics.padding),
-        ("temperature", _figure(config.metrics.get(TEMPERATURE))),
+        (
+            "temperature",
+            f"{temperature:.3f} (the classifier was divided by it)" if temperature else None,
+        ),
         ("weights from", origin.source if origin else None),
         ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
         ("licence", (origin.licence if origin else None) or "unknown"),
         ("note", origin.note or None if origin else None),
         *(how or {}).items(),
     ]
-    return definitions([(name, value) for name, value in rows if value is not None])
-
-
-def _figure(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f} (the classifier was divided by it)"
+    return definitions(rows)
 
 
 def environment() -> list[tuple[str, str]]:

@@ -32,9 +32,8 @@ def element(
     Args:
         children: texts, which are escaped, elements, lists of both; None is nothing.
         attributes: by their own names.
-        more: attributes by Python's spelling: ``class_`` is 'class', ``stroke_width``
-            'stroke-width'; floats get at most two decimals; None and False leave one out, True is
-            one without a value.
+        more: by Python's spelling: ``class_`` is 'class', ``stroke_width`` 'stroke-width'; floats
+            get at most two decimals; None and False leave one out, True is one without a value.
     """
     pairs: dict[str, object] = {
         key.removesuffix("_").replace("_", "-"): value for key, value in more.items()
@@ -73,7 +72,7 @@ def _attribute(key: str, value: object) -> str:
 
 
 def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
-    """Return a list of names and values; a long value gets a line of its own."""
+    """Return a list of names and values that are there; a long one gets a line of its own."""
     return element(
         "dl",
         [
@@ -82,6 +81,7 @@ def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
                 class_="long" if len(str(value)) > LONG else None,
             )
             for name, value in rows
+            if value is not None
         ],
     )  # fmt: skip
 
@@ -90,9 +90,8 @@ def document(title: str, body: Markup, style: str = "", script: str = "") -> str
     """Return a whole file in the style of the reports. It needs no other file and no network.
 
     Args:
-        body: the element; a script inside it runs only if it is ``script``.
         style: further rules.
-        script: the only one that a browser may run; '': none.
+        script: the only one in ``body`` that a browser may run; '': none.
     """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
     if script:

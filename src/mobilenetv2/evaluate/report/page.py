@@ -2,31 +2,40 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobilenetv2 import __version__
 from mobilenetv2.errors import MissingExtra
-from mobilenetv2.evaluate import plots
+from mobilenetv2.evaluate import gradcam, plots
 from mobilenetv2.evaluate.report import facts
 from mobilenetv2.evaluate.report.charts import (
     calibration_verdict,
     reliability_diagram,
     training_curves,
 )
-from mobilenetv2.evaluate.report.gallery import Explainer, beside, gallery, pictures
 from mobilenetv2.evaluate.report.html import Child, Markup, definitions, document, element, resource
-from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.report.result import Answer, Result
 from mobilenetv2.evaluate.report.tables import class_table, confusion_table, headline
 from mobilenetv2.evaluate.run_record import RunRecord, read_run
 from mobilenetv2.files import write_atomically
+from mobilenetv2.images.display import SMALL, data_url
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.card import kind
 from mobilenetv2.progress import say
 from mobilenetv2.text import listed, percent
 
+Maps = Callable[[NDArray], NDArray]
+"""uint8 pictures (batch, height, width, channels) at the network's size -> the last feature map
+before pooling, float32 (batch, height', width', k)."""
+BATCH = 8
+LARGEST = 208
+"""Pixels of a thumbnail's longer side."""
 MISTAKES, MORE, UNSURE = 12, 24, 12
 """Mistakes that are shown, further ones that can be opened, right answers that were unsure."""
 PAGE, FIGURES = "report.html", "metrics.json"
@@ -39,11 +48,20 @@ ON_THE_SHEET = 24
 """Photos on the sheet of mistakes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Explainer:
+    """The parts of a network that Grad-CAM needs."""
+
+    maps: Maps
+    weights: Callable[[NDArray, int], NDArray]
+    """(feature map of a picture, class) -> float (k,), as :func:`gradcam.class_weights`."""
+
+
 def write_page(
     path: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
     notes: Sequence[str] = (), seconds: float | None = None,
-) -> None:  # fmt: skip
-    """Write the report as one HTML file.
+) -> RunRecord | None:  # fmt: skip
+    """Write the report as one HTML file; ImageError where a photo in it cannot be read any more.
 
     Args:
         source: the model's folder or file. Where it lies in a run folder, so does what the run
@@ -52,18 +70,10 @@ def write_page(
         notes: sentences that a reader should know before the figures.
         seconds: that training took; None is the sum of its epochs.
 
-    Raises:
-        ImageError: a photo that is to be shown cannot be read any more.
+    Returns:
+        The run around the model.
     """
     run = read_run(source) if source else None
-    write_atomically(path, report_html(result, run, source, explainer, notes, seconds))
-
-
-def report_html(
-    result: Result, run: RunRecord | None, source: Path | None, explainer: Explainer | None,
-    notes: Sequence[str], seconds: float | None,
-) -> str:  # fmt: skip
-    """Return the whole file. Arguments as for :func:`write_page`, and the run around the model."""
     sections: list[tuple[str, str, Child]] = [
         ("training", "Training", _training(run)),
         ("classes", "Classes", _classes(result)),
@@ -95,7 +105,9 @@ def report_html(
         element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}"),
         element("script", Markup(script)),
     )
-    return document(f"{title}: {result.metrics.accuracy:.1%}", body, script=script)
+    page = document(f"{title}: {result.metrics.accuracy:.1%}", body, script=script)
+    write_atomically(path, page)
+    return run
 
 
 def _training(run: RunRecord | None) -> Child:
@@ -198,8 +210,7 @@ def write_report(
     older report go, even where there is no new one. Without matplotlib there are no PNG files, and
     a person is told. Arguments as for :func:`write_page`.
     """
-    run = read_run(source) if source else None
-    write_atomically(folder / PAGE, report_html(result, run, source, explainer, notes, None))
+    run = write_page(folder / PAGE, result, source, explainer, notes)
     for name in PLOTS:
         (folder / name).unlink(missing_ok=True)
     try:
@@ -226,14 +237,11 @@ def figures_json(figures: Mapping[str, object]) -> str:
 
 
 def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None) -> None:
-    """Draw ``confusion.png`` of the classes that have photos or were answered, ``classes.png`` of
-    those that have photos, ``reliability.png``, and ``mistakes.png`` where there are mistakes, each
-    beside its Grad-CAM where there is an explainer.
+    """Draw ``confusion.png`` of the classes that have photos or were answered (none where a photo
+    may have several), ``classes.png`` of those that have photos, ``reliability.png``, and
+    ``mistakes.png``, each with Grad-CAM beside it where there is an explainer.
 
-    Where a photo may have several classes, there is no confusion matrix.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
+    MissingExtra: matplotlib is not installed.
     """
     metrics, matrix = result.metrics, result.metrics.confusion
     if not result.predictions.several:
@@ -258,3 +266,78 @@ def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None)
         shown.append((picture, f"is {truth[:22]}\n{said}"))
     title = "The surest mistakes: what it is, what was answered"
     plots.contact_sheet(shown, folder / MISTAKEN, title, 3 if explainer else 6)
+
+
+def pictures(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
+    """Return the photos at the network's size: uint8 (height, width, channels)."""
+    split, record = result.split, result.config.preprocessing
+    photos = [split.photos[answer.photo] for answer in answers]
+    return [preprocess(split.image(photo), record, split.full_name(photo)) for photo in photos]
+
+
+def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | None) -> Markup:
+    """Return one figure a photo; with an explainer, its Grad-CAM for the answer beside it."""
+    shown = pictures(result, answers)
+    glowing: list[NDArray | None] = [None] * len(shown)
+    if explainer:
+        glowing = list(overlays(shown, [answer.answer for answer in answers], explainer))
+    figures = [
+        _figure(result, answer, picture, glow)
+        for answer, picture, glow in zip(answers, shown, glowing, strict=True)
+    ]
+    return element("div", figures, class_=f"gallery {'pairs' if explainer else 'single'}")
+
+
+def overlays(
+    shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer
+) -> list[NDArray]:
+    """Return each picture with the Grad-CAM of a class over it: uint8 (height, width, 3)."""
+    found: list[NDArray] = []
+    for start in range(0, len(shown), BATCH):
+        maps = explainer.maps(np.stack(shown[start : start + BATCH]))
+        for map_, picture, class_ in zip(maps, shown[start:], classes[start:], strict=False):
+            heat = gradcam.heat(map_, explainer.weights(map_, class_))
+            found.append(gradcam.overlay(_rgb(picture), heat))
+    return found
+
+
+def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer) -> list[NDArray]:
+    """Return each picture with its overlay on its right: uint8 (height, width, 3)."""
+    found = []
+    for picture, glow in zip(shown, overlays(shown, classes, explainer), strict=True):
+        height, width = picture.shape[:2]
+        between = np.full((height, max(1, width // 32), 3), 255, np.uint8)
+        found.append(np.hstack((_rgb(picture), between, glow)))
+    return found
+
+
+def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | None) -> Markup:
+    names = result.predictions.names
+    name = result.split.photos[answer.photo].name
+    small = "pixels" if max(picture.shape[:2]) < SMALL else None
+    is_, said = listed([names[index] for index in answer.truth], len(names)), names[answer.answer]
+    images = [
+        element("img", src=data_url(_rgb(picture), LARGEST), alt=f"a photo of {is_}", class_=small)
+    ]
+    if glow is not None:
+        alt = f"the same, what speaks for {said} glows"
+        images.append(element("img", src=data_url(glow, LARGEST), alt=alt, class_=small))
+    sure = percent(answer.probability, 0)
+    if answer.right:
+        caption: list[Child] = [element("b", is_), f" · {sure} sure"]
+    else:
+        how = "missed " if answer.answer in answer.truth else "answered "
+        caption = [how, element("b", said, class_="wrong"), f" {sure}", element("br")]
+        caption += ["is ", element("b", is_ or "of no class")]
+        caption += [] if math.isnan(answer.of_truth) else [f" {percent(answer.of_truth, 0)}"]
+    return element(
+        "figure",
+        element("div", images, class_="images"),
+        element(
+            "figcaption", caption, element("span", element("bdi", name), class_="file", title=name)
+        ),
+    )
+
+
+def _rgb(picture: NDArray) -> NDArray:
+    return np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture

@@ -13,9 +13,6 @@ from mobilenetv2.evaluate.metrics import Metrics, measure
 from mobilenetv2.evaluate.predictions import Answers, Predictions, answers_of
 from mobilenetv2.spec.records import ModelConfig
 
-SEEN = ("train", "selection")
-"""Splits that models are trained on or chosen by: figures of them flatter."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.evaluate.metrics import ClassFigures, Metrics
 from mobilenetv2.evaluate.report.html import Child, Markup, element
-from mobilenetv2.evaluate.report.result import SEEN, Result
+from mobilenetv2.evaluate.report.result import Result
+from mobilenetv2.evaluate.run_record import SEEN
 from mobilenetv2.text import counted, interval, listed, percent
 
 MOST = 40
@@ -121,8 +122,7 @@ def weakest(metrics: Metrics) -> str:
 def class_table(figures: Sequence[ClassFigures], labels: bool = False) -> Markup:
     """Return the figures of each class, the worst first, without classes that have no photos.
 
-    Args:
-        labels: with those that only 'sigmoid' outputs have.
+    ``labels`` adds those that only 'sigmoid' outputs have.
     """
     rows = sorted((row for row in figures if row.photos), key=lambda row: (row.recall, -row.photos))
     parts: list[Child] = [_class_rows(rows[:MOST], labels)]
@@ -177,11 +177,7 @@ def _share(value: float, title: str | None = None) -> Markup:
 
 def confusion_table(matrix: NDArray, names: Sequence[str]) -> Markup:
     """Return the matrix of the classes that have photos or were answered, and the most frequent
-    confusions.
-
-    Args:
-        matrix: int (classes, classes): rows are the truth, columns the answers.
-    """
+    confusions: int (classes, classes), rows the truth, columns the answers."""
     met = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
     parts: list[Child] = []
     if len(met) <= MOST:
@@ -250,12 +246,8 @@ def _cell(matrix: NDArray, truth: int, answer: int, names: Sequence[str]) -> Mar
 
 
 def count_table(columns: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> Markup:
-    """Return the photos of each class, with bars that compare the classes of a column.
-
-    Args:
-        columns: such as splits: title -> class -> photos.
-        names: of the classes, in the order of the rows.
-    """
+    """Return the photos of each class, a row each in the order of ``names``, with bars that compare
+    the classes of a column. Columns are such as splits: title -> class -> photos."""
     head = [element("th", "class"), [element("th", title) for title in columns]]
     largest = {title: max(1, *column.values()) for title, column in columns.items()}
     rows = []

@@ -1,19 +1,21 @@
-"""A training step in PyTorch, Keras and JAX, behind one protocol.
+"""A training step in PyTorch, Keras and JAX, behind one class.
 
 One loop trains every edition: ``steps/torch``, ``steps/keras`` and ``steps/jax`` each have a
 :class:`Trainer` and the two functions of :class:`TrainerModule`.
 """
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
@@ -28,7 +30,7 @@ LEAST_UPDATE_RATE = 0.1
 State = dict[str, NDArray]
 
 
-class Trainer(Protocol):
+class Trainer(ABC):
     """A network in training. Everything that a step changes is in :meth:`state`.
 
     A step is the same in every framework: the mean over the batch of the cross-entropy with soft
@@ -39,14 +41,16 @@ class Trainer(Protocol):
     (:mod:`mobilenetv2.train.inputs`), so that no edition knows of them.
     """
 
-    @property
-    def precision(self) -> str:
-        """What a step computes in: 'float32' or 'bfloat16'; weights stay float32."""
+    edition: Any
+    """The module ``mobilenetv2.editions.NAME``."""
+    network: Any
+    """The edition's own."""
+    precision: str = "float32"
+    """What a step computes in: 'float32' or 'bfloat16'; weights stay float32."""
+    computes: str
+    """The precision and the device, such as 'bfloat16 on cpu'."""
 
-    @property
-    def computes(self) -> str:
-        """The precision and the device, such as 'bfloat16 on cpu'."""
-
+    @abstractmethod
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """Take one optimiser step.
 
@@ -67,38 +71,46 @@ class Trainer(Protocol):
         Args:
             cache: a file that may hold what is computed once; whoever asked removes it.
         """
+        return photos
 
-    def thaw(self, epoch: float) -> None:
+    def thaw(self, epoch: float) -> None:  # noqa: B027 - most editions unfreeze nothing
         """Say how far the run is, in epochs: gradual unfreezing goes by it."""
 
+    @abstractmethod
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """Measure BatchNorm's statistics anew on inputs of a step."""
 
+    @abstractmethod
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """Return the network in evaluation mode, as it is when the function is called."""
 
     def dump(self) -> Arrays:
         """Return the network's weights, canonical."""
+        return cast(Arrays, self.edition.dump(self.network))
 
     def load(self, arrays: Arrays) -> None:
         """Replace the network's weights; the optimiser stays as it is."""
+        self.edition.load(self.network, arrays)
 
+    @abstractmethod
     def state(self) -> State:
         """Return weights, optimiser and random state, for a checkpoint."""
 
+    @abstractmethod
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` gave."""
+
+
+def dropout_of(spec: NetworkSpec, recipe: Recipe) -> float:
+    """Return the dropout before the classifier in training."""
+    return spec.dropout if recipe.network.dropout is None else recipe.network.dropout
 
 
 class TrainerModule(Protocol):
     """The module ``mobilenetv2.train.steps.NAME``."""
 
     def check_device(self, device: str) -> None:
-        """Raise where the edition cannot use the device.
-
-        Raises:
-            MobileNetV2Error: it is not there.
-        """
+        """Raise MobileNetV2Error where the edition cannot use the device."""
 
     def make_trainer(
         self, config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str
@@ -107,11 +119,7 @@ class TrainerModule(Protocol):
 
 
 def find_steps(edition: str) -> TrainerModule:
-    """Return the steps of an edition; its framework is imported.
-
-    Raises:
-        MissingExtra: the framework is not installed.
-    """
+    """Return the steps of an edition, whose framework is imported. MissingExtra: there is none."""
     for framework in FRAMEWORKS[edition]:
         if framework == "keras":
             from mobilenetv2.editions.keras_backend import choose

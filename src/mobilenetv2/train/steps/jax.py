@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -12,16 +11,22 @@ import optax
 from flax import nnx
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.jax import MobileNetV2, dump, load
-from mobilenetv2.editions.jax.network import BatchNorm, check_device, predictor
+from mobilenetv2.editions import jax as edition
+from mobilenetv2.editions.jax.network import BatchNorm, MobileNetV2, check_device
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import depth, trained_depth
-from mobilenetv2.train.steps import EPSILON_OF_ADAM, LEAST_UPDATE_RATE, MOMENTUM_OF_ADAM, State
+from mobilenetv2.train.steps import (
+    EPSILON_OF_ADAM,
+    LEAST_UPDATE_RATE,
+    MOMENTUM_OF_ADAM,
+    State,
+    Trainer,
+    dropout_of,
+)
 
 __all__ = ["check_device", "make_trainer"]
 
@@ -31,24 +36,20 @@ def make_trainer(
 ) -> "JaxTrainer":
     """See :class:`mobilenetv2.train.steps.TrainerModule`."""
     network = MobileNetV2(config, seed=recipe.seed)
-    load(network, arrays)
+    edition.load(network, arrays)
     return JaxTrainer(network, recipe, device)
 
 
-class JaxTrainer:
-    """See :class:`mobilenetv2.train.steps.Trainer`. There is no mixed precision."""
+class JaxTrainer(Trainer):
+    """There is no mixed precision."""
 
-    precision = "float32"
+    edition = edition
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.network, self.recipe, self.device = network, recipe, device
-        dropout = recipe.network.dropout
-        network.dropout.rate = network.spec.dropout if dropout is None else dropout
+        self.computes = f"float32 on {device}"
+        network.dropout.rate = dropout_of(network.spec, recipe)
         network.train()
-        for _, module in nnx.iter_modules(network):
-            if isinstance(module, BatchNorm):
-                module.update_rate = max(module.update_rate, LEAST_UPDATE_RATE)
-                module.use_running_average = recipe.freezing.batch_norm == "frozen"
         spec = network.spec
         limit = trained_depth(recipe.freezing.blocks, spec)
 
@@ -56,8 +57,10 @@ class JaxTrainer:
             return depth(".".join(map(str, path)), spec) <= limit
 
         for path, module in nnx.iter_modules(network):
-            if isinstance(module, BatchNorm) and not learns(path, module):
-                module.use_running_average = True
+            if isinstance(module, BatchNorm):
+                module.update_rate = max(module.update_rate, LEAST_UPDATE_RATE)
+                frozen = recipe.freezing.batch_norm == "frozen" or not learns(path, module)
+                module.use_running_average = frozen
         self.trained = nnx.All(nnx.Param, learns)
         self.where = check_device(device)
         self._commit()
@@ -67,11 +70,6 @@ class JaxTrainer:
         self.moments = jax.device_put(self.optimizer.init(parameters), self.where)
         self._step = jax.jit(self._make_step(graph))
         self._measure = jax.jit(_make_measure(network, learns))
-
-    @property
-    def computes(self) -> str:
-        """See the protocol."""
-        return f"float32 on {self.device}"
 
     def _make_step(self, graph: Any) -> Any:
         optimizer, trained = self.optimizer, self.trained
@@ -102,7 +100,7 @@ class JaxTrainer:
         return step
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         _, parameters, rest = nnx.split(self.network, self.trained, ...)
         x, target = self._inputs(pictures), targets.astype(self.network.dtype)
         parameters, rest, self.moments, loss, right = self._step(
@@ -116,15 +114,8 @@ class JaxTrainer:
         x = normalise(pictures, self.network.config.preprocessing).astype(self.network.dtype)
         return jax.device_put(x, self.where)
 
-    def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """See the protocol."""
-        return photos
-
-    def thaw(self, epoch: float) -> None:
-        """See the protocol; recipes that unfreeze are refused."""
-
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         _, state = nnx.split(self.network)
         means: Any = None  # the first batch's are taken as they are
         for count, pictures in enumerate(batches, 1):
@@ -133,25 +124,21 @@ class JaxTrainer:
         nnx.update(self.network, means)
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """See the protocol."""
-        return predictor(self.network, self.device, outputs)
-
-    def dump(self) -> Arrays:
-        """See the protocol."""
-        return dump(self.network)
+        """See :class:`Trainer`."""
+        return edition.predictor(self.network, self.device, outputs)
 
     def load(self, arrays: Arrays) -> None:
-        """See the protocol."""
-        load(self.network, arrays)
+        """See :class:`Trainer`."""
+        super().load(arrays)
         self._commit()
 
     def state(self) -> State:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         leaves = jax.tree.leaves((self._saved(), self.moments))
         return {f"{index:04}": np.array(leaf) for index, leaf in enumerate(leaves)}
 
     def restore(self, state: State) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         leaves, structure = jax.tree.flatten((self._saved(), self.moments))
         arrays = [
             jnp.asarray(state[f"{index:04}"], leaf.dtype) for index, leaf in enumerate(leaves)
@@ -173,10 +160,9 @@ class JaxTrainer:
 def _make_measure(
     network: MobileNetV2, learns: Callable[[tuple[Any, ...], Any], bool]
 ) -> Callable[[Any, Any], Any]:
-    """What gives BatchNorm's statistics of one batch alone, from the network's whole state.
+    """Return what gives BatchNorm's statistics of one batch alone, from the network's whole state.
 
-    Args:
-        learns: where statistics are measured; elsewhere they stay.
+    Where ``learns`` says no they stay.
     """
     measuring = nnx.clone(network)
     measuring.eval()

@@ -8,7 +8,6 @@ moments' bias.
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -17,8 +16,8 @@ from keras import ops
 from keras.layers import BatchNormalization
 from numpy.typing import NDArray
 
+from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.edition import Dtype
-from mobilenetv2.editions.keras import build, dump, load, predictor
 from mobilenetv2.editions.keras.weights import POOLS, batch_norm_name, convolution_name
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.evaluate.predictions import Predictor
@@ -27,10 +26,16 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import depth, trained_depth
-from mobilenetv2.train.steps import EPSILON_OF_ADAM, LEAST_UPDATE_RATE, MOMENTUM_OF_ADAM, State
+from mobilenetv2.train.steps import (
+    EPSILON_OF_ADAM,
+    LEAST_UPDATE_RATE,
+    MOMENTUM_OF_ADAM,
+    State,
+    Trainer,
+    dropout_of,
+)
 
 
 def check_device(device: str) -> None:
@@ -71,18 +76,19 @@ def same_side(y_true: Any, y_pred: Any) -> Any:
     return ops.equal(y_true[:, 0] > 0.5, y_pred[:, 0] > 0)
 
 
-class KerasTrainer:
-    """See :class:`mobilenetv2.train.steps.Trainer`. There is no mixed precision."""
+class KerasTrainer(Trainer):
+    """The backend chooses its device by itself. There is no mixed precision."""
 
-    precision = "float32"
+    edition = edition
 
     def __init__(self, config: ModelConfig, recipe: Recipe, dtype: Dtype = "float32") -> None:
-        self.recipe, self.dtype = recipe, dtype
-        dropout = recipe.network.dropout
-        dropout = config.spec.dropout if dropout is None else dropout
-        trained = dataclasses.replace(config, spec=config.spec.replace(dropout=dropout))
+        self.recipe, self.dtype, self.computes = recipe, dtype, dtype
+        spec = config.spec.replace(dropout=dropout_of(config.spec, recipe))
+        trained = dataclasses.replace(config, spec=spec)
         # Recipes may train at another size than they evaluate at.
-        self.network = build(trained, seed=recipe.seed, dtype=dtype, input_shape=(None, None))
+        self.network = edition.build(
+            trained, seed=recipe.seed, dtype=dtype, input_shape=(None, None)
+        )
         for layer in self.network.layers:
             if isinstance(layer, BatchNormalization):
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
@@ -103,16 +109,12 @@ class KerasTrainer:
         pooled = self.network.get_layer(POOLS[self.network.config.spec.classifier.pooling]).output
         self.features = keras.Model(self.network.input, pooled)
         self.predictors = {
-            outputs: predictor(self.network, outputs=outputs) for outputs in ("logits", "features")
+            outputs: edition.predictor(self.network, outputs=outputs)
+            for outputs in ("logits", "features")
         }
 
-    @property
-    def computes(self) -> str:
-        """See the protocol; the device is the backend's own choice."""
-        return self.dtype
-
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         self.network.optimizer.learning_rate = rate
         self.network.reset_metrics()
         x, target = self._inputs(pictures), targets.astype(self.dtype)
@@ -122,15 +124,8 @@ class KerasTrainer:
     def _inputs(self, pictures: NDArray) -> NDArray:
         return normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
 
-    def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """See the protocol."""
-        return photos
-
-    def thaw(self, epoch: float) -> None:
-        """See the protocol; recipes that unfreeze are refused."""
-
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         norms = [layer for layer in self.network.layers if isinstance(layer, BatchNormalization)]
         before = [norm.momentum for norm in norms]
         try:
@@ -145,30 +140,24 @@ class KerasTrainer:
                 norm.momentum = momentum
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         return self.predictors[outputs]
 
-    def dump(self) -> Arrays:
-        """See the protocol."""
-        return dump(self.network)
-
-    def load(self, arrays: Arrays) -> None:
-        """See the protocol."""
-        load(self.network, arrays)
-
     def state(self) -> State:
-        """See the protocol."""
-        variables = [*self.network.variables, *self.network.optimizer.variables]
+        """See :class:`Trainer`."""
         return {
-            f"{index:04}": np.array(ops.convert_to_numpy(variable.value))
-            for index, variable in enumerate(variables)
+            name: np.array(ops.convert_to_numpy(variable.value))
+            for name, variable in self._saved().items()
         }
 
     def restore(self, state: State) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
+        for name, variable in self._saved().items():
+            variable.assign(state[name])
+
+    def _saved(self) -> dict[str, Any]:
         variables = [*self.network.variables, *self.network.optimizer.variables]
-        for index, variable in enumerate(variables):
-            variable.assign(state[f"{index:04}"])
+        return {f"{index:04}": variable for index, variable in enumerate(variables)}
 
 
 def freeze(network: keras.Model, spec: NetworkSpec, blocks: int) -> None:
@@ -184,7 +173,7 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
     """Return the recipe's optimiser."""
     options = recipe.optimizer
     if options.name == "adamw":
-        return AdamW(MOMENTUM_OF_ADAM, EPSILON_OF_ADAM, options.weight_decay)
+        return AdamW(options.weight_decay)
     return SGD(options.momentum, options.weight_decay)
 
 
@@ -217,9 +206,9 @@ class SGD(keras.optimizers.Optimizer):
 class AdamW(keras.optimizers.Optimizer):
     """Adam with the weight decay taken off the weights themselves (arXiv 1711.05101)."""
 
-    def __init__(self, betas: tuple[float, float], epsilon: float, decay: float) -> None:
+    def __init__(self, decay: float) -> None:
         super().__init__(learning_rate=0.0, name="adamw")
-        self.betas, self.epsilon, self.decay = betas, epsilon, decay
+        self.decay = decay
 
     def build(self, variables: Any) -> None:
         """Make the moments."""
@@ -235,16 +224,15 @@ class AdamW(keras.optimizers.Optimizer):
         step = ops.cast(self.iterations + 1, variable.dtype)
         index = self._get_variable_index(variable)
         first, second = self.first[index], self.second[index]
-        one, two = self.betas
+        one, two = MOMENTUM_OF_ADAM
         self.assign(first, one * first + (1 - one) * gradient)
         self.assign(second, two * second + (1 - two) * gradient * gradient)
         # Not ops.cast: TensorFlow's makes float32 of a Python number on the way.
         first_correction, second_correction = (
-            1 - ops.power(ops.convert_to_tensor(beta, variable.dtype), step) for beta in self.betas
+            1 - ops.power(ops.convert_to_tensor(beta, variable.dtype), step) for beta in (one, two)
         )
-        direction = (first / first_correction) / (
-            ops.sqrt(second / second_correction) + self.epsilon
-        )
+        length = ops.sqrt(second / second_correction) + EPSILON_OF_ADAM
+        direction = (first / first_correction) / length
         if len(variable.shape) > 1:
             direction = direction + self.decay * variable
         self.assign_sub(variable, rate * direction)

@@ -8,7 +8,7 @@ fraction, and a few random views of each photo, computed beforehand, stand for a
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,18 +21,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.editions.torch import MobileNetV2, dump, load
-from mobilenetv2.editions.torch.network import HiddenLayer, check_device, normalise, predictor
+from mobilenetv2.data.batches import Batches, batches, chunked
+from mobilenetv2.editions import torch as edition
+from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2, check_device, normalise
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import track
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.inputs import Batches, PhotoViews, Views, single_views
+from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.schedule import depth, thawed_depth
-from mobilenetv2.train.steps import State
+from mobilenetv2.train.steps import State, Trainer, dropout_of
 from mobilenetv2.train.steps.torch_network import (
     Replicas,
     choose_precision,
@@ -53,7 +54,7 @@ def make_trainer(
 ) -> "TorchTrainer":
     """See :class:`mobilenetv2.train.steps.TrainerModule`."""
     network = MobileNetV2(config, seed=recipe.seed)
-    load(network, arrays)
+    edition.load(network, arrays)
     kind = CachedFeaturesTrainer if recipe.trained == "later" else TorchTrainer
     return kind(network, recipe, device)
 
@@ -67,8 +68,12 @@ class Part(NamedTuple):
     """Of the parameters that learn."""
 
 
-class TorchTrainer:
-    """See :class:`mobilenetv2.train.steps.Trainer`."""
+class TorchTrainer(Trainer):
+    """The only one with every key of a recipe."""
+
+    edition = edition
+    start: int | None = None
+    """The block that a step's inputs go into; None: they are pictures."""
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.network, self.recipe, self.device = network, recipe, torch.device(device)
@@ -76,8 +81,9 @@ class TorchTrainer:
         if self.dtype == torch.bfloat16 and device == "cpu":
             keep_slow_layers_in_float32(network)
         network.place(self.device)
-        dropout = recipe.network.dropout
-        network.dropout.p = network.spec.dropout if dropout is None else dropout
+        self.precision = str(self.dtype).removeprefix("torch.")
+        self.computes = f"{self.precision} on {self.device}"
+        network.dropout.p = dropout_of(network.spec, recipe)
         self.optimizer = make_optimizer(network, recipe, self.dtype)
         # Side by side on the cores of a CPU; elsewhere the parts come one after the other.
         most = max(1, recipe.batch_size // 2)  # BatchNorm needs two pictures in each
@@ -86,18 +92,8 @@ class TorchTrainer:
         self.thaw(recipe.freezing.unfreeze_epochs)
         torch.manual_seed(recipe.seed)  # of dropout
 
-    @property
-    def precision(self) -> str:
-        """See the protocol."""
-        return str(self.dtype).removeprefix("torch.")
-
-    @property
-    def computes(self) -> str:
-        """See the protocol."""
-        return f"{self.precision} on {self.device}"
-
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         set_policy(self.network, self.recipe.freezing.batch_norm)
         self._freeze()
         for group in self.optimizer.param_groups:
@@ -133,7 +129,7 @@ class TorchTrainer:
         """Loss and gradients, summed over some pictures of a batch."""
         x = self._inputs(pictures)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            y = _masked(self._features(network, x), masks[0])
+            y = _masked(network.features(x, self.start), masks[0])
             for layer, mask in zip(hidden_layers(network), masks[1:], strict=True):
                 y = _masked(layer.activation(nn.Linear.forward(layer, y)), mask)
             logits = network.classifier(y)
@@ -162,15 +158,8 @@ class TorchTrainer:
         x = normalise(pictures, self.network.config.preprocessing, self.device)
         return x.to(self.network.classifier.weight.dtype)
 
-    def _features(self, network: MobileNetV2, x: Tensor) -> Tensor:
-        return network.features(x)
-
-    def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """See the protocol."""
-        return photos
-
     def thaw(self, epoch: float) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         self.thawed = thawed_depth(epoch, self.recipe, self.network.spec)
 
     def _freeze(self) -> None:
@@ -192,24 +181,16 @@ class TorchTrainer:
         )
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         inputs = (self._inputs(pictures) for pictures in batches)
         reestimate(self.network, inputs, self._frozen_norms())
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """See the protocol."""
-        return predictor(self.network, str(self.device), outputs)
-
-    def dump(self) -> Arrays:
-        """See the protocol."""
-        return dump(self.network)
-
-    def load(self, arrays: Arrays) -> None:
-        """See the protocol."""
-        load(self.network, arrays)
+        """See :class:`Trainer`."""
+        return edition.predictor(self.network, str(self.device), outputs)
 
     def state(self) -> State:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
@@ -219,7 +200,7 @@ class TorchTrainer:
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
     def restore(self, state: State) -> None:
-        """See the protocol."""
+        """See :class:`Trainer`."""
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
         network = {n.removeprefix("network/"): t for n, t in tensors.items() if "network/" in n}
         self.network.load_state_dict(network)
@@ -253,14 +234,10 @@ def divided(count: int, recipe: Recipe) -> list[slice]:
 
 
 class CachedFeaturesTrainer(TorchTrainer):
-    """A trainer whose steps take maps instead of pictures.
-
-    Raises:
-        RecipeError: the network has no such block.
-    """
+    """A trainer whose steps take maps instead of pictures."""
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
-        self.blocks = recipe.cache.blocks
+        self.start = self.blocks = recipe.cache.blocks
         if self.blocks > len(network.blocks):
             raise RecipeError(
                 f"cache.blocks {self.blocks}: the network has {len(network.blocks)} blocks"
@@ -271,7 +248,7 @@ class CachedFeaturesTrainer(TorchTrainer):
             parameter.requires_grad_(depth(name, network.spec) <= deepest)
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """Maps, computed unless the cache has them; see the protocol."""
+        """Maps, computed unless the cache has them; see :class:`.inputs.Views`."""
         return cached_maps(self, photos, cache)
 
     def early(self, pictures: NDArray) -> NDArray:
@@ -287,9 +264,6 @@ class CachedFeaturesTrainer(TorchTrainer):
         maps = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
         return maps.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
 
-    def _features(self, network: MobileNetV2, x: Tensor) -> Tensor:
-        return network.features(x, self.blocks)
-
 
 @dataclass(frozen=True, slots=True)
 class MapViews:
@@ -298,26 +272,14 @@ class MapViews:
     maps: NDArray
     """float16 (views, photos, h, w, k), read from the file as it is needed."""
 
-    def __len__(self) -> int:
-        return int(self.maps.shape[1])
-
-    def view(self, index: int, epoch: int) -> NDArray:
-        """float16 (h, w, k): the epochs take turns with the views."""
-        return np.asarray(self.maps[epoch % len(self.maps), index])
-
-    def batches(
-        self, order: NDArray, epoch: int, batch_size: int, start: int = 0, drop_last: bool = False
-    ) -> Batches:
-        """float16 (batch, h, w, k) and indices; see the protocol."""
-        return single_views(self, order, epoch, batch_size, start, drop_last)
+    def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
+        """float16 (batch, h, w, k) and indices: the epochs take turns with the views."""
+        maps = self.maps[epoch % len(self.maps)]
+        return batches(lambda index: np.asarray(maps[index]), chunks)
 
 
 def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
-    """The maps in ``path``, computed if they are not there yet.
-
-    Raises:
-        RunError: the disk has no room for them.
-    """
+    """Return the maps in ``path``, computed if they are not there; RunError: the disk is full."""
     if path.is_file():
         return MapViews(np.load(path, mmap_mode="r"))
     views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each one has its turn
@@ -347,11 +309,7 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
 
 
 def reserve(path: Path) -> None:
-    """Give a file its blocks: a disk that fills up under a map ends the process without a word.
-
-    Raises:
-        OSError: the disk has no room for it.
-    """
+    """Give a file its blocks: a disk that fills up under a map ends the process without a word."""
     if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -363,6 +321,6 @@ def _maps(
     """(place among all views, maps) of a batch at a time."""
     count = len(photos.split)
     for number in range(views):
-        todo = photos.batches(np.arange(count), number, AT_ONCE)
+        todo = photos.batches(chunked(range(count), AT_ONCE), number)
         for start, (pictures, _) in enumerate(todo):
             yield number * count + start * AT_ONCE, trainer.early(pictures)

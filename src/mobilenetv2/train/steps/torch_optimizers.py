@@ -36,11 +36,7 @@ def make_optimizer(
     network: MobileNetV2, recipe: Recipe, precision: torch.dtype
 ) -> torch.optim.Optimizer:
     """Return the recipe's optimiser. Matrices and kernels decay (but those that Muon turns),
-    BatchNorm and biases do not; each group's rate has its scale.
-
-    Args:
-        precision: what Muon's iteration computes in.
-    """
+    BatchNorm and biases do not; each group's rate has its scale. Muon computes in ``precision``."""
     options = recipe.optimizer
     parts: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -157,14 +153,7 @@ class Muon(torch.optim.SGD):
 
 
 def orthogonal(matrix: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-    """Nearly the matrix of the same singular vectors whose singular values are all 1.
-
-    Args:
-        matrix: (rows, columns).
-
-    Returns:
-        As ``matrix``, in its type.
-    """
+    """Return nearly the matrix of the same singular vectors whose singular values are all 1."""
     a, b, c = QUINTIC
     wide = matrix.shape[0] <= matrix.shape[1]
     if precision == torch.float32:

@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mobilenetv2.data.builtin import digits, photographs
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.data.scan import check_dataset
+from mobilenetv2.data.sources import digits, photographs
 from mobilenetv2.images.decode import decode
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.evaluate.parity.numerics import numerics_effect
+from mobilenetv2.evaluate.parity import numerics_effect
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig

@@ -14,7 +14,7 @@ from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.evaluate.parity.editions import (
+from mobilenetv2.evaluate.parity import (
     REFERENCE,
     Case,
     Difference,

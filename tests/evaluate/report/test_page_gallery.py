@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.evaluate.report.gallery import Explainer, beside, gallery, overlays, pictures
+from mobilenetv2.evaluate.report.page import Explainer, beside, gallery, overlays, pictures
 from mobilenetv2.evaluate.report.result import Answer, Result
 from mobilenetv2.images.preprocess import preprocess
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mobilenetv2.audit.label_errors import ENOUGH, find_label_errors, thresholds
+from mobilenetv2.audit.inspection import ENOUGH, find_label_errors, thresholds
 
 
 def by_definition(

@@ -8,7 +8,7 @@ import pytest
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
-from mobilenetv2.evaluate.trained_on import TrainedOn, trained_on
+from mobilenetv2.evaluate.run_record import TrainedOn, trained_on
 from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.hub.models import locate
 

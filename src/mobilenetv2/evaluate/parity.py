@@ -1,9 +1,11 @@
-"""Compare the editions: every named tensor of each against the plain reference.
+"""Compare the same weights in every edition, and under other numerics.
 
-The reference is the NumPy edition in float64. Each edition runs in a process of its own: Keras has
-one backend in a process, and frameworks do not always get on with each other.
+Every named tensor of each edition is held against the NumPy edition's in float64. Each runs in a
+process of its own: Keras has one backend in a process, and frameworks do not always get on with
+each other.
 """
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -11,19 +13,24 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import FRAMEWORKS
+from mobilenetv2.editions.edition import FRAMEWORKS, find
 from mobilenetv2.editions.keras_backend import BACKENDS
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error
-from mobilenetv2.evaluate.predictions import class_scores
+from mobilenetv2.evaluate.predictions import BATCH, class_scores
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import Size
-from mobilenetv2.text import finite
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import finite, plain
 
 TOLERANCE = 1e-4
 """Of float32: a difference is at most this times max(1, the reference's largest value)."""
@@ -34,6 +41,8 @@ LEAST_DEVIATION = 0.5
 """Logits that deviate less from their mean say little about the layers before them."""
 MISSING, ERROR = "parity: missing: ", "parity: error: "
 """How the child's own messages begin."""
+AT_ONCE = 4
+"""Pictures whose tensors are held at once."""
 Tensors = Mapping[str, NDArray]
 
 
@@ -129,27 +138,18 @@ class Parity:
             "first_departure": {name: self.departures.get(name) for name in self.rows},
             "disagreements": self.disagreements,
             "pairs": [
-                {"editions": list(names), "absolute": finite(row.absolute),
-                 "relative": finite(row.relative)}
+                {"editions": list(names), **plain(row, "absolute", "relative")}
                 for names, row in self.pairs.items()
             ],
             "editions": {
-                name: [
-                    {"name": row.name, "absolute": finite(row.absolute),
-                     "relative": finite(row.relative), "scale": finite(row.scale)}
-                    for row in rows
-                ]
+                name: [plain(row, "name", "absolute", "relative", "scale") for row in rows]
                 for name, rows in self.rows.items()
             },
         }  # fmt: skip
 
 
 def parse_editions(names: str) -> list[str]:
-    """Return the editions of a list such as 'torch,keras:jax'.
-
-    Raises:
-        MobileNetV2Error: an unknown edition or backend.
-    """
+    """Return the editions of a list such as 'torch,keras:jax'; MobileNetV2Error: one is unknown."""
     known = [*FRAMEWORKS, *(f"keras:{backend}" for backend in BACKENDS)]
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
@@ -179,10 +179,8 @@ def compare_editions(
 ) -> list[Parity]:
     """Run every case in every edition, each edition in one child process.
 
-    Raises:
-        MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
-            anything or nothing would pass.
-        MissingExtra: an edition's framework is not installed.
+    MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
+    anything or nothing would pass. MissingExtra: an edition's framework is not installed.
     """
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise MobileNetV2Error(f"--tolerance {tolerance:g} must be a finite number above 0")
@@ -201,19 +199,15 @@ def compare_editions(
 
 
 def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:
-    """Run one edition in a child process.
+    """Run one edition in a child process; return each case's tensors, 'all' being all logits.
 
-    Args:
-        folder: with the pictures, ``x0.npy`` and so on; the child writes there too.
-
-    Returns:
-        Each case's tensors, and under 'all' the logits of all pictures.
+    ``folder`` has the pictures, ``x0.npy`` and so on; the child writes there too.
     """
     jobs = [
         {"model": str(case.model), "size": case.size, "detailed": case.detailed} for case in cases
     ]
     child = subprocess.run(
-        [sys.executable, "-m", "mobilenetv2.evaluate.parity.child", edition, str(folder)],
+        [sys.executable, "-m", "mobilenetv2.evaluate.parity", edition, str(folder)],
         input=json.dumps(jobs), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if child.returncode:
@@ -233,3 +227,86 @@ def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[
         with np.load(folder / f"found{index}.npz") as stored:
             found.append(dict(stored))
     return found
+
+
+def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
+    """Return every named tensor of the first ``detailed`` pictures, and under 'all' all logits."""
+    name, _, option = name.partition(":")
+    options: dict[str, Any] = {}
+    if option:
+        options[{"numpy": "dtype", "keras": "backend"}[name]] = option
+    config, arrays = store.load(Path(job["model"]))
+    if job["size"]:
+        size = (job["size"][0], job["size"][1])
+        config = dataclasses.replace(
+            config, spec=config.spec.replace(size=size), preprocessing=config.preprocessing.at(size)
+        )
+    edition = find(name)
+    network = edition.build(config, **options)
+    edition.load(network, arrays, job["model"])
+    found = edition.intermediates(network, x[: job["detailed"]])
+    logits = [found["logits"]]
+    for start in range(job["detailed"], len(x), AT_ONCE):
+        part = x[start : start + AT_ONCE]
+        logits.append(edition.intermediates(network, part)["logits"])
+    return {**found, "all": np.concatenate(logits)}
+
+
+@dataclass(frozen=True, slots=True)
+class NumericsEffect:
+    """The same pictures through both networks."""
+
+    pictures: int
+    agreements: int
+    """Pictures with the same best class."""
+    difference: float
+    """Largest |difference of logits|."""
+    scale: float
+    """Largest |logit| before."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.agreements} of {self.pictures} photos keep their best class; logits of up to "
+            f"{self.scale:.3g} change by up to {self.difference:.3g}"
+        )
+
+
+def numerics_effect(
+    before: ModelConfig, after: ModelConfig, arrays: Arrays, pictures: NDArray
+) -> NumericsEffect:
+    """Compare two configs with the same weights on uint8 (batch, height, width, channels)."""
+    # Either computes the same; the plain reference takes a second a picture.
+    edition = find("torch" if find_spec("torch") else "numpy")
+    logits = []
+    for config in (before, after):
+        network = edition.build(config)
+        edition.load(network, arrays)
+        predict = edition.predictor(network)
+        parts = [predict(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)]
+        logits.append(np.concatenate(parts))
+    one, other = logits
+    first, second = (class_scores(x, before.spec.classifier.outputs).argmax(1) for x in logits)
+    return NumericsEffect(
+        len(pictures), int((first == second).sum()),
+        float(np.abs(one - other).max()), float(np.abs(one).max()),
+    )  # fmt: skip
+
+
+def main(edition: str, folder: Path, jobs: list[dict[str, Any]]) -> None:
+    """Run one edition: pictures from ``FOLDER/x0.npy``, their tensors to ``FOLDER/found0.npz``.
+
+    Args:
+        jobs: what :func:`run_edition` writes to stdin, one for each file of pictures.
+    """
+    for index, job in enumerate(jobs):
+        stored: dict[str, Any] = compute(edition, job, np.load(folder / f"x{index}.npy"))
+        np.savez(folder / f"found{index}.npz", **stored)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1], Path(sys.argv[2]), json.load(sys.stdin))
+    except MissingExtra as error:
+        sys.exit(f"{MISSING}{error}")
+    except MobileNetV2Error as error:
+        sys.exit(f"{ERROR}{error}")

@@ -1,1 +1,0 @@
-"""Compare the same weights in every edition, and under other numerics."""
