@@ -25,7 +25,6 @@ from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import measure, wilson
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
-from mobilenetv2.export import onnx
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
@@ -101,8 +100,8 @@ def main() -> None:
     work = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "embedded.onnx"
-        job.write("onnx", work.scheme, work.folded, work.pictures, out)
-        found = judge.judge(onnx.reload(out), "int8")
+        job.write_int8("onnx", work.scheme, work.folded, work.pictures, out)
+        found = judge.compare(create_engine(load_artifact(out)), "int8")
         rows.append(row("int8 (ONNX)", out.stat().st_size, found.right, found.photos, None, None,
                         right["float32"]))  # fmt: skip
     speeds = [float(entry["images_per_second"]) for entry in epochs]

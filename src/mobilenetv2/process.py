@@ -5,6 +5,7 @@ import ctypes
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -81,6 +82,14 @@ def suppress_native_output() -> Iterator[None]:
             stack.callback(os.dup2, kept, stream)
             os.dup2(nowhere, stream)
         stack.callback(_flush)
+        yield
+
+
+@contextlib.contextmanager
+def suppress_greetings() -> Iterator[None]:
+    """Drop Python's warnings in the block, too, and else do as :func:`suppress_native_output`."""
+    with suppress_native_output(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
 
 

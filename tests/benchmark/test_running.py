@@ -21,8 +21,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import post_training
-from mobilenetv2.quantize.job import load_scheme, save_scheme
-from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.quantize.scheme import Scheme, load_scheme, save_scheme
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
 from mobilenetv2.runtime.engine import Output
 from mobilenetv2.spec.network import NetworkSpec, Numerics

@@ -22,7 +22,7 @@ from mobilenetv2.formats import FORMATS, INT8
 from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize import post_training
-from mobilenetv2.quantize.job import save_scheme
+from mobilenetv2.quantize.scheme import save_scheme
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.records import ModelConfig
 

@@ -41,21 +41,22 @@ class Runner:
         Raises:
             MobileNetV2Error: it cannot be written.
         """
-        from mobilenetv2.export.job import Options, module_of
+        from mobilenetv2.export.job import Options, writer_of
         from mobilenetv2.model import store
 
         config, arrays = store.load(Path(request["model"]))
         out, name = Path(request["out"]), request["format"]
         if request["precision"] == INT8:
             from mobilenetv2.model.folding import fold
-            from mobilenetv2.quantize import job
+            from mobilenetv2.quantize.job import write_int8
+            from mobilenetv2.quantize.scheme import load_scheme
 
-            scheme = job.load_scheme(Path(request["scheme"]), config)
+            scheme = load_scheme(Path(request["scheme"]), config)
             pictures = np.load(request["calibration"])
-            job.write_int8(name, scheme, fold(config.spec, arrays), pictures, out)
+            write_int8(name, scheme, fold(config.spec, arrays), pictures, out)
         else:
             options = Options(precision=request["precision"])
-            module_of(FORMATS[name]).write(config, arrays, out, options)
+            writer_of(FORMATS[name])(config, arrays, out, options)
         return {}
 
     def load(self, request: Request) -> Request:
@@ -140,9 +141,9 @@ def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
 
         loaded = artifact.load_artifact(path)
         return artifact.create_engine(loaded, runtime, threads), loaded.config
-    from mobilenetv2.export.job import module_of
+    from mobilenetv2.export.job import reload
 
-    return module_of(FORMATS[request["format"]]).reload(path, threads), None
+    return reload(FORMATS[request["format"]], path, threads), None
 
 
 def is_idle() -> bool:

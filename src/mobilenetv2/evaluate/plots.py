@@ -35,7 +35,7 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     Args:
         rows: of ``metrics.csv``: epoch, train_loss, train_top1, selection_loss, selection_top1.
     """
-    figure, axes = _canvas(1, 2, (10, 4))
+    figure, axes = canvas(1, 2, (10, 4))
     epochs = [row["epoch"] for row in rows]
     for axis, what, title in zip(axes, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
         for part, colour in (("train", GREY), ("selection", BLUE)):
@@ -51,7 +51,7 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         axis.xaxis.set_major_locator(locator)
         axis.legend(frameon=False)
         axis.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> None:
@@ -64,7 +64,7 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
     short = [_short(name) for name in names]
     room = 0.08 * max(map(len, short)) if count <= MOST_NAMED else 0
     side = min(14.0, 3.5 + 0.42 * count + room)
-    figure, axes = _canvas(1, 1, (side, side))
+    figure, axes = canvas(1, 1, (side, side))
     axis = axes[0]
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -79,7 +79,7 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
                 column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8,
                 color="white" if share[row, column] > 0.6 else "black",
             )  # fmt: skip
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path) -> None:
@@ -89,7 +89,7 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
         rows: (class, recall, (low, high)).
     """
     rows = sorted(rows, key=lambda row: row[1], reverse=True)[-MOST_NAMED:]
-    figure, axes = _canvas(1, 1, (7, 1.2 + 0.28 * len(rows)))
+    figure, axes = canvas(1, 1, (7, 1.2 + 0.28 * len(rows)))
     axis = axes[0]
     places = np.arange(len(rows))
     values = np.array([row[1] for row in rows])
@@ -101,7 +101,7 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
     axis.xaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1, 0))
     axis.set_xlabel("photos of the class that were found")
     axis.set_title("Recall of each class, with 95% intervals", loc="left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
@@ -111,7 +111,7 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
     Args:
         shown: (title, what was measured), one or several beside each other.
     """
-    figure, axes = _canvas(1, len(shown), (4.4 * len(shown), 4.6))
+    figure, axes = canvas(1, len(shown), (4.4 * len(shown), 4.6))
     for axis, (title, measured) in zip(axes, shown, strict=True):
         axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
         bins = [row for row in measured.bins if row.count and not math.isnan(row.confidence)]
@@ -129,7 +129,7 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def contact_sheet(
@@ -142,7 +142,7 @@ def contact_sheet(
         columns: of a sheet that is always as wide: fewer of them give wide pictures more room.
     """
     rows = -(-len(shown) // columns)
-    figure, axes = _canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))
+    figure, axes = canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))
     for axis in axes:
         axis.axis("off")
     for axis, (picture, caption) in zip(axes, shown, strict=False):
@@ -150,12 +150,12 @@ def contact_sheet(
         axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)  # of a grey one, not its own range
         axis.set_title(caption, fontsize=8)
     figure.suptitle(title, x=0.02, ha="left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
     """Draw the trial of a learning-rate finder: smoothed loss by rate, and the chosen rate."""
-    figure, axes = _canvas(1, 1, (6.5, 4))
+    figure, axes = canvas(1, 1, (6.5, 4))
     axis = axes[0]
     axis.plot(tried, losses, color=BLUE)
     axis.axvline(chosen, color=GREY, linestyle="--")
@@ -167,21 +167,23 @@ def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: 
     axis.set_title("Loss while the learning rate rises", loc="left")
     axis.set_xlabel("learning rate")
     axis.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
-def _canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:
+def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:
+    """Return a figure and its axes, row by row."""
     # The object interface: pyplot would look for a screen and keep figures alive.
     figure = require("matplotlib.figure").Figure(figsize=inches, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG file; a letter that its font lacks is told once."""
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
         text.set_parse_math(False)  # a '$' in a class name begins no formula
     buffer = io.BytesIO()

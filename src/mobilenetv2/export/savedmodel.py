@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.export.direct import graph_of
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
+from mobilenetv2.runtime.engine import BatchEngine, Engine, Output, cannot_run
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import first_line
 
 CONFIG = Path("assets.extra") / "mobilenetv2.json"
 """Where TensorFlow leaves room for the files of others."""
@@ -29,21 +30,14 @@ SIGNATURE, INPUT, OUTPUT = "serving_default", "input", "logits"
 QUIET = "TF_CPP_MIN_LOG_LEVEL"
 
 
-def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Make the folder ``out``: one signature, 'serving_default', from ``input`` to ``logits``.
+def write_savedmodel(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write a folder with one signature, 'serving_default', from ``input`` to ``logits``.
 
     ``input`` is float32 (batch, height, width, channels), normalised, as TensorFlow's users have
     it; with ``options.pictures`` uint8. The config lies in 'assets.extra/mobilenetv2.json'.
-
-    Raises:
-        SpecError: a network of other blocks than MobileNetV2's.
-        MissingExtra: TensorFlow is not installed.
     """
-    graph = lower(config, arrays)
-    if options.pictures:
-        graph = graph.with_normalisation()
     with tensorflow() as tf:
-        network = GraphFunction(tf, graph)
+        network = GraphFunction(tf, graph_of(config, arrays, options))
         module = tf.Module()
         module.weights = network.variables  # what is written is what hangs on the module
         shape = (options.batch, *config.spec.size, config.spec.input_channels)
@@ -57,7 +51,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """What :func:`write` made, in TensorFlow. Not for strangers' files: they can hold anything.
+    """Return a file of ours in TensorFlow. Not for strangers' files: they can hold anything.
 
     Raises:
         ArtifactError: TensorFlow does not take it, or already runs with other threads.
@@ -68,8 +62,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
             loaded = tf.saved_model.load(str(out))
             signature = loaded.signatures[SIGNATURE]
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ArtifactError(f"{out}: TensorFlow cannot run it ({reason})") from None
+            raise cannot_run(str(out), "TensorFlow", first_line(error)) from None
     return SavedModel(tf, loaded, signature, str(out))
 
 
@@ -97,7 +90,7 @@ class SavedModel(BatchEngine):
 
 @contextmanager
 def tensorflow() -> Iterator[Any]:
-    """TensorFlow, which says in the block only what is wrong.
+    """Yield TensorFlow, which says in the block only what is wrong.
 
     Raises:
         MissingExtra: it is not installed.
@@ -111,7 +104,7 @@ def tensorflow() -> Iterator[Any]:
 
 @contextmanager
 def errors_only() -> Iterator[None]:
-    """No 'Assets written to' a temporary place in the block, and no advice on tracing."""
+    """Keep TensorFlow in the block from naming temporary places and giving advice on tracing."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -122,7 +115,7 @@ def errors_only() -> Iterator[None]:
 
 
 def limit_threads(tf: Any, threads: int | None) -> None:
-    """Of one operator, for the whole process.
+    """Limit TensorFlow's threads of one operator, for the whole process.
 
     Raises:
         ArtifactError: TensorFlow has computed already, with another number.

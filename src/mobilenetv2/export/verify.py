@@ -16,17 +16,14 @@ from PIL import Image, ImageDraw
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.evaluate.predictions import class_scores
+from mobilenetv2.evaluate.predictions import best_classes, largest_difference
 from mobilenetv2.export.job import (
     Options,
-    Outcome,
     Request,
-    find_format,
-    format_of,
-    make_file,
-    module_of,
+    find_formats,
     place_files,
     require_honoured,
+    writer_of,
 )
 from mobilenetv2.formats import FORMATS, Format, Precision
 from mobilenetv2.images.normalise import engine_input
@@ -34,6 +31,7 @@ from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.text import finite
 
 TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
 """A difference of logits is at most this times max(1, the reference's largest). bfloat16 has three
@@ -48,7 +46,7 @@ WIDER = (33, 64)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found."""
+    """A file's logits beside the reference's."""
 
     photos: int
     random: int
@@ -73,14 +71,14 @@ class Comparison:
         return self.relative <= self.tolerance
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return {
             "photos": self.photos,
             "random_tensors": self.random,
-            "max_abs_difference": self.difference if np.isfinite(self.difference) else None,
+            "max_abs_difference": finite(self.difference),
             "max_abs_reference": self.largest,
             "standard_deviation_of_reference": self.deviation,
-            "relative": self.relative if np.isfinite(self.relative) else None,
+            "relative": finite(self.relative),
             "tolerance": self.tolerance,
             "same_top1": self.same_top1,
             "passed": self.passed,
@@ -143,15 +141,12 @@ class Reference:
             raise ArtifactError(
                 f"its logits have shape {list(found.shape)}, not {list(expected.shape)}"
             )
-        difference = np.abs(found.astype(np.float64) - expected).max()
         count = len(self.photos)
         kind = self.config.spec.classifier.outputs
-        answers, wanted = (class_scores(y[:count], kind).argmax(1) for y in (found, expected))
-        same = answers == wanted
+        answers, wanted = (best_classes(y[:count], kind) for y in (found, expected))
         return Comparison(
-            count, RANDOM, float(difference) if np.isfinite(difference) else float("inf"),
-            float(np.abs(expected).max()), float(expected.std()), TOLERANCES[precision],
-            int(same.sum()),
+            count, RANDOM, largest_difference(found, expected), float(np.abs(expected).max()),
+            float(expected.std()), TOLERANCES[precision], int((answers == wanted).sum()),
         )  # fmt: skip
 
 
@@ -164,7 +159,7 @@ class Exporter:
     def write(self, request: Request, out: Path) -> None:
         """Write the file by its format's module."""
         config, arrays = self.reference.config, self.reference.arrays
-        module_of(request.format).write(config, arrays, out, request.options)
+        writer_of(request.format)(config, arrays, out, request.options)
 
     def compare(self, request: Request, engine: Engine) -> Comparison:
         """Compare logits; those of a picture of another size, too, where the file takes any."""
@@ -205,7 +200,7 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
         ArtifactError: an unknown format, no format at all, an option that a format does not honour,
             or a place for one file where there are to be several.
     """
-    formats = [find_format(name) for name in names] or [format_of(out)]
+    formats = find_formats(names, out)
     for made in formats:
         for each in options:
             require_honoured(made, each)
@@ -240,11 +235,6 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
         )
     here = [(made, each) for made, each in able if made.name not in absent]
     return [one for made, each in here for one in place_files([made], [each], out)], notes
-
-
-def export(reference: Reference, wanted: Request) -> Outcome[Comparison]:
-    """Make one file: see :func:`mobilenetv2.export.job.make_file`."""
-    return make_file(Exporter(reference), wanted)
 
 
 def sample_pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:

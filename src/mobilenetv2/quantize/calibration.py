@@ -14,13 +14,13 @@ A wide range cuts nothing off and has coarse steps, a narrow one the other way r
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import DataError, SpecError
+from mobilenetv2.errors import DataError
 from mobilenetv2.graph.graph import INPUT, Graph, Tensor
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
@@ -38,7 +38,6 @@ Pictures = NDArray | Sequence[NDArray]
 Step = Callable[[int], None]
 """Is told how many more pictures are done."""
 Method = Literal["min-max", "percentile", "mse", "entropy"]
-METHODS: tuple[Method, ...] = get_args(Method)
 PERCENTILE = 99.99
 SHARES = np.linspace(1.0, 0.1, 91)
 """Of the whole range, that are tried."""
@@ -154,27 +153,21 @@ def run_graph(
 
 
 def calibrate(histogram: Histogram, method: Method, tensor: Tensor | None = None) -> Range:
-    """The range by a method's name, never beyond what the tensor can hold.
-
-    Raises:
-        SpecError: the method is unknown.
-    """
-    if method not in METHODS:
-        raise SpecError(f"calibration {method!r} is unknown; known are: {', '.join(METHODS)}")
-    found = _METHODS[method](histogram)
+    """Return the range by a method's name, never beyond what the tensor can hold."""
+    found = METHODS[method](histogram)
     if tensor is None:
         return found
     return Range(max(found.low, tensor.low), min(found.high, tensor.high))
 
 
 def min_max(histogram: Histogram) -> Range:
-    """From the smallest to the largest value."""
+    """Return the range from the smallest to the largest value."""
     return Range(min(histogram.low, 0.0), max(histogram.high, 0.0))
 
 
 def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
-    """At least ``percent`` of the values are inside, and half of the rest at the most beyond
-    either end."""
+    """Return a range with at least ``percent`` of the values inside, and half of the rest at the
+    most beyond either end."""
     total = np.cumsum(histogram.counts)
     beyond = total[-1] * (1 - percent / 100) / 2
     centres = histogram.centres
@@ -184,25 +177,20 @@ def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
 
 
 def mse(histogram: Histogram) -> Range:
-    """The least mean squared error of those tried; :func:`min_max` is among them."""
-    best = min_max(histogram)
+    """Return the range of the least mean squared error; :func:`min_max` is among those tried."""
+    whole = best = min_max(histogram)
     least = squared_error(histogram, best)
-    for _ in range(ROUNDS):
-        for end in ("high", "low"):
-            for share in SHARES:
-                if end == "high":
-                    candidate = Range(best.low, float(share) * max(histogram.high, 0.0))
-                else:
-                    candidate = Range(float(share) * min(histogram.low, 0.0), best.high)
-                error = squared_error(histogram, candidate)
-                if error < least:
-                    least, found = error, candidate
-                    best = found
+    for end in ("high", "low") * ROUNDS:
+        for share in SHARES.tolist():
+            candidate = replace(best, **{end: share * getattr(whole, end)})
+            error = squared_error(histogram, candidate)
+            if error < least:
+                best, least = candidate, error
     return best
 
 
 def squared_error(histogram: Histogram, given: Range) -> float:
-    """Mean of (value - what its 8 bits stand for) squared."""
+    """Return the mean of (value - what its 8 bits stand for) squared."""
     centres = histogram.centres
     integers = np.clip(np.rint(centres / given.scale) + given.zero_point, 0, LEVELS)
     errors = (centres - given.scale * (integers - given.zero_point)) ** 2
@@ -210,19 +198,14 @@ def squared_error(histogram: Histogram, given: Range) -> float:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """The least divergence of the distribution that is cut off and rounded from that which is only
-    cut off; both ends move towards 0 together."""
-    best, least = min_max(histogram), np.inf
-    for share in SHARES:
-        candidate = Range(float(share) * histogram.low, float(share) * histogram.high)
-        found = divergence(histogram, candidate)
-        if found < least:
-            best, least = candidate, found
-    return best
+    """Return the range of the least divergence of the distribution that is cut off and rounded from
+    that which is only cut off; both ends move towards 0 together."""
+    tried = [Range(share * histogram.low, share * histogram.high) for share in SHARES.tolist()]
+    return min(tried, key=lambda candidate: divergence(histogram, candidate))
 
 
 def divergence(histogram: Histogram, given: Range) -> float:
-    """Kullback-Leibler divergence in nats, infinite where a bin that was hit is hit no more.
+    """Return the Kullback-Leibler divergence in nats, infinite where a bin is hit no more.
 
     Exact zeros, of which ReLU makes many, are left out: every range has them.
     """
@@ -243,17 +226,14 @@ def divergence(histogram: Histogram, given: Range) -> float:
     reference = reference.copy()
     reference[0] += counts[centres < given.low - 1e-12].sum()
     reference[-1] += counts[centres > given.high + 1e-12].sum()
-    return _kullback_leibler(reference / reference.sum(), rounded / rounded.sum())
-
-
-def _kullback_leibler(p: NDArray, q: NDArray) -> float:
+    p, q = reference / reference.sum(), rounded / rounded.sum()
     some = p > 0
     if (q[some] == 0).any():
         return np.inf
     return float((p[some] * np.log(p[some] / q[some])).sum())
 
 
-_METHODS: dict[Method, Callable[[Histogram], Range]] = {
+METHODS: dict[Method, Callable[[Histogram], Range]] = {
     "min-max": min_max,
     "percentile": percentile,
     "mse": mse,

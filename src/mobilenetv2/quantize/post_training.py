@@ -59,7 +59,7 @@ class Settings:
             raise SpecError(f"weights of {self.weight_bits} bits are not there; 7 or 8 are")
 
     def words(self, pictures: int) -> str:
-        """What was done, for people and for a file's metadata."""
+        """Return what was done, for people and for a file's metadata."""
         parts = [
             f"post-training, ranges by {self.method} of {pictures} pictures",
             f"{self.weight_bits}-bit weights with a scale a "
@@ -81,7 +81,7 @@ def quantise(
     settings: Settings | None = None,
     step: Step | None = None,
 ) -> Scheme:
-    """The network in eight bits.
+    """Return the network in eight bits.
 
     Args:
         arrays: canonical.
@@ -120,7 +120,7 @@ def quantise(
 
 
 def input_range(record: Preprocessing) -> Range:
-    """From black to white: what a picture can hold is known without any."""
+    """Return the range from black to white: what a picture can hold is known without any."""
     ends = np.zeros((2, 1, 1, record.channels), np.uint8)
     ends[1] = 255
     values = engine_input(ends, record)
