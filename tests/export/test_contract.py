@@ -83,9 +83,14 @@ def reference(spec: NetworkSpec) -> Reference:
     return Reference(config, random_arrays(spec), sample_pictures(config.preprocessing, 2))
 
 
-@pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize(
-    ("name", "precision"), [marked(n, p) for n in NAMES for p in FORMATS[n].precisions]
+    ("name", "precision", "spec"),
+    [
+        marked(n, p, s)
+        for n in NAMES
+        for p in FORMATS[n].precisions
+        for s in (SPECS if p == "float32" else ("same, odd", "grey"))
+    ],
 )
 def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: Path) -> None:
     made, expected = FORMATS[name], reference(SPECS[spec])
