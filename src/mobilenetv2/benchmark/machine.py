@@ -23,8 +23,8 @@ IDLE = 0.25
 
 
 def describe() -> dict[str, Any]:
-    """For JSON: processor, its flags that matter, cores, memory in bytes, how many programs used
-    the cores in the last minute, system, Python."""
+    """Return plain values for JSON: processor, its flags that matter, cores, memory in bytes, how
+    many programs used the cores in the last minute, system, Python."""
     fields = processor(CPU.read_text() if CPU.is_file() else "")
     have = (fields.get("flags") or fields.get("Features") or "").split()
     return {
@@ -41,7 +41,7 @@ def describe() -> dict[str, Any]:
 
 
 def processor(text: str) -> dict[str, str]:
-    """The first processor of Linux's ``/proc/cpuinfo``."""
+    """Return the fields of the first processor of Linux's ``/proc/cpuinfo``."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -50,7 +50,7 @@ def processor(text: str) -> dict[str, str]:
 
 
 def sentence(machine: Mapping[str, Any]) -> str:
-    """'AMD EPYC (avx2, avx512f), 2 cores, Python 3.11.7'."""
+    """Return 'AMD EPYC (avx2, avx512f), 2 cores, Python 3.11.7'."""
     flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
     return (
         f"{machine['processor']}{flags}, {machine['cores_usable']} cores, "
@@ -59,7 +59,7 @@ def sentence(machine: Mapping[str, Any]) -> str:
 
 
 def warning(machine: Mapping[str, Any]) -> str | None:
-    """What a person should know before anything is measured; None where all is quiet."""
+    """Return what a person should know before anything is measured; None where all is quiet."""
     load, cores = machine["load_average"], machine["cores_usable"]
     if load is None or load <= IDLE * cores:
         return None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.output import table
+from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import (
     DATA_HELP,
     RUN_HELP,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mobilenetv2.evaluate.trained_on import TrainedOn
 
 PAGE, FIGURES = "audit.html", "audit.json"
-MOST_ROWS = 60
 SHOWN = 5
 """Photos, or groups of them, that the terminal names of each finding."""
 
@@ -117,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_output(folder: Path) -> None:
-    """An older audit is replaced, nothing else is.
+    """Raise unless the folder can be made, or is an older audit, which is replaced.
 
     Raises:
         FileExistsError, NotADirectoryError: there is something else.
@@ -186,9 +185,7 @@ def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -
         for label in sorted(range(len(counts)), key=lambda label: counts[label])
     ]
     names = audit.splits if several else ()
-    table(visible(audit.place), ("class", *names, "photos"), rows[:MOST_ROWS])
-    if len(rows) > MOST_ROWS:
-        print(f"({len(rows) - MOST_ROWS} larger classes are not shown; --json has all)")
+    table(visible(audit.place), ("class", *names, "photos"), rows, rest="larger classes")
     print(f"{counted(len(audit.photos), 'photo')}, {sum(counts):,} of them readable")
     for name, (least, median, most) in audit.sizes().items():
         digits = ".2f" if name == "aspect" else ",.0f"

@@ -9,9 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, add_json, names
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.parser import (
+    DATA_HELP,
+    RUN_HELP,
+    Parser,
+    add_json,
+    names,
+    require_positive,
+)
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS, INT8, PRECISIONS, RUNTIMES
@@ -19,7 +25,7 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
-    from mobilenetv2.benchmark.photos import Photos
+    from mobilenetv2.benchmark.choices import Photos
     from mobilenetv2.benchmark.results import Row
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
@@ -75,10 +81,9 @@ def _batches(text: str) -> tuple[int, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print the table; 1 where a candidate failed, else 0."""
-    from mobilenetv2.benchmark.candidate import choose_candidates
+    from mobilenetv2.benchmark.choices import choose_candidates, choose_photos
     from mobilenetv2.benchmark.job import Job, measure_candidates
     from mobilenetv2.benchmark.machine import describe, warning
-    from mobilenetv2.benchmark.photos import Wanted, choose_photos
     from mobilenetv2.benchmark.results import by_latency
     from mobilenetv2.data.batches import workers
     from mobilenetv2.evaluate.trained_on import trained_on
@@ -100,20 +105,16 @@ def run(arguments: argparse.Namespace) -> int:
         int8=bool(arguments.data or arguments.calibration),
     )  # fmt: skip
     needs_int8 = any(who.precision == INT8 and who.path is None for who in candidates)
-    wanted = Wanted(
-        arguments.data, arguments.split, arguments.calibration,
+    photos = choose_photos(
+        config, trained_on(model), arguments.data, arguments.split, arguments.calibration,
         "no" if not needs_int8 else "yes" if arguments.precision else "if possible",
     )  # fmt: skip
-    photos = choose_photos(config, wanted, trained_on(model))
     if needs_int8 and photos.calibration is None:  # of 'if possible' only
         candidates = [who for who in candidates if who.precision != INT8 or who.path]
     threads = arguments.threads or workers()
     if alarm := warning(machine):
         say(alarm)
-    job = Job(
-        model, config, tuple(candidates), photos.pictures, photos.truth, photos.calibration,
-        threads, arguments.batch, arguments.seconds,
-    )  # fmt: skip
+    job = Job(model, config, tuple(candidates), photos, threads, arguments.batch, arguments.seconds)
     rows = by_latency(measure_candidates(job), arguments.batch[0])
     facts = report(arguments, machine, photos, threads, rows, exported)
     if arguments.output:
@@ -145,8 +146,7 @@ def require_sensible(arguments: argparse.Namespace) -> None:
         )
     if arguments.split and not arguments.data:
         raise MobileNetV2Error("--split is of --data, which is not given")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise MobileNetV2Error(f"--threads {arguments.threads} must be at least 1")
+    require_positive("--threads", arguments.threads)
 
 
 def report(

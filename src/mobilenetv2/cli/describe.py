@@ -7,7 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.output import table
+from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import Parser, add_json, size
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ EXAMPLES = """\
   mobilenetv2 describe --spec tonylins
   mobilenetv2 describe --spec runs/photos/best --json
 """
-
-
 OUTPUTS = {
     "softmax": "softmax: one class of n",
     "sigmoid": "sigmoid: any number of n classes",

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.output import table
+from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import (
     DATA_HELP,
     Parser,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from mobilenetv2.evaluate.report.gallery import Explainer
     from mobilenetv2.evaluate.report.result import Result
 
-MOST_ROWS = 60
-
 EXAMPLES = """\
   mobilenetv2 evaluate photos/ --model runs/photos/best
   mobilenetv2 evaluate photos/ --model runs/photos/best --split validation --report out
@@ -45,10 +43,9 @@ def add_options(parser: Parser) -> None:
         "test, else validation, else all)",
     )  # fmt: skip
     parser.add_argument(
-        "--report",
-        metavar="DIR",
+        "--report", metavar="DIR",
         help="write report.html (all on one page), figures as JSON and pictures into a folder",
-    )
+    )  # fmt: skip
     add_runtime(parser)
     add_flips(parser)
     add_device(parser)
@@ -125,7 +122,6 @@ def show(result: Result, title: str) -> None:
     """Print the table of classes, the worst first, and the totals."""
     metrics = result.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
-    shown = rows[:MOST_ROWS]
     columns = ["class", "photos", "recall", "95% interval", "precision", "95% interval"]
     lines = [
         [
@@ -133,15 +129,13 @@ def show(result: Result, title: str) -> None:
             percent(row.precision),
             "-" if math.isnan(row.precision) else interval(row.precision_interval),
         ]
-        for row in shown
+        for row in rows
     ]  # fmt: skip
     if metrics.labels:
         columns += ["F1", "average precision"]
-        for row, line in zip(shown, lines, strict=True):
+        for row, line in zip(rows, lines, strict=True):
             line += [percent(row.f1), percent(row.average_precision)]
-    table(title, columns, lines)
-    if len(rows) > len(shown):
-        print(f"({len(rows) - len(shown)} better classes are not shown; --json has all)")
+    table(title, columns, lines, rest="better classes")
     print(f"images  {metrics.images}")
     print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
     if len(metrics.classes) > 5:  # five of five are always enough

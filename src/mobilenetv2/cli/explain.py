@@ -9,9 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import json_line, table
-from mobilenetv2.cli.parser import Parser, add_json, add_model, add_runtime
+from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
+from mobilenetv2.cli.parser import (
+    Parser,
+    add_flag,
+    add_images,
+    add_json,
+    add_model,
+    add_runtime,
+    require_positive,
+)
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
@@ -43,9 +50,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
-    )
+    add_images(parser)
     add_model(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--top", type=int, default=3, metavar="N", help="answers (default: 3)")
@@ -57,7 +62,7 @@ def add_options(parser: Parser) -> None:
         "--output", metavar="FILE|DIR",
         help="a .png file, or a folder for several (default: NAME-explained.png in this folder)",
     )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace pictures that are there")
+    add_flag(parser, "--overwrite", "replace pictures that are there")
     add_runtime(parser)
     add_json(parser)
 
@@ -82,8 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.images.decode import read_photo
     from mobilenetv2.images.preprocess import preprocess
 
-    if arguments.top < 1:
-        raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
+    require_positive("--top", arguments.top)
     paths = find_photos(arguments.images)
     targets = planned(paths, arguments.output, arguments.overwrite)
     settle_model(arguments)
@@ -210,24 +214,18 @@ def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
 def record(path: Path, target: Path, found: list[Explanation]) -> dict[str, Any]:
     """Return one JSON line."""
     return {
-        "image": str(path),
-        "picture": str(target),
+        "image": str(path), "picture": str(target),
         "explanations": [
             {
-                "index": one.index,
-                "label": one.label,
-                "probability": one.probability,
+                "index": one.index, "label": one.label, "probability": one.probability,
                 "heat": {
-                    "where": one.place.words,
-                    "centre": one.place.centre,
-                    "rows": one.place.rows,
-                    "columns": one.place.columns,
-                    "cells": one.heat.shape,
+                    "where": one.place.words, "centre": one.place.centre, "rows": one.place.rows,
+                    "columns": one.place.columns, "cells": one.heat.shape,
                 },
             }
             for one in found
         ],
-    }
+    }  # fmt: skip
 
 
 def show(rows: list[dict[str, Any]]) -> None:

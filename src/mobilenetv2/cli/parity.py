@@ -7,9 +7,8 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_json, size
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_json, add_photos, size
 from mobilenetv2.errors import SpecError
 from mobilenetv2.progress import say
 
@@ -36,10 +35,7 @@ def add_options(parser: Parser) -> None:
         "backend (default: those that are installed)",
     )  # fmt: skip
     parser.add_argument("--size", type=size, help="input size, if not the model's own")
-    parser.add_argument(
-        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
-        help="compare on these (default: two pictures of noise)",
-    )  # fmt: skip
+    add_photos(parser, "compare on these (default: two pictures of noise)")
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, metavar="X",
         help="largest difference as a share of max(1, the reference's largest value) "

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Collection
 from typing import Any
 
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
 from mobilenetv2.version import __version__
 
@@ -130,9 +131,26 @@ def add_model(parser: Parser) -> None:
     )  # fmt: skip
 
 
+def add_flag(parser: argparse._ActionsContainer, name: str, help_: str) -> None:
+    """Add an option without a value."""
+    parser.add_argument(name, action="store_true", help=help_)
+
+
 def add_json(parser: Parser) -> None:
     """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+    add_flag(parser, "--json", "print the result as JSON on stdout")
+
+
+def add_images(parser: Parser) -> None:
+    """Add the photos that a verb answers for."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
+    )
+
+
+def add_photos(parser: Parser, help_: str) -> None:
+    """Add ``--photos``, which may be left out."""
+    parser.add_argument("--photos", nargs="+", default=[], metavar="IMAGE|FOLDER", help=help_)
 
 
 def add_device(parser: Parser) -> None:
@@ -154,10 +172,20 @@ def add_runtime(parser: Parser) -> None:
 
 def add_flips(parser: Parser) -> None:
     """Add ``--flips``."""
-    parser.add_argument(
-        "--flips", action="store_true",
-        help="answer each photo and its mirror image, and take the mean: surer, twice the time",
+    add_flag(
+        parser, "--flips",
+        "answer each photo and its mirror image, and take the mean: surer, twice the time",
     )  # fmt: skip
+
+
+def require_positive(option: str, value: int | None) -> None:
+    """Raise unless a number that was given is at least 1.
+
+    Raises:
+        MobileNetV2Error: it is not.
+    """
+    if value is not None and value < 1:
+        raise MobileNetV2Error(f"{option} {value} must be at least 1")
 
 
 def size(text: str) -> tuple[int, int]:

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.export import reported, status
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_json, names
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.parser import (
+    DATA_HELP,
+    MODEL_HELP,
+    Parser,
+    add_flag,
+    add_json,
+    names,
+    require_positive,
+)
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.formats import OF_INT8
 from mobilenetv2.process import prepare_process
@@ -55,40 +63,31 @@ def add_options(parser: Parser) -> None:
         "--calibration-photos", type=int, default=200, metavar="N", help="how many (default: 200)"
     )
     parser.add_argument(
-        "--format",
-        type=names(OF_INT8),
-        default=[],
-        metavar="A,B",
+        "--format", type=names(OF_INT8), default=[], metavar="A,B",
         help=f"of {', '.join(OF_INT8)}, or all",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--method", choices=("min-max", "percentile", "mse", "entropy", "nncf"),
         help="how ranges are found (default: mse; nncf: all of it by Intel's NNCF, OpenVINO only)",
     )  # fmt: skip
-    parser.add_argument(
-        "--no-equalise", action="store_true", help="leave out cross-layer equalisation"
-    )
-    parser.add_argument(
-        "--no-bias-correction", action="store_true", help="leave out bias correction"
-    )
-    parser.add_argument("--per-tensor", action="store_true", help="one weight scale a layer")
+    add_flag(parser, "--no-equalise", "leave out cross-layer equalisation")
+    add_flag(parser, "--no-bias-correction", "leave out bias correction")
+    add_flag(parser, "--per-tensor", "one weight scale a layer")
     parser.add_argument(
         "--weight-bits", type=int, choices=(7, 8), default=8,
         help="7 for x86 processors without VNNI, whose products of 8 bits saturate (default: 8)",
     )  # fmt: skip
-    parser.add_argument(
-        "--train", action="store_true",
-        help="train the integers on DATA's training split, where calibration is not enough",
+    add_flag(
+        parser, "--train",
+        "train the integers on DATA's training split, where calibration is not enough",
     )  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N", help="with --train (default: 2)")
-    parser.add_argument(
-        "--sensitivity", action="store_true",
-        help="which layers suffer: quantise each alone, and draw it (a minute or two)",
+    add_flag(
+        parser, "--sensitivity",
+        "which layers suffer: quantise each alone, and draw it (a minute or two)",
     )  # fmt: skip
-    parser.add_argument(
-        "--force", action="store_true", help="keep what loses more than 2.0 points, too"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_flag(parser, "--force", "keep what loses more than 2.0 points, too")
+    add_flag(parser, "--overwrite", "replace existing files")
     add_json(parser)
 
 
@@ -166,8 +165,7 @@ def require_fitting(arguments: argparse.Namespace) -> None:
     """
     if arguments.epochs is not None and not arguments.train:
         raise MobileNetV2Error("--epochs is of --train, which is not given")
-    if arguments.epochs is not None and arguments.epochs < 1:
-        raise MobileNetV2Error(f"--epochs {arguments.epochs} must be at least 1")
+    require_positive("--epochs", arguments.epochs)
     if arguments.method == NNCF:
         for option in ("no_equalise", "no_bias_correction", "per_tensor", "train", "sensitivity"):
             if getattr(arguments, option):
@@ -221,17 +219,11 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     """Return the default settings, with what was asked for."""
     from mobilenetv2.quantize.post_training import Settings
 
-    changes: dict[str, Any] = {"weight_bits": arguments.weight_bits}
-    if arguments.method and arguments.method != NNCF:
-        changes["method"] = arguments.method
-    for field, left_out in (
-        ("equalise", arguments.no_equalise),
-        ("correct_biases", arguments.no_bias_correction),
-        ("per_channel", arguments.per_tensor),
-    ):
-        if left_out:
-            changes[field] = False
-    return Settings(**changes)
+    method = arguments.method
+    return Settings(
+        "mse" if method in (None, NNCF) else method, not arguments.no_equalise,
+        not arguments.no_bias_correction, not arguments.per_tensor, arguments.weight_bits,
+    )  # fmt: skip
 
 
 def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import INTERRUPTED
-from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_device, add_json
+from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_device, add_flag, add_json
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
@@ -44,10 +44,9 @@ def add_options(parser: Parser) -> None:
         "weights, fitted to the photos; else scratch)",
     )  # fmt: skip
     parser.add_argument(
-        "--edition",
-        choices=("torch", "keras", "jax"),
+        "--edition", choices=("torch", "keras", "jax"),
         help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="change a key of the recipe, such as optimizer.learning_rate=0.001 (docs/recipe.md "
@@ -61,14 +60,14 @@ def add_options(parser: Parser) -> None:
         "says how many these are",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, help="the same as --set seed=N")
-    parser.add_argument(
-        "--find-rate", action="store_true",
-        help="take the learning rate from a short trial; its picture goes into RUN",
+    add_flag(
+        parser, "--find-rate",
+        "take the learning rate from a short trial; its picture goes into RUN",
     )  # fmt: skip
     add_device(parser)
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    again.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    add_flag(again, "--resume", "go on with an interrupted run")
+    add_flag(again, "--overwrite", "replace an existing run")
     add_json(parser)
 
 
@@ -89,7 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     job = Job(
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
         device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
-        kept=kept(arguments) if automatic(arguments, weights) else None,
+        # The data may choose only where nobody named a recipe.
+        kept=kept(arguments) if arguments.recipe is None and weights is not None else None,
         find_rate=arguments.find_rate, minutes=arguments.minutes,
     )  # fmt: skip
     try:
@@ -106,11 +106,6 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(line for line in text.splitlines() if not line.startswith("![")).strip())
         print(f"\nthe model: {run.best}", file=sys.stderr)
     return 0
-
-
-def automatic(arguments: argparse.Namespace, weights: Path | None) -> bool:
-    """Return whether the data may choose: only where nobody named a recipe."""
-    return arguments.recipe is None and weights is not None
 
 
 def kept(arguments: argparse.Namespace) -> frozenset[str]:

@@ -10,14 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.output import table
+from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import (
     DIALECTS,
     MODEL_HELP,
     Parser,
     add_examples,
+    add_flag,
     add_json,
     add_page,
+    add_photos,
     size,
 )
 from mobilenetv2.errors import DialectError, RunError, WeightsError
@@ -235,12 +237,11 @@ def _add_import(parser: Parser) -> None:
         help="where BatchNorm came folded (.tflite, most .onnx): photos to measure its statistics "
         "on, like those that the network is for (default: six in the package)",
     )  # fmt: skip
-    folded.add_argument(
-        "--no-rebase",
-        action="store_true",
-        help="leave a BatchNorm that came folded an identity, which training destroys",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    add_flag(
+        folded, "--no-rebase",
+        "leave a BatchNorm that came folded an identity, which training destroys",
+    )  # fmt: skip
+    add_flag(parser, "--overwrite", "replace an existing folder")
     add_json(parser)
 
 
@@ -348,15 +349,14 @@ def _add_export(parser: Parser) -> None:
         "huggingface",
     )  # fmt: skip
     parser.add_argument("--dialect", choices=DIALECTS, required=True, help="whose names")
-    parser.add_argument(
-        "--ignore-numerics", action="store_true",
-        help="write them although the other project computes otherwise; says what that changes",
+    add_flag(
+        parser, "--ignore-numerics",
+        "write them although the other project computes otherwise; says what that changes",
     )  # fmt: skip
-    parser.add_argument(
-        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
-        help="with --ignore-numerics: photos to see the change on (default: two built in)",
-    )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    add_photos(
+        parser, "with --ignore-numerics: photos to see the change on (default: two built in)"
+    )
+    add_flag(parser, "--overwrite", "replace an existing file")
     add_json(parser)
 
 
