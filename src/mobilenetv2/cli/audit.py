@@ -11,15 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import table
-from mobilenetv2.cli.parser import (
-    DATA_HELP,
-    RUN_HELP,
-    Parser,
-    add_device,
-    add_flips,
-    add_json,
-    add_runtime,
-)
+from mobilenetv2.cli.parser import RUN_HELP, Parser
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.progress import say
@@ -48,7 +40,7 @@ The exit status is 0 whatever is found; --json has a level for each finding.
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_shared("data")
     parser.add_argument(
         "--model", metavar="MODEL", help=f"also find the labels that a model doubts: {RUN_HELP}"
     )
@@ -56,10 +48,7 @@ def add_options(parser: Parser) -> None:
         "--output", metavar="DIR",
         help="write audit.html, a page with thumbnails, and audit.json; an older audit is replaced",
     )  # fmt: skip
-    add_runtime(parser)
-    add_flips(parser)
-    add_device(parser)
-    add_json(parser)
+    parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

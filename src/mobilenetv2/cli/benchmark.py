@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
-from mobilenetv2.cli.parser import (
-    DATA_HELP,
-    RUN_HELP,
-    Parser,
-    add_json,
-    names,
-    require_positive,
-)
+from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, names, require_positive
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS, INT8, PRECISIONS, RUNTIMES
@@ -38,7 +31,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL", help=RUN_HELP)
+    parser.add_shared("model", help=RUN_HELP)
     parser.add_argument(
         "--runtime", type=names(RUNTIMES), metavar="A,B",
         help=f"of {', '.join(RUNTIMES)} (default: all that are installed)",
@@ -51,13 +44,13 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help=f"labelled photos, for accuracy: {DATA_HELP}"
     )
-    parser.add_argument("--split", metavar="NAME", help="of DATA: what is measured on")
+    parser.add_shared("--split")
     parser.add_argument(
         "--calibration", metavar="FOLDER",
         help="photos to calibrate int8 on (default: DATA's training split)",
     )  # fmt: skip
     parser.add_argument("--artifacts", metavar="DIR", help="exported files to measure, too")
-    parser.add_argument("--threads", type=int, metavar="N", help="of each runtime (default: cores)")
+    parser.add_shared("--threads", help="of each runtime (default: cores)")
     parser.add_argument(
         "--batch", type=_batches, default=(1, 32), metavar="N,M", help="(default: 1,32)"
     )
@@ -66,7 +59,7 @@ def add_options(parser: Parser) -> None:
         help="of measuring for each row and batch (default: 3)",
     )  # fmt: skip
     parser.add_argument("--output", metavar="DIR", help="write benchmark.json and a picture")
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def _batches(text: str) -> tuple[int, ...]:

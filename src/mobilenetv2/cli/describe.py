@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import table
-from mobilenetv2.cli.parser import Parser, add_json, size
+from mobilenetv2.cli.parser import Parser, size
 
 if TYPE_CHECKING:
     from mobilenetv2.spec.network import NetworkSpec
@@ -34,7 +34,7 @@ def add_options(parser: Parser) -> None:
         "--spec", metavar="NAME|FILE", default="torchvision",
         help="a published network by name, a model folder, or a JSON file (default: torchvision)",
     )  # fmt: skip
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import table
-from mobilenetv2.cli.parser import (
-    DATA_HELP,
-    Parser,
-    add_device,
-    add_flips,
-    add_json,
-    add_model,
-    add_runtime,
-)
+from mobilenetv2.cli.parser import Parser
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.text import interval, percent
@@ -35,10 +27,9 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    add_model(parser)
-    parser.add_argument(
-        "--split", metavar="NAME",
+    parser.add_shared("data", "--model")
+    parser.add_shared(
+        "--split",
         help="train, validation or test, or selection of the photos that a run divided (default: "
         "test, else validation, else all)",
     )  # fmt: skip
@@ -46,10 +37,7 @@ def add_options(parser: Parser) -> None:
         "--report", metavar="DIR",
         help="write report.html (all on one page), figures as JSON and pictures into a folder",
     )  # fmt: skip
-    add_runtime(parser)
-    add_flips(parser)
-    add_device(parser)
-    add_json(parser)
+    parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

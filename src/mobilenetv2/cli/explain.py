@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
-from mobilenetv2.cli.parser import (
-    Parser,
-    add_flag,
-    add_images,
-    add_json,
-    add_model,
-    add_runtime,
-    require_positive,
-)
+from mobilenetv2.cli.parser import Parser, require_positive
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
@@ -50,8 +42,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    add_images(parser)
-    add_model(parser)
+    parser.add_shared("images", "--model")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--top", type=int, default=3, metavar="N", help="answers (default: 3)")
     which.add_argument(
@@ -62,9 +53,8 @@ def add_options(parser: Parser) -> None:
         "--output", metavar="FILE|DIR",
         help="a .png file, or a folder for several (default: NAME-explained.png in this folder)",
     )  # fmt: skip
-    add_flag(parser, "--overwrite", "replace pictures that are there")
-    add_runtime(parser)
-    add_json(parser)
+    parser.add_flag("--overwrite", "replace pictures that are there")
+    parser.add_shared("--runtime", "--threads", "--json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +204,24 @@ def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
 def record(path: Path, target: Path, found: list[Explanation]) -> dict[str, Any]:
     """Return one JSON line."""
     return {
-        "image": str(path), "picture": str(target),
+        "image": str(path),
+        "picture": str(target),
         "explanations": [
             {
-                "index": one.index, "label": one.label, "probability": one.probability,
+                "index": one.index,
+                "label": one.label,
+                "probability": one.probability,
                 "heat": {
-                    "where": one.place.words, "centre": one.place.centre, "rows": one.place.rows,
-                    "columns": one.place.columns, "cells": one.heat.shape,
+                    "where": one.place.words,
+                    "centre": one.place.centre,
+                    "rows": one.place.rows,
+                    "columns": one.place.columns,
+                    "cells": one.heat.shape,
                 },
             }
             for one in found
         ],
-    }  # fmt: skip
+    }
 
 
 def show(rows: list[dict[str, Any]]) -> None:

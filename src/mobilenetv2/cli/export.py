@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
-from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_flag, add_json, add_photos, names
+from mobilenetv2.cli.parser import Parser, names
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, installing
 from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
@@ -32,11 +32,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
-    parser.add_argument(
-        "out", metavar="OUT", nargs="?",
-        help="a file, whose ending says the format, or a folder for several",
-    )  # fmt: skip
+    parser.add_shared("model", "out", nargs="?")
     parser.add_argument(
         "--format", type=names(FORMATS), default=[], metavar="A,B",
         help=f"of {', '.join(FORMATS)}; or all that are installed",
@@ -45,17 +41,16 @@ def add_options(parser: Parser) -> None:
         "--precision", type=names(PRECISIONS), default=["float32"], metavar="A,B",
         help=f"of {', '.join(PRECISIONS)} (default: float32); int8 is made by 'quantize'",
     )  # fmt: skip
-    add_flag(
-        parser, "--pictures",
+    parser.add_flag("--pictures",
         "normalisation inside: the file takes uint8 pictures at the network's size",
     )  # fmt: skip
     parser.add_argument("--batch", type=int, metavar="N", help="a fixed batch (default: any)")
-    add_flag(parser, "--any-size", "any height and width, where the padding allows it")
+    parser.add_flag("--any-size", "any height and width, where the padding allows it")
     parser.add_argument("--opset", type=int, metavar="N", help="of ONNX, 13 to 22 (default: 17)")
-    add_photos(parser, "compare on these (default: four pictures made here)")
-    add_flag(parser, "--overwrite", "replace existing files")
-    add_flag(parser, "--list", "what is installed, what each format is for, and stop")
-    add_json(parser)
+    parser.add_shared("--photos", help="compare on these (default: four pictures made here)")
+    parser.add_shared("--overwrite")
+    parser.add_flag("--list", "what is installed, what each format is for, and stop")
+    parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,16 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
-from mobilenetv2.cli.parser import (
-    Parser,
-    add_device,
-    add_flag,
-    add_flips,
-    add_images,
-    add_model,
-    add_runtime,
-    require_positive,
-)
+from mobilenetv2.cli.parser import Parser, require_positive
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
 from mobilenetv2.text import visible
@@ -38,19 +29,16 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    add_images(parser)
-    add_model(parser)
+    parser.add_shared("images", "--model")
     parser.add_argument(
         "--top", type=int, metavar="N",
         help="answers at most (default: 5; of a model whose photos may have several classes, all "
         "classes above 0.5)",
     )  # fmt: skip
-    add_flag(parser, "--features", "give the pooled features instead of classes")
-    add_runtime(parser)
-    add_flips(parser)
-    add_device(parser)
+    parser.add_flag("--features", "give the pooled features instead of classes")
+    parser.add_shared("--runtime", "--threads", "--flips", "--device")
     out = parser.add_mutually_exclusive_group()
-    add_flag(out, "--json", "print one JSON object a line")
+    out.add_argument("--json", action="store_true", help="print one JSON object a line")
     out.add_argument("--csv", metavar="FILE", help="write a table")
 
 

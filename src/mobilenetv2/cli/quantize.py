@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.export import reported, status
 from mobilenetv2.cli.main import table
-from mobilenetv2.cli.parser import (
-    DATA_HELP,
-    MODEL_HELP,
-    Parser,
-    add_flag,
-    add_json,
-    names,
-    require_positive,
-)
+from mobilenetv2.cli.parser import DATA_HELP, Parser, names, require_positive
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.formats import OF_INT8
 from mobilenetv2.process import prepare_process
@@ -45,15 +37,12 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument(
-        "out", metavar="OUT", help="a file, whose ending says the format, or a folder for several"
-    )
+    parser.add_shared("model", "out")
     parser.add_argument(
         "--data", required=True, metavar="DATA",
         help=f"labelled photos to measure on (test, else validation): {DATA_HELP}",
     )  # fmt: skip
-    parser.add_argument("--split", metavar="NAME", help="of DATA: what is measured on")
+    parser.add_shared("--split")
     parser.add_argument(
         "--calibration", metavar="FOLDER",
         help="photos to calibrate on (default: DATA's training split; of a folder without splits, "
@@ -70,25 +59,22 @@ def add_options(parser: Parser) -> None:
         "--method", choices=("min-max", "percentile", "mse", "entropy", "nncf"),
         help="how ranges are found (default: mse; nncf: all of it by Intel's NNCF, OpenVINO only)",
     )  # fmt: skip
-    add_flag(parser, "--no-equalise", "leave out cross-layer equalisation")
-    add_flag(parser, "--no-bias-correction", "leave out bias correction")
-    add_flag(parser, "--per-tensor", "one weight scale a layer")
+    parser.add_flag("--no-equalise", "leave out cross-layer equalisation")
+    parser.add_flag("--no-bias-correction", "leave out bias correction")
+    parser.add_flag("--per-tensor", "one weight scale a layer")
     parser.add_argument(
         "--weight-bits", type=int, choices=(7, 8), default=8,
         help="7 for x86 processors without VNNI, whose products of 8 bits saturate (default: 8)",
     )  # fmt: skip
-    add_flag(
-        parser, "--train",
+    parser.add_flag("--train",
         "train the integers on DATA's training split, where calibration is not enough",
     )  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N", help="with --train (default: 2)")
-    add_flag(
-        parser, "--sensitivity",
+    parser.add_flag("--sensitivity",
         "which layers suffer: quantise each alone, and draw it (a minute or two)",
     )  # fmt: skip
-    add_flag(parser, "--force", "keep what loses more than 2.0 points, too")
-    add_flag(parser, "--overwrite", "replace existing files")
-    add_json(parser)
+    parser.add_flag("--force", "keep what loses more than 2.0 points, too")
+    parser.add_shared("--overwrite", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import INTERRUPTED
-from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_device, add_flag, add_json
+from mobilenetv2.cli.parser import MODEL_HELP, Parser
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
@@ -31,7 +31,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_shared("data")
     parser.add_argument("--output", required=True, metavar="RUN", help="the run folder, made new")
     parser.add_argument(
         "--weights", metavar="MODEL|none",
@@ -60,15 +60,14 @@ def add_options(parser: Parser) -> None:
         "says how many these are",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, help="the same as --set seed=N")
-    add_flag(
-        parser, "--find-rate",
+    parser.add_flag("--find-rate",
         "take the learning rate from a short trial; its picture goes into RUN",
     )  # fmt: skip
-    add_device(parser)
+    parser.add_shared("--device")
     again = parser.add_mutually_exclusive_group()
-    add_flag(again, "--resume", "go on with an interrupted run")
-    add_flag(again, "--overwrite", "replace an existing run")
-    add_json(parser)
+    again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    again.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,17 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import table
-from mobilenetv2.cli.parser import (
-    DIALECTS,
-    MODEL_HELP,
-    Parser,
-    add_examples,
-    add_flag,
-    add_json,
-    add_page,
-    add_photos,
-    size,
-)
+from mobilenetv2.cli.parser import DIALECTS, Parser, add_examples, add_page, size
 from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.files import read_file, require_only
 from mobilenetv2.formats import FORMATS, GRAPHS
@@ -88,7 +78,7 @@ def _add_list(parser: Parser) -> None:
         "--sort", choices=list(SORTS),
         help="the column to sort by (default: publisher by publisher)",
     )  # fmt: skip
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def list_published(arguments: argparse.Namespace) -> None:
@@ -183,7 +173,7 @@ def _add_fetch(parser: Parser) -> None:
         "  mobilenetv2 weights fetch hf://google/mobilenet_v2_1.0_224\n",
     )  # fmt: skip
     parser.add_argument("name", metavar="NAME", help="of 'weights list', or hf://OWNER/NAME")
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def fetch(arguments: argparse.Namespace) -> None:
@@ -237,12 +227,12 @@ def _add_import(parser: Parser) -> None:
         help="where BatchNorm came folded (.tflite, most .onnx): photos to measure its statistics "
         "on, like those that the network is for (default: six in the package)",
     )  # fmt: skip
-    add_flag(
-        folded, "--no-rebase",
-        "leave a BatchNorm that came folded an identity, which training destroys",
+    folded.add_argument(
+        "--no-rebase", action="store_true",
+        help="leave a BatchNorm that came folded an identity, which training destroys",
     )  # fmt: skip
-    add_flag(parser, "--overwrite", "replace an existing folder")
-    add_json(parser)
+    parser.add_shared("--overwrite", help="replace an existing folder")
+    parser.add_shared("--json")
 
 
 def import_file(arguments: argparse.Namespace) -> None:
@@ -341,7 +331,7 @@ def _add_export(parser: Parser) -> None:
         "  mobilenetv2 weights export imagenet photos.weights.h5 --dialect keras\n"
         "  mobilenetv2 weights export imagenet hub/ --dialect huggingface\n",
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_shared("model")
     parser.add_argument(
         "out", metavar="OUT",
         help="the file, whose ending chooses its kind (.pth, .safetensors; .h5, .weights.h5, "
@@ -349,15 +339,15 @@ def _add_export(parser: Parser) -> None:
         "huggingface",
     )  # fmt: skip
     parser.add_argument("--dialect", choices=DIALECTS, required=True, help="whose names")
-    add_flag(
-        parser, "--ignore-numerics",
+    parser.add_flag("--ignore-numerics",
         "write them although the other project computes otherwise; says what that changes",
     )  # fmt: skip
-    add_photos(
-        parser, "with --ignore-numerics: photos to see the change on (default: two built in)"
+    parser.add_shared(
+        "--photos",
+        help="with --ignore-numerics: photos to see the change on (default: two built in)",
     )
-    add_flag(parser, "--overwrite", "replace an existing file")
-    add_json(parser)
+    parser.add_shared("--overwrite", help="replace an existing file")
+    parser.add_shared("--json")
 
 
 def export_file(arguments: argparse.Namespace) -> None:
