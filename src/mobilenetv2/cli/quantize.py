@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from mobilenetv2.cli.parser import DATA_HELP, Parser, names, require_positive
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.formats import OF_INT8
 from mobilenetv2.process import prepare_process
-from mobilenetv2.progress import say, track
+from mobilenetv2.progress import say
 from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     settings, shown = settings_of(arguments), photos.pictures
     say(f"calibrating on {photos.source}")
-    step = counted(post_training.PASSES * len(shown))
-    scheme = post_training.quantise(config, arrays, shown, settings, step)
+    scheme = post_training.quantise(config, arrays, shown, settings)
     if arguments.train and photos.training:
         from mobilenetv2.quantize import training
 
@@ -162,17 +160,6 @@ def require_fitting(arguments: argparse.Namespace) -> None:
                 )
         if arguments.weight_bits != 8:
             raise MobileNetV2Error("--method nncf has 8-bit weights; leave out --weight-bits")
-
-
-def counted(total: int) -> Callable[[int], None]:
-    """Return what shows how much of the work is done: it is told how much more."""
-    bar = track(range(total), "calibrating", total)
-
-    def step(more: int) -> None:
-        for _ in range(more):
-            next(bar, None)
-
-    return step
 
 
 def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet:

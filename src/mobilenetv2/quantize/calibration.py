@@ -24,6 +24,7 @@ from mobilenetv2.errors import DataError
 from mobilenetv2.graph.graph import INPUT, Graph, Tensor
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
+from mobilenetv2.progress import track
 from mobilenetv2.quantize.scheme import LEVELS, Range
 from mobilenetv2.runtime import onnxruntime
 from mobilenetv2.runtime.engine import Artifact
@@ -35,8 +36,6 @@ VALUES = 16_000_000
 
 Pictures = NDArray | Sequence[NDArray]
 """uint8 (height, width, channels) each, at the network's size, as ``images.preprocess`` gives."""
-Step = Callable[[int], None]
-"""Is told how many more pictures are done."""
 Method = Literal["min-max", "percentile", "mse", "entropy"]
 PERCENTILE = 99.99
 SHARES = np.linspace(1.0, 0.1, 91)
@@ -72,40 +71,29 @@ class Histogram:
         return np.linspace(self.low, self.high, len(self.counts))
 
 
-def observe(graph: Graph, pictures: Pictures, step: Step | None = None) -> dict[str, Observation]:
-    """Return extremes and means of every tensor of a graph, by name.
-
-    Args:
-        graph: float.
-        step: told after each few pictures.
+def observe(graph: Graph, pictures: Pictures) -> dict[str, Observation]:
+    """Return extremes and means of every tensor of a float graph, by name.
 
     Raises:
         DataError: no picture.
     """
-    low: dict[str, NDArray] = {}
-    high: dict[str, NDArray] = {}
-    total: dict[str, NDArray] = {}
-    for found in run_graph(graph, pictures, step):
+    seen: dict[str, Observation] = {}
+    for found in run_graph(graph, pictures):
         for name, values in found.items():
             flat = values.reshape(*values.shape[:2], -1)
-            least, most = flat.min((0, 2)), flat.max((0, 2))
+            low, high = (ends.astype(np.float64) for ends in (flat.min((0, 2)), flat.max((0, 2))))
             mean = flat.mean(2, dtype=np.float64).sum(0)
-            low[name] = np.minimum(low[name], least) if name in low else least
-            high[name] = np.maximum(high[name], most) if name in high else most
-            total[name] = total[name] + mean if name in total else mean
+            if name in seen:
+                low, high = np.minimum(low, seen[name].low), np.maximum(high, seen[name].high)
+                mean = seen[name].mean + mean
+            seen[name] = Observation(low, high, mean)
     return {
-        name: Observation(
-            low[name].astype(np.float64), high[name].astype(np.float64), total[name] / len(pictures)
-        )
-        for name in graph.tensors
+        name: replace(seen[name], mean=seen[name].mean / len(pictures)) for name in graph.tensors
     }
 
 
 def count(
-    graph: Graph,
-    pictures: Pictures,
-    observed: Mapping[str, Observation],
-    step: Step | None = None,
+    graph: Graph, pictures: Pictures, observed: Mapping[str, Observation]
 ) -> dict[str, Histogram]:
     """Return histograms of every tensor, by name.
 
@@ -117,7 +105,7 @@ def count(
         for name, one in observed.items()
     }
     counts = {name: np.zeros(BINS, np.int64) for name in ends}
-    for found in run_graph(graph, pictures, step):
+    for found in run_graph(graph, pictures):
         for name, values in found.items():
             low, high = ends[name]
             if high > low:
@@ -130,9 +118,7 @@ def count(
     return {name: Histogram(*ends[name], counts[name]) for name in ends}
 
 
-def run_graph(
-    graph: Graph, pictures: Pictures, step: Step | None = None
-) -> Iterator[dict[str, NDArray]]:
+def run_graph(graph: Graph, pictures: Pictures) -> Iterator[dict[str, NDArray]]:
     """Yield all tensors of a few pictures after the other: float32 (batch, channels, ...) by name.
 
     Raises:
@@ -144,12 +130,10 @@ def run_graph(
     engine = onnxruntime.create_engine(Artifact(config, "onnx", data, "calibration"))
     each = sum(tensor.channels * tensor.pixels for tensor in graph.tensors.values())
     batch = max(1, min(32, VALUES // each))
-    for start in range(0, len(pictures), batch):
+    for start in track(range(0, len(pictures), batch), "calibrating", len(pictures), batch):
         x = engine_input(np.stack([*pictures[start : start + batch]]), config.preprocessing)
         found = engine.session.run(list(engine.outputs), {engine.input: x})
         yield {INPUT: x, **dict(zip(engine.outputs, found, strict=True))}
-        if step:
-            step(len(x))
 
 
 def calibrate(histogram: Histogram, method: Method, tensor: Tensor | None = None) -> Range:

@@ -18,7 +18,6 @@ from mobilenetv2.quantize.calibration import (
     Method,
     Observation,
     Pictures,
-    Step,
     calibrate,
     count,
     observe,
@@ -26,9 +25,6 @@ from mobilenetv2.quantize.calibration import (
 from mobilenetv2.quantize.equalisation import equalise, scaled
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-
-PASSES = 2
-"""Over the pictures: progress is told twice for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +71,7 @@ NAIVE = Settings("min-max", equalise=False, correct_biases=False, per_channel=Fa
 
 
 def quantise(
-    config: ModelConfig,
-    arrays: Arrays,
-    pictures: Pictures,
-    settings: Settings | None = None,
-    step: Step | None = None,
+    config: ModelConfig, arrays: Arrays, pictures: Pictures, settings: Settings | None = None
 ) -> Scheme:
     """Return the network in eight bits.
 
@@ -88,7 +80,6 @@ def quantise(
         pictures: to calibrate on, uint8 (height, width, channels) each, at the network's size. Not
             those that the result is judged on.
         settings: None is the default.
-        step: told how many pictures more are done, each of them :data:`PASSES` times.
 
     Raises:
         WeightsError: the arrays do not fit the config.
@@ -97,12 +88,12 @@ def quantise(
     settings = settings or Settings()
     folded = fold(config.spec, arrays)
     graph = lower_folded(config, folded)
-    observed = observe(graph, pictures, step)
+    observed = observe(graph, pictures)
     if settings.equalise:
         folded, factors = equalise(graph, observed, settings.per_channel)
         observed = scaled(observed, factors)
         graph = lower_folded(config, folded)
-    histograms = count(graph, pictures, observed, step)
+    histograms = count(graph, pictures, observed)
     ranges = {
         name: calibrate(histograms[name], settings.method, tensor)
         for name, tensor in graph.tensors.items()
