@@ -28,7 +28,6 @@ from mobilenetv2.evaluate.predictions import Predictions, predict_split
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
-from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge
 from mobilenetv2.runtime.artifact import create_engine, load_artifact
@@ -97,10 +96,9 @@ def main() -> None:
         photos.judged, outputs, config.preprocessing, create_engine(load_artifact(target))
     )
     scheme = post_training.quantise(config, arrays, photos.pictures, post_training.Settings())
-    work = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "embedded.onnx"
-        job.write_int8("onnx", work.scheme, work.folded, work.pictures, out)
+        job.write_int8("onnx", scheme, out)
         found = judge.compare(create_engine(load_artifact(out)), "int8")
         rows.append(row("int8 (ONNX)", out.stat().st_size, found.right, found.photos, None, None,
                         right["float32"]))  # fmt: skip

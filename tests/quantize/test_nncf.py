@@ -114,7 +114,7 @@ def test_a_scheme_keeps_its_integers(tmp_path: Path) -> None:
     photos = pictures(SPEC, 24)  # of 6, the mean is mostly chance
     # 7 bits: without VNNI, ONNX Runtime's products of 8 saturate.
     scheme = quantise(CONFIG, random_arrays(SPEC), photos, Settings(weight_bits=7))
-    write_int8("openvino", scheme, scheme.folded, photos, tmp_path / "m.xml")
+    write_int8("openvino", scheme, tmp_path / "m.xml")
     x = engine_input(photos, CONFIG.preprocessing)
     found = create_engine(load_artifact(tmp_path / "m.xml")).run(x, "logits")
     expected = create_engine(Artifact(CONFIG, "onnx", write_onnx(scheme.quantised()), "m")).run(

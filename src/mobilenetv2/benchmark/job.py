@@ -108,11 +108,9 @@ def _calibrate(job: Job, folder: Path) -> dict[str, str]:
     if pictures is None:
         raise ArtifactError("int8 needs photos to calibrate on; give --calibration FOLDER")
     say(f"calibrating int8 on {len(pictures)} photos")
-    scheme = post_training.quantise(*store.load(job.model), pictures)
-    places = {"scheme": folder / "scheme.npz", "calibration": folder / "calibration.npy"}
-    save_scheme(scheme, places["scheme"])
-    np.save(places["calibration"], pictures)
-    return {name: str(path) for name, path in places.items()}
+    scheme = folder / "scheme.npz"
+    save_scheme(post_training.quantise(*store.load(job.model), pictures), scheme)
+    return {"scheme": str(scheme)}
 
 
 def write_file(job: Job, candidate: Candidate, folder: Path, given: dict[str, str]) -> Path:

@@ -36,7 +36,7 @@ class Runner:
 
         Args:
             request: 'model' (folder), 'format', 'precision', 'out'; of int8 also 'scheme' (made
-                by ``quantize.job.save_scheme``) and 'calibration' (a .npy of uint8 pictures).
+                by ``quantize.scheme.save_scheme``).
 
         Raises:
             MobileNetV2Error: it cannot be written.
@@ -47,13 +47,10 @@ class Runner:
         config, arrays = store.load(Path(request["model"]))
         out, name = Path(request["out"]), request["format"]
         if request["precision"] == INT8:
-            from mobilenetv2.model.folding import fold
             from mobilenetv2.quantize.job import write_int8
             from mobilenetv2.quantize.scheme import load_scheme
 
-            scheme = load_scheme(Path(request["scheme"]), config)
-            pictures = np.load(request["calibration"])
-            write_int8(name, scheme, fold(config.spec, arrays), pictures, out)
+            write_int8(name, load_scheme(Path(request["scheme"]), config), out)
         else:
             options = Options(precision=request["precision"])
             writer_of(FORMATS[name])(config, arrays, out, options)

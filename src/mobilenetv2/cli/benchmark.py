@@ -84,7 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.model.store import load_config
     from mobilenetv2.runtime.artifact import is_exported, load_artifact
 
-    require_sensible(arguments)
+    if not 0 < arguments.seconds <= 3600:
+        raise MobileNetV2Error(
+            f"--seconds {arguments.seconds:g} must be above 0 and at most an hour"
+        )
+    if arguments.split and not arguments.data:
+        raise MobileNetV2Error("--split is of --data, which is not given")
+    require_positive("--threads", arguments.threads)
     machine = describe()  # before our own work is part of its load
     if arguments.output:
         require("matplotlib")  # not after minutes of measuring
@@ -125,21 +131,6 @@ def run(arguments: argparse.Namespace) -> int:
                 "others' expense; --runtime without it is fairer"
             )
     return PARTLY_FAILED if any(row.error for row in rows) else 0
-
-
-def require_sensible(arguments: argparse.Namespace) -> None:
-    """Raise where numbers or options do not make sense, which the parser does not see.
-
-    Raises:
-        MobileNetV2Error: a number that makes no sense.
-    """
-    if not 0 < arguments.seconds <= 3600:
-        raise MobileNetV2Error(
-            f"--seconds {arguments.seconds:g} must be above 0 and at most an hour"
-        )
-    if arguments.split and not arguments.data:
-        raise MobileNetV2Error("--split is of --data, which is not given")
-    require_positive("--threads", arguments.threads)
 
 
 def report(

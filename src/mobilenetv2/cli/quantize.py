@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mobilenetv2.export.job import Outcome
     from mobilenetv2.quantize.calibration_set import CalibrationSet
     from mobilenetv2.quantize.job import Judge, Judgement
-    from mobilenetv2.quantize.post_training import Settings
     from mobilenetv2.spec.records import ModelConfig
 
 NNCF = "nncf"
@@ -110,7 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
         photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)),
         config.spec.classifier.outputs,
     )  # fmt: skip
-    settings, shown = settings_of(arguments), photos.pictures
+    settings = post_training.Settings(
+        "mse" if nncf else arguments.method or "mse", not arguments.no_equalise,
+        not arguments.no_bias_correction, not arguments.per_tensor, arguments.weight_bits,
+    )  # fmt: skip
+    shown = photos.pictures
     say(f"calibrating on {photos.source}")
     scheme = post_training.quantise(config, arrays, shown, settings)
     if arguments.train and photos.training:
@@ -186,17 +189,6 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
             "of a few points may be chance"
         )
     return dataclasses.replace(photos, judged=judged)
-
-
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Return the default settings, with what was asked for."""
-    from mobilenetv2.quantize.post_training import Settings
-
-    method = arguments.method
-    return Settings(
-        "mse" if method in (None, NNCF) else method, not arguments.no_equalise,
-        not arguments.no_bias_correction, not arguments.per_tensor, arguments.weight_bits,
-    )  # fmt: skip
 
 
 def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]) -> None:

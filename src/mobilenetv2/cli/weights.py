@@ -49,20 +49,13 @@ VERIFIED = {
 def add_options(parser: Parser) -> None:
     """Add the verb's actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add_page(actions, "list", "show what is published, by name", _add_list)
-    add_page(
-        actions, "fetch", "download a published checkpoint into the cache, verified", _add_fetch
-    )
-    add_page(actions, "import", "turn a published checkpoint into a model folder", _add_import)
-    add_page(actions, "export", "write a model folder as another project's checkpoint", _add_export)
+    for name, (help_, fill, _) in ACTIONS.items():
+        add_page(actions, name, help_, fill)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the action; 0."""
-    actions = {
-        "list": list_published, "fetch": fetch, "import": import_file, "export": export_file,
-    }  # fmt: skip
-    actions[arguments.action](arguments)
+    ACTIONS[arguments.action][2](arguments)
     return 0
 
 
@@ -395,3 +388,16 @@ def export_file(arguments: argparse.Namespace) -> None:
         print(path)
     if found:
         print(f"numerics ignored: {found}", file=sys.stderr)
+
+
+ACTIONS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {
+    "list": ("show what is published, by name", _add_list, list_published),
+    "fetch": (
+        "download a published checkpoint into the cache, verified", _add_fetch, fetch,
+    ),
+    "import": ("turn a published checkpoint into a model folder", _add_import, import_file),
+    "export": (
+        "write a model folder as another project's checkpoint", _add_export, export_file,
+    ),
+}  # fmt: skip
+"""Action -> (its help, what adds its options, what runs it)."""

@@ -141,11 +141,11 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Quantiser:
-    """Makes int8 files and judges each: a ``export.job.Maker``."""
+    """Makes int8 files and judges each: an ``export.job.Maker``."""
 
     scheme: Scheme
     folded: Folded
-    """The float network, for converters that quantise by themselves."""
+    """The float network, for NNCF, which quantises by itself."""
     pictures: NDArray
     """That were calibrated on: uint8 (photos, height, width, channels)."""
     judge: Judge
@@ -158,7 +158,10 @@ class Quantiser:
 
     def write(self, request: Request, out: Path) -> None:
         """Write the file of a scheme, or NNCF's."""
-        write_int8(request.format.name, self.scheme, self.folded, self.pictures, out, self.nncf)
+        if self.nncf:
+            write_nncf(self.scheme.config, self.folded, self.pictures, out)
+        else:
+            write_int8(request.format.name, self.scheme, out)
 
     def compare(self, request: Request, engine: Engine) -> Judgement:
         """Compare the answers for the judged photos with the float network's."""
@@ -204,19 +207,9 @@ def requests(names: Sequence[str], out: Path, nncf: bool = False) -> list[Reques
     return place_files(formats, [Options(INT8)], out)
 
 
-def write_int8(
-    name: str, scheme: Scheme, folded: Folded, pictures: NDArray, out: Path, nncf: bool = False
-) -> None:
-    """Write the file of a format, unjudged.
-
-    Args:
-        folded: the float network, for NNCF, which quantises by itself.
-        pictures: to calibrate on, for the same.
-        nncf: OpenVINO's file by NNCF, not by the scheme.
-    """
-    if nncf:
-        write_nncf(scheme.config, folded, pictures, out)
-    elif name == "openvino":
+def write_int8(name: str, scheme: Scheme, out: Path) -> None:
+    """Write a scheme as the file of a format, unjudged."""
+    if name == "openvino":
         # On MobileNetV2 this is more exact than NNCF (benchmarks/int8-clothing.md).
         made = converted(write_onnx(scheme.quantised()))
         write_ir(made, scheme.config, out, method=scheme.method)
