@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import logging
 import os
 import sys
 import threading
@@ -91,6 +92,18 @@ def suppress_greetings() -> Iterator[None]:
     with suppress_native_output(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def errors_only(logger: str) -> Iterator[None]:
+    """Keep a package's logger in the block from saying what is no error."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
 
 
 def _flush() -> None:

@@ -152,7 +152,8 @@ def test_the_program_is_what_people_expect(precision: Precision, tmp_path: Path)
     expected = Counter(conv=52, clip=35, add=10, reduce_mean=1, reshape=1, linear=1)
     if precision == "float16":
         expected["cast"] = 2  # what goes in and what comes out
-    assert coreml.reload(path).operators() == expected
+    operators = [operation.op_type for operation in coreml.reload(path).function.operations]
+    assert Counter(kind for kind in operators if kind != coreml.CONSTANT) == expected
     # As others read it: by Apple's own tools, without anything of ours.
     model = coremltools.models.MLModel(str(path), skip_model_load=True)
     description = model.get_spec().description

@@ -37,9 +37,6 @@ class Runner:
         Args:
             request: 'model' (folder), 'format', 'precision', 'out'; of int8 also 'scheme' (made
                 by ``quantize.scheme.save_scheme``).
-
-        Raises:
-            MobileNetV2Error: it cannot be written.
         """
         from mobilenetv2.export.job import Options, writer_of
         from mobilenetv2.model import store
@@ -127,11 +124,7 @@ class Runner:
 
 
 def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
-    """Return the engine, and the config inside the file, where the runtime's module gives it.
-
-    Raises:
-        MobileNetV2Error: the file or the runtime does not do.
-    """
+    """Return the engine, and the config inside the file, where the runtime's module gives it."""
     path, threads, runtime = Path(request["path"]), request["threads"], request["runtime"]
     if RUNTIMES[runtime].engine:
         from mobilenetv2.runtime import artifact

@@ -29,11 +29,7 @@ Output: TypeAlias = Literal["logits", "features"]
 
 
 def settle_model(arguments: argparse.Namespace) -> None:
-    """Set ``arguments.model`` to the embedded model where nobody gave one, and say what it knows.
-
-    Raises:
-        WeightsError: the package was installed without its model.
-    """
+    """Set ``arguments.model`` to the embedded one where nobody gave any, and say what it knows."""
     if arguments.model is not None:
         return
     arguments.model = EMBEDDED
@@ -50,12 +46,7 @@ def load_predictor(
     arguments: argparse.Namespace, outputs: Output = "logits"
 ) -> tuple[ModelConfig, Predictor, str]:
     """Return the config and the predictor of ``--model`` on ``--runtime`` or ``--device``, and the
-    name of what computes.
-
-    Raises:
-        WeightsError, ArtifactError: there is no such model, it is damaged, or it cannot be run.
-        MissingExtra: the runtime is not installed.
-    """
+    name of what computes."""
     model, threads = locate(arguments.model), arguments.threads
     runtime, device = arguments.runtime, arguments.device
     require_positive("--threads", threads)

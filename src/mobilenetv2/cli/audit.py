@@ -105,13 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_output(folder: Path) -> None:
-    """Raise unless the folder can be made, or is an older audit, which is replaced.
-
-    Raises:
-        FileExistsError, NotADirectoryError: there is something else.
-        MobileNetV2Error: it is the current folder, which cannot be replaced under a person's feet.
-        PermissionError: nothing may be written there.
-    """
+    """Raise unless the folder can be made, or is an older audit, which is replaced."""
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(folder))
     if folder.exists() and folder.samefile(Path.cwd()):

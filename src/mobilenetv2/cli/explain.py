@@ -113,9 +113,6 @@ def planned(paths: list[Path], output: str | None, overwrite: bool) -> list[Path
 
     Args:
         output: a .png file for one photo, a folder for any number; None is the current folder.
-
-    Raises:
-        MobileNetV2Error: a file that is there already, or one for several photos.
     """
     single = output is not None and output.lower().endswith(PNG) and not Path(output).is_dir()
     if single and len(paths) > 1:
@@ -239,11 +236,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def class_of(name: str, labels: Labels) -> int:
-    """Return the output that a person means: by label, a synonym of it, WordNet id or index.
-
-    Raises:
-        DataError: no class, or two.
-    """
+    """Return the output that a person means: by label, a synonym of it, WordNet id or index."""
     from mobilenetv2.evaluate.matching import match
 
     try:

@@ -103,11 +103,7 @@ def status(outcomes: Sequence[Outcome[Any]]) -> int:
 
 
 def chosen(arguments: argparse.Namespace) -> list[Request]:
-    """Return what the options ask for.
-
-    Raises:
-        MissingExtra: packages are not installed, and formats were asked for by name.
-    """
+    """Return what the options ask for."""
     from mobilenetv2.export.job import Options, require_packages
     from mobilenetv2.export.verify import possible_requests, requests
 

@@ -165,11 +165,7 @@ def add_examples(parser: Parser, examples: str) -> None:
 
 
 def require_positive(option: str, value: int | None) -> None:
-    """Raise unless a number that was given is at least 1.
-
-    Raises:
-        MobileNetV2Error: it is not.
-    """
+    """Raise MobileNetV2Error unless a number that was given is at least 1."""
     if value is not None and value < 1:
         raise MobileNetV2Error(f"{option} {value} must be at least 1")
 

@@ -145,11 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def require_fitting(arguments: argparse.Namespace) -> None:
-    """Raise where options do not go together.
-
-    Raises:
-        MobileNetV2Error: the first that is there in vain.
-    """
+    """Raise MobileNetV2Error where options do not go together."""
     if arguments.epochs is not None and not arguments.train:
         raise MobileNetV2Error("--epochs is of --train, which is not given")
     require_positive("--epochs", arguments.epochs)

@@ -118,11 +118,7 @@ def kept(arguments: argparse.Namespace) -> frozenset[str]:
 
 
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
-    """Return the weights, the recipe and the edition that an interrupted run was begun with.
-
-    Raises:
-        RunError: there is no such run, or options would change its recipe.
-    """
+    """Return the weights, the recipe and the edition that an interrupted run was begun with."""
     from mobilenetv2.train.folder import open_run
     from mobilenetv2.train.recipe_file import read_recipe
 
@@ -139,12 +135,7 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
 
 
 def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
-    """Return the weights (None: from scratch) and the recipe that the options ask for.
-
-    Raises:
-        WeightsError: no such weights, or none were given and none can be had.
-        RecipeError: no such recipe, or an impossible value.
-    """
+    """Return the weights (None: from scratch) and the recipe that the options ask for."""
     from mobilenetv2.train.recipe_file import keys_of, read_recipe
 
     if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
@@ -172,11 +163,7 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
 
 
 def starting(weights: str | None) -> Path:
-    """Return the model folder to begin with; without one, the published default is fetched.
-
-    Raises:
-        WeightsError: it cannot be had.
-    """
+    """Return the model folder to begin with; without one, the published default is fetched."""
     from mobilenetv2.hub.catalogue import DEFAULT
     from mobilenetv2.hub.models import locate
 

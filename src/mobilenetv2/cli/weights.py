@@ -99,11 +99,7 @@ def list_published(arguments: argparse.Namespace) -> None:
 
 
 def chosen(dialect: str | None, width: float | None) -> list[Checkpoint]:
-    """Return the checkpoints of a dialect and a width.
-
-    Raises:
-        WeightsError: there are none; what there is is named.
-    """
+    """Return the checkpoints of a dialect and a width."""
     from mobilenetv2.hub.catalogue import catalogue
     from mobilenetv2.spec.mapping import suggestion
 
@@ -271,11 +267,7 @@ def import_file(arguments: argparse.Namespace) -> None:
 
 
 def label_file(path: Path) -> Labels:
-    """Read names of the outputs, one a line.
-
-    Raises:
-        DialectError: not a text.
-    """
+    """Read names of the outputs, one a line."""
     from mobilenetv2.checkpoints.labels import read_labels
 
     try:

@@ -72,9 +72,6 @@ def _converted(
     Args:
         title: what it is called in an error.
         given: its stdin.
-
-    Raises:
-        ArtifactError: it failed, with the last line that it printed.
     """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / GIVEN).write_bytes(model)

@@ -7,7 +7,6 @@ to the type that the program gives it, sums are float32.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -135,11 +134,6 @@ class MilProgram(BatchEngine):
         self.shape = tuple(sides)
         self.outputs = tuple(output.name for output in self.function.outputs)
 
-    def operators(self) -> Counter[str]:
-        """How many of each kind, constants left out."""
-        kinds = (operation.op_type for operation in self.function.operations)
-        return Counter(kind for kind in kinds if kind != CONSTANT)
-
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """See :class:`BatchEngine`."""
         found: dict[str, Any] = {self.input: x}
@@ -170,7 +164,7 @@ class MilProgram(BatchEngine):
 
 
 def convolve(given: Arguments) -> NDArray:
-    """A convolution, dense or one channel by itself.
+    """Return a convolution, dense or one channel by itself.
 
     Raises:
         ValueError: dilated, of unequal strides or in other groups.
@@ -192,7 +186,7 @@ def convolve(given: Arguments) -> NDArray:
 
 
 def pad(given: Arguments) -> NDArray:
-    """Constant values before and after the last axes.
+    """Return the tensor with constant values before and after its last axes.
 
     Raises:
         ValueError: other than constant.
@@ -204,26 +198,20 @@ def pad(given: Arguments) -> NDArray:
     return np.pad(x, amounts, constant_values=float(given.get("constant_val", 0)))
 
 
-def mean(given: Arguments) -> NDArray:
-    """The mean over some axes."""
+def reduce(given: Arguments, compute: Any) -> NDArray:
+    """Return the mean, say, over some axes."""
     axes = tuple(int(axis) for axis in given["axes"])
-    return np.asarray(wide(given["x"]).mean(axes, keepdims=bool(given.get("keep_dims", False))))
-
-
-def maximum(given: Arguments) -> NDArray:
-    """Return the maximum over some axes."""
-    axes = tuple(int(axis) for axis in given["axes"])
-    return np.asarray(wide(given["x"]).max(axes, keepdims=bool(given.get("keep_dims", False))))
+    return np.asarray(compute(wide(given["x"]), axes, keepdims=bool(given.get("keep_dims", False))))
 
 
 def linear(given: Arguments) -> NDArray:
-    """``x @ weight.T + bias``."""
+    """Return ``x @ weight.T + bias``."""
     y: NDArray = wide(given["x"]) @ wide(given["weight"]).T
     return y + wide(given["bias"]) if "bias" in given else y
 
 
 def wide(values: Any) -> NDArray:
-    """In float32, whatever they are kept in."""
+    """Return values in float32, whatever they are kept in."""
     return np.asarray(values, np.float32)
 
 
@@ -234,8 +222,8 @@ OPERATORS: dict[str, Callable[[Arguments], NDArray]] = {
     "relu6": lambda given: np.clip(wide(given["x"]), 0, 6),
     "relu": lambda given: np.maximum(wide(given["x"]), 0),
     "add": lambda given: wide(given["x"]) + wide(given["y"]),
-    "reduce_mean": mean,
-    "reduce_max": maximum,
+    "reduce_mean": lambda given: reduce(given, np.mean),
+    "reduce_max": lambda given: reduce(given, np.max),
     "reshape": lambda given: wide(given["x"]).reshape([int(side) for side in given["shape"]]),
     "linear": linear,
     "cast": lambda given: wide(given["x"]),

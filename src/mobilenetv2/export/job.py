@@ -303,11 +303,7 @@ def _by_name(out: Path) -> list[Format]:
 
 
 def require_honoured(made: Format, options: Options) -> None:
-    """Raise unless a format honours every option that is not left alone.
-
-    Raises:
-        ArtifactError: the first that it does not.
-    """
+    """Raise ArtifactError unless a format honours every option that is not left alone."""
     if options.precision not in made.precisions:
         raise ArtifactError(
             f"--format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
@@ -323,14 +319,7 @@ def require_honoured(made: Format, options: Options) -> None:
 
 
 def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> None:
-    """Raise before anything is computed if packages are missing.
-
-    Args:
-        more: packages beside those of the formats.
-
-    Raises:
-        MissingExtra: all that are; the message has the line that installs them.
-    """
+    """Raise MissingExtra if packages are not installed, of the formats or more: all are named."""
     needs = {made.name: made.missing() for made in formats}
     needs |= {"this": [package for package in more if find_spec(package) is None]}
     parts = [f"{name} needs {' and '.join(each)}" for name, each in needs.items() if each]
@@ -340,11 +329,7 @@ def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> Non
 
 
 def require_new(requests: Iterable[Request]) -> None:
-    """Raise if a file that is wanted is there already.
-
-    Raises:
-        FileExistsError: the first.
-    """
+    """Raise FileExistsError if a file that is wanted is there already."""
     for request in requests:
         for place in request.format.files(request.out):
             if place.exists():

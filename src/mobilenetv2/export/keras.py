@@ -13,10 +13,10 @@ from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.job import Options
-from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
+from mobilenetv2.export.savedmodel import limit_threads, tensorflow
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.process import suppress_native_output
+from mobilenetv2.process import errors_only, suppress_native_output
 from mobilenetv2.runtime.engine import BatchEngine, Engine, Output, cannot_run
 from mobilenetv2.runtime.keras import CONFIG
 from mobilenetv2.spec.records import ModelConfig
@@ -52,12 +52,7 @@ def sealed(archive: bytes, config: str) -> bytes:
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return a file of ours in Keras. Not for strangers' files: import those.
-
-    Raises:
-        ArtifactError: it was damaged, Keras does not take it, or the backend cannot be limited
-            to so many threads.
-    """
+    """Return a file of ours in Keras. Not for strangers' files: import those."""
     seal.check(out.read_bytes(), str(out))
     with suppress_native_output():
         backend = choose()
@@ -83,7 +78,7 @@ class KerasModel(BatchEngine):
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """See :class:`BatchEngine`."""
-        with errors_only():  # each model is traced, as it has to be
+        with errors_only("tensorflow"):  # each model is traced, as it has to be
             found = self.model.predict_on_batch(x.transpose(0, 2, 3, 1))
         return np.asarray(found, np.float32)
 

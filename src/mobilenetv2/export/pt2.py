@@ -72,11 +72,7 @@ def carried(weight: NDArray) -> NDArray:
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return a file of ours in PyTorch. Not for strangers' files: they can hold anything.
-
-    Raises:
-        ArtifactError: it is damaged, or PyTorch does not take it.
-    """
+    """Return a file of ours in PyTorch. Not for strangers' files: they can hold anything."""
     config_inside(out)  # every member's checksum, at which PyTorch does not look
     try:
         program = torch.export.load(out)

@@ -4,7 +4,6 @@ Not from the Keras edition: that keeps BatchNorm, needs Keras to run on TensorFl
 and writes what it traces from a layer's Python. Here every operator is in sight.
 """
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from mobilenetv2.export.direct import graph_of
 from mobilenetv2.export.job import Options
 from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.process import suppress_native_output
+from mobilenetv2.process import errors_only, suppress_native_output
 from mobilenetv2.runtime.engine import BatchEngine, Engine, Output, cannot_run
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
@@ -51,11 +50,7 @@ def write_savedmodel(config: ModelConfig, arrays: Arrays, out: Path, options: Op
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return a file of ours in TensorFlow. Not for strangers' files: they can hold anything.
-
-    Raises:
-        ArtifactError: TensorFlow does not take it, or already runs with other threads.
-    """
+    """Return a file of ours in TensorFlow. Not for strangers' files: they can hold anything."""
     with tensorflow() as tf:
         limit_threads(tf, threads)
         try:
@@ -90,28 +85,12 @@ class SavedModel(BatchEngine):
 
 @contextmanager
 def tensorflow() -> Iterator[Any]:
-    """Yield TensorFlow, which says in the block only what is wrong.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
+    """Yield TensorFlow, which says in the block only what is wrong."""
     os.environ.setdefault(QUIET, "3")
     with suppress_native_output():  # its native part greets all the same
         tf: Any = require("tensorflow")
-    with errors_only():
+    with errors_only("tensorflow"):  # no temporary places, and no advice on tracing
         yield tf
-
-
-@contextmanager
-def errors_only() -> Iterator[None]:
-    """Keep TensorFlow in the block from naming temporary places and giving advice on tracing."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def limit_threads(tf: Any, threads: int | None) -> None:

@@ -212,9 +212,6 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
 
     Returns:
         (requests, notes): each note says what is left out and why.
-
-    Raises:
-        ArtifactError: a place for one file.
     """
     able: list[tuple[Format, Options]] = []
     refused: dict[str, list[str]] = {}

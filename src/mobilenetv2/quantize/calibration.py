@@ -72,11 +72,7 @@ class Histogram:
 
 
 def observe(graph: Graph, pictures: Pictures) -> dict[str, Observation]:
-    """Return extremes and means of every tensor of a float graph, by name.
-
-    Raises:
-        DataError: no picture.
-    """
+    """Return extremes and means of every tensor of a float graph, by name."""
     seen: dict[str, Observation] = {}
     for found in run_graph(graph, pictures):
         for name, values in found.items():

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.model.folding import Folded
+from mobilenetv2.process import errors_only
 from mobilenetv2.progress import track
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.engine import Engine
@@ -187,16 +187,10 @@ class Quantiser:
 
 
 def requests(names: Sequence[str], out: Path, nncf: bool = False) -> list[Request]:
-    """Return what ``--format A,B`` asks for.
+    """Return what ``--format A,B`` asks for, as :func:`mobilenetv2.export.verify.requests`.
 
     Args:
-        names: formats; none takes the one that ``out`` ends in.
-        out: as for :func:`mobilenetv2.export.job.place_files`.
         nncf: OpenVINO's file by NNCF, which makes no others.
-
-    Raises:
-        ArtifactError: a format that is not made in int8, or a place for one file where there are to
-            be several.
     """
     formats = find_formats(names, out)
     for made in formats:
@@ -232,11 +226,6 @@ def write_nncf(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path
         folded: float weights and biases, neither equalised nor corrected.
         pictures: to calibrate on, uint8 (n, height, width, channels) at the network's size. Not
             those that the result is judged on.
-
-    Raises:
-        DataError: no picture.
-        ArtifactError: NNCF or OpenVINO failed.
-        MissingExtra: one of them is not installed.
     """
     if not len(pictures):
         raise DataError("no picture to calibrate on; give some")
@@ -254,7 +243,8 @@ def write_nncf(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path
 
     made = converted(write_onnx(lower_folded(config, folded)))
     try:
-        with _quiet():
+        # It prints bars and advice on stdout, where results belong.
+        with errors_only("nncf"), contextlib.redirect_stdout(io.StringIO()):
             # Of its presets and bias corrections these did best: MIXED (activations that are not
             # symmetric) had an error of 0.18, the slow correction the same error in twice the time.
             made = nncf.quantize(
@@ -268,16 +258,3 @@ def write_nncf(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path
         raise ArtifactError(f"NNCF cannot quantise the network ({reason(error)})") from None
     method = NNCF_METHOD.format(version=nncf.__version__, count=len(pictures))
     write_ir(made, config, out, method=method)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """NNCF prints bars and advice on stdout, where results belong."""
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)

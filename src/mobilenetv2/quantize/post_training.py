@@ -78,12 +78,7 @@ def quantise(
     Args:
         arrays: canonical.
         pictures: to calibrate on, uint8 (height, width, channels) each, at the network's size. Not
-            those that the result is judged on.
-        settings: None is the default.
-
-    Raises:
-        WeightsError: the arrays do not fit the config.
-        DataError: no picture.
+            those that the result is judged on; one at least.
     """
     settings = settings or Settings()
     folded = fold(config.spec, arrays)

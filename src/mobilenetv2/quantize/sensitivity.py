@@ -54,9 +54,6 @@ def measure(
         arrays: canonical.
         pictures: uint8 (height, width, channels) each, at the network's size. They are calibrated
             on too: this compares layers, it does not judge the network.
-
-    Raises:
-        SpecError, WeightsError, DataError: as :func:`mobilenetv2.quantize.post_training.quantise`.
     """
     settings, pictures = settings or Settings(), pictures[:PICTURES]
     plain = quantise(config, arrays, pictures, dataclasses.replace(settings, correct_biases=False))
@@ -112,12 +109,7 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
 
 
 def save(rows: Sequence[Sensitivity], folder: Path) -> None:
-    """Write ``sensitivity.json`` and ``sensitivity.png`` into a folder that exists.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-        OSError: the place cannot be written.
-    """
+    """Write ``sensitivity.json`` and ``sensitivity.png`` into a folder that exists."""
     records = [
         {
             "part": row.name, "signal_to_noise_db": finite(row.signal_to_noise),
