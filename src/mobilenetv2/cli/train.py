@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mobilenetv2.cli.main import INTERRUPTED
 from mobilenetv2.cli.parser import MODEL_HELP, Parser
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
+from mobilenetv2.hub.catalogue import DEFAULT
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 
@@ -164,7 +165,6 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
 
 def starting(weights: str | None) -> Path:
     """Return the model folder to begin with; without one, the published default is fetched."""
-    from mobilenetv2.hub.catalogue import DEFAULT
     from mobilenetv2.hub.models import locate
 
     if weights is not None:

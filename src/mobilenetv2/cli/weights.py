@@ -1,25 +1,23 @@
 """``mobilenetv2 weights``: published checkpoints listed, fetched and imported, ours written out."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import DIALECTS, Parser, add_examples, add_page, size
 from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.files import read_file, require_only
 from mobilenetv2.formats import FORMATS, GRAPHS
+from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED, HUB, Checkpoint, catalogue
 from mobilenetv2.progress import say
-
-if TYPE_CHECKING:
-    from mobilenetv2.hub.catalogue import Checkpoint
-    from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 EXAMPLES = """\
   mobilenetv2 weights list --dialect timm
@@ -77,7 +75,6 @@ def _add_list(parser: Parser) -> None:
 def list_published(arguments: argparse.Namespace) -> None:
     """Print the table of published checkpoints."""
     from mobilenetv2.hub import cache
-    from mobilenetv2.hub.catalogue import DEFAULT
 
     entries = chosen(arguments.dialect, arguments.width)
     entries.sort(key=lambda entry: (SORTS[arguments.sort or "name"](entry), entry.name))
@@ -100,9 +97,6 @@ def list_published(arguments: argparse.Namespace) -> None:
 
 def chosen(dialect: str | None, width: float | None) -> list[Checkpoint]:
     """Return the checkpoints of a dialect and a width."""
-    from mobilenetv2.hub.catalogue import catalogue
-    from mobilenetv2.spec.mapping import suggestion
-
     entries = list(catalogue().values())
     dialects = {entry.dialect for entry in entries}
     if dialect is not None and dialect not in dialects:
@@ -121,7 +115,6 @@ def show_list(entries: list[Checkpoint], here: set[str]) -> None:
     Args:
         here: names of those in the cache.
     """
-    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
 
     def known(value: Any, form: str = "") -> str:
         return "-" if value is None else format(value, form)
@@ -229,7 +222,6 @@ def import_file(arguments: argparse.Namespace) -> None:
     from mobilenetv2.checkpoints.importer import ImportOptions
     from mobilenetv2.checkpoints.rebasing import import_network
     from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.hub.catalogue import HUB, catalogue
     from mobilenetv2.hub.models import find_spec, locate
     from mobilenetv2.model import store
 
@@ -278,8 +270,6 @@ def label_file(path: Path) -> Labels:
 
 def facts(config: ModelConfig) -> dict[str, object]:
     """Return what was read from a file, as plain values."""
-    from mobilenetv2.spec.count import multiply_adds, parameters
-
     spec = config.spec
     return {
         "dialect": config.origin.dialect if config.origin else None,

@@ -25,7 +25,7 @@ from mobilenetv2.export.job import (
     require_honoured,
     writer_of,
 )
-from mobilenetv2.formats import FORMATS, Format, Precision
+from mobilenetv2.formats import FORMATS, Precision
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays
@@ -130,7 +130,7 @@ class Reference:
         return np.concatenate([self.network(x[i : i + 1]) for i in range(len(x))])
 
     def compare(self, engine: Engine, precision: Precision) -> Comparison:
-        """The engine's logits against the reference's.
+        """Compare the engine's logits with the reference's.
 
         Raises:
             ArtifactError: it gives another number of outputs, or cannot run.
@@ -150,11 +150,11 @@ class Reference:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
 class Exporter:
     """Makes exported files and compares each with the reference: a ``job.Maker``."""
 
-    def __init__(self, reference: Reference) -> None:
-        self.reference = reference
+    reference: Reference
 
     def write(self, request: Request, out: Path) -> None:
         """Write the file by its format's module."""
@@ -213,25 +213,28 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
     Returns:
         (requests, notes): each note says what is left out and why.
     """
-    able: list[tuple[Format, Options]] = []
+    found: list[Request] = []
     refused: dict[str, list[str]] = {}
+    absent: dict[str, str] = {}
     for name, made in FORMATS.items():
         for each in options:
             try:
                 require_honoured(made, each)
-                able.append((made, each))
             except ArtifactError as error:
                 reason = str(error).partition(";")[0].partition(" has ")[2]
                 refused.setdefault(reason, []).append(name)
+                continue
+            if packages := made.missing():
+                absent[name] = f"{name} ({' and '.join(packages)})"
+            else:
+                found += place_files([made], [each], out)
     notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
-    absent = {made.name: packages for made, _ in able if (packages := made.missing())}
     if absent:
-        parts = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
         notes.append(
-            f"left out for want of packages: {parts}; pip install 'mobilenetv2[export]' brings them"
+            f"left out for want of packages: {', '.join(absent.values())}; pip install "
+            "'mobilenetv2[export]' brings them"
         )
-    here = [(made, each) for made, each in able if made.name not in absent]
-    return [one for made, each in here for one in place_files([made], [each], out)], notes
+    return found, notes
 
 
 def sample_pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:
