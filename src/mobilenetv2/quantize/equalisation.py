@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.graph.graph import LOGITS, Add, Conv, Graph, Linear, Pool, real
+from mobilenetv2.graph.graph import LOGITS, Add, Conv, Graph, Linear, Pool
 from mobilenetv2.graph.lowering import SIX
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.calibration import Observation
@@ -81,12 +81,12 @@ def streams(graph: Graph) -> list[Stream]:
 
 
 def equalise(
-    graph: Graph, observed: Mapping[str, Observation], per_channel: bool = True
+    graph: Graph, folded: Folded, observed: Mapping[str, Observation], per_channel: bool = True
 ) -> tuple[Folded, dict[str, NDArray]]:
     """Return the weights of the same function with its channels scaled.
 
     Args:
-        graph: float.
+        graph: float, of the weights and biases ``folded``.
         observed: of the graph on calibration pictures; on them the function is exactly the same
             but for float32's rounding.
         per_channel: whether weights will have a scale a channel.
@@ -94,7 +94,7 @@ def equalise(
     Returns:
         The scaled weights and biases, float32, and for each tensor the s of its channels.
     """
-    found = weights_of(graph)
+    found = dict(folded)
     depthwise = {op.name for op in graph.operations if isinstance(op, Conv) and op.groups > 1}
     factors: dict[str, NDArray] = {}
     for stream in streams(graph):
@@ -122,16 +122,6 @@ def scaled(
         else one
         for name, one in observed.items()
     }
-
-
-def weights_of(graph: Graph) -> Folded:
-    """Return copies of a float graph's weights and biases by layer; no bias is zeros."""
-    found: Folded = {}
-    for layer in graph.layers():
-        weight = real(layer.weight).copy()
-        bias = np.zeros(len(weight), np.float32) if layer.bias is None else real(layer.bias).copy()
-        found[layer.name] = (weight, bias)
-    return found
 
 
 def _along(weight: NDArray, s: NDArray, depthwise: bool) -> NDArray:

@@ -85,7 +85,7 @@ def quantise(
     graph = lower_folded(config, folded)
     observed = observe(graph, pictures)
     if settings.equalise:
-        folded, factors = equalise(graph, observed, settings.per_channel)
+        folded, factors = equalise(graph, folded, observed, settings.per_channel)
         observed = scaled(observed, factors)
         graph = lower_folded(config, folded)
     histograms = count(graph, pictures, observed)
