@@ -25,11 +25,9 @@ from mobilenetv2.evaluate.calibration import measure_calibration
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import measure, wilson
 from mobilenetv2.evaluate.predictions import Predictions, predict_split
-from mobilenetv2.export import onnx
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
-from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge
 from mobilenetv2.runtime.predictor import create_engine, load_artifact, load_predictor
@@ -97,11 +95,10 @@ def main() -> None:
         photos.judged, outputs, config.preprocessing, create_engine(load_artifact(target))
     )
     scheme = post_training.quantise(config, arrays, photos.pictures, post_training.Settings())
-    work = job.Quantiser(scheme, fold(config.spec, arrays), photos.pictures, judge, {})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "embedded.onnx"
-        job.write("onnx", work.scheme, work.folded, work.pictures, out)
-        found = judge.judge(onnx.reload(out), "int8")
+        job.write_int8("onnx", scheme, out)
+        found = judge.compare(create_engine(load_artifact(out)), "int8")
         rows.append(row("int8 (ONNX)", out.stat().st_size, found.right, found.photos, None, None,
                         right["float32"]))  # fmt: skip
     speeds = [float(entry["images_per_second"]) for entry in epochs]

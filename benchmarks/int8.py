@@ -23,7 +23,7 @@ from public_data import resolve
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
-from mobilenetv2.export.job import module_of
+from mobilenetv2.export.job import reload
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model import store
@@ -103,7 +103,7 @@ def measured(
         name = "openvino" if label == NNCF else label
         (request,) = job.requests([name], folder / f"m{FORMATS[name].suffix}")
         dataclasses.replace(maker, nncf=label == NNCF).write(request, request.out)
-        yield label, maker.judge.compare(module_of(FORMATS[name]).reload(request.out), label)
+        yield label, maker.judge.compare(reload(FORMATS[name], request.out), label)
 
 
 def row(format_: str, method: str, found: Judgement) -> str:

@@ -1,8 +1,8 @@
 """The table of file formats: their files, packages, precisions, and the runtimes that run them.
 
-Every other module asks this one. A new format is a row here, ``export/NAME.py`` (which writes it),
-its packages in ``errors.EXTRAS`` and ``pyproject.toml``; a format that ``predict`` runs also has
-a runtime here and ``runtime/RUNTIME.py``, which reads it. Standard library only.
+Every other module asks this one. A new format is a row here, ``write_NAME`` in ``export/``, its
+packages in ``errors.EXTRAS`` and ``pyproject.toml``; a format that ``predict`` runs also has a
+runtime here and ``runtime/RUNTIME.py``, which reads it. Standard library only.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Format:
     int8: bool = False
     """Whether ``quantize`` writes it."""
     options: frozenset[str] = frozenset()
-    """Fields of ``export.format.Options`` that it honours, beside the precision."""
+    """Fields of ``export.job.Options`` that it honours, beside the precision."""
     beside: tuple[str, ...] = ()
     """Suffixes of further files, which take the place of ``suffix``."""
     runs_here: bool = True
@@ -51,6 +51,8 @@ class Format:
     """Why ``--model`` does not take its files; '' where it does."""
     graph: bool = False
     """Whether ``weights import`` reads the network off anybody's graph in it."""
+    writer: str = ""
+    """The module of ``export`` that has its ``write_NAME``; '' where it is called as the format."""
 
     @property
     def ending(self) -> str:
@@ -85,7 +87,7 @@ class Runtime:
     formats: tuple[str, ...]
     """Formats of the files that it runs; the last one is its own."""
     engine: bool = True
-    """Whether ``--runtime`` names it; else only ``benchmark`` runs it, by ``export/NAME.py``."""
+    """Whether ``--runtime`` names it; else only ``benchmark`` runs it, by ``export``."""
     builds: str = ""
     """The format that a model folder becomes for it, in memory; '' where it runs files only."""
 
@@ -103,7 +105,7 @@ FORMATS: dict[str, Format] = {
             "the common exchange format; ONNX Runtime, TensorRT, browsers",
             "servers, Windows, browsers, NVIDIA", ("onnxruntime",), ("float32", "float16"),
             int8=True, options=frozenset({"pictures", "batch", "any_size", "opset"}),
-            readable=True, graph=True,
+            readable=True, graph=True, writer="direct",
         ),
         Format(
             "openvino", "OpenVINO", ".xml",
@@ -116,7 +118,7 @@ FORMATS: dict[str, Format] = {
             "litert", "LiteRT", ".tflite",
             "LiteRT (TensorFlow Lite), for phones and microcontrollers",
             "Android, iOS, Raspberry Pi, Coral", ("ai_edge_litert",), ("float32", "float16"),
-            int8=True, readable=True, graph=True,
+            int8=True, readable=True, graph=True, writer="direct",
         ),
         Format(
             "savedmodel", "SavedModel", "",
@@ -147,11 +149,11 @@ FORMATS: dict[str, Format] = {
         Format(
             "ncnn", "ncnn", ".ncnn.param", "Tencent's small runtime, CPU and Vulkan",
             "phones, ARM boards", ("ncnn", "pnnx"), ("float32", "float16"),
-            beside=(".ncnn.bin", ".ncnn.param.json"), readable=True,
+            beside=(".ncnn.bin", ".ncnn.param.json"), readable=True, writer="converted",
         ),
         Format(
             "mnn", "MNN", ".mnn", "Alibaba's small runtime, CPU and GPU", "phones, ARM boards",
-            ("MNN",), ("float32", "float16"), readable=True,
+            ("MNN",), ("float32", "float16"), readable=True, writer="converted",
         ),
     )
 }  # fmt: skip

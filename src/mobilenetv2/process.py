@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -82,6 +84,26 @@ def suppress_native_output() -> Iterator[None]:
             os.dup2(nowhere, stream)
         stack.callback(_flush)
         yield
+
+
+@contextlib.contextmanager
+def suppress_greetings() -> Iterator[None]:
+    """Drop Python's warnings in the block, too, and else do as :func:`suppress_native_output`."""
+    with suppress_native_output(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def errors_only(logger: str) -> Iterator[None]:
+    """Keep a package's logger in the block from saying what is no error."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
 
 
 def _flush() -> None:

@@ -53,6 +53,11 @@ def visible(text: str) -> str:
     return "".join(kept).encode("utf-8", "replace").decode("utf-8")
 
 
+def first_line(error: object) -> str:
+    """Return the first line of an error's text: libraries' errors go on with their own affairs."""
+    return str(error).strip().partition("\n")[0]
+
+
 def finite(value: float) -> float | None:
     """Return a number for JSON, which knows neither NaN nor infinity: None for both."""
     return value if math.isfinite(value) else None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.benchmark import job, machine
-from mobilenetv2.benchmark.candidate import Candidate, candidates_of_file, cross
+from mobilenetv2.benchmark.choices import Candidate, Photos, candidates_of_file, cross
 from mobilenetv2.benchmark.job import Job, Turn, measure_candidates, reference_logits, take_turns
 from mobilenetv2.benchmark.results import Row
 from mobilenetv2.editions import numpy as plain
@@ -32,8 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def asked(folder: Path, *candidates: Candidate, calibrated: bool = False) -> Job:
     return Job(
-        folder, CONFIG, candidates, PICTURES, np.zeros(6, np.int64),
-        PICTURES[::-1] if calibrated else None, threads=1, batches=(1, 4), seconds=0.05,
+        folder, CONFIG, candidates,
+        Photos(PICTURES, "noise", np.zeros(6, np.int64), PICTURES[::-1] if calibrated else None),
+        threads=1, batches=(1, 4), seconds=0.05,
     )  # fmt: skip
 
 
@@ -109,6 +110,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.order: list[tuple[int, int]] = []
+        self.rows = [Row(Candidate("onnxruntime", "onnx", str(key))) for key in range(6)]
 
     def turn(self, key: int, batch: int, each: float, fails_at: int = -1) -> Turn:
         def burst(size: int, seconds: float) -> dict[str, Any]:
@@ -117,28 +119,29 @@ class Clock:
                 raise ArtifactError(f"{key} broke")
             self.order.append((key, batch))
             runs = [each] * max(2, round(seconds / each))
-            return {"seconds": runs, "first_s": 9.0 + len(self.order), "busy": key == 2}
+            return {
+                "seconds": runs, "first_s": 9.0 + len(self.order), "busy": key == 2, "memory": 1,
+            }  # fmt: skip
 
-        return Turn(key, batch, burst)
+        return Turn(self.rows[key], batch, burst)
 
 
 def test_all_run_in_every_round_until_each_has_its_seconds() -> None:
     clock = Clock()
     turns = [clock.turn(0, 1, 0.01), clock.turn(1, 1, 0.02), clock.turn(2, 1, 0.05)]
-    failed: dict[int, str] = {}
-    told = list(take_turns(turns, 1.0, failed, rounds=5))
-    assert not failed and all(0.99 < sum(turn.seconds) < 1.2 for turn in turns)
+    told = list(take_turns(turns, 1.0, rounds=5))
+    assert all(0.99 < sum(turn.seconds) < 1.2 for turn in turns)
     rounds = [clock.order[i : i + 3] for i in range(0, 15, 3)]
     assert all(sorted(who for who, _ in each) == [0, 1, 2] for each in rounds)
     assert len({tuple(each) for each in rounds}) > 1  # nobody always runs after the same one
     assert [told.count(turn) for turn in turns] == [5, 5, 5]
-    assert [turn.busy for turn in turns] == [False, False, True]
+    assert [turn.row.busy for turn in turns] == [False, False, True]
 
 
 def test_a_slow_one_has_fewer_and_longer_turns_and_progress_is_whole() -> None:
     clock = Clock()
     slow, quick = clock.turn(0, 32, 0.4), clock.turn(1, 32, 0.01)
-    told = list(take_turns([slow, quick], 1.0, {}, rounds=10))
+    told = list(take_turns([slow, quick], 1.0, rounds=10))
     assert len(slow.seconds) == 4 and clock.order.count((0, 32)) == 2
     assert told.count(slow) == told.count(quick) == 10
 
@@ -146,7 +149,7 @@ def test_a_slow_one_has_fewer_and_longer_turns_and_progress_is_whole() -> None:
 def test_the_first_run_of_all_is_kept() -> None:
     clock = Clock()
     turn = clock.turn(0, 1, 0.1)
-    list(take_turns([turn], 1.0, {}, rounds=5))
+    list(take_turns([turn], 1.0, rounds=5))
     assert turn.first == 10.0
 
 
@@ -155,9 +158,8 @@ def test_one_that_fails_is_left_out_with_all_its_batches_and_the_others_go_on() 
     turns = [
         clock.turn(0, 1, 0.1), clock.turn(1, 1, 0.1, fails_at=2), clock.turn(1, 8, 0.1),
     ]  # fmt: skip
-    failed: dict[int, str] = {}
-    told = list(take_turns(turns, 1.0, failed, rounds=5))
-    assert failed == {1: "1 broke"}
+    told = list(take_turns(turns, 1.0, rounds=5))
+    assert [row.error for row in clock.rows[:2]] == ["", "1 broke"]
     assert clock.order.count((0, 1)) == 5 and clock.order.count((1, 1)) == 2
     assert clock.order.count((1, 8)) <= 3
     assert [told.count(turn) for turn in turns] == [5, 5, 5]
@@ -167,6 +169,6 @@ def test_the_order_is_the_same_every_time() -> None:
     orders = []
     for _ in range(2):
         clock = Clock()
-        list(take_turns([clock.turn(i, 1, 0.1) for i in range(6)], 1.0, {}, rounds=5))
+        list(take_turns([clock.turn(i, 1, 0.1) for i in range(6)], 1.0, rounds=5))
         orders.append(clock.order)
     assert orders[0] == orders[1]

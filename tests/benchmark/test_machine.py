@@ -20,9 +20,9 @@ flags\t\t: fpu
 
 
 def test_the_first_processor_counts() -> None:
-    fields = machine.processor(TEXT)
+    fields = machine.read_fields(TEXT)
     assert fields["model name"] == "AMD EPYC" and "avx512_vnni" in fields["flags"].split()
-    assert machine.processor("") == {}
+    assert machine.read_fields("") == {}
 
 
 def test_the_description_is_plain_and_complete() -> None:

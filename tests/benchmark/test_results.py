@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenetv2.benchmark.candidate import Candidate
+from mobilenetv2.benchmark.choices import Candidate
 from mobilenetv2.benchmark.results import (
     MARKERS,
     Agreement,

@@ -21,8 +21,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import post_training
-from mobilenetv2.quantize.job import load_scheme, save_scheme
-from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.quantize.scheme import Scheme, load_scheme, save_scheme
 from mobilenetv2.runtime.engine import Output
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -141,11 +140,7 @@ def test_float_and_int8_files_are_those_of_their_writers(
     folder: Path, scheme: Scheme, tmp_path: Path
 ) -> None:
     save_scheme(scheme, tmp_path / "s.npz")
-    np.save(tmp_path / "c.npy", PICTURES)
-    request = {
-        "model": str(folder), "format": "onnx", "scheme": str(tmp_path / "s.npz"),
-        "calibration": str(tmp_path / "c.npy"),
-    }  # fmt: skip
+    request = {"model": str(folder), "format": "onnx", "scheme": str(tmp_path / "s.npz")}
     out = {name: tmp_path / f"{name}.onnx" for name in ("float32", "float16", "int8")}
     for precision, path in out.items():
         Runner().write({**request, "precision": precision, "out": str(path)})

@@ -11,8 +11,7 @@ import pytest
 
 from mobilenetv2 import errors
 from mobilenetv2.cli import describe
-from mobilenetv2.cli.main import main
-from mobilenetv2.cli.output import table
+from mobilenetv2.cli.main import main, table
 
 OURS = [kind for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.MobileNetV2Error)]  # fmt: skip

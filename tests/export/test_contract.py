@@ -16,8 +16,15 @@ import pytest
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError
-from mobilenetv2.export.job import Options, Request, make_file, module_of, require_honoured
-from mobilenetv2.export.verify import Reference, sample_pictures
+from mobilenetv2.export.job import (
+    Options,
+    Request,
+    make_file,
+    reload,
+    require_honoured,
+    writer_of,
+)
+from mobilenetv2.export.verify import TOLERANCES, Reference, sample_pictures
 from mobilenetv2.formats import FORMATS, PRECISIONS, Format
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Engine
@@ -67,7 +74,7 @@ def installed(name: str) -> None:
 def write(folder: Path, name: str, spec: NetworkSpec = SPEC, **options: Any) -> Path:
     out = folder / f"shoes{FORMATS[name].suffix}"
     config = ModelConfig.default(spec)
-    module_of(FORMATS[name]).write(config, random_arrays(spec), out, Options(**options))
+    writer_of(FORMATS[name])(config, random_arrays(spec), out, Options(**options))
     return out
 
 
@@ -76,9 +83,14 @@ def reference(spec: NetworkSpec) -> Reference:
     return Reference(config, random_arrays(spec), sample_pictures(config.preprocessing, 2))
 
 
-@pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize(
-    ("name", "precision"), [marked(n, p) for n in NAMES for p in FORMATS[n].precisions]
+    ("name", "precision", "spec"),
+    [
+        marked(n, p, s)
+        for n in NAMES
+        for p in FORMATS[n].precisions
+        for s in (SPECS if p == "float32" else ("same, odd", "grey"))
+    ],
 )
 def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: Path) -> None:
     made, expected = FORMATS[name], reference(SPECS[spec])
@@ -86,7 +98,7 @@ def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: P
     # Nothing is there but what the table names.
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in made.files(out)}
     # TensorFlow takes another number of threads only before it computes anything.
-    engine = module_of(made).reload(out, None if "tensorflow" in made.packages else 1)
+    engine = reload(made, out, None if "tensorflow" in made.packages else 1)
     assert (engine.outputs, engine.takes_pictures) == (("logits",), False)
     found = expected.compare(engine, precision)
     assert found.passed and found.deviation > 0.3, found
@@ -100,33 +112,45 @@ def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: P
     [
         marked(n, o)
         for n in NAMES
-        for o in ({"pictures": True}, {"batch": 2}, {"pictures": True, "batch": 2})
-        if FORMATS[n].options >= o.keys()
+        for o in (
+            {"pictures": True},
+            {"batch": 2},
+            {"pictures": True, "batch": 2, "precision": "float16"},
+        )
+        if FORMATS[n].options | {"precision"} >= o.keys()
+        and FORMATS[n].has(str(o.get("precision", "float32")))
     ],
 )
 def test_pictures_and_a_fixed_batch(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     for spec in ("symmetric", "same, odd"):
         (folder := tmp_path / spec).mkdir()
-        engine = module_of(FORMATS[name]).reload(write(folder, name, SPECS[spec], **options))
+        engine = reload(FORMATS[name], write(folder, name, SPECS[spec], **options))
         assert engine.takes_pictures == options.get("pictures", False)
         assert getattr(engine, "batch", None) == options.get("batch")
-        found = reference(SPECS[spec]).compare(engine, "float32")
+        found = reference(SPECS[spec]).compare(engine, options.get("precision", "float32"))
         assert found.passed, found
 
 
 @pytest.mark.parametrize(
-    "name", [marked(name) for name in NAMES if "any_size" in FORMATS[name].options]
+    ("name", "precision"),
+    [
+        marked(n, p)
+        for n in NAMES
+        for p in FORMATS[n].precisions
+        if "any_size" in FORMATS[n].options
+    ],
 )
-def test_pictures_of_any_size(name: str, tmp_path: Path) -> None:
+def test_pictures_of_any_size(name: str, precision: Any, tmp_path: Path) -> None:
     spec = SPECS["symmetric"]
-    engine = module_of(FORMATS[name]).reload(write(tmp_path, name, spec, any_size=True))
+    out = write(tmp_path, name, spec, precision=precision, any_size=True)
+    engine = reload(FORMATS[name], out)
     network = plain.build(spec, dtype="float64")
     plain.load(network, random_arrays(spec))
     for size in ((48, 64), (65, 33), (32, 96)):
         x = np.random.default_rng(0).normal(size=(2, 3, *size)).astype(np.float32)
         wanted = network(x)
         difference = np.abs(engine.run(x, "logits") - wanted).max()
-        assert difference <= 1e-4 * max(1.0, np.abs(wanted).max())
+        assert difference <= TOLERANCES[precision] * max(1.0, np.abs(wanted).max())
     with pytest.raises(SpecError, match="'same' padding depends on the picture's size"):
         write(tmp_path, name, SPECS["same, odd"], any_size=True)
 
@@ -154,7 +178,7 @@ def test_what_it_does_not_honour_is_refused_with_those_that_do(name: str) -> Non
 
 @every_format
 def test_pictures_of_another_size_and_other_outputs_are_refused(name: str, tmp_path: Path) -> None:
-    engine = module_of(FORMATS[name]).reload(write(tmp_path, name))
+    engine = reload(FORMATS[name], write(tmp_path, name))
     x = np.zeros((1, 1, *SPEC.size), np.float32)
     with pytest.raises(ArtifactError, match=r"shoes.*no features, only logits"):
         engine.run(x, "features")
@@ -165,7 +189,6 @@ def test_pictures_of_another_size_and_other_outputs_are_refused(name: str, tmp_p
 
 @pytest.mark.parametrize("name", [marked(name) for name in NAMES if name not in UNSEALED])
 def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
-    module = module_of(FORMATS[name])
     whole = write(tmp_path, name)
     parts = [
         part.relative_to(tmp_path)
@@ -181,7 +204,7 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
             data[len(data) // 2] ^= 1
             (copy / part).write_bytes(data if kind == "flipped" else data[: len(data) // 2])
             with pytest.raises(MobileNetV2Error, match="shoes"):
-                module.reload(copy / whole.name)
+                reload(FORMATS[name], copy / whole.name)
             shutil.rmtree(copy)
 
 
@@ -198,12 +221,11 @@ class Maker:
     """Writes another network over an export, and keeps it, refuses it, or fails on the way."""
 
     end: str
-    module: Any
 
     def write(self, request: Request, out: Path) -> None:
         spec = SPEC.replace(classes=4)
         config = ModelConfig.default(spec)
-        self.module.write(config, random_arrays(spec, seed=1), out, request.options)
+        writer_of(request.format)(config, random_arrays(spec, seed=1), out, request.options)
         if self.end == "fails":
             raise RuntimeError("the disk is full")
 
@@ -234,8 +256,8 @@ def test_an_export_is_old_or_new_never_half(name: str, end: str, tmp_path: Path)
     made: Format = FORMATS[name]
     out = write(tmp_path, name)
     before = contents(tmp_path)
-    outcome = make_file(Maker(end, module_of(made)), Request(made, Options(), out))
-    engine = module_of(made).reload(out)
+    outcome = make_file(Maker(end), Request(made, Options(), out))
+    engine = reload(made, out)
     classes = engine.run(np.zeros((1, 1, *SPEC.size), np.float32), "logits").shape[1]
     if end == "kept":
         assert (outcome.error, classes) == ("", 4)

@@ -13,7 +13,7 @@ from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import SpecError
-from mobilenetv2.export.job import Options, module_of
+from mobilenetv2.export.job import Options, reload, writer_of
 from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.images.preprocess import engine_input
@@ -41,10 +41,10 @@ def test_logits_are_the_plain_editions(name: str, head: str, tmp_path: Path) -> 
     installed(name)
     spec = with_head(head, 64)
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
-    module, made = module_of(FORMATS[name]), tmp_path / f"m{FORMATS[name].suffix or '.made'}"
-    module.write(config, arrays, made, Options())
+    made = tmp_path / f"m{FORMATS[name].suffix or '.made'}"
+    writer_of(FORMATS[name])(config, arrays, made, Options())
     reference = Reference(config, arrays, sample_pictures(config.preprocessing))
-    comparison = reference.compare(module.reload(made), "float32")
+    comparison = reference.compare(reload(FORMATS[name], made), "float32")
     assert comparison.passed, comparison
     assert comparison.largest > 0.1
 
@@ -55,16 +55,16 @@ def test_other_blocks_are_the_torch_editions(name: str, kind: str, tmp_path: Pat
     installed(name)
     spec = BLOCKS[kind]
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
-    module, made = module_of(FORMATS[name]), tmp_path / f"m{FORMATS[name].suffix or '.made'}"
+    write, made = writer_of(FORMATS[name]), tmp_path / f"m{FORMATS[name].suffix or '.made'}"
     if name == "keras":
         with pytest.raises(SpecError, match="the torch and numpy editions do"):
-            module.write(config, arrays, made, Options())
+            write(config, arrays, made, Options())
         return
-    module.write(config, arrays, made, Options())
+    write(config, arrays, made, Options())
     x = engine_input(sample_pictures(config.preprocessing), config.preprocessing)
     network = edition.build(spec, dtype="float64")
     edition.load(network, arrays)
     with torch.no_grad():
         wanted = network.eval()(torch.from_numpy(x).double()).numpy()
-    found = module.reload(made).run(x, "logits")
+    found = reload(FORMATS[name], made).run(x, "logits")
     assert np.abs(found - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())

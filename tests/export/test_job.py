@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export import job, verify
-from mobilenetv2.export import onnx as format_module
-from mobilenetv2.export.job import Options, Request, find_format, require_honoured
-from mobilenetv2.export.verify import Reference, export, requests
+from mobilenetv2.export import direct, job, verify
+from mobilenetv2.export.job import (
+    Options,
+    Outcome,
+    Request,
+    find_formats,
+    make_file,
+    require_honoured,
+)
+from mobilenetv2.export.verify import Comparison, Exporter, Reference, requests
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model.arrays import random_arrays
@@ -26,6 +32,10 @@ CONFIG = ModelConfig.default(SPEC)
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     return Reference(CONFIG, random_arrays(SPEC), verify.sample_pictures(CONFIG.preprocessing))
+
+
+def export(reference: Reference, wanted: Request) -> Outcome[Comparison]:
+    return make_file(Exporter(reference), wanted)
 
 
 def names(folder: Path) -> list[str]:
@@ -49,12 +59,12 @@ def test_a_file_that_is_another_network_is_not_kept(
 ) -> None:
     out = tmp_path / "m.onnx"
     out.write_bytes(b"the old one")
-    write = format_module.write
+    write = direct.write_onnx
 
     def wrong(config: ModelConfig, arrays: Any, path: Path, options: Options) -> None:
         write(config, arrays | {"classifier.bias": arrays["classifier.bias"] + 1e-2}, path, options)
 
-    monkeypatch.setattr(format_module, "write", wrong)
+    monkeypatch.setattr(direct, "write_onnx", wrong)
     found = export(reference, Request(FORMATS["onnx"], Options(), out))
     assert "differs from its edition by 0.01" in found.error
     assert names(tmp_path) == ["m.onnx"] and out.read_bytes() == b"the old one"
@@ -68,12 +78,12 @@ def test_a_file_for_any_size_is_compared_at_another_one(
         FORMATS["onnx"], Options(any_size=True, pictures=pictures), tmp_path / "m.onnx"
     )
     assert export(reference, wanted).error == ""
-    write = format_module.write
+    write = direct.write_onnx
 
     def one_size(config: ModelConfig, arrays: Any, path: Path, options: Options) -> None:
         write(config, arrays, path, dataclasses.replace(options, any_size=False))
 
-    monkeypatch.setattr(format_module, "write", one_size)
+    monkeypatch.setattr(direct, "write_onnx", one_size)
     assert "ONNX Runtime cannot run it" in export(reference, wanted).error
 
 
@@ -84,7 +94,7 @@ def test_a_converter_that_fails_leaves_nothing(
         path.write_bytes(b"half of it")
         raise ArtifactError("the converter failed")
 
-    monkeypatch.setattr(format_module, "write", failing)
+    monkeypatch.setattr(direct, "write_onnx", failing)
     found = export(reference, Request(FORMATS["onnx"], Options(), tmp_path / "m.onnx"))
     assert found.error == "the converter failed" and names(tmp_path) == []
 
@@ -162,4 +172,4 @@ def test_an_option_that_a_format_has_not_is_named() -> None:
         with pytest.raises(ArtifactError, match=f"--batch {batch} must be at least 1"):
             Options(batch=batch)
     with pytest.raises(ArtifactError, match="--format onx: unknown; did you mean 'onnx'"):
-        find_format("onx")
+        find_formats(["onx"], Path("m.onnx"))

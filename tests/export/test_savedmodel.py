@@ -7,31 +7,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export import savedmodel as export
 from mobilenetv2.export.job import Options
 from mobilenetv2.export.verify import Reference, sample_pictures
-from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: keras)")
-TINY: Any = {"width": 0.1, "classes": 5}
-SPECS = {
-    "symmetric, odd": NetworkSpec(size=(65, 97), **TINY),
-    "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
-    "same": NetworkSpec(size=(48, 64), numerics=Numerics("same", 1e-3), **TINY),
-    "projections": NetworkSpec(size=(48, 64), shortcut="projection", **TINY),
-    "relu, one pixel left": NetworkSpec(
-        size=(32, 32), numerics=Numerics(activation="relu"), **TINY
-    ),
-    "grey": published("small", input_channels=1, **TINY),
-}
+SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
 
 
 def reference(spec: NetworkSpec) -> Reference:
@@ -39,46 +26,11 @@ def reference(spec: NetworkSpec) -> Reference:
     return Reference(config, random_arrays(spec), sample_pictures(config.preprocessing, 2))
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_it_is_the_network(tmp_path: Path, name: str) -> None:
-    expected = reference(SPECS[name])
-    out = tmp_path / "shoes"
-    export.write(expected.config, expected.arrays, out, Options())
-    assert list(tmp_path.iterdir()) == [out]
-    engine = export.reload(out)
-    assert (engine.outputs, engine.takes_pictures) == (("logits",), False)
-    found = expected.compare(engine, "float32")
-    assert found.passed, found
-    assert found.deviation > 0.5
-    text = (out / "assets.extra" / "mobilenetv2.json").read_text("utf-8")
+def test_the_config_lies_where_tensorflow_leaves_room(tmp_path: Path) -> None:
+    expected = reference(SPEC)
+    export.write_savedmodel(expected.config, expected.arrays, tmp_path / "shoes", Options())
+    text = (tmp_path / "shoes" / "assets.extra" / "mobilenetv2.json").read_text("utf-8")
     assert ModelConfig.from_mapping(json.loads(text), "it") == expected.config
-
-
-@pytest.mark.parametrize("name", ["same", "grey"])
-def test_normalisation_inside_is_that_outside(tmp_path: Path, name: str) -> None:
-    expected = reference(SPECS[name])
-    export.write(expected.config, expected.arrays, tmp_path / "in", Options(pictures=True))
-    engine = export.reload(tmp_path / "in")
-    assert engine.takes_pictures
-    assert expected.compare(engine, "float32").passed
-    export.write(expected.config, expected.arrays, tmp_path / "out", Options())
-    outside = engine_input(expected.photos, expected.config.preprocessing)
-    np.testing.assert_allclose(
-        engine.run(expected.photos, "logits"),
-        export.reload(tmp_path / "out").run(outside, "logits"),
-        atol=1e-5,
-    )
-
-
-def test_a_fixed_batch_takes_any_number_of_pictures(tmp_path: Path) -> None:
-    expected = reference(SPECS["same"])
-    export.write(expected.config, expected.arrays, tmp_path / "m", Options(batch=3))
-    engine = export.reload(tmp_path / "m")
-    assert expected.compare(engine, "float32").passed  # four of them
-    with pytest.raises(ArtifactError, match="cannot take"):
-        engine.run(np.zeros((3, 3, 40, 64), np.float32), "logits")
-    with pytest.raises(ArtifactError, match="no features, only logits"):
-        engine.run(np.zeros((3, 3, 48, 64), np.float32), "features")
 
 
 @pytest.mark.slow
@@ -87,7 +39,7 @@ def test_width_1_has_the_operators_that_people_expect(tmp_path: Path, padding: A
     import tensorflow as tf
 
     expected = reference(NetworkSpec(numerics=Numerics(padding)))
-    export.write(expected.config, expected.arrays, tmp_path / "m", Options())
+    export.write_savedmodel(expected.config, expected.arrays, tmp_path / "m", Options())
     assert expected.compare(export.reload(tmp_path / "m"), "float32").passed
     signature = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"]
     functions = [
@@ -122,7 +74,8 @@ def test_nothing_is_printed_no_keras_is_needed_and_no_path_is_kept(tmp_path: Pat
         "from mobilenetv2.model.arrays import random_arrays\n"
         "spec = NetworkSpec(width=0.1, size=(48, 64), classes=5)\n"
         "out = Path(sys.argv[1])\n"
-        "savedmodel.write(ModelConfig.default(spec), random_arrays(spec), out, Options())\n"
+        "config = ModelConfig.default(spec)\n"
+        "savedmodel.write_savedmodel(config, random_arrays(spec), out, Options())\n"
         "savedmodel.reload(out).run(np.zeros((2, 3, 48, 64), np.float32), 'logits')\n"
         "try:\n"
         "    savedmodel.reload(out, threads=3)\n"

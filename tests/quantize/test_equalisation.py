@@ -64,7 +64,7 @@ def test_the_function_on_the_calibration_pictures_stays(name: str, per_channel: 
     config, folded = ModelConfig.default(spec), uneven(spec)
     seen = observe(lower_folded(config, folded), pictures(spec))
     before = {key: (weight.copy(), bias.copy()) for key, (weight, bias) in folded.items()}
-    changed, factors = equalise(lower_folded(config, folded), seen, per_channel)
+    changed, factors = equalise(lower_folded(config, folded), folded, seen, per_channel)
     same_function(config, seen, changed, factors, pictures(spec))
     moved = [key for key, s in factors.items() if not np.allclose(s, 1)]
     assert streams(graph_of(spec))[-2].writers[0] in moved  # the last projection's
@@ -80,7 +80,7 @@ def test_channels_that_reach_six_stay_and_others_keep_the_margin() -> None:
     spec = SPECS["same, odd"]
     config, folded = ModelConfig.default(spec), uneven(spec)
     seen = observe(lower_folded(config, folded), pictures(spec))
-    changed, factors = equalise(lower_folded(config, folded), seen, per_channel=False)
+    changed, factors = equalise(lower_folded(config, folded), folded, seen, per_channel=False)
     after = observe(lower_folded(config, changed), pictures(spec))
     saturated = grown = 0
     for name, tensor in tensors(spec).items():
@@ -100,7 +100,7 @@ def test_spans_come_closer_where_weights_have_a_scale_a_channel() -> None:
     spec = SPECS["same, odd"]
     config, folded = ModelConfig.default(spec), uneven(spec)
     seen = observe(lower_folded(config, folded), pictures(spec))
-    changed, _ = equalise(lower_folded(config, folded), seen)
+    changed, _ = equalise(lower_folded(config, folded), folded, seen)
     after = observe(lower_folded(config, changed), pictures(spec))
     for name in ("blocks.2.project", "blocks.4", "blocks.16.project"):
         spread = [
@@ -114,7 +114,7 @@ def test_rows_and_columns_have_the_same_span_where_a_weight_has_one_scale() -> N
     spec = SPECS["same, odd"]
     config, folded = ModelConfig.default(spec), uneven(spec)
     graph = lower_folded(config, folded)
-    changed, factors = equalise(graph, observe(graph, pictures(spec)), per_channel=False)
+    changed, factors = equalise(graph, folded, observe(graph, pictures(spec)), per_channel=False)
     # Those before it were scaled first: a reader's rows still move after its columns.
     s = factors["blocks.16.project"]
     rows = np.abs(changed["blocks.16.project"][0]).max((1, 2, 3)) * s
@@ -150,5 +150,5 @@ def test_a_published_network_stays_the_same_on_photos(
     pixels = np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])
     folded = fold(config.spec, arrays)
     seen = observe(lower_folded(config, folded), pixels)
-    changed, factors = equalise(lower_folded(config, folded), seen, per_channel)
+    changed, factors = equalise(lower_folded(config, folded), folded, seen, per_channel)
     same_function(config, seen, changed, factors, pixels)

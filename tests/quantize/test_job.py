@@ -18,7 +18,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration_set, job, post_training
 from mobilenetv2.quantize.job import Judge, Judgement
-from mobilenetv2.quantize.scheme import Scheme
+from mobilenetv2.quantize.scheme import Scheme, load_scheme, save_scheme
 from mobilenetv2.runtime.engine import Engine, Output
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
@@ -97,8 +97,8 @@ def test_int8_weights_are_in_the_file(made: job.Quantiser, tmp_path: Path) -> No
 @pytest.mark.parametrize("bits", [7, 8])
 def test_a_scheme_comes_back_as_it_was(made: job.Quantiser, tmp_path: Path, bits: int) -> None:
     given = dataclasses.replace(made.scheme, weight_bits=bits, per_channel=bits == 8)
-    job.save_scheme(given, tmp_path / "s.npz")
-    found = job.load_scheme(tmp_path / "s.npz", given.config)
+    save_scheme(given, tmp_path / "s.npz")
+    found = load_scheme(tmp_path / "s.npz", given.config)
     assert list(found.folded) == list(given.folded)  # in the order in which they run
     for field in dataclasses.fields(Scheme):
         if field.name != "folded":

@@ -12,7 +12,7 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize import calibration
-from mobilenetv2.quantize.calibration import count, observe
+from mobilenetv2.quantize.calibration import count, observe, run_graph
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -45,11 +45,9 @@ def test_extremes_and_means_are_the_plain_networks(
     config = ModelConfig.default(spec)
     each = sum(tensor.channels * tensor.pixels for tensor in tensors(spec).values())
     monkeypatch.setattr(calibration, "VALUES", 3 * each)  # batches of 3, 3 and 1
-    told: list[int] = []
-    found = observe(
-        lower_folded(config, fold(spec, random_arrays(spec))), pictures(spec), told.append
-    )
-    assert told == [3, 3, 1]
+    graph = lower_folded(config, fold(spec, random_arrays(spec)))
+    assert [len(found["input"]) for found in run_graph(graph, pictures(spec))] == [3, 3, 1]
+    found = observe(graph, pictures(spec))
     expected = reference(spec, config)
     assert list(found) == list(tensors(spec))
     compared = 0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.job import Options, module_of
+from mobilenetv2.export.job import Options, writer_of
 from mobilenetv2.formats import ENGINES, FORMATS, RUNTIMES, engines_of
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
@@ -60,8 +60,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         if key not in made:
             out = tmp_path_factory.mktemp(format_) / f"m{FORMATS[format_].suffix}"
             config = ModelConfig.default(spec)
-            module = module_of(FORMATS[format_])
-            module.write(config, random_arrays(spec), out, Options(**options))
+            writer_of(FORMATS[format_])(config, random_arrays(spec), out, Options(**options))
             made[key] = out
         return made[key]
 

@@ -25,10 +25,10 @@ CONFIG_OF = ModelConfig(SPEC, Preprocessing.default(SPEC), Labels(("a", "b", "c"
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mobilenetv2.export import keras
+    from mobilenetv2.export.keras import write_keras
 
     out = tmp_path_factory.mktemp("keras") / "m.keras"
-    keras.write(CONFIG_OF, random_arrays(SPEC), out, Options())
+    write_keras(CONFIG_OF, random_arrays(SPEC), out, Options())
     return out
 
 

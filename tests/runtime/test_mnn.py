@@ -6,7 +6,7 @@ import flatbuffers
 import pytest
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export import mnn as export
+from mobilenetv2.export.converted import write_mnn
 from mobilenetv2.export.job import Options
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.mnn import first_string, read_artifact
@@ -25,7 +25,7 @@ CONFIG = ModelConfig(
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Only to be read."""
     out = tmp_path_factory.mktemp("mnn") / "shoes.mnn"
-    export.write(CONFIG, random_arrays(SPEC), out, Options())
+    write_mnn(CONFIG, random_arrays(SPEC), out, Options())
     return out
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from mobilenetv2.checkpoints.sidecar import sidecar_path
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export import ncnn as export
+from mobilenetv2.export.converted import write_ncnn
 from mobilenetv2.export.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
@@ -30,7 +30,7 @@ OTHER = published("small", width=0.1, classes=4)
 def made(folder: Path, spec: NetworkSpec, precision: Precision = "float32") -> Path:
     out = folder / "shoes.ncnn.param"
     config = dataclasses.replace(ModelConfig.default(spec), origin=Origin("shoes", licence="MIT"))
-    export.write(config, random_arrays(spec), out, Options(precision))
+    write_ncnn(config, random_arrays(spec), out, Options(precision))
     return out
 
 

@@ -14,7 +14,7 @@ from graph_forms import Form
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
-from mobilenetv2.export.openvino import write
+from mobilenetv2.export.openvino import write_openvino
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -33,7 +33,7 @@ CONFIG = ModelConfig.default(SPEC)
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     path = tmp_path_factory.mktemp("openvino") / "m.xml"
-    write(CONFIG, random_arrays(SPEC), path, Options())
+    write_openvino(CONFIG, random_arrays(SPEC), path, Options())
     return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
@@ -65,7 +65,7 @@ def resealed(path: Path, change: Callable[[str], str]) -> None:
 )
 def test_every_form_is_read_with_its_config(tmp_path: Path, options: Options) -> None:
     path = tmp_path / "m.xml"
-    write(CONFIG, random_arrays(SPEC), path, options)
+    write_openvino(CONFIG, random_arrays(SPEC), path, options)
     found = load_artifact(path)
     assert (found.config, found.format) == (CONFIG, "openvino")
     assert found.graph == path.read_bytes()
@@ -75,7 +75,7 @@ def test_every_form_is_read_with_its_config(tmp_path: Path, options: Options) ->
 def test_labels_of_every_character(tmp_path: Path) -> None:
     names = ("a\x01\x1f\x7f\ufffe", "Ä <b> & \"c\" 'd' -->", "\U0001f600 \u3042\n\t", "x\u2028y")
     config = ModelConfig(SPEC, CONFIG.preprocessing, Labels(names))
-    write(config, random_arrays(SPEC), tmp_path / "m.xml", Options())
+    write_openvino(config, random_arrays(SPEC), tmp_path / "m.xml", Options())
     assert read_artifact(tmp_path / "m.xml").config == config
 
 

@@ -1,6 +1,5 @@
 """What can be run: a model folder, an export of ours; what cannot is said."""
 
-import importlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.export.job import Options
+from mobilenetv2.export.job import Options, writer_of
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
@@ -96,8 +95,7 @@ def test_a_file_of_every_head_and_block_is_read_back_and_run(
         pytest.skip(f"{made.missing()[0]} is not installed")
     spec = BLOCKS[name] if name in BLOCKS else with_head(name)
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
-    module = importlib.import_module(f"mobilenetv2.export.{format_}")
-    module.write(config, arrays, tmp_path / f"m{made.suffix}", Options())
+    writer_of(made)(config, arrays, tmp_path / f"m{made.suffix}", Options())
     found = load_artifact(tmp_path / f"m{made.suffix}")
     assert (found.config.spec, found.format) == (spec, format_)
     x = np.random.default_rng(0).normal(size=(2, 3, *spec.size)).astype(np.float32)

@@ -23,9 +23,9 @@ IDLE = 0.25
 
 
 def describe() -> dict[str, Any]:
-    """For JSON: processor, its flags that matter, cores, memory in bytes, how many programs used
-    the cores in the last minute, system, Python."""
-    fields = processor(CPU.read_text() if CPU.is_file() else "")
+    """Return plain values for JSON: processor, its flags that matter, cores, memory in bytes, how
+    many programs used the cores in the last minute, system, Python."""
+    fields = read_fields(CPU.read_text() if CPU.is_file() else "")
     have = (fields.get("flags") or fields.get("Features") or "").split()
     return {
         "processor": fields.get("model name") or platform.processor() or platform.machine(),
@@ -40,8 +40,8 @@ def describe() -> dict[str, Any]:
     }
 
 
-def processor(text: str) -> dict[str, str]:
-    """The first processor of Linux's ``/proc/cpuinfo``."""
+def read_fields(text: str) -> dict[str, str]:
+    """Return the fields of a file of Linux's ``/proc``, of cpuinfo those of the first processor."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -50,7 +50,7 @@ def processor(text: str) -> dict[str, str]:
 
 
 def sentence(machine: Mapping[str, Any]) -> str:
-    """'AMD EPYC (avx2, avx512f), 2 cores, Python 3.11.7'."""
+    """Return 'AMD EPYC (avx2, avx512f), 2 cores, Python 3.11.7'."""
     flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
     return (
         f"{machine['processor']}{flags}, {machine['cores_usable']} cores, "
@@ -59,7 +59,7 @@ def sentence(machine: Mapping[str, Any]) -> str:
 
 
 def warning(machine: Mapping[str, Any]) -> str | None:
-    """What a person should know before anything is measured; None where all is quiet."""
+    """Return what a person should know before anything is measured; None where all is quiet."""
     load, cores = machine["load_average"], machine["cores_usable"]
     if load is None or load <= IDLE * cores:
         return None
@@ -76,7 +76,7 @@ def peak_memory() -> int:
         MissingExtra: off Linux, where psutil is not installed.
     """
     if STATUS.is_file():
-        return _kilobytes(STATUS.read_text(), PEAK) * 1024
+        return _bytes(STATUS, PEAK)
     info = require("psutil").Process().memory_info()
     found: int = getattr(info, "peak_wset", info.rss)  # Windows has a peak, macOS has none
     return found
@@ -95,7 +95,7 @@ def available_memory() -> int | None:
 
 def _of_machine(field: str, attribute: str) -> int | None:
     if INFO.is_file():
-        return _kilobytes(INFO.read_text(), field) * 1024
+        return _bytes(INFO, field)
     try:
         found: int = getattr(require("psutil").virtual_memory(), attribute)
     except Exception:  # the figure is for the record only
@@ -103,8 +103,5 @@ def _of_machine(field: str, attribute: str) -> int | None:
     return found
 
 
-def _kilobytes(text: str, field: str) -> int:
-    for line in text.splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1])
-    return 0
+def _bytes(path: Path, field: str) -> int:
+    return 1024 * int(read_fields(path.read_text()).get(field, "0 kB").split()[0])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
+from mobilenetv2.text import first_line
 
 MODULE = "mobilenetv2.benchmark.process"
 LONGEST = 300.0
@@ -27,8 +28,6 @@ THREADS = (
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3"}
 REQUESTS = ("write", "load", "burst", "answer")
 """Methods of :class:`mobilenetv2.benchmark.running.Runner`, which a request names as 'do'."""
-
-
 Request = dict[str, Any]
 
 
@@ -131,8 +130,7 @@ class Child:
         except MobileNetV2Error as error:
             return {"error": str(error)}
         except Exception as error:  # a library's: one candidate's row says it, the others go on
-            reason = str(error).strip().partition("\n")[0][:300]
-            return {"error": f"{type(error).__name__}: {reason}"}
+            return {"error": f"{type(error).__name__}: {first_line(error)[:300]}"}
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """The figures of each candidate: plain values for JSON, and accuracy against latency as a plot."""
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.benchmark.candidate import Candidate
+from mobilenetv2.benchmark.choices import Candidate
 from mobilenetv2.errors import require
 from mobilenetv2.evaluate.metrics import wilson
-from mobilenetv2.evaluate.predictions import class_scores
-from mobilenetv2.files import write_atomically
+from mobilenetv2.evaluate.plots import BLUE, GREY, canvas, save_figure
+from mobilenetv2.evaluate.predictions import best_classes, largest_difference
 from mobilenetv2.spec.network import Outputs
+from mobilenetv2.text import finite
 
-COLOURS = {"float32": "#2a6fbb", "float16": "#1d9a6c", "bfloat16": "#8b5cf6", "int8": "#d9622b"}
-OTHER = "#6b7280"
+COLOURS = {"float32": BLUE, "float16": "#1d9a6c", "bfloat16": "#8b5cf6", "int8": "#d9622b"}
+OTHER = GREY
 MARKERS = "os^DvPX*<>hd"
 
 
@@ -48,7 +48,7 @@ class Speed:
         return self.batch * len(self.seconds) / sum(self.seconds)
 
     def to_dict(self, every: bool) -> dict[str, Any]:
-        """For JSON, in milliseconds; with every run if asked for."""
+        """Return plain values for JSON, in milliseconds; with every run if asked for."""
         found: dict[str, Any] = {
             "batch": self.batch, "runs": len(self.seconds),
             "median_ms": 1e3 * self.median, "p95_ms": 1e3 * self.p95,
@@ -72,11 +72,11 @@ class Agreement:
     """How many are answered right; None where the truth is not known."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: fractions with their 95% intervals."""
+        """Return plain values for JSON: fractions with their 95% intervals."""
         found: dict[str, Any] = {
             "photos": self.photos, "agreement": self.same / self.photos,
             "agreement_interval": list(wilson(self.same, self.photos)),
-            "max_abs_difference": self.difference if math.isfinite(self.difference) else None,
+            "max_abs_difference": finite(self.difference),
         }  # fmt: skip
         if self.right is not None:
             found["top1"] = self.right / self.photos
@@ -94,11 +94,9 @@ def compare_answers(
         truth: int (photos,).
         outputs: what the logits mean.
     """
-    difference = float(np.abs(found.astype(np.float64) - reference).max())
-    answers, expected = (class_scores(one, outputs).argmax(1) for one in (found, reference))
+    answers, expected = (best_classes(one, outputs) for one in (found, reference))
     return Agreement(
-        len(found), int((answers == expected).sum()),
-        difference if math.isfinite(difference) else math.inf,
+        len(found), int((answers == expected).sum()), largest_difference(found, reference),
         None if truth is None else int((answers == truth).sum()),
     )  # fmt: skip
 
@@ -122,11 +120,11 @@ class Row:
     error: str = ""
 
     def speed(self, batch: int) -> Speed | None:
-        """That of one size of batch."""
+        """Return that of one size of batch."""
         return next((speed for speed in self.speeds if speed.batch == batch), None)
 
     def to_dict(self, every: bool = False) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         who = self.candidate
         found: dict[str, Any] = {
             "runtime": who.runtime, "format": who.format, "precision": who.precision,
@@ -144,7 +142,7 @@ class Row:
 
 
 def by_latency(rows: Sequence[Row], batch: int) -> list[Row]:
-    """The quickest first; those that failed last."""
+    """Return the quickest first; those that failed last."""
 
     def key(row: Row) -> float:
         speed = row.speed(batch)
@@ -154,7 +152,7 @@ def by_latency(rows: Sequence[Row], batch: int) -> list[Row]:
 
 
 def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:
-    """Top-1 where the truth is known, else agreement with the float network, with 95% intervals.
+    """Draw top-1 where the truth is known, else agreement with the float network, by latency.
 
     Args:
         rows: those without a speed at that batch, or without answers, are left out.
@@ -162,8 +160,7 @@ def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure").Figure(figsize=(9.5, 5), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = canvas(1, 1, (9.5, 5))
     drawn = [row for row in rows if row.speed(batch) and row.agreement and not row.error]
     runtimes = list(dict.fromkeys(row.candidate.runtime for row in drawn))
     precisions = list(dict.fromkeys(row.candidate.precision for row in drawn))
@@ -178,11 +175,7 @@ def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:
     axis.set_title(title, loc="left", fontsize=10)
     axis.grid(alpha=0.25, which="both")
     _legend(figure, runtimes, precisions)
-    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
-        text.set_parse_math(False)  # a '$' in a file's name begins no formula
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)
 
 
 def _point(axis: Any, row: Row, batch: int, marker: str) -> None:
@@ -205,7 +198,7 @@ def _point(axis: Any, row: Row, batch: int, marker: str) -> None:
 
 
 def _ticks(axis: Any, latencies: Sequence[float]) -> None:
-    """1, 2, 5, 10 ... in plain numbers: powers of ten alone would be one or two."""
+    """Mark 1, 2, 5, 10 ... in plain numbers: powers of ten alone would be one or two."""
     ticker = require("matplotlib.ticker")
     low, high = min(latencies, default=1.0) / 1.3, max(latencies, default=10.0) * 1.3
     axis.set_xlim(low, high)
@@ -215,13 +208,12 @@ def _ticks(axis: Any, latencies: Sequence[float]) -> None:
 
 
 def _legend(figure: Any, runtimes: Sequence[str], precisions: Sequence[str]) -> None:
-    """Colours are precisions, shapes runtimes."""
+    """Add a legend: colours are precisions, shapes runtimes."""
     line = require("matplotlib.lines").Line2D
+    shown = [(name, COLOURS.get(name, OTHER), "s") for name in precisions]
+    shown += [(name, "black", MARKERS[i % len(MARKERS)]) for i, name in enumerate(runtimes)]
     handles = [
-        line([], [], color=COLOURS.get(name, OTHER), marker="s", linestyle="none", label=name)
-        for name in precisions
-    ] + [
-        line([], [], color="black", marker=MARKERS[i % len(MARKERS)], linestyle="none", label=name)
-        for i, name in enumerate(runtimes)
+        line([], [], color=colour, marker=marker, linestyle="none", label=name)
+        for name, colour, marker in shown
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False)

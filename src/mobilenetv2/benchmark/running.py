@@ -36,26 +36,21 @@ class Runner:
 
         Args:
             request: 'model' (folder), 'format', 'precision', 'out'; of int8 also 'scheme' (made
-                by ``quantize.job.save_scheme``) and 'calibration' (a .npy of uint8 pictures).
-
-        Raises:
-            MobileNetV2Error: it cannot be written.
+                by ``quantize.scheme.save_scheme``).
         """
-        from mobilenetv2.export.job import Options, module_of
+        from mobilenetv2.export.job import Options, writer_of
         from mobilenetv2.model import store
 
         config, arrays = store.load(Path(request["model"]))
         out, name = Path(request["out"]), request["format"]
         if request["precision"] == INT8:
-            from mobilenetv2.model.folding import fold
-            from mobilenetv2.quantize import job
+            from mobilenetv2.quantize.job import write_int8
+            from mobilenetv2.quantize.scheme import load_scheme
 
-            scheme = job.load_scheme(Path(request["scheme"]), config)
-            pictures = np.load(request["calibration"])
-            job.write_int8(name, scheme, fold(config.spec, arrays), pictures, out)
+            write_int8(name, load_scheme(Path(request["scheme"]), config), out)
         else:
             options = Options(precision=request["precision"])
-            module_of(FORMATS[name]).write(config, arrays, out, options)
+            writer_of(FORMATS[name])(config, arrays, out, options)
         return {}
 
     def load(self, request: Request) -> Request:
@@ -129,20 +124,16 @@ class Runner:
 
 
 def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
-    """Return the engine, and the config inside the file, where the runtime's module gives it.
-
-    Raises:
-        MobileNetV2Error: the file or the runtime does not do.
-    """
+    """Return the engine, and the config inside the file, where the runtime's module gives it."""
     path, threads, runtime = Path(request["path"]), request["threads"], request["runtime"]
     if RUNTIMES[runtime].engine:
         from mobilenetv2.runtime import predictor
 
         loaded = predictor.load_artifact(path)
         return predictor.create_engine(loaded, runtime, threads), loaded.config
-    from mobilenetv2.export.job import module_of
+    from mobilenetv2.export.job import reload
 
-    return module_of(FORMATS[request["format"]]).reload(path, threads), None
+    return reload(FORMATS[request["format"]], path, threads), None
 
 
 def is_idle() -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.cli.parser import require_positive
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.formats import FORMATS, engines_of
@@ -16,6 +17,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import (
     FeatureMap,
     create_engine,
@@ -32,11 +34,7 @@ Output: TypeAlias = Literal["logits", "features"]
 
 
 def settle_model(arguments: argparse.Namespace) -> None:
-    """Set ``arguments.model`` to the embedded model where nobody gave one, and say what it knows.
-
-    Raises:
-        WeightsError: the package was installed without its model.
-    """
+    """Set ``arguments.model`` to the embedded one where nobody gave any, and say what it knows."""
     if arguments.model is not None:
         return
     arguments.model = EMBEDDED
@@ -53,14 +51,25 @@ def load_predictor(
     arguments: argparse.Namespace, outputs: Output = "logits"
 ) -> tuple[ModelConfig, Predictor, str]:
     """Return the config and the predictor of ``--model`` on ``--runtime`` or ``--device``, and the
-    name of what computes.
+    name of what computes."""
+    model, threads = locate(arguments.model), arguments.threads
+    runtime, device = arguments.runtime, arguments.device
+    require_positive("--threads", threads)
+    if runtime not in (None, TORCH) and device != "cpu":
+        raise ArtifactError(
+            f"--runtime {runtime} computes on the CPU; --device {device} is for --runtime torch"
+        )
+    if runtime == TORCH or device != "cpu":
+        config, _, network = _network_in_torch(model, threads, outputs)
+        from mobilenetv2.editions.torch.network import check_device, predictor
 
-    Raises:
-        WeightsError, ArtifactError: there is no such model, it is damaged, or it cannot be run.
-        MissingExtra: the runtime is not installed.
-    """
-    config, predict, runtime = _load_predictor(arguments, outputs)
-    return config, with_flips(predict) if arguments.flips else predict, runtime
+        predict, name = predictor(network, check_device(device), outputs), TORCH
+    else:
+        config, engine, name = _load_engine(model, runtime, threads)
+        if outputs == "logits":
+            require_answers(config.spec, str(model))
+        predict = engine_predictor(engine, config.preprocessing, outputs)
+    return config, with_flips(predict) if arguments.flips else predict, name
 
 
 def with_flips(predict: Predictor) -> Predictor:
@@ -73,34 +82,14 @@ def with_flips(predict: Predictor) -> Predictor:
     return answer
 
 
-def _load_predictor(
-    arguments: argparse.Namespace, outputs: Output
-) -> tuple[ModelConfig, Predictor, str]:
-    model, threads = locate(arguments.model), arguments.threads
-    runtime, device = arguments.runtime, arguments.device
-    _require_threads(threads)
-    if runtime not in (None, TORCH) and device != "cpu":
-        raise ArtifactError(
-            f"--runtime {runtime} computes on the CPU; --device {device} is for --runtime torch"
-        )
-    if runtime == TORCH or device != "cpu":
-        config, _, network = _network_in_torch(model, threads, outputs)
-        from mobilenetv2.editions.torch.network import check_device, predictor
-
-        return config, predictor(network, check_device(device), outputs), TORCH
-    if model.suffix.lower() == EXECUTORCH.ending and model.is_file():
-        return *_predictor_in_executorch(model, runtime, outputs, threads), EXECUTORCH.name
-    artifact = load_artifact(model, runtime)
-    if outputs == "logits":
-        require_answers(artifact.config.spec, str(model))
-    name = runtime or engines_of(artifact.format)[0]
-    engine = create_engine(artifact, name, threads)
-    return artifact.config, engine_predictor(engine, artifact.config.preprocessing, outputs), name
-
-
-def _predictor_in_executorch(
-    model: Path, runtime: str | None, outputs: Output, threads: int | None
-) -> tuple[ModelConfig, Predictor]:
+def _load_engine(
+    model: Path, runtime: str | None, threads: int | None
+) -> tuple[ModelConfig, Engine, str]:
+    """Return the config of a model folder or an exported file, its engine and that one's name."""
+    if not (model.suffix.lower() == EXECUTORCH.ending and model.is_file()):
+        artifact = load_artifact(model, runtime)
+        name = runtime or engines_of(artifact.format)[0]
+        return artifact.config, create_engine(artifact, name, threads), name
     if runtime is not None:
         raise ArtifactError(
             f"{model}: --runtime {runtime} does not run {EXECUTORCH.ending} files; leave it out"
@@ -108,10 +97,7 @@ def _predictor_in_executorch(
     require("executorch")  # its runtime needs PyTorch
     from mobilenetv2.export import executorch
 
-    config, engine = executorch.config_inside(model), executorch.reload(model, threads)
-    if outputs == "logits":
-        require_answers(config.spec, str(model))
-    return config, engine_predictor(engine, config.preprocessing, outputs)
+    return executorch.config_inside(model), executorch.reload(model, threads), EXECUTORCH.name
 
 
 def load_network(model: Path, runtime: str | None, threads: int | None) -> FeatureMap:
@@ -121,7 +107,7 @@ def load_network(model: Path, runtime: str | None, threads: int | None) -> Featu
         WeightsError, ArtifactError: it cannot be read or run, or not be explained.
         MissingExtra: what computes is not installed.
     """
-    _require_threads(threads)
+    require_positive("--threads", threads)
     if runtime == TORCH:
         return _feature_map_in_torch(model, threads)
     return load_feature_map(model, runtime, threads)
@@ -145,7 +131,7 @@ def _feature_map_in_torch(model: Path, threads: int | None) -> FeatureMap:
 def _network_in_torch(
     model: Path, threads: int | None, outputs: Output = "logits"
 ) -> tuple[ModelConfig, Any, Any]:
-    """The config, the arrays and the PyTorch edition, which has every network, with them."""
+    """Return the config, the arrays and the PyTorch edition, which has every network, with them."""
     if model.is_file():
         raise ArtifactError(
             f"{model}: an exported file, which --runtime torch and other devices than the cpu do "
@@ -163,8 +149,3 @@ def _network_in_torch(
     network = edition.MobileNetV2(config)
     edition.load(network, arrays, str(model))
     return config, arrays, network
-
-
-def _require_threads(threads: int | None) -> None:
-    if threads is not None and threads < 1:
-        raise ArtifactError(f"--threads {threads} must be at least 1")

@@ -10,16 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import (
-    DATA_HELP,
-    RUN_HELP,
-    Parser,
-    add_device,
-    add_flips,
-    add_json,
-    add_runtime,
-)
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.parser import RUN_HELP, Parser
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.progress import say
@@ -33,7 +25,6 @@ if TYPE_CHECKING:
     from mobilenetv2.evaluate.run_record import TrainedOn
 
 PAGE, FIGURES = "audit.html", "audit.json"
-MOST_ROWS = 60
 SHOWN = 5
 """Photos, or groups of them, that the terminal names of each finding."""
 
@@ -48,7 +39,7 @@ The exit status is 0 whatever is found; --json has a level for each finding.
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_shared("data")
     parser.add_argument(
         "--model", metavar="MODEL", help=f"also find the labels that a model doubts: {RUN_HELP}"
     )
@@ -56,10 +47,7 @@ def add_options(parser: Parser) -> None:
         "--output", metavar="DIR",
         help="write audit.html, a page with thumbnails, and audit.json; an older audit is replaced",
     )  # fmt: skip
-    add_runtime(parser)
-    add_flips(parser)
-    add_device(parser)
-    add_json(parser)
+    parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -116,13 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_output(folder: Path) -> None:
-    """An older audit is replaced, nothing else is.
-
-    Raises:
-        FileExistsError, NotADirectoryError: there is something else.
-        MobileNetV2Error: it is the current folder, which cannot be replaced under a person's feet.
-        PermissionError: nothing may be written there.
-    """
+    """Raise unless the folder can be made, or is an older audit, which is replaced."""
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(folder))
     if folder.exists() and folder.samefile(Path.cwd()):
@@ -185,9 +167,7 @@ def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -
         for label in sorted(range(len(counts)), key=lambda label: counts[label])
     ]
     names = audit.splits if several else ()
-    table(visible(audit.place), ("class", *names, "photos"), rows[:MOST_ROWS])
-    if len(rows) > MOST_ROWS:
-        print(f"({len(rows) - MOST_ROWS} larger classes are not shown; --json has all)")
+    table(visible(audit.place), ("class", *names, "photos"), rows, rest="larger classes")
     print(f"{counted(len(audit.photos), 'photo')}, {sum(counts):,} of them readable")
     for name, (least, median, most) in audit.sizes().items():
         digits = ".2f" if name == "aspect" else ",.0f"

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, add_json, names
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, names, require_positive
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS, INT8, PRECISIONS, RUNTIMES
@@ -19,7 +18,7 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
-    from mobilenetv2.benchmark.photos import Photos
+    from mobilenetv2.benchmark.choices import Photos
     from mobilenetv2.benchmark.results import Row
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
@@ -32,7 +31,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL", help=RUN_HELP)
+    parser.add_shared("model", help=RUN_HELP)
     parser.add_argument(
         "--runtime", type=names(RUNTIMES), metavar="A,B",
         help=f"of {', '.join(RUNTIMES)} (default: all that are installed)",
@@ -45,13 +44,13 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help=f"labelled photos, for accuracy: {DATA_HELP}"
     )
-    parser.add_argument("--split", metavar="NAME", help="of DATA: what is measured on")
+    parser.add_shared("--split")
     parser.add_argument(
         "--calibration", metavar="FOLDER",
         help="photos to calibrate int8 on (default: DATA's training split)",
     )  # fmt: skip
     parser.add_argument("--artifacts", metavar="DIR", help="exported files to measure, too")
-    parser.add_argument("--threads", type=int, metavar="N", help="of each runtime (default: cores)")
+    parser.add_shared("--threads", help="of each runtime (default: cores)")
     parser.add_argument(
         "--batch", type=_batches, default=(1, 32), metavar="N,M", help="(default: 1,32)"
     )
@@ -60,7 +59,7 @@ def add_options(parser: Parser) -> None:
         help="of measuring for each row and batch (default: 3)",
     )  # fmt: skip
     parser.add_argument("--output", metavar="DIR", help="write benchmark.json and a picture")
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def _batches(text: str) -> tuple[int, ...]:
@@ -75,10 +74,9 @@ def _batches(text: str) -> tuple[int, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print the table; 1 where a candidate failed, else 0."""
-    from mobilenetv2.benchmark.candidate import choose_candidates
+    from mobilenetv2.benchmark.choices import choose_candidates, choose_photos
     from mobilenetv2.benchmark.job import Job, measure_candidates
     from mobilenetv2.benchmark.machine import describe, warning
-    from mobilenetv2.benchmark.photos import Wanted, choose_photos
     from mobilenetv2.benchmark.results import by_latency
     from mobilenetv2.data.batches import workers
     from mobilenetv2.evaluate.run_record import trained_on
@@ -86,7 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.model.store import load_config
     from mobilenetv2.runtime.predictor import is_exported, load_artifact
 
-    require_sensible(arguments)
+    if not 0 < arguments.seconds <= 3600:
+        raise MobileNetV2Error(
+            f"--seconds {arguments.seconds:g} must be above 0 and at most an hour"
+        )
+    if arguments.split and not arguments.data:
+        raise MobileNetV2Error("--split is of --data, which is not given")
+    require_positive("--threads", arguments.threads)
     machine = describe()  # before our own work is part of its load
     if arguments.output:
         require("matplotlib")  # not after minutes of measuring
@@ -100,20 +104,16 @@ def run(arguments: argparse.Namespace) -> int:
         int8=bool(arguments.data or arguments.calibration),
     )  # fmt: skip
     needs_int8 = any(who.precision == INT8 and who.path is None for who in candidates)
-    wanted = Wanted(
-        arguments.data, arguments.split, arguments.calibration,
+    photos = choose_photos(
+        config, trained_on(model), arguments.data, arguments.split, arguments.calibration,
         "no" if not needs_int8 else "yes" if arguments.precision else "if possible",
     )  # fmt: skip
-    photos = choose_photos(config, wanted, trained_on(model))
     if needs_int8 and photos.calibration is None:  # of 'if possible' only
         candidates = [who for who in candidates if who.precision != INT8 or who.path]
     threads = arguments.threads or workers()
     if alarm := warning(machine):
         say(alarm)
-    job = Job(
-        model, config, tuple(candidates), photos.pictures, photos.truth, photos.calibration,
-        threads, arguments.batch, arguments.seconds,
-    )  # fmt: skip
+    job = Job(model, config, tuple(candidates), photos, threads, arguments.batch, arguments.seconds)
     rows = by_latency(measure_candidates(job), arguments.batch[0])
     facts = report(arguments, machine, photos, threads, rows, exported)
     if arguments.output:
@@ -131,22 +131,6 @@ def run(arguments: argparse.Namespace) -> int:
                 "others' expense; --runtime without it is fairer"
             )
     return PARTLY_FAILED if any(row.error for row in rows) else 0
-
-
-def require_sensible(arguments: argparse.Namespace) -> None:
-    """Raise where numbers or options do not make sense, which the parser does not see.
-
-    Raises:
-        MobileNetV2Error: a number that makes no sense.
-    """
-    if not 0 < arguments.seconds <= 3600:
-        raise MobileNetV2Error(
-            f"--seconds {arguments.seconds:g} must be above 0 and at most an hour"
-        )
-    if arguments.split and not arguments.data:
-        raise MobileNetV2Error("--split is of --data, which is not given")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise MobileNetV2Error(f"--threads {arguments.threads} must be at least 1")
 
 
 def report(

@@ -1,17 +1,14 @@
 """``mobilenetv2 describe``: a network layer by layer, and what it costs."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json
-from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import Parser, add_json, size
-
-if TYPE_CHECKING:
-    from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.parser import Parser, size
+from mobilenetv2.spec import count
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import PUBLISHED, published
 
 EXAMPLES = """\
   mobilenetv2 describe --width 0.5 --size 160 --classes 10
@@ -29,13 +26,11 @@ def add_options(parser: Parser) -> None:
         "--spec", metavar="NAME|FILE", default="torchvision",
         help="a published network by name, a model folder, or a JSON file (default: torchvision)",
     )  # fmt: skip
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the description; 0."""
-    from mobilenetv2.spec.published import PUBLISHED, published
-
     changes = {
         name: getattr(arguments, name)
         for name in ("width", "size", "classes")
@@ -58,8 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def facts(spec: NetworkSpec) -> dict[str, object]:
     """Return everything that is counted, as plain values."""
-    from mobilenetv2.spec import count
-
     return {
         "parameters": count.parameters(spec),
         "multiply_adds": count.multiply_adds(spec),
@@ -78,7 +71,6 @@ def facts(spec: NetworkSpec) -> dict[str, object]:
 def show(spec: NetworkSpec) -> None:
     """Print the table of layers and a few lines of totals."""
     from mobilenetv2.model.card import classifier_words
-    from mobilenetv2.spec import count
 
     rows = [
         (

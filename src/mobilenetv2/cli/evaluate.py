@@ -9,16 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import (
-    DATA_HELP,
-    Parser,
-    add_device,
-    add_flips,
-    add_json,
-    add_model,
-    add_runtime,
-)
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.parser import Parser
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
 from mobilenetv2.progress import say
 from mobilenetv2.text import interval, percent
@@ -26,8 +18,6 @@ from mobilenetv2.text import interval, percent
 if TYPE_CHECKING:
     from mobilenetv2.evaluate.report.page import Explainer
     from mobilenetv2.evaluate.report.result import Result
-
-MOST_ROWS = 60
 
 EXAMPLES = """\
   mobilenetv2 evaluate photos/ --model runs/photos/best
@@ -37,22 +27,17 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    add_model(parser)
-    parser.add_argument(
-        "--split", metavar="NAME",
+    parser.add_shared("data", "--model")
+    parser.add_shared(
+        "--split",
         help="train, validation or test, or selection of the photos that a run divided (default: "
         "test, else validation, else all)",
     )  # fmt: skip
     parser.add_argument(
-        "--report",
-        metavar="DIR",
+        "--report", metavar="DIR",
         help="write report.html (all on one page), figures as JSON and pictures into a folder",
-    )
-    add_runtime(parser)
-    add_flips(parser)
-    add_device(parser)
-    add_json(parser)
+    )  # fmt: skip
+    parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -125,7 +110,6 @@ def show(result: Result, title: str) -> None:
     """Print the table of classes, the worst first, and the totals."""
     metrics = result.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
-    shown = rows[:MOST_ROWS]
     columns = ["class", "photos", "recall", "95% interval", "precision", "95% interval"]
     lines = [
         [
@@ -133,15 +117,13 @@ def show(result: Result, title: str) -> None:
             percent(row.precision),
             "-" if math.isnan(row.precision) else interval(row.precision_interval),
         ]
-        for row in shown
+        for row in rows
     ]  # fmt: skip
     if metrics.labels:
         columns += ["F1", "average precision"]
-        for row, line in zip(shown, lines, strict=True):
+        for row, line in zip(rows, lines, strict=True):
             line += [percent(row.f1), percent(row.average_precision)]
-    table(title, columns, lines)
-    if len(rows) > len(shown):
-        print(f"({len(rows) - len(shown)} better classes are not shown; --json has all)")
+    table(title, columns, lines, rest="better classes")
     print(f"images  {metrics.images}")
     print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
     if len(metrics.classes) > 5:  # five of five are always enough

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import json_line, table
-from mobilenetv2.cli.parser import Parser, add_json, add_model, add_runtime
+from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
+from mobilenetv2.cli.parser import Parser, require_positive
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
@@ -43,10 +42,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
-    )
-    add_model(parser)
+    parser.add_shared("images", "--model")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--top", type=int, default=3, metavar="N", help="answers (default: 3)")
     which.add_argument(
@@ -57,9 +53,8 @@ def add_options(parser: Parser) -> None:
         "--output", metavar="FILE|DIR",
         help="a .png file, or a folder for several (default: NAME-explained.png in this folder)",
     )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace pictures that are there")
-    add_runtime(parser)
-    add_json(parser)
+    parser.add_flag("--overwrite", "replace pictures that are there")
+    parser.add_shared("--runtime", "--threads", "--json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.images.decode import read_photo
     from mobilenetv2.images.preprocess import preprocess
 
-    if arguments.top < 1:
-        raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
+    require_positive("--top", arguments.top)
     paths = find_photos(arguments.images)
     targets = planned(paths, arguments.output, arguments.overwrite)
     settle_model(arguments)
@@ -119,9 +113,6 @@ def planned(paths: list[Path], output: str | None, overwrite: bool) -> list[Path
 
     Args:
         output: a .png file for one photo, a folder for any number; None is the current folder.
-
-    Raises:
-        MobileNetV2Error: a file that is there already, or one for several photos.
     """
     single = output is not None and output.lower().endswith(PNG) and not Path(output).is_dir()
     if single and len(paths) > 1:
@@ -245,11 +236,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def class_of(name: str, labels: Labels) -> int:
-    """Return the output that a person means: by label, a synonym of it, WordNet id or index.
-
-    Raises:
-        DataError: no class, or two.
-    """
+    """Return the output that a person means: by label, a synonym of it, WordNet id or index."""
     from mobilenetv2.evaluate.matching import match
 
     try:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_json, names
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.parser import Parser, names
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, installing
 from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
@@ -33,11 +32,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
-    parser.add_argument(
-        "out", metavar="OUT", nargs="?",
-        help="a file, whose ending says the format, or a folder for several",
-    )  # fmt: skip
+    parser.add_shared("model", "out", nargs="?")
     parser.add_argument(
         "--format", type=names(FORMATS), default=[], metavar="A,B",
         help=f"of {', '.join(FORMATS)}; or all that are installed",
@@ -46,24 +41,16 @@ def add_options(parser: Parser) -> None:
         "--precision", type=names(PRECISIONS), default=["float32"], metavar="A,B",
         help=f"of {', '.join(PRECISIONS)} (default: float32); int8 is made by 'quantize'",
     )  # fmt: skip
-    parser.add_argument(
-        "--pictures", action="store_true",
-        help="normalisation inside: the file takes uint8 pictures at the network's size",
+    parser.add_flag("--pictures",
+        "normalisation inside: the file takes uint8 pictures at the network's size",
     )  # fmt: skip
     parser.add_argument("--batch", type=int, metavar="N", help="a fixed batch (default: any)")
-    parser.add_argument(
-        "--any-size", action="store_true", help="any height and width, where the padding allows it"
-    )
+    parser.add_flag("--any-size", "any height and width, where the padding allows it")
     parser.add_argument("--opset", type=int, metavar="N", help="of ONNX, 13 to 22 (default: 17)")
-    parser.add_argument(
-        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
-        help="compare on these (default: four pictures made here)",
-    )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument(
-        "--list", action="store_true", help="what is installed, what each format is for, and stop"
-    )
-    add_json(parser)
+    parser.add_shared("--photos", help="compare on these (default: four pictures made here)")
+    parser.add_shared("--overwrite")
+    parser.add_flag("--list", "what is installed, what each format is for, and stop")
+    parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,11 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArtifactError(f"{arguments.out}: no format has all that is asked for")
     if not arguments.overwrite:
         require_new(wanted)
-    record = config.preprocessing
-    if arguments.photos:
-        shown = load_pictures(find_photos(arguments.photos), record)
-    else:
-        shown = sample_pictures(record)
+    record, photos = config.preprocessing, find_photos(arguments.photos)
+    shown = load_pictures(photos, record) if arguments.photos else sample_pictures(record)
     made = make_files(Exporter(Reference(config, arrays, shown)), wanted)
     outcomes = reported(made, arguments.json)
     if not arguments.json:
@@ -119,11 +103,7 @@ def status(outcomes: Sequence[Outcome[Any]]) -> int:
 
 
 def chosen(arguments: argparse.Namespace) -> list[Request]:
-    """Return what the options ask for.
-
-    Raises:
-        MissingExtra: packages are not installed, and formats were asked for by name.
-    """
+    """Return what the options ask for."""
     from mobilenetv2.export.job import Options, require_packages
     from mobilenetv2.export.verify import possible_requests, requests
 

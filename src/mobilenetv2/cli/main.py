@@ -1,25 +1,29 @@
-"""The entry point: parse, run the verb, turn errors into one sentence and an exit status."""
+"""The entry point, which turns errors into one sentence and a status; and what verbs print."""
 
 import errno
 import importlib
+import json
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.text import visible
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses: a user's mistake; part of the work failed; Ctrl-C."""
 
 ADVICE = {
-    errno.ENOSPC: "free some space or choose another place",
-    errno.EDQUOT: "free some space or choose another place",
-    errno.EACCES: "choose a place that you may write to",
-    errno.EPERM: "choose a place that you may write to",
-    errno.EROFS: "choose a place that you may write to",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; free some space or choose another place"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "; choose a place that you may write to"
+    ),
 }
+"""Kind of the system's error -> what to do."""
+MOST_ROWS = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno is None:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        advice = ADVICE.get(error.errno, "")
-        return _fail(f"{place}{error.strerror}" + (f"; {advice}" if advice else ""))
+        return _fail(f"{place}{error.strerror}{ADVICE.get(error.errno, '')}")
     except KeyboardInterrupt:
         print("mobilenetv2: stopped", file=sys.stderr)
         return INTERRUPTED
@@ -52,3 +55,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str) -> int:
     print(f"mobilenetv2: error: {message}", file=sys.stderr)
     return MISTAKE
+
+
+def json_line(value: object) -> str:
+    """Return one line of JSON for stdout, in letters as they are where it can hold them."""
+    line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # such as the name of a file that is no UTF-8
+        return json.dumps(value)
+    return line
+
+
+def table(
+    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]],
+    texts: Sequence[int] = (0,), rest: str = "",
+) -> None:  # fmt: skip
+    """Print a table on stdout. What a terminal cannot show, or would obey, is replaced.
+
+    Args:
+        texts: the columns that are left-aligned.
+        rest: what rows beyond :data:`MOST_ROWS` are called, which are then not shown.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(
+        title=visible(title) if title else title, title_justify="left", box=box.SIMPLE_HEAD
+    )
+    for index, column in enumerate(columns):
+        # Where a terminal is too narrow, texts are folded and figures stay whole.
+        text = index in texts
+        made.add_column(
+            column, justify="left" if text else "right", no_wrap=not text, overflow="fold"
+        )
+    for row in rows[:MOST_ROWS] if rest else rows:
+        made.add_row(*(visible(str(cell)) for cell in row))
+    # Off a terminal there is no width to fold to, and a long path must not be cut off.
+    width = None if sys.stdout.isatty() else 100_000
+    Console(width=width, highlight=False, markup=False).print(made)
+    if rest and len(rows) > MOST_ROWS:
+        print(f"({len(rows) - MOST_ROWS} {rest} are not shown; --json has all)")

@@ -7,9 +7,8 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import MODEL_HELP, Parser, add_json, size
+from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.parser import Parser, size
 from mobilenetv2.errors import SpecError
 from mobilenetv2.progress import say
 
@@ -29,23 +28,20 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_shared("model")
     parser.add_argument(
         "--editions", metavar="NAMES",
         help="of torch, keras, jax, numpy; keras:tensorflow, keras:jax and keras:torch choose its "
         "backend (default: those that are installed)",
     )  # fmt: skip
     parser.add_argument("--size", type=size, help="input size, if not the model's own")
-    parser.add_argument(
-        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
-        help="compare on these (default: two pictures of noise)",
-    )  # fmt: skip
+    parser.add_shared("--photos", help="compare on these (default: two pictures of noise)")
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, metavar="X",
         help="largest difference as a share of max(1, the reference's largest value) "
         "(default: 1e-4)",
     )  # fmt: skip
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from mobilenetv2 import __version__
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
 
 EXAMPLES = """\
@@ -58,6 +59,38 @@ DIALECTS = (
 """Names of ``checkpoints.dialects.registry``, which would have to be imported for them."""
 
 
+SHARED: dict[str, dict[str, Any]] = {
+    "data": {"metavar": "DATA", "help": DATA_HELP},
+    "images": {"nargs": "+", "metavar": "IMAGE|FOLDER", "help": "photos, or folders of photos"},
+    "model": {"metavar": "MODEL", "help": MODEL_HELP},
+    "out": {
+        "metavar": "OUT",
+        "help": "a file, whose ending says the format, or a folder for several",
+    },
+    "--model": {
+        "metavar": "MODEL",
+        "help": f"{RUN_HELP} (default: the embedded model of CIFAR-10's ten classes)",
+    },
+    "--split": {"metavar": "NAME", "help": "of DATA: what is measured on"},
+    "--photos": {"nargs": "+", "default": [], "metavar": "IMAGE|FOLDER"},
+    "--overwrite": {"action": "store_true", "help": "replace existing files"},
+    "--runtime": {
+        "choices": (*ENGINES, "torch"),
+        "metavar": "NAME",
+        "help": f"what computes: {', '.join(ENGINES)} or torch (default: onnxruntime, or what runs "
+        "such an exported file; torch for another --device than the cpu)",
+    },
+    "--threads": {"type": int, "metavar": "N", "help": "of the runtime (default: its own)"},
+    "--flips": {
+        "action": "store_true",
+        "help": "answer each photo and its mirror image, and take the mean: surer, twice the time",
+    },
+    "--device": {"default": "cpu", "help": "cpu, cuda, cuda:1, mps (default: cpu)"},
+    "--json": {"action": "store_true", "help": "print the result as JSON on stdout"},
+}
+"""Options that several verbs have -> what argparse is told of them."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with errors like ours: one sentence, then exit status 2.
 
@@ -82,6 +115,15 @@ class Parser(argparse.ArgumentParser):
         """Parse as argparse does."""
         self.fill()
         return super().parse_known_args(args, namespace)
+
+    def add_shared(self, *names: str, **changes: Any) -> None:
+        """Add options of :data:`SHARED`, with changes such as another help."""
+        for name in names:
+            self.add_argument(name, **SHARED[name] | changes)
+
+    def add_flag(self, name: str, help_: str) -> None:
+        """Add an option without a value."""
+        self.add_argument(name, action="store_true", help=help_)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Exit with one sentence, and where to read on."""
@@ -122,42 +164,10 @@ def add_examples(parser: Parser, examples: str) -> None:
     parser.epilog = f"examples:\n{examples}"
 
 
-def add_model(parser: Parser) -> None:
-    """Add ``--model``, which may be left out."""
-    parser.add_argument(
-        "--model", metavar="MODEL",
-        help=f"{RUN_HELP} (default: the embedded model of CIFAR-10's ten classes)",
-    )  # fmt: skip
-
-
-def add_json(parser: Parser) -> None:
-    """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
-
-
-def add_device(parser: Parser) -> None:
-    """Add ``--device``."""
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
-
-
-def add_runtime(parser: Parser) -> None:
-    """Add ``--runtime`` and ``--threads``."""
-    parser.add_argument(
-        "--runtime", choices=(*ENGINES, "torch"), metavar="NAME",
-        help=f"what computes: {', '.join(ENGINES)} or torch (default: onnxruntime, or what runs "
-        "such an exported file; torch for another --device than the cpu)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="of the runtime (default: its own)"
-    )
-
-
-def add_flips(parser: Parser) -> None:
-    """Add ``--flips``."""
-    parser.add_argument(
-        "--flips", action="store_true",
-        help="answer each photo and its mirror image, and take the mean: surer, twice the time",
-    )  # fmt: skip
+def require_positive(option: str, value: int | None) -> None:
+    """Raise MobileNetV2Error unless a number that was given is at least 1."""
+    if value is not None and value < 1:
+        raise MobileNetV2Error(f"{option} {value} must be at least 1")
 
 
 def size(text: str) -> tuple[int, int]:

@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED
-from mobilenetv2.cli.output import json_line, table
-from mobilenetv2.cli.parser import Parser, add_device, add_flips, add_model, add_runtime
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
+from mobilenetv2.cli.parser import Parser, require_positive
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
 from mobilenetv2.text import visible
@@ -31,21 +29,14 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos"
-    )
-    add_model(parser)
+    parser.add_shared("images", "--model")
     parser.add_argument(
         "--top", type=int, metavar="N",
         help="answers at most (default: 5; of a model whose photos may have several classes, all "
         "classes above 0.5)",
     )  # fmt: skip
-    parser.add_argument(
-        "--features", action="store_true", help="give the pooled features instead of classes"
-    )
-    add_runtime(parser)
-    add_flips(parser)
-    add_device(parser)
+    parser.add_flag("--features", "give the pooled features instead of classes")
+    parser.add_shared("--runtime", "--threads", "--flips", "--device")
     out = parser.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="print one JSON object a line")
     out.add_argument("--csv", metavar="FILE", help="write a table")
@@ -57,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.evaluate.predictions import predict_photos
 
-    if arguments.top is not None and arguments.top < 1:
-        raise MobileNetV2Error(f"--top {arguments.top} must be at least 1")
+    require_positive("--top", arguments.top)
     paths = find_photos(arguments.images)
     settle_model(arguments)
     features = arguments.features

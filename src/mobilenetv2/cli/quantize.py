@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.export import reported, status
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_json, names
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.parser import DATA_HELP, Parser, names, require_positive
 from mobilenetv2.errors import MobileNetV2Error, require
 from mobilenetv2.formats import OF_INT8
 from mobilenetv2.process import prepare_process
-from mobilenetv2.progress import say, track
+from mobilenetv2.progress import say
 from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
     from mobilenetv2.export.job import Outcome
     from mobilenetv2.quantize.calibration_set import CalibrationSet
     from mobilenetv2.quantize.job import Judge, Judgement
-    from mobilenetv2.quantize.post_training import Settings
     from mobilenetv2.spec.records import ModelConfig
 
 NNCF = "nncf"
@@ -37,15 +35,12 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument(
-        "out", metavar="OUT", help="a file, whose ending says the format, or a folder for several"
-    )
+    parser.add_shared("model", "out")
     parser.add_argument(
         "--data", required=True, metavar="DATA",
         help=f"labelled photos to measure on (test, else validation): {DATA_HELP}",
     )  # fmt: skip
-    parser.add_argument("--split", metavar="NAME", help="of DATA: what is measured on")
+    parser.add_shared("--split")
     parser.add_argument(
         "--calibration", metavar="FOLDER",
         help="photos to calibrate on (default: DATA's training split; of a folder without splits, "
@@ -55,41 +50,29 @@ def add_options(parser: Parser) -> None:
         "--calibration-photos", type=int, default=200, metavar="N", help="how many (default: 200)"
     )
     parser.add_argument(
-        "--format",
-        type=names(OF_INT8),
-        default=[],
-        metavar="A,B",
+        "--format", type=names(OF_INT8), default=[], metavar="A,B",
         help=f"of {', '.join(OF_INT8)}, or all",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--method", choices=("min-max", "percentile", "mse", "entropy", "nncf"),
         help="how ranges are found (default: mse; nncf: all of it by Intel's NNCF, OpenVINO only)",
     )  # fmt: skip
-    parser.add_argument(
-        "--no-equalise", action="store_true", help="leave out cross-layer equalisation"
-    )
-    parser.add_argument(
-        "--no-bias-correction", action="store_true", help="leave out bias correction"
-    )
-    parser.add_argument("--per-tensor", action="store_true", help="one weight scale a layer")
+    parser.add_flag("--no-equalise", "leave out cross-layer equalisation")
+    parser.add_flag("--no-bias-correction", "leave out bias correction")
+    parser.add_flag("--per-tensor", "one weight scale a layer")
     parser.add_argument(
         "--weight-bits", type=int, choices=(7, 8), default=8,
         help="7 for x86 processors without VNNI, whose products of 8 bits saturate (default: 8)",
     )  # fmt: skip
-    parser.add_argument(
-        "--train", action="store_true",
-        help="train the integers on DATA's training split, where calibration is not enough",
+    parser.add_flag("--train",
+        "train the integers on DATA's training split, where calibration is not enough",
     )  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N", help="with --train (default: 2)")
-    parser.add_argument(
-        "--sensitivity", action="store_true",
-        help="which layers suffer: quantise each alone, and draw it (a minute or two)",
+    parser.add_flag("--sensitivity",
+        "which layers suffer: quantise each alone, and draw it (a minute or two)",
     )  # fmt: skip
-    parser.add_argument(
-        "--force", action="store_true", help="keep what loses more than 2.0 points, too"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    add_json(parser)
+    parser.add_flag("--force", "keep what loses more than 2.0 points, too")
+    parser.add_shared("--overwrite", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,10 +109,13 @@ def run(arguments: argparse.Namespace) -> int:
         photos.judged, outputs, config.preprocessing, create_engine(load_artifact(model)),
         config.spec.classifier.outputs,
     )  # fmt: skip
-    settings, shown = settings_of(arguments), photos.pictures
+    settings = post_training.Settings(
+        "mse" if nncf else arguments.method or "mse", not arguments.no_equalise,
+        not arguments.no_bias_correction, not arguments.per_tensor, arguments.weight_bits,
+    )  # fmt: skip
+    shown = photos.pictures
     say(f"calibrating on {photos.source}")
-    step = counted(post_training.PASSES * len(shown))
-    scheme = post_training.quantise(config, arrays, shown, settings, step)
+    scheme = post_training.quantise(config, arrays, shown, settings)
     if arguments.train and photos.training:
         from mobilenetv2.quantize import training
 
@@ -159,15 +145,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def require_fitting(arguments: argparse.Namespace) -> None:
-    """Raise where options do not go together.
-
-    Raises:
-        MobileNetV2Error: the first that is there in vain.
-    """
+    """Raise MobileNetV2Error where options do not go together."""
     if arguments.epochs is not None and not arguments.train:
         raise MobileNetV2Error("--epochs is of --train, which is not given")
-    if arguments.epochs is not None and arguments.epochs < 1:
-        raise MobileNetV2Error(f"--epochs {arguments.epochs} must be at least 1")
+    require_positive("--epochs", arguments.epochs)
     if arguments.method == NNCF:
         for option in ("no_equalise", "no_bias_correction", "per_tensor", "train", "sensitivity"):
             if getattr(arguments, option):
@@ -178,17 +159,6 @@ def require_fitting(arguments: argparse.Namespace) -> None:
                 )
         if arguments.weight_bits != 8:
             raise MobileNetV2Error("--method nncf has 8-bit weights; leave out --weight-bits")
-
-
-def counted(total: int) -> Callable[[int], None]:
-    """Return what shows how much of the work is done: it is told how much more."""
-    bar = track(range(total), "calibrating", total)
-
-    def step(more: int) -> None:
-        for _ in range(more):
-            next(bar, None)
-
-    return step
 
 
 def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet:
@@ -215,23 +185,6 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
             "of a few points may be chance"
         )
     return dataclasses.replace(photos, judged=judged)
-
-
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Return the default settings, with what was asked for."""
-    from mobilenetv2.quantize.post_training import Settings
-
-    changes: dict[str, Any] = {"weight_bits": arguments.weight_bits}
-    if arguments.method and arguments.method != NNCF:
-        changes["method"] = arguments.method
-    for field, left_out in (
-        ("equalise", arguments.no_equalise),
-        ("correct_biases", arguments.no_bias_correction),
-        ("per_channel", arguments.per_tensor),
-    ):
-        if left_out:
-            changes[field] = False
-    return Settings(**changes)
 
 
 def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import INTERRUPTED
-from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser, add_device, add_json
+from mobilenetv2.cli.parser import MODEL_HELP, Parser
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
+from mobilenetv2.hub.catalogue import DEFAULT
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 
@@ -31,7 +32,7 @@ EXAMPLES = """\
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_shared("data")
     parser.add_argument("--output", required=True, metavar="RUN", help="the run folder, made new")
     parser.add_argument(
         "--weights", metavar="MODEL|none",
@@ -44,10 +45,9 @@ def add_options(parser: Parser) -> None:
         "weights, fitted to the photos; else scratch)",
     )  # fmt: skip
     parser.add_argument(
-        "--edition",
-        choices=("torch", "keras", "jax"),
+        "--edition", choices=("torch", "keras", "jax"),
         help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="change a key of the recipe, such as optimizer.learning_rate=0.001 (docs/recipe.md "
@@ -61,15 +61,14 @@ def add_options(parser: Parser) -> None:
         "says how many these are",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, help="the same as --set seed=N")
-    parser.add_argument(
-        "--find-rate", action="store_true",
-        help="take the learning rate from a short trial; its picture goes into RUN",
+    parser.add_flag("--find-rate",
+        "take the learning rate from a short trial; its picture goes into RUN",
     )  # fmt: skip
-    add_device(parser)
+    parser.add_shared("--device")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     again.add_argument("--overwrite", action="store_true", help="replace an existing run")
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,7 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     job = Job(
         data=arguments.data, output=output, weights=weights, recipe=recipe, edition=edition,
         device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
-        kept=kept(arguments) if automatic(arguments, weights) else None,
+        # The data may choose only where nobody named a recipe.
+        kept=kept(arguments) if arguments.recipe is None and weights is not None else None,
         find_rate=arguments.find_rate, minutes=arguments.minutes,
     )  # fmt: skip
     try:
@@ -108,11 +108,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def automatic(arguments: argparse.Namespace, weights: Path | None) -> bool:
-    """Return whether the data may choose: only where nobody named a recipe."""
-    return arguments.recipe is None and weights is not None
-
-
 def kept(arguments: argparse.Namespace) -> frozenset[str]:
     """Return the recipe's keys that the options set."""
     from mobilenetv2.train.recipe_file import keys_of
@@ -124,11 +119,7 @@ def kept(arguments: argparse.Namespace) -> frozenset[str]:
 
 
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
-    """Return the weights, the recipe and the edition that an interrupted run was begun with.
-
-    Raises:
-        RunError: there is no such run, or options would change its recipe.
-    """
+    """Return the weights, the recipe and the edition that an interrupted run was begun with."""
     from mobilenetv2.train.folder import open_run
     from mobilenetv2.train.recipe_file import read_recipe
 
@@ -145,12 +136,7 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
 
 
 def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
-    """Return the weights (None: from scratch) and the recipe that the options ask for.
-
-    Raises:
-        WeightsError: no such weights, or none were given and none can be had.
-        RecipeError: no such recipe, or an impossible value.
-    """
+    """Return the weights (None: from scratch) and the recipe that the options ask for."""
     from mobilenetv2.train.recipe_file import keys_of, read_recipe
 
     if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
@@ -178,12 +164,7 @@ def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
 
 
 def starting(weights: str | None) -> Path:
-    """Return the model folder to begin with; without one, the published default is fetched.
-
-    Raises:
-        WeightsError: it cannot be had.
-    """
-    from mobilenetv2.hub.catalogue import DEFAULT
+    """Return the model folder to begin with; without one, the published default is fetched."""
     from mobilenetv2.hub.models import locate
 
     if weights is not None:

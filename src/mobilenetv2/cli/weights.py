@@ -1,33 +1,23 @@
 """``mobilenetv2 weights``: published checkpoints listed, fetched and imported, ours written out."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mobilenetv2.cli.output import table
-from mobilenetv2.cli.parser import (
-    DIALECTS,
-    MODEL_HELP,
-    Parser,
-    add_examples,
-    add_json,
-    add_page,
-    size,
-)
+from mobilenetv2.cli.main import table
+from mobilenetv2.cli.parser import DIALECTS, Parser, add_examples, add_page, size
 from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.files import read_file, require_only
 from mobilenetv2.formats import FORMATS, GRAPHS
+from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED, HUB, Checkpoint, catalogue
 from mobilenetv2.progress import say
-
-if TYPE_CHECKING:
-    from mobilenetv2.hub.catalogue import Checkpoint
-    from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 EXAMPLES = """\
   mobilenetv2 weights list --dialect timm
@@ -57,20 +47,13 @@ VERIFIED = {
 def add_options(parser: Parser) -> None:
     """Add the verb's actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add_page(actions, "list", "show what is published, by name", _add_list)
-    add_page(
-        actions, "fetch", "download a published checkpoint into the cache, verified", _add_fetch
-    )
-    add_page(actions, "import", "turn a published checkpoint into a model folder", _add_import)
-    add_page(actions, "export", "write a model folder as another project's checkpoint", _add_export)
+    for name, (help_, fill, _) in ACTIONS.items():
+        add_page(actions, name, help_, fill)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the action; 0."""
-    actions = {
-        "list": list_published, "fetch": fetch, "import": import_file, "export": export_file,
-    }  # fmt: skip
-    actions[arguments.action](arguments)
+    ACTIONS[arguments.action][2](arguments)
     return 0
 
 
@@ -86,13 +69,12 @@ def _add_list(parser: Parser) -> None:
         "--sort", choices=list(SORTS),
         help="the column to sort by (default: publisher by publisher)",
     )  # fmt: skip
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def list_published(arguments: argparse.Namespace) -> None:
     """Print the table of published checkpoints."""
     from mobilenetv2.hub import cache
-    from mobilenetv2.hub.catalogue import DEFAULT
 
     entries = chosen(arguments.dialect, arguments.width)
     entries.sort(key=lambda entry: (SORTS[arguments.sort or "name"](entry), entry.name))
@@ -114,14 +96,7 @@ def list_published(arguments: argparse.Namespace) -> None:
 
 
 def chosen(dialect: str | None, width: float | None) -> list[Checkpoint]:
-    """Return the checkpoints of a dialect and a width.
-
-    Raises:
-        WeightsError: there are none; what there is is named.
-    """
-    from mobilenetv2.hub.catalogue import catalogue
-    from mobilenetv2.spec.mapping import suggestion
-
+    """Return the checkpoints of a dialect and a width."""
     entries = list(catalogue().values())
     dialects = {entry.dialect for entry in entries}
     if dialect is not None and dialect not in dialects:
@@ -140,7 +115,6 @@ def show_list(entries: list[Checkpoint], here: set[str]) -> None:
     Args:
         here: names of those in the cache.
     """
-    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
 
     def known(value: Any, form: str = "") -> str:
         return "-" if value is None else format(value, form)
@@ -181,7 +155,7 @@ def _add_fetch(parser: Parser) -> None:
         "  mobilenetv2 weights fetch hf://google/mobilenet_v2_1.0_224\n",
     )  # fmt: skip
     parser.add_argument("name", metavar="NAME", help="of 'weights list', or hf://OWNER/NAME")
-    add_json(parser)
+    parser.add_shared("--json")
 
 
 def fetch(arguments: argparse.Namespace) -> None:
@@ -236,12 +210,11 @@ def _add_import(parser: Parser) -> None:
         "on, like those that the network is for (default: six in the package)",
     )  # fmt: skip
     folded.add_argument(
-        "--no-rebase",
-        action="store_true",
+        "--no-rebase", action="store_true",
         help="leave a BatchNorm that came folded an identity, which training destroys",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
-    add_json(parser)
+    )  # fmt: skip
+    parser.add_shared("--overwrite", help="replace an existing folder")
+    parser.add_shared("--json")
 
 
 def import_file(arguments: argparse.Namespace) -> None:
@@ -249,7 +222,6 @@ def import_file(arguments: argparse.Namespace) -> None:
     from mobilenetv2.checkpoints.importer import ImportOptions
     from mobilenetv2.checkpoints.rebasing import import_network
     from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.hub.catalogue import HUB, catalogue
     from mobilenetv2.hub.models import find_spec, locate
     from mobilenetv2.model import store
 
@@ -287,11 +259,7 @@ def import_file(arguments: argparse.Namespace) -> None:
 
 
 def label_file(path: Path) -> Labels:
-    """Read names of the outputs, one a line.
-
-    Raises:
-        DialectError: not a text.
-    """
+    """Read names of the outputs, one a line."""
     from mobilenetv2.checkpoints.labels import read_labels
 
     try:
@@ -302,8 +270,6 @@ def label_file(path: Path) -> Labels:
 
 def facts(config: ModelConfig) -> dict[str, object]:
     """Return what was read from a file, as plain values."""
-    from mobilenetv2.spec.count import multiply_adds, parameters
-
     spec = config.spec
     return {
         "dialect": config.origin.dialect if config.origin else None,
@@ -340,7 +306,7 @@ def _add_export(parser: Parser) -> None:
         "  mobilenetv2 weights export imagenet photos.weights.h5 --dialect keras\n"
         "  mobilenetv2 weights export imagenet hub/ --dialect huggingface\n",
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_shared("model")
     parser.add_argument(
         "out", metavar="OUT",
         help="the file, whose ending chooses its kind (.pth, .safetensors; .h5, .weights.h5, "
@@ -348,16 +314,15 @@ def _add_export(parser: Parser) -> None:
         "huggingface",
     )  # fmt: skip
     parser.add_argument("--dialect", choices=DIALECTS, required=True, help="whose names")
-    parser.add_argument(
-        "--ignore-numerics", action="store_true",
-        help="write them although the other project computes otherwise; says what that changes",
+    parser.add_flag("--ignore-numerics",
+        "write them although the other project computes otherwise; says what that changes",
     )  # fmt: skip
-    parser.add_argument(
-        "--photos", nargs="+", default=[], metavar="IMAGE|FOLDER",
+    parser.add_shared(
+        "--photos",
         help="with --ignore-numerics: photos to see the change on (default: two built in)",
-    )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    add_json(parser)
+    )
+    parser.add_shared("--overwrite", help="replace an existing file")
+    parser.add_shared("--json")
 
 
 def export_file(arguments: argparse.Namespace) -> None:
@@ -405,3 +370,16 @@ def export_file(arguments: argparse.Namespace) -> None:
         print(path)
     if found:
         print(f"numerics ignored: {found}", file=sys.stderr)
+
+
+ACTIONS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {
+    "list": ("show what is published, by name", _add_list, list_published),
+    "fetch": (
+        "download a published checkpoint into the cache, verified", _add_fetch, fetch,
+    ),
+    "import": ("turn a published checkpoint into a model folder", _add_import, import_file),
+    "export": (
+        "write a model folder as another project's checkpoint", _add_export, export_file,
+    ),
+}  # fmt: skip
+"""Action -> (its help, what adds its options, what runs it)."""

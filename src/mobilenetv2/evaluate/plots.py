@@ -31,7 +31,7 @@ TILE = 1.6
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     """Draw loss and top-1 by epoch, of the training and the selection photos: ``metrics.csv``."""
-    figure, axes = _canvas(1, 2, (10, 4))
+    figure, axes = canvas(1, 2, (10, 4))
     epochs = [row["epoch"] for row in rows]
     for axis, what, title in zip(axes, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
         for part, colour in (("train", GREY), ("selection", BLUE)):
@@ -47,7 +47,7 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         axis.xaxis.set_major_locator(locator)
         axis.legend(frameon=False)
         axis.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> None:
@@ -68,7 +68,7 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
                 column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8,
                 color="white" if share[row, column] > 0.6 else "black",
             )  # fmt: skip
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path) -> None:
@@ -85,13 +85,13 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
     axis.set_yticks(places, [_short(row[0]) for row in rows])
     axis.set_xlim(0, 1)
     axis.xaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1, 0))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
     """Draw accuracy by confidence, for one or several titles: dots with 95% whiskers, their areas
     by how many answers they stand for, against the diagonal of a calibrated network."""
-    figure, axes = _canvas(1, len(shown), (4.4 * len(shown), 4.6))
+    figure, axes = canvas(1, len(shown), (4.4 * len(shown), 4.6))
     for axis, (title, measured) in zip(axes, shown, strict=True):
         axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
         bins = [row for row in measured.bins if row.count and not math.isnan(row.confidence)]
@@ -109,7 +109,7 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def contact_sheet(
@@ -120,7 +120,7 @@ def contact_sheet(
     A sheet is always as wide: fewer columns give wide pictures more room.
     """
     rows = -(-len(shown) // columns)
-    figure, axes = _canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))
+    figure, axes = canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))
     for axis in axes:
         axis.axis("off")
     for axis, (picture, caption) in zip(axes, shown, strict=False):
@@ -128,7 +128,7 @@ def contact_sheet(
         axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)  # of a grey one, not its own range
         axis.set_title(caption, fontsize=8)
     figure.suptitle(title, x=0.02, ha="left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
@@ -142,7 +142,7 @@ def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: 
     )  # fmt: skip
     axis.set_xscale("log")
     axis.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _short(name: str) -> str:
@@ -150,20 +150,22 @@ def _short(name: str) -> str:
 
 
 def _chart(inches: tuple[float, float], title: str, x_title: str) -> tuple[Any, Any]:
-    figure, (axis,) = _canvas(1, 1, inches)
+    figure, (axis,) = canvas(1, 1, inches)
     axis.set_title(title, loc="left")
     axis.set_xlabel(x_title)
     return figure, axis
 
 
-def _canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:
+def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:
+    """Return a figure and its axes, row by row."""
     # The object interface: pyplot would look for a screen and keep figures alive.
     figure = require("matplotlib.figure").Figure(figsize=inches, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG file; a letter that its font lacks is told once."""
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
         text.set_parse_math(False)  # a '$' in a class name begins no formula
     buffer = io.BytesIO()

@@ -1,6 +1,7 @@
 """A classifier's predictions for labelled photos: how they are made, and what was answered."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,17 @@ class Predictions:
 def class_scores(logits: NDArray, outputs: Outputs) -> NDArray:
     """Return a score for each class: the logits, or (-z, z) of a single logit z."""
     return np.hstack([-logits, logits]) if outputs == "logit" else logits
+
+
+def best_classes(logits: NDArray, outputs: Outputs) -> NDArray:
+    """Return the class with the highest score of each photo, int (photos,)."""
+    return np.asarray(class_scores(logits, outputs).argmax(1))
+
+
+def largest_difference(found: NDArray, expected: NDArray) -> float:
+    """Return the largest |difference| of any logit; infinite where one is not a number."""
+    difference = float(np.abs(found.astype(np.float64) - expected).max())
+    return difference if math.isfinite(difference) else math.inf
 
 
 @dataclass(frozen=True, slots=True)

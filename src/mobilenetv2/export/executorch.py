@@ -1,8 +1,5 @@
 """ExecuTorch: PyTorch's own runtime for devices, everything handed to XNNPACK."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +13,31 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.process import suppress_native_output
+from mobilenetv2.process import suppress_greetings
 from mobilenetv2.runtime import engine
-from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
+from mobilenetv2.runtime.engine import Engine, Output, cannot_run
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import first_line
 
-METHOD, OUTPUT = "forward", "logits"
+TITLE, METHOD = "ExecuTorch", "forward"
 CONFIG_METHOD = "mobilenetv2_config"
 """It takes nothing and gives the config: methods are all that a program can carry."""
 
 
-def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Make ``out``, for one picture at a time, sealed.
-
-    Raises:
-        SpecError: a network of other blocks than MobileNetV2's.
-        ArtifactError: the converter failed.
-        MissingExtra: ExecuTorch is not installed.
-    """
-    with greetings_off():
+def write_executorch(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write a program for one picture at a time, sealed."""
+    with suppress_greetings():
         body: bytes = lowered(config, arrays).to_executorch().buffer
     # A flatbuffer's reader goes by offsets: what follows is not seen.
     out.write_bytes(body + seal.digest(body).encode())
 
 
 def lowered(config: ModelConfig, arrays: Arrays) -> Any:
-    """The network after XNNPACK took its part: an ``EdgeProgramManager``."""
+    """Return the network after XNNPACK took its part: an ``EdgeProgramManager``."""
     network = GraphModule(lower(config, arrays))
     x = torch.zeros(1, config.spec.input_channels, *config.spec.size)
     program = torch.export.export(network, (x,))
-    with greetings_off():
+    with suppress_greetings():  # of torchao, among others, which it imports
         require("executorch")
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
@@ -56,77 +48,69 @@ def lowered(config: ModelConfig, arrays: Arrays) -> Any:
                 constant_methods={CONFIG_METHOD: config.to_json()},
             )  # fmt: skip
         except Exception as error:  # its passes raise whatever comes
-            reason = str(error).strip().partition("\n")[0]
-            raise ArtifactError(f"ExecuTorch cannot convert the network ({reason})") from None
+            raise ArtifactError(
+                f"ExecuTorch cannot convert the network ({first_line(error)})"
+            ) from None
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """What :func:`write` made, in ExecuTorch's runtime.
-
-    Raises:
-        ArtifactError: it was changed, or the runtime does not take it.
-        MissingExtra: ExecuTorch is not installed.
-    """
-    data = engine.read_bounded(out)
-    seal.check(data, str(out))
-    return ExecuTorch(program(data, str(out)), str(out), threads)
+    """Return a file of ours in ExecuTorch's runtime; see :func:`mobilenetv2.export.job.reload`."""
+    return ExecuTorch(_program(out), str(out), threads)
 
 
 def config_inside(path: Path) -> ModelConfig:
-    """The config of a file of ours.
+    """Return the config of a file of ours.
 
     Raises:
         ArtifactError: somebody else's, or one that was changed.
         MissingExtra: ExecuTorch is not installed.
     """
-    data = engine.read_bounded(path)
-    seal.check(data, str(path))
-    loaded, text = program(data, str(path)), None
+    loaded, text = _program(path), None
     if CONFIG_METHOD in loaded.method_names:
         (text,) = loaded.load_method(CONFIG_METHOD).execute([])
     return engine.embedded_config(text, path)
 
 
-def program(data: bytes, where: str) -> Any:
-    """A program in the runtime; nothing of it runs yet."""
-    with greetings_off():
+def _program(path: Path) -> Any:
+    """Return a program, unchanged since it was written, in the runtime; nothing of it runs yet."""
+    data = engine.read_bounded(path)
+    seal.check(data, str(path))
+    with suppress_greetings():  # of torchao, among others, which it imports
         require("executorch")
         from executorch.runtime import Runtime
 
         try:
             return Runtime.get().load_program(data)
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ArtifactError(f"{where}: ExecuTorch cannot run it ({reason})") from None
+            raise cannot_run(str(path), TITLE, first_line(error)) from None
 
 
-class ExecuTorch(BatchEngine):
+class ExecuTorch(Engine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    title = "ExecuTorch"
+    title = TITLE
 
     def __init__(self, loaded: Any, where: str, threads: int | None) -> None:
         super().__init__(where)
         self.loaded = loaded
-        with greetings_off():
+        with suppress_greetings():  # of torchao, among others, which it imports
             choose_threads(threads, where)
             try:
                 self.method = loaded.load_method(METHOD)
             except RuntimeError as error:
-                reason = str(error).strip().partition("\n")[0]
-                raise self.failure(reason) from None
+                raise self.failure(first_line(error)) from None
         self.batch, *sides = self.method.metadata.input_tensor_meta(0).sizes()
         self.shape = tuple(sides)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :class:`Engine`."""
         given = torch.from_numpy(np.ascontiguousarray(x, np.float32))
         (found,) = self.method.execute([given])
         return np.array(found.numpy(), np.float32)  # a copy: its memory is used again
 
 
 def choose_threads(threads: int | None, where: str) -> None:
-    """Of XNNPACK's pool, which is the whole process's and is chosen once, before anything loads.
+    """Set XNNPACK's threads, which are the whole process's and chosen once, before anything loads.
 
     A loaded method keeps a pointer to the pool, and another number of threads means another pool:
     the method would compute with freed memory (seen: aborts, and runs that never ended).
@@ -149,12 +133,3 @@ def choose_threads(threads: int | None, where: str) -> None:
 
 _CHOSEN: set[int] = set()
 """The pool's size, once something is loaded."""
-
-
-@contextmanager
-def greetings_off() -> Iterator[None]:
-    """It imports torchao, which names what it could not load, calls itself experimental, and warns
-    of what it does itself."""
-    with suppress_native_output(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -1,9 +1,8 @@
 """Files made beside their place, judged in their own runtime, and only then renamed into it.
 
-What ``export`` and ``quantize`` share. A format's module, ``mobilenetv2.export.NAME``, has two
-functions, see :class:`Module`: ``write`` makes a file or folder and nothing else but what
-``formats.Format.beside`` names; ``reload`` runs it in its own runtime. The config travels inside,
-or in ``OUT.json`` beside it.
+What ``export`` and ``quantize`` share. A format's module in this room has ``write_NAME``
+(:data:`Writer`), and ``reload`` where ``predict`` does not run its files. The config travels
+inside, or in ``OUT.json`` beside it.
 """
 
 import errno
@@ -12,7 +11,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,12 +23,14 @@ from uuid import uuid4
 from mobilenetv2 import __version__
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
 from mobilenetv2.files import TEMPORARY, remove_orphans, sha256_of_file, take_place
-from mobilenetv2.formats import FORMATS, Format, Precision
+from mobilenetv2.formats import ENGINES, FORMATS, RUNTIMES, Format, Precision
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import first_line
 
 STEM = "model"
 RECORD = ".comparison.json"
@@ -55,39 +56,40 @@ class Options:
             raise ArtifactError(f"--batch {self.batch} must be at least 1")
 
 
-class Module(Protocol):
-    """The two functions of each format's module."""
-
-    def write(self, config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-        """Make the file (or folder) ``out``.
-
-        Args:
-            arrays: canonical.
-
-        Raises:
-            SpecError: the format cannot have such a network.
-            ArtifactError: the converter failed.
-        """
-
-    def reload(self, out: Path, threads: int | None = None) -> Engine:
-        """Return what :func:`write` made, in its own runtime.
-
-        Raises:
-            ArtifactError: the runtime does not take it.
-        """
+Writer = Callable[[ModelConfig, Arrays, Path, Options], None]
+"""Makes the file (or folder) of a network with canonical arrays, and nothing else but what
+``formats.Format.beside`` names. It raises SpecError where the format cannot have such a network,
+ArtifactError where its converter failed."""
 
 
-def module_of(made: Format) -> Module:
-    """Return the module that writes a format's files and runs them.
+def writer_of(made: Format) -> Writer:
+    """Return what writes a format's files.
 
     Raises:
         MissingExtra: a package is not installed; the message has the line that installs it.
     """
     for package in made.missing():
         require(package)  # which says how to get it
-    found: Any = importlib.import_module(f"mobilenetv2.export.{made.name}")
-    module: Module = found
-    return module
+    writer: Writer = getattr(_module(made), f"write_{made.name}")
+    return writer
+
+
+def reload(made: Format, out: Path, threads: int | None = None) -> Engine:
+    """Return a file that was written here, in its own runtime.
+
+    Raises:
+        ArtifactError, WeightsError: it was changed or damaged, or the runtime does not take it.
+        MissingExtra: a package is not installed.
+    """
+    for name in ENGINES:
+        if RUNTIMES[name].own is made:
+            return create_engine(load_artifact(out), name, threads)
+    engine: Engine = _module(made).reload(out, threads)
+    return engine
+
+
+def _module(made: Format) -> Any:
+    return importlib.import_module(f"mobilenetv2.export.{made.writer or made.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +163,14 @@ def make_files(maker: Maker[V], requests: Sequence[Request]) -> Iterator[Outcome
 
 
 def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
-    """Write a file beside its place, reload it, judge it, and rename it into place if it passes.
-
-    Raises:
-        MissingExtra: a package is not installed.
-    """
-    module, out = module_of(request.format), request.out
+    """Write a file beside its place, reload it, judge it, and rename it into place if it passes."""
+    out = request.out
     try:
         with folder_beside(out) as folder:
             made = folder / out.name
             maker.write(request, made)
-            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            verdict = maker.compare(request, module.reload(made))
+            size = request.format.size(made)
+            verdict = maker.compare(request, reload(request.format, made))
             refusal = maker.refusal(verdict)
             if not refusal:
                 record = {
@@ -199,8 +197,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
-    reason = str(error).strip().partition("\n")[0]
-    return f"its converter or runtime failed: {type(error).__name__}: {reason}"
+    return f"its converter or runtime failed: {type(error).__name__}: {first_line(error)}"
 
 
 @contextmanager
@@ -283,30 +280,22 @@ def _marks(options: Options) -> str:
     return precision + ("-pictures" if options.pictures else "")
 
 
-def find_format(name: str) -> Format:
-    """Return the format of that name.
+def find_formats(names: Sequence[str], out: Path) -> list[Format]:
+    """Return the formats of these names; without any, the one that a file's name says.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: there is no such format, or the file's name says none.
     """
-    if name not in FORMATS:
-        raise ArtifactError(f"--format {name}: unknown; {suggestion(name, FORMATS)}")
-    return FORMATS[name]
-
-
-def format_of(out: Path) -> Format:
-    """Return the format that a file's name says.
-
-    Raises:
-        ArtifactError: it says none.
-    """
-    fitting = _by_name(out)
-    if not fitting:
+    for name in names:
+        if name not in FORMATS:
+            raise ArtifactError(f"--format {name}: unknown; {suggestion(name, FORMATS)}")
+    fitting = [] if names else _by_name(out)
+    if not names and not fitting:
         raise ArtifactError(
             f"{out}: which format? No format's file ends so; give --format, such as --format "
             f"{','.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
         )
-    return max(fitting, key=lambda one: len(one.suffix))
+    return [FORMATS[name] for name in names] or [max(fitting, key=lambda one: len(one.suffix))]
 
 
 def _by_name(out: Path) -> list[Format]:
@@ -314,11 +303,7 @@ def _by_name(out: Path) -> list[Format]:
 
 
 def require_honoured(made: Format, options: Options) -> None:
-    """Raise unless a format honours every option that is not left alone.
-
-    Raises:
-        ArtifactError: the first that it does not.
-    """
+    """Raise ArtifactError unless a format honours every option that is not left alone."""
     if options.precision not in made.precisions:
         raise ArtifactError(
             f"--format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
@@ -334,14 +319,7 @@ def require_honoured(made: Format, options: Options) -> None:
 
 
 def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> None:
-    """Raise before anything is computed if packages are missing.
-
-    Args:
-        more: packages beside those of the formats.
-
-    Raises:
-        MissingExtra: all that are; the message has the line that installs them.
-    """
+    """Raise MissingExtra if packages are not installed, of the formats or more: all are named."""
     needs = {made.name: made.missing() for made in formats}
     needs |= {"this": [package for package in more if find_spec(package) is None]}
     parts = [f"{name} needs {' and '.join(each)}" for name, each in needs.items() if each]
@@ -351,11 +329,7 @@ def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> Non
 
 
 def require_new(requests: Iterable[Request]) -> None:
-    """Raise if a file that is wanted is there already.
-
-    Raises:
-        FileExistsError: the first.
-    """
+    """Raise FileExistsError if a file that is wanted is there already."""
     for request in requests:
         for place in request.format.files(request.out):
             if place.exists():

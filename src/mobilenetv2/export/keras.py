@@ -13,28 +13,27 @@ from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.job import Options
-from mobilenetv2.export.savedmodel import errors_only, limit_threads, tensorflow
+from mobilenetv2.export.savedmodel import limit_threads, tensorflow
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
+from mobilenetv2.process import errors_only, suppress_native_output
+from mobilenetv2.runtime.engine import Engine, Output, cannot_run
 from mobilenetv2.runtime.keras import CONFIG
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import first_line
 
 
-def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Make ``out``: normalised (batch, height, width, channels) to logits, ready to be trained on.
+def write_keras(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write normalised (batch, height, width, channels) to logits, ready to be trained on.
 
     Its BatchNorms are Keras's own, so that ``keras.models.load_model`` needs nothing of this
     package; the config inside says which rule for their running variance the network has.
-
-    Raises:
-        SpecError: a network of other blocks than MobileNetV2's.
-        MissingExtra: Keras or a backend of it is not installed.
     """
     with suppress_native_output():  # TensorFlow's greetings
         choose()
-    network = edition.build(_stock(config))
+    numerics = dataclasses.replace(config.spec.numerics, running_variance="biased")  # Keras's own
+    stock = dataclasses.replace(config, spec=config.spec.replace(numerics=numerics))
+    network = edition.build(stock)
     edition.load(network, arrays)
     # On every backend saving and loading import TensorFlow, where there is one.
     with suppress_native_output():
@@ -43,7 +42,7 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 
 def sealed(archive: bytes, config: str) -> bytes:
-    """The archive with the config as one more entry; the seal is its comment."""
+    """Return the archive with the config as one more entry; the seal is its comment."""
     memory = io.BytesIO(archive)
     with zipfile.ZipFile(memory, "a") as opened:
         opened.writestr(zipfile.ZipInfo(CONFIG), config)
@@ -53,12 +52,7 @@ def sealed(archive: bytes, config: str) -> bytes:
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """What :func:`write` made, in Keras. Not for strangers' files: import those.
-
-    Raises:
-        ArtifactError: it was damaged, Keras does not take it, or the backend cannot be limited
-            to so many threads.
-    """
+    """Return a file of ours in Keras. Not for strangers' files: import those."""
     seal.check(out.read_bytes(), str(out))
     with suppress_native_output():
         backend = choose()
@@ -69,12 +63,11 @@ def reload(out: Path, threads: int | None = None) -> Engine:
         with suppress_native_output():
             model = keras.saving.load_model(out, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ArtifactError(f"{out}: Keras cannot run it ({reason})") from None
+        raise cannot_run(str(out), "Keras", first_line(error)) from None
     return KerasModel(model, str(out))
 
 
-class KerasModel(BatchEngine):
+class KerasModel(Engine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
     def __init__(self, model: Any, where: str) -> None:
@@ -84,16 +77,10 @@ class KerasModel(BatchEngine):
         self.shape = (channels, height, width)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
-        with errors_only():  # each model is traced, as it has to be
+        """See :class:`Engine`."""
+        with errors_only("tensorflow"):  # each model is traced, as it has to be
             found = self.model.predict_on_batch(x.transpose(0, 2, 3, 1))
         return np.asarray(found, np.float32)
-
-
-def _stock(config: ModelConfig) -> ModelConfig:
-    """The same, but that training takes the running variance as Keras's own BatchNorm does."""
-    numerics = dataclasses.replace(config.spec.numerics, running_variance="biased")
-    return dataclasses.replace(config, spec=config.spec.replace(numerics=numerics))
 
 
 def _limit_threads(backend: str, threads: int | None) -> None:

@@ -11,27 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.export.direct import graph_of
 from mobilenetv2.export.job import Options
-from mobilenetv2.export.onnx import asked
 from mobilenetv2.graph.graph import INPUT
-from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime import openvino as file
-from mobilenetv2.runtime.openvino import OpenVino, create_engine, reason
+from mobilenetv2.runtime.openvino import CONFIG, reason, sealed
 from mobilenetv2.spec.records import ModelConfig
 
 
-def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """See :class:`mobilenetv2.export.job.Module`. float16 halves the .bin; OpenVINO computes in
-    what its device does best, whichever it is."""
-    made = converted(write_onnx(asked(lower(config, arrays), options)))
+def write_openvino(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write an IR. float16 halves the .bin; OpenVINO computes in what its device does best,
+    whichever it is."""
+    made = converted(write_onnx(graph_of(config, arrays, options)))
     write_ir(made, config, out, half=options.precision == "float16")
-
-
-def reload(out: Path, threads: int | None = None) -> OpenVino:
-    """See :class:`mobilenetv2.export.job.Module`."""
-    return create_engine(file.read_artifact(out), threads)
 
 
 def converted(graph: bytes) -> Any:
@@ -69,9 +62,9 @@ def write_ir(
         ArtifactError: OpenVINO cannot write there.
     """
     # In ASCII: XML cannot hold every character that a label can.
-    made.set_rt_info(json.dumps(json.loads(config.to_json())), list(file.CONFIG))
+    made.set_rt_info(json.dumps(json.loads(config.to_json())), list(CONFIG))
     if method:
-        made.set_rt_info(method, [file.CONFIG[0], "method"])
+        made.set_rt_info(method, [CONFIG[0], "method"])
     for key, value in model_info(config, _layout(made)).items():
         made.set_rt_info(value, ["model_info", key])
     _settle_names(made)
@@ -79,7 +72,7 @@ def write_ir(
         require("openvino").save_model(made, out, compress_to_fp16=half)
     except RuntimeError as error:
         raise ArtifactError(f"{out}: OpenVINO cannot write it ({reason(error)})") from None
-    out.write_bytes(file.sealed(out.read_bytes(), out.with_suffix(".bin").read_bytes()))
+    out.write_bytes(sealed(out.read_bytes(), out.with_suffix(".bin").read_bytes()))
 
 
 def _settle_names(made: Any) -> None:
@@ -98,7 +91,7 @@ def _settle_names(made: Any) -> None:
 
 
 def model_info(config: ModelConfig, layout: str) -> dict[str, str]:
-    """What other tools read, in their words."""
+    """Return what other tools read, in their words."""
     record = config.preprocessing
     # Their lists are separated by spaces.
     names = (re.sub(r"[^!-~\u00a1-\ud7ff]+", "_", name) or "_" for name in config.labels.names)

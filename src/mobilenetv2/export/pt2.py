@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +12,30 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.bounds import open_zip
 from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.export.direct import graph_of
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.graph.torch import GraphModule
-from mobilenetv2.model import float16
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime import engine
-from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
+from mobilenetv2.runtime.engine import Engine, Output, cannot_run
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import first_line
 
-OUTPUT = "logits"
+TITLE = "PyTorch"
 LARGEST_CONFIG = 16 * 1024**2
 ANY = 2
 """Pictures that a program for any number is traced with: 0 and 1 are taken for special."""
 
 
-def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Make ``out``, with the config among its extra files.
+def write_pt2(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write a program with the config among its extra files.
 
     Weights and arithmetic are of ``options.precision``, what goes in and comes out float32.
-
-    Raises:
-        SpecError: a network of other blocks than MobileNetV2's.
-        OSError: the disk is full.
     """
     dtype = getattr(torch, options.precision)
-    graph = lower(config, arrays)
-    if dtype != torch.float32:
-        graph = graph.with_weights(partial(representable, dtype=dtype))
-    network = GraphModule(graph.with_normalisation() if options.pictures else graph, dtype)
+    graph = graph_of(config, arrays, options)
+    network = GraphModule(graph.with_weights(carried) if dtype == torch.bfloat16 else graph, dtype)
     count, sides, channels = options.batch or ANY, config.spec.size, config.spec.input_channels
     if options.pictures:
         x = torch.zeros(count, *sides, channels, dtype=torch.uint8)
@@ -57,16 +50,11 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
     out.write_bytes(made.getbuffer())
 
 
-def representable(weight: NDArray, dtype: torch.dtype) -> NDArray:
-    """Return a weight that the type holds exactly, the sum of each 3x3 filter kept.
+def carried(weight: NDArray) -> NDArray:
+    """Return a weight in float32 that bfloat16 holds exactly, the sum of each 3x3 filter kept.
 
-    :mod:`mobilenetv2.model.float16` says why. Biases stay as they are.
-    """
-    return float16.representable(weight) if dtype == torch.float16 else carried(weight, dtype)
-
-
-def carried(weight: NDArray, dtype: torch.dtype) -> NDArray:
-    """Each rounded together with what the larger ones of its filter lost; float32.
+    Each value is rounded together with what the larger ones of its filter lost;
+    :mod:`mobilenetv2.model.float16` says why.
 
     Args:
         weight: (out, in, kernel, kernel), or another shape, whose weights are filters of one.
@@ -77,29 +65,24 @@ def carried(weight: NDArray, dtype: torch.dtype) -> NDArray:
     sorted_, lost = exact.gather(1, order), torch.zeros(len(exact), dtype=exact.dtype)
     for column in sorted_.T:
         wanted = column + lost
-        column.copy_(wanted.to(dtype))
+        column.copy_(wanted.to(torch.bfloat16))
         lost = wanted - column
     found = torch.empty_like(exact).scatter_(1, order, sorted_)
     return np.asarray(found.float().numpy()).reshape(weight.shape)
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """What :func:`write` made, in PyTorch. Not for strangers' files: they can hold anything.
-
-    Raises:
-        ArtifactError: it is damaged, or PyTorch does not take it.
-    """
+    """Return a file of ours in PyTorch. Not for strangers' files: they can hold anything."""
     config_inside(out)  # every member's checksum, at which PyTorch does not look
     try:
         program = torch.export.load(out)
     except Exception as error:  # its readers raise whatever comes
-        reason = str(error).strip().partition("\n")[0]
-        raise ArtifactError(f"{out}: PyTorch cannot run it ({reason})") from None
+        raise cannot_run(str(out), TITLE, first_line(error)) from None
     return ExportedProgram(program, str(out), threads)
 
 
 def config_inside(path: Path) -> ModelConfig:
-    """The config, read as data: nothing of the program is loaded.
+    """Return the config, read as data: nothing of the program is loaded.
 
     Raises:
         ArtifactError: not a file of ours, or damaged.
@@ -115,10 +98,10 @@ def config_inside(path: Path) -> ModelConfig:
     return engine.embedded_config(text, path)
 
 
-class ExportedProgram(BatchEngine):
+class ExportedProgram(Engine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
-    title = "PyTorch"
+    title = TITLE
 
     def __init__(self, program: Any, where: str, threads: int | None) -> None:
         super().__init__(where)
@@ -131,19 +114,18 @@ class ExportedProgram(BatchEngine):
         self.module = program.module()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :class:`Engine`."""
         try:
             with torch.inference_mode(), limited(self.threads):
                 found = self.module(torch.from_numpy(np.ascontiguousarray(x)))
         except Exception as error:  # guards of shapes and types, each with its own class
-            reason = str(error).strip().partition("\n")[0]
-            raise self.failure(reason) from None
+            raise self.failure(first_line(error)) from None
         return np.asarray(found.numpy(), np.float32)
 
 
 @contextmanager
 def limited(threads: int | None) -> Iterator[None]:
-    """PyTorch with so many threads of one operator; its number is the whole process's."""
+    """Give PyTorch so many threads of one operator; its number is the whole process's."""
     before = torch.get_num_threads()
     if threads is not None and threads != before:
         torch.set_num_threads(threads)

@@ -4,7 +4,6 @@ Not from the Keras edition: that keeps BatchNorm, needs Keras to run on TensorFl
 and writes what it traces from a layer's Python. Here every operator is in sight.
 """
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.export.direct import graph_of
 from mobilenetv2.export.job import Options
-from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.engine import BatchEngine, Engine, Output
+from mobilenetv2.process import errors_only, suppress_native_output
+from mobilenetv2.runtime.engine import Engine, Output, cannot_run
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import first_line
 
 CONFIG = Path("assets.extra") / "mobilenetv2.json"
 """Where TensorFlow leaves room for the files of others."""
@@ -29,21 +29,14 @@ SIGNATURE, INPUT, OUTPUT = "serving_default", "input", "logits"
 QUIET = "TF_CPP_MIN_LOG_LEVEL"
 
 
-def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Make the folder ``out``: one signature, 'serving_default', from ``input`` to ``logits``.
+def write_savedmodel(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write a folder with one signature, 'serving_default', from ``input`` to ``logits``.
 
     ``input`` is float32 (batch, height, width, channels), normalised, as TensorFlow's users have
     it; with ``options.pictures`` uint8. The config lies in 'assets.extra/mobilenetv2.json'.
-
-    Raises:
-        SpecError: a network of other blocks than MobileNetV2's.
-        MissingExtra: TensorFlow is not installed.
     """
-    graph = lower(config, arrays)
-    if options.pictures:
-        graph = graph.with_normalisation()
     with tensorflow() as tf:
-        network = GraphFunction(tf, graph)
+        network = GraphFunction(tf, graph_of(config, arrays, options))
         module = tf.Module()
         module.weights = network.variables  # what is written is what hangs on the module
         shape = (options.batch, *config.spec.size, config.spec.input_channels)
@@ -57,23 +50,18 @@ def write(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> N
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """What :func:`write` made, in TensorFlow. Not for strangers' files: they can hold anything.
-
-    Raises:
-        ArtifactError: TensorFlow does not take it, or already runs with other threads.
-    """
+    """Return a file of ours in TensorFlow. Not for strangers' files: they can hold anything."""
     with tensorflow() as tf:
         limit_threads(tf, threads)
         try:
             loaded = tf.saved_model.load(str(out))
             signature = loaded.signatures[SIGNATURE]
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ArtifactError(f"{out}: TensorFlow cannot run it ({reason})") from None
+            raise cannot_run(str(out), "TensorFlow", first_line(error)) from None
     return SavedModel(tf, loaded, signature, str(out))
 
 
-class SavedModel(BatchEngine):
+class SavedModel(Engine):
     """See :class:`mobilenetv2.runtime.engine.Engine`."""
 
     def __init__(self, tf: Any, loaded: Any, signature: Any, where: str) -> None:
@@ -85,7 +73,7 @@ class SavedModel(BatchEngine):
         self.batch = self.given.shape[0]
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`BatchEngine`."""
+        """See :class:`Engine`."""
         x = x if self.takes_pictures else x.transpose(0, 2, 3, 1)
         if not self.given.shape.is_compatible_with(x.shape):
             raise ArtifactError(
@@ -97,32 +85,16 @@ class SavedModel(BatchEngine):
 
 @contextmanager
 def tensorflow() -> Iterator[Any]:
-    """TensorFlow, which says in the block only what is wrong.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
+    """Yield TensorFlow, which says in the block only what is wrong."""
     os.environ.setdefault(QUIET, "3")
     with suppress_native_output():  # its native part greets all the same
         tf: Any = require("tensorflow")
-    with errors_only():
+    with errors_only("tensorflow"):  # no temporary places, and no advice on tracing
         yield tf
 
 
-@contextmanager
-def errors_only() -> Iterator[None]:
-    """No 'Assets written to' a temporary place in the block, and no advice on tracing."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def limit_threads(tf: Any, threads: int | None) -> None:
-    """Of one operator, for the whole process.
+    """Limit TensorFlow's threads of one operator, for the whole process.
 
     Raises:
         ArtifactError: TensorFlow has computed already, with another number.

@@ -16,23 +16,21 @@ from PIL import Image, ImageDraw
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.evaluate.predictions import class_scores
+from mobilenetv2.evaluate.predictions import best_classes, largest_difference
 from mobilenetv2.export.job import (
     Options,
-    Outcome,
     Request,
-    find_format,
-    format_of,
-    make_file,
-    module_of,
+    find_formats,
     place_files,
     require_honoured,
+    writer_of,
 )
-from mobilenetv2.formats import FORMATS, Format, Precision
+from mobilenetv2.formats import FORMATS, Precision
 from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.text import finite
 
 TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
 """A difference of logits is at most this times max(1, the reference's largest). bfloat16 has three
@@ -47,7 +45,7 @@ WIDER = (33, 64)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found."""
+    """A file's logits beside the reference's."""
 
     photos: int
     random: int
@@ -72,14 +70,14 @@ class Comparison:
         return self.relative <= self.tolerance
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return {
             "photos": self.photos,
             "random_tensors": self.random,
-            "max_abs_difference": self.difference if np.isfinite(self.difference) else None,
+            "max_abs_difference": finite(self.difference),
             "max_abs_reference": self.largest,
             "standard_deviation_of_reference": self.deviation,
-            "relative": self.relative if np.isfinite(self.relative) else None,
+            "relative": finite(self.relative),
             "tolerance": self.tolerance,
             "same_top1": self.same_top1,
             "passed": self.passed,
@@ -131,7 +129,7 @@ class Reference:
         return np.concatenate([self.network(x[i : i + 1]) for i in range(len(x))])
 
     def compare(self, engine: Engine, precision: Precision) -> Comparison:
-        """The engine's logits against the reference's.
+        """Compare the engine's logits with the reference's.
 
         Raises:
             ArtifactError: it gives another number of outputs, or cannot run.
@@ -142,28 +140,25 @@ class Reference:
             raise ArtifactError(
                 f"its logits have shape {list(found.shape)}, not {list(expected.shape)}"
             )
-        difference = np.abs(found.astype(np.float64) - expected).max()
         count = len(self.photos)
         kind = self.config.spec.classifier.outputs
-        answers, wanted = (class_scores(y[:count], kind).argmax(1) for y in (found, expected))
-        same = answers == wanted
+        answers, wanted = (best_classes(y[:count], kind) for y in (found, expected))
         return Comparison(
-            count, RANDOM, float(difference) if np.isfinite(difference) else float("inf"),
-            float(np.abs(expected).max()), float(expected.std()), TOLERANCES[precision],
-            int(same.sum()),
+            count, RANDOM, largest_difference(found, expected), float(np.abs(expected).max()),
+            float(expected.std()), TOLERANCES[precision], int((answers == wanted).sum()),
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
 class Exporter:
     """Makes exported files and compares each with the reference: a ``job.Maker``."""
 
-    def __init__(self, reference: Reference) -> None:
-        self.reference = reference
+    reference: Reference
 
     def write(self, request: Request, out: Path) -> None:
         """Write the file by its format's module."""
         config, arrays = self.reference.config, self.reference.arrays
-        module_of(request.format).write(config, arrays, out, request.options)
+        writer_of(request.format)(config, arrays, out, request.options)
 
     def compare(self, request: Request, engine: Engine) -> Comparison:
         """Compare logits; those of a picture of another size, too, where the file takes any."""
@@ -204,7 +199,7 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
         ArtifactError: an unknown format, no format at all, an option that a format does not honour,
             or a place for one file where there are to be several.
     """
-    formats = [find_format(name) for name in names] or [format_of(out)]
+    formats = find_formats(names, out)
     for made in formats:
         for each in options:
             require_honoured(made, each)
@@ -216,34 +211,29 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
 
     Returns:
         (requests, notes): each note says what is left out and why.
-
-    Raises:
-        ArtifactError: a place for one file.
     """
-    able: list[tuple[Format, Options]] = []
+    found: list[Request] = []
     refused: dict[str, list[str]] = {}
+    absent: dict[str, str] = {}
     for name, made in FORMATS.items():
         for each in options:
             try:
                 require_honoured(made, each)
-                able.append((made, each))
             except ArtifactError as error:
                 reason = str(error).partition(";")[0].partition(" has ")[2]
                 refused.setdefault(reason, []).append(name)
+                continue
+            if packages := made.missing():
+                absent[name] = f"{name} ({' and '.join(packages)})"
+            else:
+                found += place_files([made], [each], out)
     notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
-    absent = {made.name: packages for made, _ in able if (packages := made.missing())}
     if absent:
-        parts = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
         notes.append(
-            f"left out for want of packages: {parts}; pip install 'mobilenetv2[export]' brings them"
+            f"left out for want of packages: {', '.join(absent.values())}; pip install "
+            "'mobilenetv2[export]' brings them"
         )
-    here = [(made, each) for made, each in able if made.name not in absent]
-    return [one for made, each in here for one in place_files([made], [each], out)], notes
-
-
-def export(reference: Reference, wanted: Request) -> Outcome[Comparison]:
-    """Make one file: see :func:`mobilenetv2.export.job.make_file`."""
-    return make_file(Exporter(reference), wanted)
+    return found, notes
 
 
 def sample_pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:

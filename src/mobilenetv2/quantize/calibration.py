@@ -14,16 +14,17 @@ A wide range cuts nothing off and has coarse steps, a narrow one the other way r
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import DataError, SpecError
+from mobilenetv2.errors import DataError
 from mobilenetv2.graph.graph import INPUT, Graph, Tensor
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.preprocess import engine_input
+from mobilenetv2.progress import track
 from mobilenetv2.quantize.scheme import LEVELS, Range
 from mobilenetv2.runtime import onnxruntime
 from mobilenetv2.runtime.engine import Artifact
@@ -35,10 +36,7 @@ VALUES = 16_000_000
 
 Pictures = NDArray | Sequence[NDArray]
 """uint8 (height, width, channels) each, at the network's size, as ``images.preprocess`` gives."""
-Step = Callable[[int], None]
-"""Is told how many more pictures are done."""
 Method = Literal["min-max", "percentile", "mse", "entropy"]
-METHODS: tuple[Method, ...] = get_args(Method)
 PERCENTILE = 99.99
 SHARES = np.linspace(1.0, 0.1, 91)
 """Of the whole range, that are tried."""
@@ -73,40 +71,25 @@ class Histogram:
         return np.linspace(self.low, self.high, len(self.counts))
 
 
-def observe(graph: Graph, pictures: Pictures, step: Step | None = None) -> dict[str, Observation]:
-    """Return extremes and means of every tensor of a graph, by name.
-
-    Args:
-        graph: float.
-        step: told after each few pictures.
-
-    Raises:
-        DataError: no picture.
-    """
-    low: dict[str, NDArray] = {}
-    high: dict[str, NDArray] = {}
-    total: dict[str, NDArray] = {}
-    for found in run_graph(graph, pictures, step):
+def observe(graph: Graph, pictures: Pictures) -> dict[str, Observation]:
+    """Return extremes and means of every tensor of a float graph, by name."""
+    seen: dict[str, Observation] = {}
+    for found in run_graph(graph, pictures):
         for name, values in found.items():
             flat = values.reshape(*values.shape[:2], -1)
-            least, most = flat.min((0, 2)), flat.max((0, 2))
+            low, high = (ends.astype(np.float64) for ends in (flat.min((0, 2)), flat.max((0, 2))))
             mean = flat.mean(2, dtype=np.float64).sum(0)
-            low[name] = np.minimum(low[name], least) if name in low else least
-            high[name] = np.maximum(high[name], most) if name in high else most
-            total[name] = total[name] + mean if name in total else mean
+            if name in seen:
+                low, high = np.minimum(low, seen[name].low), np.maximum(high, seen[name].high)
+                mean = seen[name].mean + mean
+            seen[name] = Observation(low, high, mean)
     return {
-        name: Observation(
-            low[name].astype(np.float64), high[name].astype(np.float64), total[name] / len(pictures)
-        )
-        for name in graph.tensors
+        name: replace(seen[name], mean=seen[name].mean / len(pictures)) for name in graph.tensors
     }
 
 
 def count(
-    graph: Graph,
-    pictures: Pictures,
-    observed: Mapping[str, Observation],
-    step: Step | None = None,
+    graph: Graph, pictures: Pictures, observed: Mapping[str, Observation]
 ) -> dict[str, Histogram]:
     """Return histograms of every tensor, by name.
 
@@ -118,7 +101,7 @@ def count(
         for name, one in observed.items()
     }
     counts = {name: np.zeros(BINS, np.int64) for name in ends}
-    for found in run_graph(graph, pictures, step):
+    for found in run_graph(graph, pictures):
         for name, values in found.items():
             low, high = ends[name]
             if high > low:
@@ -131,9 +114,7 @@ def count(
     return {name: Histogram(*ends[name], counts[name]) for name in ends}
 
 
-def run_graph(
-    graph: Graph, pictures: Pictures, step: Step | None = None
-) -> Iterator[dict[str, NDArray]]:
+def run_graph(graph: Graph, pictures: Pictures) -> Iterator[dict[str, NDArray]]:
     """Yield all tensors of a few pictures after the other: float32 (batch, channels, ...) by name.
 
     Raises:
@@ -145,36 +126,28 @@ def run_graph(
     engine = onnxruntime.create_engine(Artifact(config, "onnx", data, "calibration"))
     each = sum(tensor.channels * tensor.pixels for tensor in graph.tensors.values())
     batch = max(1, min(32, VALUES // each))
-    for start in range(0, len(pictures), batch):
+    for start in track(range(0, len(pictures), batch), "calibrating", len(pictures), batch):
         x = engine_input(np.stack([*pictures[start : start + batch]]), config.preprocessing)
         found = engine.session.run(list(engine.outputs), {engine.input: x})
         yield {INPUT: x, **dict(zip(engine.outputs, found, strict=True))}
-        if step:
-            step(len(x))
 
 
 def calibrate(histogram: Histogram, method: Method, tensor: Tensor | None = None) -> Range:
-    """The range by a method's name, never beyond what the tensor can hold.
-
-    Raises:
-        SpecError: the method is unknown.
-    """
-    if method not in METHODS:
-        raise SpecError(f"calibration {method!r} is unknown; known are: {', '.join(METHODS)}")
-    found = _METHODS[method](histogram)
+    """Return the range by a method's name, never beyond what the tensor can hold."""
+    found = METHODS[method](histogram)
     if tensor is None:
         return found
     return Range(max(found.low, tensor.low), min(found.high, tensor.high))
 
 
 def min_max(histogram: Histogram) -> Range:
-    """From the smallest to the largest value."""
+    """Return the range from the smallest to the largest value."""
     return Range(min(histogram.low, 0.0), max(histogram.high, 0.0))
 
 
 def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
-    """At least ``percent`` of the values are inside, and half of the rest at the most beyond
-    either end."""
+    """Return a range with at least ``percent`` of the values inside, and half of the rest at the
+    most beyond either end."""
     total = np.cumsum(histogram.counts)
     beyond = total[-1] * (1 - percent / 100) / 2
     centres = histogram.centres
@@ -184,25 +157,20 @@ def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
 
 
 def mse(histogram: Histogram) -> Range:
-    """The least mean squared error of those tried; :func:`min_max` is among them."""
-    best = min_max(histogram)
+    """Return the range of the least mean squared error; :func:`min_max` is among those tried."""
+    whole = best = min_max(histogram)
     least = squared_error(histogram, best)
-    for _ in range(ROUNDS):
-        for end in ("high", "low"):
-            for share in SHARES:
-                if end == "high":
-                    candidate = Range(best.low, float(share) * max(histogram.high, 0.0))
-                else:
-                    candidate = Range(float(share) * min(histogram.low, 0.0), best.high)
-                error = squared_error(histogram, candidate)
-                if error < least:
-                    least, found = error, candidate
-                    best = found
+    for end in ("high", "low") * ROUNDS:
+        for share in SHARES.tolist():
+            candidate = replace(best, **{end: share * getattr(whole, end)})
+            error = squared_error(histogram, candidate)
+            if error < least:
+                best, least = candidate, error
     return best
 
 
 def squared_error(histogram: Histogram, given: Range) -> float:
-    """Mean of (value - what its 8 bits stand for) squared."""
+    """Return the mean of (value - what its 8 bits stand for) squared."""
     centres = histogram.centres
     integers = np.clip(np.rint(centres / given.scale) + given.zero_point, 0, LEVELS)
     errors = (centres - given.scale * (integers - given.zero_point)) ** 2
@@ -210,19 +178,14 @@ def squared_error(histogram: Histogram, given: Range) -> float:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """The least divergence of the distribution that is cut off and rounded from that which is only
-    cut off; both ends move towards 0 together."""
-    best, least = min_max(histogram), np.inf
-    for share in SHARES:
-        candidate = Range(float(share) * histogram.low, float(share) * histogram.high)
-        found = divergence(histogram, candidate)
-        if found < least:
-            best, least = candidate, found
-    return best
+    """Return the range of the least divergence of the distribution that is cut off and rounded from
+    that which is only cut off; both ends move towards 0 together."""
+    tried = [Range(share * histogram.low, share * histogram.high) for share in SHARES.tolist()]
+    return min(tried, key=lambda candidate: divergence(histogram, candidate))
 
 
 def divergence(histogram: Histogram, given: Range) -> float:
-    """Kullback-Leibler divergence in nats, infinite where a bin that was hit is hit no more.
+    """Return the Kullback-Leibler divergence in nats, infinite where a bin is hit no more.
 
     Exact zeros, of which ReLU makes many, are left out: every range has them.
     """
@@ -243,17 +206,14 @@ def divergence(histogram: Histogram, given: Range) -> float:
     reference = reference.copy()
     reference[0] += counts[centres < given.low - 1e-12].sum()
     reference[-1] += counts[centres > given.high + 1e-12].sum()
-    return _kullback_leibler(reference / reference.sum(), rounded / rounded.sum())
-
-
-def _kullback_leibler(p: NDArray, q: NDArray) -> float:
+    p, q = reference / reference.sum(), rounded / rounded.sum()
     some = p > 0
     if (q[some] == 0).any():
         return np.inf
     return float((p[some] * np.log(p[some] / q[some])).sum())
 
 
-_METHODS: dict[Method, Callable[[Histogram], Range]] = {
+METHODS: dict[Method, Callable[[Histogram], Range]] = {
     "min-max": min_max,
     "percentile": percentile,
     "mse": mse,

@@ -11,9 +11,9 @@ by s where it is read; the function stays, and what is rounded changes. Two thin
   (:data:`EXPONENTS`), as rows of the next weight lose what its input wins.
 * ReLU6 stays ReLU6. It commutes with s only where its 6 is not reached, before and after. A
   channel that reached 6 in calibration keeps s = 1; any other may grow until its largest value is
-  6 / margin, so that pictures that were not seen have some room. With a scale a channel those
-  behind a ReLU6 are left alone altogether: measured on Google's networks there is 0.2 to 0.5 dB
-  in it, and pictures of another kind than those of calibration, which reach the moved 6, pay 9.
+  6 / :data:`MARGIN`, so that pictures that were not seen have some room. With a scale a channel
+  those behind a ReLU6 are left alone altogether: measured on Google's networks there is 0.2 to 0.5
+  dB in it, and pictures of another kind than those of calibration, which reach the moved 6, pay 9.
   The linear tensors between blocks have no bound; those that additions tie together share one s.
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.graph.graph import LOGITS, Add, Conv, Graph, Linear, Pool, real
+from mobilenetv2.graph.graph import LOGITS, Add, Conv, Graph, Linear, Pool
 from mobilenetv2.graph.lowering import SIX
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantize.calibration import Observation
@@ -81,28 +81,24 @@ def streams(graph: Graph) -> list[Stream]:
 
 
 def equalise(
-    graph: Graph,
-    observed: Mapping[str, Observation],
-    per_channel: bool = True,
-    margin: float = MARGIN,
+    graph: Graph, folded: Folded, observed: Mapping[str, Observation], per_channel: bool = True
 ) -> tuple[Folded, dict[str, NDArray]]:
     """Return the weights of the same function with its channels scaled.
 
     Args:
-        graph: float.
+        graph: float, of the weights and biases ``folded``.
         observed: of the graph on calibration pictures; on them the function is exactly the same
             but for float32's rounding.
         per_channel: whether weights will have a scale a channel.
-        margin: at least 1.
 
     Returns:
         The scaled weights and biases, float32, and for each tensor the s of its channels.
     """
-    found = weights_of(graph)
+    found = dict(folded)
     depthwise = {op.name for op in graph.operations if isinstance(op, Conv) and op.groups > 1}
     factors: dict[str, NDArray] = {}
     for stream in streams(graph):
-        s = _factors(found, depthwise, stream, observed, per_channel, margin)
+        s = _factors(found, depthwise, stream, observed, per_channel)
         for name in stream.writers:
             weight, bias = found[name]
             found[name] = (
@@ -119,23 +115,13 @@ def equalise(
 def scaled(
     observed: Mapping[str, Observation], factors: Mapping[str, NDArray]
 ) -> dict[str, Observation]:
-    """What would be observed after equalisation."""
+    """Return what would be observed after equalisation."""
     return {
         name: Observation(*(part / factors[name] for part in (one.low, one.high, one.mean)))
         if name in factors
         else one
         for name, one in observed.items()
     }
-
-
-def weights_of(graph: Graph) -> Folded:
-    """Return copies of a float graph's weights and biases by layer; no bias is zeros."""
-    found: Folded = {}
-    for layer in graph.layers():
-        weight = real(layer.weight).copy()
-        bias = np.zeros(len(weight), np.float32) if layer.bias is None else real(layer.bias).copy()
-        found[layer.name] = (weight, bias)
-    return found
 
 
 def _along(weight: NDArray, s: NDArray, depthwise: bool) -> NDArray:
@@ -147,7 +133,7 @@ def _along(weight: NDArray, s: NDArray, depthwise: bool) -> NDArray:
 
 def _factors(
     folded: Folded, depthwise: set[str], stream: Stream, observed: Mapping[str, Observation],
-    per_channel: bool, margin: float,
+    per_channel: bool,
 ) -> NDArray:  # fmt: skip
     """float64 (channels,), 1 where a channel has to stay."""
     peaks = np.max([_loudest(observed[name]) for name in stream.tensors], axis=0)
@@ -167,7 +153,7 @@ def _factors(
     s = np.clip(ratio ** EXPONENTS[per_channel], 1 / LARGEST_FACTOR, LARGEST_FACTOR)
     if stream.bounded:
         # A hair below 6 may be 6 in another runtime.
-        least = np.minimum(1, peaks * margin / SIX)
+        least = np.minimum(1, peaks * MARGIN / SIX)
         s = np.where(peaks < SIX * (1 - 1e-4), np.maximum(s, least), 1)
     return np.asarray(s)
 

@@ -18,7 +18,6 @@ from mobilenetv2.quantize.calibration import (
     Method,
     Observation,
     Pictures,
-    Step,
     calibrate,
     count,
     observe,
@@ -26,9 +25,6 @@ from mobilenetv2.quantize.calibration import (
 from mobilenetv2.quantize.equalisation import equalise, scaled
 from mobilenetv2.quantize.scheme import Range, Scheme
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
-
-PASSES = 2
-"""Over the pictures: progress is told twice for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ class Settings:
             raise SpecError(f"weights of {self.weight_bits} bits are not there; 7 or 8 are")
 
     def words(self, pictures: int) -> str:
-        """What was done, for people and for a file's metadata."""
+        """Return what was done, for people and for a file's metadata."""
         parts = [
             f"post-training, ranges by {self.method} of {pictures} pictures",
             f"{self.weight_bits}-bit weights with a scale a "
@@ -75,34 +71,24 @@ NAIVE = Settings("min-max", equalise=False, correct_biases=False, per_channel=Fa
 
 
 def quantise(
-    config: ModelConfig,
-    arrays: Arrays,
-    pictures: Pictures,
-    settings: Settings | None = None,
-    step: Step | None = None,
+    config: ModelConfig, arrays: Arrays, pictures: Pictures, settings: Settings | None = None
 ) -> Scheme:
-    """The network in eight bits.
+    """Return the network in eight bits.
 
     Args:
         arrays: canonical.
         pictures: to calibrate on, uint8 (height, width, channels) each, at the network's size. Not
-            those that the result is judged on.
-        settings: None is the default.
-        step: told how many pictures more are done, each of them :data:`PASSES` times.
-
-    Raises:
-        WeightsError: the arrays do not fit the config.
-        DataError: no picture.
+            those that the result is judged on; one at least.
     """
     settings = settings or Settings()
     folded = fold(config.spec, arrays)
     graph = lower_folded(config, folded)
-    observed = observe(graph, pictures, step)
+    observed = observe(graph, pictures)
     if settings.equalise:
-        folded, factors = equalise(graph, observed, settings.per_channel)
+        folded, factors = equalise(graph, folded, observed, settings.per_channel)
         observed = scaled(observed, factors)
         graph = lower_folded(config, folded)
-    histograms = count(graph, pictures, observed, step)
+    histograms = count(graph, pictures, observed)
     ranges = {
         name: calibrate(histograms[name], settings.method, tensor)
         for name, tensor in graph.tensors.items()
@@ -120,7 +106,7 @@ def quantise(
 
 
 def input_range(record: Preprocessing) -> Range:
-    """From black to white: what a picture can hold is known without any."""
+    """Return the range from black to white: what a picture can hold is known without any."""
     ends = np.zeros((2, 1, 1, record.channels), np.uint8)
     ends[1] = 255
     values = engine_input(ends, record)

@@ -7,9 +7,11 @@ of input x weight.
 """
 
 import dataclasses
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,3 +149,30 @@ class Scheme:
         bounds = np.iinfo(np.int32)
         found = np.rint(self.folded[name][1] / scales)
         return np.asarray(np.clip(found, bounds.min, bounds.max), np.int32)
+
+
+def save_scheme(scheme: Scheme, path: Path) -> None:
+    """Write a scheme as an .npz, for another process; its config is the model folder's."""
+    arrays = {
+        f"{name}/{part}": values
+        for name, pair in scheme.folded.items()
+        for part, values in zip(("weight", "bias"), pair, strict=True)
+    }
+    facts = {
+        "ranges": {name: [each.low, each.high] for name, each in scheme.ranges.items()},
+        "per_channel": scheme.per_channel, "method": scheme.method,
+        "weight_bits": scheme.weight_bits,
+    }  # fmt: skip
+    np.savez(path, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+
+
+def load_scheme(path: Path, config: ModelConfig) -> Scheme:
+    """Read what :func:`save_scheme` wrote."""
+    with np.load(path) as stored:
+        facts = json.loads(str(stored["facts"]))
+        names = [name.removesuffix("/weight") for name in stored.files if name.endswith("/weight")]
+        folded: Folded = {
+            name: (stored[f"{name}/weight"], stored[f"{name}/bias"]) for name in names
+        }
+    ranges = {name: Range(*ends) for name, ends in facts.pop("ranges").items()}
+    return Scheme(config, folded, ranges, **facts)

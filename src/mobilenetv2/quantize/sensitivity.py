@@ -1,7 +1,6 @@
 """Which layers suffer: each is quantised alone, and the logits are compared with the float ones."""
 
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,20 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import require
-from mobilenetv2.evaluate.plots import BLUE, GREY
-from mobilenetv2.evaluate.predictions import class_scores
+from mobilenetv2.evaluate.plots import BLUE, GREY, canvas, save_figure
+from mobilenetv2.evaluate.predictions import best_classes
 from mobilenetv2.files import write_atomically
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.quantize.calibration import Pictures, Step
+from mobilenetv2.quantize.calibration import Pictures
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.quantize.scheme import Scheme
 from mobilenetv2.runtime.onnxruntime import ERRORS_ONLY, library
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import finite
 
 RED = "#c0392b"
 WORST = 5
@@ -47,22 +46,14 @@ class Sensitivity:
 
 
 def measure(
-    config: ModelConfig,
-    arrays: Arrays,
-    pictures: Pictures,
-    settings: Settings | None = None,
-    step: Step | None = None,
+    config: ModelConfig, arrays: Arrays, pictures: Pictures, settings: Settings | None = None
 ) -> list[Sensitivity]:
-    """Every part alone, in network order, on the first :data:`PICTURES` pictures.
+    """Return every part alone, in network order, on the first :data:`PICTURES` pictures.
 
     Args:
         arrays: canonical.
         pictures: uint8 (height, width, channels) each, at the network's size. They are calibrated
             on too: this compares layers, it does not judge the network.
-        step: told after each part how many are done: 1.
-
-    Raises:
-        SpecError, WeightsError, DataError: as :func:`mobilenetv2.quantize.post_training.quantise`.
     """
     settings, pictures = settings or Settings(), pictures[:PICTURES]
     plain = quantise(config, arrays, pictures, dataclasses.replace(settings, correct_biases=False))
@@ -75,8 +66,6 @@ def measure(
         alone = dataclasses.replace(plain, folded={**plain.folded, **own})
         rounded = _logits(alone, pictures, only)
         found.append(compare(name, exact, rounded, config.spec.classifier.outputs))
-        if step:
-            step(1)
     return found
 
 
@@ -87,12 +76,12 @@ def compare(
     exact, rounded = exact.astype(np.float64), rounded.astype(np.float64)
     noise, signal = float(((rounded - exact) ** 2).sum()), float((exact**2).sum())
     decibels = 10 * math.log10(signal / noise) if noise and signal else math.inf
-    first, second = (class_scores(logits, outputs).argmax(1) for logits in (exact, rounded))
+    first, second = (best_classes(logits, outputs) for logits in (exact, rounded))
     return Sensitivity(name, decibels, float((first == second).mean()))
 
 
 def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
-    """What is shown as one, in network order -> the names that are quantised for it."""
+    """Return what is shown as one, in network order -> the names that are quantised for it."""
     found = {INPUT: frozenset({INPUT})}
     for operation in scheme.graph.operations:
         if isinstance(operation, Conv | Linear):
@@ -120,37 +109,21 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
 
 
 def save(rows: Sequence[Sensitivity], folder: Path) -> None:
-    """``sensitivity.json`` and ``sensitivity.png`` in a folder that exists.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-        OSError: the place cannot be written.
-    """
+    """Write ``sensitivity.json`` and ``sensitivity.png`` into a folder that exists."""
     records = [
         {
-            "part": row.name,
-            "signal_to_noise_db": row.signal_to_noise
-            if math.isfinite(row.signal_to_noise)
-            else None,
+            "part": row.name, "signal_to_noise_db": finite(row.signal_to_noise),
             "agreement": row.agreement,
         }
         for row in rows
-    ]
+    ]  # fmt: skip
     draw(rows, folder / "sensitivity.png")
     write_atomically(folder / "sensitivity.json", json.dumps(records, indent=1) + "\n")
 
 
 def draw(rows: Sequence[Sensitivity], path: Path) -> None:
-    """A PNG: a bar for every part, in network order from the top, the worst set off in red.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-        OSError: the place cannot be written.
-    """
-    figure = require("matplotlib.figure").Figure(
-        figsize=(8, 1.4 + 0.19 * len(rows)), layout="constrained"
-    )
-    axis = figure.subplots()
+    """Draw a bar for every part, in network order from the top, the worst set off in red."""
+    figure, (axis,) = canvas(1, 1, (8, 1.4 + 0.19 * len(rows)))
     levels = sorted(row.signal_to_noise for row in rows if math.isfinite(row.signal_to_noise))
     # The second best: a picture that 8 bits hold exactly would flatten all the rest.
     most = levels[-2] if len(levels) > 1 else 1.0
@@ -171,6 +144,4 @@ def draw(rows: Sequence[Sensitivity], path: Path) -> None:
     axis.set_xlim(min(0.0, *shown), max(most, 1.0) * 1.15)
     axis.set_xlabel("signal to noise of the logits in dB; share of pictures with the float top-1")
     axis.set_title("Each layer alone in eight bits: the shortest bars suffer most", loc="left")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)

@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ from mobilenetv2.data.batches import batches, chunked, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.editions.torch.network import normalise
-from mobilenetv2.errors import RecipeError
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear, Normalise, Operation, Pool
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
@@ -31,6 +31,8 @@ from mobilenetv2.progress import say, track
 from mobilenetv2.quantize.scheme import LEVELS, SMALLEST_SCALE, Scheme
 from mobilenetv2.train.schedule import cosine
 
+LEARNING_RATE = 1e-4
+"""The longest step of a weight, as a share of its channel's largest: an integer is 1 / 127."""
 GENTLE = Augmentation(crop_least=0.5, flip=False)
 """Right for text and digits, too."""
 
@@ -40,72 +42,80 @@ class Recipe:
     """How it is trained: Adam, the rate falling along half a cosine."""
 
     epochs: int = 2
-    learning_rate: float = 1e-4
-    """The longest step of a weight, as a share of its channel's largest: an integer is 1 / 127."""
     batch_size: int = 32
     distillation: float = 0.5
     """The share of the loss that is about the float network's answers, not the labels; 0 to 1."""
     augmentation: Augmentation = GENTLE
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size"):
-            if getattr(self, key) < 1:
-                raise RecipeError(f"{key} = {getattr(self, key)} must be at least 1")
-        if not 0 < self.learning_rate <= 1:
-            raise RecipeError(f"learning_rate = {self.learning_rate} must be above 0, at most 1")
-        if not 0 <= self.distillation <= 1:
-            raise RecipeError(f"distillation = {self.distillation} must be from 0 to 1")
-
 
 def train(
-    scheme: Scheme,
-    arrays: Arrays,
-    split: Split,
-    outputs: Sequence[int],
-    recipe: Recipe | None = None,
+    scheme: Scheme, arrays: Arrays, split: Split, outputs: Sequence[int], recipe: Recipe
 ) -> Scheme:
-    """The scheme with trained weights; ranges and all else stay.
+    """Return the scheme with trained weights; ranges and all else stay.
 
     Args:
         arrays: of the float network, canonical: the teacher.
         split: labelled photos. Not those that the result is judged on.
         outputs: class of the split -> output of the network.
-        recipe: None is the default.
 
     Raises:
         DataError: too many photos cannot be read.
     """
-    recipe = recipe or Recipe()
     split, notes = readable_photos(split)
     for note in notes:
         say(note)
-    teacher = GraphModule(lower(scheme.config, arrays))
-    trainer = Trainer(FakeQuantised(scheme), teacher, recipe)
-    truth = np.array([outputs[photo.label] for photo in split.photos], np.int64)
+    record = scheme.config.preprocessing
+    network, teacher = FakeQuantised(scheme), GraphModule(lower(scheme.config, arrays))
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    truth = torch.tensor([outputs[photo.label] for photo in split.photos])
     batch_size = min(recipe.batch_size, len(split))
     steps = len(split) // batch_size
+
+    def view(epoch: int, index: int) -> NDArray:
+        photo, random = split.photos[index], generator(recipe.seed, epoch, index)
+        image, name = split.image(photo), split.full_name(photo)
+        return augment(image, recipe.augmentation, record, record.size, random, name)
+
     for epoch in range(recipe.epochs):
         started, right = time.monotonic(), 0
         losses: list[float] = []
-        order = epoch_order(truth, recipe.seed, epoch)
+        order = epoch_order(truth.numpy(), recipe.seed, epoch)
         chunks = chunked(order, batch_size, drop_last=True)
-        todo = batches(Views(scheme, split, recipe, epoch), chunks)
+        todo = batches(partial(view, epoch), chunks)
         label = f"quantisation-aware epoch {epoch + 1}/{recipe.epochs}"
         for pictures, indices in track(todo, label, steps * batch_size, batch_size):
             step = epoch * steps + len(losses)
-            rate = cosine(step, recipe.epochs * steps, recipe.learning_rate)
-            loss, hits = trainer.step(pictures, truth[indices], rate)
-            losses.append(loss)
-            right += hits
+            for group in optimizer.param_groups:
+                group["lr"] = cosine(step, recipe.epochs * steps, LEARNING_RATE)
+            x, target = normalise(pictures, record), truth[indices]
+            logits = network(x)
+            loss = loss_of(logits, target, x, teacher, recipe.distillation)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            right += int((logits.argmax(1) == target).sum())
         say(
             f"{label}: loss {np.mean(losses):.3f} top-1 {right / (steps * batch_size):.1%} | "
             f"{time.monotonic() - started:.0f} s"
         )
     method = f"{scheme.method}, {recipe.epochs} epochs of quantisation-aware training"
-    return dataclasses.replace(
-        scheme, folded=trainer.network.folded(), method=method.removeprefix(", ")
-    )
+    return dataclasses.replace(scheme, folded=network.folded(), method=method.removeprefix(", "))
+
+
+def loss_of(
+    logits: Tensor, target: Tensor, x: Tensor, teacher: GraphModule, share: float
+) -> Tensor:
+    """Return the cross-entropy with the labels and, for its share, with the teacher's
+    probabilities, less what these have by themselves: 0 where the answers are the teacher's."""
+    loss = (1 - share) * functional.cross_entropy(logits, target)
+    if not share:
+        return loss
+    with torch.no_grad():
+        wanted = functional.log_softmax(teacher(x), 1)
+    found = functional.log_softmax(logits, 1)
+    return loss + share * functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 
 class FakeQuantised(nn.Module):
@@ -213,68 +223,3 @@ def _key(name: str) -> str:
 def through(rounded: Tensor, x: Tensor) -> Tensor:
     """Return the rounded values, with the gradient of ``x``."""
     return x + (rounded.to(x.dtype) - x).detach()
-
-
-class Trainer:
-    """A step of training.
-
-    Args:
-        network: that is trained.
-        teacher: the float network.
-    """
-
-    def __init__(self, network: FakeQuantised, teacher: GraphModule, recipe: Recipe) -> None:
-        self.network, self.teacher, self.recipe = network, teacher, recipe
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-
-    def step(self, pictures: NDArray, truth: NDArray, rate: float) -> tuple[float, int]:
-        """One step.
-
-        Args:
-            pictures: uint8 (batch, height, width, channels).
-            truth: int64 (batch,), the right outputs.
-            rate: the learning rate.
-
-        Returns:
-            (the batch's mean loss, its right answers), both before the step.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        x = normalise(pictures, self.network.graph.config.preprocessing)
-        logits, target = self.network(x), torch.from_numpy(truth)
-        loss = self.loss(x, logits, target)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss.item(), int((logits.argmax(1) == target).sum())
-
-    def loss(self, x: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy with the labels and, for its share, with the teacher's probabilities, less
-        what these have by themselves: 0 where the answers are the teacher's."""
-        share = self.recipe.distillation
-        with torch.no_grad():
-            wanted = functional.log_softmax(self.teacher(x), 1) if share else None
-        loss = (1 - share) * functional.cross_entropy(logits, target)
-        if wanted is None:
-            return loss
-        found = functional.log_softmax(logits, 1)
-        return loss + share * functional.kl_div(
-            found, wanted, reduction="batchmean", log_target=True
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Views:
-    """Random views of a split's photos in one epoch."""
-
-    scheme: Scheme
-    split: Split
-    recipe: Recipe
-    epoch: int
-
-    def __call__(self, index: int) -> NDArray:
-        """Of one photo: uint8 (height, width, channels)."""
-        photo, record = self.split.photos[index], self.scheme.config.preprocessing
-        name, random = self.split.full_name(photo), generator(self.recipe.seed, self.epoch, index)
-        image = self.split.image(photo)
-        return augment(image, self.recipe.augmentation, record, record.size, random, name)

@@ -97,10 +97,6 @@ class Engine:
         return cannot_run(self.where, self.title, reason)
 
 
-BatchEngine = Engine
-"""The name that the engines of ``export`` know."""
-
-
 def cannot_run(where: str, title: str, reason: object) -> ArtifactError:
     """Return the error that a runtime cannot run an artifact."""
     return ArtifactError(f"{where}: {title} cannot run it ({reason})")

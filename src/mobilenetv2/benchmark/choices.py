@@ -1,19 +1,40 @@
-"""Candidates of a benchmark: runtimes x precisions, and exported files that exist already."""
+"""What a benchmark measures: runtimes x precisions, exported files, and photos to answer for."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeVar
 
-from mobilenetv2.errors import ArtifactError, MissingExtra, installing
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.data.batches import in_parallel
+from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.scan import readable_photos
+from mobilenetv2.data.sources import find_photos
+from mobilenetv2.errors import ArtifactError, DataError, MissingExtra, installing
+from mobilenetv2.evaluate.matching import match
+from mobilenetv2.evaluate.predictions import load_pictures
+from mobilenetv2.evaluate.run_record import TrainedOn
 from mobilenetv2.export.job import RECORD
+from mobilenetv2.export.verify import sample_pictures
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
-from mobilenetv2.progress import say
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import say, track
+from mobilenetv2.quantize.calibration_set import choose
 from mobilenetv2.runtime.predictor import is_exported
+from mobilenetv2.spec.records import ModelConfig
 
 UNKNOWN = "?"
 LARGEST_RECORD = 1024**2
+MOST_PHOTOS = 1000
+"""Photos of DATA that answers are compared on; of more, as many drawn by a seed."""
+MADE_HERE = 32
+"""Pictures that are drawn where no data is given."""
+CALIBRATED = 200
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +55,9 @@ class Candidate:
 
 
 def choose_candidates(
-    exported: Path | None,
-    runtimes: Sequence[str] | None,
-    precisions: Sequence[str] | None,
-    artifacts: Path | None,
-    int8: bool,
-) -> list[Candidate]:
+    exported: Path | None, runtimes: Sequence[str] | None, precisions: Sequence[str] | None,
+    artifacts: Path | None, int8: bool,
+) -> list[Candidate]:  # fmt: skip
     """Return what is measured; what is not installed is named and left out.
 
     Args:
@@ -106,13 +124,9 @@ def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]
 
 def candidates_of_file(path: Path, runtimes: Sequence[str]) -> list[Candidate]:
     """Return an exported file in each of the runtimes that takes its format."""
-    format_ = BY_ENDING[path.suffix.lower()].name
-    precision = precision_of(path)
-    return [
-        Candidate(name, format_, precision, path)
-        for name in engines_of(format_)
-        if name in runtimes
-    ]
+    made, precision = BY_ENDING[path.suffix.lower()], precision_of(path)
+    able = [name for name in engines_of(made.name) if name in runtimes]
+    return [Candidate(name, made.name, precision, path) for name in able]
 
 
 def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
@@ -123,12 +137,12 @@ def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
     """
     if not folder.is_dir():
         raise ArtifactError(f"--artifacts {folder}: no such folder")
-    files = [
-        file
+    found = [
+        each
         for file in sorted(folder.iterdir())
         if is_exported(file) and not file.name.startswith(".")
+        for each in candidates_of_file(file, runtimes)
     ]
-    found = [each for file in files for each in candidates_of_file(file, runtimes)]
     if not found:
         raise ArtifactError(
             f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
@@ -149,3 +163,90 @@ def precision_of(path: Path) -> str:
         return UNKNOWN
     fits = precision in (*PRECISIONS, INT8) and digest == sha256_of_file(path)
     return str(precision) if fits else UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """What answers are compared on."""
+
+    pictures: NDArray
+    """uint8 (photos, height, width, channels)."""
+    source: str
+    """In words."""
+    truth: NDArray | None = None
+    """int (photos,): classes."""
+    calibration: NDArray | None = None
+    """As ``pictures``, and none of them: what int8 is calibrated on."""
+    calibrated_on: str | None = None
+    """In words."""
+
+
+def choose_photos(
+    config: ModelConfig, known: TrainedOn, data: str | None = None, split: str | None = None,
+    calibration: str | None = None, int8: Literal["no", "if possible", "yes"] = "no",
+) -> Photos:  # fmt: skip
+    """Return the photos of DATA, or pictures made here, and photos to calibrate on.
+
+    Args:
+        known: photos that the model was trained on.
+        data: labelled photos.
+        calibration: a folder of photos.
+        int8: whether photos to calibrate on are needed.
+
+    Raises:
+        DataError, ArtifactError: there are none to calibrate on, and they are needed.
+    """
+    record, chosen = config.preprocessing, None
+    if not data:
+        pictures, source = sample_pictures(record, MADE_HERE), f"{MADE_HERE} pictures made here"
+        if int8 == "no":
+            return Photos(pictures, source)
+        if not calibration:
+            raise ArtifactError(
+                "--precision int8 needs photos to calibrate on; give --calibration FOLDER, or "
+                "--data with a training split"
+            )
+        paths = draw_some(find_photos([calibration]), CALIBRATED)
+        calibrated_on = f"{len(paths)} photos of {calibration}"
+        return Photos(pictures, source, None, load_pictures(paths, record), calibrated_on)
+    dataset = open_dataset(data)
+    outputs = match(dataset.classes, config.labels, dataset.place)
+    if int8 != "no":
+        folder = Path(calibration) if calibration else None
+        try:
+            chosen = choose(dataset, record, CALIBRATED, split, folder, known.parts)
+        except DataError as error:
+            if int8 == "yes" or folder:
+                raise
+            say(f"note: int8 is left out: {error}")
+    judged = chosen.judged if chosen else known.split_of(dataset, split)
+    if note := known.caution(judged, data):
+        say(f"note: {note}")
+    judged, notes = readable_photos(
+        judged.with_photos(tuple(draw_some(judged.photos, MOST_PHOTOS)))
+    )
+    for note in notes:
+        say(note)
+    return Photos(
+        _read(judged, config), f"{len(judged)} photos of {data} ({judged.name})",
+        np.array([outputs[photo.label] for photo in judged.photos]),
+        chosen.pictures if chosen else None, chosen.source if chosen else None,
+    )  # fmt: skip
+
+
+def draw_some(items: Sequence[Item], most: int) -> list[Item]:
+    """Return all items, or ``most`` drawn by a seed, in their order."""
+    if len(items) <= most:
+        return list(items)
+    kept = np.sort(np.random.default_rng(0).permutation(len(items))[:most])
+    return [items[index] for index in kept]
+
+
+def _read(split: Split, config: ModelConfig) -> NDArray:
+    found = in_parallel(
+        lambda photo: preprocess(
+            split.image(photo), config.preprocessing, split.full_name(photo)
+        ),
+        split.photos,
+    )  # fmt: skip
+    return np.stack(list(track(found, "reading photos", len(split))))

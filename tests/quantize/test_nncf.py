@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import DataError, require
-from mobilenetv2.export.openvino import reload
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize.openvino import write, write_scheme
+from mobilenetv2.quantize.job import write_int8, write_nncf
 from mobilenetv2.quantize.post_training import Settings, quantise
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
@@ -43,7 +42,7 @@ def test_it_answers_as_the_float_network_within_eight_bits(
 ) -> None:
     arrays = random_arrays(SPEC)
     path = tmp_path / "m.xml"
-    write(CONFIG, fold(SPEC, arrays), pictures(SPEC, 16), path)
+    write_nncf(CONFIG, fold(SPEC, arrays), pictures(SPEC, 16), path)
     printed = capfd.readouterr()
     assert printed.out == ""
     assert all("calibrating" in line for line in printed.err.splitlines()), printed.err
@@ -52,7 +51,7 @@ def test_it_answers_as_the_float_network_within_eight_bits(
 
     x = engine_input(pictures(SPEC, 32, 1), CONFIG.preprocessing)
     exact = create_engine(Artifact(CONFIG, "onnx", write_onnx(lower(CONFIG, arrays)), "m"))
-    expected, found = exact.run(x, "logits"), reload(path).run(x, "logits")
+    expected, found = exact.run(x, "logits"), create_engine(load_artifact(path)).run(x, "logits")
     # The share of the answers' variance that is lost; 8 bits through 52 layers lose about 1 %.
     assert np.square(found - expected).mean() < 0.05 * np.square(expected).mean()
     assert not np.allclose(found, expected, atol=1e-4)
@@ -60,7 +59,7 @@ def test_it_answers_as_the_float_network_within_eight_bits(
 
 def test_every_convolution_is_quantised_and_the_method_is_inside(tmp_path: Path) -> None:
     path = tmp_path / "m.xml"
-    write(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 4), path)
+    write_nncf(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 4), path)
     openvino: Any = require("openvino")
     model = openvino.Core().read_model(path)
     weights = [
@@ -79,13 +78,13 @@ def test_every_convolution_is_quantised_and_the_method_is_inside(tmp_path: Path)
 
 def test_the_same_pictures_give_the_same_file(tmp_path: Path) -> None:
     for name in ("a.xml", "b.xml"):
-        write(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 4), tmp_path / name)
+        write_nncf(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 4), tmp_path / name)
     assert (tmp_path / "a.xml").read_bytes() == (tmp_path / "b.xml").read_bytes()
 
 
 def test_without_pictures_there_is_nothing_to_go_by(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no picture to calibrate on"):
-        write(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 0), tmp_path / "m.xml")
+        write_nncf(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 0), tmp_path / "m.xml")
     assert not list(tmp_path.iterdir())
 
 
@@ -94,11 +93,11 @@ def test_nothing_is_reported_to_anybody_and_nothing_printed(tmp_path: Path) -> N
     (tmp_path / "home").mkdir()
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
-        "from mobilenetv2.quantize.openvino import write\n"
+        "from mobilenetv2.quantize.job import write_nncf\n"
         "from mobilenetv2.model import store; from mobilenetv2.model.folding import fold\n"
         "config, arrays = store.load(Path(sys.argv[1]) / 'm')\n"
         "x = np.zeros((2, *config.spec.size, 3), np.uint8)\n"
-        "write(config, fold(config.spec, arrays), x, Path(sys.argv[1]) / 'q.xml')\n"
+        "write_nncf(config, fold(config.spec, arrays), x, Path(sys.argv[1]) / 'q.xml')\n"
         "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]"
     )
     environment = {key: value for key, value in os.environ.items() if key != "CI"}
@@ -115,9 +114,9 @@ def test_a_scheme_keeps_its_integers(tmp_path: Path) -> None:
     photos = pictures(SPEC, 24)  # of 6, the mean is mostly chance
     # 7 bits: without VNNI, ONNX Runtime's products of 8 saturate.
     scheme = quantise(CONFIG, random_arrays(SPEC), photos, Settings(weight_bits=7))
-    write_scheme(scheme, tmp_path / "m.xml")
+    write_int8("openvino", scheme, tmp_path / "m.xml")
     x = engine_input(photos, CONFIG.preprocessing)
-    found = reload(tmp_path / "m.xml").run(x, "logits")
+    found = create_engine(load_artifact(tmp_path / "m.xml")).run(x, "logits")
     expected = create_engine(Artifact(CONFIG, "onnx", write_onnx(scheme.quantised()), "m")).run(
         x, "logits"
     )

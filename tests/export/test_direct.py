@@ -1,4 +1,4 @@
-"""ONNX with every option: operators as people expect them, and the plain reference's answers."""
+"""ONNX with every option, and LiteRT: operators and constants as people expect them."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,57 +9,40 @@ import onnx
 import pytest
 from graph_forms import Form
 
+from mobilenetv2.checkpoints.containers import litert as container
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
-from mobilenetv2.export.job import Options
-from mobilenetv2.export.onnx import reload, write
-from mobilenetv2.export.verify import Reference
+from mobilenetv2.export.direct import write_litert, write_onnx
+from mobilenetv2.export.job import Options, reload
+from mobilenetv2.export.verify import Reference, sample_pictures
+from mobilenetv2.formats import FORMATS
+from mobilenetv2.graph import onnx as onnx_graph
 from mobilenetv2.graph.lowering import lower_folded
-from mobilenetv2.graph.onnx import OPSETS, write_onnx
-from mobilenetv2.images.preprocess import engine_input
+from mobilenetv2.graph.onnx import OPSETS
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.predictor import create_engine
-from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.spec.published import published
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
-TINY: Any = {"width": 0.1, "classes": 5}
-SPECS = {
-    "symmetric": NetworkSpec(size=(48, 64), **TINY),
-    "same, odd": NetworkSpec(size=(65, 48), numerics=Numerics("same", 1e-3), **TINY),
-    "article": published("article-torch", size=64, **TINY),
-    "small, grey": published("small", input_channels=1, **TINY),
-}
-SPEC = SPECS["symmetric"]
-OPTIONS = [
-    Options(), Options(pictures=True), Options(batch=2), Options(opset=13), Options("float16"),
-    Options("float16", pictures=True, batch=2), Options("float16", opset=22),
-]  # fmt: skip
+SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
 FULL = {"Conv": 52, "Clip": 35, "Add": 10, "GlobalAveragePool": 1, "Flatten": 1, "Gemm": 1}
 NORMALISED = {"Transpose": 1, "Cast": 1, "Sub": 1, "Div": 1}
 
 
-def photos(spec: NetworkSpec, count: int) -> np.ndarray:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (count, *spec.size, spec.input_channels), np.uint8)
-
-
 def made(path: Path, spec: NetworkSpec, options: Options) -> Path:
-    write(ModelConfig.default(spec), random_arrays(spec), path, options)
+    write_onnx(ModelConfig.default(spec), random_arrays(spec), path, options)
     return path
 
 
-@pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_it_answers_as_the_plain_reference(tmp_path: Path, name: str, options: Options) -> None:
-    spec = SPECS[name]
-    engine = reload(made(tmp_path / "m.onnx", spec, options), 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
-    assert (engine.outputs, engine.takes_pictures) == (("logits",), options.pictures)
-    assert engine.batch == options.batch
-    reference = Reference(ModelConfig.default(spec), random_arrays(spec), photos(spec, 3))
+@pytest.mark.parametrize("options", [Options(opset=13), Options("float16", opset=22)], ids=str)
+def test_the_first_and_the_last_opset_answer_as_the_plain_reference(
+    tmp_path: Path, options: Options
+) -> None:
+    config = ModelConfig.default(SPEC)
+    reference = Reference(config, random_arrays(SPEC), sample_pictures(config.preprocessing, 3))
+    engine = reload(FORMATS["onnx"], made(tmp_path / "m.onnx", SPEC, options), 1)
     compared = reference.compare(engine, options.precision)
     assert compared.passed and compared.deviation > 0.5, compared
 
@@ -96,31 +79,6 @@ def test_the_operators_of_the_whole_network(tmp_path: Path) -> None:
     assert sizes[2] < 0.51 * sizes[0]
 
 
-def test_normalising_inside_and_outside_is_the_same(tmp_path: Path) -> None:
-    pictures = photos(SPEC, 4)
-    inside = reload(made(tmp_path / "i.onnx", SPEC, Options(pictures=True)))
-    outside = reload(made(tmp_path / "o.onnx", SPEC, Options()))
-    x = engine_input(pictures, ModelConfig.default(SPEC).preprocessing)
-    np.testing.assert_allclose(
-        inside.run(pictures, "logits"), outside.run(x, "logits"), rtol=0, atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_any_size(tmp_path: Path, precision: Any) -> None:
-    engine = reload(made(tmp_path / "m.onnx", SPEC, Options(precision, any_size=True)))
-    reference = plain.build(SPEC, dtype="float64")
-    plain.load(reference, random_arrays(SPEC))
-    for size in ((48, 64), (65, 33), (32, 96)):
-        x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
-        expected = plain.intermediates(reference, x)["logits"]
-        difference = np.abs(engine.run(x.transpose(0, 3, 1, 2), "logits") - expected).max()
-        tolerance = 1e-4 if precision == "float32" else 1e-2
-        assert difference <= tolerance * max(1.0, np.abs(expected).max())
-    with pytest.raises(SpecError, match="'same' padding depends on the picture's size"):
-        made(tmp_path / "n.onnx", SPECS["same, odd"], Options(precision, any_size=True))
-
-
 def test_half_has_half_weights_and_every_output(tmp_path: Path) -> None:
     config = ModelConfig.default(SPEC)
     folded = fold(SPEC, random_arrays(SPEC))
@@ -142,4 +100,25 @@ def test_what_float16_cannot_hold_is_said() -> None:
     folded = fold(SPEC, random_arrays(SPEC))
     folded["stem"][1][0] = 70000
     with pytest.raises(ArtifactError, match=r"stem\.conv\.bias: values up to 7e\+04 are too large"):
-        write_onnx(lower_folded(ModelConfig.default(SPEC), folded), half=True)
+        onnx_graph.write_onnx(lower_folded(ModelConfig.default(SPEC), folded), half=True)
+
+
+def test_float16_halves_a_litert_file_and_dequantises_every_constant(tmp_path: Path) -> None:
+    tflite = pytest.importorskip("tflite")
+    spec = NetworkSpec(width=0.35, size=(64, 64), classes=10)
+    sizes = []
+    for options in (Options("float32"), Options("float16")):
+        out = tmp_path / f"{options.precision}.tflite"
+        write_litert(ModelConfig.default(spec), random_arrays(spec), out, options)
+        sizes.append(out.stat().st_size)
+    assert sizes[1] < 0.6 * sizes[0]
+    raw = tflite.Model.GetRootAs((tmp_path / "float16.tflite").read_bytes(), 0)
+    main = raw.Subgraphs(0)
+    codes = [raw.OperatorCodes(i).BuiltinCode() for i in range(raw.OperatorCodesLength())]
+    kinds = [codes[main.Operators(i).OpcodeIndex()] for i in range(main.OperatorsLength())]
+    assert kinds.count(tflite.BuiltinOperator.DEQUANTIZE) == 2 * (52 + 1)
+    # Read for an import, the widening is gone: constants are what they stand for.
+    graph = container.read_litert(tmp_path / "float16.tflite")
+    assert "DEQUANTIZE" not in {operator.kind for operator in graph.operators}
+    halves = [one for one in graph.tensors if one.values is not None and one.values.dtype == "<f2"]
+    assert len(halves) == 2 * (52 + 1)
