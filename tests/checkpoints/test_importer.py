@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from mobilenetv2.checkpoints.containers import safetensors
+from mobilenetv2.checkpoints.description import digest
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.dialects.tensors import COUNTER
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
-from mobilenetv2.checkpoints.sidecar import digest
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
@@ -269,7 +269,7 @@ def test_a_file_that_says_what_it_is_is_not_overruled(tmp_path: Path) -> None:
 
 
 def test_strides_that_a_sidecar_says_stay_when_a_width_is_asked_for(tmp_path: Path) -> None:
-    from mobilenetv2.checkpoints.sidecar import sidecar_path
+    from mobilenetv2.checkpoints.description import sidecar_path
 
     spec = published("small", width=0.35, classes=5)
     path = tmp_path / "m.safetensors"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.checkpoints.containers import safetensors
-from mobilenetv2.checkpoints.dialects import huggingface, registry
-from mobilenetv2.checkpoints.sidecar import digest
+from mobilenetv2.checkpoints.description import digest
+from mobilenetv2.checkpoints.dialects import configs, registry
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.evaluate.metrics import wilson
@@ -76,9 +76,9 @@ def test_a_repository_with_other_configs_is_another_model(
     weights = tmp_path / "snapshot" / "model.safetensors"
     weights.parent.mkdir()
     spec = published("huggingface", width=0.35, size=96)
-    arrays = huggingface.DIALECT.encode(spec, random_arrays(spec))
+    arrays = configs.HUGGING_FACE.encode(spec, random_arrays(spec))
     weights.write_bytes(safetensors.safetensors_bytes(arrays))
-    network, preprocessor = huggingface.compose(ModelConfig.default(spec))
+    network, preprocessor = configs.compose(ModelConfig.default(spec))
     fetched = Fetched("hf://a/b", weights.parent, weights, str(digest(weights)), "nothing", True)
     monkeypatch.setattr(models, "fetch", lambda _: fetched)
 

@@ -5,8 +5,8 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilenetv2.checkpoints.description import digest, sidecar_path
 from mobilenetv2.checkpoints.dialects.registry import DIALECTS, find
-from mobilenetv2.checkpoints.sidecar import digest, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import require_only, write_atomically
 from mobilenetv2.model.arrays import Arrays, check_arrays

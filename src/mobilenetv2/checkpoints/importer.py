@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.checkpoints.containers.reader import read_container
-from mobilenetv2.checkpoints.dialects.dialect import Description, describe_config
-from mobilenetv2.checkpoints.dialects.dialect import ImportOptions as ImportOptions
+from mobilenetv2.checkpoints.description import (
+    Description,
+    background_of,
+    describe_config,
+    digest,
+    read_sidecar,
+    usual_labels,
+)
+from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
-from mobilenetv2.checkpoints.labels import background_of, usual_labels
-from mobilenetv2.checkpoints.sidecar import digest, read_sidecar
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec

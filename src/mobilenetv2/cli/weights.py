@@ -292,7 +292,7 @@ def label_file(path: Path) -> Labels:
     Raises:
         DialectError: not a text.
     """
-    from mobilenetv2.checkpoints.labels import read_labels
+    from mobilenetv2.checkpoints.description import read_labels
 
     try:
         return read_labels(read_file(path).decode("utf-8-sig"))

@@ -7,7 +7,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from mobilenetv2.checkpoints.sidecar import sidecar_path
+from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.job import Options
 from mobilenetv2.graph.lowering import lower

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.dialects.dialect import Description, ImportOptions
+from mobilenetv2.checkpoints.description import Description, ImportOptions
 from mobilenetv2.checkpoints.graphs.chain import (
     PICTURE,
     BatchNorm,

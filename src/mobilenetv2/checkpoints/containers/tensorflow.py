@@ -19,6 +19,8 @@ from mobilenetv2.errors import WeightsError, require
 
 TABLE = struct.pack("<Q", 0xDB4775248B80FB57)
 """The last bytes of a sorted table, which is what indices and old checkpoints are."""
+DATA = ".data-00000-of-00001"
+"""Ending of the file that holds a checkpoint's tensors; the checkpoint's own name is a prefix."""
 PART = re.compile(r"(?P<stem>.+?)(?P<part>\.index|\.data-\d{5}-of-\d{5})", re.DOTALL)
 TAR_EXPANSION = 4
 """A published archive also holds graphs and training state, which are passed over unread."""
@@ -122,7 +124,7 @@ def _files(prefix: Path) -> tuple[Path, list[Path], int]:
         if prefix_of(file) == prefix and file.suffix.startswith(".data-") and file.is_file()
     )
     if not shards:
-        raise WeightsError(f"{index.name} is there, but not {prefix.name}.data-00000-of-00001")
+        raise WeightsError(f"{index.name} is there, but not {prefix.name}{DATA}")
     return index, shards, sum(file.stat().st_size for file in shards)
 
 

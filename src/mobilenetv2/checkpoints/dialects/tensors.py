@@ -17,18 +17,13 @@ import numpy as np
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.pytorch import pytorch_bytes
 from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
-from mobilenetv2.checkpoints.dialects.dialect import (
-    PYTORCH,
+from mobilenetv2.checkpoints.description import (
     Description,
     ImportOptions,
-    Key,
-    KeyTable,
-    Shape,
-    Words,
-    keys,
     published_preprocessing,
+    sidecar_path,
 )
-from mobilenetv2.checkpoints.sidecar import sidecar_path
+from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Shape, Words, keys
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
@@ -160,18 +155,17 @@ class TensorDialect:
 
     def decode(self, spec: NetworkSpec, foreign: Arrays) -> Arrays:
         """Return canonical float32 arrays of foreign ones that fit ``spec``."""
-        arrays: Arrays = {}
-        for key in self.keys(spec):
-            array = np.asarray(foreign[key.foreign], np.float32)
-            arrays[key.canonical] = key.layout.to_canonical(array) if key.layout else array
-        return arrays
+        return {
+            key.canonical: key.to_canonical(np.asarray(foreign[key.foreign], np.float32))
+            for key in self.keys(spec)
+        }
 
     def encode(self, spec: NetworkSpec, arrays: Arrays) -> Arrays:
         """Return foreign arrays of canonical ones, PyTorch's counters rebuilt."""
         foreign: Arrays = {}
         for key in self.keys(spec):
             array = np.ascontiguousarray(arrays[key.canonical], np.float32)
-            foreign[key.foreign] = key.layout.from_canonical(array) if key.layout else array
+            foreign[key.foreign] = key.from_canonical(array)
             if self.counters and key.canonical.endswith(".bn.variance"):
                 layer = key.foreign.removesuffix(self.words.variance)
                 foreign[f"{layer}.{COUNTER}"] = np.zeros((), np.int64)
@@ -252,9 +246,8 @@ class TensorCheckpoint:
             return self
         classes = len(labels or Labels.imagenet())
         made = initialise({"classifier.weight": (classes, head.shape[0])}, "torchvision", seed=0)
-        array = made["classifier.weight"]
         foreign = self.foreign | {
-            weight.foreign: weight.layout.from_canonical(array) if weight.layout else array,
+            weight.foreign: weight.from_canonical(made["classifier.weight"]),
             bias.foreign: np.zeros(classes, np.float32),
         }
         return dataclasses.replace(self, foreign=foreign, note=HEADLESS)
@@ -267,14 +260,13 @@ class TensorCheckpoint:
         """
         shapes = {name: tuple(array.shape) for name, array in self.foreign.items()}
         stated = said.spec
-        if said.usual is not None and said.strides is not None:
-            stated = said.strides(infer(self.dialect, shapes, said.usual, options.width))
         target = stated or options.spec or self.dialect.bases[0]
         if stated is None:
             # A stage table of one's own has the dialect's numerics: a bare file never says others.
             target = target.replace(numerics=self.dialect.numerics)
         size = options.size or (said.preprocessing.size if said.preprocessing else target.size)
-        exactly = stated is not None or options.spec is not None
+        exactly = "was asked for" if options.spec else ""
+        exactly = "its config describes" if stated else exactly
         target = target.replace(size=size, background=None)
         spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
         if options.width is not None and not has_width(spec, options.width):
@@ -317,12 +309,13 @@ class Candidate:
 
 
 def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: float | None = None,
-          exactly: bool = False) -> NetworkSpec:  # fmt: skip
+          exactly: str = "") -> NetworkSpec:  # fmt: skip
     """Return the network whose tensors these are.
 
     Args:
         shapes: foreign name -> shape, prepared, without what the dialect drops.
         target: what the shapes do not say: size, numerics, dropout; with ``exactly`` all of it.
+        exactly: whose word on the network it is, for the message.
         width: the width that was asked for, if any.
 
     Raises:
@@ -338,7 +331,7 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
             return target
         match = _match(dialect, shapes, target, (*dialect.families, *others))
         cause = f"looks like {match}, which is another" if match else difference.summary()
-        raise DialectError(f"not the network that was asked for: {cause}\n{difference}")
+        raise DialectError(f"not the network that {exactly}: {cause}\n{difference}")
     match = _match(dialect, shapes, target, dialect.families)
     match = match or _match(dialect, shapes, target, others)
     if match and (width is None or has_width(match.spec, width)):

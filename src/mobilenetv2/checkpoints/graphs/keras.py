@@ -277,7 +277,7 @@ class Structure:
     names: tuple[str, ...]
     """Its layers in the order in which they run."""
     steps: tuple[Step, ...]
-    """Its convolutions, with the shapes that the config says and zeros for numbers."""
+    """Its convolutions, with the shapes that the config says and no values of theirs."""
     size: Size | None
     """Of the input; None where it is open."""
     dropout: float
@@ -392,10 +392,11 @@ class _Followed:
         elif rule != "valid":
             raise DialectError(f"padding {rule!r}")
         shape = (filters, 1 if depthwise else given.channels, kernel, kernel)
-        step = Step(
-            given.place, depthwise, np.broadcast_to(np.float32(0), shape), None, stride,
-            padding_rule(kernel, stride, pads, given.size),
-        )  # fmt: skip
+        weight, bias = np.broadcast_to(np.float32(0), shape), None
+        if layer.settings.get("use_bias", True):
+            bias = np.broadcast_to(np.float32(1), filters)
+        rule = padding_rule(kernel, stride, pads, given.size)
+        step = Step(given.place, depthwise, weight, bias, stride, rule)
         size = size_after(kernel, stride, pads, given.size)
         return Output(self.chain.convolve(step), filters, size)
 

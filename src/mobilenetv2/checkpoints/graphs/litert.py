@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, read_litert
-from mobilenetv2.checkpoints.dialects.dialect import Description, describe_config
+from mobilenetv2.checkpoints.description import (
+    Description,
+    describe_config,
+    parse_config,
+    read_labels,
+)
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
@@ -30,8 +35,6 @@ from mobilenetv2.checkpoints.graphs.chain import (
     padding_rule,
 )
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
-from mobilenetv2.checkpoints.labels import read_labels
-from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert

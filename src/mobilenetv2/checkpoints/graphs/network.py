@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilenetv2.checkpoints.dialects.dialect import (
+from mobilenetv2.checkpoints.description import (
     Description,
     ImportOptions,
     published_preprocessing,
@@ -236,14 +236,17 @@ class Row:
     in_channels: int
 
 
-def infer(steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics],
-          unsure: str) -> NetworkSpec:  # fmt: skip
+def infer(
+    steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics], unsure: str,
+    families: Sequence[str] = (),
+) -> NetworkSpec:  # fmt: skip
     """Return the published network whose tensors these are, else the stage table as found.
 
     Args:
         base: size, classes and channels.
         usual: the numerics to take for each padding rule, where the graph does not say.
         unsure: the padding rule to take where the size makes both one.
+        families: the published ones that are tried before the others.
 
     Raises:
         DialectError: another network.
@@ -254,7 +257,7 @@ def infer(steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics
     rows = [*_rows(steps)]
     base = base.replace(**_habits(rows, steps))
     shapes = [step.weight.shape for step in in_order(steps)]
-    for spec in _candidates(base, rows, steps):
+    for spec in (*_published(base, rows, steps, families), _as_found(base, rows, steps)):
         if [layer.weight_shape for layer in resolve(spec).convolutions] == shapes:
             require_fit(spec, steps)
             return spec
@@ -278,7 +281,7 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
     if norms:
         # Epsilon tells PyTorch's networks from TensorFlow's better than the padding does.
         epsilon, momentum = norms[0].epsilon, norms[0].momentum
-        owner = min(usual, key=lambda rule: abs(usual[rule].epsilon - epsilon))
+        owner = min(usual, key=lambda rule: (abs(usual[rule].epsilon - epsilon), rule != unsure))
         padding = padding if known else owner
         numerics = dataclasses.replace(usual[owner], epsilon=epsilon)
         if momentum is not None and 0 <= momentum <= 1:
@@ -290,21 +293,20 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
 
 def _rows(steps: Sequence[Step]) -> Iterator[Row]:
     """The blocks between stem and head."""
-    channels = steps[0].weight.shape[0]
-    chain = list(steps[1:-1])
-    while chain:
-        length = 2 if chain[0].depthwise else 3
-        block, chain = chain[:length], chain[length:]
+    channels, place = steps[0].weight.shape[0], 1
+    while place < len(steps) - 1:
+        length = 2 if steps[place].depthwise else 3
+        block = steps[place : min(place + length, len(steps) - 1)]
         kinds = [step.depthwise for step in block]
         linear = [not step.activation for step in block]
         if kinds != [False, True, False][-length:] or linear != [False, False, True][-length:]:
-            raise DialectError(NO_BLOCKS)
+            raise DialectError(f"{NO_BLOCKS}, from convolution {place + 1} on")
         out_channels, inner = block[-1].weight.shape[:2]
         expansion, rest = divmod(inner, channels)
         if rest or not expansion:
             raise DialectError("an expansion that is not a multiple of the block's input channels")
         yield Row(expansion, out_channels, block[-2].stride, tuple(block), channels)
-        channels = out_channels
+        channels, place = out_channels, place + length
 
 
 def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
@@ -322,20 +324,13 @@ def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
     return habits
 
 
-def _candidates(
-    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
-) -> Iterator[NetworkSpec]:
-    yield from _published(base, rows, steps)
-    yield _as_found(base, rows, steps)
-
-
 def _published(
-    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
+    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step], families: Sequence[str]
 ) -> Iterator[NetworkSpec]:
     """Every published network at every width that has these blocks."""
     found = [(row.expansion, row.channels, row.stride) for row in rows]
     stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
-    variants = _variants(found)
+    variants = _variants(found, families)
     for width in WIDTHS:
         for change in variants:
             channels = base.stem_channels
@@ -354,15 +349,17 @@ def _published(
                 yield spec
 
 
-def _variants(found: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
+def _variants(
+    found: Sequence[tuple[int, int, int]], families: Sequence[str]
+) -> list[dict[str, Any]]:
     """Changes to a spec: every published depth and rounding that goes with the blocks' expansions.
 
     Networks for small pictures differ from the paper's in strides alone: those are as found.
     """
     fields = "head stem_fixed first_stage_fixed rounding divisor".split()
     variants: list[dict[str, Any]] = []
-    for published in PUBLISHED.values():
-        spec = published.spec
+    for family in dict.fromkeys((*families, *PUBLISHED)):
+        spec = PUBLISHED[family].spec
         expansions = [stage.expansion for stage in spec.stages for _ in range(stage.repeats)]
         if spec.head == "none" or expansions != [expansion for expansion, _, _ in found]:
             continue

@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node, parse_onnx, read_onnx
-from mobilenetv2.checkpoints.dialects.dialect import Description, Normalisation, describe_config
+from mobilenetv2.checkpoints.description import (
+    Description,
+    Normalisation,
+    describe_config,
+    parse_config,
+)
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
@@ -35,7 +40,6 @@ from mobilenetv2.checkpoints.graphs.onnx_state import (
     shape_of,
     transpose,
 )
-from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.graph import MAP
