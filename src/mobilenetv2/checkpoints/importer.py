@@ -11,6 +11,7 @@ from typing import Any
 
 from mobilenetv2.checkpoints.containers.reader import read_container
 from mobilenetv2.checkpoints.description import (
+    LARGEST,
     Description,
     background_of,
     describe_config,
@@ -20,12 +21,12 @@ from mobilenetv2.checkpoints.description import (
 )
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
+from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Origin
 
-LARGEST_CONFIG = 16 * 1024**2
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -48,7 +49,8 @@ def import_checkpoint(
     try:
         checkpoint = open_checkpoint(weights, options)  # read, identify
         said = describe(weights, checkpoint)
-        checkpoint = checkpoint.completed(options.labels or said.labels)
+        if isinstance(checkpoint, TensorCheckpoint):
+            checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
         arrays = checkpoint.decode(spec)
         check_arrays(spec, arrays, str(weights))
@@ -170,8 +172,8 @@ def weights_in(folder: Path) -> Path:
 def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    if path.stat().st_size > LARGEST_CONFIG:
-        raise WeightsError(f"{path}: larger than {LARGEST_CONFIG:,} bytes")
+    if path.stat().st_size > LARGEST:
+        raise WeightsError(f"{path}: larger than {LARGEST:,} bytes")
     try:
         found = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ views of six photos that are in the package (``photos/SOURCES.md``).
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
-from mobilenetv2.editions.numpy import operations
-from mobilenetv2.graph.graph import INPUT, Add, Conv, Graph, Pool, real
-from mobilenetv2.graph.lowering import lower
+from mobilenetv2.editions.numpy import MobileNetV2
 from mobilenetv2.images.decode import decode, read_photo
 from mobilenetv2.images.normalise import engine_input
 from mobilenetv2.images.preprocess import preprocess
@@ -26,6 +24,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.rebasing import Moments
 from mobilenetv2.model.rebasing import rebase as rebase_arrays
 from mobilenetv2.progress import track
+from mobilenetv2.spec.blocks import Convolution
 from mobilenetv2.spec.network import SMALLEST_SIZE, Size
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn
 
@@ -39,15 +38,6 @@ MOST_PIXELS = 512 * 512
 """Networks that see larger pictures are measured on smaller ones: an import stays quick."""
 BATCH = 4 * 224 * 224
 """Pixels of the pictures that a thread holds at a time."""
-ACTIVATIONS: dict[str | None, Callable[[NDArray], NDArray]] = {
-    "relu6": operations.relu6,
-    "relu": operations.relu,
-    None: lambda x: x,
-}
-
-Sums = dict[str, NDArray]
-"""Name of a convolution -> float64 (3, channels): count, sum and sum of squares of its BatchNorm's
-input."""
 
 
 def import_network(
@@ -65,8 +55,7 @@ def import_network(
         rebase: False leaves such a BatchNorm the identity that it is in the file.
 
     Returns:
-        The config, and canonical float32 arrays: bit for bit those of the file, but for quantised
-        ones, and for those whose BatchNorm came folded, which are rebased.
+        What ``import_checkpoint`` does, rebased where BatchNorm came folded.
 
     Raises:
         WeightsError, DialectError, MissingExtra: as ``import_checkpoint`` does.
@@ -156,27 +145,49 @@ def draw_view(image: Image.Image, random: np.random.Generator) -> Image.Image:
     return view
 
 
+class Measuring(MobileNetV2):
+    """The network in NumPy, so that an import needs no framework; it sums what enters BatchNorms.
+
+    Args:
+        config: of the size of the pictures.
+        arrays: its weights, which stay as they are.
+    """
+
+    def __init__(self, config: ModelConfig, arrays: Arrays) -> None:
+        self.config, self.arrays, self.dtype = config, arrays, np.dtype(np.float32)
+        self.sums: dict[str, NDArray] = {}
+        """Name of a convolution -> float64 (3, channels): count, sum and sum of squares."""
+
+    def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
+        """Return the convolution of ``x``, and note it."""
+        y = super().convolve(layer, x)
+        count = np.full(y.shape[1], y.size // y.shape[1], np.float64)
+        squares = np.einsum("nchw,nchw->c", y, y, dtype=np.float64)
+        self.sums[layer.name] = np.stack([count, y.sum((0, 2, 3), dtype=np.float64), squares])
+        return y
+
+
 def measure_moments(
     config: ModelConfig, arrays: Arrays, pictures: Sequence[NDArray] | NDArray
 ) -> dict[str, Moments]:
     """Return the statistics of every BatchNorm's input, by the name of its convolution.
 
-    It computes in NumPy, so that an import needs no framework.
-
     Args:
         pictures: uint8 (height, width, channels), at least one, all of one size.
     """
-    size = (pictures[0].shape[0], pictures[0].shape[1])
-    config = dataclasses.replace(
-        config, spec=config.spec.replace(size=size), preprocessing=config.preprocessing.at(size)
-    )
-    graph = lower(config, arrays, folded=False)
-    count = max(1, BATCH // (size[0] * size[1]))
+    count = max(1, BATCH // (pictures[0].shape[0] * pictures[0].shape[1]))
     batches = [np.stack([*pictures[i : i + count]]) for i in range(0, len(pictures), count)]
-    total: Sums = {}
+    total: dict[str, NDArray] = {}
+
+    @np.errstate(over="ignore", invalid="ignore")  # a stranger's weights may overflow
+    def sums_of(batch: NDArray) -> dict[str, NDArray]:
+        network = Measuring(config, arrays)
+        network(engine_input(batch, config.preprocessing))
+        return network.sums
+
     # NumPy releases the interpreter's lock for most of it.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        found = threads.map(lambda batch: sum_inputs(graph, batch), batches)
+        found = threads.map(sums_of, batches)
         for sums in track(found, "measuring BatchNorm", len(pictures), count):
             total = {name: total.get(name, 0) + array for name, array in sums.items()}
     return {name: _moments(*array) for name, array in total.items()}
@@ -185,37 +196,3 @@ def measure_moments(
 def _moments(count: NDArray, first: NDArray, second: NDArray) -> Moments:
     mean = first / count
     return Moments(mean, np.maximum(second / count - mean**2, 0))
-
-
-@np.errstate(over="ignore", invalid="ignore")  # a stranger's weights may overflow
-def sum_inputs(graph: Graph, pictures: NDArray) -> Sums:
-    """Run a graph whose BatchNorm is not folded up to its pooling, and sum what enters each.
-
-    Args:
-        pictures: uint8 (batch, height, width, channels).
-    """
-    values = {INPUT: engine_input(pictures, graph.config.preprocessing)}
-    sums: Sums = {}
-    for operation in graph.operations:
-        if isinstance(operation, Conv):
-            one_group = operation.groups == 1
-            convolve = operations.convolution if one_group else operations.depthwise_convolution
-            x, weight = values[operation.input], real(operation.weight)
-            x = convolve(x, weight, operation.stride, operation.padding)
-            if operation.bias is not None:
-                x = x + real(operation.bias)[:, None, None]
-            count = np.full(x.shape[1], x.size // x.shape[1], np.float64)
-            squares = np.einsum("nchw,nchw->c", x, x, dtype=np.float64)
-            sums[operation.name] = np.stack([count, x.sum((0, 2, 3), dtype=np.float64), squares])
-            norm = operation.batch_norm
-            assert norm is not None
-            y = operations.batch_norm(
-                x, norm.scale, norm.shift, norm.mean, norm.variance, norm.epsilon
-            )
-            values[operation.output] = ACTIVATIONS[operation.activation](y)
-        elif isinstance(operation, Add):
-            first, second = (values[name] for name in operation.inputs)
-            values[operation.output] = ACTIVATIONS[operation.activation](first + second)
-        elif isinstance(operation, Pool):
-            break
-    return sums

@@ -91,12 +91,12 @@ def _add_list(parser: Parser) -> None:
 
 def list_published(arguments: argparse.Namespace) -> None:
     """Print the table of published checkpoints."""
-    from mobilenetv2.hub import cache
+    from mobilenetv2.hub import models
     from mobilenetv2.hub.catalogue import DEFAULT
 
     entries = chosen(arguments.dialect, arguments.width)
     entries.sort(key=lambda entry: (SORTS[arguments.sort or "name"](entry), entry.name))
-    here = {entry.name for entry in entries if cache.is_cached(entry)}
+    here = {entry.name for entry in entries if models.is_cached(entry)}
     if not arguments.json:
         show_list(entries, here)
         return
@@ -186,9 +186,9 @@ def _add_fetch(parser: Parser) -> None:
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a checkpoint, unless it is there."""
-    from mobilenetv2.hub import cache
+    from mobilenetv2.hub import models
 
-    fetched = cache.fetch(arguments.name)
+    fetched = models.fetch(arguments.name)
     if arguments.json:
         print(json.dumps({
             "name": fetched.name, "path": str(fetched.path), "file": str(fetched.file),

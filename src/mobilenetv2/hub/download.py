@@ -282,10 +282,6 @@ def open_url(
     Args:
         name: what is being fetched, for the messages.
         timeout: seconds without a byte after which the server counts as stalled.
-
-    Raises:
-        Again: stalled, cut, or a status that passes.
-        WeightsError: any other status, a redirect that is not followed, an untrusted certificate.
     """
     # urllib knows proxies and certificates: the core install needs no other client.
     opener = urllib.request.OpenerDirector()  # no file:, no ftp:, no redirects by itself
@@ -306,11 +302,7 @@ def open_url(
 
 
 def check_content(response: http.client.HTTPResponse, name: str) -> None:
-    """Raise where what comes cannot be the file.
-
-    Raises:
-        WeightsError: a web page, or something compressed.
-    """
+    """Raise where what comes cannot be the file."""
     if response.headers.get_content_type() in WEB_PAGES:
         raise WeightsError(
             f"{name}: a web page came instead of the file (the network's sign-in page, perhaps); "

@@ -32,11 +32,7 @@ REASONS = {
 
 
 def parse_address(address: str) -> tuple[str, str]:
-    """Return (repository id, revision) of ``hf://OWNER/NAME[@REVISION]``.
-
-    Raises:
-        WeightsError: it has another form.
-    """
+    """Return (repository id, revision) of ``hf://OWNER/NAME[@REVISION]``."""
     match = ADDRESS.fullmatch(address)
     if match is None or ".." in address:
         raise WeightsError(f"{address!r} is not of the form hf://OWNER/NAME or ...@REVISION")

@@ -38,9 +38,6 @@ def read_keras_archive(path: Path, folder: Path) -> Container:
 
     Args:
         folder: an empty one, where the weights are unpacked.
-
-    Raises:
-        WeightsError: damaged, hostile, or without its parts.
     """
     texts, unpacked = {}, folder / WEIGHTS
     with bounds.open_zip(path) as archive:
@@ -62,9 +59,6 @@ def read_hdf5(path: Path) -> Container:
     * ``keras-legacy``: ``Conv1/kernel:0`` and so on; a weight name that does not begin with its
       layer's gets that in front. ``metadata["layers"]`` is the order: [layer, [names]].
     * ``keras-3``: ``layers/conv2d/vars/0``; ``metadata["names"]`` has the groups' own names.
-
-    Raises:
-        WeightsError: links, external or virtual data, more than the file can hold, or damaged.
     """
     import h5py
 
@@ -216,11 +210,7 @@ class _Walk:
 
 
 def parse_json(text: str, what: str) -> Any:
-    """Return the JSON of a foreign file.
-
-    Raises:
-        WeightsError: it is not JSON, or nested too deep to be read.
-    """
+    """Return the JSON of a foreign file."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -232,9 +222,6 @@ def legacy_keras_bytes(layers: Layers) -> bytes:
 
     Args:
         layers: in the model's order; those without weights may be left out.
-
-    Raises:
-        MissingExtra: h5py is not installed.
     """
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:
@@ -254,9 +241,6 @@ def keras3_bytes(entries: Sequence[tuple[str, Sequence[NDArray]]]) -> bytes:
 
     Args:
         entries: for every path such as ``layers/conv2d`` its variables.
-
-    Raises:
-        MissingExtra: h5py is not installed.
     """
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:

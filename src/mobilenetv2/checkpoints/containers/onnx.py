@@ -74,22 +74,12 @@ class Graph:
 
 
 def read_onnx(path: Path) -> Graph:
-    """Read an .onnx file.
-
-    Raises:
-        WeightsError: not an ONNX file, damaged, larger than 512 MiB, or with parts that lie
-            outside it or that run other code: external data, functions, other operator sets.
-        OSError: it cannot be opened.
-    """
+    """Read an .onnx file."""
     return parse_onnx(bounds.read_graph_file(path), path)
 
 
 def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
-    """Do what :func:`read_onnx` does with bytes; ``path`` is where they came from.
-
-    Raises:
-        WeightsError: as :func:`read_onnx`.
-    """
+    """Do what :func:`read_onnx` does with bytes; ``path`` is where they came from."""
     import onnx
 
     with bounds.damage("ONNX file", path):
@@ -175,12 +165,7 @@ def short(value: float) -> float:
 
 
 def _array(tensor: Any) -> NDArray:
-    """Return a TensorProto as an array in native byte order; float16 and bfloat16 become float32.
-
-    Raises:
-        WeightsError: external data, a type that no network has, or another number of values than
-            its shape needs.
-    """
+    """Return a TensorProto in native byte order; float16 and bfloat16 become float32."""
     import onnx
 
     name = tensor.name or "a constant"
@@ -226,9 +211,6 @@ def require_few_fields(data: bytes, schema: Schema, most: int) -> None:
 
     Args:
         schema: where messages lie inside messages; as deep as the walk goes.
-
-    Raises:
-        WeightsError: too many fields, or the bytes are not a protobuf message.
     """
     if _left(memoryview(data), 0, len(data), schema, most) < 0:
         raise WeightsError(f"more than {most:,} fields; not a network of this kind")

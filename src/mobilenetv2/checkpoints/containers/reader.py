@@ -104,12 +104,7 @@ def read_container(path: Path) -> Container:
 
 
 def recognise_kind(path: Path) -> Kind:
-    """Return which container a file is, by its first and last bytes.
-
-    Raises:
-        WeightsError: it does not exist, is empty, or is no container that is known.
-        OSError: it is no regular file, or cannot be opened.
-    """
+    """Return which container a file is, by its first and last bytes."""
     if path.is_dir() or tensorflow.index_of(tensorflow.prefix_of(path)).is_file():
         return "tensorflow"
     if not path.exists():
@@ -127,7 +122,7 @@ def recognise_kind(path: Path) -> Kind:
         return "litert"
     if end == tensorflow.TABLE or start.startswith(GZIP) or start[257:262] == b"ustar":
         return "tensorflow"
-    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    if start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "pytorch"  # a pickle, as PyTorch wrote until 1.6
     if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= size - 8:
         return "safetensors"
@@ -142,12 +137,10 @@ def _kind_of_zip(path: Path, start: bytes) -> Kind:
     name = start[30 : 30 + length].decode("utf-8", "replace")
     if name in hdf5.KERAS_MEMBERS or name.startswith("assets"):
         return "keras"
-    if name.endswith(PYTORCH_MEMBERS):
+    if name.endswith(PYTORCH_MEMBERS) or path.suffix in PYTORCH_SUFFIXES:
         return "pytorch"
     if path.suffix == ".keras":
         return "keras"
-    if path.suffix in PYTORCH_SUFFIXES:
-        return "pytorch"
     raise WeightsError(
         f"{path}: a zip that is neither a PyTorch nor a .keras file (it begins with {name[:80]!r})"
     )
@@ -264,12 +257,10 @@ def _next_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        # Its fork too. It leads a session of its own, and is not waited for before this.
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
+    if not hasattr(os, "killpg"):
         process.kill()
+    elif process.returncode is None:  # its fork too: it leads a session, and was not waited for
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _size(path: Path) -> int:

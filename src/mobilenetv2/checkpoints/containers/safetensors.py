@@ -32,10 +32,6 @@ def read_safetensors(path: Path, largest: int = bounds.LARGEST_FILE) -> Containe
 
     Args:
         largest: bytes of the file.
-
-    Raises:
-        WeightsError: not what the format asks for, or too large.
-        OSError: it cannot be opened.
     """
     with open_file(path) as file, bounds.damage("safetensors file", path):
         return _contents(file, file.seek(0, 2), largest)

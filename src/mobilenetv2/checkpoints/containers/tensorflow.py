@@ -47,9 +47,6 @@ def read_tensorflow(path: Path, folder: Path) -> Container:
     Args:
         path: a checkpoint's prefix, any of its files, a folder with one, or a tar with one.
         folder: an empty one, for links to the files under names without special characters.
-
-    Raises:
-        WeightsError: no checkpoint, damaged, or more than its files can hold.
     """
     from tensorflow import train
 
@@ -133,9 +130,6 @@ def extract_checkpoint(path: Path, folder: Path) -> Path:
 
     Returns:
         The checkpoint's prefix inside ``folder``.
-
-    Raises:
-        WeightsError: no checkpoint, more than one, links in its place, or too large.
     """
     budget = bounds.Budget(path.stat().st_size * TAR_EXPANSION)
     parts: dict[str, list[str]] = {}

@@ -7,6 +7,9 @@ place where they mean something else. BatchNorm's momentum (0.997 in the code, P
 is repaired on the way in and not in the files. The published ``classifier_dropout_prob`` of 0.8 is
 slim's share to *keep*: it comes in as 0.2, and goes out again as 0.8 where the weights came from
 Hugging Face.
+
+A network that this project does not have, and a value of another type than belongs in its place,
+are DialectErrors.
 """
 
 import json
@@ -29,11 +32,7 @@ from mobilenetv2.spec.records import Interpolation, Labels, ModelConfig, Preproc
 
 
 def field(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
-    """Return ``config[name]``, or the default where it is absent or null.
-
-    Raises:
-        DialectError: a value of another type.
-    """
+    """Return ``config[name]``, or the default where it is absent or null."""
     value = config.get(name)
     if value is None:
         return default
@@ -44,11 +43,7 @@ def field(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], d
 
 
 def sides(value: Any, name: str) -> Size:
-    """Return (height, width) of a side or a pair, as config files have them.
-
-    Raises:
-        DialectError: neither.
-    """
+    """Return (height, width) of a side or a pair, as config files have them."""
     pair = [value, value] if isinstance(value, int) else value
     if isinstance(pair, Mapping):
         pair = [pair.get("height"), pair.get("width")]
@@ -58,11 +53,7 @@ def sides(value: Any, name: str) -> Size:
 
 
 def numbers(value: Any, name: str) -> tuple[float, ...]:
-    """Return one number for each channel.
-
-    Raises:
-        DialectError: anything else.
-    """
+    """Return one number for each channel."""
     values = [value] if isinstance(value, int | float) else value
     if isinstance(values, Sequence) and all(isinstance(one, int | float) for one in values):
         return tuple(float(one) for one in values)
@@ -73,11 +64,7 @@ def numbers(value: Any, name: str) -> tuple[float, ...]:
 
 
 def describe_timm(config: Mapping[str, Any]) -> Description:
-    """Return the preprocessing, labels and licence in a ``config.json``.
-
-    Raises:
-        DialectError: another architecture, or a value of the wrong type.
-    """
+    """Return the preprocessing, labels and licence in a ``config.json``."""
     name = field(config, "architecture", str, "")
     if not name.startswith("mobilenetv2"):
         raise DialectError(f"config.json: architecture {name!r} is not a MobileNetV2")
@@ -127,11 +114,7 @@ def prefixed(foreign: Arrays) -> Arrays:
 
 
 def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> Description:
-    """Return what the two files say.
-
-    Raises:
-        DialectError: a network that this project does not have, or a value of the wrong type.
-    """
+    """Return what the two files say."""
     if field(config, "output_stride", int, 32) != 32:
         raise DialectError(
             f"output_stride = {config['output_stride']}: dilated networks are for segmentation; "

@@ -201,11 +201,7 @@ def _kind(layer: str) -> str:
 
 
 def inside(container: Container) -> tuple[Arrays, Description]:
-    """Return a file's arrays, Keras 3's numbers named, and what the model in it says.
-
-    Raises:
-        DialectError: it says that it is no MobileNetV2.
-    """
+    """Return a file's arrays, Keras 3's numbers named, and what the model in it says."""
     arrays, metadata = container.arrays, container.metadata
     config = metadata.get("config", metadata.get("model_config"))
     model = follow(config) if isinstance(config, Mapping) else None
@@ -232,11 +228,7 @@ def read_exported(path: Path, spec: NetworkSpec) -> Arrays:
 
 
 def describe(model: Structure) -> Description:
-    """Return what a model says: all but classes.
-
-    Raises:
-        DialectError: a network that this project does not have, with what shows it.
-    """
+    """Return what a model says: all but classes."""
     steps = [*in_order(model.steps)]
     norms = {(norm.epsilon, norm.momentum) for step in steps if (norm := step.batch_norm)}
     if not norms:
@@ -265,9 +257,6 @@ def normalisation(model: Structure) -> Normalisation | None:
     """Return the normalisation that the model itself applies to pixels.
 
     None: it applies none, and takes pictures that are normalised already.
-
-    Raises:
-        DialectError: a rescaling by nothing, or by less than nothing.
     """
     if model.rescaling is None:
         return None
@@ -299,9 +288,6 @@ def build(spec: NetworkSpec, foreign: Arrays, **options: Any) -> Any:
     Args:
         foreign: under the dialect's names, in its order.
         options: of ``keras.applications.MobileNetV2``.
-
-    Raises:
-        MissingExtra: Keras or its backend is not installed.
     """
     require("keras")
     import keras
@@ -316,11 +302,7 @@ def build(spec: NetworkSpec, foreign: Arrays, **options: Any) -> Any:
 
 
 def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
-    """Write bare weights of either age, or a whole ``.keras`` model, as the suffix says.
-
-    Raises:
-        MissingExtra: h5py, Keras or its backend is not installed.
-    """
+    """Write bare weights of either age, or a whole ``.keras`` model, as the suffix says."""
     name, layers = out.name.lower(), by_layer(foreign)
     if name.endswith(".keras"):
         with tempfile.TemporaryDirectory() as folder:

@@ -139,11 +139,7 @@ class TensorDialect:
         return re.search(self.dropped, name) is not None
 
     def open(self, container: Container) -> "TensorCheckpoint | None":
-        """Return the file's tensors under the names of the table; None: another dialect's.
-
-        Raises:
-            DialectError: it says itself that it is another network.
-        """
+        """Return the file's tensors under the names of the table; None: another dialect's."""
         arrays, said = self.inside(container)
         arrays = self.prepare(arrays)
         if not set(self.signature) <= arrays.keys():

@@ -3,7 +3,8 @@
 The names in an exported graph are left-overs of a converter, so the network is read off its
 structure. A reader goes through the operators in the order in which they run and tells a
 :class:`Chain` what happens to which tensor; the chain holds that against what MobileNetV2 does:
-one path from the picture to the pooling, with additions of a block's input on the way.
+one path from the picture to the pooling, with additions of a block's input on the way. Whatever is
+no MobileNetV2 classifier, or damaged, is a DialectError that says where it shows.
 """
 
 import dataclasses
@@ -157,9 +158,6 @@ class Chain:
 
         Args:
             end: what is pooled.
-
-        Raises:
-            DialectError: convolutions beside the chain.
         """
         path: list[Step] = []
         used, place = set(), end
@@ -211,11 +209,7 @@ class Chain:
 
 
 def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width in pixels that a convolution leaves.
-
-    Raises:
-        DialectError: none.
-    """
+    """Return the height and width in pixels that a convolution leaves."""
     height, width = (
         (side + sum(pad) - kernel) // stride + 1 for side, pad in zip(size, pads, strict=True)
     )
@@ -233,9 +227,6 @@ def padding_rule(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) ->
 
     Returns:
         A value of :attr:`Step.padding`.
-
-    Raises:
-        DialectError: neither rule pads so.
     """
     half = kernel // 2
     symmetric = all(pad == (half, half) for pad in pads)

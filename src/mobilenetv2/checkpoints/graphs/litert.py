@@ -39,10 +39,8 @@ from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.layout import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 from mobilenetv2.spec.published import SLIM
-from mobilenetv2.spec.records import ModelConfig
 
 LARGEST_ENTRY = 4 * 1024**2
 NOTE = "Dequantised from a LiteRT file; BatchNorm was folded there and is an identity here."
@@ -59,11 +57,7 @@ BOUNDS = {
 
 
 def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
-    """Follow the graph of a file, and read what lies behind it.
-
-    Raises:
-        DialectError: another network than a MobileNetV2 classifier, or damaged.
-    """
+    """Follow the graph of a file, and read what lies behind it."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
     steps, linears = follow(graph)
@@ -111,11 +105,7 @@ def _embedded(path: Path) -> dict[str, str]:
 
 
 def follow(graph: Graph) -> tuple[list[Step], list[Linear]]:
-    """Return every convolution in order, and the linear layers behind the pooling.
-
-    Raises:
-        DialectError: another network.
-    """
+    """Return every convolution in order, and the linear layers behind the pooling."""
     chain, places, pads = Chain(), {graph.inputs[0]: PICTURE}, dict[int, Pads]()
     tails = dict[int, Tail]()
     steps: list[Step] | None = None
@@ -283,12 +273,8 @@ def _explicit_padding(graph: Graph, operator: Operator) -> Pads:
     return (int(top), int(bottom)), (int(left), int(right))
 
 
-def render(config: ModelConfig, arrays: Arrays) -> bytes:
-    """Return a LiteRT file."""
-    return write_litert(lower(config, arrays))
-
-
 DIALECT = GraphDialect(
-    "litert", (FORMATS["litert"].suffix,), read_litert, open_graph, render,
+    "litert", (FORMATS["litert"].suffix,), read_litert, open_graph,
+    lambda config, arrays: write_litert(lower(config, arrays)),
     {"same": SLIM, "symmetric": dataclasses.replace(SLIM, padding="symmetric")},
 )  # fmt: skip

@@ -26,7 +26,7 @@ from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.names import BATCH_NORM
 from mobilenetv2.spec.network import NetworkSpec, Numerics, Size, StageSpec
 from mobilenetv2.spec.published import PUBLISHED
-from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 from mobilenetv2.spec.rounding import scale
 
 NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual blocks"
@@ -58,28 +58,12 @@ class GraphDialect:
         mean, std = (tuple(round(one, 6) for one in values) for values in (record.mean, record.std))
         return dataclasses.replace(record, mean=mean, std=std)
 
-    def express(self, spec: NetworkSpec) -> NetworkSpec:
-        """Return ``spec``: a graph says any network."""
-        return spec
-
-    def unlike(self, spec: NetworkSpec) -> str:
-        """Return nothing: a graph says any network."""
-        return ""
-
-    def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
-        """Return nothing: a graph computes what it says."""
-        return {}
-
-    def remarks(self, config: ModelConfig) -> Iterator[str]:
-        """Yield nothing: a graph says all."""
-        return iter(())
-
     def places(self, out: Path) -> list[Path]:
         """Return what an export to ``out`` writes."""
         return [out]
 
     def write(self, config: ModelConfig, arrays: Arrays, out: Path) -> None:
-        """Write a file."""
+        """Write a file that says all."""
         write_atomically(out, self.render(config, arrays))
 
 
@@ -98,10 +82,6 @@ class GraphCheckpoint:
     """The padding rule to take where the size makes both one."""
     inside: Description
     note: str = ""
-
-    def completed(self, _: Labels | None) -> "GraphCheckpoint":
-        """Return the checkpoint, which has a classifier."""
-        return self
 
     def infer(self, said: Description, _: ImportOptions) -> NetworkSpec:
         """Return the network: what is said of it, held against the graph, else what the graph is.
@@ -130,11 +110,7 @@ class GraphCheckpoint:
         return spec
 
     def require_classifier(self, spec: NetworkSpec) -> None:
-        """Raise unless the graph's classifier is the one that ``spec`` describes.
-
-        Raises:
-            DialectError: another pooling or other linear layers.
-        """
+        """Raise unless the graph's pooling and linear layers are those that ``spec`` describes."""
         expected = [linear.weight_shape for linear in resolve(spec).linears]
         found = [linear.weight.shape for linear in self.linears]
         if spec.classifier.pooling != "average" or expected != found:
@@ -154,11 +130,7 @@ class GraphCheckpoint:
 
 
 def require_fit(spec: NetworkSpec, steps: Sequence[Step]) -> None:
-    """Raise unless the graph computes what ``spec`` says.
-
-    Raises:
-        DialectError: naming the first convolution that differs, and how.
-    """
+    """Raise unless the graph computes what ``spec`` says, with the first one that differs."""
     network = resolve(spec)
     layers, found = [*network.convolutions], [*in_order(steps)]
     if len(layers) != len(found):
@@ -177,23 +149,18 @@ def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]
     """What the spec and the graph say of a convolution, in the same words."""
     numerics = spec.numerics
     rule = numerics.padding if step.padding in ("same", "symmetric") else step.padding
-    activation = "" if layer.linear else numerics.activation
-    epsilon = numerics.epsilon if step.batch_norm is None else step.batch_norm.epsilon
-    depthwise = layer.role == "depthwise"
-    return (
-        _words(depthwise, layer.weight_shape, layer.stride, rule, activation, numerics.epsilon),
-        _words(step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
-               epsilon),
+    facts = (
+        (layer.role == "depthwise", layer.weight_shape, layer.stride, rule,
+         "" if layer.linear else numerics.activation, numerics.epsilon),
+        (step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
+         step.batch_norm.epsilon if step.batch_norm else numerics.epsilon),
     )  # fmt: skip
-
-
-def _words(depthwise: bool, shape: tuple[int, ...], stride: int, padding: str, activation: str,
-           epsilon: float) -> str:  # fmt: skip
-    kind = "depthwise" if depthwise else "convolution"
-    return (
-        f"{kind} {list(shape)} of stride {stride}, padding {padding or 'usual'}, "
-        f"activation {activation or 'none'}, epsilon {epsilon:g}"
+    expected, found = (
+        f"{'depthwise' if depthwise else 'convolution'} {list(shape)} of stride {stride}, padding "
+        f"{padding or 'usual'}, activation {activation or 'none'}, epsilon {epsilon:g}"
+        for depthwise, shape, stride, padding, activation, epsilon in facts
     )
+    return expected, found
 
 
 def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear]) -> Arrays:

@@ -45,10 +45,8 @@ from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.graph import MAP
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
-from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.published import PYTORCH, SLIM
-from mobilenetv2.spec.records import ModelConfig
 
 USUAL_SIZE = (224, 224)
 FOLDED = "BatchNorm was folded in the ONNX file and is an identity here."
@@ -65,11 +63,7 @@ FLOAT = 1
 
 
 def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
-    """Follow a graph, and read what it says beside its tensors.
-
-    Raises:
-        DialectError: another network than a MobileNetV2 classifier, or damaged.
-    """
+    """Follow a graph, and read what it says beside its tensors."""
     text = graph.metadata.get(CONFIG_KEY)
     config = None if text is None else parse_config(text)
     state = follow(graph, config.spec.size if config else USUAL_SIZE)
@@ -107,19 +101,11 @@ def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
     return means, stds
 
 
-def render(config: ModelConfig, arrays: Arrays) -> bytes:
-    """Return an ONNX file with BatchNorm left in, so that every tensor comes back."""
-    return write_onnx(lower(config, arrays, folded=False))
-
-
 def follow(graph: Graph, size: Size) -> State:
     """Follow a graph from the picture to the logits.
 
     Args:
         size: taken where the graph leaves height and width open.
-
-    Raises:
-        DialectError: another network; with the node where it shows.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
@@ -451,6 +437,8 @@ def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
 
 
 DIALECT = GraphDialect(
-    "onnx", (FORMATS["onnx"].suffix,), read_onnx, open_graph, render,
+    "onnx", (FORMATS["onnx"].suffix,), read_onnx, open_graph,
+    # BatchNorm is left in, so that every tensor comes back.
+    lambda config, arrays: write_onnx(lower(config, arrays, folded=False)),
     {"same": SLIM, "symmetric": PYTORCH},
 )  # fmt: skip

@@ -13,7 +13,7 @@ from mobilenetv2.images.normalise import normalise
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
-from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.names import BATCH_NORM, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -95,29 +95,28 @@ class MobileNetV2:
 
     def _layer(self, layer: Convolution, x: NDArray) -> NDArray:
         """Convolution, BatchNorm and, unless the layer is linear, the activation."""
-        part = {
-            name.removeprefix(f"{layer.name}."): array
-            for name, array in self.arrays.items()
-            if name.startswith(f"{layer.name}.")
-        }
         numerics = self.spec.numerics
+        scale, shift, mean, variance = (
+            self.arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM
+        )
+        y = self.convolve(layer, x)
+        y = operations.batch_norm(y, scale, shift, mean, variance, numerics.epsilon)
+        return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+
+    def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
+        """Return what enters the layer's BatchNorm: the convolution with its bias."""
         # From the picture that came: the spec's own size is only a default.
         rows, columns = (
-            padding(numerics.padding, side, layer.kernel, layer.stride) for side in x.shape[2:]
+            padding(self.spec.numerics.padding, side, layer.kernel, layer.stride)
+            for side in x.shape[2:]
         )
         convolve = (
             operations.depthwise_convolution
             if layer.role == "depthwise"
             else operations.convolution
         )
-        y = convolve(x, part["conv.weight"], layer.stride, (rows, columns))
-        if layer.bias:
-            y = y + part["conv.bias"][:, None, None]
-        y = operations.batch_norm(
-            y, part["bn.scale"], part["bn.shift"], part["bn.mean"], part["bn.variance"],
-            numerics.epsilon,
-        )  # fmt: skip
-        return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+        y = convolve(x, self.arrays[f"{layer.name}.conv.weight"], layer.stride, (rows, columns))
+        return y + self.arrays[f"{layer.name}.conv.bias"][:, None, None] if layer.bias else y
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
