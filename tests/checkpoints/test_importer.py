@@ -200,7 +200,10 @@ def test_timms_folder_brings_its_preprocessing(tmp_path: Path) -> None:
         ({"image_size": "large"}, "image_size = 'large' is not of the type"),
         ({"image_size": [96]}, "neither a side nor a height and a width"),
         ({"id2label": {"0": "a", "2": "b"}}, "id2label has no entry"),
-        ({"depth_multiplier": 0.5}, "not the network that was asked for: looks like width 0.35"),
+        (
+            {"depth_multiplier": 0.5},
+            "not the network that its config describes: looks like width 0.35",
+        ),
         ({"hidden_act": "gelu"}, "activation.*gelu"),
         ({"depth_multiplier": -1}, "width -1"),
     ],

@@ -5,7 +5,6 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from mobilenetv2.checkpoints.description import (
 )
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
-from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint
+from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
@@ -76,51 +75,29 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     return graph.open(graph.read(weights), weights)
 
 
-# ---------------------------------------------------------------- who is believed
-
-
-def _beside_by_us(weights: Path, _: Checkpoint) -> Description | None:
-    config = read_sidecar(weights)
-    if config is None:
-        return None
-    note = config.origin.note if config.origin else ""
-    return dataclasses.replace(describe_config(config), note=note)
-
-
-def _beside_by_the_publisher(weights: Path, checkpoint: Checkpoint) -> Description | None:
-    dialect = checkpoint.dialect
-    if not dialect.configs or weights.name not in HUB_WEIGHTS:
-        return None
-    first, *others = (_json(weights.parent / name) for name in dialect.configs)
-    return None if first is None else dialect.describe(first, *others)
-
-
-def _inside(_: Path, checkpoint: Checkpoint) -> Description:
-    return checkpoint.inside
-
-
-WITNESSES: tuple[Callable[[Path, Checkpoint], Description | None], ...] = (
-    _beside_by_us,  # it names the file by its checksum and says everything
-    _beside_by_the_publisher,  # it says what its own code would do with the file
-    _inside,  # what else is in the file: a whole config of ours, a Keras model's layers, labels
-)
-"""Who is asked what a file is; the first that answers is believed.
-
-What is said is held against the tensors: a contradiction is an error. What nobody says is read off
-the shapes, then taken from the dialect. A user's options come on top of that, but a network that
-contradicts what is said or what the tensors are is an error, too.
-"""
-
-
 def describe(weights: Path, checkpoint: Checkpoint) -> Description:
-    """Return what is said of a network beside its tensors.
+    """Return what is said beside a file's tensors: the first that says anything is believed.
+
+    What is said is held against the tensors: a contradiction is an error. What nobody says is read
+    off the shapes, then taken from the dialect. A user's options come on top of that, but a network
+    that contradicts what is said or what the tensors are is an error, too.
 
     Raises:
         DialectError: a config of another network, or with values of wrong types.
         WeightsError: a config that is no JSON.
     """
-    answers = (ask(weights, checkpoint) for ask in WITNESSES)
-    return next(answer for answer in answers if answer is not None)
+    # Ours beside the file names it by its checksum and says everything.
+    if config := read_sidecar(weights):
+        note = config.origin.note if config.origin else ""
+        return dataclasses.replace(describe_config(config), note=note)
+    # The publisher's says what its own code would do with the file.
+    dialect = checkpoint.dialect
+    if isinstance(dialect, TensorDialect) and dialect.configs and weights.name in HUB_WEIGHTS:
+        first, *others = (_json(weights.parent / name) for name in dialect.configs)
+        if first is not None:
+            return dialect.describe(first, *others)
+    # What else is in the file: a whole config of ours, a Keras model's layers, labels.
+    return checkpoint.inside
 
 
 def collect(

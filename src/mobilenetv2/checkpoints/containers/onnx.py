@@ -7,7 +7,7 @@ are counted by their tags and lengths before anything is built from them.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,20 +143,23 @@ def _attribute(proto: Any, kind: str) -> Any:
         raise WeightsError(f"{kind} refers to a function's attribute; export it inlined")
     if proto.type in (types.GRAPH, types.GRAPHS):
         raise WeightsError(f"{kind} holds a graph of its own; control flow is not read")
-    readers: dict[int, Callable[[], Any]] = {
-        types.INT: lambda: proto.i,
-        types.FLOAT: lambda: short(proto.f),
-        types.STRING: lambda: proto.s.decode("utf-8", "replace"),
-        types.TENSOR: lambda: _array(proto.t),
-        types.INTS: lambda: list(proto.ints),
-        types.FLOATS: lambda: [short(value) for value in proto.floats],
-        types.STRINGS: lambda: [text.decode("utf-8", "replace") for text in proto.strings],
-    }
-    if proto.type not in readers:
+    if proto.type not in (
+        types.INT, types.FLOAT, types.STRING, types.TENSOR, types.INTS, types.FLOATS, types.STRINGS
+    ):  # fmt: skip
         raise WeightsError(f"{kind}, {proto.name}: attributes of type {proto.type} are not read")
     if max(len(proto.ints), len(proto.floats)) > MOST_VALUES:
         raise WeightsError(f"{kind}, {proto.name}: more than {MOST_VALUES:,} values")
-    return readers[proto.type]()
+    value = onnx.helper.get_attribute_value(proto)
+    return [*map(_plain, value)] if isinstance(value, list) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number, a text or an array of what protobuf gives."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float):
+        return short(value)
+    return value if isinstance(value, int) else _array(value)
 
 
 def short(value: float) -> float:

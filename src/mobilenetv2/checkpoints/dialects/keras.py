@@ -15,7 +15,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -282,33 +281,20 @@ def by_layer(foreign: Arrays) -> dict[str, dict[str, NDArray]]:
     return layers
 
 
-def build(spec: NetworkSpec, foreign: Arrays, **options: Any) -> Any:
-    """Return ``keras.applications.MobileNetV2`` of that width, size and classes, with weights.
-
-    Args:
-        foreign: under the dialect's names, in its order.
-        options: of ``keras.applications.MobileNetV2``.
-    """
-    require("keras")
-    import keras
-
-    model = keras.applications.MobileNetV2(
-        (*spec.size, spec.input_channels), alpha=spec.width, weights=None, classes=spec.classes,
-        **options,
-    )  # fmt: skip
-    for layer, parts in by_layer(foreign).items():
-        model.get_layer(layer).set_weights(list(parts.values()))
-    return model
-
-
 def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
     """Write bare weights of either age, or a whole ``.keras`` model, as the suffix says."""
     name, layers = out.name.lower(), by_layer(foreign)
     if name.endswith(".keras"):
+        spec, keras = config.spec, require("keras")
+        model = keras.applications.MobileNetV2(
+            (*spec.size, spec.input_channels), alpha=spec.width, weights=None, classes=spec.classes
+        )
+        for layer, parts in layers.items():
+            model.get_layer(layer).set_weights(list(parts.values()))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             # Probabilities come out of it, as is Keras's custom.
-            build(config.spec, foreign).save(path)
+            model.save(path)
             content = path.read_bytes()
     elif name.endswith(".weights.h5"):
         folders = numbered_layers(config.spec)

@@ -46,8 +46,6 @@ class GraphDialect:
     """Returns the bytes of a file."""
     numerics: Mapping[str, Numerics]
     """What its networks have by their padding rule, where the graph does not say."""
-    configs: tuple[str, ...] = ()
-    describe: Callable[..., Description] = Description
     folder: frozenset[str] = frozenset()
     says_all: bool = True
 
