@@ -246,8 +246,7 @@ def _add_import(parser: Parser) -> None:
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Import a file, a folder of a model hub, or a TensorFlow checkpoint."""
-    from mobilenetv2.checkpoints.importer import ImportOptions
-    from mobilenetv2.checkpoints.rebasing import import_network
+    from mobilenetv2.checkpoints.importer import ImportOptions, import_network
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.hub.catalogue import HUB, catalogue
     from mobilenetv2.hub.models import find_spec, locate

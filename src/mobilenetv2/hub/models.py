@@ -117,7 +117,7 @@ def imported(name: str) -> Path:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
     target = cache_folder() / MODELS / f"{plain}-{_digits(found)}-{__version__}"
     if not (target / store.CONFIG).is_file():
-        from mobilenetv2.checkpoints.rebasing import import_network
+        from mobilenetv2.checkpoints.importer import import_network
 
         say(f"importing {name} into {target}")
         store.save(target, *import_network(found.path, _wishes(found)))

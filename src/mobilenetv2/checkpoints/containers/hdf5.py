@@ -28,16 +28,15 @@ CONFIG, METADATA, WEIGHTS = KERAS_MEMBERS = ("config.json", "metadata.json", "mo
 """Of a ``.keras`` archive. The configuration is read as JSON, never built."""
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, NDArray]]]]
-"""For every layer in order its name and its (weight name, array)."""
+"""For every layer that has weights, in order, its name and its (weight name, array)."""
 MADE_BY = {"backend": "tensorflow", "keras_version": "2.15.0"}
 """What Keras looks for: kernels of other ages and backends would be turned round."""
 
 
 def read_keras_archive(path: Path, folder: Path) -> Container:
-    """Read a ``.keras`` archive; ``metadata["config"]`` is the model's configuration.
+    """Read a ``.keras`` archive by unpacking it into an empty folder.
 
-    Args:
-        folder: an empty one, where the weights are unpacked.
+    ``metadata["config"]`` is the model's configuration.
     """
     texts, unpacked = {}, folder / WEIGHTS
     with bounds.open_zip(path) as archive:
@@ -218,11 +217,7 @@ def parse_json(text: str, what: str) -> Any:
 
 
 def legacy_keras_bytes(layers: Layers) -> bytes:
-    """Return a ``.h5`` that ``load_weights`` of Keras 2 and 3 takes; same input, same bytes.
-
-    Args:
-        layers: in the model's order; those without weights may be left out.
-    """
+    """Return a ``.h5`` that ``load_weights`` of Keras 2 and 3 takes; same input, same bytes."""
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:
         root.attrs["layer_names"] = np.array([layer.encode() for layer, _ in layers], "S")
@@ -237,10 +232,9 @@ def legacy_keras_bytes(layers: Layers) -> bytes:
 
 
 def keras3_bytes(entries: Sequence[tuple[str, Sequence[NDArray]]]) -> bytes:
-    """Return a ``.weights.h5`` of Keras 3; the same input always gives the same bytes.
+    """Return a ``.weights.h5`` of Keras 3, of paths such as ``layers/conv2d`` and their variables.
 
-    Args:
-        entries: for every path such as ``layers/conv2d`` its variables.
+    The same input always gives the same bytes.
     """
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:

@@ -210,11 +210,7 @@ def _shape(value: Any) -> tuple[int | None, ...]:
 
 
 def require_few_fields(data: bytes, schema: Schema, most: int) -> None:
-    """Raise if the message, with those inside it, has more than ``most`` fields.
-
-    Args:
-        schema: where messages lie inside messages; as deep as the walk goes.
-    """
+    """Raise if the message, with those of ``schema`` inside it, has more than ``most`` fields."""
     if _left(memoryview(data), 0, len(data), schema, most) < 0:
         raise WeightsError(f"more than {most:,} fields; not a network of this kind")
 

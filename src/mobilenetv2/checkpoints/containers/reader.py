@@ -90,7 +90,8 @@ def read_container(path: Path) -> Container:
             ``model.ckpt.index``), a folder with a checkpoint, or a .tar.gz with one.
 
     Raises:
-        WeightsError: not such a file, damaged, hostile, or of a type that no network has.
+        WeightsError: not such a file, damaged, or of a type that no network has; or hostile: its
+            library crashed on it, took too long or too much memory.
         MissingExtra: the library that reads it is not installed.
         OSError: it cannot be opened.
     """
@@ -178,13 +179,7 @@ class LibraryProcess(contextlib.AbstractContextManager["LibraryProcess"]):
         self.close()
 
     def read_container(self, kind: Kind, path: Path) -> Container:
-        """Read a file of a kind that this library is for.
-
-        Raises:
-            WeightsError: what the reader found wrong, or that it crashed, took too long or too
-                much memory.
-            MissingExtra: the library is not installed.
-        """
+        """Read a file of a kind that this library is for; raises as the function of that name."""
         size = _size(path)
         if size > bounds.LARGEST_FILE:
             raise WeightsError(f"{path}: {size:,} bytes are more than {bounds.LARGEST_FILE:,}")

@@ -126,11 +126,7 @@ def _files(prefix: Path) -> tuple[Path, list[Path], int]:
 
 
 def extract_checkpoint(path: Path, folder: Path) -> Path:
-    """Take the files of the one checkpoint out of a tar, under names of our own.
-
-    Returns:
-        The checkpoint's prefix inside ``folder``.
-    """
+    """Return the prefix in ``folder`` of the one checkpoint that a tar has, under names of ours."""
     budget = bounds.Budget(path.stat().st_size * TAR_EXPANSION)
     parts: dict[str, list[str]] = {}
     with path.open("rb") as file:
@@ -157,9 +153,6 @@ def extract_checkpoint(path: Path, folder: Path) -> Path:
 
 def write_tensorflow(arrays: Mapping[str, NDArray], prefix: Path) -> None:
     """Write ``prefix.index`` and ``prefix.data-00000-of-00001``: a V2 checkpoint, as slim reads it.
-
-    Args:
-        prefix: in an existing folder, usually a temporary one.
 
     Raises:
         MissingExtra: TensorFlow is not installed.

@@ -128,8 +128,7 @@ def _by_order(layers: Mapping[str, Mapping[str, NDArray]]) -> dict[str, str]:
 def _blocks(spatial: list[bool]) -> list[Pair]:
     """The names of the convolutions between stem and head; nothing where they are no blocks.
 
-    Args:
-        spatial: of each whether it looks at 3 x 3 pixels: the depthwise ones do.
+    ``spatial`` says of each whether it looks at 3 x 3 pixels: the depthwise ones do.
     """
     found: list[Pair] = []
     index = place = 0

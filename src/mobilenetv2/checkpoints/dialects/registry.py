@@ -109,10 +109,6 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
 
     Args:
         name: the dialect that was asked for, or 'auto'.
-
-    Raises:
-        DialectError: it holds a graph, and another dialect was asked for.
-        WeightsError: it is no weights file that is known.
     """
     if name in GRAPHS:
         return GRAPHS[name]
@@ -124,11 +120,7 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
 
 
 def identify(container: Container, name: str) -> TensorCheckpoint:
-    """Open named tensors in a dialect, or in the first that knows their names ('auto').
-
-    Raises:
-        DialectError: their names are none's, or another's.
-    """
+    """Open named tensors in a dialect, or in the first that knows their names ('auto')."""
     if name != "auto":
         dialect = find(name)
         assert isinstance(dialect, TensorDialect)

@@ -54,11 +54,6 @@ def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
     write_atomically(out, content)
 
 
-def bare(container: Container) -> tuple[Arrays, Description]:
-    """Return a file's arrays, and nothing that it says of them."""
-    return dict(container.arrays), Description()
-
-
 @dataclass(frozen=True, slots=True)
 class TensorDialect:
     """All that is known of one implementation's files. Its module holds the literal tables."""
@@ -76,7 +71,10 @@ class TensorDialect:
     """Fields of the published spec that its code has wrong, as they are meant."""
     records: frozenset[str] = frozenset()
     """Numerics that its files can say: everything else is as its code has it."""
-    inside: Callable[[Container], tuple[Arrays, Description]] = bare
+    inside: Callable[[Container], tuple[Arrays, Description]] = lambda container: (
+        container.arrays,
+        Description(),
+    )
     """Reads a container: its arrays, and what it says of the network."""
     prepare: Callable[[Arrays], Arrays] = dict
     """Brings the names that a file has into the one form of the table."""
@@ -106,11 +104,6 @@ class TensorDialect:
         return self.bases[0].numerics
 
     @property
-    def counters(self) -> bool:
-        """BatchNorm has PyTorch's counter."""
-        return self.words == PYTORCH
-
-    @property
     def says_all(self) -> bool:
         """Its own files carry labels and preprocessing, so that they need no sidecar."""
         return bool(self.folder)
@@ -134,9 +127,8 @@ class TensorDialect:
 
     def ignores(self, name: str) -> bool:
         """Return whether a foreign tensor is known and dropped."""
-        if self.counters and name.endswith(f".{COUNTER}"):
-            return True
-        return re.search(self.dropped, name) is not None
+        counts = self.words == PYTORCH and name.endswith(f".{COUNTER}")
+        return counts or re.search(self.dropped, name) is not None
 
     def open(self, container: Container) -> "TensorCheckpoint | None":
         """Return the file's tensors under the names of the table; None: another dialect's."""
@@ -162,7 +154,7 @@ class TensorDialect:
         for key in self.keys(spec):
             array = np.ascontiguousarray(arrays[key.canonical], np.float32)
             foreign[key.foreign] = key.from_canonical(array)
-            if self.counters and key.canonical.endswith(".bn.variance"):
+            if self.words == PYTORCH and key.canonical.endswith(".bn.variance"):
                 layer = key.foreign.removesuffix(self.words.variance)
                 foreign[f"{layer}.{COUNTER}"] = np.zeros((), np.int64)
         return foreign
@@ -249,11 +241,7 @@ class TensorCheckpoint:
         return dataclasses.replace(self, foreign=foreign, note=HEADLESS)
 
     def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
-        """Return the network: what is said of it, held against its shapes and the options.
-
-        Raises:
-            DialectError: they contradict each other.
-        """
+        """Return the network: what is said of it, held against its shapes and the options."""
         shapes = {name: tuple(array.shape) for name, array in self.foreign.items()}
         stated = said.spec
         target = stated or options.spec or self.dialect.bases[0]
@@ -320,16 +308,13 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
     """
     classes, channels = _ends(dialect, shapes)
     target = target.replace(classes=classes, input_channels=channels)
-    others = [name for name in PUBLISHED if name not in dialect.families]
+    difference = _difference(dialect, shapes, target)
+    if exactly and not difference:
+        return target
+    match = _match(dialect, shapes, target, dict.fromkeys((*dialect.families, *PUBLISHED)))
     if exactly:
-        difference = _difference(dialect, shapes, target)
-        if not difference:
-            return target
-        match = _match(dialect, shapes, target, (*dialect.families, *others))
         cause = f"looks like {match}, which is another" if match else difference.summary()
         raise DialectError(f"not the network that {exactly}: {cause}\n{difference}")
-    match = _match(dialect, shapes, target, dialect.families)
-    match = match or _match(dialect, shapes, target, others)
     if match and (width is None or has_width(match.spec, width)):
         return match.spec
     if width is not None:

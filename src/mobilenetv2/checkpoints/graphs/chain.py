@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import DialectError
+from mobilenetv2.spec.blocks import padding
 
 NOT_OURS = "not a MobileNetV2 classifier"
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """Zeros ((top, bottom), (left, right)) in pixels."""
+UNPADDED: Pads = ((0, 0), (0, 0))
 UNBOUNDED = (-math.inf, math.inf)
 ACTIVATIONS = {UNBOUNDED: "", (0.0, math.inf): "relu", (0.0, 6.0): "relu6"}
 
@@ -154,11 +156,7 @@ class Chain:
         raise DialectError(f"{NOT_OURS}: an addition of a tensor outside the block")
 
     def finish(self, end: Place) -> list[Step]:
-        """Return every convolution from stem to head, projections inside the block's last one.
-
-        Args:
-            end: what is pooled.
-        """
+        """Return the convolutions from stem to ``end``, projections inside the block's last one."""
         path: list[Step] = []
         used, place = set(), end
         while place != PICTURE:
@@ -208,6 +206,18 @@ class Chain:
         return Place(place.step, self._states[place.step])
 
 
+def same_pads(kernel: int, stride: int, size: Sequence[int]) -> Pads:
+    """Return the zeros of TensorFlow's 'same' padding at that height and width in pixels."""
+    height, width = (padding("same", side, kernel, stride) for side in size)
+    return height, width
+
+
+def add_pads(outer: Pads, inner: Pads) -> Pads:
+    """Return the zeros of two paddings, one inside the other."""
+    ((a, b), (c, d)), ((e, f), (g, h)) = outer, inner
+    return (a + e, b + f), (c + g, d + h)
+
+
 def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> tuple[int, int]:
     """Return the height and width in pixels that a convolution leaves."""
     height, width = (
@@ -219,14 +229,11 @@ def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> t
 
 
 def padding_rule(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> str:
-    """Return which of the two rules a convolution follows.
+    """Return which of the two rules a convolution follows, as :attr:`Step.padding` has it.
 
     Args:
         pads: all zeros that are put around, by the convolution and by operators in front.
         size: height and width in pixels before any of them.
-
-    Returns:
-        A value of :attr:`Step.padding`.
     """
     half = kernel // 2
     symmetric = all(pad == (half, half) for pad in pads)

@@ -16,16 +16,18 @@ import numpy as np
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
+    UNPADDED,
     BatchNorm,
     Chain,
     Pads,
     Place,
     Step,
+    add_pads,
     padding_rule,
+    same_pads,
     size_after,
 )
 from mobilenetv2.errors import DialectError
-from mobilenetv2.spec.blocks import padding
 from mobilenetv2.spec.network import Size
 
 MODELS = ("Functional", "Model", "Sequential")
@@ -246,7 +248,6 @@ def _sources(value: Any, depth: int = 0) -> Iterator[str]:
 
 # ---------------------------------------------------------------- layers as a chain
 
-NO_PADS: Pads = ((0, 0), (0, 0))
 USUAL_SIZE = (224, 224)
 """Where the input is open: keras.applications pads for even sizes then."""
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D")
@@ -264,7 +265,7 @@ class Output:
     """Height and width in pixels, before ``pads``."""
     stage: str = "map"
     """'map', 'pooled', 'logits', or 'probabilities'."""
-    pads: Pads = NO_PADS
+    pads: Pads = UNPADDED
 
 
 def follow(config: Mapping[str, Any]) -> "Structure":
@@ -285,7 +286,7 @@ def follow(config: Mapping[str, Any]) -> "Structure":
             said = str(error)
             raise DialectError(said if str(layer) in said else f"{layer}: {said}") from None
     end = outputs[[*layers][-1]]
-    if end.pads != NO_PADS:
+    if end.pads != UNPADDED:
         raise DialectError(f"{NOT_OURS}: it ends in a padding")
     walk.steps = walk.chain.finish(end.place)
     if not walk.steps:
@@ -320,7 +321,7 @@ class Structure:
         if len(inputs) != (2 if layer.kind == "Add" else 1):
             raise DialectError(f"takes {len(inputs)} inputs")
         given = inputs[0]
-        if any(one.pads != NO_PADS for one in inputs) and layer.kind not in CONVOLUTIONS:
+        if any(one.pads != UNPADDED for one in inputs) and layer.kind not in CONVOLUTIONS:
             raise DialectError("a padding in front of something else than a convolution")
         if given.stage != "map" and layer.kind not in ("Dropout", "Dense", "Activation"):
             raise DialectError(f"{NOT_OURS}: behind the pooling")
@@ -363,12 +364,8 @@ class Structure:
         rule = layer.settings.get("padding", "valid")
         if rule == "same":
             self.same |= stride == 2 and kernel > 1
-            (top, bottom), (left, right) = (
-                padding("same", side + sum(pad), kernel, stride)
-                for side, pad in zip(given.size, pads, strict=True)
-            )
-            (above, below), (before, after) = pads
-            pads = ((above + top, below + bottom), (before + left, after + right))
+            padded = [side + sum(pad) for side, pad in zip(given.size, pads, strict=True)]
+            pads = add_pads(pads, same_pads(kernel, stride, padded))
         elif rule != "valid":
             raise DialectError(f"padding {rule!r}")
         shape = (filters, 1 if depthwise else given.channels, kernel, kernel)

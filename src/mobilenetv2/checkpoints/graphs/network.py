@@ -82,11 +82,7 @@ class GraphCheckpoint:
     note: str = ""
 
     def infer(self, said: Description, _: ImportOptions) -> NetworkSpec:
-        """Return the network: what is said of it, held against the graph, else what the graph is.
-
-        Raises:
-            DialectError: another network.
-        """
+        """Return what is said of the network, held against the graph, else what the graph is."""
         spec = said.spec
         if spec is None:
             base = NetworkSpec(
@@ -212,9 +208,6 @@ def infer(
         usual: the numerics to take for each padding rule, where the graph does not say.
         unsure: the padding rule to take where the size makes both one.
         families: the published ones that are tried before the others.
-
-    Raises:
-        DialectError: another network.
     """
     if len(steps) < 4:
         raise DialectError(NO_BLOCKS)

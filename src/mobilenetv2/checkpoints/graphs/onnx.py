@@ -23,17 +23,19 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
+    UNPADDED,
     BatchNorm,
     Linear,
     Pads,
     Step,
+    add_pads,
     padding_rule,
+    same_pads,
     size_after,
 )
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, is_folded
 from mobilenetv2.checkpoints.graphs.onnx_state import (
     UNKNOWN_AXES,
-    UNPADDED,
     State,
     Tensor,
     reshape,
@@ -69,9 +71,6 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
     state = follow(graph, config.spec.size if config else USUAL_SIZE)
     picture = state.picture
     factor, offset = picture.by_channel()
-    height, width = (
-        side - sum(pad) for side, pad in zip(picture.shape[2:], picture.pads, strict=True)
-    )
     channels_last = picture.axes != UNKNOWN_AXES
     folded = is_folded(state.steps)
     notes = [FOLDED] if folded else []
@@ -83,7 +82,7 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
         notes += [OPEN] if None in (shape[1:3] if channels_last else shape[2:]) else []
         inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
     return GraphCheckpoint(
-        DIALECT, state.steps, state.linears, (height, width), len(factor),
+        DIALECT, state.steps, state.linears, picture.size, len(factor),
         "same" if channels_last else "symmetric", inside, " ".join(notes),
     )  # fmt: skip
 
@@ -102,11 +101,7 @@ def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
 
 
 def follow(graph: Graph, size: Size) -> State:
-    """Follow a graph from the picture to the logits.
-
-    Args:
-        size: taken where the graph leaves height and width open.
-    """
+    """Follow a graph to the logits; ``size`` is taken where it leaves height and width open."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
     state = State(graph, size)
@@ -195,37 +190,29 @@ def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
     stride, kernel = strides[0], weight.shape[2]
     if strides != [stride] * 2 or dilations != [1, 1] or stride < 1 or weight.shape[3] != kernel:
         raise DialectError("a convolution with unequal strides or sides, or with dilation")
-    height, width = (
-        side - sum(pad) for side, pad in zip(tensor.shape[2:], tensor.pads, strict=True)
-    )
     pads = _pads(node, kernel, stride, tensor)
-    rule = padding_rule(kernel, stride, pads, (height, width))
+    rule = padding_rule(kernel, stride, pads, tensor.size)
     step = Step(tensor.place, depthwise, weight, bias, stride, rule)
-    sides = size_after(kernel, stride, pads, (height, width))
+    sides = size_after(kernel, stride, pads, tensor.size)
     return Tensor(state.chain.convolve(step), (tensor.shape[0], weight.shape[0], *sides), "NCHW")
 
 
 def _pads(node: Node, kernel: int, stride: int, tensor: Tensor) -> Pads:
     """All zeros around height and width: the convolution's own and a Pad's before it."""
     auto = node.attributes.get("auto_pad", "NOTSET")
-    top, left, bottom, right = 0, 0, 0, 0
+    own = UNPADDED
     if auto == "NOTSET":
         values = [int(value) for value in node.attributes.get("pads", [0, 0, 0, 0])]
         if len(values) != 4:
             raise DialectError(f"a convolution with the pads {values}")
-        top, left, bottom, right = values
+        own = (values[0], values[2]), (values[1], values[3])
     elif auto in ("SAME_UPPER", "SAME_LOWER"):
-        needed = [
-            max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in tensor.shape[2:]
-        ]
-        small, large = [n // 2 for n in needed], [n - n // 2 for n in needed]
+        own = same_pads(kernel, stride, tensor.shape[2:])
         if auto == "SAME_LOWER":
-            small, large = large, small
-        (top, left), (bottom, right) = small, large
+            own = own[0][::-1], own[1][::-1]
     elif auto != "VALID":
         raise DialectError(f"a convolution with auto_pad {auto!r}")
-    (above, below), (before, after) = tensor.pads
-    return (above + top, below + bottom), (before + left, after + right)
+    return add_pads(tensor.pads, own)
 
 
 def batch_norm(state: State, node: Node, tensor: Tensor) -> Tensor:

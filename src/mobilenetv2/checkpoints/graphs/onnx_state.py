@@ -17,6 +17,7 @@ from mobilenetv2.checkpoints.containers.onnx import Graph, Node
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
+    UNPADDED,
     Chain,
     Linear,
     Pads,
@@ -157,7 +158,6 @@ def dequantised(node: Node, inputs: Sequence[NDArray]) -> NDArray:
     return np.asarray((stored - zero.reshape(np.shape(scale))) * scale, np.float32)
 
 
-UNPADDED: Pads = ((0, 0), (0, 0))
 UNKNOWN_AXES = "0123"
 
 
@@ -177,6 +177,14 @@ class Tensor:
     offset: NDArray | float = 0.0
     stage: str = "map"
     """'map', 'pooled' or 'logits'."""
+
+    @property
+    def size(self) -> Size:
+        """Height and width in pixels, before ``pads``; the axes are known."""
+        height, width = (
+            side - sum(pad) for side, pad in zip(self.shape[2:], self.pads, strict=True)
+        )
+        return height, width
 
     def normalised(self, factor: NDArray, offset: NDArray) -> "Tensor":
         """Return the picture after ``y * factor + offset``."""
