@@ -21,6 +21,8 @@ from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 LARGEST = 16 * 1024**2
 """Bytes of a config."""
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Of a model hub's folder, in the order of preference: safetensors cannot hold code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) of values from 0 to 255, one for each channel."""
 

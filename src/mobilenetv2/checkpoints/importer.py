@@ -21,6 +21,7 @@ from PIL import Image
 
 from mobilenetv2.checkpoints.containers.reader import read_container
 from mobilenetv2.checkpoints.description import (
+    HUB_WEIGHTS,
     LARGEST,
     Description,
     background_of,
@@ -45,7 +46,6 @@ from mobilenetv2.spec.blocks import Convolution
 from mobilenetv2.spec.network import SMALLEST_SIZE, NetworkSpec, Size
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn
 
-HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 VIEWS, MOST_VIEWS = 5, 20
 """Views of each photo in the package: of 224 x 224 pixels, and of small ones."""
 SMALLEST_VIEW = 0.15

@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mobilenetv2.checkpoints.description import HUB_WEIGHTS as WEIGHTS
 from mobilenetv2.errors import WeightsError, require
 from mobilenetv2.hub.download import LARGEST, WAY_OUT
 
 CONFIGS = ("config.json", "preprocessor_config.json")
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""In the order of preference: safetensors cannot hold code."""
 
 ADDRESS = re.compile(r"hf://(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 REASONS = {

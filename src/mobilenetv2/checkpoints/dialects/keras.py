@@ -130,18 +130,16 @@ def _blocks(spatial: list[bool]) -> list[Pair]:
 
     ``spatial`` says of each whether it looks at 3 x 3 pixels: the depthwise ones do.
     """
-    found: list[Pair] = []
-    index = place = 0
-    while place < len(spatial):
-        parts = ("depthwise", "project") if spatial[place] else ("expand", "depthwise", "project")
-        kinds = [part == "depthwise" for part in parts]
-        if spatial[place : place + len(parts)] != kinds:
-            return []
-        table = TABLE.block if index else TABLE.first
-        found += [(table[part][0].format(n=index), table[part][1].format(n=index))
-                  for part in parts]  # fmt: skip
-        index, place = index + 1, place + len(parts)
-    return found
+    kinds = "".join("d" if one else "p" for one in spatial)
+    blocks = re.findall("p?dp", kinds)
+    if "".join(blocks) != kinds:
+        return []
+    return [
+        (convolution.format(n=index), norm.format(n=index))
+        for index, block in enumerate(blocks)
+        for part in ("expand", "depthwise", "project")[-len(block) :]
+        for convolution, norm in [(TABLE.block if index else TABLE.first)[part]]
+    ]
 
 
 def named(

@@ -164,9 +164,8 @@ def _take(state: State, node: Node) -> None:
 def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
     """Take a step of the chain, or a linear layer where it is over the pooled features."""
     weight = np.asarray(state.constants[node.inputs[1]], np.float32)
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2]:
-        bias = np.asarray(state.constants[node.inputs[2]], np.float32)
+    bias = state.constants.option(node, "B", 2)
+    bias = None if bias is None else np.asarray(bias, np.float32)
     if weight.ndim != 4 or len(tensor.shape) != 4:
         raise DialectError(f"a convolution with weights of shape {list(weight.shape)}")
     if bias is not None and bias.shape != weight.shape[:1]:
@@ -263,8 +262,8 @@ def linear(state: State, node: Node, tensor: Tensor) -> Tensor:
     """Take a linear layer as Gemm or MatMul."""
     weight = np.asarray(state.constants[node.inputs[1]], np.float32)
     options, bias = node.attributes, None
-    if node.kind == "Gemm" and len(node.inputs) > 2 and node.inputs[2]:
-        bias = state.constants[node.inputs[2]] * options.get("beta", 1.0)
+    if node.kind == "Gemm":
+        bias = state.constants.option(node, "C", 2, np.zeros(1)) * options.get("beta", 1.0)
     if weight.ndim != 2 or options.get("transA"):
         raise DialectError(f"a classifier with weights of shape {list(weight.shape)}")
     weight = weight if options.get("transB") else weight.T
@@ -339,9 +338,7 @@ def quantisation(state: State, node: Node, tensor: Tensor) -> Tensor:
     A range that begins at 0 stands for the ReLU that quantisers leave out in front of it.
     """
     scale = state.constants[node.inputs[1]].astype(np.float64)
-    zero = np.zeros((), np.uint8)
-    if len(node.inputs) > 2 and node.inputs[2]:
-        zero = state.constants[node.inputs[2]]
+    zero = np.asarray(state.constants.option(node, "zero_point", 2, np.uint8(0)))
     if scale.size != 1 or zero.size != 1 or zero.dtype.kind not in "iu" or not scale.all():
         raise DialectError(f"{node.kind} of the picture with more than one scale")
     step, zero_point = float(scale.item()), int(zero.item())
@@ -362,9 +359,7 @@ def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
     """Note zeros around height and width, for the next convolution."""
     values = [int(value) for value in np.ravel(state.constants.option(node, "pads", 1, []))]
     fill = _number(state.constants.option(node, "value", 2, 0.0), node)
-    axes = range(4)
-    if len(node.inputs) > 3 and node.inputs[3]:
-        axes = [int(axis) % 4 for axis in np.ravel(state.constants[node.inputs[3]])]  # type: ignore[assignment]
+    axes = [int(axis) % 4 for axis in np.ravel(state.constants.option(node, "axes", 3, range(4)))]
     count, mode = len(axes), node.attributes.get("mode", "constant")
     if len(values) != 2 * count or len(tensor.shape) != 4 or mode != "constant" or fill:
         raise DialectError("a Pad that is not of zeros around a picture")
