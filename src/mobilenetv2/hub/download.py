@@ -119,16 +119,14 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(target.with_name(f"{target.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        acquired = lock.acquire(timeout=0)
     except Timeout:
         say(f"{target.name}: another process is fetching it, waiting")
-        lock.acquire()
-    try:
+        acquired = lock.acquire()
+    with acquired:
         if target.is_file():
             return checksum.require(target)
         return _Transfer(url, target, checksum, size_limit, timeout).finish(sleep)
-    finally:
-        lock.release()
 
 
 @dataclass

@@ -21,8 +21,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import open_file, read_file, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, GRAPHS
@@ -35,9 +36,6 @@ from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.version import __version__
-
-if TYPE_CHECKING:  # every dialect comes in with it, which a model folder does not need
-    from mobilenetv2.checkpoints.description import ImportOptions
 
 MODELS = "models"
 EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
@@ -117,6 +115,7 @@ def imported(name: str) -> Path:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
     target = cache_folder() / MODELS / f"{plain}-{_digits(found)}-{__version__}"
     if not (target / store.CONFIG).is_file():
+        # Every dialect comes in with it, which a model folder does not need.
         from mobilenetv2.checkpoints.importer import import_network
 
         say(f"importing {name} into {target}")
@@ -135,10 +134,8 @@ def _digits(found: "Fetched") -> str:
     return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
-def _wishes(found: "Fetched") -> "ImportOptions":
+def _wishes(found: "Fetched") -> ImportOptions:
     """Return what the catalogue knows and the file does not say."""
-    from mobilenetv2.checkpoints.description import ImportOptions
-
     entry = catalogue().get(found.name)
     if entry is None:
         return ImportOptions()

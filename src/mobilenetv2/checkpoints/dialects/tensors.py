@@ -111,10 +111,9 @@ class TensorDialect:
     def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
         """Return what ``spec`` computes otherwise than its files will: field -> (ours, theirs)."""
         return {
-            name: (getattr(spec.numerics, name), getattr(self.numerics, name))
-            for name in COMPUTED
+            name: pair
+            for name, pair in differences(spec.numerics, self.numerics).items()
             if name not in self.records
-            and getattr(spec.numerics, name) != getattr(self.numerics, name)
         }
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
@@ -210,6 +209,12 @@ class TensorDialect:
         self.save(config, self.encode(config.spec, arrays), out)
 
 
+def differences(one: Numerics, other: Numerics) -> dict[str, tuple[Any, Any]]:
+    """Return what the two compute otherwise: field -> both values."""
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in COMPUTED}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def _per_channel(values: tuple[float, ...]) -> str:
     return f"{values[0]:g}" if len(set(values)) == 1 else f"({', '.join(f'{v:g}' for v in values)})"
 
@@ -249,8 +254,7 @@ class TensorCheckpoint:
             # A stage table of one's own has the dialect's numerics: a bare file never says others.
             target = target.replace(numerics=self.dialect.numerics)
         size = options.size or (said.preprocessing.size if said.preprocessing else target.size)
-        exactly = "was asked for" if options.spec else ""
-        exactly = "its config describes" if stated else exactly
+        exactly = "its config describes" if stated else "was asked for" if options.spec else ""
         target = target.replace(size=size, background=None)
         spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
         if options.width is not None and not has_width(spec, options.width):
@@ -259,10 +263,7 @@ class TensorCheckpoint:
             )
         if stated is not None and options.spec is not None:
             asked = options.spec.replace(classes=spec.classes, input_channels=spec.input_channels)
-            others = [
-                field for field in COMPUTED
-                if getattr(asked.numerics, field) != getattr(spec.numerics, field)
-            ]  # fmt: skip
+            others = differences(asked.numerics, spec.numerics)
             if others or not same_network(spec, asked):
                 raise DialectError(
                     f"it says itself what it is, and --spec says something else "
