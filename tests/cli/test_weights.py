@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2.checkpoints import rebasing
+from mobilenetv2.checkpoints import importer
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.cli import weights
 from mobilenetv2.cli.main import main
@@ -191,7 +191,7 @@ def test_an_unknown_name_is_not_fetched(place: Path) -> None:
 @pytest.fixture
 def importable(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that reads as the random model: reading itself is tested in its own room."""
-    monkeypatch.setattr(rebasing, "import_checkpoint", lambda *_: store.load(model))
+    monkeypatch.setattr(importer, "import_checkpoint", lambda *_: store.load(model))
     file = tmp_path / "published.tflite"
     file.write_bytes(b"")
     return file
