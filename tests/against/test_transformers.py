@@ -11,7 +11,7 @@ pytest.importorskip("transformers", reason="transformers is not installed (extra
 
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2Model
 
-from mobilenetv2.checkpoints.dialects import huggingface
+from mobilenetv2.checkpoints.dialects import configs
 from mobilenetv2.checkpoints.exporter import export_checkpoint
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.model.arrays import random_arrays
@@ -29,7 +29,7 @@ CASES = [
     (1.0, (65, 64), False),
     (1.4, (65, 64), True),
 ]
-DIALECT = huggingface.DIALECT
+DIALECT = configs.HUGGING_FACE
 
 
 def spec_of(width: float, size: tuple[int, int], tf_padding: bool, classes: int) -> NetworkSpec:

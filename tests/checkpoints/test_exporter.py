@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from heads import HEADS
 
+from mobilenetv2.checkpoints.description import digest, read_sidecar, sidecar_path
 from mobilenetv2.checkpoints.exporter import export_checkpoint, express_in
 from mobilenetv2.checkpoints.importer import import_checkpoint
-from mobilenetv2.checkpoints.sidecar import digest, read_sidecar, sidecar_path
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from mobilenetv2.checkpoints.containers import safetensors
+from mobilenetv2.checkpoints.description import digest
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.dialects.tensors import COUNTER
 from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
-from mobilenetv2.checkpoints.sidecar import digest
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
@@ -200,7 +200,10 @@ def test_timms_folder_brings_its_preprocessing(tmp_path: Path) -> None:
         ({"image_size": "large"}, "image_size = 'large' is not of the type"),
         ({"image_size": [96]}, "neither a side nor a height and a width"),
         ({"id2label": {"0": "a", "2": "b"}}, "id2label has no entry"),
-        ({"depth_multiplier": 0.5}, "not the network that was asked for: looks like width 0.35"),
+        (
+            {"depth_multiplier": 0.5},
+            "not the network that its config describes: looks like width 0.35",
+        ),
         ({"hidden_act": "gelu"}, "activation.*gelu"),
         ({"depth_multiplier": -1}, "width -1"),
     ],
@@ -269,7 +272,7 @@ def test_a_file_that_says_what_it_is_is_not_overruled(tmp_path: Path) -> None:
 
 
 def test_strides_that_a_sidecar_says_stay_when_a_width_is_asked_for(tmp_path: Path) -> None:
-    from mobilenetv2.checkpoints.sidecar import sidecar_path
+    from mobilenetv2.checkpoints.description import sidecar_path
 
     spec = published("small", width=0.35, classes=5)
     path = tmp_path / "m.safetensors"

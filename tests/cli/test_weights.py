@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2.checkpoints import rebasing
+from mobilenetv2.checkpoints import importer
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.cli import weights
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.weights import label_file
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.hub import cache, models
 from mobilenetv2.hub import catalogue as published_names
+from mobilenetv2.hub import models
 from mobilenetv2.hub.catalogue import catalogue, find
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -32,7 +32,7 @@ from mobilenetv2.spec.records import ModelConfig
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is cached."""
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(models.VARIABLE, str(tmp_path))
     monkeypatch.setattr("mobilenetv2.hub.huggingface.cached", lambda *_: None)
 
 
@@ -131,7 +131,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     where = f"http://127.0.0.1:{server.server_port}/weights.h5"
     entry = dataclasses.replace(find("keras-1.0-224"), name="one", where=where, file="weights.h5")
     monkeypatch.setattr(published_names, "catalogue", lambda: {"one": entry})
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
     yield tmp_path / "cache" / "one" / "weights.h5"
     server.shutdown()
     thread.join()
@@ -175,8 +175,8 @@ def test_a_download_as_json(place: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_every_way_of_checking_has_its_words(
     verified: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetched = cache.Fetched("a", Path("f"), Path("f"), "0" * 64, verified, False)  # type: ignore[arg-type]
-    monkeypatch.setattr(cache, "fetch", lambda name: fetched)
+    fetched = models.Fetched("a", Path("f"), Path("f"), "0" * 64, verified, False)  # type: ignore[arg-type]
+    monkeypatch.setattr(models, "fetch", lambda name: fetched)
     fetch("a")
     words = capsys.readouterr().out.splitlines()[2]
     assert ("unverified" in words) == (verified in ("first seen", "recorded", "nothing"))
@@ -191,7 +191,7 @@ def test_an_unknown_name_is_not_fetched(place: Path) -> None:
 @pytest.fixture
 def importable(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that reads as the random model: reading itself is tested in its own room."""
-    monkeypatch.setattr(rebasing, "import_checkpoint", lambda *_: store.load(model))
+    monkeypatch.setattr(importer, "import_checkpoint", lambda *_: store.load(model))
     file = tmp_path / "published.tflite"
     file.write_bytes(b"")
     return file

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from heads import HEADS, with_head
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError
@@ -28,7 +29,7 @@ from mobilenetv2.export.verify import TOLERANCES, Reference, sample_pictures
 from mobilenetv2.formats import FORMATS, PRECISIONS, Format
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.predictor import load_artifact
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -105,6 +106,16 @@ def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: P
     if made.readable:  # ncnn's adds where it came from
         inside = dataclasses.replace(load_artifact(out).config, origin=None)
         assert inside == dataclasses.replace(expected.config, origin=None)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", [marked(name) for name in NAMES if FORMATS[name].readable])
+def test_a_file_of_any_head_is_read_back(name: str, head: str, tmp_path: Path) -> None:
+    expected = reference(spec := with_head(head))
+    artifact = load_artifact(write(tmp_path, name, spec))
+    assert artifact.config.spec == spec
+    found = expected.compare(create_engine(artifact), "float32")
+    assert found.passed, found
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 from mobilenetv2.checkpoints.containers import safetensors
-from mobilenetv2.checkpoints.dialects import huggingface, registry
-from mobilenetv2.checkpoints.sidecar import digest
+from mobilenetv2.checkpoints.description import digest
+from mobilenetv2.checkpoints.dialects import configs, registry
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.evaluate.predictions import predict_split as answers
-from mobilenetv2.hub import cache, catalogue, models
-from mobilenetv2.hub.cache import Fetched
-from mobilenetv2.hub.models import embedded_folder, locate
+from mobilenetv2.hub import catalogue, models
+from mobilenetv2.hub.models import Fetched, embedded_folder, locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.card import card
@@ -33,7 +32,7 @@ SPEC = published("timm", width=0.5)
 @pytest.fixture
 def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """'timm-050' is already in the cache, a file of ours; no network is touched."""
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
 
     def offer(**changes: Any) -> Path:
         file = tmp_path / "timm.safetensors"
@@ -72,13 +71,13 @@ def test_a_repository_with_other_configs_is_another_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hub's repository changes its configs and keeps its weights."""
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
     weights = tmp_path / "snapshot" / "model.safetensors"
     weights.parent.mkdir()
     spec = published("huggingface", width=0.35, size=96)
-    arrays = huggingface.DIALECT.encode(spec, random_arrays(spec))
+    arrays = configs.HUGGING_FACE.encode(spec, random_arrays(spec))
     weights.write_bytes(safetensors.safetensors_bytes(arrays))
-    network, preprocessor = huggingface.compose(ModelConfig.default(spec))
+    network, preprocessor = configs.compose(ModelConfig.default(spec))
     fetched = Fetched("hf://a/b", weights.parent, weights, str(digest(weights)), "nothing", True)
     monkeypatch.setattr(models, "fetch", lambda _: fetched)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2.checkpoints.sidecar import sidecar_path
+from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.export.converted import write_ncnn
 from mobilenetv2.export.job import Options

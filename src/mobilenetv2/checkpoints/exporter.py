@@ -5,8 +5,9 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilenetv2.checkpoints.dialects.registry import DIALECTS, find
-from mobilenetv2.checkpoints.sidecar import digest, sidecar_path
+from mobilenetv2.checkpoints.description import digest, sidecar_path
+from mobilenetv2.checkpoints.dialects.registry import GRAPHS, TENSORS, find
+from mobilenetv2.checkpoints.graphs.network import GraphDialect
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import require_only, write_atomically
 from mobilenetv2.model.arrays import Arrays, check_arrays
@@ -27,6 +28,8 @@ class Exported:
 def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Exported:
     """Return what an export would be, without writing anything: see :func:`export_checkpoint`."""
     dialect, spec, origin = find(name), config.spec, config.origin
+    if isinstance(dialect, GraphDialect):
+        return Exported((), config, ())  # it says and computes any network
     theirs = dialect.express(spec)
     if theirs is None:
         inverted = {stage.kind for stage in spec.stages} == {"inverted"}
@@ -38,9 +41,9 @@ def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) ->
     changes = ", ".join(f"{field} {ours} -> {them}" for field, (ours, them) in others.items())
     if others and not ignore_numerics:
         fitting = [
-            other.name for other in DIALECTS.values()
+            other.name for other in TENSORS.values()
             if not other.other_numerics(spec) and other.express(spec)
-        ]  # fmt: skip
+        ] + [*GRAPHS]  # fmt: skip
         raise DialectError(
             f"{name} would compute something else with these weights ({changes}); choose a dialect "
             f"that can say it ({', '.join(fitting)}), or give --ignore-numerics to write "

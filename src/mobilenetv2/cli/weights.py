@@ -74,11 +74,12 @@ def _add_list(parser: Parser) -> None:
 
 def list_published(arguments: argparse.Namespace) -> None:
     """Print the table of published checkpoints."""
-    from mobilenetv2.hub import cache
+    from mobilenetv2.hub import models
+    from mobilenetv2.hub.catalogue import DEFAULT
 
     entries = chosen(arguments.dialect, arguments.width)
     entries.sort(key=lambda entry: (SORTS[arguments.sort or "name"](entry), entry.name))
-    here = {entry.name for entry in entries if cache.is_cached(entry)}
+    here = {entry.name for entry in entries if models.is_cached(entry)}
     if not arguments.json:
         show_list(entries, here)
         return
@@ -160,9 +161,9 @@ def _add_fetch(parser: Parser) -> None:
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a checkpoint, unless it is there."""
-    from mobilenetv2.hub import cache
+    from mobilenetv2.hub import models
 
-    fetched = cache.fetch(arguments.name)
+    fetched = models.fetch(arguments.name)
     if arguments.json:
         print(json.dumps({
             "name": fetched.name, "path": str(fetched.path), "file": str(fetched.file),
@@ -219,8 +220,7 @@ def _add_import(parser: Parser) -> None:
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Import a file, a folder of a model hub, or a TensorFlow checkpoint."""
-    from mobilenetv2.checkpoints.importer import ImportOptions
-    from mobilenetv2.checkpoints.rebasing import import_network
+    from mobilenetv2.checkpoints.importer import ImportOptions, import_network
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.hub.models import find_spec, locate
     from mobilenetv2.model import store
@@ -259,8 +259,12 @@ def import_file(arguments: argparse.Namespace) -> None:
 
 
 def label_file(path: Path) -> Labels:
-    """Read names of the outputs, one a line."""
-    from mobilenetv2.checkpoints.labels import read_labels
+    """Read names of the outputs, one a line.
+
+    Raises:
+        DialectError: not a text.
+    """
+    from mobilenetv2.checkpoints.description import read_labels
 
     try:
         return read_labels(read_file(path).decode("utf-8-sig"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from mobilenetv2.checkpoints.sidecar import sidecar_path
+from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.export.direct import graph_of
 from mobilenetv2.export.job import Options

@@ -5,6 +5,7 @@ have a grid of widths and sizes instead; those are made here. Nothing in the cat
 what no publisher says is None.
 """
 
+import csv
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -116,11 +117,10 @@ def find(name: str) -> Checkpoint:
 
 def _table() -> Iterator[Checkpoint]:
     text = files("mobilenetv2.hub").joinpath("catalogue.tsv").read_text("utf-8")
-    header, *lines = [line for line in text.splitlines() if not line.startswith("#")]
-    for line in lines:
-        cells = zip(header.split("\t"), line.split("\t"), strict=True)
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    for cells in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
         row: dict[str, Any] = {
-            column: NUMBERS.get(column, str)(cell) for column, cell in cells if cell != "-"
+            column: NUMBERS.get(column, str)(cell) for column, cell in cells.items() if cell != "-"
         }
         checksum = row.pop("sha256", "")
         if checksum:

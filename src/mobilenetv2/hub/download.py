@@ -119,29 +119,30 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(target.with_name(f"{target.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        acquired = lock.acquire(timeout=0)
     except Timeout:
         say(f"{target.name}: another process is fetching it, waiting")
-        lock.acquire()
-    try:
+        acquired = lock.acquire()
+    with acquired:
         if target.is_file():
             return checksum.require(target)
         return _Transfer(url, target, checksum, size_limit, timeout).finish(sleep)
-    finally:
-        lock.release()
 
 
+@dataclass
 class _Transfer:
     """The tries at one file."""
 
-    def __init__(
-        self, url: str, target: Path, checksum: Checksum, size_limit: int, timeout: float
-    ) -> None:
-        self.url, self.target, self.checksum = url, target, checksum
-        self.size_limit, self.timeout = size_limit, timeout
-        self.partial = target.with_name(f"{target.name}.partial")
-        self.record = target.with_name(f"{target.name}.partial.json")
-        self.name = f"{target.name} from {urllib.parse.urlsplit(url).netloc}"
+    url: str
+    target: Path
+    checksum: Checksum
+    size_limit: int
+    timeout: float
+
+    def __post_init__(self) -> None:
+        self.partial = self.target.with_name(f"{self.target.name}.partial")
+        self.record = self.target.with_name(f"{self.target.name}.partial.json")
+        self.name = f"{self.target.name} from {urllib.parse.urlsplit(self.url).netloc}"
 
     def finish(self, sleep: Callable[[float], None]) -> str:
         """Try until the file is there; its SHA-256."""
@@ -173,7 +174,10 @@ class _Transfer:
             whole = self.expected(response, offset)
             if not resumed:
                 offset = 0
-                self.begin(response)
+                self.forget()  # the old bytes go first, then comes the record of the new
+                if version := validator(response):
+                    record = {"url": self.url, "version": version}
+                    write_atomically(self.record, json.dumps(record))
             steps = math.ceil(((self.size_limit if whole is None else whole) - offset) / STEP)
             label = f"{self.target.name}, in {STEP // 1000} kB"
             for _ in track(self.receive(response, offset), label, steps):
@@ -223,12 +227,6 @@ class _Transfer:
         if whole is not None and whole > self.size_limit:
             raise self.too_large(whole)
         return whole
-
-    def begin(self, response: http.client.HTTPResponse) -> None:
-        """Make room for a whole file: the old bytes go first, then comes the record of the new."""
-        self.forget()
-        if version := validator(response):
-            write_atomically(self.record, json.dumps({"url": self.url, "version": version}))
 
     def receive(self, response: http.client.HTTPResponse, offset: int) -> Iterator[None]:
         """Write what arrives; yields after every ``STEP`` bytes, for the progress bar."""
@@ -282,10 +280,6 @@ def open_url(
     Args:
         name: what is being fetched, for the messages.
         timeout: seconds without a byte after which the server counts as stalled.
-
-    Raises:
-        Again: stalled, cut, or a status that passes.
-        WeightsError: any other status, a redirect that is not followed, an untrusted certificate.
     """
     # urllib knows proxies and certificates: the core install needs no other client.
     opener = urllib.request.OpenerDirector()  # no file:, no ftp:, no redirects by itself
@@ -295,7 +289,12 @@ def open_url(
     headers |= {"User-Agent": f"mobilenetv2/{__version__}", "Accept-Encoding": "identity"}
     url = _address(url, name)
     for _ in range(MOST_REDIRECTS + 1):
-        response = _request(opener, urllib.request.Request(url, headers=headers), name, timeout)
+        try:
+            response: http.client.HTTPResponse = opener.open(
+                request.Request(url, headers=headers), timeout=timeout
+            )
+        except (OSError, http.client.HTTPException) as error:
+            raise _failure(error, name) from None
         if response.status in (200, 206, 416):
             return response
         with contextlib.closing(response):
@@ -306,11 +305,7 @@ def open_url(
 
 
 def check_content(response: http.client.HTTPResponse, name: str) -> None:
-    """Raise where what comes cannot be the file.
-
-    Raises:
-        WeightsError: a web page, or something compressed.
-    """
+    """Raise where what comes cannot be the file."""
     if response.headers.get_content_type() in WEB_PAGES:
         raise WeightsError(
             f"{name}: a web page came instead of the file (the network's sign-in page, perhaps); "
@@ -359,28 +354,16 @@ def in_words(reason: object) -> str:
     return type(reason).__name__
 
 
-def _request(
-    opener: urllib.request.OpenerDirector,
-    request: urllib.request.Request,
-    name: str,
-    timeout: float,
-) -> http.client.HTTPResponse:
-    try:
-        response: http.client.HTTPResponse = opener.open(request, timeout=timeout)
-        return response
-    except urllib.error.URLError as error:
-        reason = error.reason
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise WeightsError(
-                f"{name}: its certificate is not trusted ({reason.verify_message}); {WAY_OUT}"
-            ) from None
-        # urllib wraps what went wrong before the request was sent: no name, no route, refused.
-        offline = isinstance(reason, OSError) and not isinstance(
-            reason, TimeoutError | ssl.SSLError
+def _failure(error: Exception, name: str) -> Exception:
+    """Return what a request that got no answer ends in."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return WeightsError(
+            f"{name}: its certificate is not trusted ({reason.verify_message}); {WAY_OUT}"
         )
-        raise Again(in_words(reason), offline=offline) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise Again(in_words(error)) from None
+    # urllib wraps what went wrong before the request was sent: no name, no route, refused.
+    sent = not isinstance(reason, OSError) or isinstance(reason, TimeoutError | ssl.SSLError)
+    return Again(in_words(reason), offline=reason is not error and not sent)
 
 
 def _refusal(response: http.client.HTTPResponse, url: str, name: str) -> Exception:

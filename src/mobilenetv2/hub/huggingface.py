@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mobilenetv2.checkpoints.description import HUB_WEIGHTS as WEIGHTS
 from mobilenetv2.errors import WeightsError, require
 from mobilenetv2.hub.download import LARGEST, WAY_OUT
 
 CONFIGS = ("config.json", "preprocessor_config.json")
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""In the order of preference: safetensors cannot hold code."""
 
 ADDRESS = re.compile(r"hf://(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 REASONS = {
@@ -32,11 +31,7 @@ REASONS = {
 
 
 def parse_address(address: str) -> tuple[str, str]:
-    """Return (repository id, revision) of ``hf://OWNER/NAME[@REVISION]``.
-
-    Raises:
-        WeightsError: it has another form.
-    """
+    """Return (repository id, revision) of ``hf://OWNER/NAME[@REVISION]``."""
     match = ADDRESS.fullmatch(address)
     if match is None or ".." in address:
         raise WeightsError(f"{address!r} is not of the form hf://OWNER/NAME or ...@REVISION")
@@ -48,9 +43,6 @@ def cached(address: str, file: str | None = None, cache_dir: Path | None = None)
 
     Other programs fetch parts of a repository, so it only counts where all of :data:`CONFIGS` are
     there too, or the cache has it from the hub that there is no such file.
-
-    Raises:
-        WeightsError: the address has another form.
     """
     repository, revision = parse_address(address)
     if importlib.util.find_spec("huggingface_hub") is None:

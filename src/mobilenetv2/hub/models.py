@@ -1,36 +1,52 @@
 """MODEL, wherever a person may name one: a model folder, a catalogue name, ``hf://OWNER/NAME``, or
-``embedded``, which comes inside the package.
+``embedded``, which comes inside the package; and the user's cache of what is published.
 
-A published checkpoint is fetched and imported once; the model folder stays in the cache under its
-name, the first digits of its SHA-256, those of the configs that lie beside it in a hub's
-repository, and this package's version, which decides how they are read.
+The cache is the platform's folder for it, or ``MOBILENETV2_CACHE``. In it::
+
+    timm-100/mobilenetv2_100.ra_in1k.safetensors    a file as it was published
+    first-seen/keras-1.0-224.json                   SHA-256 of the first download
+    models/timm-100-46b8a2a1a5f0-1.0.0              the model folder that was imported of one
+
+Where no whole checksum is published, the first download records what it saw, outside the
+checkpoint's folder, so that deleting a file does not delete what is known about it; a later
+download that differs is an error. Repositories of the Hugging Face hub lie in the hub's own
+cache, which other programs share. A model folder is named by its model, the first digits of its
+SHA-256, those of the configs that lie beside it in a hub's repository, and this package's version,
+which decides how they are read.
 """
 
 import hashlib
 import json
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from mobilenetv2 import __version__
+from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.errors import SpecError, WeightsError
-from mobilenetv2.files import open_file, read_file, sha256_of_file
+from mobilenetv2.files import open_file, read_file, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, GRAPHS
-from mobilenetv2.hub.cache import Fetched, cache_folder, fetch
-from mobilenetv2.hub.catalogue import EMBEDDED, HUB, catalogue
-from mobilenetv2.hub.huggingface import CONFIGS
+from mobilenetv2.hub import huggingface
+from mobilenetv2.hub.catalogue import EMBEDDED, HUB, Checkpoint, catalogue, find
+from mobilenetv2.hub.download import Checksum, download
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
 
-if TYPE_CHECKING:  # every dialect comes in with it, which a model folder does not need
-    from mobilenetv2.checkpoints.importer import ImportOptions
-
 MODELS = "models"
 EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
 """Suffixes of exported files that are run as they are."""
+VARIABLE = "MOBILENETV2_CACHE"
+FIRST_SEEN = "first-seen"
+
+Verified = Literal["published", "prefix", "hub", "first seen", "recorded", "nothing"]
+
+
+# ---------------------------------------------------------------- MODEL
 
 
 def locate(model: str) -> Path:
@@ -99,28 +115,27 @@ def imported(name: str) -> Path:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
     target = cache_folder() / MODELS / f"{plain}-{_digits(found)}-{__version__}"
     if not (target / store.CONFIG).is_file():
-        from mobilenetv2.checkpoints.rebasing import import_network
+        # Every dialect comes in with it, which a model folder does not need.
+        from mobilenetv2.checkpoints.importer import import_network
 
         say(f"importing {name} into {target}")
         store.save(target, *import_network(found.path, _wishes(found)))
     return target
 
 
-def _digits(found: Fetched) -> str:
+def _digits(found: "Fetched") -> str:
     """Return what decides what comes of the import: the weights, and a repository's configs."""
     if not found.path.is_dir():
         return found.sha256[:12]
     configs = hashlib.sha256()
-    for name in CONFIGS:
+    for name in huggingface.CONFIGS:
         file = found.path / name
         configs.update(f"{name} {sha256_of_file(file) if file.is_file() else 'none'}\n".encode())
     return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
-def _wishes(found: Fetched) -> "ImportOptions":
+def _wishes(found: "Fetched") -> ImportOptions:
     """Return what the catalogue knows and the file does not say."""
-    from mobilenetv2.checkpoints.importer import ImportOptions
-
     entry = catalogue().get(found.name)
     if entry is None:
         return ImportOptions()
@@ -130,10 +145,6 @@ def _wishes(found: Fetched) -> "ImportOptions":
         licence=entry.licence,
         preprocessing=None if graph or found.path.is_dir() else entry.published_preprocessing(),
     )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
 
 
 def find_spec(name: str) -> NetworkSpec:
@@ -156,3 +167,104 @@ def find_spec(name: str) -> NetworkSpec:
     if name not in PUBLISHED and (name.startswith(HUB) or name in catalogue()):
         return store.load_config(locate(name)).spec
     return published(name)
+
+
+# ---------------------------------------------------------------- the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A checkpoint on this machine."""
+
+    name: str
+    path: Path
+    """The file, or the folder of a hub's repository."""
+    file: Path
+    """The weights file itself."""
+    sha256: str
+    verified: Verified
+    """What its SHA-256 was compared with: the published one, its published digits, the hub's, or
+    that of the first download; 'recorded': this was the first."""
+    cached: bool
+    """Whether it was here already: no network was touched."""
+
+
+def cache_folder() -> Path:
+    """Return the cache folder; it need not exist yet."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mobilenetv2", appauthor=False)
+
+
+def fetch(name: str) -> Fetched:
+    """Fetch what a catalogue name or ``hf://OWNER/NAME`` stands for, unless it is here; verify it.
+
+    Raises:
+        WeightsError: an unknown name, or it cannot be had, or is not what was published.
+        MissingExtra: ``hf://`` without huggingface_hub.
+        OSError: the cache cannot be written.
+    """
+    if name.startswith(HUB):
+        return _from_hub(name, name, None, None)
+    checkpoint = find(name)
+    if checkpoint.where.startswith(HUB):
+        return _from_hub(name, checkpoint.where, checkpoint.file, checkpoint.sha256)
+    return _from_web(checkpoint)
+
+
+def is_cached(checkpoint: Checkpoint) -> bool:
+    """Return whether it is on this machine (nothing is read but the folder)."""
+    if checkpoint.where.startswith(HUB):
+        return huggingface.cached(checkpoint.where, checkpoint.file) is not None
+    return _place(checkpoint).is_file()
+
+
+def _place(checkpoint: Checkpoint) -> Path:
+    assert checkpoint.file is not None, checkpoint
+    return cache_folder() / checkpoint.name / checkpoint.file
+
+
+def _from_web(checkpoint: Checkpoint) -> Fetched:
+    place = _place(checkpoint)
+    record = cache_folder() / FIRST_SEEN / f"{checkpoint.name}.json"
+    seen = None if checkpoint.sha256 else _first_seen(record)
+    was_there = place.is_file()
+    checksum = Checksum(
+        checkpoint.sha256 or seen, checkpoint.sha256_prefix,
+        f"at the first download ({record}) it" if seen else "the published one",
+    )  # fmt: skip
+    digest = download(checkpoint.where, place, checksum)
+    if not checkpoint.sha256 and seen is None:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        entry = {"sha256": digest, "bytes": place.stat().st_size, "where": checkpoint.where}
+        write_atomically(record, json.dumps(entry, indent=2) + "\n")
+    verified: Verified = "first seen" if seen else "recorded"
+    if checkpoint.verified:
+        verified = "published" if checkpoint.sha256 else "prefix"
+    return Fetched(checkpoint.name, place, place, digest, verified, was_there)
+
+
+def _first_seen(record: Path) -> str | None:
+    """Return the SHA-256 of the first download, or None where there was none yet."""
+    try:
+        seen = json.loads(record.read_text("utf-8"))["sha256"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        seen = ""
+    if not isinstance(seen, str) or len(seen) != 64:
+        raise WeightsError(f"{record}: damaged, it has no SHA-256; delete it to begin anew")
+    return seen
+
+
+def _from_hub(name: str, address: str, file: str | None, sha256: str | None) -> Fetched:
+    found = huggingface.cached(address, file)
+    place = found or huggingface.snapshot(address, file)
+    weights = huggingface.weights_file(place, file)
+    published = sha256 or huggingface.published_sha256(weights)
+    source = "the published one" if sha256 else "the hub's"
+    digest = Checksum(published, source=source).require(weights)
+    verified: Verified = "published" if sha256 else "hub" if published else "nothing"
+    return Fetched(name, place, weights, digest, verified, found is not None)

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.sidecar import parse_config
+from mobilenetv2.checkpoints.description import parse_config
 from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING

@@ -5,18 +5,12 @@ Keras's own reader would run what such a file says; nothing of it is run here.
 
 from pathlib import Path
 
-from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.checkpoints.dialects.keras import read_exported
 from mobilenetv2.graph.graph import FEATURES
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import seal
-from mobilenetv2.runtime.engine import (
-    Artifact,
-    another_network,
-    archived_config,
-    embedded_config,
-    read_bounded,
-)
+from mobilenetv2.runtime.engine import Artifact, archived_config, embedded_config, read_bounded
 
 CONFIG = "mobilenetv2.json"
 """Our entry in the archive; Keras looks at its own only."""
@@ -28,8 +22,5 @@ def read_artifact(path: Path) -> Artifact:
     text = archived_config(data, CONFIG, path, "not a .keras file, or damaged")
     config = embedded_config(text, path)
     seal.check(data, str(path))
-    found, arrays = import_checkpoint(path, ImportOptions(dialect="keras", size=config.spec.size))
-    if found.spec.classes != config.spec.classes:
-        raise another_network(path, config, f"gives {found.spec.classes}")
-    graph = lower(config, arrays).with_outputs(FEATURES)
+    graph = lower(config, read_exported(path, config.spec)).with_outputs(FEATURES)
     return Artifact(config, "onnx", write_onnx(graph), str(path))

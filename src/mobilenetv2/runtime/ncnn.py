@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.sidecar import LARGEST, sidecar_path
+from mobilenetv2.checkpoints.description import LARGEST, sidecar_path
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.graph.graph import Conv, Linear, real
 from mobilenetv2.graph.lowering import lower

@@ -1,89 +1,25 @@
-"""Tables of names alone; TF-slim's against what TensorFlow 1's optimisers and averages write."""
-
-from collections.abc import Callable
-from typing import Any
+"""Tables of names turned into one foreign name a tensor."""
 
 import numpy as np
-import pytest
 
-from mobilenetv2.checkpoints.dialects.tables import (
-    AVERAGE,
-    D_LI14,
-    TF_SLIM,
-    TONYLINS,
-    averaged,
-    bare_classifier,
-)
-from mobilenetv2.model.arrays import random_arrays
-
-OPTIMISERS: dict[str, Callable[[Any], Any]] = {
-    "RMSProp": lambda train: train.RMSPropOptimizer(0.1, momentum=0.9),
-    "centred RMSProp": lambda train: train.RMSPropOptimizer(0.1, centered=True),
-    "Momentum": lambda train: train.MomentumOptimizer(0.1, 0.9),
-    "Adam": lambda train: train.AdamOptimizer(),
-    "Adagrad": lambda train: train.AdagradOptimizer(0.1),
-    "AdagradDA": lambda train: train.AdagradDAOptimizer(0.1, train.get_or_create_global_step()),
-    "proximal Adagrad": lambda train: train.ProximalAdagradOptimizer(0.1),
-    "Adadelta": lambda train: train.AdadeltaOptimizer(),
-    "Ftrl": lambda train: train.FtrlOptimizer(0.1),
-    "descent": lambda train: train.GradientDescentOptimizer(0.1),
-}
-NETWORK = {"MobilenetV2/Conv/weights", "MobilenetV2/Conv/BatchNorm/moving_mean"}
+from mobilenetv2.checkpoints.dialects.configs import TIMM
+from mobilenetv2.checkpoints.dialects.registry import D_LI14, TONYLINS, TORCHVISION, bare_classifier
+from mobilenetv2.checkpoints.dialects.tables import keys
+from mobilenetv2.spec.published import published
 
 
-@pytest.mark.slow  # TensorFlow's import
-@pytest.mark.parametrize("scope", ["", "training"])
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_whatever_an_optimiser_keeps_is_no_part_of_the_network(name: str, scope: str) -> None:
-    tf: Any = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
-    train = tf.compat.v1.train
-    with tf.Graph().as_default():
-        with tf.compat.v1.variable_scope("MobilenetV2/Conv"):
-            weights = tf.compat.v1.get_variable("weights", (2, 3))
-            mean = tf.compat.v1.get_variable("BatchNorm/moving_mean", (2,), trainable=False)
-        with tf.compat.v1.variable_scope(scope or tf.compat.v1.get_variable_scope()):
-            step = train.get_or_create_global_step()
-            made = OPTIMISERS[name](train).minimize(tf.reduce_sum(weights**2), global_step=step)
-            with tf.control_dependencies([made]):
-                train.ExponentialMovingAverage(0.99, step).apply([weights, mean])
-        names = [variable.op.name for variable in tf.compat.v1.global_variables()]
-    assert {name for name in names if not TF_SLIM.ignores(name)} == NETWORK
+def test_a_part_that_an_implementation_lacks_has_a_name_that_no_file_has() -> None:
+    spec = published("article-torch", width=0.35)
+    missing = [k for k in TORCHVISION.keys(spec) if k.foreign.startswith("no ")]
+    assert {key.canonical.split(".")[2] for key in missing} == {"expand", "shortcut"}
 
 
-@pytest.mark.parametrize("name", [
-    "global_step", "beta1_power", "beta2_power", "beta2_power_1", "training/beta1_power",
-    "MobilenetV2/Conv/weights/Adam", "MobilenetV2/Conv/weights/Adam_1",
-    "MobilenetV2/Conv/weights/RMSProp_2", "MobilenetV2/Conv/weights/Adadelta_1",
-    "MobilenetV2/Conv/weights/ExponentialMovingAverage/biased",
-])  # fmt: skip
-def test_training_state_is_dropped(name: str) -> None:
-    assert TF_SLIM.ignores(name)
-
-
-def test_no_tensor_of_the_network_is_dropped() -> None:
-    spec = TF_SLIM.bases[0]
-    assert not [key.foreign for key in TF_SLIM.keys(spec) if TF_SLIM.ignores(key.foreign)]
-    for name in ("MobilenetV2/Adam/weights", "my_beta1_power", "global_step/weights"):
-        assert not TF_SLIM.ignores(name)
-
-
-def test_the_average_takes_the_place_of_what_it_averages() -> None:
-    spec = TF_SLIM.bases[0].replace(width=0.35)
-    arrays, averages = random_arrays(spec, 0), random_arrays(spec, 1)
-    foreign = TF_SLIM.encode(spec, arrays)
-    name = "MobilenetV2/Conv/weights"
-    foreign[name + AVERAGE] = TF_SLIM.encode(spec, averages)[name]
-    decoded = TF_SLIM.decode(spec, TF_SLIM.prepare(foreign))
-    np.testing.assert_array_equal(decoded["stem.conv.weight"], averages["stem.conv.weight"])
-    np.testing.assert_array_equal(decoded["head.conv.weight"], arrays["head.conv.weight"])
-
-
-def test_slims_averages_take_the_place_of_what_they_average() -> None:
-    name = "MobilenetV2/Conv/weights"
-    found = averaged({name: np.ones(1), name + AVERAGE: np.zeros(1), "other": np.ones(1)})
-    assert found[name] == 0 and found["other"] == 1
-    dropped = ("global_step", name + AVERAGE, f"{name}/RMSProp", f"{name}/RMSProp_1")
-    assert all(TF_SLIM.ignores(key) for key in dropped) and not TF_SLIM.ignores(name)
+def test_deeper_networks_are_counted_on() -> None:
+    spec = published("timm-120d")
+    last = {key.canonical: key.foreign for key in keys(TORCHVISION.table, TORCHVISION.words, spec)}
+    assert last["head.conv.weight"] == "features.27.0.weight"
+    places = {key.canonical: key.foreign for key in TIMM.keys(spec)}
+    assert places["blocks.25.project.conv.weight"] == "blocks.6.0.conv_pwl.weight"
 
 
 def test_tonylins_and_d_li14_differ_in_the_head_alone() -> None:

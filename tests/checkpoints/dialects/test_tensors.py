@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenetv2.checkpoints.dialects import registry
-from mobilenetv2.checkpoints.dialects.tables import TORCHVISION
+from mobilenetv2.checkpoints.dialects.registry import TORCHVISION
 from mobilenetv2.checkpoints.dialects.tensors import Shapes, infer
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.names import parameter_shapes
@@ -110,13 +110,13 @@ def test_a_stage_table_of_ones_own_is_taken_when_given_and_checked() -> None:
     shapes = shapes_of("torchvision", spec)
     with pytest.raises(DialectError, match="give it with --spec FILE"):
         infer(TORCHVISION, shapes, TORCHVISION.bases[0])
-    assert infer(TORCHVISION, shapes, spec, exactly=True) == spec
+    assert infer(TORCHVISION, shapes, spec, exactly="was asked for") == spec
     other = spec.replace(head_channels=48)
     with pytest.raises(DialectError, match=r"not the network that was asked for: .* another shape"):
-        infer(TORCHVISION, shapes, other, exactly=True)
+        infer(TORCHVISION, shapes, other, exactly="was asked for")
     paper = shapes_of("torchvision", published("torchvision", width=0.5))
     with pytest.raises(DialectError, match=r"looks like width 0\.5 in torchvision's rounding"):
-        infer(TORCHVISION, paper, spec, exactly=True)
+        infer(TORCHVISION, paper, spec, exactly="was asked for")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""Foreign files read as data, never executed: bounds are checked before memory is taken."""
+"""Foreign files read as data, never executed: bounds are checked before memory is taken.
+
+Every reader raises a WeightsError for what is no such file, is damaged, hostile or of a type that
+no network has, or holds more than its bytes can; and an OSError where it cannot be opened.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -48,11 +48,7 @@ class Budget:
         self._left, self._entries = most_bytes(size), MOST_ENTRIES
 
     def take(self, name: str, count: int) -> None:
-        """Count one entry of ``count`` bytes.
-
-        Raises:
-            WeightsError: too many entries, too many bytes, or a name that is none.
-        """
+        """Count one entry of ``count`` bytes."""
         self._entries -= 1
         self._left -= count
         if self._entries < 0:
@@ -65,11 +61,7 @@ class Budget:
 
 
 def check_name(name: str) -> None:
-    """Raise unless a name can be shown to people and written as JSON.
-
-    Raises:
-        WeightsError: empty, longer than ``LONGEST_NAME``, or half of a surrogate pair in it.
-    """
+    """Raise unless a name can be shown to people and written as JSON."""
     if not 0 < len(name) <= LONGEST_NAME:
         raise WeightsError(f"damaged: an entry has a name of {len(name):,} characters")
     if clean(name) != name:
@@ -82,11 +74,7 @@ def clean(text: str) -> str:
 
 
 def numeric(array: NDArray, name: str) -> NDArray:
-    """Return the array in native byte order, contiguous; bfloat16 widened to float32.
-
-    Raises:
-        WeightsError: text, objects, complex numbers, 8-bit floats: nothing that a network has.
-    """
+    """Return the array in native byte order, contiguous; bfloat16 widened to float32."""
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
@@ -116,12 +104,7 @@ def damage(what: str, path: Path | None = None) -> Iterator[None]:
 
 
 def read_graph_file(path: Path) -> bytes:
-    """Read a whole ONNX or LiteRT file.
-
-    Raises:
-        WeightsError: larger than 512 MiB.
-        OSError: it cannot be opened.
-    """
+    """Read a whole ONNX or LiteRT file."""
     size = path.stat().st_size
     if size > LARGEST_GRAPH:
         raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_GRAPH:,}")
@@ -133,9 +116,6 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip whose every member was read once and has the checksum that it should.
 
     PyTorch and Keras do not look at checksums: damaged weights would come in unnoticed.
-
-    Raises:
-        WeightsError: damaged, too many members or bytes, one name twice, or encrypted.
     """
     with damage("zip file"), zipfile.ZipFile(path) as archive:
         budget, seen = Budget(path.stat().st_size), set()
@@ -154,11 +134,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def copy_member(source: IO[bytes], target: Path, size: int) -> None:
-    """Copy the ``size`` bytes that an archive declares, and not one more.
-
-    Raises:
-        WeightsError: there are fewer, or more.
-    """
+    """Copy the ``size`` bytes that an archive declares, and not one more."""
     left = size
     with target.open("xb") as file:
         while piece := source.read(min(PIECE, left + 1)):

@@ -28,19 +28,15 @@ CONFIG, METADATA, WEIGHTS = KERAS_MEMBERS = ("config.json", "metadata.json", "mo
 """Of a ``.keras`` archive. The configuration is read as JSON, never built."""
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, NDArray]]]]
-"""For every layer in order its name and its (weight name, array)."""
+"""For every layer that has weights, in order, its name and its (weight name, array)."""
 MADE_BY = {"backend": "tensorflow", "keras_version": "2.15.0"}
 """What Keras looks for: kernels of other ages and backends would be turned round."""
 
 
 def read_keras_archive(path: Path, folder: Path) -> Container:
-    """Read a ``.keras`` archive; ``metadata["config"]`` is the model's configuration.
+    """Read a ``.keras`` archive by unpacking it into an empty folder.
 
-    Args:
-        folder: an empty one, where the weights are unpacked.
-
-    Raises:
-        WeightsError: damaged, hostile, or without its parts.
+    ``metadata["config"]`` is the model's configuration.
     """
     texts, unpacked = {}, folder / WEIGHTS
     with bounds.open_zip(path) as archive:
@@ -62,9 +58,6 @@ def read_hdf5(path: Path) -> Container:
     * ``keras-legacy``: ``Conv1/kernel:0`` and so on; a weight name that does not begin with its
       layer's gets that in front. ``metadata["layers"]`` is the order: [layer, [names]].
     * ``keras-3``: ``layers/conv2d/vars/0``; ``metadata["names"]`` has the groups' own names.
-
-    Raises:
-        WeightsError: links, external or virtual data, more than the file can hold, or damaged.
     """
     import h5py
 
@@ -216,11 +209,7 @@ class _Walk:
 
 
 def parse_json(text: str, what: str) -> Any:
-    """Return the JSON of a foreign file.
-
-    Raises:
-        WeightsError: it is not JSON, or nested too deep to be read.
-    """
+    """Return the JSON of a foreign file."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -228,14 +217,7 @@ def parse_json(text: str, what: str) -> Any:
 
 
 def legacy_keras_bytes(layers: Layers) -> bytes:
-    """Return a ``.h5`` that ``load_weights`` of Keras 2 and 3 takes; same input, same bytes.
-
-    Args:
-        layers: in the model's order; those without weights may be left out.
-
-    Raises:
-        MissingExtra: h5py is not installed.
-    """
+    """Return a ``.h5`` that ``load_weights`` of Keras 2 and 3 takes; same input, same bytes."""
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:
         root.attrs["layer_names"] = np.array([layer.encode() for layer, _ in layers], "S")
@@ -250,13 +232,9 @@ def legacy_keras_bytes(layers: Layers) -> bytes:
 
 
 def keras3_bytes(entries: Sequence[tuple[str, Sequence[NDArray]]]) -> bytes:
-    """Return a ``.weights.h5`` of Keras 3; the same input always gives the same bytes.
+    """Return a ``.weights.h5`` of Keras 3, of paths such as ``layers/conv2d`` and their variables.
 
-    Args:
-        entries: for every path such as ``layers/conv2d`` its variables.
-
-    Raises:
-        MissingExtra: h5py is not installed.
+    The same input always gives the same bytes.
     """
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:

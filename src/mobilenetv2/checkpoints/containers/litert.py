@@ -70,21 +70,12 @@ class Graph:
 
 
 def read_litert(path: Path) -> Graph:
-    """Read a .tflite file.
-
-    Raises:
-        WeightsError: not a LiteRT file, damaged, or larger than 512 MiB.
-        OSError: it cannot be opened.
-    """
+    """Read a .tflite file."""
     return parse_litert(bounds.read_graph_file(path), path)
 
 
 def parse_litert(data: bytes, path: Path | None = None) -> Graph:
-    """Do what :func:`read_litert` does with bytes; ``path`` is where they came from.
-
-    Raises:
-        WeightsError: as :func:`read_litert`.
-    """
+    """Do what :func:`read_litert` does with bytes; ``path`` is where they came from."""
     with bounds.damage("LiteRT file", path):  # an unverified flatbuffer gives errors of any kind
         if data[4:8] != IDENTIFIER:
             raise WeightsError("not a LiteRT file (its identifier is not TFL3)")

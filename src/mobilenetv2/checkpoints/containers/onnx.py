@@ -7,7 +7,7 @@ are counted by their tags and lengths before anything is built from them.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,22 +74,12 @@ class Graph:
 
 
 def read_onnx(path: Path) -> Graph:
-    """Read an .onnx file.
-
-    Raises:
-        WeightsError: not an ONNX file, damaged, larger than 512 MiB, or with parts that lie
-            outside it or that run other code: external data, functions, other operator sets.
-        OSError: it cannot be opened.
-    """
+    """Read an .onnx file."""
     return parse_onnx(bounds.read_graph_file(path), path)
 
 
 def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
-    """Do what :func:`read_onnx` does with bytes; ``path`` is where they came from.
-
-    Raises:
-        WeightsError: as :func:`read_onnx`.
-    """
+    """Do what :func:`read_onnx` does with bytes; ``path`` is where they came from."""
     import onnx
 
     with bounds.damage("ONNX file", path):
@@ -153,20 +143,23 @@ def _attribute(proto: Any, kind: str) -> Any:
         raise WeightsError(f"{kind} refers to a function's attribute; export it inlined")
     if proto.type in (types.GRAPH, types.GRAPHS):
         raise WeightsError(f"{kind} holds a graph of its own; control flow is not read")
-    readers: dict[int, Callable[[], Any]] = {
-        types.INT: lambda: proto.i,
-        types.FLOAT: lambda: short(proto.f),
-        types.STRING: lambda: proto.s.decode("utf-8", "replace"),
-        types.TENSOR: lambda: _array(proto.t),
-        types.INTS: lambda: list(proto.ints),
-        types.FLOATS: lambda: [short(value) for value in proto.floats],
-        types.STRINGS: lambda: [text.decode("utf-8", "replace") for text in proto.strings],
-    }
-    if proto.type not in readers:
+    if proto.type not in (
+        types.INT, types.FLOAT, types.STRING, types.TENSOR, types.INTS, types.FLOATS, types.STRINGS
+    ):  # fmt: skip
         raise WeightsError(f"{kind}, {proto.name}: attributes of type {proto.type} are not read")
     if max(len(proto.ints), len(proto.floats)) > MOST_VALUES:
         raise WeightsError(f"{kind}, {proto.name}: more than {MOST_VALUES:,} values")
-    return readers[proto.type]()
+    value = onnx.helper.get_attribute_value(proto)
+    return [*map(_plain, value)] if isinstance(value, list) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number, a text or an array of what protobuf gives."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float):
+        return short(value)
+    return value if isinstance(value, int) else _array(value)
 
 
 def short(value: float) -> float:
@@ -175,12 +168,7 @@ def short(value: float) -> float:
 
 
 def _array(tensor: Any) -> NDArray:
-    """Return a TensorProto as an array in native byte order; float16 and bfloat16 become float32.
-
-    Raises:
-        WeightsError: external data, a type that no network has, or another number of values than
-            its shape needs.
-    """
+    """Return a TensorProto in native byte order; float16 and bfloat16 become float32."""
     import onnx
 
     name = tensor.name or "a constant"
@@ -222,14 +210,7 @@ def _shape(value: Any) -> tuple[int | None, ...]:
 
 
 def require_few_fields(data: bytes, schema: Schema, most: int) -> None:
-    """Raise if the message, with those inside it, has more than ``most`` fields.
-
-    Args:
-        schema: where messages lie inside messages; as deep as the walk goes.
-
-    Raises:
-        WeightsError: too many fields, or the bytes are not a protobuf message.
-    """
+    """Raise if the message, with those of ``schema`` inside it, has more than ``most`` fields."""
     if _left(memoryview(data), 0, len(data), schema, most) < 0:
         raise WeightsError(f"more than {most:,} fields; not a network of this kind")
 

@@ -31,9 +31,6 @@ def read_pytorch(path: Path) -> Container:
     """Return the state dict of a file.
 
     ``metadata`` has ``key``: where the state dict lay, e.g. ``state_dict_ema``; None at the top.
-
-    Raises:
-        WeightsError: no state dict, other objects than tensors, or damaged.
     """
     import torch
 

@@ -90,7 +90,8 @@ def read_container(path: Path) -> Container:
             ``model.ckpt.index``), a folder with a checkpoint, or a .tar.gz with one.
 
     Raises:
-        WeightsError: not such a file, damaged, hostile, or of a type that no network has.
+        WeightsError: not such a file, damaged, or of a type that no network has; or hostile: its
+            library crashed on it, took too long or too much memory.
         MissingExtra: the library that reads it is not installed.
         OSError: it cannot be opened.
     """
@@ -104,12 +105,7 @@ def read_container(path: Path) -> Container:
 
 
 def recognise_kind(path: Path) -> Kind:
-    """Return which container a file is, by its first and last bytes.
-
-    Raises:
-        WeightsError: it does not exist, is empty, or is no container that is known.
-        OSError: it is no regular file, or cannot be opened.
-    """
+    """Return which container a file is, by its first and last bytes."""
     if path.is_dir() or tensorflow.index_of(tensorflow.prefix_of(path)).is_file():
         return "tensorflow"
     if not path.exists():
@@ -127,7 +123,7 @@ def recognise_kind(path: Path) -> Kind:
         return "litert"
     if end == tensorflow.TABLE or start.startswith(GZIP) or start[257:262] == b"ustar":
         return "tensorflow"
-    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    if start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "pytorch"  # a pickle, as PyTorch wrote until 1.6
     if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= size - 8:
         return "safetensors"
@@ -142,12 +138,10 @@ def _kind_of_zip(path: Path, start: bytes) -> Kind:
     name = start[30 : 30 + length].decode("utf-8", "replace")
     if name in hdf5.KERAS_MEMBERS or name.startswith("assets"):
         return "keras"
-    if name.endswith(PYTORCH_MEMBERS):
+    if name.endswith(PYTORCH_MEMBERS) or path.suffix in PYTORCH_SUFFIXES:
         return "pytorch"
     if path.suffix == ".keras":
         return "keras"
-    if path.suffix in PYTORCH_SUFFIXES:
-        return "pytorch"
     raise WeightsError(
         f"{path}: a zip that is neither a PyTorch nor a .keras file (it begins with {name[:80]!r})"
     )
@@ -185,13 +179,7 @@ class LibraryProcess(contextlib.AbstractContextManager["LibraryProcess"]):
         self.close()
 
     def read_container(self, kind: Kind, path: Path) -> Container:
-        """Read a file of a kind that this library is for.
-
-        Raises:
-            WeightsError: what the reader found wrong, or that it crashed, took too long or too
-                much memory.
-            MissingExtra: the library is not installed.
-        """
+        """Read a file of a kind that this library is for; raises as the function of that name."""
         size = _size(path)
         if size > bounds.LARGEST_FILE:
             raise WeightsError(f"{path}: {size:,} bytes are more than {bounds.LARGEST_FILE:,}")
@@ -264,12 +252,10 @@ def _next_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        # Its fork too. It leads a session of its own, and is not waited for before this.
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
+    if not hasattr(os, "killpg"):
         process.kill()
+    elif process.returncode is None:  # its fork too: it leads a session, and was not waited for
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _size(path: Path) -> int:

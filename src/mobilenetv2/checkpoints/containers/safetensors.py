@@ -28,15 +28,7 @@ WRITTEN = frozenset(np.dtype(kind) for code, kind in DTYPES.items() if code != "
 
 
 def read_safetensors(path: Path, largest: int = bounds.LARGEST_FILE) -> Container:
-    """Read a whole file; its own metadata is under ``metadata["metadata"]``.
-
-    Args:
-        largest: bytes of the file.
-
-    Raises:
-        WeightsError: not what the format asks for, or too large.
-        OSError: it cannot be opened.
-    """
+    """Read a file of at most ``largest`` bytes; its own metadata is ``metadata["metadata"]``."""
     with open_file(path) as file, bounds.damage("safetensors file", path):
         return _contents(file, file.seek(0, 2), largest)
 

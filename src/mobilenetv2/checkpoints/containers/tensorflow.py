@@ -19,6 +19,8 @@ from mobilenetv2.errors import WeightsError, require
 
 TABLE = struct.pack("<Q", 0xDB4775248B80FB57)
 """The last bytes of a sorted table, which is what indices and old checkpoints are."""
+DATA = ".data-00000-of-00001"
+"""Ending of the file that holds a checkpoint's tensors; the checkpoint's own name is a prefix."""
 PART = re.compile(r"(?P<stem>.+?)(?P<part>\.index|\.data-\d{5}-of-\d{5})", re.DOTALL)
 TAR_EXPANSION = 4
 """A published archive also holds graphs and training state, which are passed over unread."""
@@ -45,9 +47,6 @@ def read_tensorflow(path: Path, folder: Path) -> Container:
     Args:
         path: a checkpoint's prefix, any of its files, a folder with one, or a tar with one.
         folder: an empty one, for links to the files under names without special characters.
-
-    Raises:
-        WeightsError: no checkpoint, damaged, or more than its files can hold.
     """
     from tensorflow import train
 
@@ -122,19 +121,12 @@ def _files(prefix: Path) -> tuple[Path, list[Path], int]:
         if prefix_of(file) == prefix and file.suffix.startswith(".data-") and file.is_file()
     )
     if not shards:
-        raise WeightsError(f"{index.name} is there, but not {prefix.name}.data-00000-of-00001")
+        raise WeightsError(f"{index.name} is there, but not {prefix.name}{DATA}")
     return index, shards, sum(file.stat().st_size for file in shards)
 
 
 def extract_checkpoint(path: Path, folder: Path) -> Path:
-    """Take the files of the one checkpoint out of a tar, under names of our own.
-
-    Returns:
-        The checkpoint's prefix inside ``folder``.
-
-    Raises:
-        WeightsError: no checkpoint, more than one, links in its place, or too large.
-    """
+    """Return the prefix in ``folder`` of the one checkpoint that a tar has, under names of ours."""
     budget = bounds.Budget(path.stat().st_size * TAR_EXPANSION)
     parts: dict[str, list[str]] = {}
     with path.open("rb") as file:
@@ -161,9 +153,6 @@ def extract_checkpoint(path: Path, folder: Path) -> Path:
 
 def write_tensorflow(arrays: Mapping[str, NDArray], prefix: Path) -> None:
     """Write ``prefix.index`` and ``prefix.data-00000-of-00001``: a V2 checkpoint, as slim reads it.
-
-    Args:
-        prefix: in an existing folder, usually a temporary one.
 
     Raises:
         MissingExtra: TensorFlow is not installed.

@@ -9,35 +9,29 @@ JonathanCMitchell/mobilenet_v2_keras, also has ``mobl3_conv_3_expand`` and ``bn3
 """
 
 import dataclasses
-import functools
 import math
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.hdf5 import keras3_bytes, legacy_keras_bytes
-from mobilenetv2.checkpoints.dialects.dialect import (
-    KERAS,
-    Description,
-    KeyTable,
-    Normalisation,
-    Pair,
-)
+from mobilenetv2.checkpoints.containers.reader import read_container
+from mobilenetv2.checkpoints.description import Description, Normalisation
+from mobilenetv2.checkpoints.dialects.tables import KERAS as TABLE
+from mobilenetv2.checkpoints.dialects.tables import KERAS_WORDS, Pair
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
 from mobilenetv2.checkpoints.graphs.chain import in_order
 from mobilenetv2.checkpoints.graphs.keras import Structure, follow
-from mobilenetv2.checkpoints.graphs.network import require_fit
-from mobilenetv2.errors import DialectError, SpecError, require
+from mobilenetv2.checkpoints.graphs.network import infer
+from mobilenetv2.errors import DialectError, require
 from mobilenetv2.files import write_atomically
-from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.spec.network import NetworkSpec, Numerics, StageSpec
+from mobilenetv2.model.arrays import Arrays, require_same
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
 BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -49,15 +43,6 @@ PARTS = {
     "unbiased_batch_normalization": BATCH_NORM,
 }
 """What the numbered variables of a layer's class are in Keras 3."""
-_PARTS = ("expand", "depthwise", "project", "shortcut")
-TABLE = KeyTable(
-    stem=("Conv1", "bn_Conv1"),
-    first={part: (f"expanded_conv_{part}", f"expanded_conv_{part}_BN") for part in _PARTS},
-    block={part: (f"block_{{n}}_{part}", f"block_{{n}}_{part}_BN") for part in _PARTS},
-    head=("Conv_1", "Conv_1_bn"),
-    classifier="predictions",
-)
-
 
 # ---------------------------------------------------------------- names of every age
 
@@ -143,33 +128,32 @@ def _by_order(layers: Mapping[str, Mapping[str, NDArray]]) -> dict[str, str]:
 def _blocks(spatial: list[bool]) -> list[Pair]:
     """The names of the convolutions between stem and head; nothing where they are no blocks.
 
-    Args:
-        spatial: of each whether it looks at 3 x 3 pixels: the depthwise ones do.
+    ``spatial`` says of each whether it looks at 3 x 3 pixels: the depthwise ones do.
     """
-    found: list[Pair] = []
-    index = place = 0
-    while place < len(spatial):
-        parts = ("depthwise", "project") if spatial[place] else ("expand", "depthwise", "project")
-        kinds = [part == "depthwise" for part in parts]
-        if spatial[place : place + len(parts)] != kinds:
-            return []
-        table = TABLE.block if index else TABLE.first
-        found += [(table[part][0].format(n=index), table[part][1].format(n=index))
-                  for part in parts]  # fmt: skip
-        index, place = index + 1, place + len(parts)
-    return found
+    kinds = "".join("d" if one else "p" for one in spatial)
+    blocks = re.findall("p?dp", kinds)
+    if "".join(blocks) != kinds:
+        return []
+    return [
+        (convolution.format(n=index), norm.format(n=index))
+        for index, block in enumerate(blocks)
+        for part in ("expand", "depthwise", "project")[-len(block) :]
+        for convolution, norm in [(TABLE.block if index else TABLE.first)[part]]
+    ]
 
 
-def named(foreign: Arrays, names: Mapping[str, str], order: Sequence[str] = ()) -> Arrays:
+def named(
+    foreign: Arrays, names: Mapping[str, str], spec: NetworkSpec, order: Sequence[str] = ()
+) -> Arrays:
     """Return Keras 3's 'layers/conv2d_3/vars/0' as 'block_1_project/kernel'.
 
     Args:
         names: 'layers/conv2d_3/vars' -> the layer's name; where a file does not say it, layers are
-            taken in the order in which keras.applications makes them.
+            taken in the order in which they are made for ``spec``.
         order: the layers' names as they run, where the model's config says so: arrays then come
             in it, and layers of other names are known by their place.
     """
-    usual = {f"{folder}/vars": layer for folder, layer in numbered_layers(DIALECT.bases[0]).items()}
+    usual = {f"{folder}/vars": layer for folder, layer in numbered_layers(spec).items()}
     if not order and not set(usual.values()) & set(names.values()):
         names = {}
     found: Arrays = {}
@@ -194,7 +178,7 @@ def numbered_layers(spec: NetworkSpec) -> dict[str, str]:
     """Return 'layers/conv2d_3' -> 'block_1_project': layers as Keras 3 counts their classes."""
     found: dict[str, str] = {}
     counts: Counter[str] = Counter()
-    for layer in dict.fromkeys(key.foreign.split("/")[0] for key in DIALECT.keys(spec)):
+    for layer in dict.fromkeys(key.foreign.split("/")[0] for key in EXPORTED.keys(spec)):
         kind = _kind(layer)
         found[f"layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")] = layer
         counts[kind] += 1
@@ -206,86 +190,69 @@ def _kind(layer: str) -> str:
         return "batch_normalization"
     if layer.endswith("_depthwise"):
         return "depthwise_conv2d"
-    return "dense" if layer == TABLE.classifier else "conv2d"
+    return "dense" if layer == TABLE.classifier or layer.startswith("hidden_") else "conv2d"
 
 
 # ---------------------------------------------------------------- what a model says of itself
 
 
 def inside(container: Container) -> tuple[Arrays, Description]:
-    """Return a file's arrays, Keras 3's numbers named, and what the model in it says.
-
-    Raises:
-        DialectError: it says that it is no MobileNetV2.
-    """
+    """Return a file's arrays, Keras 3's numbers named, and what the model in it says."""
     arrays, metadata = container.arrays, container.metadata
     config = metadata.get("config", metadata.get("model_config"))
     model = follow(config) if isinstance(config, Mapping) else None
     if metadata.get("format") == "keras-3":
-        arrays = named(arrays, metadata["names"], model.names if model else ())
+        order = model.names if model else ()
+        arrays = named(arrays, metadata["names"], DIALECT.bases[0], order)
     return arrays, describe(model) if model else Description()
 
 
+def read_exported(path: Path, spec: NetworkSpec) -> Arrays:
+    """Return the canonical arrays of a ``.keras`` file that was made here of a network of ``spec``.
+
+    The file's own graph is not looked at, so that it may have any head.
+
+    Raises:
+        WeightsError: it is damaged, or has other tensors.
+        MissingExtra: h5py is not installed.
+    """
+    container = read_container(path)
+    found = named(container.arrays, container.metadata.get("names", {}), spec)
+    expected = {key.foreign: key.shape for key in EXPORTED.keys(spec)}
+    require_same(expected, {name: array.shape for name, array in found.items()}, str(path))
+    return EXPORTED.decode(spec, found)
+
+
 def describe(model: Structure) -> Description:
-    """Return what a model says: all but widths and classes.
-
-    Raises:
-        DialectError: a layer whose settings this network cannot have.
-    """
-    usual = DIALECT.bases[0]
-    found, dropout = numerics(model, usual.numerics)
-    usual = usual.replace(numerics=found, dropout=dropout, size=model.size or usual.size)
-    strides = functools.partial(with_strides, model=model)
-    return Description(usual=usual, strides=strides, normalisation=normalisation(model))
-
-
-def numerics(model: Structure, default: Numerics) -> tuple[Numerics, float]:
-    """Return (numerics, dropout) as the layers have them.
-
-    Raises:
-        DialectError: a layer whose settings this network cannot have.
-    """
+    """Return what a model says: all but classes."""
     steps = [*in_order(model.steps)]
-    norms = {(norm.epsilon, norm.momentum or 0.0) for s in steps if (norm := s.batch_norm)}
+    norms = {(norm.epsilon, norm.momentum) for step in steps if (norm := step.batch_norm)}
     if not norms:
         raise DialectError("it has no BatchNorm layers; keras.applications.MobileNetV2 has")
     if len(norms) > 1:
         raise DialectError("its BatchNorm layers have different epsilons or momenta")
-    [(epsilon, momentum)] = norms
-    found = {step.activation for step in steps} - {""}
-    activation: Literal["relu6", "relu"] = "relu" if found == {"relu"} else "relu6"
-    if found != {activation}:
-        words = ", ".join(sorted(found)) or "none"
-        raise DialectError(f"its activations are not ReLU6 throughout ({words})")
-    changed = dataclasses.replace(
-        default,
-        epsilon=epsilon, momentum=momentum, momentum_of="old",
-        padding=_padding(model, epsilon == default.epsilon),
-        activation=activation,
-        running_variance="unbiased" if model.unbiased else "biased",
-    )  # fmt: skip
-    return changed, model.dropout
-
-
-def _padding(model: Structure, usual: bool) -> Literal["same", "symmetric"]:
-    rules = {step.padding for step in in_order(model.steps)} - {""}
-    if {"same", "symmetric"} <= rules:
-        raise DialectError(
-            "its stride-2 convolutions are padded in different ways at this input size"
-        )
+    [(epsilon, _)] = norms
     # Where the size makes both rules one, it is Keras's if Keras pads, or has its usual epsilon.
-    if "same" in rules or (rules <= {"either"} and (model.same or usual or not rules)):
-        return "same"
-    return "symmetric"
+    strided = {step.padding for step in steps} - {""}
+    pads_as_keras = model.same or epsilon == EXPORTED.numerics.epsilon or not strided
+    numerics = dataclasses.replace(
+        EXPORTED.numerics, running_variance="unbiased" if model.unbiased else "biased"
+    )
+    base = NetworkSpec(
+        size=model.size or EXPORTED.bases[0].size, input_channels=steps[0].weight.shape[1],
+        dropout=model.dropout,
+    )  # fmt: skip
+    spec = infer(
+        model.steps, base, dict.fromkeys(("same", "symmetric"), numerics),
+        "same" if pads_as_keras else "symmetric", EXPORTED.families,
+    )  # fmt: skip
+    return Description(spec, normalisation=normalisation(model))
 
 
 def normalisation(model: Structure) -> Normalisation | None:
     """Return the normalisation that the model itself applies to pixels.
 
     None: it applies none, and takes pictures that are normalised already.
-
-    Raises:
-        DialectError: a rescaling by nothing, or by less than nothing.
     """
     if model.rescaling is None:
         return None
@@ -297,30 +264,6 @@ def normalisation(model: Structure) -> Normalisation | None:
         if all(map(math.isfinite, mean)):
             return mean, std
     raise DialectError(f"its Rescaling is by {factors} and {offsets}, which no pictures need")
-
-
-def with_strides(spec: NetworkSpec, model: Structure) -> NetworkSpec:
-    """Return ``spec`` with the layers' strides, held against every layer of the model.
-
-    Raises:
-        DialectError: strides that no stage table gives, or another network.
-    """
-    network = resolve(spec)
-    strides = [step.stride for step in model.steps if step.depthwise]
-    if len(strides) != len(network.blocks):
-        raise DialectError(f"{len(strides)} blocks where the network has {len(network.blocks)}")
-    stages: list[StageSpec] = []
-    for block, stride in zip(network.blocks, strides, strict=True):
-        if block.index == 0 or network.blocks[block.index - 1].stage != block.stage:
-            stages.append(dataclasses.replace(spec.stages[block.stage], stride=stride))
-        elif stride != 1:
-            raise DialectError(f"block {block.index} has stride {stride} inside a stage")
-    try:
-        changed = spec.replace(stem_stride=model.steps[0].stride, stages=tuple(stages))
-        require_fit(changed, model.steps)
-    except SpecError as error:
-        raise DialectError(str(error)) from None
-    return changed
 
 
 # ---------------------------------------------------------------- writing
@@ -335,40 +278,20 @@ def by_layer(foreign: Arrays) -> dict[str, dict[str, NDArray]]:
     return layers
 
 
-def build(spec: NetworkSpec, foreign: Arrays, **options: Any) -> Any:
-    """Return ``keras.applications.MobileNetV2`` of that width, size and classes, with weights.
-
-    Args:
-        foreign: under the dialect's names, in its order.
-        options: of ``keras.applications.MobileNetV2``.
-
-    Raises:
-        MissingExtra: Keras or its backend is not installed.
-    """
-    require("keras")
-    import keras
-
-    model = keras.applications.MobileNetV2(
-        (*spec.size, spec.input_channels), alpha=spec.width, weights=None, classes=spec.classes,
-        **options,
-    )  # fmt: skip
-    for layer, parts in by_layer(foreign).items():
-        model.get_layer(layer).set_weights(list(parts.values()))
-    return model
-
-
 def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
-    """Write bare weights of either age, or a whole ``.keras`` model, as the suffix says.
-
-    Raises:
-        MissingExtra: h5py, Keras or its backend is not installed.
-    """
+    """Write bare weights of either age, or a whole ``.keras`` model, as the suffix says."""
     name, layers = out.name.lower(), by_layer(foreign)
     if name.endswith(".keras"):
+        spec, keras = config.spec, require("keras")
+        model = keras.applications.MobileNetV2(
+            (*spec.size, spec.input_channels), alpha=spec.width, weights=None, classes=spec.classes
+        )
+        for layer, parts in layers.items():
+            model.get_layer(layer).set_weights(list(parts.values()))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             # Probabilities come out of it, as is Keras's custom.
-            build(config.spec, foreign).save(path)
+            model.save(path)
             content = path.read_bytes()
     elif name.endswith(".weights.h5"):
         folders = numbered_layers(config.spec)
@@ -384,8 +307,10 @@ def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
 
 
 DIALECT = TensorDialect(
-    "keras", ("keras",), TABLE, words=KERAS,
+    "keras", ("keras",), TABLE, words=KERAS_WORDS,
     signature=("Conv1/kernel", "expanded_conv_project/kernel"),
     dropped=r"^(optimizer|top_level_model_weights)",
     inside=inside, prepare=layer_names, suffixes=(".weights.h5", ".h5", ".keras"), save=save,
 )  # fmt: skip
+EXPORTED = dataclasses.replace(DIALECT, table=dataclasses.replace(TABLE, hidden="hidden_{n}"))
+"""The same of our edition, whose classifier may have hidden layers."""

@@ -1,24 +1,90 @@
-"""Every dialect by name, and which one a file is in. A new dialect is a line here."""
+"""Every dialect by name, and which one a file is in. A new dialect is a line here.
 
+Those whose files say nothing of the network are made here of their tables: torchvision,
+tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch, the article's PyTorch version
+(:mod:`mobilenetv2.editions.article.torch`) and TF-slim.
+"""
+
+import os
+import tempfile
 from pathlib import Path
 
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.reader import recognise_kind
-from mobilenetv2.checkpoints.dialects import huggingface, keras, timm
-from mobilenetv2.checkpoints.dialects.tables import ARTICLE, D_LI14, TF_SLIM, TONYLINS, TORCHVISION
+from mobilenetv2.checkpoints.containers.tensorflow import DATA, write_tensorflow
+from mobilenetv2.checkpoints.dialects import configs, keras, tables
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.checkpoints.graphs import litert, onnx
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import BY_ENDING
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.records import ModelConfig
+
+AVERAGE = "/ExponentialMovingAverage"
+SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
+"""What TensorFlow 1's optimisers name their slots; a second one ends in ``_1``."""
+
+
+def bare_classifier(foreign: Arrays) -> Arrays:
+    """Return 'classifier.1' as 'classifier': the first version had a dropout in front of it."""
+    return {name.replace("classifier.1.", "classifier."): array for name, array in foreign.items()}
+
+
+def averaged(foreign: Arrays) -> Arrays:
+    """Return the arrays with every moving average, which were published as accurate, in the place
+    of what it averages."""
+    return {name: foreign.get(name + AVERAGE, array) for name, array in foreign.items()}
+
+
+def save_slim(_: ModelConfig, foreign: Arrays, out: Path) -> None:
+    """Write a checkpoint of TensorFlow."""
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
+        prefix = Path(folder) / out.name
+        write_tensorflow(foreign, prefix)
+        # The old index first, the new one last: without it there is no checkpoint.
+        out.with_name(f"{out.name}.index").unlink(missing_ok=True)
+        for part in TF_SLIM.parts:
+            fresh = prefix.with_name(f"{prefix.name}{part}")
+            with fresh.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(fresh, out.with_name(fresh.name))
+
+
+TORCHVISION = TensorDialect(
+    "torchvision", ("torchvision",), tables.TORCHVISION,
+    signature=("features.0.0.weight", "features.1.conv.0.0.weight"),
+)  # fmt: skip
+TONYLINS = TensorDialect(
+    "tonylins", ("tonylins",), tables.TONYLINS,
+    signature=("features.1.conv.0.weight", "features.18.0.weight"), prepare=bare_classifier,
+)  # fmt: skip
+D_LI14 = TensorDialect(
+    "d-li14", ("d-li14",), tables.D_LI14, signature=("features.1.conv.0.weight", "conv.0.weight")
+)
+ARTICLE = TensorDialect(
+    "article", ("article-torch",), tables.ARTICLE,
+    signature=("first_conv.0.weight", "layer1.0.bottleneck.0.0.weight"),
+)  # fmt: skip
+TF_SLIM = TensorDialect(
+    "tf-slim", ("tf-slim",), tables.SLIM, words=tables.SLIM_WORDS,
+    signature=("MobilenetV2/Conv/weights", "MobilenetV2/expanded_conv/project/weights"),
+    # The step, Adam's two powers, the slots, and the averages once they have taken the weights'
+    # places. Powers and step may lie in a scope.
+    dropped=(
+        rf"(^|/)(global_step|beta[12]_power(_\d+)?)$|{AVERAGE}$|/({SLOTS})(_\d+)?$"
+        r"|/biased$|/local_step$"
+    ),
+    prepare=averaged, suffixes=(".ckpt",), parts=(DATA, ".index"), save=save_slim,
+)  # fmt: skip
 
 Dialect = TensorDialect | GraphDialect
 Checkpoint = TensorCheckpoint | GraphCheckpoint
 TENSORS: dict[str, TensorDialect] = {
     dialect.name: dialect
     for dialect in (
-        TORCHVISION, timm.DIALECT, keras.DIALECT, TF_SLIM, huggingface.DIALECT, TONYLINS, D_LI14,
+        TORCHVISION, configs.TIMM, keras.DIALECT, TF_SLIM, configs.HUGGING_FACE, TONYLINS, D_LI14,
         ARTICLE,
     )
 }  # fmt: skip
@@ -43,10 +109,6 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
 
     Args:
         name: the dialect that was asked for, or 'auto'.
-
-    Raises:
-        DialectError: it holds a graph, and another dialect was asked for.
-        WeightsError: it is no weights file that is known.
     """
     if name in GRAPHS:
         return GRAPHS[name]
@@ -58,11 +120,7 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
 
 
 def identify(container: Container, name: str) -> TensorCheckpoint:
-    """Open named tensors in a dialect, or in the first that knows their names ('auto').
-
-    Raises:
-        DialectError: their names are none's, or another's.
-    """
+    """Open named tensors in a dialect, or in the first that knows their names ('auto')."""
     if name != "auto":
         dialect = find(name)
         assert isinstance(dialect, TensorDialect)

@@ -1,149 +1,231 @@
-"""Dialects that are a table of names and nothing else: their files say nothing of the network.
+"""How implementations name their layers and tensors: literal tables, and names made of them.
 
-torchvision, tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch, the article's PyTorch
-version (:mod:`mobilenetv2.editions.article.torch`) and TF-slim.
+A dialect is one implementation's way of writing a MobileNetV2 down. It names its layers
+(:class:`KeyTable`) and the parts of a layer (:class:`Words`). :func:`keys` turns the two into one
+foreign name for each canonical tensor of a spec.
 """
 
-import os
-import tempfile
-from pathlib import Path
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from mobilenetv2.checkpoints.containers.tensorflow import write_tensorflow
-from mobilenetv2.checkpoints.dialects.dialect import SLIM, KeyTable
-from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
-from mobilenetv2.checkpoints.sidecar import DATA
-from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.records import ModelConfig
+from numpy.typing import NDArray
+
+from mobilenetv2.model.arrays import (
+    SLIM_LINEAR,
+    TENSORFLOW_CONVOLUTION,
+    TENSORFLOW_DEPTHWISE,
+    TENSORFLOW_LINEAR,
+    Layout,
+)
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.names import is_classifier, parameter_shapes
+from mobilenetv2.spec.network import NetworkSpec
+
+Shape = tuple[int, ...]
+Pair = tuple[str, str]
+"""A convolution's foreign name and its BatchNorm's."""
+Weight = tuple[str, Layout | None]
+"""What a weight is called, and how it lies (None: canonically)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTable:
+    """The layers of one implementation. Names may hold, of a block: ``{n}`` its index, ``{next}``
+    and ``{previous}`` the indices beside it, ``{stage}`` and ``{row}`` its stage from 0 and from 1,
+    ``{repeat}`` its place in the stage; everywhere ``{end}``, the number of blocks plus one."""
+
+    stem: Pair
+    first: Mapping[str, Pair]
+    """The first block's, by the part: 'expand' (where it has one), 'depthwise', 'project'."""
+    block: Mapping[str, Pair]
+    """Every other block's."""
+    head: Pair
+    classifier: str
+    hidden: str = "no hidden.{n}"
+    """The classifier's hidden layers, ``{n}`` from 0: a name of no file where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What an implementation calls the parts of a layer, with the separator."""
+
+    convolution: Weight
+    depthwise: Weight
+    linear: Weight
+    bias: str
+    scale: str
+    shift: str
+    mean: str
+    variance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The foreign counterpart of one canonical tensor."""
+
+    canonical: str
+    foreign: str
+    layout: Layout | None
+    shape: Shape
+    """Of the foreign array."""
+
+    def to_canonical(self, array: NDArray) -> NDArray:
+        """Return the foreign array as it lies canonically."""
+        return self.layout.to_canonical(array) if self.layout else array
+
+    def from_canonical(self, array: NDArray) -> NDArray:
+        """Return the canonical array as it lies in the foreign file."""
+        return self.layout.from_canonical(array) if self.layout else array
+
+
+def keys(table: KeyTable, words: Words, spec: NetworkSpec) -> tuple[Key, ...]:
+    """Return the foreign counterpart of every canonical tensor of a network, in its order."""
+    layers = _layers(table, spec)
+    found = []
+    for name, shape in parameter_shapes(spec).items():
+        owner, _, part = name.rpartition(".")
+        layer = owner.removesuffix(".conv").removesuffix(".bn")
+        convolution, norm = layers[layer]
+        layout: Layout | None = None
+        if part == "weight":
+            depthwise = layer.endswith(".depthwise")
+            other = words.depthwise if depthwise else words.convolution
+            word, layout = words.linear if is_classifier(name) else other
+        else:
+            word = getattr(words, part)
+        foreign = (norm if owner.endswith(".bn") else convolution) + word
+        found.append(Key(name, foreign, layout, layout.shape(shape) if layout else shape))
+    return tuple(found)
+
+
+def _layers(table: KeyTable, spec: NetworkSpec) -> dict[str, Pair]:
+    """Canonical name of a layer -> its and its BatchNorm's foreign names."""
+    network = resolve(spec)
+    whole = {"end": len(network.blocks) + 1}
+    found = {"stem": _filled(table.stem, whole), "head": _filled(table.head, whole)}
+    repeat = 0
+    for block in network.blocks:
+        before = network.blocks[block.index - 1] if block.index else None
+        repeat = repeat + 1 if before and before.stage == block.stage else 0
+        places = whole | {
+            "n": block.index, "next": block.index + 1, "previous": block.index - 1,
+            "stage": block.stage, "row": block.stage + 1, "repeat": repeat,
+        }  # fmt: skip
+        parts = table.block if block.index else table.first
+        for convolution in block.convolutions:
+            # A part that the implementation does not have keeps a name that no file has.
+            pair = parts.get(convolution.role, (f"no {convolution.name}", f"no {convolution.name}"))
+            found[convolution.name] = _filled(pair, places)
+    for index, linear in enumerate(network.linears):
+        name = table.classifier if linear.name == "classifier" else table.hidden
+        found[linear.name] = _filled((name, ""), {"n": index})
+    return found
+
+
+def _filled(pair: Pair, places: Mapping[str, int]) -> Pair:
+    return (pair[0].format(**places), pair[1].format(**places))
+
+
+def _parts(prefix: str, **parts: str) -> dict[str, Pair]:
+    """Part -> pair, of a prefix and the two endings of a part, with a blank between them."""
+    pairs = {part: endings.split() for part, endings in parts.items()}
+    return {
+        part: (prefix + convolution, prefix + norm) for part, (convolution, norm) in pairs.items()
+    }
+
+
+# ---------------------------------------------------------------- words
+
+PYTORCH = Words(
+    convolution=(".weight", None), depthwise=(".weight", None), linear=(".weight", None),
+    bias=".bias", scale=".weight", shift=".bias", mean=".running_mean", variance=".running_var",
+)  # fmt: skip
+KERAS_WORDS = Words(
+    convolution=("/kernel", TENSORFLOW_CONVOLUTION), depthwise=("/kernel", TENSORFLOW_DEPTHWISE),
+    linear=("/kernel", TENSORFLOW_LINEAR), bias="/bias",
+    scale="/gamma", shift="/beta", mean="/moving_mean", variance="/moving_variance",
+)  # fmt: skip
+SLIM_WORDS = dataclasses.replace(
+    KERAS_WORDS, convolution=("/weights", TENSORFLOW_CONVOLUTION), linear=("/weights", SLIM_LINEAR),
+    depthwise=("/depthwise_weights", TENSORFLOW_DEPTHWISE), bias="/biases",
+)  # fmt: skip
+
+# ---------------------------------------------------------------- layers
 
 # Everything lies in ``features``, blocks numbered from 1.
-TORCHVISION = TensorDialect(
-    "torchvision", ("torchvision",),
-    KeyTable(
-        stem=("features.0.0", "features.0.1"),
-        first={
-            "depthwise": ("features.1.conv.0.0", "features.1.conv.0.1"),
-            "project": ("features.1.conv.1", "features.1.conv.2"),
-        },
-        block={
-            "expand": ("features.{next}.conv.0.0", "features.{next}.conv.0.1"),
-            "depthwise": ("features.{next}.conv.1.0", "features.{next}.conv.1.1"),
-            "project": ("features.{next}.conv.2", "features.{next}.conv.3"),
-        },
-        head=("features.{end}.0", "features.{end}.1"),
-        classifier="classifier.1",
-    ),
-    signature=("features.0.0.weight", "features.1.conv.0.0.weight"),
-)  # fmt: skip
-
+TORCHVISION = KeyTable(
+    stem=("features.0.0", "features.0.1"),
+    first=_parts("features.{next}.conv.", depthwise="0.0 0.1", project="1 2"),
+    block=_parts("features.{next}.conv.", expand="0.0 0.1", depthwise="1.0 1.1", project="2 3"),
+    head=("features.{end}.0", "features.{end}.1"),
+    classifier="classifier.1",
+)
 # A block is one flat nn.Sequential, activations counted.
-FLAT_FIRST = {
-    "depthwise": ("features.1.conv.0", "features.1.conv.1"),
-    "project": ("features.1.conv.3", "features.1.conv.4"),
-}
-FLAT_BLOCK = {
-    "expand": ("features.{next}.conv.0", "features.{next}.conv.1"),
-    "depthwise": ("features.{next}.conv.3", "features.{next}.conv.4"),
-    "project": ("features.{next}.conv.6", "features.{next}.conv.7"),
-}
-
-
-def bare_classifier(foreign: Arrays) -> Arrays:
-    """Return 'classifier.1' as 'classifier': the first version had a dropout in front of it."""
-    return {name.replace("classifier.1.", "classifier."): array for name, array in foreign.items()}
-
-
-TONYLINS = TensorDialect(
-    "tonylins", ("tonylins",),
-    KeyTable(
-        stem=("features.0.0", "features.0.1"),
-        first=FLAT_FIRST,
-        block=FLAT_BLOCK,
-        head=("features.{end}.0", "features.{end}.1"),
-        classifier="classifier",
-    ),
-    signature=("features.1.conv.0.weight", "features.18.0.weight"),
-    prepare=bare_classifier,
-)  # fmt: skip
-
+TONYLINS = KeyTable(
+    stem=("features.0.0", "features.0.1"),
+    first=_parts("features.{next}.conv.", depthwise="0 1", project="3 4"),
+    block=_parts("features.{next}.conv.", expand="0 1", depthwise="3 4", project="6 7"),
+    head=("features.{end}.0", "features.{end}.1"),
+    classifier="classifier",
+)
 # tonylins' blocks, the head outside of ``features``.
-D_LI14 = TensorDialect(
-    "d-li14", ("d-li14",),
-    KeyTable(
-        stem=("features.0.0", "features.0.1"),
-        first=FLAT_FIRST,
-        block=FLAT_BLOCK,
-        head=("conv.0", "conv.1"),
-        classifier="classifier",
+D_LI14 = dataclasses.replace(TONYLINS, head=("conv.0", "conv.1"))
+# A block's place is its stage and its repeat.
+TIMM = KeyTable(
+    stem=("conv_stem", "bn1"),
+    first=_parts("blocks.{stage}.{repeat}.", depthwise="conv_dw bn1", project="conv_pw bn2"),
+    block=_parts(
+        "blocks.{stage}.{repeat}.",
+        expand="conv_pw bn1", depthwise="conv_dw bn2", project="conv_pwl bn3",
     ),
-    signature=("features.1.conv.0.weight", "conv.0.weight"),
+    head=("conv_head", "bn2"),
+    classifier="classifier",
 )  # fmt: skip
-
-_ROW = "layer{row}.{repeat}"
-_ARTICLE_BLOCK = {
-    "expand": (f"{_ROW}.bottleneck.0.0", f"{_ROW}.bottleneck.0.1"),
-    "depthwise": (f"{_ROW}.bottleneck.1.0", f"{_ROW}.bottleneck.1.1"),
-    "project": (f"{_ROW}.bottleneck.2.0", f"{_ROW}.bottleneck.2.1"),
-    "shortcut": (f"{_ROW}.shortcut.0", f"{_ROW}.shortcut.1"),
+_ARTICLE_BLOCK = _parts(
+    "layer{row}.{repeat}.", expand="bottleneck.0.0 bottleneck.0.1",
+    depthwise="bottleneck.1.0 bottleneck.1.1", project="bottleneck.2.0 bottleneck.2.1",
+    shortcut="shortcut.0 shortcut.1",
+)  # fmt: skip
+ARTICLE = KeyTable(
+    stem=("first_conv.0", "first_conv.1"),
+    first=_ARTICLE_BLOCK,
+    block=_ARTICLE_BLOCK,
+    head=("last_conv.0", "last_conv.1"),
+    classifier="linear",
+)
+_SLIM_PARTS = {part: f"{part} {part}/BatchNorm" for part in ("expand", "depthwise", "project")}
+SLIM = KeyTable(
+    stem=("MobilenetV2/Conv", "MobilenetV2/Conv/BatchNorm"),
+    first=_parts("MobilenetV2/expanded_conv/", **_SLIM_PARTS),
+    block=_parts("MobilenetV2/expanded_conv_{n}/", **_SLIM_PARTS),
+    head=("MobilenetV2/Conv_1", "MobilenetV2/Conv_1/BatchNorm"),
+    classifier="MobilenetV2/Logits/Conv2d_1c_1x1",
+)
+# keras.applications' names, and the one in their style of our edition: shortcut.
+_KERAS_PARTS = {
+    part: f"{part} {part}_BN" for part in ("expand", "depthwise", "project", "shortcut")
 }
-ARTICLE = TensorDialect(
-    "article", ("article-torch",),
-    KeyTable(
-        stem=("first_conv.0", "first_conv.1"),
-        first=_ARTICLE_BLOCK,
-        block=_ARTICLE_BLOCK,
-        head=("last_conv.0", "last_conv.1"),
-        classifier="linear",
+KERAS = KeyTable(
+    stem=("Conv1", "bn_Conv1"),
+    first=_parts("expanded_conv_", **_KERAS_PARTS),
+    block=_parts("block_{n}_", **_KERAS_PARTS),
+    head=("Conv_1", "Conv_1_bn"),
+    classifier="predictions",
+)
+# The stem holds the first block, the others follow from 0.
+_HUGGING_FACE_PARTS = {
+    part: f"{word}.convolution {word}.normalization"
+    for part, word in (("expand", "expand_1x1"), ("depthwise", "conv_3x3"),
+                       ("project", "reduce_1x1"))
+}  # fmt: skip
+HUGGING_FACE = KeyTable(
+    stem=(
+        "mobilenet_v2.conv_stem.first_conv.convolution",
+        "mobilenet_v2.conv_stem.first_conv.normalization",
     ),
-    signature=("first_conv.0.weight", "layer1.0.bottleneck.0.0.weight"),
-)  # fmt: skip
-
-AVERAGE = "/ExponentialMovingAverage"
-SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
-"""What TensorFlow 1's optimisers name their slots; a second one ends in ``_1``."""
-_V2 = "MobilenetV2"
-_PARTS = ("expand", "depthwise", "project")
-_FIRST, _BLOCK = f"{_V2}/expanded_conv", f"{_V2}/expanded_conv_{{n}}"
-
-
-def averaged(foreign: Arrays) -> Arrays:
-    """Return the arrays with every moving average, which were published as accurate, in the place
-    of what it averages."""
-    return {name: foreign.get(name + AVERAGE, array) for name, array in foreign.items()}
-
-
-def save_slim(_: ModelConfig, foreign: Arrays, out: Path) -> None:
-    """Write a checkpoint of TensorFlow."""
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
-        prefix = Path(folder) / out.name
-        write_tensorflow(foreign, prefix)
-        # The old index first, the new one last: without it there is no checkpoint.
-        out.with_name(f"{out.name}.index").unlink(missing_ok=True)
-        for part in TF_SLIM.parts:
-            fresh = prefix.with_name(f"{prefix.name}{part}")
-            with fresh.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(fresh, out.with_name(fresh.name))
-
-
-TF_SLIM = TensorDialect(
-    "tf-slim", ("tf-slim",),
-    KeyTable(
-        stem=(f"{_V2}/Conv", f"{_V2}/Conv/BatchNorm"),
-        first={part: (f"{_FIRST}/{part}", f"{_FIRST}/{part}/BatchNorm") for part in _PARTS},
-        block={part: (f"{_BLOCK}/{part}", f"{_BLOCK}/{part}/BatchNorm") for part in _PARTS},
-        head=(f"{_V2}/Conv_1", f"{_V2}/Conv_1/BatchNorm"),
-        classifier=f"{_V2}/Logits/Conv2d_1c_1x1",
-    ),
-    words=SLIM,
-    signature=(f"{_V2}/Conv/weights", f"{_V2}/expanded_conv/project/weights"),
-    # The step, Adam's two powers, the slots, and the averages once they have taken the weights'
-    # places. Powers and step may lie in a scope.
-    dropped=(
-        rf"(^|/)(global_step|beta[12]_power(_\d+)?)$|{AVERAGE}$|/({SLOTS})(_\d+)?$"
-        r"|/biased$|/local_step$"
-    ),
-    prepare=averaged,
-    suffixes=(".ckpt",),
-    parts=(DATA, ".index"),
-    save=save_slim,
-)  # fmt: skip
+    first=_parts("mobilenet_v2.conv_stem.", **_HUGGING_FACE_PARTS),
+    block=_parts("mobilenet_v2.layer.{previous}.", **_HUGGING_FACE_PARTS),
+    head=("mobilenet_v2.conv_1x1.convolution", "mobilenet_v2.conv_1x1.normalization"),
+    classifier="classifier",
+)

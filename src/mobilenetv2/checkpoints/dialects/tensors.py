@@ -17,18 +17,13 @@ import numpy as np
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.pytorch import pytorch_bytes
 from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
-from mobilenetv2.checkpoints.dialects.dialect import (
-    PYTORCH,
+from mobilenetv2.checkpoints.description import (
     Description,
     ImportOptions,
-    Key,
-    KeyTable,
-    Shape,
-    Words,
-    keys,
     published_preprocessing,
+    sidecar_path,
 )
-from mobilenetv2.checkpoints.sidecar import sidecar_path
+from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Shape, Words, keys
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
@@ -59,11 +54,6 @@ def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
     write_atomically(out, content)
 
 
-def bare(container: Container) -> tuple[Arrays, Description]:
-    """Return a file's arrays, and nothing that it says of them."""
-    return dict(container.arrays), Description()
-
-
 @dataclass(frozen=True, slots=True)
 class TensorDialect:
     """All that is known of one implementation's files. Its module holds the literal tables."""
@@ -81,7 +71,10 @@ class TensorDialect:
     """Fields of the published spec that its code has wrong, as they are meant."""
     records: frozenset[str] = frozenset()
     """Numerics that its files can say: everything else is as its code has it."""
-    inside: Callable[[Container], tuple[Arrays, Description]] = bare
+    inside: Callable[[Container], tuple[Arrays, Description]] = lambda container: (
+        container.arrays,
+        Description(),
+    )
     """Reads a container: its arrays, and what it says of the network."""
     prepare: Callable[[Arrays], Arrays] = dict
     """Brings the names that a file has into the one form of the table."""
@@ -111,11 +104,6 @@ class TensorDialect:
         return self.bases[0].numerics
 
     @property
-    def counters(self) -> bool:
-        """BatchNorm has PyTorch's counter."""
-        return self.words == PYTORCH
-
-    @property
     def says_all(self) -> bool:
         """Its own files carry labels and preprocessing, so that they need no sidecar."""
         return bool(self.folder)
@@ -123,10 +111,9 @@ class TensorDialect:
     def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
         """Return what ``spec`` computes otherwise than its files will: field -> (ours, theirs)."""
         return {
-            name: (getattr(spec.numerics, name), getattr(self.numerics, name))
-            for name in COMPUTED
+            name: pair
+            for name, pair in differences(spec.numerics, self.numerics).items()
             if name not in self.records
-            and getattr(spec.numerics, name) != getattr(self.numerics, name)
         }
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
@@ -139,16 +126,11 @@ class TensorDialect:
 
     def ignores(self, name: str) -> bool:
         """Return whether a foreign tensor is known and dropped."""
-        if self.counters and name.endswith(f".{COUNTER}"):
-            return True
-        return re.search(self.dropped, name) is not None
+        counts = self.words == PYTORCH and name.endswith(f".{COUNTER}")
+        return counts or re.search(self.dropped, name) is not None
 
     def open(self, container: Container) -> "TensorCheckpoint | None":
-        """Return the file's tensors under the names of the table; None: another dialect's.
-
-        Raises:
-            DialectError: it says itself that it is another network.
-        """
+        """Return the file's tensors under the names of the table; None: another dialect's."""
         arrays, said = self.inside(container)
         arrays = self.prepare(arrays)
         if not set(self.signature) <= arrays.keys():
@@ -160,19 +142,18 @@ class TensorDialect:
 
     def decode(self, spec: NetworkSpec, foreign: Arrays) -> Arrays:
         """Return canonical float32 arrays of foreign ones that fit ``spec``."""
-        arrays: Arrays = {}
-        for key in self.keys(spec):
-            array = np.asarray(foreign[key.foreign], np.float32)
-            arrays[key.canonical] = key.layout.to_canonical(array) if key.layout else array
-        return arrays
+        return {
+            key.canonical: key.to_canonical(np.asarray(foreign[key.foreign], np.float32))
+            for key in self.keys(spec)
+        }
 
     def encode(self, spec: NetworkSpec, arrays: Arrays) -> Arrays:
         """Return foreign arrays of canonical ones, PyTorch's counters rebuilt."""
         foreign: Arrays = {}
         for key in self.keys(spec):
             array = np.ascontiguousarray(arrays[key.canonical], np.float32)
-            foreign[key.foreign] = key.layout.from_canonical(array) if key.layout else array
-            if self.counters and key.canonical.endswith(".bn.variance"):
+            foreign[key.foreign] = key.from_canonical(array)
+            if self.words == PYTORCH and key.canonical.endswith(".bn.variance"):
                 layer = key.foreign.removesuffix(self.words.variance)
                 foreign[f"{layer}.{COUNTER}"] = np.zeros((), np.int64)
         return foreign
@@ -228,6 +209,12 @@ class TensorDialect:
         self.save(config, self.encode(config.spec, arrays), out)
 
 
+def differences(one: Numerics, other: Numerics) -> dict[str, tuple[Any, Any]]:
+    """Return what the two compute otherwise: field -> both values."""
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in COMPUTED}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def _per_channel(values: tuple[float, ...]) -> str:
     return f"{values[0]:g}" if len(set(values)) == 1 else f"({', '.join(f'{v:g}' for v in values)})"
 
@@ -252,29 +239,22 @@ class TensorCheckpoint:
             return self
         classes = len(labels or Labels.imagenet())
         made = initialise({"classifier.weight": (classes, head.shape[0])}, "torchvision", seed=0)
-        array = made["classifier.weight"]
         foreign = self.foreign | {
-            weight.foreign: weight.layout.from_canonical(array) if weight.layout else array,
+            weight.foreign: weight.from_canonical(made["classifier.weight"]),
             bias.foreign: np.zeros(classes, np.float32),
         }
         return dataclasses.replace(self, foreign=foreign, note=HEADLESS)
 
     def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
-        """Return the network: what is said of it, held against its shapes and the options.
-
-        Raises:
-            DialectError: they contradict each other.
-        """
+        """Return the network: what is said of it, held against its shapes and the options."""
         shapes = {name: tuple(array.shape) for name, array in self.foreign.items()}
         stated = said.spec
-        if said.usual is not None and said.strides is not None:
-            stated = said.strides(infer(self.dialect, shapes, said.usual, options.width))
         target = stated or options.spec or self.dialect.bases[0]
         if stated is None:
             # A stage table of one's own has the dialect's numerics: a bare file never says others.
             target = target.replace(numerics=self.dialect.numerics)
         size = options.size or (said.preprocessing.size if said.preprocessing else target.size)
-        exactly = stated is not None or options.spec is not None
+        exactly = "its config describes" if stated else "was asked for" if options.spec else ""
         target = target.replace(size=size, background=None)
         spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
         if options.width is not None and not has_width(spec, options.width):
@@ -283,10 +263,7 @@ class TensorCheckpoint:
             )
         if stated is not None and options.spec is not None:
             asked = options.spec.replace(classes=spec.classes, input_channels=spec.input_channels)
-            others = [
-                field for field in COMPUTED
-                if getattr(asked.numerics, field) != getattr(spec.numerics, field)
-            ]  # fmt: skip
+            others = differences(asked.numerics, spec.numerics)
             if others or not same_network(spec, asked):
                 raise DialectError(
                     f"it says itself what it is, and --spec says something else "
@@ -317,12 +294,13 @@ class Candidate:
 
 
 def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: float | None = None,
-          exactly: bool = False) -> NetworkSpec:  # fmt: skip
+          exactly: str = "") -> NetworkSpec:  # fmt: skip
     """Return the network whose tensors these are.
 
     Args:
         shapes: foreign name -> shape, prepared, without what the dialect drops.
         target: what the shapes do not say: size, numerics, dropout; with ``exactly`` all of it.
+        exactly: whose word on the network it is, for the message.
         width: the width that was asked for, if any.
 
     Raises:
@@ -331,16 +309,13 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
     """
     classes, channels = _ends(dialect, shapes)
     target = target.replace(classes=classes, input_channels=channels)
-    others = [name for name in PUBLISHED if name not in dialect.families]
+    difference = _difference(dialect, shapes, target)
+    if exactly and not difference:
+        return target
+    match = _match(dialect, shapes, target, dict.fromkeys((*dialect.families, *PUBLISHED)))
     if exactly:
-        difference = _difference(dialect, shapes, target)
-        if not difference:
-            return target
-        match = _match(dialect, shapes, target, (*dialect.families, *others))
         cause = f"looks like {match}, which is another" if match else difference.summary()
-        raise DialectError(f"not the network that was asked for: {cause}\n{difference}")
-    match = _match(dialect, shapes, target, dialect.families)
-    match = match or _match(dialect, shapes, target, others)
+        raise DialectError(f"not the network that {exactly}: {cause}\n{difference}")
     if match and (width is None or has_width(match.spec, width)):
         return match.spec
     if width is not None:

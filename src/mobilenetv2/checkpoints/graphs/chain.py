@@ -3,7 +3,8 @@
 The names in an exported graph are left-overs of a converter, so the network is read off its
 structure. A reader goes through the operators in the order in which they run and tells a
 :class:`Chain` what happens to which tensor; the chain holds that against what MobileNetV2 does:
-one path from the picture to the pooling, with additions of a block's input on the way.
+one path from the picture to the pooling, with additions of a block's input on the way. Whatever is
+no MobileNetV2 classifier, or damaged, is a DialectError that says where it shows.
 """
 
 import dataclasses
@@ -15,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import DialectError
+from mobilenetv2.spec.blocks import padding
 
 NOT_OURS = "not a MobileNetV2 classifier"
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """Zeros ((top, bottom), (left, right)) in pixels."""
+UNPADDED: Pads = ((0, 0), (0, 0))
 UNBOUNDED = (-math.inf, math.inf)
 ACTIVATIONS = {UNBOUNDED: "", (0.0, math.inf): "relu", (0.0, 6.0): "relu6"}
 
@@ -153,14 +156,7 @@ class Chain:
         raise DialectError(f"{NOT_OURS}: an addition of a tensor outside the block")
 
     def finish(self, end: Place) -> list[Step]:
-        """Return every convolution from stem to head, projections inside the block's last one.
-
-        Args:
-            end: what is pooled.
-
-        Raises:
-            DialectError: convolutions beside the chain.
-        """
+        """Return the convolutions from stem to ``end``, projections inside the block's last one."""
         path: list[Step] = []
         used, place = set(), end
         while place != PICTURE:
@@ -210,12 +206,20 @@ class Chain:
         return Place(place.step, self._states[place.step])
 
 
-def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width in pixels that a convolution leaves.
+def same_pads(kernel: int, stride: int, size: Sequence[int]) -> Pads:
+    """Return the zeros of TensorFlow's 'same' padding at that height and width in pixels."""
+    height, width = (padding("same", side, kernel, stride) for side in size)
+    return height, width
 
-    Raises:
-        DialectError: none.
-    """
+
+def add_pads(outer: Pads, inner: Pads) -> Pads:
+    """Return the zeros of two paddings, one inside the other."""
+    ((a, b), (c, d)), ((e, f), (g, h)) = outer, inner
+    return (a + e, b + f), (c + g, d + h)
+
+
+def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width in pixels that a convolution leaves."""
     height, width = (
         (side + sum(pad) - kernel) // stride + 1 for side, pad in zip(size, pads, strict=True)
     )
@@ -225,17 +229,11 @@ def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> t
 
 
 def padding_rule(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> str:
-    """Return which of the two rules a convolution follows.
+    """Return which of the two rules a convolution follows, as :attr:`Step.padding` has it.
 
     Args:
         pads: all zeros that are put around, by the convolution and by operators in front.
         size: height and width in pixels before any of them.
-
-    Returns:
-        A value of :attr:`Step.padding`.
-
-    Raises:
-        DialectError: neither rule pads so.
     """
     half = kernel // 2
     symmetric = all(pad == (half, half) for pad in pads)

@@ -16,16 +16,18 @@ import numpy as np
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
+    UNPADDED,
     BatchNorm,
     Chain,
     Pads,
     Place,
     Step,
+    add_pads,
     padding_rule,
+    same_pads,
     size_after,
 )
 from mobilenetv2.errors import DialectError
-from mobilenetv2.spec.blocks import padding
 from mobilenetv2.spec.network import Size
 
 MODELS = ("Functional", "Model", "Sequential")
@@ -157,11 +159,7 @@ def plain(value: Any) -> Any:
 
 
 def layers_of(config: Mapping[str, Any]) -> dict[str, Layer]:
-    """Return name -> layer in the order in which they run; the last one gives the output.
-
-    Raises:
-        DialectError: not the config of a model, or one that is no single path of layers.
-    """
+    """Return name -> layer in the order in which they run; the last one gives the output."""
     walk = _Opened()
     try:
         output = walk.open(config, None, 0)
@@ -250,9 +248,9 @@ def _sources(value: Any, depth: int = 0) -> Iterator[str]:
 
 # ---------------------------------------------------------------- layers as a chain
 
-NO_PADS: Pads = ((0, 0), (0, 0))
 USUAL_SIZE = (224, 224)
 """Where the input is open: keras.applications pads for even sizes then."""
+CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D")
 UPPER = {"relu6": 6.0, "relu": np.inf}
 Channels = tuple[float, ...]
 
@@ -267,35 +265,17 @@ class Output:
     """Height and width in pixels, before ``pads``."""
     stage: str = "map"
     """'map', 'pooled', 'logits', or 'probabilities'."""
-    pads: Pads = NO_PADS
+    pads: Pads = UNPADDED
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Structure:
-    """A model's config once followed."""
-
-    names: tuple[str, ...]
-    """Its layers in the order in which they run."""
-    steps: tuple[Step, ...]
-    """Its convolutions, with the shapes that the config says and zeros for numbers."""
-    size: Size | None
-    """Of the input; None where it is open."""
-    dropout: float
-    same: bool
-    """Some stride-2 convolution leaves the padding to Keras."""
-    unbiased: bool
-    """BatchNorm is this project's, with PyTorch's running variance."""
-    rescaling: tuple[Channels, Channels] | None
-    """(factor, offset) for each channel that the picture meets first."""
-
-
-def follow(config: Mapping[str, Any]) -> Structure:
+def follow(config: Mapping[str, Any]) -> "Structure":
     """Follow a model's layers from the picture to the classifier, or to the feature map.
 
     Raises:
         DialectError: not the config of a model, or another network, with the layer that says so.
     """
-    layers, walk = layers_of(config), _Followed()
+    layers = layers_of(config)
+    walk = Structure(names=tuple(layers))
     outputs: dict[str, Output] = {}
     for layer in layers.values():
         layer.require_allowed()
@@ -306,26 +286,32 @@ def follow(config: Mapping[str, Any]) -> Structure:
             said = str(error)
             raise DialectError(said if str(layer) in said else f"{layer}: {said}") from None
     end = outputs[[*layers][-1]]
-    if end.pads != NO_PADS:
+    if end.pads != UNPADDED:
         raise DialectError(f"{NOT_OURS}: it ends in a padding")
-    steps = walk.chain.finish(end.place)
-    if not steps:
+    walk.steps = walk.chain.finish(end.place)
+    if not walk.steps:
         raise DialectError(f"{NOT_OURS}: it has no convolutions")
-    return Structure(
-        tuple(layers), tuple(steps), walk.size, walk.dropout, walk.same, walk.unbiased,
-        walk.rescaling,
-    )  # fmt: skip
+    return walk
 
 
-class _Followed:
-    """What is known so far."""
+@dataclass(slots=True, eq=False)
+class Structure:
+    """What is known of a model whose config is followed."""
 
-    def __init__(self) -> None:
-        self.chain = Chain()
-        self.size: Size | None = None
-        self.dropout = 0.0
-        self.same = self.unbiased = False
-        self.rescaling: tuple[Channels, Channels] | None = None
+    names: tuple[str, ...]
+    """Its layers in the order in which they run."""
+    chain: Chain = dataclasses.field(default_factory=Chain)
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    """At the end: its convolutions, of the shapes that the config says, without values."""
+    size: Size | None = None
+    """Of the input; None where it is open."""
+    dropout: float = 0.0
+    same: bool = False
+    """Some stride-2 convolution leaves the padding to Keras."""
+    unbiased: bool = False
+    """BatchNorm is this project's, with PyTorch's running variance."""
+    rescaling: tuple[Channels, Channels] | None = None
+    """(factor, offset) for each channel that the picture meets first."""
 
     def take(self, layer: Layer, inputs: list[Output]) -> Output:
         """Return what the layer gives for what it takes."""
@@ -335,24 +321,17 @@ class _Followed:
         if len(inputs) != (2 if layer.kind == "Add" else 1):
             raise DialectError(f"takes {len(inputs)} inputs")
         given = inputs[0]
-        convolves = layer.kind in ("Conv2D", "DepthwiseConv2D")
-        if any(one.pads != NO_PADS for one in inputs) and not convolves:
+        if any(one.pads != UNPADDED for one in inputs) and layer.kind not in CONVOLUTIONS:
             raise DialectError("a padding in front of something else than a convolution")
         if given.stage != "map" and layer.kind not in ("Dropout", "Dense", "Activation"):
             raise DialectError(f"{NOT_OURS}: behind the pooling")
-        if convolves:
-            return self.convolve(layer, given)
         match layer.kind:
+            case "Conv2D" | "DepthwiseConv2D":
+                return self._convolve(layer, given)
             case "Rescaling":
-                return self.rescale(layer, given)
-            case "BatchNormalization" | "UnbiasedBatchNormalization":
-                return self.normalise(layer, given)
-            case "ReLU":
-                limit = plain(layer.settings.get("max_value"))
-                upper = np.inf if limit is None else layer.number("max_value", 0)
-                return self.bound(given, upper)
-            case "Activation":
-                return self.activate(layer, given)
+                return self._rescale(layer, given)
+            case "ReLU" | "Activation":
+                return self._activate(layer, given)
             case "ZeroPadding2D":
                 return dataclasses.replace(given, pads=layer.zeros())
             case "Add":
@@ -360,9 +339,11 @@ class _Followed:
                 return dataclasses.replace(given, place=place)
             case "GlobalAveragePooling2D":
                 return dataclasses.replace(given, stage="pooled")
-        return self.finish(layer, given)
+            case "Dropout" | "Dense":
+                return self._classify(layer, given)
+        return self._normalise(layer, given)
 
-    def rescale(self, layer: Layer, given: Output) -> Output:
+    def _rescale(self, layer: Layer, given: Output) -> Output:
         if given.place != PICTURE:
             raise DialectError("stands not directly behind the input")
         scale = layer.per_channel("scale", 1.0, given.channels)
@@ -374,7 +355,7 @@ class _Followed:
         self.rescaling = (scale, offset)
         return given
 
-    def convolve(self, layer: Layer, given: Output) -> Output:
+    def _convolve(self, layer: Layer, given: Output) -> Output:
         depthwise = layer.kind == "DepthwiseConv2D"
         kernel = layer.side("kernel_size", 7)
         stride = layer.side("strides", 2)
@@ -383,23 +364,20 @@ class _Followed:
         rule = layer.settings.get("padding", "valid")
         if rule == "same":
             self.same |= stride == 2 and kernel > 1
-            (top, bottom), (left, right) = (
-                padding("same", side + sum(pad), kernel, stride)
-                for side, pad in zip(given.size, pads, strict=True)
-            )
-            (above, below), (before, after) = pads
-            pads = ((above + top, below + bottom), (before + left, after + right))
+            padded = [side + sum(pad) for side, pad in zip(given.size, pads, strict=True)]
+            pads = add_pads(pads, same_pads(kernel, stride, padded))
         elif rule != "valid":
             raise DialectError(f"padding {rule!r}")
         shape = (filters, 1 if depthwise else given.channels, kernel, kernel)
-        step = Step(
-            given.place, depthwise, np.broadcast_to(np.float32(0), shape), None, stride,
-            padding_rule(kernel, stride, pads, given.size),
-        )  # fmt: skip
+        weight, bias = np.broadcast_to(np.float32(0), shape), None
+        if layer.settings.get("use_bias", True):
+            bias = np.broadcast_to(np.float32(1), filters)
+        rule = padding_rule(kernel, stride, pads, given.size)
+        step = Step(given.place, depthwise, weight, bias, stride, rule)
         size = size_after(kernel, stride, pads, given.size)
         return Output(self.chain.convolve(step), filters, size)
 
-    def normalise(self, layer: Layer, given: Output) -> Output:
+    def _normalise(self, layer: Layer, given: Output) -> Output:
         none = np.zeros(0)
         self.unbiased |= layer.kind == UNBIASED
         epsilon = layer.number("epsilon", 1e-3)
@@ -407,20 +385,24 @@ class _Followed:
         norm = BatchNorm(none, none, none, none, epsilon, momentum)
         return dataclasses.replace(given, place=self.chain.normalise(given.place, norm))
 
-    def bound(self, given: Output, upper: float) -> Output:
-        return dataclasses.replace(given, place=self.chain.bound(given.place, 0.0, upper))
-
-    def activate(self, layer: Layer, given: Output) -> Output:
-        name = plain(layer.settings.get("activation"))
+    def _activate(self, layer: Layer, given: Output) -> Output:
+        upper: float | None = None
+        if layer.kind == "ReLU":
+            upper = np.inf
+            if plain(layer.settings.get("max_value")) is not None:
+                upper = layer.number("max_value", 0)
+        name = plain(layer.settings.get("activation")) or "linear"
         if name in UPPER and given.stage == "map":
-            return self.bound(given, UPPER[name])
+            upper = UPPER[name]
+        if upper is not None:
+            return dataclasses.replace(given, place=self.chain.bound(given.place, 0.0, upper))
         if name == "softmax" and given.stage == "logits":
             return dataclasses.replace(given, stage="probabilities")
         if name != "linear":
             raise DialectError(f"{name} does not belong behind the {given.stage}")
         return given
 
-    def finish(self, layer: Layer, given: Output) -> Output:
+    def _classify(self, layer: Layer, given: Output) -> Output:
         """Dropout and the classifier."""
         if given.stage != "pooled":
             raise DialectError("belongs behind the pooling alone, and only one classifier")

@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, read_litert
-from mobilenetv2.checkpoints.dialects.dialect import Description, describe_config
+from mobilenetv2.checkpoints.description import (
+    Description,
+    describe_config,
+    parse_config,
+    read_labels,
+)
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
@@ -30,15 +35,12 @@ from mobilenetv2.checkpoints.graphs.chain import (
     padding_rule,
 )
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
-from mobilenetv2.checkpoints.labels import read_labels
-from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
-from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE, Arrays
+from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 from mobilenetv2.spec.published import SLIM
-from mobilenetv2.spec.records import ModelConfig
 
 LARGEST_ENTRY = 4 * 1024**2
 NOTE = "Dequantised from a LiteRT file; BatchNorm was folded there and is an identity here."
@@ -55,11 +57,7 @@ BOUNDS = {
 
 
 def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
-    """Follow the graph of a file, and read what lies behind it.
-
-    Raises:
-        DialectError: another network than a MobileNetV2 classifier, or damaged.
-    """
+    """Follow the graph of a file, and read what lies behind it."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
     steps, linears = follow(graph)
@@ -107,11 +105,7 @@ def _embedded(path: Path) -> dict[str, str]:
 
 
 def follow(graph: Graph) -> tuple[list[Step], list[Linear]]:
-    """Return every convolution in order, and the linear layers behind the pooling.
-
-    Raises:
-        DialectError: another network.
-    """
+    """Return every convolution in order, and the linear layers behind the pooling."""
     chain, places, pads = Chain(), {graph.inputs[0]: PICTURE}, dict[int, Pads]()
     tails = dict[int, Tail]()
     steps: list[Step] | None = None
@@ -279,12 +273,8 @@ def _explicit_padding(graph: Graph, operator: Operator) -> Pads:
     return (int(top), int(bottom)), (int(left), int(right))
 
 
-def render(config: ModelConfig, arrays: Arrays) -> bytes:
-    """Return a LiteRT file."""
-    return write_litert(lower(config, arrays))
-
-
 DIALECT = GraphDialect(
-    "litert", (FORMATS["litert"].suffix,), read_litert, open_graph, render,
+    "litert", (FORMATS["litert"].suffix,), read_litert, open_graph,
+    lambda config, arrays: write_litert(lower(config, arrays)),
     {"same": SLIM, "symmetric": dataclasses.replace(SLIM, padding="symmetric")},
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilenetv2.checkpoints.dialects.dialect import (
+from mobilenetv2.checkpoints.description import (
     Description,
     ImportOptions,
     published_preprocessing,
@@ -26,7 +26,7 @@ from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.names import BATCH_NORM
 from mobilenetv2.spec.network import NetworkSpec, Numerics, Size, StageSpec
 from mobilenetv2.spec.published import PUBLISHED
-from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 from mobilenetv2.spec.rounding import scale
 
 NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual blocks"
@@ -46,8 +46,6 @@ class GraphDialect:
     """Returns the bytes of a file."""
     numerics: Mapping[str, Numerics]
     """What its networks have by their padding rule, where the graph does not say."""
-    configs: tuple[str, ...] = ()
-    describe: Callable[..., Description] = Description
     folder: frozenset[str] = frozenset()
     says_all: bool = True
 
@@ -58,28 +56,12 @@ class GraphDialect:
         mean, std = (tuple(round(one, 6) for one in values) for values in (record.mean, record.std))
         return dataclasses.replace(record, mean=mean, std=std)
 
-    def express(self, spec: NetworkSpec) -> NetworkSpec:
-        """Return ``spec``: a graph says any network."""
-        return spec
-
-    def unlike(self, spec: NetworkSpec) -> str:
-        """Return nothing: a graph says any network."""
-        return ""
-
-    def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
-        """Return nothing: a graph computes what it says."""
-        return {}
-
-    def remarks(self, config: ModelConfig) -> Iterator[str]:
-        """Yield nothing: a graph says all."""
-        return iter(())
-
     def places(self, out: Path) -> list[Path]:
         """Return what an export to ``out`` writes."""
         return [out]
 
     def write(self, config: ModelConfig, arrays: Arrays, out: Path) -> None:
-        """Write a file."""
+        """Write a file that says all."""
         write_atomically(out, self.render(config, arrays))
 
 
@@ -99,16 +81,8 @@ class GraphCheckpoint:
     inside: Description
     note: str = ""
 
-    def completed(self, _: Labels | None) -> "GraphCheckpoint":
-        """Return the checkpoint, which has a classifier."""
-        return self
-
     def infer(self, said: Description, _: ImportOptions) -> NetworkSpec:
-        """Return the network: what is said of it, held against the graph, else what the graph is.
-
-        Raises:
-            DialectError: another network.
-        """
+        """Return what is said of the network, held against the graph, else what the graph is."""
         spec = said.spec
         if spec is None:
             base = NetworkSpec(
@@ -130,11 +104,7 @@ class GraphCheckpoint:
         return spec
 
     def require_classifier(self, spec: NetworkSpec) -> None:
-        """Raise unless the graph's classifier is the one that ``spec`` describes.
-
-        Raises:
-            DialectError: another pooling or other linear layers.
-        """
+        """Raise unless the graph's pooling and linear layers are those that ``spec`` describes."""
         expected = [linear.weight_shape for linear in resolve(spec).linears]
         found = [linear.weight.shape for linear in self.linears]
         if spec.classifier.pooling != "average" or expected != found:
@@ -154,11 +124,7 @@ class GraphCheckpoint:
 
 
 def require_fit(spec: NetworkSpec, steps: Sequence[Step]) -> None:
-    """Raise unless the graph computes what ``spec`` says.
-
-    Raises:
-        DialectError: naming the first convolution that differs, and how.
-    """
+    """Raise unless the graph computes what ``spec`` says, with the first one that differs."""
     network = resolve(spec)
     layers, found = [*network.convolutions], [*in_order(steps)]
     if len(layers) != len(found):
@@ -177,23 +143,18 @@ def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]
     """What the spec and the graph say of a convolution, in the same words."""
     numerics = spec.numerics
     rule = numerics.padding if step.padding in ("same", "symmetric") else step.padding
-    activation = "" if layer.linear else numerics.activation
-    epsilon = numerics.epsilon if step.batch_norm is None else step.batch_norm.epsilon
-    depthwise = layer.role == "depthwise"
-    return (
-        _words(depthwise, layer.weight_shape, layer.stride, rule, activation, numerics.epsilon),
-        _words(step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
-               epsilon),
+    facts = (
+        (layer.role == "depthwise", layer.weight_shape, layer.stride, rule,
+         "" if layer.linear else numerics.activation, numerics.epsilon),
+        (step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
+         step.batch_norm.epsilon if step.batch_norm else numerics.epsilon),
     )  # fmt: skip
-
-
-def _words(depthwise: bool, shape: tuple[int, ...], stride: int, padding: str, activation: str,
-           epsilon: float) -> str:  # fmt: skip
-    kind = "depthwise" if depthwise else "convolution"
-    return (
-        f"{kind} {list(shape)} of stride {stride}, padding {padding or 'usual'}, "
-        f"activation {activation or 'none'}, epsilon {epsilon:g}"
+    expected, found = (
+        f"{'depthwise' if depthwise else 'convolution'} {list(shape)} of stride {stride}, padding "
+        f"{padding or 'usual'}, activation {activation or 'none'}, epsilon {epsilon:g}"
+        for depthwise, shape, stride, padding, activation, epsilon in facts
     )
+    return expected, found
 
 
 def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear]) -> Arrays:
@@ -236,17 +197,17 @@ class Row:
     in_channels: int
 
 
-def infer(steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics],
-          unsure: str) -> NetworkSpec:  # fmt: skip
+def infer(
+    steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics], unsure: str,
+    families: Sequence[str] = (),
+) -> NetworkSpec:  # fmt: skip
     """Return the published network whose tensors these are, else the stage table as found.
 
     Args:
         base: size, classes and channels.
         usual: the numerics to take for each padding rule, where the graph does not say.
         unsure: the padding rule to take where the size makes both one.
-
-    Raises:
-        DialectError: another network.
+        families: the published ones that are tried before the others.
     """
     if len(steps) < 4:
         raise DialectError(NO_BLOCKS)
@@ -254,7 +215,7 @@ def infer(steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics
     rows = [*_rows(steps)]
     base = base.replace(**_habits(rows, steps))
     shapes = [step.weight.shape for step in in_order(steps)]
-    for spec in _candidates(base, rows, steps):
+    for spec in (*_published(base, rows, steps, families), _as_found(base, rows, steps)):
         if [layer.weight_shape for layer in resolve(spec).convolutions] == shapes:
             require_fit(spec, steps)
             return spec
@@ -278,7 +239,7 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
     if norms:
         # Epsilon tells PyTorch's networks from TensorFlow's better than the padding does.
         epsilon, momentum = norms[0].epsilon, norms[0].momentum
-        owner = min(usual, key=lambda rule: abs(usual[rule].epsilon - epsilon))
+        owner = min(usual, key=lambda rule: (abs(usual[rule].epsilon - epsilon), rule != unsure))
         padding = padding if known else owner
         numerics = dataclasses.replace(usual[owner], epsilon=epsilon)
         if momentum is not None and 0 <= momentum <= 1:
@@ -290,21 +251,20 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
 
 def _rows(steps: Sequence[Step]) -> Iterator[Row]:
     """The blocks between stem and head."""
-    channels = steps[0].weight.shape[0]
-    chain = list(steps[1:-1])
-    while chain:
-        length = 2 if chain[0].depthwise else 3
-        block, chain = chain[:length], chain[length:]
+    channels, place = steps[0].weight.shape[0], 1
+    while place < len(steps) - 1:
+        length = 2 if steps[place].depthwise else 3
+        block = steps[place : min(place + length, len(steps) - 1)]
         kinds = [step.depthwise for step in block]
         linear = [not step.activation for step in block]
         if kinds != [False, True, False][-length:] or linear != [False, False, True][-length:]:
-            raise DialectError(NO_BLOCKS)
+            raise DialectError(f"{NO_BLOCKS}, from convolution {place + 1} on")
         out_channels, inner = block[-1].weight.shape[:2]
         expansion, rest = divmod(inner, channels)
         if rest or not expansion:
             raise DialectError("an expansion that is not a multiple of the block's input channels")
         yield Row(expansion, out_channels, block[-2].stride, tuple(block), channels)
-        channels = out_channels
+        channels, place = out_channels, place + length
 
 
 def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
@@ -322,20 +282,13 @@ def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
     return habits
 
 
-def _candidates(
-    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
-) -> Iterator[NetworkSpec]:
-    yield from _published(base, rows, steps)
-    yield _as_found(base, rows, steps)
-
-
 def _published(
-    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]
+    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step], families: Sequence[str]
 ) -> Iterator[NetworkSpec]:
     """Every published network at every width that has these blocks."""
     found = [(row.expansion, row.channels, row.stride) for row in rows]
     stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
-    variants = _variants(found)
+    variants = _variants(found, families)
     for width in WIDTHS:
         for change in variants:
             channels = base.stem_channels
@@ -354,15 +307,17 @@ def _published(
                 yield spec
 
 
-def _variants(found: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
+def _variants(
+    found: Sequence[tuple[int, int, int]], families: Sequence[str]
+) -> list[dict[str, Any]]:
     """Changes to a spec: every published depth and rounding that goes with the blocks' expansions.
 
     Networks for small pictures differ from the paper's in strides alone: those are as found.
     """
     fields = "head stem_fixed first_stage_fixed rounding divisor".split()
     variants: list[dict[str, Any]] = []
-    for published in PUBLISHED.values():
-        spec = published.spec
+    for family in dict.fromkeys((*families, *PUBLISHED)):
+        spec = PUBLISHED[family].spec
         expansions = [stage.expansion for stage in spec.stages for _ in range(stage.repeats)]
         if spec.head == "none" or expansions != [expansion for expansion, _, _ in found]:
             continue

@@ -14,37 +14,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node, parse_onnx, read_onnx
-from mobilenetv2.checkpoints.dialects.dialect import Description, Normalisation, describe_config
+from mobilenetv2.checkpoints.description import (
+    Description,
+    Normalisation,
+    describe_config,
+    parse_config,
+)
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
+    UNPADDED,
     BatchNorm,
     Linear,
     Pads,
     Step,
+    add_pads,
     padding_rule,
+    same_pads,
     size_after,
 )
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, is_folded
 from mobilenetv2.checkpoints.graphs.onnx_state import (
     UNKNOWN_AXES,
-    UNPADDED,
     State,
     Tensor,
     reshape,
     shape_of,
     transpose,
 )
-from mobilenetv2.checkpoints.sidecar import parse_config
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.graph import MAP
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
-from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.published import PYTORCH, SLIM
-from mobilenetv2.spec.records import ModelConfig
 
 USUAL_SIZE = (224, 224)
 FOLDED = "BatchNorm was folded in the ONNX file and is an identity here."
@@ -61,19 +65,12 @@ FLOAT = 1
 
 
 def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
-    """Follow a graph, and read what it says beside its tensors.
-
-    Raises:
-        DialectError: another network than a MobileNetV2 classifier, or damaged.
-    """
+    """Follow a graph, and read what it says beside its tensors."""
     text = graph.metadata.get(CONFIG_KEY)
     config = None if text is None else parse_config(text)
     state = follow(graph, config.spec.size if config else USUAL_SIZE)
     picture = state.picture
     factor, offset = picture.by_channel()
-    height, width = (
-        side - sum(pad) for side, pad in zip(picture.shape[2:], picture.pads, strict=True)
-    )
     channels_last = picture.axes != UNKNOWN_AXES
     folded = is_folded(state.steps)
     notes = [FOLDED] if folded else []
@@ -85,7 +82,7 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
         notes += [OPEN] if None in (shape[1:3] if channels_last else shape[2:]) else []
         inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
     return GraphCheckpoint(
-        DIALECT, state.steps, state.linears, (height, width), len(factor),
+        DIALECT, state.steps, state.linears, picture.size, len(factor),
         "same" if channels_last else "symmetric", inside, " ".join(notes),
     )  # fmt: skip
 
@@ -103,20 +100,8 @@ def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
     return means, stds
 
 
-def render(config: ModelConfig, arrays: Arrays) -> bytes:
-    """Return an ONNX file with BatchNorm left in, so that every tensor comes back."""
-    return write_onnx(lower(config, arrays, folded=False))
-
-
 def follow(graph: Graph, size: Size) -> State:
-    """Follow a graph from the picture to the logits.
-
-    Args:
-        size: taken where the graph leaves height and width open.
-
-    Raises:
-        DialectError: another network; with the node where it shows.
-    """
+    """Follow a graph to the logits; ``size`` is taken where it leaves height and width open."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
     state = State(graph, size)
@@ -179,9 +164,8 @@ def _take(state: State, node: Node) -> None:
 def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
     """Take a step of the chain, or a linear layer where it is over the pooled features."""
     weight = np.asarray(state.constants[node.inputs[1]], np.float32)
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2]:
-        bias = np.asarray(state.constants[node.inputs[2]], np.float32)
+    bias = state.constants.option(node, "B", 2)
+    bias = None if bias is None else np.asarray(bias, np.float32)
     if weight.ndim != 4 or len(tensor.shape) != 4:
         raise DialectError(f"a convolution with weights of shape {list(weight.shape)}")
     if bias is not None and bias.shape != weight.shape[:1]:
@@ -205,37 +189,29 @@ def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
     stride, kernel = strides[0], weight.shape[2]
     if strides != [stride] * 2 or dilations != [1, 1] or stride < 1 or weight.shape[3] != kernel:
         raise DialectError("a convolution with unequal strides or sides, or with dilation")
-    height, width = (
-        side - sum(pad) for side, pad in zip(tensor.shape[2:], tensor.pads, strict=True)
-    )
     pads = _pads(node, kernel, stride, tensor)
-    rule = padding_rule(kernel, stride, pads, (height, width))
+    rule = padding_rule(kernel, stride, pads, tensor.size)
     step = Step(tensor.place, depthwise, weight, bias, stride, rule)
-    sides = size_after(kernel, stride, pads, (height, width))
+    sides = size_after(kernel, stride, pads, tensor.size)
     return Tensor(state.chain.convolve(step), (tensor.shape[0], weight.shape[0], *sides), "NCHW")
 
 
 def _pads(node: Node, kernel: int, stride: int, tensor: Tensor) -> Pads:
     """All zeros around height and width: the convolution's own and a Pad's before it."""
     auto = node.attributes.get("auto_pad", "NOTSET")
-    top, left, bottom, right = 0, 0, 0, 0
+    own = UNPADDED
     if auto == "NOTSET":
         values = [int(value) for value in node.attributes.get("pads", [0, 0, 0, 0])]
         if len(values) != 4:
             raise DialectError(f"a convolution with the pads {values}")
-        top, left, bottom, right = values
+        own = (values[0], values[2]), (values[1], values[3])
     elif auto in ("SAME_UPPER", "SAME_LOWER"):
-        needed = [
-            max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in tensor.shape[2:]
-        ]
-        small, large = [n // 2 for n in needed], [n - n // 2 for n in needed]
+        own = same_pads(kernel, stride, tensor.shape[2:])
         if auto == "SAME_LOWER":
-            small, large = large, small
-        (top, left), (bottom, right) = small, large
+            own = own[0][::-1], own[1][::-1]
     elif auto != "VALID":
         raise DialectError(f"a convolution with auto_pad {auto!r}")
-    (above, below), (before, after) = tensor.pads
-    return (above + top, below + bottom), (before + left, after + right)
+    return add_pads(tensor.pads, own)
 
 
 def batch_norm(state: State, node: Node, tensor: Tensor) -> Tensor:
@@ -286,8 +262,8 @@ def linear(state: State, node: Node, tensor: Tensor) -> Tensor:
     """Take a linear layer as Gemm or MatMul."""
     weight = np.asarray(state.constants[node.inputs[1]], np.float32)
     options, bias = node.attributes, None
-    if node.kind == "Gemm" and len(node.inputs) > 2 and node.inputs[2]:
-        bias = state.constants[node.inputs[2]] * options.get("beta", 1.0)
+    if node.kind == "Gemm":
+        bias = state.constants.option(node, "C", 2, np.zeros(1)) * options.get("beta", 1.0)
     if weight.ndim != 2 or options.get("transA"):
         raise DialectError(f"a classifier with weights of shape {list(weight.shape)}")
     weight = weight if options.get("transB") else weight.T
@@ -362,9 +338,7 @@ def quantisation(state: State, node: Node, tensor: Tensor) -> Tensor:
     A range that begins at 0 stands for the ReLU that quantisers leave out in front of it.
     """
     scale = state.constants[node.inputs[1]].astype(np.float64)
-    zero = np.zeros((), np.uint8)
-    if len(node.inputs) > 2 and node.inputs[2]:
-        zero = state.constants[node.inputs[2]]
+    zero = np.asarray(state.constants.option(node, "zero_point", 2, np.uint8(0)))
     if scale.size != 1 or zero.size != 1 or zero.dtype.kind not in "iu" or not scale.all():
         raise DialectError(f"{node.kind} of the picture with more than one scale")
     step, zero_point = float(scale.item()), int(zero.item())
@@ -385,9 +359,7 @@ def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
     """Note zeros around height and width, for the next convolution."""
     values = [int(value) for value in np.ravel(state.constants.option(node, "pads", 1, []))]
     fill = _number(state.constants.option(node, "value", 2, 0.0), node)
-    axes = range(4)
-    if len(node.inputs) > 3 and node.inputs[3]:
-        axes = [int(axis) % 4 for axis in np.ravel(state.constants[node.inputs[3]])]  # type: ignore[assignment]
+    axes = [int(axis) % 4 for axis in np.ravel(state.constants.option(node, "axes", 3, range(4)))]
     count, mode = len(axes), node.attributes.get("mode", "constant")
     if len(values) != 2 * count or len(tensor.shape) != 4 or mode != "constant" or fill:
         raise DialectError("a Pad that is not of zeros around a picture")
@@ -447,6 +419,8 @@ def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
 
 
 DIALECT = GraphDialect(
-    "onnx", (FORMATS["onnx"].suffix,), read_onnx, open_graph, render,
+    "onnx", (FORMATS["onnx"].suffix,), read_onnx, open_graph,
+    # BatchNorm is left in, so that every tensor comes back.
+    lambda config, arrays: write_onnx(lower(config, arrays, folded=False)),
     {"same": SLIM, "symmetric": PYTORCH},
 )  # fmt: skip

@@ -6,9 +6,8 @@ are dequantised or transposed on the way. It is worked out here; sizes are count
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from mobilenetv2.checkpoints.containers.onnx import Graph, Node
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
+    UNPADDED,
     Chain,
     Linear,
     Pads,
@@ -29,7 +29,16 @@ from mobilenetv2.spec.network import Size
 
 ROOM = 64 * 1024**2
 """Bytes that may be computed beside four times those of the constants."""
-Formula = Callable[[Node, Sequence[NDArray]], NDArray]
+ELEMENTWISE = frozenset(
+    "Add Sub Mul Div Mod Pow Max Min Neg Sqrt Reciprocal Floor Cast CastLike Identity".split()
+)
+COMPUTED = ELEMENTWISE | set(
+    "Shape Gather Slice Concat Unsqueeze Squeeze Reshape Transpose ConstantOfShape Expand "
+    "DequantizeLinear QuantizeLinear".split()
+)
+"""Operators that are worked out where all that they take is constant."""
+HALVES = (10, 16)
+"""Numbers of TensorProto.DataType, of float16 and bfloat16; such values are kept as float32."""
 
 
 class Constants:
@@ -38,6 +47,7 @@ class Constants:
     def __init__(self, graph: Graph) -> None:
         self.known: dict[str, NDArray] = dict(graph.constants)
         self._left = ROOM + 4 * sum(array.nbytes for array in self.known.values())
+        self._opset = graph.opset
 
     def __contains__(self, name: str) -> bool:
         return name in self.known
@@ -56,26 +66,47 @@ class Constants:
         return default
 
     def compute(self, node: Node) -> bool:
-        """Work out a node whose inputs are all known; return False if they are not.
-
-        Raises:
-            DialectError: it takes more memory than such a network needs, or cannot be computed.
-        """
+        """Work out a node whose inputs are all known; return False if they are not."""
         given = [name for name in node.inputs if name]
         if node.kind == "CastLike":
             given = given[:1]  # to the type of a tensor on the way, which is a float
-        if not all(name in self.known for name in given) or node.kind not in FORMULAS:
+        if not all(name in self.known for name in given) or node.kind not in COMPUTED:
             return False
         inputs = [self.known[name] for name in given]
         try:
             self._left -= 8 * _elements(node, inputs)
             if self._left < 0:
                 raise DialectError("constants are blown up beyond the file's own size")
-            with np.errstate(all="ignore"):
-                self.known[node.outputs[0]] = np.asarray(FORMULAS[node.kind](node, inputs))
-        except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
+            self.known[node.outputs[0]] = self._value(node, inputs)
+        except (DialectError, MemoryError):
+            raise
+        except Exception as error:  # the evaluator, and NumPy in it, raise what they like
             raise DialectError(f"{node.kind} of constants cannot be computed ({error})") from None
         return True
+
+    def _value(self, node: Node, inputs: Sequence[NDArray]) -> NDArray:
+        if node.kind == "DequantizeLinear":
+            return dequantised(node, inputs)
+        if node.kind == "CastLike" or (node.kind == "Cast" and node.attributes["to"] in HALVES):
+            return inputs[0].astype(np.float32)
+        from onnx import helper, numpy_helper
+        from onnx.reference import ReferenceEvaluator
+
+        attributes = {
+            name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+            for name, value in node.attributes.items()
+        }
+        feeds = {name: self.known[name] for name in node.inputs if name}
+        made = helper.make_node(node.kind, node.inputs, node.outputs[:1], **attributes)
+        ends = ([helper.make_empty_tensor_value_info(name) for name in names]
+                for names in (feeds, made.output))  # fmt: skip
+        graph = helper.make_graph([made], "one", *ends)
+        with np.errstate(all="ignore"):
+            evaluator = ReferenceEvaluator(graph, opsets={"": self._opset})
+            found = np.asarray(evaluator.run(None, feeds)[0])
+        if found.dtype.kind not in "fiub":
+            raise TypeError(f"it gives {found.dtype}")
+        return found
 
 
 def _elements(node: Node, inputs: Sequence[NDArray]) -> int:
@@ -86,7 +117,7 @@ def _elements(node: Node, inputs: Sequence[NDArray]) -> int:
     if node.kind == "ConstantOfShape":
         return math.prod(_whole(inputs[0]))
     if node.kind == "Expand":
-        return math.prod(_expanded(inputs))
+        return math.prod(np.broadcast_shapes(inputs[0].shape, tuple(_whole(inputs[1]))))
     if node.kind == "Gather":
         return inputs[1].size * inputs[0].size
     return total
@@ -99,16 +130,6 @@ def _whole(values: Any) -> list[int]:
     return found
 
 
-def _expanded(inputs: Sequence[NDArray]) -> tuple[int, ...]:
-    return np.broadcast_shapes(inputs[0].shape, tuple(_whole(inputs[1])))
-
-
-def _axes(node: Node, inputs: Sequence[NDArray]) -> tuple[int, ...] | None:
-    if "axes" in node.attributes:
-        return tuple(_whole(node.attributes["axes"]))
-    return tuple(_whole(inputs[1])) if len(inputs) > 1 else None
-
-
 def shape_of(node: Node, shape: Sequence[int]) -> NDArray:
     """Return what Shape gives: all sides of a tensor, or some of them."""
     start, end = node.attributes.get("start", 0), node.attributes.get("end", len(shape))
@@ -116,11 +137,7 @@ def shape_of(node: Node, shape: Sequence[int]) -> NDArray:
 
 
 def target_shape(shape: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
-    """Return what Reshape makes of ``wanted``: 0 keeps a side, -1 takes what is left.
-
-    Raises:
-        DialectError: the number of values would change.
-    """
+    """Return what Reshape makes of ``wanted``: 0 keeps a side, -1 takes what is left."""
     sides = [shape[i] if side == 0 and i < len(shape) else side for i, side in enumerate(wanted)]
     if sides.count(-1) == 1:
         rest = math.prod(side for side in sides if side != -1)
@@ -128,22 +145,6 @@ def target_shape(shape: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]
     if math.prod(sides) != math.prod(shape) or min(sides, default=1) < 0:
         raise DialectError(f"a tensor of shape {list(shape)} cannot become {list(wanted)}")
     return tuple(sides)
-
-
-def _slice(node: Node, inputs: Sequence[NDArray]) -> NDArray:
-    parts = [_whole(part) for part in inputs[1:]]
-    if len(inputs) == 1:
-        parts = [node.attributes[name] for name in ("starts", "ends")]
-        parts += [node.attributes["axes"]] if "axes" in node.attributes else []
-    starts, ends = parts[:2]
-    axes = parts[2] if len(parts) > 2 else range(len(starts))
-    steps = parts[3] if len(parts) > 3 else [1] * len(starts)
-    places = [slice(None)] * inputs[0].ndim
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        # A backward slice to before the first element ends at -infinity, written as a huge number.
-        beyond = step < 0 and end < -inputs[0].shape[axis]
-        places[axis] = slice(start, None if beyond else end, step)
-    return inputs[0][tuple(places)]
 
 
 def dequantised(node: Node, inputs: Sequence[NDArray]) -> NDArray:
@@ -157,65 +158,6 @@ def dequantised(node: Node, inputs: Sequence[NDArray]) -> NDArray:
     return np.asarray((stored - zero.reshape(np.shape(scale))) * scale, np.float32)
 
 
-def _quantised(node: Node, inputs: Sequence[NDArray]) -> NDArray:
-    values, scale = inputs[0].astype(np.float64), inputs[1].astype(np.float64)
-    zero = inputs[2] if len(inputs) > 2 else np.uint8(0)
-    limits = np.iinfo(zero.dtype)
-    shape = [1] * values.ndim
-    if scale.size > 1:
-        shape[node.attributes.get("axis", 1)] = -1
-    if scale.size > 1 or values.ndim:
-        scale, zero = scale.reshape(shape), np.reshape(zero, shape)
-    levels = np.rint(values / scale) + zero
-    return np.asarray(np.clip(levels, limits.min, limits.max), limits.dtype)
-
-
-def _divide(_: Node, inputs: Sequence[NDArray]) -> NDArray:
-    whole = inputs[0].dtype.kind in "iu"
-    return np.asarray(inputs[0] // inputs[1] if whole else inputs[0] / inputs[1])
-
-
-TYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 9: np.bool_,
-         10: np.float32, 11: np.float64, 16: np.float32}  # fmt: skip
-"""Of Cast: numbers of TensorProto.DataType; half precision is kept as float32."""
-
-ELEMENTWISE: dict[str, Formula] = {
-    "Add": lambda _, x: x[0] + x[1],
-    "Sub": lambda _, x: x[0] - x[1],
-    "Mul": lambda _, x: x[0] * x[1],
-    "Div": _divide,
-    "Mod": lambda _, x: np.mod(x[0], x[1]),
-    "Pow": lambda _, x: np.power(x[0], x[1]),
-    "Max": lambda _, x: reduce(np.maximum, x),
-    "Min": lambda _, x: reduce(np.minimum, x),
-    "Neg": lambda _, x: -x[0],
-    "Sqrt": lambda _, x: np.sqrt(x[0]),
-    "Reciprocal": lambda _, x: 1 / x[0],
-    "Floor": lambda _, x: np.floor(x[0]),
-    "Cast": lambda node, x: x[0].astype(TYPES[node.attributes["to"]]),
-    "CastLike": lambda _, x: x[0].astype(np.float32),
-    "Identity": lambda _, x: x[0],
-}
-
-FORMULAS: dict[str, Formula] = ELEMENTWISE | {
-    "Shape": lambda node, x: shape_of(node, x[0].shape),
-    "Gather": lambda node, x: np.take(x[0], x[1].astype(np.int64), node.attributes.get("axis", 0)),
-    "Slice": _slice,
-    "Concat": lambda node, x: np.concatenate(x, node.attributes["axis"]),
-    "Unsqueeze": lambda node, x: np.expand_dims(x[0], _axes(node, x) or ()),
-    "Squeeze": lambda node, x: np.squeeze(x[0], _axes(node, x)),
-    "Reshape": lambda node, x: x[0].reshape(target_shape(x[0].shape, _whole(x[1]))),
-    "Transpose": lambda node, x: x[0].transpose(node.attributes.get("perm")),
-    "ConstantOfShape": lambda node, x: np.full(
-        _whole(x[0]), np.ravel(node.attributes.get("value", np.float32(0)))[0]
-    ),
-    "Expand": lambda _, x: np.broadcast_to(x[0], _expanded(x)),
-    "DequantizeLinear": dequantised,
-    "QuantizeLinear": _quantised,
-}
-
-
-UNPADDED: Pads = ((0, 0), (0, 0))
 UNKNOWN_AXES = "0123"
 
 
@@ -236,6 +178,14 @@ class Tensor:
     stage: str = "map"
     """'map', 'pooled' or 'logits'."""
 
+    @property
+    def size(self) -> Size:
+        """Height and width in pixels, before ``pads``; the axes are known."""
+        height, width = (
+            side - sum(pad) for side, pad in zip(self.shape[2:], self.pads, strict=True)
+        )
+        return height, width
+
     def normalised(self, factor: NDArray, offset: NDArray) -> "Tensor":
         """Return the picture after ``y * factor + offset``."""
         return dataclasses.replace(
@@ -243,11 +193,7 @@ class Tensor:
         )
 
     def by_channel(self) -> tuple[NDArray, NDArray]:
-        """Return (factor, offset) of the picture, each (channels,).
-
-        Raises:
-            DialectError: they vary over the picture.
-        """
+        """Return (factor, offset) of the picture, each (channels,)."""
         channels, found = self.shape[1], []
         for values in (self.factor, self.offset):
             array = np.asarray(values, np.float64)
@@ -274,11 +220,7 @@ class State:
         """Behind the pooling."""
 
     def pooled(self, tensor: Tensor) -> Tensor:
-        """End the chain. A map of one pixel counts as pooled: its mean is itself.
-
-        Raises:
-            DialectError: more pixels are left.
-        """
+        """End the chain. A map of one pixel counts as pooled: its mean is itself."""
         if tensor.stage != "map":
             return tensor
         sides = [side for side, axis in zip(tensor.shape, tensor.axes, strict=True) if axis in "HW"]
@@ -288,11 +230,7 @@ class State:
         return dataclasses.replace(tensor, stage="pooled")
 
     def classify(self, tensor: Tensor, weight: NDArray, bias: NDArray | None) -> Tensor:
-        """Take a linear layer, weight (classes, features).
-
-        Raises:
-            DialectError: there is one already, or it does not fit.
-        """
+        """Take a linear layer, weight (classes, features)."""
         tensor = self.pooled(tensor)
         if tensor.stage != "pooled" or self.linears:
             raise DialectError(f"{NOT_OURS}: a second linear layer")
@@ -316,11 +254,7 @@ class State:
 
 
 def closed(shape: tuple[int | None, ...], size: Size) -> tuple[int, ...]:
-    """Return the input's shape; where sides are open, a batch of one and ``size``.
-
-    Raises:
-        DialectError: it is not (batch, channels, height, width) in some order.
-    """
+    """Return the input's shape; where sides are open, a batch of one and ``size``."""
     if len(shape) != 4:
         raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
     last = shape[3] in (1, 3) and shape[1] not in (1, 3)

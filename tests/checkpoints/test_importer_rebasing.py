@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.checkpoints.rebasing import (
+from mobilenetv2.checkpoints.importer import (
     built_in_views,
     measure_moments,
     measured_size,
@@ -168,7 +168,7 @@ def test_every_photo_in_the_package_is_small_and_its_source_is_named() -> None:
 
 def test_no_framework_is_needed() -> None:
     code = (
-        "import numpy as np, sys; from mobilenetv2.checkpoints.rebasing import rebase_imported\n"
+        "import numpy as np, sys; from mobilenetv2.checkpoints.importer import rebase_imported\n"
         "from mobilenetv2.model.arrays import random_arrays\n"
         "from mobilenetv2.spec.network import NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
@@ -191,7 +191,7 @@ def test_published_weights_survive_training_mode(
 ) -> None:
     """docs/decisions/files.md has the figures: 36 and 21 of 64, and none before."""
     torch = pytest.importorskip("torch")
-    from mobilenetv2.checkpoints.rebasing import import_network
+    from mobilenetv2.checkpoints.importer import import_network
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.editions.torch.network import normalise
 

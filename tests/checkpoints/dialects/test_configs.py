@@ -1,4 +1,4 @@
-"""Hugging Face's config files: any value is either what belongs there or a clear error."""
+"""Strangers' config files: any value is either what belongs there or a clear error."""
 
 from typing import Any
 
@@ -6,12 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenetv2.checkpoints.dialects.huggingface import (
-    DIALECT,
+from mobilenetv2.checkpoints.dialects.configs import (
+    HUGGING_FACE,
     approximated,
     compose,
     describe,
+    describe_timm,
+    field,
+    numbers,
     prefixed,
+    sides,
 )
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.model.arrays import random_arrays
@@ -23,7 +27,46 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-HUGGING_FACE = (
+TIMM_FIELDS = ("input_size", "crop_pct", "interpolation", "mean", "std", "label_names")
+
+
+@given(config=st.dictionaries(st.sampled_from(TIMM_FIELDS), JSON, max_size=4))
+def test_any_timm_config(config: dict[str, Any]) -> None:
+    try:
+        found = describe_timm({"architecture": "mobilenetv2_100", "pretrained_cfg": config})
+    except (DialectError, SpecError) as error:
+        assert str(error)
+    else:
+        assert found.spec is None and found.preprocessing is not None
+
+
+def test_labels_and_licence_of_a_fine_tuned_network() -> None:
+    found = describe_timm({
+        "architecture": "mobilenetv2_050", "label_names": ["cat", "dog"],
+        "pretrained_cfg": {"license": "mit"},
+    })  # fmt: skip
+    assert (found.labels, found.licence) == (Labels(("cat", "dog")), "mit")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"architecture": "resnet18"}, "'resnet18' is not a MobileNetV2"),
+        ({}, "'' is not a MobileNetV2"),
+        ({"input_size": [3, 224]}, r"input_size = \[3, 224\]"),
+        ({"crop_pct": 0.0}, "crop_pct 0.0"),
+        ({"interpolation": "random"}, "interpolation 'random'"),
+    ],
+)
+def test_another_config_is_refused_with_the_value(config: dict[str, Any], message: str) -> None:
+    whole = config if config.keys() <= {"architecture"} else {
+        "architecture": "mobilenetv2_100", "pretrained_cfg": config,
+    }  # fmt: skip
+    with pytest.raises(DialectError, match=message):
+        describe_timm(whole)
+
+
+HUGGING_FACE_FIELDS = (
     "output_stride", "expand_ratio", "min_depth", "depth_divisible_by", "tf_padding",
     "classifier_dropout_prob", "layer_norm_eps", "hidden_act", "depth_multiplier", "image_size",
     "first_layer_is_expansion", "finegrained_output", "id2label", "license",
@@ -38,7 +81,7 @@ def some(names: tuple[str, ...]) -> Any:
     return st.dictionaries(st.sampled_from(names), JSON, max_size=4)
 
 
-@given(config=some(HUGGING_FACE), preprocessor=some(PREPROCESSOR))
+@given(config=some(HUGGING_FACE_FIELDS), preprocessor=some(PREPROCESSOR))
 def test_any_hugging_face_config(config: dict[str, Any], preprocessor: dict[str, Any]) -> None:
     try:
         found = describe(config, preprocessor)
@@ -55,7 +98,7 @@ def test_any_hugging_face_config(config: dict[str, Any], preprocessor: dict[str,
 )
 def test_what_is_composed_is_described_again(record: Preprocessing) -> None:
     spec = published("huggingface", width=0.35, size=record.size, classes=5, background=None,
-                     dropout=0.3, numerics=DIALECT.numerics)  # fmt: skip
+                     dropout=0.3, numerics=HUGGING_FACE.numerics)  # fmt: skip
     config = ModelConfig(spec, record, Labels.numbered(5))
     found = describe(*compose(config))
     assert found.spec == config.spec and found.labels == config.labels
@@ -71,7 +114,7 @@ def test_a_resize_that_its_files_cannot_say() -> None:
 
 def test_a_model_saved_without_its_classifier_has_no_prefix() -> None:
     spec = published("huggingface", width=0.35)
-    foreign = DIALECT.encode(spec, random_arrays(spec))
+    foreign = HUGGING_FACE.encode(spec, random_arrays(spec))
     bare = {name.removeprefix("mobilenet_v2."): array for name, array in foreign.items()}
     del bare["classifier.weight"], bare["classifier.bias"]
     assert prefixed(bare).keys() | {"classifier.weight", "classifier.bias"} == foreign.keys()
@@ -82,3 +125,26 @@ def test_a_model_saved_without_its_classifier_has_no_prefix() -> None:
 def test_an_unknown_resampling_is_refused(code: Any) -> None:
     with pytest.raises(DialectError, match=r"config\.json"):
         describe({}, {"resample": code})
+
+
+def test_a_field_has_its_type_or_its_default() -> None:
+    assert field({"a": 3}, "a", int, 0) == 3 and field({"a": None}, "a", int, 7) == 7
+    assert field({"a": 3}, "a", float, 0.0) == 3
+    for value, kind in (("3", int), (True, float), (1.5, int), ([], dict)):
+        with pytest.raises(DialectError, match=r"a = .* is not of the type"):
+            field({"a": value}, "a", kind, None)
+
+
+def test_sides_are_one_number_or_two() -> None:
+    assert sides(96, "size") == (96, 96)
+    assert sides([64, 128], "size") == sides({"height": 64, "width": 128}, "size") == (64, 128)
+    for value in ("96", [96], [1, 2, 3], {"shortest_edge": 3}, [96.0, 96.0], None, [True, False]):
+        with pytest.raises(DialectError, match="neither a side nor a height and a width"):
+            sides(value, "size")
+
+
+def test_numbers_are_one_or_one_a_channel() -> None:
+    assert numbers(0.5, "mean") == (0.5,) and numbers([1, 0.5], "mean") == (1.0, 0.5)
+    for value in ("0.5", None, ["a"], {"r": 1}):
+        with pytest.raises(DialectError, match=r"mean = .* is not a list of numbers"):
+            numbers(value, "mean")

@@ -1,33 +1,102 @@
-"""Hugging Face transformers: the stem holds the first block, the others follow from 0.
+"""timm's and Hugging Face transformers' dialects, whose configs beside the weights say all else.
 
-``config.json`` and ``preprocessor_config.json`` beside the weights say all else. Two of their
-numbers are TensorFlow's, in a place where they mean something else. BatchNorm's momentum (0.997 in
-the code, PyTorch's convention) is repaired on the way in and not in the files. The published
-``classifier_dropout_prob`` of 0.8 is slim's share to *keep*: it comes in as 0.2, and goes out again
-as 0.8 where the weights came from Hugging Face.
+timm's ``config.json`` says preprocessing, labels and licence.
+
+Hugging Face has a ``preprocessor_config.json``, too. Two of its numbers are TensorFlow's, in a
+place where they mean something else. BatchNorm's momentum (0.997 in the code, PyTorch's convention)
+is repaired on the way in and not in the files. The published ``classifier_dropout_prob`` of 0.8 is
+slim's share to *keep*: it comes in as 0.2, and goes out again as 0.8 where the weights came from
+Hugging Face.
+
+A network that this project does not have, and a value of another type than belongs in its place,
+are DialectErrors.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
-from mobilenetv2.checkpoints.dialects.dialect import (
-    Description,
-    KeyTable,
-    Pair,
-    field,
-    numbers,
-    sides,
-)
+from mobilenetv2.checkpoints.description import Description
+from mobilenetv2.checkpoints.dialects import tables
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import atomic_folder, write_atomically
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import NetworkSpec, Numerics, Size
 from mobilenetv2.spec.published import SLIM, published
 from mobilenetv2.spec.records import Interpolation, Labels, ModelConfig, Preprocessing
+
+# ---------------------------------------------------------------- values of strangers' config files
+
+
+def field(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
+    """Return ``config[name]``, or the default where it is absent or null."""
+    value = config.get(name)
+    if value is None:
+        return default
+    number = kind is float and isinstance(value, int) and not isinstance(value, bool)
+    if not (isinstance(value, kind) or number):
+        raise DialectError(f"config.json: {name} = {value!r} is not of the type that belongs there")
+    return value
+
+
+def sides(value: Any, name: str) -> Size:
+    """Return (height, width) of a side or a pair, as config files have them."""
+    pair = [value, value] if isinstance(value, int) else value
+    if isinstance(pair, Mapping):
+        pair = [pair.get("height"), pair.get("width")]
+    if isinstance(pair, list) and [type(side) for side in pair] == [int, int]:
+        return (pair[0], pair[1])
+    raise DialectError(f"{name} = {value!r} is neither a side nor a height and a width in pixels")
+
+
+def numbers(value: Any, name: str) -> tuple[float, ...]:
+    """Return one number for each channel."""
+    values = [value] if isinstance(value, int | float) else value
+    if isinstance(values, Sequence) and all(isinstance(one, int | float) for one in values):
+        return tuple(float(one) for one in values)
+    raise DialectError(f"{name} = {value!r} is not a list of numbers")
+
+
+# ---------------------------------------------------------------- timm
+
+
+def describe_timm(config: Mapping[str, Any]) -> Description:
+    """Return the preprocessing, labels and licence in a ``config.json``."""
+    name = field(config, "architecture", str, "")
+    if not name.startswith("mobilenetv2"):
+        raise DialectError(f"config.json: architecture {name!r} is not a MobileNetV2")
+    published = field(config, "pretrained_cfg", dict, {})
+    shape = field(published, "input_size", list, [3, 224, 224])
+    if len(shape) != 3 or not all(isinstance(side, int) for side in shape):
+        raise DialectError(f"config.json: input_size = {shape!r} is not (channels, height, width)")
+    size = (shape[1], shape[2])
+    share = float(field(published, "crop_pct", float, 0.875))
+    interpolation = field(published, "interpolation", str, "bicubic")
+    if interpolation not in get_args(Interpolation) or not 0 < share <= 1:
+        raise DialectError(f"config.json: crop_pct {share}, interpolation {interpolation!r}")
+    # floor, as timm's own transform has it
+    resize = (int(size[0] / share), int(size[1] / share))
+    mean, std = (
+        tuple(round(255 * one, 6) for one in numbers(published.get(name, [0.5] * 3), name))
+        for name in ("mean", "std")
+    )
+    record = Preprocessing(size, resize, interpolation=interpolation, mean=mean, std=std)
+    names = field(config, "label_names", list, None) or field(published, "label_names", list, None)
+    labels = Labels(tuple(map(str, names))) if names else None
+    licence = field(published, "license", str, None)
+    return Description(preprocessing=record, labels=labels, licence=licence)
+
+
+TIMM = TensorDialect(
+    "timm", ("timm", "timm-110d", "timm-120d"), tables.TIMM,
+    signature=("conv_stem.weight", "blocks.0.0.conv_dw.weight", "blocks.1.0.conv_pwl.weight"),
+    configs=("config.json",), describe=describe_timm,
+)  # fmt: skip
+
+# ---------------------------------------------------------------- Hugging Face transformers
 
 RESAMPLING: dict[int, Interpolation] = {
     0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
@@ -35,24 +104,6 @@ RESAMPLING: dict[int, Interpolation] = {
 """Pillow's numbers."""
 PUBLISHED_DROPOUT, MEANT_DROPOUT = 0.8, 0.2
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
-_STEM, _BLOCK = "mobilenet_v2.conv_stem", "mobilenet_v2.layer.{previous}"
-
-
-def _parts(block: str) -> dict[str, Pair]:
-    words = {"expand": "expand_1x1", "depthwise": "conv_3x3", "project": "reduce_1x1"}
-    return {
-        part: (f"{block}.{word}.convolution", f"{block}.{word}.normalization")
-        for part, word in words.items()
-    }
-
-
-TABLE = KeyTable(
-    stem=(f"{_STEM}.first_conv.convolution", f"{_STEM}.first_conv.normalization"),
-    first=_parts(_STEM),
-    block=_parts(_BLOCK),
-    head=("mobilenet_v2.conv_1x1.convolution", "mobilenet_v2.conv_1x1.normalization"),
-    classifier="classifier",
-)
 
 
 def prefixed(foreign: Arrays) -> Arrays:
@@ -63,11 +114,7 @@ def prefixed(foreign: Arrays) -> Arrays:
 
 
 def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> Description:
-    """Return what the two files say.
-
-    Raises:
-        DialectError: a network that this project does not have, or a value of the wrong type.
-    """
+    """Return what the two files say."""
     if field(config, "output_stride", int, 32) != 32:
         raise DialectError(
             f"output_stride = {config['output_stride']}: dilated networks are for segmentation; "
@@ -120,7 +167,7 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessing:
     size = resize = spec.size
-    fit: Any = "stretch"
+    fit: Literal["cover", "stretch"] = "stretch"
     if field(config, "do_resize", bool, True):
         wanted = field(config, "size", (dict, int), {"shortest_edge": 256})
         edge = wanted.get("shortest_edge") if isinstance(wanted, dict) else wanted
@@ -210,8 +257,8 @@ def save_folder(config: ModelConfig, foreign: Arrays, out: Path) -> None:
             write_atomically(folder / name, text + "\n")
 
 
-DIALECT = TensorDialect(
-    "huggingface", ("huggingface",), TABLE,
+HUGGING_FACE = TensorDialect(
+    "huggingface", ("huggingface",), tables.HUGGING_FACE,
     signature=("mobilenet_v2.conv_stem.first_conv.convolution.weight",),
     # Its code has TensorFlow's 0.997 in PyTorch's convention, and slim's share of features to keep
     # as the share to drop.
