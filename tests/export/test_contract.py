@@ -49,8 +49,8 @@ ALONE = "executorch"
 """After other runtimes in one process its runtime aborts."""
 ONLY = os.environ.get("MOBILENETV2_TEST_FORMAT")
 NAMES = [ONLY] if ONLY else [name for name in FORMATS if name != ALONE]
-SLOW = ("coreml", "executorch")
-"""Formats whose packages take seconds to import."""
+SLOW = ("coreml", "executorch", "pt2")
+"""Formats that take seconds to import or to trace."""
 UNSEALED = ("savedmodel", "pt2")
 """Programs of whole frameworks, whose files are not read back by this project."""
 SAME = ("onnx", "openvino", "litert", "ncnn")
