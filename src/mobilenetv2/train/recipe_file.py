@@ -41,12 +41,9 @@ def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
     except ValueError as error:
         raise RecipeError(f"{where}: not TOML ({error})") from None
     for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"--set {change!r} must be key=value")
         where = f"recipe {name_or_file} with --set"
-        key = ALIASES.get(key.strip(), key.strip())
-        _put(mapping, key, _value(text.strip()), where)
+        for key, value in parse_change(change).items():
+            _put(mapping, key, value, where)
     return from_mapping(Recipe, mapping, where, RecipeError)
 
 
@@ -77,8 +74,18 @@ def recipe_names() -> list[str]:
 
 def keys_of(changes: Iterable[str]) -> set[str]:
     """Return the keys that ``--set`` changes, each by its own name: 'optimizer.momentum'."""
-    names = {change.partition("=")[0].strip() for change in changes}
-    return {ALIASES.get(name, name) for name in names}
+    return {key for change in changes for key in parse_change(change)}
+
+
+def parse_change(change: str) -> dict[str, Any]:
+    """Return the keys and values of a ``--set``: one, or those of an inline table.
+
+    Raise RecipeError if it is not key=value.
+    """
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {change!r} must be key=value")
+    return _flat(key.strip(), _value(text.strip()))
 
 
 def every_key() -> list[str]:
@@ -94,14 +101,21 @@ def every_key() -> list[str]:
 def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a file's mapping with its flat keys in their tables; RecipeError: an unknown key."""
     found: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            found.setdefault(_known(key, where), {})
-            for name, item in value.items():
-                _put(found, f"{key}.{name}", item, where)
-        else:
-            _put(found, ALIASES.get(key, key), value, where)
+    for name, content in mapping.items():
+        for key, value in _flat(name, content).items():
+            _put(found, key, value, where)
     return found
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Return the value by its key's own name, or those in a table by the keys of the recipe."""
+    if isinstance(value, dict) and name in _tables():
+        return {f"{name}.{key}": item for key, item in value.items()}
+    return {ALIASES.get(name, name): value}
+
+
+def _tables() -> set[str]:
+    return {key.partition(".")[0] for key in every_key() if "." in key}
 
 
 def _put(mapping: dict[str, Any], key: str, value: Any, where: str) -> None:

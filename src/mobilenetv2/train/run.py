@@ -65,12 +65,10 @@ def prepare(job: Job) -> Run:
     if job.resume:
         check_same_photos(folder, splits.parts, job.data)
     elif job.kept is not None:
-        network = recipe.network
         recipe, reasons = choose(splits.train, recipe, job.kept, config.spec.size)
         for reason in reasons:
             say(reason)
-        if recipe.network != network:
-            config, arrays = initial_model(job.weights, recipe, dataset.classes)
+        config, arrays = initial_model(job.weights, recipe, dataset.classes)
     if not saved and config.origin and config.origin.needs_own_photos:
         config, arrays = rebased(config, arrays, splits.train)
     teacher = None
