@@ -30,6 +30,7 @@ from mobilenetv2.train.job import Run, Trial
 from mobilenetv2.train.loop import Average
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.splits import sample
+from mobilenetv2.train.steps import shown_loss
 
 LOWEST, HIGHEST = 1e-6, 3.0
 STEPS = 80
@@ -83,7 +84,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
                 break
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
             loss, _ = trainer.step(*targets.make(pictures, indices, 0, step), rate)
-            smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
+            smooth = SMOOTHING * smooth + (1 - SMOOTHING) * shown_loss(loss, run.config.spec)
             value = smooth / (1 - SMOOTHING ** (step + 1))
             if not math.isfinite(value) or (step > 10 and value > EXPLODED * best):
                 break

@@ -106,6 +106,12 @@ def dropout_of(spec: NetworkSpec, recipe: Recipe) -> float:
     return spec.dropout if recipe.network.dropout is None else recipe.network.dropout
 
 
+def shown_loss(loss: float, spec: NetworkSpec) -> float:
+    """Return a step's loss as metrics have it: the mean of a binary cross-entropy over the logits,
+    not their sum."""
+    return loss if spec.classifier.outputs == "softmax" else loss / spec.logits
+
+
 class TrainerModule(Protocol):
     """The module ``mobilenetv2.train.steps.NAME``."""
 
