@@ -179,10 +179,10 @@ class FakeQuantised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width), normalised -> logits (batch, n)."""
-        found = {INPUT: self.settle(INPUT, x)}
+        found = {INPUT: self.quantised(INPUT, x)}
         for operation in self.graph.operations:
             y = self.compute(operation, *(found[name] for name in operation.inputs))
-            found[operation.output] = self.settle(operation.output, y)
+            found[operation.output] = self.quantised(operation.output, y)
         return found[LOGITS]
 
     def compute(self, operation: Operation, *inputs: Tensor) -> Tensor:
@@ -208,8 +208,8 @@ class FakeQuantised(nn.Module):
             return functional.relu6(y)
         return functional.relu(y) if operation.activation == "relu" else y
 
-    def settle(self, name: str, x: Tensor) -> Tensor:
-        """Return a tensor as its integers have it."""
+    def quantised(self, name: str, x: Tensor) -> Tensor:
+        """Return a tensor quantised and dequantised."""
         steps = self.scheme.ranges[name].steps
         return torch.fake_quantize_per_tensor_affine(x, steps.scale, steps.zero_point, 0, LEVELS)
 

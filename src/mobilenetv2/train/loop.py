@@ -31,7 +31,7 @@ def fit(run: Run) -> None:
 
     Raises:
         Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
-        RunError: the loss or a weight is not a number, or memory is out.
+        RunError: the loss or a weight is not a number, or out of memory.
     """
     if run.saved:
         run.rows = run.saved.rows
