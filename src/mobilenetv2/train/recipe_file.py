@@ -48,7 +48,7 @@ def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """Return the recipe of a file's text; errors as :func:`read_recipe`, ValueError: not TOML."""
+    """Return the recipe of a file's text; raise ValueError if it is not TOML."""
     return from_mapping(Recipe, in_tables(tomllib.loads(text), where), where, RecipeError)
 
 
@@ -99,7 +99,7 @@ def every_key() -> list[str]:
 
 
 def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a file's mapping with its flat keys in their tables; RecipeError: an unknown key."""
+    """Return a file's mapping with its flat keys in their tables."""
     found: dict[str, Any] = {}
     for name, content in mapping.items():
         for key, value in _flat(name, content).items():

@@ -62,7 +62,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     """Try learning rates; ``run.trial`` has what they gave, ``run.recipe`` the one suggested.
 
     A trial has at least 10 steps; photos come again where there are not enough.
-    RecipeError: no rate makes the loss fall.
+    Raise RecipeError if no rate makes the loss fall.
     """
     recipe, trainer, targets = run.recipe, run.trainer, run.targets_of(run.splits.train)
     count = len(targets.labels)
@@ -98,7 +98,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
 
 
 def suggest_rate(rates: list[float], losses: list[float]) -> float:
-    """Return the rate of the lowest loss with a margin, to two digits; RecipeError: none fell."""
+    """Return the rate of the lowest loss with a margin, to two digits."""
     lowest = int(np.argmin(losses)) if losses else 0
     if lowest == 0:
         raise RecipeError("no learning rate makes the loss fall: look at the data, or set one")

@@ -125,7 +125,11 @@ class TrainerModule(Protocol):
 
 
 def find_steps(edition: str) -> TrainerModule:
-    """Return the steps of an edition, whose framework is imported. MissingExtra: there is none."""
+    """Import an edition's framework and return its steps.
+
+    Raises:
+        MissingExtra: the framework is not installed.
+    """
     for framework in FRAMEWORKS[edition]:
         if framework == "keras":
             from mobilenetv2.editions.keras_backend import choose

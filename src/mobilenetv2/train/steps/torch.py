@@ -287,7 +287,7 @@ class MapViews:
 
 
 def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
-    """Return the maps in ``path``, computed if they are not there; RunError: the disk is full."""
+    """Return the maps in ``path``, computed if absent; raise RunError if the disk is full."""
     if path.is_file():
         return MapViews(np.load(path, mmap_mode="r"))
     views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each one has its turn
