@@ -213,7 +213,7 @@ def test_only_whole_epochs_are_marked(
     count: int, marked: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure))
     plots.curves(ROWS[:count], tmp_path / "x.png")
     for axis in drawn[0].axes:
         low, high = axis.get_xlim()
@@ -224,7 +224,7 @@ def test_dots_of_a_reliability_diagram_lie_where_they_are_said_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure))
     made = measured(80)
     plots.reliability([("Before", made), ("After", made)], tmp_path / "x.png")
     full = [row for row in made.bins if row.count]
