@@ -177,7 +177,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
             'trained = "later"\n[distillation]\nteacher = "m"',
             "does not look at pictures in its steps",
         ),
-        ("augmentation = 3", "augmentation: expected a table of Augmentation, found 3"),
+        ("augmentation = 3", "augmentation: expected a table, found 3; set a key in it"),
         ("epochs = = 3", "recipe.toml: not TOML"),
     ],
 )
@@ -262,6 +262,11 @@ def test_a_mistake_in_a_change_is_named(change: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         read_recipe("finetune", [change])
     assert message in str(caught.value)
+
+
+def test_a_value_of_a_table_is_an_error_before_keys_in_it_are_set() -> None:
+    with pytest.raises(RecipeError, match="augmentation: expected a table, found 3"):
+        read_recipe("digits", ["augmentation=3", "augmentation.flip=true"])
 
 
 def test_a_missing_recipe_suggests_the_nearest(tmp_path: Path) -> None:

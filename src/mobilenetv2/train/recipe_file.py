@@ -119,6 +119,8 @@ def _tables() -> set[str]:
 
 
 def _put(mapping: dict[str, Any], key: str, value: Any, where: str) -> None:
+    if key in _tables():
+        raise RecipeError(f"{where}, {key}: expected a table, found {value!r}; set a key in it")
     *path, last = _known(key, where).split(".")
     if key == "classifier.hidden":  # a number alone is the units
         items = value if isinstance(value, list) else [value]
@@ -132,7 +134,7 @@ def _known(key: str, where: str) -> str:
     """Return the key; of an unknown one, say which is the nearest, or which there are."""
     keys = every_key()
     tables = {name.partition(".")[0] for name in keys}
-    if key in keys or key in tables:
+    if key in keys:
         return key
     names = {name: name for name in keys} | ALIASES
     if near := get_close_matches(key, names, n=1):
