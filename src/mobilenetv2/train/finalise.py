@@ -1,4 +1,4 @@
-"""The end of a run: calibration, the final figures, each taken once, report and summary."""
+"""The end of a run: temperature scaling, the final figures, each taken once, report and summary."""
 
 import dataclasses
 import html
@@ -35,7 +35,7 @@ CLOSE = 0.05
 
 
 def finalise(run: Run) -> None:
-    """Calibrate the best model, take its figures once, write the report and, last, the summary."""
+    """Fit the best model's temperature, take its figures once, write report and summary."""
     run.folder.maps.unlink(missing_ok=True)
     if not run.rows:
         for model in (run.best, run.folder.last):
@@ -50,7 +50,7 @@ def finalise(run: Run) -> None:
 
 
 def take_figures(run: Run) -> Result:
-    """Calibrate ``run.best``, measure it, and write both down; return its held-out answers."""
+    """Fit the temperature of ``run.best``, measure it, save both; return its held-out answers."""
     trainer, splits = run.trainer, run.splits
     config, arrays = store.load(run.best)
     trainer.load(arrays)
