@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenetv2.checkpoints.graphs.litert import NOTE
 from mobilenetv2.checkpoints.importer import (
     built_in_views,
     measure_moments,
@@ -117,12 +118,15 @@ def test_photos_that_are_given_are_measured_instead(photos: Path, tmp_path: Path
         rebase_imported(config, arrays, [tmp_path / "broken.jpg"])
 
 
-def test_a_network_rebased_again_says_it_once() -> None:
+def test_a_network_rebased_again_says_it_once_and_nothing_that_is_no_longer_so() -> None:
     config, arrays = folded(SPECS["paper"])
+    config = replace(config, origin=Origin("net.tflite", folded=True, note=NOTE))
     config, arrays = rebase_imported(config, arrays)
     config, arrays = rebase_on([*noise(config, 2)], "training photos", config, arrays)
     assert config.origin is not None and config.origin.rebased_on == "training photos"
-    assert config.origin.note == "Dequantised. BatchNorm rebased on 2 views of training photos."
+    assert config.origin.note == (
+        "BatchNorm was folded in the LiteRT file. BatchNorm rebased on 2 views of training photos."
+    )
 
 
 def test_the_views_are_many_and_always_the_same() -> None:

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from mobilenetv2.data.augment import Augmentation, augment, generator
-from mobilenetv2.data.caches import ShrunkPhotos, fits_in_memory, hold_images, shrink
+from mobilenetv2.data.caches import ResizedCache, cache_images, fits_in_memory, shrink
 from mobilenetv2.data.dataset import Split, find_splits
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import ImageError
@@ -107,7 +107,7 @@ def test_a_crop_shows_the_same_part_within_a_pixel_of_the_smaller_photo() -> Non
 @pytest.mark.parametrize("limit", [0, 90_000, 10**9])
 def test_what_is_held_changes_no_view_and_memory_is_bounded(limit: int) -> None:
     source, photos = counted_split()
-    shrunk = ShrunkPhotos(photos, SIDE, limit)
+    shrunk = ResizedCache(photos, SIDE, limit)
     expected = [np.asarray(shrink(photos.image(photo), SIDE)) for photo in photos.photos]
     source.reads = 0
     for _ in range(3):
@@ -127,7 +127,7 @@ def test_what_is_held_changes_no_view_and_memory_is_bounded(limit: int) -> None:
 
 def test_a_caller_who_draws_on_a_photo_does_not_change_the_next_one() -> None:
     _, photos = counted_split()
-    shrunk = ShrunkPhotos(photos, SIDE)
+    shrunk = ResizedCache(photos, SIDE)
     for _ in range(3):
         image = shrunk.image(photos.photos[0])
         before = np.asarray(image).copy()
@@ -144,7 +144,7 @@ def test_threads_that_want_one_photo_count_it_once() -> None:
             return super().read(name)
 
     photos = find_splits(Slow("memory", FILES)).splits["all"]
-    shrunk = ShrunkPhotos(photos, SIDE)
+    shrunk = ResizedCache(photos, SIDE)
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(shrunk.image, [photos.photos[2]] * 6))
     assert len({image.tobytes() for image in made}) == 1
@@ -153,7 +153,7 @@ def test_threads_that_want_one_photo_count_it_once() -> None:
 
 def test_an_unreadable_photo_is_named_and_not_held() -> None:
     photos = find_splits(MemorySource("memory", {"a/1.png": b"no picture", "b/2.png": b""})).splits
-    shrunk = ShrunkPhotos(photos["all"], SIDE)
+    shrunk = ResizedCache(photos["all"], SIDE)
     for _ in range(2):
         with pytest.raises(ImageError, match=r"memory/a/1\.png"):
             shrunk.image(photos["all"].photos[0])
@@ -209,7 +209,7 @@ def test_views_are_those_of_augment_bit_for_bit(
     how: dict[str, Any], record: Preprocessing, size: tuple[int, int]
 ) -> None:
     augmentation = Augmentation(**{"jitter": 0.0, **how})
-    held = hold_images(SPLIT, augmentation, record, size)
+    held = cache_images(SPLIT, augmentation, record, size)
     assert len(held.held) == len(SPLIT)
     indices = [5, 0, 11, 5, 3]  # in any order, and more than once
     for epoch in (0, 3):
@@ -219,7 +219,7 @@ def test_views_are_those_of_augment_bit_for_bit(
         assert_array_equal(views, expected)
 
 
-HELD = hold_images(SPLIT, Augmentation("shifted", jitter=0.0), COLOUR, (32, 32))
+HELD = cache_images(SPLIT, Augmentation("shifted", jitter=0.0), COLOUR, (32, 32))
 
 
 @given(
@@ -257,7 +257,7 @@ def test_threads_may_share_it() -> None:
 def test_larger_photos_are_held_at_the_size_of_the_views() -> None:
     photos = split(4, (90, 60))
     how = Augmentation("shifted", jitter=0.0)
-    held = hold_images(photos, how, COLOUR, (32, 32))
+    held = cache_images(photos, how, COLOUR, (32, 32))
     assert held.held.shape == (4, 40, 40, 3)
     assert_array_equal(
         held.views(np.arange(4), 0, 0),
@@ -270,17 +270,17 @@ def test_what_does_not_fit_is_told_beforehand(crop: Any, bytes_: int) -> None:
     how = Augmentation(crop)
     assert fits_in_memory(100, how, COLOUR, (32, 32), 100 * bytes_)
     assert not fits_in_memory(100, how, COLOUR, (32, 32), 100 * bytes_ - 1)
-    assert hold_images(SPLIT, how, COLOUR, (32, 32)).held.nbytes == 12 * bytes_
+    assert cache_images(SPLIT, how, COLOUR, (32, 32)).held.nbytes == 12 * bytes_
 
 
 def test_resized_crops_are_not_made_here() -> None:
     assert not fits_in_memory(1, Augmentation("resized"), COLOUR, (32, 32))
     with pytest.raises(ValueError, match="ask fits_in_memory"):
-        hold_images(SPLIT, Augmentation("resized"), COLOUR, (32, 32))
+        cache_images(SPLIT, Augmentation("resized"), COLOUR, (32, 32))
 
 
 def test_a_photo_that_cannot_be_read_is_named() -> None:
     files = {"a/1.png": photo(1, (32, 32)), "b/2.png": b"not a picture"}
     photos = find_splits(MemorySource("memory", files)).splits["all"]
     with pytest.raises(ImageError, match=r"memory/b/2\.png"):
-        hold_images(photos, Augmentation("none"), COLOUR, (32, 32))
+        cache_images(photos, Augmentation("none"), COLOUR, (32, 32))

@@ -122,7 +122,7 @@ def test_links_that_are_not_followed_are_counted_and_named(
     (tmp_path / "here" / "box" / "link.png").symlink_to(tmp_path / "elsewhere" / "ball" / "00.png")
     dataset = open_dataset(tmp_path / "here")
     assert (dataset.links, len(dataset.splits["all"])) == (2, 6)
-    assert "passed over: 2 links, which are not followed" in check_dataset(dataset).notes
+    assert "skipped: 2 links, which are not followed" in check_dataset(dataset).notes
     only = tmp_path / "only"
     only.mkdir()
     (only / "ball").symlink_to(tmp_path / "elsewhere" / "ball")

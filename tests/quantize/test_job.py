@@ -13,6 +13,7 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluate.matching import match
 from mobilenetv2.evaluate.metrics import wilson
 from mobilenetv2.export.job import make_files
+from mobilenetv2.formats import FORMATS, OF_INT8
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
@@ -68,6 +69,23 @@ def test_one_that_loses_too_much_is_not_kept_unless_forced(
     (found,) = make_files(forced, job.requests([], tmp_path / "m.onnx"))
     assert found.error == "" and (tmp_path / "m.onnx").is_file()
     assert json.loads((tmp_path / "m.onnx.comparison.json").read_text())["passed"] is False
+
+
+@pytest.mark.parametrize("name", OF_INT8)
+def test_every_format_that_has_int8_is_written(
+    name: str, made: job.Quantiser, tmp_path: Path
+) -> None:
+    for package in FORMATS[name].packages:
+        pytest.importorskip(package)
+    out = tmp_path / f"m{FORMATS[name].suffix}"
+    job.write_int8(name, made.scheme, out)
+    assert load_artifact(out).format == name
+
+
+def test_a_format_without_int8_is_refused(made: job.Quantiser, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="int8 is not made of mnn; choose onnx, "):
+        job.write_int8("mnn", made.scheme, tmp_path / "m.mnn")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_of_files(tmp_path: Path) -> None:

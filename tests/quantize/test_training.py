@@ -12,6 +12,9 @@ from torch.nn import functional
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.augment import Augmentation
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.editions.torch.network import normalise
+from mobilenetv2.evaluate.metrics import measure
+from mobilenetv2.evaluate.predictions import Predictions
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.graph.torch import GraphModule
@@ -21,8 +24,9 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.calibration import observe
 from mobilenetv2.quantize.scheme import Range, Scheme
-from mobilenetv2.quantize.training import FakeQuantised, Recipe, train
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.quantize.training import FakeQuantised, Recipe, loss_of, train
+from mobilenetv2.spec.network import ClassifierSpec, Outputs
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 OUTPUTS = [1, 2, 0]
 """Ball, box, triangle -> the outputs of the fixture ``model``."""
@@ -117,3 +121,41 @@ def test_the_same_seed_gives_the_same_weights_and_a_little_moves_every_layer(
     assert any((one.folded[n][0] != other.folded[n][0]).any() for n in one.folded)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("quantisation-aware epoch 1/1: loss ") and len(lines) == 3
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "sigmoid", "logit"])
+def test_loss_and_answers_go_by_what_the_outputs_mean(
+    outputs: Outputs,
+    given: tuple[ModelConfig, Arrays, Split, NDArray],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of one step without augmentation they are those of the network before it."""
+    config, arrays, split, pictures = given
+    names = ("ball", "box", "triangle")[: 2 if outputs == "logit" else 3]
+    split = split.with_photos(tuple(p for p in split.photos if p.label < len(names)))
+    spec = config.spec.replace(classes=len(names), classifier=ClassifierSpec(outputs=outputs))
+    config = dataclasses.replace(config, spec=spec, labels=Labels(names))
+    last = {f"classifier.{part}": arrays[f"classifier.{part}"] for part in ("weight", "bias")}
+    arrays = arrays | {name: values[: spec.logits] for name, values in last.items()}
+    scheme = bad_scheme(config, arrays, pictures, 1)
+    with torch.no_grad():
+        x = normalise(pictures[: len(split)], config.preprocessing)
+        logits = FakeQuantised(scheme)(x).numpy()
+    truth = np.array([photo.label for photo in split.photos])
+    expected = measure(Predictions(logits, truth, names, outputs))
+    still = Augmentation("none", flip=False, jitter=0.0)
+    train(scheme, arrays, split, range(3), Recipe(1, len(split), 0.0, still))
+    line = capsys.readouterr().err
+    assert f"loss {expected.loss:.3f} top-1 {expected.top1:.1%}" in line
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "sigmoid", "logit"])
+def test_only_the_teachers_answers_are_without_loss(outputs: Outputs) -> None:
+    shape = (4, 1 if outputs == "logit" else 3)
+    answers, labels = torch.linspace(-2, 3, 4 * shape[1]).reshape(shape), torch.zeros(shape)
+    logits = answers.clone().requires_grad_()
+    loss = loss_of(logits, labels, answers, outputs, 1.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert logits.grad is not None and logits.grad.abs().max() < 1e-6
+    assert loss_of(answers + torch.eye(*shape), labels, answers, outputs, 1.0) > 0.01

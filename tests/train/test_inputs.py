@@ -56,16 +56,16 @@ def test_batches_are_the_views_one_by_one(photos: Path, crop: str, held: bool) -
         for pictures, indices in made:
             expected = np.stack([views.view(int(index), epoch) for index in indices])
             assert np.array_equal(pictures, expected)
-        assert (views._small is not None) == held
+        assert (views._image_cache is not None) == held
 
 
-def test_photos_are_shrunk_for_the_largest_view_unless_the_recipe_says_no(photos: Path) -> None:
+def test_photos_are_downscaled_for_the_largest_view_unless_the_recipe_says_no(photos: Path) -> None:
     split = open_dataset(photos).splits["all"]
     record = Preprocessing.default(NetworkSpec(size=(64, 64)))
     recipe = Recipe().changed(epochs=2, phases=(0.5, 1.0), shrink=1.5)
     views = PhotoViews(split, record, recipe)
-    assert views._shrunk is not None and views._shrunk.side == 96
-    assert PhotoViews(split, record, recipe.changed(shrink=0.0))._shrunk is None
+    assert views._resized_cache is not None and views._resized_cache.side == 96
+    assert PhotoViews(split, record, recipe.changed(shrink=0.0))._resized_cache is None
     smaller = PhotoViews(split, record.at((16, 16)), recipe.changed(phases=(), shrink=1.0))
     expected = augment(
         shrink(split.image(split.photos[0]), 16), recipe.augmentation, record, (16, 16),

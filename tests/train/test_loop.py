@@ -20,9 +20,10 @@ from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.errors import ImageError, RunError
+from mobilenetv2.evaluate.metrics import measure
 from mobilenetv2.model import store
 from mobilenetv2.spec.names import is_statistic
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Outputs
 from mobilenetv2.spec.published import published
 from mobilenetv2.train import folder, loop
 from mobilenetv2.train.folder import Checkpoint, Row, RunFolder
@@ -168,6 +169,23 @@ def split(photos: Path) -> Split:
     """Twelve photos, four of each class."""
     whole = open_dataset(photos).splits["all"]
     return whole.with_photos(whole.photos[::3])
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "sigmoid"])
+def test_the_training_loss_is_the_quantity_that_is_selected_by(
+    outputs: Outputs, split: Split, begun: Begun, tmp_path: Path
+) -> None:
+    """Steps that change nothing show the loss of the network as it is."""
+    recipe = Recipe().changed(
+        epochs=1, batch_size=len(split), learning_rate=0.0, dropout=0.0, label_smoothing=0.0,
+        batch_norm="frozen", precision="float32",
+        augmentation=Augmentation(crop="none", flip=False, jitter=0.0),
+    )  # fmt: skip
+    spec = SPEC.replace(classifier=ClassifierSpec(outputs=outputs))
+    run = begun(tmp_path, split, recipe, spec)
+    loop.fit(run)
+    measured = measure(run.predict(split, "selection"))
+    assert run.rows[0]["train_loss"] == pytest.approx(measured.loss, rel=1e-4)
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
             'trained = "later"\n[distillation]\nteacher = "m"',
             "does not look at pictures in its steps",
         ),
-        ("augmentation = 3", "augmentation: expected a table of Augmentation, found 3"),
+        ("augmentation = 3", "augmentation: expected a table, found 3; set a key in it"),
         ("epochs = = 3", "recipe.toml: not TOML"),
     ],
 )
@@ -225,6 +225,23 @@ def test_hidden_layers_are_units_or_tables(
         read_recipe("finetune", ["classifier.hidden=0"])
 
 
+@pytest.mark.parametrize(
+    ("table", "keys"),
+    [
+        ("classifier={hidden=[{units=100}]}", ["classifier.hidden=[{units=100}]"]),
+        ("classifier={hidden=[100]}", ["classifier.hidden=[100]"]),
+        ('optimizer = {name="adamw", learning_rate=0.5}',
+         ["optimizer.name=adamw", "optimizer.learning_rate=0.5"]),
+        ("network={size=64}", ["network.size=64"]),
+        ("augmentation={flip=true}", ["augmentation.flip=true"]),
+        ("augmentation={}", []),
+    ],
+)  # fmt: skip
+def test_an_inline_table_is_the_keys_in_it(table: str, keys: list[str]) -> None:
+    assert read_recipe("digits", [table]) == read_recipe("digits", keys)
+    assert keys_of([table]) == keys_of(keys) == {key.partition("=")[0] for key in keys}
+
+
 def test_one_number_is_a_square_and_the_last_change_wins() -> None:
     assert read_recipe("scratch", ["size=96", "size=64"]).network.size == (64, 64)
     assert read_recipe("scratch", ["size=[48, 64]"]).network.size == (48, 64)
@@ -235,6 +252,7 @@ def test_one_number_is_a_square_and_the_last_change_wins() -> None:
     [
         ("epochs", "--set 'epochs' must be key=value"),
         ("=3", "--set '=3' must be key=value"),
+        ("classifier={hide=3}", "unknown key 'classifier.hide'; did you mean 'classifier.hidden'?"),
         ("epochs.more=3", "unknown key 'epochs.more'; did you mean 'epochs'?"),
         ("epoch=3", "recipe finetune with --set: unknown key 'epoch'; did you mean 'epochs'?"),
         ("augmentation.flip=perhaps", "flip: expected true or false, found 'perhaps'"),
@@ -244,6 +262,11 @@ def test_a_mistake_in_a_change_is_named(change: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         read_recipe("finetune", [change])
     assert message in str(caught.value)
+
+
+def test_a_value_of_a_table_is_an_error_before_keys_in_it_are_set() -> None:
+    with pytest.raises(RecipeError, match="augmentation: expected a table, found 3"):
+        read_recipe("digits", ["augmentation=3", "augmentation.flip=true"])
 
 
 def test_a_missing_recipe_suggests_the_nearest(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from mobilenetv2.checkpoints.importer import rebase_on
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import ImageError, RecipeError, RunError
 from mobilenetv2.model import store
+from mobilenetv2.spec.network import HiddenSpec
 from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.train import run as room
 from mobilenetv2.train.folder import RunFolder
@@ -200,6 +201,16 @@ def test_a_teacher_and_its_share_come_together(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         train(Job(str(photos), tmp_path / "run", None, QUICK.changed(distillation=distillation)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hidden_layers_that_are_new_are_not_left_untrained_by_the_default(
+    photos: Path, model: Path, tmp_path: Path
+) -> None:
+    """Of so few photos it fits the last layer alone."""
+    recipe = QUICK.changed({"classifier.hidden": (HiddenSpec(8),)}, size=None)
+    with pytest.raises(RecipeError, match="hidden asks for new layers"):
+        train(Job(str(photos), tmp_path / "run", model, recipe, kept=frozenset()))
     assert list(tmp_path.iterdir()) == []
 
 

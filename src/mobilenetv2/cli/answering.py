@@ -33,7 +33,7 @@ EXECUTORCH = FORMATS["executorch"]
 Output: TypeAlias = Literal["logits", "features"]
 
 
-def settle_model(arguments: argparse.Namespace) -> None:
+def resolve_model(arguments: argparse.Namespace) -> None:
     """Set ``arguments.model`` to the embedded one where nobody gave any, and say what it knows."""
     if arguments.model is not None:
         return

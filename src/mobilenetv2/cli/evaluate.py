@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print (and write) the figures; 0."""
     import numpy as np
 
-    from mobilenetv2.cli.answering import load_predictor, settle_model
+    from mobilenetv2.cli.answering import load_predictor, resolve_model
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.data.scan import readable_photos
     from mobilenetv2.evaluate.matching import match
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.evaluate.run_record import trained_on
     from mobilenetv2.hub.models import locate
 
-    settle_model(arguments)
+    resolve_model(arguments)
     config, predictor, runtime = load_predictor(arguments)
     labels = config.labels
     dataset = open_dataset(arguments.data)

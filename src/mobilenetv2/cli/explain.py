@@ -71,7 +71,7 @@ class Explanation:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw and print an explanation of every photo; 1 if some could not be read, else 0."""
-    from mobilenetv2.cli.answering import load_network, settle_model
+    from mobilenetv2.cli.answering import load_network, resolve_model
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.hub.models import locate
     from mobilenetv2.images.decode import read_photo
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_positive("--top", arguments.top)
     paths = find_photos(arguments.images)
     targets = planned(paths, arguments.output, arguments.overwrite)
-    settle_model(arguments)
+    resolve_model(arguments)
     network = load_network(locate(arguments.model), arguments.runtime, arguments.threads)
     classes = [class_of(name, network.config.labels) for name in arguments.classes]
     rows: list[dict[str, Any]] = []

@@ -44,13 +44,13 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print an answer for every photo; 1 if some could not be read, else 0."""
-    from mobilenetv2.cli.answering import load_predictor, settle_model
+    from mobilenetv2.cli.answering import load_predictor, resolve_model
     from mobilenetv2.data.sources import find_photos
     from mobilenetv2.evaluate.predictions import predict_photos
 
     require_positive("--top", arguments.top)
     paths = find_photos(arguments.images)
-    settle_model(arguments)
+    resolve_model(arguments)
     features = arguments.features
     config, predictor, _ = load_predictor(arguments, "features" if features else "logits")
     answers = predict_photos(predictor, paths, config.preprocessing)

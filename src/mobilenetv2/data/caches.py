@@ -32,8 +32,8 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-class ShrunkPhotos:
-    """A split whose photos are shrunk, once while they fit. Several threads may use it at once.
+class ResizedCache:
+    """Photos of a split, downscaled once and cached while they fit; for several threads at once.
 
     The first photos that come are held until ``limit`` bytes of pixels are reached, and stay: an
     epoch asks for each photo once, so that making room would throw out what the next one needs.
@@ -61,7 +61,7 @@ class ShrunkPhotos:
 
 
 @dataclass(frozen=True, slots=True)
-class SmallImages:
+class ImageCache:
     """All photos of a split at a small network's size: whole batches of views are cut out of them.
 
     At 32 pixels what a view costs is calls of Python and Pillow, which hold the interpreter's lock,
@@ -95,8 +95,12 @@ def fits_in_memory(
     return how.crop != "resized" and photos * height * width * record.channels <= limit
 
 
-def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Size) -> SmallImages:
-    """Decode every photo of a split for views of ``size``; ImageError where one cannot be read."""
+def cache_images(split: Split, how: Augmentation, record: Preprocessing, size: Size) -> ImageCache:
+    """Decode every photo of a split for views of ``size``.
+
+    Raises:
+        ImageError: one cannot be read.
+    """
     if how.crop == "resized":
         raise ValueError("views of a crop 'resized' are not made here: ask fits_in_memory() first")
     held = np.empty((len(split), *_held_size(how, size), record.channels), np.uint8)
@@ -108,7 +112,7 @@ def hold_images(split: Split, how: Augmentation, record: Preprocessing, size: Si
 
     for _ in track(in_parallel(load, range(len(split))), "photos", len(split)):
         pass
-    return SmallImages(held, size, how)
+    return ImageCache(held, size, how)
 
 
 def _held_size(how: Augmentation, size: Size) -> Size:

@@ -53,7 +53,11 @@ class Split:
         return len(self.photos)
 
     def image(self, photo: Photo) -> Image.Image:
-        """Decode one photo to an upright RGB image; ImageError where it cannot be read."""
+        """Decode one photo to an upright RGB image.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         return decode(self.source.read(photo.name), self.full_name(photo))
 
     def full_name(self, photo: Photo) -> str:
@@ -97,7 +101,8 @@ class Dataset:
 def open_dataset(place: str | Path) -> Dataset:
     """Find the splits of a folder, an archive, or the built-in 'digits'.
 
-    DataError: nothing there, no photos, or photos without class folders.
+    Raises:
+        DataError: nothing there, no photos, or photos without class folders.
     """
     if str(place) == BUILT_IN:
         from mobilenetv2.data.sources import digits

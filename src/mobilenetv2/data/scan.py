@@ -77,8 +77,9 @@ class CheckedDataset:
 def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) -> CheckedDataset:
     """Scan every photo of every split; leave out unreadable ones and copies between splits.
 
-    DataError: fewer than two classes, an empty class, splits whose classes differ, or a larger
-    share than ``most_unreadable`` of photos that cannot be read.
+    Raises:
+        DataError: fewer than two classes, an empty class, splits whose classes differ, or a larger
+            share than ``most_unreadable`` of photos that cannot be read.
     """
     check_classes(dataset)
     splits = list(dataset.splits.values())
@@ -117,7 +118,8 @@ def readable_photos(
 ) -> tuple[Split, list[str]]:
     """Return one split without the photos that cannot be read, and a note on each of those.
 
-    DataError: more than ``most_unreadable`` (a share) of them, or none is left.
+    Raises:
+        DataError: more than ``most_unreadable`` (a share) of them, or none is left.
     """
     readable, _, notes = _readable([split], split.source.place, most_unreadable)
     kept = readable[split.name]
@@ -155,11 +157,9 @@ def _skipped(dataset: Dataset) -> list[str]:
     notes = []
     if dataset.ignored:
         files = counted(len(dataset.ignored), "file")
-        notes.append(
-            f"passed over: {files} of other kinds than photos (first: {dataset.ignored[0]})"
-        )
+        notes.append(f"skipped: {files} of other kinds than photos (first: {dataset.ignored[0]})")
     if dataset.links:
-        notes.append(f"passed over: {counted(dataset.links, 'link')}, which are not followed")
+        notes.append(f"skipped: {counted(dataset.links, 'link')}, which are not followed")
     return notes
 
 

@@ -159,8 +159,8 @@ class TarSource(Source):
 class ArchivesSource(Source):
     """A folder with an archive for each split, as datasets are handed out: train.zip, test.zip.
 
-    Each one's class folders lie in a folder named after it. DataError: one is damaged, or two have
-    one name.
+    Each one's class folders lie in a folder named after it. Raise DataError if one is damaged
+    or two have one name.
     """
 
     def __init__(self, root: Path, archives: list[Path]) -> None:
@@ -204,7 +204,9 @@ def digits() -> MemorySource:
 
     E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI repository (CC BY 4.0).
     The files are ``train/CLASS/N.png`` and ``test/CLASS/N.png``: the last 360 are the test split.
-    MissingExtra: scikit-learn, which carries them, is not installed.
+
+    Raises:
+        MissingExtra: scikit-learn, which carries them, is not installed.
     """
     bunch = require("sklearn.datasets").load_digits()
     files = {}
@@ -219,7 +221,8 @@ def digits() -> MemorySource:
 def photographs() -> list[Image.Image]:
     """Return two RGB photographs, a Chinese temple and a flower: 427 x 640 pixels (CC BY 2.0).
 
-    MissingExtra: scikit-learn, which carries them, is not installed.
+    Raises:
+        MissingExtra: scikit-learn, which carries them, is not installed.
     """
     images = require("sklearn.datasets").load_sample_images().images
     return [Image.fromarray(image) for image in images]
@@ -232,8 +235,11 @@ ARCHIVES: dict[str, type[ZipSource] | type[TarSource]] = {".zip": ZipSource, ".t
 def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     """Open a folder, an archive, or a folder of archives named after ``splits`` (in lower case).
 
-    A folder of archives has neither folders nor photos. DataError: none of them, not there, or an
-    archive is damaged. OSError: a pipe or a device, or it may not be read.
+    A folder of archives has neither folders nor photos.
+
+    Raises:
+        DataError: none of them, not there, or an archive is damaged.
+        OSError: a pipe or a device, or it may not be read.
     """
     if path.is_dir():
         found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
@@ -258,7 +264,8 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
 def find_photos(names: Iterable[str]) -> list[Path]:
     """Return the photos named, and those in the folders named, at any depth, in order.
 
-    DataError: a name that is not there, or a folder without photos.
+    Raises:
+        DataError: a name that is not there, or a folder without photos.
     """
     found: list[Path] = []
     for path in map(Path, names):

@@ -149,7 +149,11 @@ class Parity:
 
 
 def parse_editions(names: str) -> list[str]:
-    """Return the editions of a list such as 'torch,keras:jax'; MobileNetV2Error: one is unknown."""
+    """Return the editions of a list such as 'torch,keras:jax'.
+
+    Raises:
+        MobileNetV2Error: one is unknown, or there is none.
+    """
     known = [*FRAMEWORKS, *(f"keras:{backend}" for backend in BACKENDS)]
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
@@ -179,8 +183,10 @@ def compare_editions(
 ) -> list[Parity]:
     """Run every case in every edition, each edition in one child process.
 
-    MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
-    anything or nothing would pass. MissingExtra: an edition's framework is not installed.
+    Raises:
+        MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
+            anything or nothing would pass.
+        MissingExtra: an edition's framework is not installed.
     """
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise MobileNetV2Error(f"--tolerance {tolerance:g} must be a finite number above 0")

@@ -31,10 +31,13 @@ AT_ONCE = 2**20
 def predict_split(
     predictor: Predictor, split: Split, record: Preprocessing, label: str = "evaluating"
 ) -> tuple[NDArray, NDArray]:
-    """Run a predictor on every photo of a split, in order; ImageError where one cannot be read.
+    """Run a predictor on every photo of a split, in order.
 
     Returns:
         (outputs float32 (photos, outputs), labels int64 (photos,)): labels as in the split.
+
+    Raises:
+        ImageError: a photo cannot be read.
     """
 
     def load(index: int) -> NDArray:
@@ -87,7 +90,11 @@ def predict_photos(
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """A classifier's logits for labelled photos, and what they mean; ValueError: unfit shapes."""
+    """A classifier's logits for labelled photos, and what they mean.
+
+    Raises:
+        ValueError: the shapes do not fit together.
+    """
 
     logits: NDArray
     """float (photos, classes); (photos, 1) where ``outputs`` is 'logit'."""

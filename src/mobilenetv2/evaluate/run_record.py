@@ -175,7 +175,10 @@ class TrainedOn:
     def split_of(self, dataset: Dataset, name: str | None) -> Split:
         """Return the split of that name; of a folder without splits, that part of the run.
 
-        Without a name it is test, else validation, else everything. DataError: there is none.
+        Without a name it is test, else validation, else everything.
+
+        Raises:
+            DataError: there is no such split.
         """
         if ALL not in dataset.splits:
             return dataset.split(name)
@@ -221,7 +224,8 @@ class TrainedOn:
 def trained_on(model: Path) -> TrainedOn:
     """Return the parts of the run that a model, or a file beside it, lies in.
 
-    RunError: its ``split.csv`` cannot be read.
+    Raises:
+        RunError: its ``split.csv`` cannot be read.
     """
     run = model.absolute().parent
     table = run / SPLIT
@@ -235,7 +239,7 @@ def trained_on(model: Path) -> TrainedOn:
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """Return photo -> split of a ``split.csv``; RunError where it is not one."""
+    """Return photo -> split of a ``split.csv``; raise RunError if it is not one."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return {row["photo"]: row["split"] for row in csv.DictReader(file)}

@@ -172,7 +172,7 @@ class _Emitter:
         )  # fmt: skip
         if operation.batch_norm is not None:
             y = self.batch_norm(operation, operation.batch_norm, y)
-        self.settle(operation.output, self.activated(operation.activation, operation.output, y))
+        self.set_value(operation.output, self.activated(operation.activation, operation.output, y))
 
     def batch_norm(self, operation: Conv, record: BatchNorm, y: str) -> str:
         name = operation.name
@@ -190,7 +190,7 @@ class _Emitter:
         inputs = [self.values[name] for name in operation.inputs]
         name = operation.output
         y = self.node("Add", name if operation.activation is None else f"{name}.sum", inputs)
-        self.settle(name, self.activated(operation.activation, name, y))
+        self.set_value(name, self.activated(operation.activation, name, y))
 
     def pool(self, operation: Pool) -> None:
         """The mean or maximum over a map, flattened unless convolutions follow."""
@@ -202,7 +202,7 @@ class _Emitter:
         if self.as_convolutions:
             self.values[operation.output] = y
             return
-        self.settle(operation.output, self.node("Flatten", operation.output, [y], axis=1))
+        self.set_value(operation.output, self.node("Flatten", operation.output, [y], axis=1))
 
     def linear(self, operation: Linear) -> None:
         """A matrix product with its bias and activation."""
@@ -216,7 +216,7 @@ class _Emitter:
             y = self.node("Flatten", plain, [y], axis=1)
         else:
             y = self.node("Conv", plain, given, kernel_shape=[1, 1])
-        self.settle(operation.output, self.activated(operation.activation, operation.output, y))
+        self.set_value(operation.output, self.activated(operation.activation, operation.output, y))
 
     def activated(self, activation: Activation, name: str, y: str) -> str:
         if activation is None:
@@ -225,8 +225,8 @@ class _Emitter:
             return self.node("Clip", name, [y, "zero", "six"])
         return self.node("Relu", name, [y])
 
-    def settle(self, name: str, y: str) -> None:
-        """Note the value that the layers after the tensor ``name`` take."""
+    def set_value(self, name: str, y: str) -> None:
+        """Set ``y`` as the value of a tensor for the layers after it, quantised where it is."""
         self.quantise(name, y)
         if self.half and name in self.graph.outputs:
             # The name is the output's; the layers after it go on in float16.

@@ -211,8 +211,10 @@ def write_int8(name: str, scheme: Scheme, out: Path) -> None:
         # Ends of uint8, as published files have them: a pixel is the integer where the
         # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
         out.write_bytes(write_litert(scheme.quantised(), unsigned=True))
-    else:
+    elif name == "onnx":
         out.write_bytes(write_onnx(scheme.quantised()))
+    else:
+        raise ArtifactError(f"{out}: int8 is not made of {name}; choose {', '.join(OF_INT8)}")
 
 
 def write_nncf(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path) -> None:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.data.augment import Augmentation, augment, generator
+from mobilenetv2.data.augment import Augmentation, augment, generator, targets
 from mobilenetv2.data.batches import batches, chunked, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.editions.torch.network import normalise
+from mobilenetv2.evaluate.predictions import best_classes
 from mobilenetv2.graph.graph import INPUT, LOGITS, Add, Conv, Linear, Normalise, Operation, Pool
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
@@ -29,7 +30,9 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import Folded
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantize.scheme import LEVELS, SMALLEST_SCALE, Scheme
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.train.schedule import cosine
+from mobilenetv2.train.steps.torch import cross_entropy
 
 LEARNING_RATE = 1e-4
 """The longest step of a weight, as a share of its channel's largest: an integer is 1 / 127."""
@@ -68,7 +71,10 @@ def train(
     record = scheme.config.preprocessing
     network, teacher = FakeQuantised(scheme), GraphModule(lower(scheme.config, arrays))
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    truth = torch.tensor([outputs[photo.label] for photo in split.photos])
+    spec = scheme.config.spec
+    meaning = spec.classifier.outputs
+    truth = np.array([outputs[photo.label] for photo in split.photos])
+    labels = torch.from_numpy(targets(truth, spec.classes)[:, -spec.logits :])
     batch_size = min(recipe.batch_size, len(split))
     steps = len(split) // batch_size
 
@@ -80,7 +86,7 @@ def train(
     for epoch in range(recipe.epochs):
         started, right = time.monotonic(), 0
         losses: list[float] = []
-        order = epoch_order(truth.numpy(), recipe.seed, epoch)
+        order = epoch_order(truth, recipe.seed, epoch)
         chunks = chunked(order, batch_size, drop_last=True)
         todo = batches(partial(view, epoch), chunks)
         label = f"quantisation-aware epoch {epoch + 1}/{recipe.epochs}"
@@ -88,14 +94,15 @@ def train(
             step = epoch * steps + len(losses)
             for group in optimizer.param_groups:
                 group["lr"] = cosine(step, recipe.epochs * steps, LEARNING_RATE)
-            x, target = normalise(pictures, record), truth[indices]
-            logits = network(x)
-            loss = loss_of(logits, target, x, teacher, recipe.distillation)
+            x = normalise(pictures, record)
+            logits, answers = network(x), teacher(x)
+            loss = loss_of(logits, labels[indices], answers, meaning, recipe.distillation)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-            right += int((logits.argmax(1) == target).sum())
+            found = best_classes(logits.detach().numpy(), meaning)
+            right += int((found == truth[indices]).sum())
         say(
             f"{label}: loss {np.mean(losses):.3f} top-1 {right / (steps * batch_size):.1%} | "
             f"{time.monotonic() - started:.0f} s"
@@ -105,17 +112,18 @@ def train(
 
 
 def loss_of(
-    logits: Tensor, target: Tensor, x: Tensor, teacher: GraphModule, share: float
+    logits: Tensor, labels: Tensor, answers: Tensor, outputs: Outputs, share: float
 ) -> Tensor:
-    """Return the cross-entropy with the labels and, for its share, with the teacher's
-    probabilities, less what these have by themselves: 0 where the answers are the teacher's."""
-    loss = (1 - share) * functional.cross_entropy(logits, target)
-    if not share:
-        return loss
-    with torch.no_grad():
-        wanted = functional.log_softmax(teacher(x), 1)
-    found = functional.log_softmax(logits, 1)
-    return loss + share * functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+    """Return the cross-entropy with the labels and, for its share, the divergence from the teacher:
+    the cross-entropy with its probabilities, less their entropy.
+
+    Args:
+        logits, labels, answers: (batch, logits): the answers are the teacher's logits.
+        outputs: what logits mean.
+    """
+    soft = answers.softmax(1) if outputs == "softmax" else answers.sigmoid()
+    with_teacher = cross_entropy(logits, soft, outputs) - cross_entropy(answers, soft, outputs)
+    return (1 - share) * cross_entropy(logits, labels, outputs) + share * with_teacher
 
 
 class FakeQuantised(nn.Module):
@@ -171,10 +179,10 @@ class FakeQuantised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width), normalised -> logits (batch, n)."""
-        found = {INPUT: self.settle(INPUT, x)}
+        found = {INPUT: self.quantised(INPUT, x)}
         for operation in self.graph.operations:
             y = self.compute(operation, *(found[name] for name in operation.inputs))
-            found[operation.output] = self.settle(operation.output, y)
+            found[operation.output] = self.quantised(operation.output, y)
         return found[LOGITS]
 
     def compute(self, operation: Operation, *inputs: Tensor) -> Tensor:
@@ -200,8 +208,8 @@ class FakeQuantised(nn.Module):
             return functional.relu6(y)
         return functional.relu(y) if operation.activation == "relu" else y
 
-    def settle(self, name: str, x: Tensor) -> Tensor:
-        """Return a tensor as its integers have it."""
+    def quantised(self, name: str, x: Tensor) -> Tensor:
+        """Return a tensor quantised and dequantised."""
         steps = self.scheme.ranges[name].steps
         return torch.fake_quantize_per_tensor_affine(x, steps.scale, steps.zero_point, 0, LEVELS)
 

@@ -1,4 +1,4 @@
-"""The end of a run: calibration, the final figures, each taken once, report and summary."""
+"""The end of a run: temperature scaling, the final figures, each taken once, report and summary."""
 
 import dataclasses
 import html
@@ -31,11 +31,11 @@ from mobilenetv2.train.splits import FEW, sample
 TRAIN_SAMPLE = 1000
 """Training photos on which the final figures are taken, too, to be shown beside the others."""
 CLOSE = 0.05
-"""A larger gap between the training and the held-out figure is worth a word."""
+"""A larger gap between training and held-out accuracy is called overfitting."""
 
 
 def finalise(run: Run) -> None:
-    """Calibrate the best model, take its figures once, write the report and, last, the summary."""
+    """Fit the best model's temperature, take its figures once, write report and summary."""
     run.folder.maps.unlink(missing_ok=True)
     if not run.rows:
         for model in (run.best, run.folder.last):
@@ -50,7 +50,7 @@ def finalise(run: Run) -> None:
 
 
 def take_figures(run: Run) -> Result:
-    """Calibrate ``run.best``, measure it, and write both down; return its held-out answers."""
+    """Fit the temperature of ``run.best``, measure it, save both; return its held-out answers."""
     trainer, splits = run.trainer, run.splits
     config, arrays = store.load(run.best)
     trainer.load(arrays)
@@ -59,8 +59,8 @@ def take_figures(run: Run) -> Result:
         measured[TEMPERATURE] = config.metrics[TEMPERATURE]
     elif run.recipe.calibrate and len(splits.selection) < FEWEST:
         say(
-            f"no temperature: {len(splits.selection)} photos that choose are fewer than the "
-            f"{FEWEST} that it takes to fit one"
+            f"no temperature scaling: it takes {FEWEST} photos of the selection split, which has "
+            f"{len(splits.selection)}"
         )
     elif run.recipe.calibrate:
         measured[TEMPERATURE] = fit_temperature(run.predict(splits.selection, "selection"))
@@ -114,9 +114,9 @@ def summary(run: Run) -> str:
     moved = bool(rows) and best_epoch(rows) > 0
     if rows and not moved:
         how += (
-            f", none of them with a lower loss on {figures['selection'].images} photos that choose "
-            "(each at the temperature that suits it) than a new classifier alone, which is what "
-            "was kept"
+            ", none with a lower temperature-scaled selection loss "
+            f"(n = {figures['selection'].images}) than the new classifier alone, whose checkpoint "
+            "is kept"
         )
     lines = [
         f"# {run.folder.path.name}",
@@ -126,8 +126,8 @@ def summary(run: Run) -> str:
         f"{multiply_adds(spec):,} multiply-adds), trained on {run.job.data} in "
         f"{run.seconds / 60:.1f} minutes: {how}.",
         "",
-        f"On {result.images} photos of {run.held_out} that it never saw and that chose nothing, "
-        f"it is right on {result.top1:.1%} (95% interval {interval(result.top1_interval)}).",
+        f"Top-1 accuracy on {run.held_out}, which is used for neither training nor selection: "
+        f"{result.top1:.1%} (n = {result.images}, 95% interval {interval(result.top1_interval)}).",
         "",
         *_table(figures, top5=spec.classes > 5),
         "",
@@ -135,7 +135,7 @@ def summary(run: Run) -> str:
         "",
         _weakest(result),
         "",
-        f"All of it on one page, with the surest mistakes: {run.report.name}",
+        f"All of it on one page, with the most confident errors: {run.report.name}",
         "",
         "![curves](curves.png)" if rows else "",
         "![confusion](confusion.png)",
@@ -167,12 +167,16 @@ def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
             "the whole network"
         )
         return (
-            f"It is right on its training photos {100 * gap:.0f} points more often than on new "
-            f"ones: {more}."
+            f"Overfitting: top-1 accuracy on training photos is {100 * gap:.0f} points higher than "
+            f"on new ones; {more}."
         )
     if moved and train.top1 < 0.9:
-        return "It does not yet know its training photos: more epochs would help."
-    return "It is right on new photos at least about as often as on those it was trained on."
+        return (
+            "Underfitting: top-1 accuracy on training photos is below 90%; more epochs would help."
+        )
+    return (
+        "No overfitting: top-1 accuracy on new photos is about that on training photos or higher."
+    )
 
 
 def _named(name: str) -> str:
@@ -189,11 +193,11 @@ def _weakest(metrics: Metrics) -> str:
         answers[index] = 0
         taken_for = metrics.classes[int(answers.argmax())].name
         parts.append(
-            f"{_named(row.name)} ({recall:.0%} of {row.photos} found, most often taken for "
+            f"{_named(row.name)} (recall {recall:.0%}, n = {row.photos}, most often predicted as "
             f"{_named(taken_for)})"
         )
     return (
         f"Weakest classes: {'; '.join(parts)}."
         if parts
-        else f"Every class was always found in these {metrics.images} photos."
+        else f"Every class has a recall of 100% (n = {metrics.images})."
     )

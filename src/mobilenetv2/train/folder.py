@@ -112,7 +112,8 @@ class RunFolder:
     def read_start(self) -> tuple[Path | None, str]:
         """Return the weights that the run was started with (None: from scratch), and its edition.
 
-        RunError: there is no such record, or it names an edition that cannot train.
+        Raises:
+            RunError: there is no such record, or it names an edition that cannot train.
         """
         try:
             started = json.loads(self.start.read_text("utf-8"))
@@ -127,7 +128,10 @@ class RunFolder:
         return (Path(weights) if weights else None), edition
 
     def read_checkpoint(self, recipe: Recipe) -> "Checkpoint | None":
-        """Return where the run stands; None: nothing is saved yet. RunError: another recipe's."""
+        """Return where the run stands, None before the first checkpoint.
+
+        Raise RunError if the checkpoint is of another recipe.
+        """
         if not self.checkpoint.is_file():
             return None
         saved = Checkpoint.load(self.checkpoint)
@@ -213,7 +217,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read what :meth:`save` wrote; RunError where it is damaged."""
+        """Read what :meth:`save` wrote; raise RunError if it is damaged."""
         from safetensors import safe_open
 
         parts: dict[str, Any] = {"trainer": {}, "average": {}}

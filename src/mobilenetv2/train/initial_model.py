@@ -45,9 +45,9 @@ REBASED_ON = 256
 def initial_model(
     weights: Path | None, recipe: Recipe, classes: tuple[str, ...]
 ) -> tuple[ModelConfig, Arrays]:
-    """Given weights with a new classifier, or a network from scratch: alike in every edition.
+    """Return given weights with a new classifier, or a network from scratch.
 
-    RecipeError: a classifier that the classes do not allow, or that cannot be fitted alone.
+    Raise RecipeError if the classes do not allow the classifier or it cannot be fitted alone.
     """
     labels, network, head = Labels(classes), recipe.network, recipe.classifier
     if head.outputs == "logit" and len(classes) != 2:
@@ -179,7 +179,7 @@ def fit_logistic(
 
     Args:
         train: (float (photos, features), int (photos,)); every class has photos.
-        selection: the same for the photos that choose.
+        selection: the same of the selection split.
         names: of the classes.
         classifier: what the outputs mean: one problem of n classes, one for each class ('sigmoid')
             or one for the second of two ('logit'); without a bias there is no intercept.
@@ -243,6 +243,6 @@ def _solve(
 
 
 def _rank(head: Head) -> tuple[float, float]:
-    # As for epochs, the loss: the share of right ones is chance where few photos choose. Not
-    # tempered, for where photos are few no temperature follows.
+    # As for epochs, the loss: top-1 accuracy is chance where the selection split is small.
+    # Not tempered, for where photos are few no temperature follows.
     return -head.selection.loss, head.selection.top1

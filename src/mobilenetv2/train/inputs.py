@@ -15,7 +15,7 @@ from PIL import Image
 from mobilenetv2.data import caches
 from mobilenetv2.data.augment import augment, generator, mix, targets
 from mobilenetv2.data.batches import Batches, batches, whole_batches
-from mobilenetv2.data.caches import ShrunkPhotos
+from mobilenetv2.data.caches import ResizedCache
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluate.matching import match
@@ -49,14 +49,14 @@ class PhotoViews:
     split: Split
     record: Preprocessing
     recipe: Recipe
-    _small: caches.SmallImages | None = field(default=None, init=False, repr=False)
-    _shrunk: ShrunkPhotos | None = field(default=None, init=False, repr=False)
+    _image_cache: caches.ImageCache | None = field(default=None, init=False, repr=False)
+    _resized_cache: ResizedCache | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.recipe.augmentation.crop == "resized" and self.recipe.data.shrink:
             sizes = [self.size(epoch) for epoch in range(max(1, self.recipe.epochs))]
             side = round(self.recipe.data.shrink * max(max(size) for size in sizes))
-            self._shrunk = ShrunkPhotos(self.split, side)
+            self._resized_cache = ResizedCache(self.split, side)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -75,7 +75,7 @@ class PhotoViews:
     def view(self, index: int, epoch: int) -> NDArray:
         """uint8 (height, width, channels)."""
         photo = self.split.photos[index]
-        source = self.split if self._shrunk is None else self._shrunk
+        source = self.split if self._resized_cache is None else self._resized_cache
         image, name = source.image(photo), self.split.full_name(photo)
         random = generator(self.recipe.seed, epoch, index)
         how = self.recipe.augmentation
@@ -85,12 +85,12 @@ class PhotoViews:
         """uint8 (batch, height, width, channels) and indices; see :class:`Views`."""
         size, how = self.size(epoch), self.recipe.augmentation
         if not caches.fits_in_memory(len(self), how, self.record, size):
-            self._small = None
+            self._image_cache = None
             return batches(lambda index: self.view(index, epoch), chunks)
-        if self._small is None or self._small.size != size:
-            self._small = None  # the memory, before the next is made
-            self._small = caches.hold_images(self.split, how, self.record, size)
-        held, seed = self._small, self.recipe.seed
+        if self._image_cache is None or self._image_cache.size != size:
+            self._image_cache = None  # the memory, before the next is made
+            self._image_cache = caches.cache_images(self.split, how, self.record, size)
+        held, seed = self._image_cache, self.recipe.seed
         return whole_batches(lambda indices: held.views(indices, seed, epoch), chunks)
 
 
@@ -119,8 +119,8 @@ class Teacher:
 def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
     """Return the teacher in a model folder or an exported file.
 
-    RecipeError: its classes are not those of the data, or it takes other pictures. WeightsError and
-    ArtifactError: it cannot be read or run.
+    Raise RecipeError if its classes are not those of the data or it takes other pictures,
+    WeightsError or ArtifactError if it cannot be read or run.
     """
     config, answer = load_predictor(Path(path))
     if config.preprocessing.channels != channels:

@@ -20,7 +20,7 @@ from mobilenetv2.train.folder import Checkpoint, Row
 from mobilenetv2.train.inputs import PhotoViews
 from mobilenetv2.train.job import Run
 from mobilenetv2.train.schedule import learning_rate
-from mobilenetv2.train.steps import State
+from mobilenetv2.train.steps import State, shown_loss
 
 SAVED_EVERY = 300.0
 """Seconds between checkpoints within an epoch: what a power cut costs at most."""
@@ -31,7 +31,7 @@ def fit(run: Run) -> None:
 
     Raises:
         Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
-        RunError: the loss or a weight is not a number, or memory is out.
+        RunError: the loss or a weight is not a number, or out of memory.
     """
     if run.saved:
         run.rows = run.saved.rows
@@ -93,6 +93,7 @@ class Loop:
                 loss, right = trainer.step(pictures, wanted, rate)
             if self.average:
                 self.average.update(trainer.dump())
+            loss = shown_loss(loss, self.run.config.spec)
             self.sums += (loss * len(indices), right, len(indices))
             self.step += 1
             if not np.isfinite(self.sums[0]):

@@ -41,17 +41,14 @@ def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
     except ValueError as error:
         raise RecipeError(f"{where}: not TOML ({error})") from None
     for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"--set {change!r} must be key=value")
         where = f"recipe {name_or_file} with --set"
-        key = ALIASES.get(key.strip(), key.strip())
-        _put(mapping, key, _value(text.strip()), where)
+        for key, value in parse_change(change).items():
+            _put(mapping, key, value, where)
     return from_mapping(Recipe, mapping, where, RecipeError)
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """Return the recipe of a file's text; errors as :func:`read_recipe`, ValueError: not TOML."""
+    """Return the recipe of a file's text; raise ValueError if it is not TOML."""
     return from_mapping(Recipe, in_tables(tomllib.loads(text), where), where, RecipeError)
 
 
@@ -77,8 +74,18 @@ def recipe_names() -> list[str]:
 
 def keys_of(changes: Iterable[str]) -> set[str]:
     """Return the keys that ``--set`` changes, each by its own name: 'optimizer.momentum'."""
-    names = {change.partition("=")[0].strip() for change in changes}
-    return {ALIASES.get(name, name) for name in names}
+    return {key for change in changes for key in parse_change(change)}
+
+
+def parse_change(change: str) -> dict[str, Any]:
+    """Return the keys and values of a ``--set``: one, or those of an inline table.
+
+    Raise RecipeError if it is not key=value.
+    """
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {change!r} must be key=value")
+    return _flat(key.strip(), _value(text.strip()))
 
 
 def every_key() -> list[str]:
@@ -92,19 +99,28 @@ def every_key() -> list[str]:
 
 
 def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a file's mapping with its flat keys in their tables; RecipeError: an unknown key."""
+    """Return a file's mapping with its flat keys in their tables."""
     found: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            found.setdefault(_known(key, where), {})
-            for name, item in value.items():
-                _put(found, f"{key}.{name}", item, where)
-        else:
-            _put(found, ALIASES.get(key, key), value, where)
+    for name, content in mapping.items():
+        for key, value in _flat(name, content).items():
+            _put(found, key, value, where)
     return found
 
 
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Return the value by its key's own name, or those in a table by the keys of the recipe."""
+    if isinstance(value, dict) and name in _tables():
+        return {f"{name}.{key}": item for key, item in value.items()}
+    return {ALIASES.get(name, name): value}
+
+
+def _tables() -> set[str]:
+    return {key.partition(".")[0] for key in every_key() if "." in key}
+
+
 def _put(mapping: dict[str, Any], key: str, value: Any, where: str) -> None:
+    if key in _tables():
+        raise RecipeError(f"{where}, {key}: expected a table, found {value!r}; set a key in it")
     *path, last = _known(key, where).split(".")
     if key == "classifier.hidden":  # a number alone is the units
         items = value if isinstance(value, list) else [value]
@@ -118,7 +134,7 @@ def _known(key: str, where: str) -> str:
     """Return the key; of an unknown one, say which is the nearest, or which there are."""
     keys = every_key()
     tables = {name.partition(".")[0] for name in keys}
-    if key in keys or key in tables:
+    if key in keys:
         return key
     names = {name: name for name in keys} | ALIASES
     if near := get_close_matches(key, names, n=1):

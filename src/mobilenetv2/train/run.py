@@ -59,18 +59,16 @@ def prepare(job: Job) -> Run:
     splits = divide(readable, recipe)
     say(
         f"{len(splits.train)} photos of {len(dataset.classes)} classes to train on, "
-        f"{len(splits.selection)} to choose by, {len(splits.held_out)} held out to the end "
+        f"{len(splits.selection)} for selection, {len(splits.held_out)} for the final figures "
         f"({splits.held_out.name})"
     )
     if job.resume:
         check_same_photos(folder, splits.parts, job.data)
     elif job.kept is not None:
-        network = recipe.network
         recipe, reasons = choose(splits.train, recipe, job.kept, config.spec.size)
         for reason in reasons:
             say(reason)
-        if recipe.network != network:
-            config, arrays = initial_model(job.weights, recipe, dataset.classes)
+        config, arrays = initial_model(job.weights, recipe, dataset.classes)
     if not saved and config.origin and config.origin.needs_own_photos:
         config, arrays = rebased(config, arrays, splits.train)
     teacher = None
@@ -81,7 +79,7 @@ def prepare(job: Job) -> Run:
     trainer = steps.make_trainer(config, arrays, recipe, job.device)
     run = Run(job, folder, recipe, config, splits, trainer, teacher, saved, started=started)
     if not job.resume:
-        settle(run)
+        resolve_recipe(run)
     return run
 
 
@@ -94,9 +92,9 @@ def found_again(recipe: Recipe) -> Recipe:
     return recipe.changed({"distillation.teacher": str(teacher)})
 
 
-def settle(run: Run) -> None:
-    """Write into the recipe what follows from this machine and was asked for; say how long it
-    takes."""
+def resolve_recipe(run: Run) -> None:
+    """Replace precision 'auto' and ``--minutes`` by what they are on this machine; say how long
+    the run takes."""
     recipe, precision = run.recipe, run.trainer.precision
     if recipe.trained != "head" and recipe.computation.precision == "auto":
         run.recipe = recipe.changed({"computation.precision": precision})

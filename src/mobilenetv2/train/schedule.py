@@ -61,7 +61,8 @@ def depth(name: str, spec: NetworkSpec) -> int:
 def trained_depth(frozen_blocks: int, spec: NetworkSpec) -> int:
     """Return the greatest depth that ever trains where so many blocks and the stem never do.
 
-    With 0 of them all trains, the stem too. RecipeError: the network has fewer blocks.
+    With 0 of them all trains, the stem too. Raise RecipeError if the network has
+    fewer blocks.
     """
     blocks = sum(stage.repeats for stage in spec.stages)
     if frozen_blocks > blocks:

@@ -63,9 +63,9 @@ class Splits:
 
 
 def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
-    """Split off what the data does not bring: a final held-out part, and a part to choose by.
+    """Split off what the data does not bring: a final held-out part, and a selection split.
 
-    DataError: too few photos of a class to hold any out.
+    Raise DataError if a class has too few photos to hold any out.
     """
     splits, place = checked.dataset.splits, checked.dataset.place
     if ALL in splits or set(splits) == {"train"}:

@@ -30,6 +30,7 @@ from mobilenetv2.train.job import Run, Trial
 from mobilenetv2.train.loop import Average
 from mobilenetv2.train.recipe import Recipe
 from mobilenetv2.train.splits import sample
+from mobilenetv2.train.steps import shown_loss
 
 LOWEST, HIGHEST = 1e-6, 3.0
 STEPS = 80
@@ -61,7 +62,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     """Try learning rates; ``run.trial`` has what they gave, ``run.recipe`` the one suggested.
 
     A trial has at least 10 steps; photos come again where there are not enough.
-    RecipeError: no rate makes the loss fall.
+    Raise RecipeError if no rate makes the loss fall.
     """
     recipe, trainer, targets = run.recipe, run.trainer, run.targets_of(run.splits.train)
     count = len(targets.labels)
@@ -83,7 +84,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
                 break
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
             loss, _ = trainer.step(*targets.make(pictures, indices, 0, step), rate)
-            smooth = SMOOTHING * smooth + (1 - SMOOTHING) * loss
+            smooth = SMOOTHING * smooth + (1 - SMOOTHING) * shown_loss(loss, run.config.spec)
             value = smooth / (1 - SMOOTHING ** (step + 1))
             if not math.isfinite(value) or (step > 10 and value > EXPLODED * best):
                 break
@@ -97,7 +98,7 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
 
 
 def suggest_rate(rates: list[float], losses: list[float]) -> float:
-    """Return the rate of the lowest loss with a margin, to two digits; RecipeError: none fell."""
+    """Return the rate of the lowest loss with a margin, to two digits."""
     lowest = int(np.argmin(losses)) if losses else 0
     if lowest == 0:
         raise RecipeError("no learning rate makes the loss fall: look at the data, or set one")

@@ -43,7 +43,7 @@ from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE
 from mobilenetv2.spec.published import SLIM
 
 LARGEST_ENTRY = 4 * 1024**2
-NOTE = "Dequantised from a LiteRT file; BatchNorm was folded there and is an identity here."
+NOTE = "BatchNorm was folded in the LiteRT file."
 SAME_VALUES = frozenset({"QUANTIZE", "DEQUANTIZE"})
 SAME_VECTOR = SAME_VALUES | {"RESHAPE", "SQUEEZE"}
 """Behind the pooling, where there is one vector left to reshape."""

@@ -51,7 +51,7 @@ from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.published import PYTORCH, SLIM
 
 USUAL_SIZE = (224, 224)
-FOLDED = "BatchNorm was folded in the ONNX file and is an identity here."
+FOLDED = "BatchNorm was folded in the ONNX file."
 OPEN = f"The ONNX file takes any size; {USUAL_SIZE[0]} x {USUAL_SIZE[1]} is assumed."
 PASSED_OVER = frozenset({"Identity", "Cast", "CastLike", "Dropout"})
 ENDS = frozenset({"Softmax", "LogSoftmax"})

@@ -26,7 +26,7 @@ WELL_MATCHED = 0.01
 def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
     """Return round numbers (1, 2 or 5 by a power of ten apart) in [low, high]; at most ``most``.
 
-    Of what is counted (``whole``) none lies between two whole numbers. ValueError: no range.
+    Of what is counted (``whole``) none lies between two whole numbers.
     """
     if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"no range: {low!r} to {high!r}")

@@ -61,7 +61,7 @@ def write_page(
     path: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
     notes: Sequence[str] = (), seconds: float | None = None,
 ) -> RunRecord | None:  # fmt: skip
-    """Write the report as one HTML file; ImageError where a photo in it cannot be read any more.
+    """Write the report as one HTML file.
 
     Args:
         source: the model's folder or file. Where it lies in a run folder, so does what the run
@@ -72,6 +72,9 @@ def write_page(
 
     Returns:
         The run around the model.
+
+    Raises:
+        ImageError: a photo in it cannot be read any more.
     """
     run = read_run(source) if source else None
     sections: list[tuple[str, str, Child]] = [
@@ -241,7 +244,8 @@ def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None)
     may have several), ``classes.png`` of those that have photos, ``reliability.png``, and
     ``mistakes.png``, each with Grad-CAM beside it where there is an explainer.
 
-    MissingExtra: matplotlib is not installed.
+    Raises:
+        MissingExtra: matplotlib is not installed.
     """
     metrics, matrix = result.metrics, result.metrics.confusion
     if not result.predictions.several:

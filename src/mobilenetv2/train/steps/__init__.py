@@ -106,6 +106,12 @@ def dropout_of(spec: NetworkSpec, recipe: Recipe) -> float:
     return spec.dropout if recipe.network.dropout is None else recipe.network.dropout
 
 
+def shown_loss(loss: float, spec: NetworkSpec) -> float:
+    """Return a step's loss as metrics have it: the mean of a binary cross-entropy over the logits,
+    not their sum."""
+    return loss if spec.classifier.outputs == "softmax" else loss / spec.logits
+
+
 class TrainerModule(Protocol):
     """The module ``mobilenetv2.train.steps.NAME``."""
 
@@ -119,7 +125,11 @@ class TrainerModule(Protocol):
 
 
 def find_steps(edition: str) -> TrainerModule:
-    """Return the steps of an edition, whose framework is imported. MissingExtra: there is none."""
+    """Import an edition's framework and return its steps.
+
+    Raises:
+        MissingExtra: the framework is not installed.
+    """
     for framework in FRAMEWORKS[edition]:
         if framework == "keras":
             from mobilenetv2.editions.keras_backend import choose

@@ -29,6 +29,7 @@ from mobilenetv2.evaluate.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import track
+from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.train.inputs import PhotoViews, Views
 from mobilenetv2.train.recipe import Recipe
@@ -134,10 +135,7 @@ class TorchTrainer(Trainer):
                 y = _masked(layer.activation(nn.Linear.forward(layer, y)), mask)
             logits = network.classifier(y)
         logits = logits.to(wanted.dtype)
-        if network.spec.classifier.outputs == "softmax":
-            loss = functional.cross_entropy(logits, wanted, reduction="sum")
-        else:
-            loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+        loss = cross_entropy(logits, wanted, network.spec.classifier.outputs, "sum")
         if logits.shape[1] == 1:
             right = int(((logits > 0) == (wanted > 0.5)).sum())
         else:
@@ -216,6 +214,16 @@ class TorchTrainer(Trainer):
             torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
 
 
+def cross_entropy(
+    logits: Tensor, targets: Tensor, outputs: Outputs, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Return the cross-entropy with soft targets, (batch, logits) each; binary unless the outputs
+    are a softmax. The mean is over the logits, too, where it is binary."""
+    if outputs == "softmax":
+        return functional.cross_entropy(logits, targets, reduction=reduction)
+    return functional.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
+
+
 def hidden_layers(network: MobileNetV2) -> list[HiddenLayer]:
     """Return the linear layers before the last one."""
     return [layer for layer in network.hidden if isinstance(layer, HiddenLayer)]
@@ -279,7 +287,7 @@ class MapViews:
 
 
 def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
-    """Return the maps in ``path``, computed if they are not there; RunError: the disk is full."""
+    """Return the maps in ``path``, computed if absent; raise RunError if the disk is full."""
     if path.is_file():
         return MapViews(np.load(path, mmap_mode="r"))
     views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each one has its turn
