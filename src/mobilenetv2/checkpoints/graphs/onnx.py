@@ -75,9 +75,8 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
     """Follow a graph, and read what it says beside its tensors."""
     text = graph.metadata.get(CONFIG_KEY)
     config = None if text is None else parse_config(text)
-    state = follow(
-        graph, *((config.spec.size, config.spec.classifier) if config else (USUAL_SIZE,))
-    )
+    size, head = (config.spec.size, config.spec.classifier) if config else (USUAL_SIZE, PLAIN_HEAD)
+    state = follow(graph, size, head)
     picture = state.picture
     factor, offset = picture.by_channel()
     channels_last = picture.axes != UNKNOWN_AXES
@@ -92,7 +91,7 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
         inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
     return GraphCheckpoint(
         DIALECT, state.steps, state.linears, picture.size, len(factor),
-        "same" if channels_last else "symmetric", inside, " ".join(notes), state.head.pooling,
+        "same" if channels_last else "symmetric", inside, " ".join(notes), head.pooling,
     )  # fmt: skip
 
 
