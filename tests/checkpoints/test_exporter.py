@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heads import HEADS
+from heads import HEADS, with_head
 
 from mobilenetv2.checkpoints.description import digest, read_sidecar, sidecar_path
 from mobilenetv2.checkpoints.exporter import export_checkpoint, express_in
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, random_arrays
+from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import KERAS, PUBLISHED, SLIM, published
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
@@ -207,6 +208,19 @@ def test_onnx_takes_any_network_and_keeps_every_bit(spec: NetworkSpec, tmp_path:
     found, back = import_checkpoint(tmp_path / "m.onnx")
     assert same(back, arrays)
     assert (found.spec, found.labels, found.preprocessing) == (spec, NAMES, PHOTOS)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_any_head_comes_back_from_a_graph_that_says_it(
+    name: str, head: str, tmp_path: Path
+) -> None:
+    config = ModelConfig.default(spec := with_head(head))
+    arrays, out = random_arrays(spec), tmp_path / f"m.{'tflite' if name == 'litert' else name}"
+    export_checkpoint(config, arrays, name, out)
+    found, back = import_checkpoint(out)
+    assert found.spec == spec
+    assert all(np.array_equal(back[n], arrays[n]) for n in arrays if is_classifier(n))
 
 
 def test_litert_keeps_what_the_network_computes(tmp_path: Path) -> None:

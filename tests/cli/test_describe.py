@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.model.card import kind
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED
 
@@ -86,7 +87,10 @@ def test_the_table_ends_with_the_totals(name: str, capsys: pytest.CaptureFixture
     assert main(["describe", "--spec", name]) == 0
     out = capsys.readouterr().out
     spec = NetworkSpec.from_dict(found["spec"], "spec")
-    assert out.startswith(f"MobileNetV2, width {spec.width:g}, {spec.size[0]} x {spec.size[1]} pix")
+    assert out.startswith(
+        f"{kind(spec)}, width {spec.width:g}, {spec.size[0]} x {spec.size[1]} pix"
+    )
+    assert out.startswith("MobileNetV1, ") == (name == "mobilenet-v1")
     assert f"parameters       {found['parameters']:,}\n" in out
     assert f"multiply-adds    {found['multiply_adds']:,} (" in out
     layers = found["layers"]

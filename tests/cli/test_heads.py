@@ -156,9 +156,16 @@ def test_every_verb_that_answers_follows_the_outputs(
     shares = {one["label"]: one["probability"] for one in answer}
     if outputs == "logit":
         assert set(shares) == {"ball", "box"} and sum(shares.values()) == pytest.approx(1)
-    drawn = printed(
-        capsys, "explain", photo, "--model", model, "--output", tmp_path / "x.png", "--json"
-    )["explanations"]
+    assert main(["export", str(model), str(tmp_path / "m.onnx")]) == 0
+    capsys.readouterr()
+    drawn, exported = (
+        printed(capsys, "explain", photo, "--model", one, "--output", tmp_path / name, "--json")
+        for one, name in ((model, "x.png"), (tmp_path / "m.onnx", "y.png"))
+    )
+    assert exported["explanations"] == [
+        {**one, "probability": pytest.approx(one["probability"])} for one in drawn["explanations"]
+    ]
+    drawn = drawn["explanations"]
     every = {one["label"]: one["probability"] for one in drawn}
     shown = {name: p for name, p in every.items() if outputs == "logit" or p > 0.5}
     assert set(every) == {"ball", "box"} and shown == pytest.approx(shares, abs=1e-6)

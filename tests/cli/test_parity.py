@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heads import BLOCKS
 from PIL import Image
 
 from mobilenetv2.cli import parity as verb
 from mobilenetv2.cli.main import main
-from mobilenetv2.cli.parity import installed, pictures
+from mobilenetv2.cli.parity import pictures, usable
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names
@@ -110,10 +111,25 @@ def test_without_editions_it_takes_those_that_are_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(verb, "find_spec", lambda name: name not in ("keras", "flax"))
-    assert installed() == ["torch", "numpy"]
+    assert usable(SPEC) == ["torch", "numpy"]
     err = capsys.readouterr().err
     for name in ("keras", "jax"):
         assert f"the {name} edition is left out; pip install 'mobilenetv2[{name}]' brings it" in err
+
+
+def test_without_editions_it_takes_those_that_have_the_blocks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Any
+) -> None:
+    pytest.importorskip("flax", reason="flax is not installed (extra: jax)")
+    spec = BLOCKS["mobilenet-v1"]
+    store.save(tmp_path / "v1", ModelConfig.default(spec), random_arrays(spec))
+    assert main(["parity", str(tmp_path / "v1"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert set(json.loads(out)["editions"]) == {"torch", "numpy"}
+    for name in ("keras", "jax"):
+        assert f"note: the {name} edition is left out" in err
+    message = refused("parity", tmp_path / "v1", "--editions", "numpy,jax")
+    assert message.startswith("jax edition: the jax edition does not have separable blocks")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import sys
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from heads import BLOCKS, with_head
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -162,12 +164,32 @@ def test_the_program_is_what_people_expect(precision: Precision, tmp_path: Path)
     kinds = {end.type.multiArrayType.dataType for end in (given, made)}
     assert made.name == "logits" and kinds == {65568}  # FLOAT32
     assert model.license == "Apache-2.0" and "7 classes" in model.short_description
+    assert model.output_description["logits"] == (
+        "One logit for each class; softmax gives probabilities"
+    )
     assert "mean [123.675" in model.input_description["input"]
     assert model.user_defined_metadata[CONFIG_KEY] == config.to_json()
     assert json.loads(model.user_defined_metadata["labels"]) == list(config.labels.names)
     weights = sum(array.nbytes for array in random_arrays(spec).values())
     share = 0.5 if precision == "float16" else 1.0
     assert (path / coreml.WEIGHTS).stat().st_size < 1.1 * share * weights
+
+
+@pytest.mark.parametrize(
+    ("spec", "network", "output"),
+    [
+        (with_head("sigmoid"), "MobileNetV2, 3", "sigmoid gives each class its own probability"),
+        (with_head("one logit"), "MobileNetV2, 2", "sigmoid gives the probability of the second"),
+        (BLOCKS["mobilenet-v1"], "MobileNetV1, 5", "softmax gives probabilities"),
+    ],
+)
+def test_the_description_names_the_network_and_what_it_gives(
+    spec: NetworkSpec, network: str, output: str
+) -> None:
+    made = SimpleNamespace(input_description={}, output_description={}, user_defined_metadata={})
+    coreml.describe(made, ModelConfig.default(spec))
+    assert made.short_description.startswith(f"{network} classes, ")
+    assert made.output_description["logits"].endswith(f"; {output}")
 
 
 @needs_coremltools

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ALONE = Path(__file__).with_name("alone_executorch.py")
-CONTRACT = Path(__file__).with_name("test_contract.py")
+SUITES = [str(Path(__file__).with_name(name)) for name in ("test_contract.py", "test_heads.py")]
 
 
 @pytest.mark.slow
@@ -27,7 +27,7 @@ def test_executorch_in_a_process_of_its_own() -> None:
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     variables["MOBILENETV2_TEST_FORMAT"] = "executorch"
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, str(ALONE), str(CONTRACT)],
+        [sys.executable, "-m", "pytest", *words, str(ALONE), *SUITES],
         capture_output=True, text=True, env=variables, cwd=ALONE.parents[2], timeout=900,
     )  # fmt: skip
     assert run.returncode == 0 and " passed" in run.stdout, run.stdout + run.stderr

@@ -4,6 +4,7 @@ MobileNetV1's and ResNet's blocks go through every format but Keras's, which com
 edition; PyTorch's edition is what they are compared with.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,13 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.records import ModelConfig
 
-ALONE = frozenset({"executorch"})
-"""Formats whose runtime needs a process of its own in the suite (alone_executorch.py)."""
+ONLY = os.environ.get("MOBILENETV2_TEST_FORMAT")
+"""ExecuTorch, whose runtime needs a process of its own (test_executorch.py)."""
 QUICK = frozenset({"onnx", "litert"})
 NAMES = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in FORMATS
-    if name not in ALONE
+    if (name == ONLY if ONLY else name != "executorch")
 ]
 
 

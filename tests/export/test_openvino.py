@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heads import with_head
 
 from mobilenetv2.errors import require
 from mobilenetv2.export.job import Options, reload
-from mobilenetv2.export.openvino import write_openvino
+from mobilenetv2.export.openvino import model_info, write_openvino
 from mobilenetv2.export.verify import Reference, sample_pictures
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model.arrays import random_arrays
@@ -78,3 +79,12 @@ def test_other_tools_find_what_they_look_for(tmp_path: Path) -> None:
     for key, values in (("mean_values", record.mean), ("scale_values", record.std)):
         assert tuple(map(float, found.pop(key).split())) == values
     assert found == expected | {"layout": "input:NCHW"}
+
+
+@pytest.mark.parametrize(
+    ("head", "labels"), [("sigmoid", "class_0 class_1 class_2"), ("one logit", "class_1")]
+)
+def test_sigmoids_are_multi_label_and_each_output_has_one_label(head: str, labels: str) -> None:
+    # Model API takes a softmax over the outputs otherwise.
+    found = model_info(ModelConfig.default(with_head(head)), "NCHW")
+    assert (found["multilabel"], found["labels"]) == ("True", labels)

@@ -2,6 +2,8 @@
 where it is installed."""
 
 import dataclasses
+import io
+import zipfile
 from typing import Any
 
 import flatbuffers
@@ -11,11 +13,13 @@ import tflite
 from flatbuffers import number_types as types
 from flatbuffers.table import Table
 from graph_forms import Form
+from heads import BLOCKS, with_head
 
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.litert_metadata import LABELS, NAME, metadata
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -80,6 +84,33 @@ def test_it_says_normalisation_and_labels_where_the_schema_has_them() -> None:
     (file,) = logits.list(6)
     assert (file.text(0), file.byte(2)) == (LABELS, 2)  # TENSOR_AXIS_LABELS
     assert features.list(6) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "network", "logits", "features"),
+    [
+        (SPEC, "MobileNetV2", "One number a class, before the softmax.", "mean"),
+        (BLOCKS["mobilenet-v1"], "MobileNetV1", "before the softmax", "mean"),
+        (with_head("max pooling"), "MobileNetV2", "before the softmax", "maximum"),
+        (with_head("sigmoid"), "MobileNetV2", "sigmoid gives each class its own", "mean"),
+        (with_head("one logit"), "MobileNetV2", "the probability of the second", "mean"),
+    ],
+)
+def test_it_names_the_network_and_what_it_gives(
+    spec: NetworkSpec, network: str, logits: str, features: str
+) -> None:
+    model = root(metadata(ModelConfig.default(spec), ("logits", "features")))
+    first, second = model.list(3)[0].list(3)
+    assert model.text(0) == network and logits in first.text(1)
+    assert second.text(1) == f"What the classifier takes: the {features} over the last map."
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "one logit"])
+def test_every_output_has_one_label(head: str) -> None:
+    config = ModelConfig.default(spec := with_head(head))
+    with zipfile.ZipFile(io.BytesIO(write_litert(lower(config, random_arrays(spec))))) as archive:
+        names = archive.read(LABELS).decode().splitlines()
+    assert names == [f"class {i}" for i in range(spec.classes)][-spec.logits :]
 
 
 def test_a_grey_picture_is_greyscale() -> None:

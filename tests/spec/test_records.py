@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import (
     Labels,
@@ -115,6 +115,12 @@ def test_a_config_of_which_nothing_is_known_fits_its_spec() -> None:
     assert (made.spec, made.preprocessing.size, len(made.labels)) == (spec, (97, 160), 3)
     assert made.to_json().endswith("}\n")
     assert '"note": "ü"' in config(origin=Origin("file", note="ü")).to_json()
+
+
+def test_one_logit_speaks_for_the_second_class() -> None:
+    one = NetworkSpec(classes=2, classifier=ClassifierSpec(outputs="logit"))
+    assert ModelConfig.default(one).output_names == ("class 1",)
+    assert ModelConfig.default(NetworkSpec(classes=2)).output_names == ("class 0", "class 1")
 
 
 def test_what_does_not_fit_in_a_file_is_named_with_its_place() -> None:

@@ -70,7 +70,7 @@ def facts(spec: NetworkSpec) -> dict[str, object]:
 
 def show(spec: NetworkSpec) -> None:
     """Print the table of layers and a few lines of totals."""
-    from mobilenetv2.model.card import classifier_words
+    from mobilenetv2.model.card import classifier_words, kind
 
     rows = [
         (
@@ -83,7 +83,7 @@ def show(spec: NetworkSpec) -> None:
     ]  # fmt: skip
     height, width = spec.size
     table(
-        f"MobileNetV2, width {spec.width:g}, {height} x {width} pixels, {spec.classes} classes",
+        f"{kind(spec)}, width {spec.width:g}, {height} x {width} pixels, {spec.classes} classes",
         ("layer", "channels", "kernel", "stride", "output", "parameters", "multiply-adds"), rows,
     )  # fmt: skip
     print(f"classifier       {classifier_words(spec)}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mobilenetv2.evaluate.parity import Parity
-    from mobilenetv2.spec.network import Size
+    from mobilenetv2.spec.network import NetworkSpec, Size
     from mobilenetv2.spec.records import ModelConfig
 
 EXAMPLES = """\
@@ -32,7 +32,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--editions", metavar="NAMES",
         help="of torch, keras, jax, numpy; keras:tensorflow, keras:jax and keras:torch choose its "
-        "backend (default: those that are installed)",
+        "backend (default: those that are installed and have the network)",
     )  # fmt: skip
     parser.add_argument("--size", type=size, help="input size, if not the model's own")
     parser.add_shared("--photos", help="compare on these (default: two pictures of noise)")
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         config.spec.replace(size=sides)
     except SpecError as error:
         raise SpecError(f"--size {height}x{width}: {error}") from None
-    editions = parse_editions(arguments.editions) if arguments.editions else installed()
+    editions = parse_editions(arguments.editions) if arguments.editions else usable(config.spec)
     x = pictures(config, sides, arguments.photos)
     (found,) = compare_editions([Case(model, x, sides)], editions, arguments.tolerance)
     if found.deviation < LEAST_DEVIATION:
@@ -78,14 +78,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if found.passed else PARTLY_FAILED
 
 
-def installed() -> list[str]:
-    """Return the editions whose frameworks are here; the others are named."""
-    from mobilenetv2.editions.edition import FRAMEWORKS
+def usable(spec: NetworkSpec) -> list[str]:
+    """Return the editions that are installed and have the network; name the others on stderr."""
+    from mobilenetv2.editions.edition import FRAMEWORKS, INVERTED_ONLY
+    from mobilenetv2.spec.blocks import require_inverted
 
-    have = {name: all(map(find_spec, packages)) for name, packages in FRAMEWORKS.items()}
-    for name in (name for name, there in have.items() if not there):
-        say(f"note: the {name} edition is left out; pip install 'mobilenetv2[{name}]' brings it")
-    return [name for name, there in have.items() if there]
+    found = []
+    for name, packages in FRAMEWORKS.items():
+        out = f"note: the {name} edition is left out"
+        if not all(map(find_spec, packages)):
+            say(f"{out}; pip install 'mobilenetv2[{name}]' brings it")
+            continue
+        try:
+            if name in INVERTED_ONLY:
+                require_inverted(spec, name)
+            found.append(name)
+        except SpecError as error:
+            say(f"{out}: {error}")
+    return found
 
 
 def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> NDArray:

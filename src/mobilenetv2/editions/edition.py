@@ -17,6 +17,8 @@ from mobilenetv2.spec.records import ModelConfig
 EditionName = Literal["torch", "keras", "jax", "numpy"]
 Dtype = Literal["float32", "float64"]
 FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax"), "numpy": ()}
+INVERTED_ONLY = ("keras", "jax")
+"""Editions that call :func:`mobilenetv2.spec.blocks.require_inverted`."""
 
 
 class Edition(Protocol):

@@ -23,6 +23,7 @@ from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.card import PROBABILITIES, kind
 from mobilenetv2.process import suppress_greetings
 from mobilenetv2.runtime.engine import Engine, Output, read_bounded
 from mobilenetv2.spec.records import ModelConfig
@@ -30,7 +31,7 @@ from mobilenetv2.text import first_line
 
 INPUT, OUTPUT = "input", "logits"
 LABELS = "labels"
-"""Among the metadata, for apps: the names of the outputs as a JSON list."""
+"""Among the metadata, for apps: the names of the classes as a JSON list."""
 MODEL = Path("Data", "com.apple.CoreML", "model.mlmodel")
 WEIGHTS = Path("Data", "com.apple.CoreML", "weights", "weight.bin")
 CONSTANT = "const"
@@ -72,9 +73,9 @@ def write_coreml(config: ModelConfig, arrays: Arrays, out: Path, options: Option
 
 def describe(made: Any, config: ModelConfig) -> None:
     """Set what a person reads in Xcode, and what an app reads."""
-    (height, width), record = config.spec.size, config.preprocessing
+    spec, record = config.spec, config.preprocessing
     made.short_description = (
-        f"MobileNetV2, {config.spec.classes} classes, {height} x {width} pixels"
+        f"{kind(spec)}, {spec.classes} classes, {spec.size[0]} x {spec.size[1]} pixels"
     )
     if config.origin and config.origin.licence:
         made.license = config.origin.licence
@@ -82,7 +83,7 @@ def describe(made: Any, config: ModelConfig) -> None:
         f"A picture, channels first: (value - mean) / std on values from 0 to 255, with mean "
         f"{list(record.mean)} and std {list(record.std)}"
     )
-    made.output_description[OUTPUT] = "One logit for each class; softmax gives probabilities"
+    made.output_description[OUTPUT] = PROBABILITIES[spec.classifier.outputs]
     made.user_defined_metadata[CONFIG_KEY] = config.to_json()
     made.user_defined_metadata[LABELS] = json.dumps(config.labels.names, ensure_ascii=False)
 

@@ -94,7 +94,7 @@ def model_info(config: ModelConfig, layout: str) -> dict[str, str]:
     """Return what other tools read, in their words."""
     record = config.preprocessing
     # Their lists are separated by spaces.
-    names = (re.sub(r"[^!-~\u00a1-\ud7ff]+", "_", name) or "_" for name in config.labels.names)
+    names = (re.sub(r"[^!-~\u00a1-\ud7ff]+", "_", name) or "_" for name in config.output_names)
     found = {
         "model_type": "Classification",
         "labels": " ".join(names),
@@ -103,6 +103,8 @@ def model_info(config: ModelConfig, layout: str) -> dict[str, str]:
         # From OpenCV's blue first.
         "reverse_input_channels": str(record.channels == 3),
     }
+    if config.spec.classifier.outputs != "softmax":
+        found["multilabel"] = "True"  # a sigmoid of each output, and the threshold 0.5
     if layout == "NCHW":  # else it normalises by itself
         found["mean_values"] = " ".join(map(str, record.mean))
         found["scale_values"] = " ".join(map(str, record.std))

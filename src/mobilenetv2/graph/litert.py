@@ -219,7 +219,7 @@ def sealed(graph: bytes, config: ModelConfig) -> bytes:
     # Not compressed: Google's readers take stored entries only.
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
         # A name with a line break would be two labels; the config has it as it is.
-        lines = (" ".join(name.split()) for name in config.labels.names)
+        lines = (" ".join(name.split()) for name in config.output_names)
         for name, text in ((LABELS, "\n".join(lines) + "\n"), (CONFIG, config.to_json())):
             archive.writestr(zipfile.ZipInfo(name, LONG_AGO), text)
         archive.comment = b"0" * seal.DIGITS

@@ -12,6 +12,7 @@ import numpy as np
 
 from mobilenetv2 import __version__
 from mobilenetv2.graph.flatbuffer import vector
+from mobilenetv2.model.card import PROBABILITIES, kind
 from mobilenetv2.spec.records import ModelConfig
 
 NAME = "TFLITE_METADATA"
@@ -50,9 +51,15 @@ class _Writer:
         self.b = builder
 
     def model(self, config: ModelConfig, outputs: Sequence[str]) -> bytes:
+        head = config.spec.classifier
+        pooled = "mean" if head.pooling == "average" else "maximum"
+        # Of a softmax as it always was: the same model gives the same file.
+        logits = f"{PROBABILITIES[head.outputs]}."
+        if head.outputs == "softmax":
+            logits = "One number a class, before the softmax."
         named = {
-            "logits": ("One number a class, before the softmax.", self.labels()),
-            "features": ("What the classifier takes: the mean over the last map.", None),
+            "logits": (logits, self.labels()),
+            "features": (f"What the classifier takes: the {pooled} over the last map.", None),
         }
         ends = [
             self.output(name, *named.get(name, ("What a layer gives.", None))) for name in outputs
@@ -60,7 +67,9 @@ class _Writer:
         graph = self.table(9, {2: vector(self.b, [self.input(config)]), 3: vector(self.b, ends)})
         licence = config.origin.licence if config.origin else None
         fields = {
-            **self.named("MobileNetV2", f"An image classifier of {config.spec.classes} classes."),
+            **self.named(
+                kind(config.spec), f"An image classifier of {config.spec.classes} classes."
+            ),
             2: self.text(f"mobilenetv2 {__version__}"),
             3: vector(self.b, [graph]),
             7: self.text(PARSER_VERSION),

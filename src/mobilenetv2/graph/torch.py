@@ -21,10 +21,14 @@ from mobilenetv2.graph.graph import (
 )
 
 ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
-POOLS: dict[str, type[nn.AdaptiveAvgPool2d] | type[nn.AdaptiveMaxPool2d]] = {
-    "average": nn.AdaptiveAvgPool2d,
-    "max": nn.AdaptiveMaxPool2d,
-}
+
+
+class MaxPool(nn.Module):
+    """Maximum of each channel. PyTorch's own module is not in ExecuTorch's operator set."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch, channels, 1, 1)."""
+        return x.amax((2, 3), keepdim=True)
 
 
 class GraphModule(nn.Module):
@@ -52,7 +56,8 @@ class GraphModule(nn.Module):
                 linear = nn.Linear(inputs, outputs, bias=operation.bias is not None)
                 self.add_module(module_name(operation.name), filled(linear, operation))
             elif isinstance(operation, Pool):
-                self.pool, self.flatten = POOLS[operation.kind](1), nn.Flatten()
+                self.pool = nn.AdaptiveAvgPool2d(1) if operation.kind == "average" else MaxPool()
+                self.flatten = nn.Flatten()
             if not isinstance(operation, Normalise | Pool):
                 self._add_activation(operation.output, operation.activation)
         self.to(dtype).requires_grad_(False).eval()

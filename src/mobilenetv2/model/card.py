@@ -7,9 +7,9 @@ from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
 KINDS = {
-    "inverted": "A MobileNetV2",
-    "separable": "A MobileNetV1",
-    "bottleneck": "A network of ResNet's bottlenecks",
+    "inverted": "MobileNetV2",
+    "separable": "MobileNetV1",
+    "bottleneck": "network of ResNet's bottlenecks",
 }
 
 OUTPUTS = {
@@ -17,6 +17,12 @@ OUTPUTS = {
     "sigmoid": "sigmoid: any number of n classes",
     "logit": "one logit: the second of two classes",
 }
+PROBABILITIES = {
+    "softmax": "One logit for each class; softmax gives probabilities",
+    "sigmoid": "One logit for each class; sigmoid gives each class its own probability",
+    "logit": "One logit for two classes; sigmoid gives the probability of the second",
+}
+"""What the outputs are, for the metadata of exported files."""
 COUNT = ".images"
 """Ends the names of figures that count photos."""
 TOP5 = ".top5"
@@ -35,9 +41,9 @@ def title(folder: Path) -> str:
 
 
 def kind(spec: NetworkSpec) -> str:
-    """What a network is called, with its article: by its blocks, of which it may have several."""
+    """Return what a network is called: by its blocks, of which it may have several kinds."""
     found = list(dict.fromkeys(stage.kind for stage in spec.stages))
-    return KINDS[found[0]] if len(found) == 1 else f"A network of {' and '.join(found)} blocks"
+    return KINDS[found[0]] if len(found) == 1 else f"network of {' and '.join(found)} blocks"
 
 
 def classifier_words(spec: NetworkSpec) -> str:
@@ -69,7 +75,7 @@ def card(config: ModelConfig, name: str) -> str:
         "",
         f"# {name}",
         "",
-        f"{kind(spec)} of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
+        f"A {kind(spec)} of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
         f"{spec.classes} classes: {parameters(spec):,} parameters, "
         f"{multiply_adds(spec):,} multiply-adds.",
         *([f"Its head: {classifier_words(spec)}."] if spec.classifier != ClassifierSpec() else []),

@@ -110,13 +110,13 @@ def _exported(path: Path, runtime: str | None) -> tuple[Artifact, Arrays]:
             "model folder that it was exported from, or its .onnx file"
         )
     try:
-        graph, weight = with_map(artifact.graph, artifact.config.spec.size)
+        graph, arrays = with_map(artifact.graph, artifact.config.spec)
     except WeightsError as error:
         raise ArtifactError(
             f"{path}: its last feature map cannot be had ({error}); give the model folder that it "
             "was exported from"
         ) from None
-    return dataclasses.replace(artifact, graph=graph), {"classifier.weight": weight}
+    return dataclasses.replace(artifact, graph=graph), arrays
 
 
 DEFAULT = ENGINES[0]

@@ -203,6 +203,11 @@ class ModelConfig:
                 f"the network takes {self.spec.size}"
             )
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """A class for each logit; one logit speaks for the second of two classes."""
+        return self.labels.names[-self.spec.logits :]
+
     @classmethod
     def default(cls, spec: NetworkSpec) -> "ModelConfig":
         """For a network that nothing is known about yet but its spec."""

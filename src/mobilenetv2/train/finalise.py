@@ -121,7 +121,7 @@ def summary(run: Run) -> str:
     lines = [
         f"# {run.folder.path.name}",
         "",
-        f"{kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
+        f"A {kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
         f"{spec.size[1]} pixels ({parameters(spec):,} parameters, "
         f"{multiply_adds(spec):,} multiply-adds), trained on {run.job.data} in "
         f"{run.seconds / 60:.1f} minutes: {how}.",

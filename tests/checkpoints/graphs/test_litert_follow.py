@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
+from mobilenetv2.checkpoints.graphs.chain import PLAIN_HEAD
 from mobilenetv2.checkpoints.graphs.litert import follow
 from mobilenetv2.errors import DialectError
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
 
 random = np.random.default_rng(0)
 STEM = random.normal(size=(8, 3, 3, 3)).astype(np.float32)
@@ -58,9 +60,9 @@ def accepted(builder: Builder) -> None:
     np.testing.assert_array_equal(linear.bias, BIAS, strict=True)
 
 
-def refused(builder: Builder, words: str) -> None:
+def refused(builder: Builder, words: str, head: ClassifierSpec = PLAIN_HEAD) -> None:
     with pytest.raises(DialectError, match=words) as caught:
-        follow(builder.graph)
+        follow(builder.graph, head)
     assert "\n" not in str(caught.value)
 
 
@@ -130,6 +132,32 @@ def test_a_classifier_of_another_form_is_refused() -> None:
         ("FULLY_CONNECTED", WEIGHT[:, None, None]),
     ):  # fmt: skip
         refused(Builder().pooled().then(kind, (1, 5), weight, BIAS), f"a classifier, {kind}, with")
+
+
+def test_a_head_of_hidden_layers_is_followed_in_order() -> None:
+    head = ClassifierSpec("max", (HiddenSpec(8),))
+    square, axes = np.ones((8, 8), np.float32), np.array([1, 2])
+
+    def built(*layers: str) -> Builder:
+        builder = Builder().then("REDUCE_MAX", VECTOR, axes)
+        for activation in layers:
+            builder.then("FULLY_CONNECTED", (1, 8), square, np.ones(8, "f4"), activation=activation)
+        return builder
+
+    _, linears = follow(built("RELU", "NONE").graph, head)
+    assert [linear.activation for linear in linears] == ["relu", ""]
+    refused(built("RELU", "NONE"), "unexpected operator REDUCE_MAX before the pooling")
+    for builder, words in (
+        (built("TANH", "NONE"), "with activation TANH as a hidden layer"),
+        (built("RELU", "RELU"), "with activation RELU as the classifier"),
+        (built("RELU", "NONE", "NONE"), "unexpected operator FULLY_CONNECTED behind the logits"),
+        (built("RELU"), "no classifier after the pooling"),
+    ):
+        refused(builder, words, head)
+    beside = built("RELU")
+    beside.end = beside.operators[-1].inputs[0]  # both take the features
+    beside.then("FULLY_CONNECTED", (1, 8), square, np.ones(8, "f4"))
+    refused(beside, "two classifiers", head)
 
 
 @pytest.mark.parametrize("kind", ["RESHAPE", "SQUEEZE", "SOFTMAX"])

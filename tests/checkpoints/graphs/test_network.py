@@ -178,6 +178,8 @@ def test_too_few_convolutions_are_no_network() -> None:
 
 # ---------------------------------------------------------------- a graph as a checkpoint
 
+HIDDEN = ((9, "relu", True), (4, "none", False))
+"""Units, activation and bias."""
 FORMAT = GraphDialect(
     "graph", (".g",), Path.read_bytes, lambda *_: pytest.fail("not opened here"),
     lambda config, arrays: config.to_json().encode(), NUMERICS,
@@ -233,6 +235,33 @@ def test_a_config_of_another_network_is_refused(changes: dict[str, Any], message
     said = Description(SPEC.replace(**changes))
     with pytest.raises(DialectError, match=f"describes another network: .*({message})"):
         checkpoint(SPEC).infer(said, ImportOptions())
+
+
+def test_hidden_layers_are_held_against_the_config() -> None:
+    hidden = tuple(HiddenSpec(n, activation, bias) for n, activation, bias in HIDDEN)  # type: ignore[arg-type]
+    spec = SPEC.replace(classifier=ClassifierSpec("max", hidden))
+    arrays = random_arrays(spec)
+    names = ["hidden.0", "hidden.1", "classifier"]
+    linears = [
+        Linear(arrays[f"{name}.weight"], arrays.get(f"{name}.bias", np.zeros(4, "f4")), activation)
+        for name, activation in zip(names, ("relu", "", ""), strict=True)
+    ]
+    plain, said = checkpoint(SPEC), Description(spec)
+    found = dataclasses.replace(plain, linears=linears, pooling="max")
+    assert found.infer(said, ImportOptions()) == spec
+    assert found.decode(spec).keys() == arrays.keys()
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"pooling": "average"}, "max pooling .*the graph has average pooling"),
+        ({"linears": linears[1:]}, "linear layers .*the graph has max"),
+        ({"linears": [dataclasses.replace(linears[0], activation="relu6"), *linears[1:]]}, "relu6"),
+        (
+            {"linears": [linears[0], dataclasses.replace(linears[1], bias=np.ones(4)), linears[2]]},
+            "hidden.1 without bias",
+        ),
+    ]
+    for change, message in changes:
+        with pytest.raises(DialectError, match=message):
+            dataclasses.replace(found, **change).infer(said, ImportOptions())
 
 
 def test_a_graph_can_say_any_network_and_goes_without_a_sidecar(tmp_path: Path) -> None:

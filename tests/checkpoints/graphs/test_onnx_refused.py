@@ -75,7 +75,7 @@ OTHERS: list[tuple[Edit, str]] = [
     (change_node("Conv", 3, strides=[2, 2]), "stride|shape"),
     (change_node("Conv", 5, inputs=["stem", "stem.conv"]), "Conv of two tensors"),
     (change_node("Gemm", transA=1), "a classifier with weights of shape"),
-    (change_node("GlobalAveragePool", kind="GlobalMaxPool"), "unexpected operator GlobalMaxPool"),
+    (change_node("GlobalAveragePool", kind="GlobalMaxPool"), "GlobalMaxPool where average pooling"),
     (change_node("Add", 2, inputs=["blocks.3.project", "blocks.5.project"]),
      "outside the block"),
     (two_inputs, "one input and one output"),

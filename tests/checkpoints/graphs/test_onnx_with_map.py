@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from graph_forms import tensors
+from heads import HEADS, with_head
 from numpy.typing import NDArray
 from onnx import helper
 
@@ -17,6 +18,7 @@ from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantize.scheme import Range, Scheme
+from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -41,7 +43,7 @@ def scheme() -> Scheme:
 
 
 def test_a_float_file_gives_the_map_that_one_written_with_it_gives() -> None:
-    data, weight = with_map(write_onnx(lower(CONFIG, ARRAYS)), SPEC.size)
+    data, arrays = with_map(write_onnx(lower(CONFIG, ARRAYS)), SPEC)
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     logits, map_ = run(data, ["logits", "map"])
     wanted = run(
@@ -51,13 +53,25 @@ def test_a_float_file_gives_the_map_that_one_written_with_it_gives() -> None:
     np.testing.assert_array_equal(logits, wanted[0])
     np.testing.assert_array_equal(map_, wanted[1])
     np.testing.assert_allclose(map_.mean((2, 3)), wanted[2], atol=1e-5)
-    np.testing.assert_array_equal(weight, ARRAYS["classifier.weight"])
-    assert weight.dtype == np.float32 and map_.std() > 0.05
+    assert arrays.keys() == {"classifier.weight", "classifier.bias"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, ARRAYS[name], strict=True)
+    assert map_.std() > 0.05
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_arrays_are_those_of_every_layer_behind_the_map(head: str) -> None:
+    config = ModelConfig.default(spec := with_head(head, 32))
+    expected = {name: array for name, array in random_arrays(spec).items() if is_classifier(name)}
+    _, arrays = with_map(write_onnx(lower(config, random_arrays(spec))), spec)
+    assert arrays.keys() == expected.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name])
 
 
 def test_an_int8_file_gives_what_its_integers_stand_for() -> None:
     given = scheme()
-    data, weight = with_map(write_onnx(given.quantised()), SPEC.size)
+    data, arrays = with_map(write_onnx(given.quantised()), SPEC)
     logits, map_ = run(data, ["logits", "map"])
     np.testing.assert_array_equal(logits, run(write_onnx(given.quantised()), ["logits"])[0])
     np.testing.assert_array_equal(
@@ -67,21 +81,22 @@ def test_an_int8_file_gives_what_its_integers_stand_for() -> None:
     levels = map_ / step
     np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
     scales = given.weight_scales("classifier")[:, None]
-    np.testing.assert_allclose(weight, given.integers("classifier") * scales, rtol=1e-6)
+    weight = given.integers("classifier") * scales
+    np.testing.assert_allclose(arrays["classifier.weight"], weight, rtol=1e-6)
     (real,) = run(write_onnx(lower(CONFIG, ARRAYS).with_outputs("map")), ["map"])
     assert np.abs(map_ - real).mean() < 0.1 * real.std()
 
 
 def test_a_file_that_is_none_of_ours_is_refused() -> None:
     with pytest.raises(WeightsError, match="not an ONNX file"):
-        with_map(b"\x08\x07damaged", SPEC.size)
+        with_map(b"\x08\x07damaged", SPEC)
     model: Any = onnx.load_from_string(write_onnx(lower(CONFIG, ARRAYS)))
     pool = next(node for node in model.graph.node if node.op_type == "GlobalAveragePool")
     again = helper.make_node("GlobalAveragePool", list(pool.input), ["again"])
     model.graph.node.append(again)
     with pytest.raises(DialectError, match="2 operators GlobalAveragePool"):
-        with_map(model.SerializeToString(), SPEC.size)
+        with_map(model.SerializeToString(), SPEC)
     del model.graph.node[-1]
     model.graph.node.remove(pool)
     with pytest.raises(DialectError, match="0 operators GlobalAveragePool"):
-        with_map(model.SerializeToString(), SPEC.size)
+        with_map(model.SerializeToString(), SPEC)

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.blocks import padding
+from mobilenetv2.spec.network import ClassifierSpec
 
 NOT_OURS = "not a MobileNetV2 classifier"
+PLAIN_HEAD = ClassifierSpec()
+"""What is expected behind the last map where a file does not say it in a config of ours."""
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """Zeros ((top, bottom), (left, right)) in pixels."""
 UNPADDED: Pads = ((0, 0), (0, 0))
@@ -84,6 +87,8 @@ class Linear:
     """float32 (outputs, inputs)."""
     bias: NDArray
     """float32 (outputs,)."""
+    activation: str = ""
+    """Of a hidden layer: as :attr:`Step.activation` has it."""
 
 
 def in_order(steps: Sequence[Step]) -> Iterator[Step]:

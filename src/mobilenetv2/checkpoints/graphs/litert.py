@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,10 @@ from mobilenetv2.checkpoints.description import (
     read_labels,
 )
 from mobilenetv2.checkpoints.graphs.chain import (
+    ACTIVATIONS,
     NOT_OURS,
     PICTURE,
+    PLAIN_HEAD,
     UNBOUNDED,
     Chain,
     Linear,
@@ -40,6 +41,7 @@ from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE
+from mobilenetv2.spec.network import ClassifierSpec
 from mobilenetv2.spec.published import SLIM
 
 LARGEST_ENTRY = 4 * 1024**2
@@ -47,10 +49,8 @@ NOTE = "BatchNorm was folded in the LiteRT file."
 SAME_VALUES = frozenset({"QUANTIZE", "DEQUANTIZE"})
 SAME_VECTOR = SAME_VALUES | {"RESHAPE", "SQUEEZE"}
 """Behind the pooling, where there is one vector left to reshape."""
-POOLING = frozenset({"MEAN", "AVERAGE_POOL_2D"})
+POOLING = {"average": ("MEAN", "AVERAGE_POOL_2D"), "max": ("REDUCE_MAX",)}
 CLASSIFYING = frozenset({"CONV_2D", "FULLY_CONNECTED"})
-Tail = Literal["features", "logits", "probabilities"]
-"""What a tensor behind the pooling holds."""
 BOUNDS = {
     "NONE": UNBOUNDED, "RELU": (0.0, math.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0),
 }  # fmt: skip
@@ -60,20 +60,25 @@ def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
     """Follow the graph of a file, and read what lies behind it."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
-    steps, linears = follow(graph)
+    texts = _embedded(path)
+    config = parse_config(texts[CONFIG]) if CONFIG in texts else None
+    head = config.spec.classifier if config else PLAIN_HEAD
+    steps, linears = follow(graph, head)
     shape = graph.tensors[graph.inputs[0]].shape
     if len(shape) != 4:
         raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
-    (size, channels), texts = (shape[1:3], shape[3]), _embedded(path)
-    if CONFIG in texts:
-        inside = describe_config(parse_config(texts[CONFIG]))
+    size, channels = shape[1:3], shape[3]
+    if config:
+        inside = describe_config(config)
     else:
         lists = [read_labels(text) for name, text in texts.items() if name.endswith(".txt")]
         labels = next((one for one in lists if len(one) == len(linears[-1].bias)), None)
         mean, std = _normalisation(graph)
         inside = Description(labels=labels, normalisation=((mean,) * channels, (std,) * channels))
     inside = dataclasses.replace(inside, folded=True)
-    return GraphCheckpoint(DIALECT, steps, linears, size, channels, "same", inside, NOTE)
+    return GraphCheckpoint(
+        DIALECT, steps, linears, size, channels, "same", inside, NOTE, head.pooling
+    )
 
 
 def _normalisation(graph: Graph) -> tuple[float, float]:
@@ -104,20 +109,28 @@ def _embedded(path: Path) -> dict[str, str]:
     return found
 
 
-def follow(graph: Graph) -> tuple[list[Step], list[Linear]]:
-    """Return every convolution in order, and the linear layers behind the pooling."""
+def follow(graph: Graph, head: ClassifierSpec = PLAIN_HEAD) -> tuple[list[Step], list[Linear]]:
+    """Return every convolution in order, and the linear layers of a head behind the pooling."""
     chain, places, pads = Chain(), {graph.inputs[0]: PICTURE}, dict[int, Pads]()
-    tails = dict[int, Tail]()
+    vectors = ["features", *(f"hidden.{i}" for i in range(len(head.hidden))), "logits"]
+    """What the linear layers take and give, one after the other."""
+    tails = dict[int, str]()
+    """Tensor behind the pooling -> what it holds: one of ``vectors``, or 'probabilities'."""
     steps: list[Step] | None = None
     linears: list[Linear] = []
     for operator in _from_input_to_output(graph):
         kind, source, end = operator.kind, operator.inputs[0], operator.outputs[0]
         if source in tails:
-            tails[end] = _behind_the_pooling(operator, tails[source])
-            if kind in CLASSIFYING:
-                if linears:
+            tails[end] = before = tails[source]
+            if kind == "SOFTMAX" and before == "logits":
+                tails[end] = "probabilities"
+            elif kind in CLASSIFYING and before in vectors[:-1]:
+                if before != vectors[len(linears)]:
                     raise DialectError(f"{NOT_OURS}: two classifiers")
-                linears.append(_linear(graph, operator))
+                linears.append(_linear(graph, operator, hidden=len(linears) < len(head.hidden)))
+                tails[end] = vectors[len(linears)]
+            elif kind not in SAME_VECTOR:
+                raise DialectError(f"{NOT_OURS}: unexpected operator {kind} behind the {before}")
             continue
         place = places.get(source)
         if place is None or steps is not None:
@@ -130,7 +143,7 @@ def follow(graph: Graph) -> tuple[list[Step], list[Linear]]:
             pads[end] = _explicit_padding(graph, operator)
         elif kind in ("RELU", "RELU6"):
             place = chain.bound(place, *BOUNDS[kind])
-        elif kind in POOLING:
+        elif kind in POOLING[head.pooling]:
             _require_whole_map(graph, operator)
             steps, tails[end] = chain.finish(place), "features"
         elif kind not in SAME_VALUES:
@@ -138,7 +151,7 @@ def follow(graph: Graph) -> tuple[list[Step], list[Linear]]:
         if source in pads:
             raise DialectError(f"{NOT_OURS}: {kind} behind a PAD")
         places[end] = place
-    if steps is None or not linears or tails.get(graph.outputs[0], "features") == "features":
+    if steps is None or not linears or tails.get(graph.outputs[0]) in (None, *vectors[:-1]):
         raise DialectError(f"{NOT_OURS}: no classifier after the pooling")
     return steps, linears
 
@@ -198,12 +211,12 @@ def _require_whole_map(graph: Graph, operator: Operator) -> None:
             f"{kind} of a tensor of shape {list(shape)} with activation {operator.activation}; "
             "MobileNetV2 takes the plain mean of a map"
         )
-    if kind == "MEAN":
+    if kind != "AVERAGE_POOL_2D":
         axes = _constant(graph, operator, 1)
         found = None if axes is None else axes.ravel().tolist()
         if found is None or {axis + 4 if axis < 0 else axis for axis in found} != {1, 2}:
             raise DialectError(
-                f"MEAN over the axes {found}; MobileNetV2's is over height and width, [1, 2]"
+                f"{kind} over the axes {found}; MobileNetV2's is over height and width, [1, 2]"
             )
     elif operator.window != shape[1:3] or left[1:3] != (1, 1):
         raise DialectError(
@@ -212,28 +225,17 @@ def _require_whole_map(graph: Graph, operator: Operator) -> None:
         )
 
 
-def _behind_the_pooling(operator: Operator, before: Tail) -> Tail:
-    """What an operator makes of the features, the logits or the probabilities."""
-    kind = operator.kind
-    if kind in SAME_VECTOR:
-        return before
-    if kind == "SOFTMAX" and before == "logits":
-        return "probabilities"
-    if kind not in CLASSIFYING or before != "features":
-        raise DialectError(f"{NOT_OURS}: unexpected operator {kind} behind the {before}")
-    if operator.activation != "NONE":
+def _linear(graph: Graph, operator: Operator, hidden: bool) -> Linear:
+    if operator.activation not in (BOUNDS if hidden else ("NONE",)):
         raise DialectError(
-            f"{NOT_OURS}: {kind} with activation {operator.activation} as the classifier, whose "
-            "logits have no bounds"
+            f"{NOT_OURS}: {operator.kind} with activation {operator.activation} as "
+            + ("a hidden layer" if hidden else "the classifier, whose logits have no bounds")
         )
-    return "logits"
-
-
-def _linear(graph: Graph, operator: Operator) -> Linear:
+    activation = ACTIVATIONS.get(BOUNDS[operator.activation], operator.activation)
     weight, bias = _constants(graph, operator)
     if weight.shape[1:-1] != ((1, 1) if operator.kind == "CONV_2D" else ()):
         raise DialectError(f"a classifier, {operator.kind}, with weights {list(weight.shape)}")
-    return Linear(weight.reshape(weight.shape[0], -1), bias)
+    return Linear(weight.reshape(weight.shape[0], -1), bias, activation)
 
 
 def _constant(graph: Graph, operator: Operator, position: int) -> NDArray | None:

@@ -80,6 +80,7 @@ class GraphCheckpoint:
     """The padding rule to take where the size makes both one."""
     inside: Description
     note: str = ""
+    pooling: str = "average"
 
     def infer(self, said: Description, _: ImportOptions) -> NetworkSpec:
         """Return what is said of the network, held against the graph, else what the graph is."""
@@ -105,15 +106,19 @@ class GraphCheckpoint:
 
     def require_classifier(self, spec: NetworkSpec) -> None:
         """Raise unless the graph's pooling and linear layers are those that ``spec`` describes."""
-        expected = [linear.weight_shape for linear in resolve(spec).linears]
-        found = [linear.weight.shape for linear in self.linears]
-        if spec.classifier.pooling != "average" or expected != found:
-            raise DialectError(
-                f"{spec.classifier.pooling} pooling and linear layers {expected}, the graph has "
-                f"average pooling and {found}"
+        layers = resolve(spec).linears
+        expected = spec.classifier.pooling, [(x.weight_shape, x.activation or "") for x in layers]
+        found = self.pooling, [(x.weight.shape, x.activation) for x in self.linears]
+        if expected != found:
+            told, got = (
+                f"{pooling} pooling and linear layers "
+                + ", ".join(f"{list(shape)} {activation}".strip() for shape, activation in linears)
+                for pooling, linears in (expected, found)
             )
-        if not spec.classifier.bias and self.linears[-1].bias.any():
-            raise DialectError("a classifier without bias, the graph's has one")
+            raise DialectError(f"{told}, the graph has {got}")
+        for layer, linear in zip(layers, self.linears, strict=True):
+            if not layer.bias and linear.bias.any():
+                raise DialectError(f"a {layer.name} without bias, the graph's has one")
 
     def decode(self, spec: NetworkSpec) -> Arrays:
         """Return canonical float32 arrays."""
@@ -171,10 +176,16 @@ def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear
             continue
         for part in BATCH_NORM:
             arrays[f"{name}.bn.{part}"] = getattr(norm, part)
-    for made, linear in zip(resolve(spec).linears, linears, strict=True):
-        arrays[f"{made.name}.weight"] = linear.weight
-        if made.bias:
-            arrays[f"{made.name}.bias"] = linear.bias
+    return arrays | linear_arrays(spec, linears)
+
+
+def linear_arrays(spec: NetworkSpec, linears: Sequence[Linear]) -> Arrays:
+    """Return the canonical arrays of the classifier."""
+    arrays: Arrays = {}
+    for layer, linear in zip(resolve(spec).linears, linears, strict=True):
+        arrays[f"{layer.name}.weight"] = linear.weight
+        if layer.bias:
+            arrays[f"{layer.name}.bias"] = linear.bias
     return arrays
 
 

@@ -23,6 +23,7 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
+    PLAIN_HEAD,
     UNPADDED,
     BatchNorm,
     Linear,
@@ -33,7 +34,12 @@ from mobilenetv2.checkpoints.graphs.chain import (
     same_pads,
     size_after,
 )
-from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, is_folded
+from mobilenetv2.checkpoints.graphs.network import (
+    GraphCheckpoint,
+    GraphDialect,
+    is_folded,
+    linear_arrays,
+)
 from mobilenetv2.checkpoints.graphs.onnx_state import (
     UNKNOWN_AXES,
     State,
@@ -47,7 +53,8 @@ from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.graph import MAP
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
-from mobilenetv2.spec.network import Size
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Size
 from mobilenetv2.spec.published import PYTORCH, SLIM
 
 USUAL_SIZE = (224, 224)
@@ -59,7 +66,7 @@ DAMAGE = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowE
 """What inputs that are missing and attributes of other types than ONNX's end in."""
 LARGEST_PAD = 8
 ALMOST_SIX = 6.01
-POOL = "GlobalAveragePool"
+POOLS = {"average": "GlobalAveragePool", "max": "GlobalMaxPool"}
 FLOAT = 1
 """TensorProto.FLOAT."""
 
@@ -68,7 +75,8 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
     """Follow a graph, and read what it says beside its tensors."""
     text = graph.metadata.get(CONFIG_KEY)
     config = None if text is None else parse_config(text)
-    state = follow(graph, config.spec.size if config else USUAL_SIZE)
+    size, head = (config.spec.size, config.spec.classifier) if config else (USUAL_SIZE, PLAIN_HEAD)
+    state = follow(graph, size, head)
     picture = state.picture
     factor, offset = picture.by_channel()
     channels_last = picture.axes != UNKNOWN_AXES
@@ -83,7 +91,7 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
         inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
     return GraphCheckpoint(
         DIALECT, state.steps, state.linears, picture.size, len(factor),
-        "same" if channels_last else "symmetric", inside, " ".join(notes),
+        "same" if channels_last else "symmetric", inside, " ".join(notes), head.pooling,
     )  # fmt: skip
 
 
@@ -100,11 +108,15 @@ def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
     return means, stds
 
 
-def follow(graph: Graph, size: Size) -> State:
-    """Follow a graph to the logits; ``size`` is taken where it leaves height and width open."""
+def follow(graph: Graph, size: Size, head: ClassifierSpec = PLAIN_HEAD) -> State:
+    """Follow a graph to the logits of a head.
+
+    Args:
+        size: taken where the graph leaves height and width open.
+    """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
-    state = State(graph, size)
+    state = State(graph, size, head)
     for node in _needed(graph):
         try:
             if not state.constants.compute(node):
@@ -233,7 +245,11 @@ def batch_norm(state: State, node: Node, tensor: Tensor) -> Tensor:
 
 
 def pool(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Take the mean over height and width, at once or one after the other."""
+    """Take the mean or maximum over height and width, a mean at once or one after the other."""
+    if (node.kind == POOLS["max"]) != (state.head.pooling == "max"):
+        raise DialectError(
+            f"{NOT_OURS}: {node.kind} where {state.head.pooling} pooling is expected"
+        )
     if tensor.stage == "pooled":
         return tensor
     rank, keep = len(tensor.shape), bool(node.attributes.get("keepdims", 1))
@@ -322,7 +338,7 @@ def activation(state: State, node: Node, tensor: Tensor) -> Tensor:
             raise DialectError(f"{NOT_OURS}: {node.kind} of two tensors")
         bound = _number(known[0], node)
         low, high = (bound, high) if node.kind == "Max" else (low, bound)
-    return state.at(tensor, state.chain.bound(tensor.place, low, high))
+    return state.bound(tensor, low, high)
 
 
 def _number(value: object, node: Node) -> float:
@@ -378,7 +394,7 @@ Handler = Callable[[State, Node, Tensor], Tensor]
 HANDLERS: dict[str, Handler] = {
     "Conv": convolution,
     "BatchNormalization": batch_norm,
-    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "ReduceMean"), pool),
+    **dict.fromkeys((*POOLS.values(), "AveragePool", "ReduceMean"), pool),
     **dict.fromkeys(("Gemm", "MatMul"), linear),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), arithmetic),
     **dict.fromkeys(("Relu", "Clip", "Max", "Min"), activation),
@@ -389,16 +405,16 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
+def with_map(data: bytes, spec: NetworkSpec) -> tuple[bytes, Arrays]:
     """Return a graph of ours with one more output, ``map``: the last feature map, to be pooled.
 
     Args:
         data: an ONNX file, float or int8, whose first output is the logits.
-        size: taken where the graph leaves height and width open.
+        spec: of the config inside it.
 
     Returns:
         The file, without a seal, whose new output is float32 (batch, channels, height, width); and
-        the classifier's weight, float32 (classes, channels), as the graph has it.
+        the canonical arrays of its classifier.
 
     Raises:
         WeightsError: not an ONNX file, or damaged.
@@ -407,15 +423,17 @@ def with_map(data: bytes, size: Size) -> tuple[bytes, NDArray]:
     from onnx import ModelProto, helper
 
     graph = parse_onnx(data)
-    pools = [node for node in graph.nodes if node.kind == POOL]
+    kind = POOLS[spec.classifier.pooling]
+    pools = [node for node in graph.nodes if node.kind == kind]
     if len(pools) != 1 or not pools[0].inputs:
-        raise DialectError(f"it has {len(pools)} operators {POOL}, where one is expected")
-    [linear] = follow(dataclasses.replace(graph, outputs=graph.outputs[:1]), size).linears
+        raise DialectError(f"it has {len(pools)} operators {kind}, where one is expected")
+    first = dataclasses.replace(graph, outputs=graph.outputs[:1])
+    linears = follow(first, spec.size, spec.classifier).linears
     model = ModelProto.FromString(data)
     # A cast, since a graph may compute in float16; of float32 it is nothing.
     model.graph.node.append(helper.make_node("Cast", [pools[0].inputs[0]], [MAP], MAP, to=FLOAT))
     model.graph.output.append(helper.make_tensor_value_info(MAP, FLOAT, [None] * 4))
-    return model.SerializeToString(), linear.weight
+    return model.SerializeToString(), linear_arrays(spec, linears)
 
 
 DIALECT = GraphDialect(

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node
 from mobilenetv2.checkpoints.graphs.chain import (
+    ACTIVATIONS,
     NOT_OURS,
     PICTURE,
+    PLAIN_HEAD,
     UNPADDED,
     Chain,
     Linear,
@@ -25,7 +27,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     Step,
 )
 from mobilenetv2.errors import DialectError
-from mobilenetv2.spec.network import Size
+from mobilenetv2.spec.network import ClassifierSpec, Size
 
 ROOM = 64 * 1024**2
 """Bytes that may be computed beside four times those of the constants."""
@@ -176,7 +178,7 @@ class Tensor:
     """Of the picture: it holds ``pixel * factor + offset``, float64, to be broadcast."""
     offset: NDArray | float = 0.0
     stage: str = "map"
-    """'map', 'pooled' or 'logits'."""
+    """'map', 'pooled' up to the last hidden layer, or 'logits'."""
 
     @property
     def size(self) -> Size:
@@ -207,8 +209,9 @@ class Tensor:
 class State:
     """A graph half followed."""
 
-    def __init__(self, graph: Graph, size: Size) -> None:
+    def __init__(self, graph: Graph, size: Size, head: ClassifierSpec = PLAIN_HEAD) -> None:
         """Begin with the picture; ``size`` is taken where the graph leaves it open."""
+        self.head = head
         self.chain, self.constants = Chain(), Constants(graph)
         ((name, shape),) = graph.inputs.items()
         self.picture = Tensor(PICTURE, closed(shape, size), UNKNOWN_AXES)
@@ -232,7 +235,7 @@ class State:
     def classify(self, tensor: Tensor, weight: NDArray, bias: NDArray | None) -> Tensor:
         """Take a linear layer, weight (classes, features)."""
         tensor = self.pooled(tensor)
-        if tensor.stage != "pooled" or self.linears:
+        if tensor.stage != "pooled":
             raise DialectError(f"{NOT_OURS}: a second linear layer")
         classes, features = weight.shape
         if features != math.prod(tensor.shape[1:]):
@@ -241,10 +244,19 @@ class State:
         if bias.size not in (1, classes):
             raise DialectError(f"{bias.size} biases for {classes} outputs")
         bias = np.broadcast_to(bias.ravel(), classes).astype(np.float32)
+        stage = "pooled" if len(self.linears) < len(self.head.hidden) else "logits"
         self.linears.append(Linear(np.ascontiguousarray(weight, np.float32), bias))
         ones = (1,) * (len(tensor.shape) - 2)
         shape = (tensor.shape[0], classes, *ones)
-        return dataclasses.replace(tensor, stage="logits", shape=shape, axes="?" * len(shape))
+        return dataclasses.replace(tensor, stage=stage, shape=shape, axes="?" * len(shape))
+
+    def bound(self, tensor: Tensor, low: float, high: float) -> Tensor:
+        """Keep values between two bounds, behind a hidden layer or on the chain."""
+        if tensor.stage != "pooled" or not self.linears or self.linears[-1].activation:
+            return self.at(tensor, self.chain.bound(tensor.place, low, high))
+        activation = ACTIVATIONS.get((low, high), f"bounds {low:g} to {high:g}")
+        self.linears[-1] = dataclasses.replace(self.linears[-1], activation=activation)
+        return tensor
 
     def at(self, tensor: Tensor, place: Place) -> Tensor:
         """Return the tensor after something happened to it on the chain."""

@@ -70,7 +70,7 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
     file = source / WEIGHTS if source and source.is_dir() else source
     size = file.stat().st_size if file and file.is_file() else None
     rows: list[tuple[str, Child]] = [
-        ("network", kind(spec).removeprefix("A ")),
+        ("network", kind(spec)),
         ("width", f"{spec.width:g}"),
         ("input", f"{spec.size[0]} x {spec.size[1]} pixels, {spec.input_channels} channels"),
         ("resized", f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}"),

@@ -93,7 +93,7 @@ def write_page(
     spec = result.config.spec
     title = run.name if run else Path(result.model).name or result.model
     sub = (
-        f"{kind(spec).removeprefix('A ')} of width {spec.width:g} at {spec.size[0]} x "
+        f"{kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
         f"{spec.size[1]} pixels · {result.split.name} of {result.data}"
     )
     links = [element("a", title, href=f"#{key}") for key, title, _ in kept]
