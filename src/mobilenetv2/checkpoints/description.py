@@ -44,7 +44,7 @@ class Description:
     folded: bool = False
     """BatchNorm came folded into the convolutions."""
     note: str = ""
-    """For :attr:`Origin.note`."""
+    """For :attr:`spec.records.Origin.note`."""
 
 
 def describe_config(config: ModelConfig) -> Description:
@@ -110,7 +110,7 @@ def read_sidecar(path: Path) -> ModelConfig | None:
 
 
 def parse_config(text: str) -> ModelConfig:
-    """Return the config that :meth:`ModelConfig.to_json` wrote into a file.
+    """Return the config that :meth:`spec.records.ModelConfig.to_json` wrote into a file.
 
     Raises:
         DialectError: it is damaged.

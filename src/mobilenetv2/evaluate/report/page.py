@@ -54,7 +54,7 @@ class Explainer:
 
     maps: Maps
     weights: Callable[[NDArray, int], NDArray]
-    """(feature map of a picture, class) -> float (k,), as :func:`gradcam.class_weights`."""
+    """(feature map of an image, class) -> float (k,): :func:`evaluate.gradcam.class_weights`."""
 
 
 def write_page(
