@@ -135,7 +135,7 @@ def summary(run: Run) -> str:
         "",
         _weakest(result),
         "",
-        f"All of it on one page, with the surest mistakes: {run.report.name}",
+        f"All of it on one page, with the most confident errors: {run.report.name}",
         "",
         "![curves](curves.png)" if rows else "",
         "![confusion](confusion.png)",
