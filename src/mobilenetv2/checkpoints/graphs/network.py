@@ -106,11 +106,11 @@ class GraphCheckpoint:
     def require_classifier(self, spec: NetworkSpec) -> None:
         """Raise unless the graph's pooling and linear layers are those that ``spec`` describes."""
         expected = [linear.weight_shape for linear in resolve(spec).linears]
-        found = [linear.weight.shape for linear in self.linears]
-        if spec.classifier.pooling != "average" or expected != found:
+        shapes = [linear.weight.shape for linear in self.linears]
+        if spec.classifier.pooling != "average" or expected != shapes:
             raise DialectError(
                 f"{spec.classifier.pooling} pooling and linear layers {expected}, the graph has "
-                f"average pooling and {found}"
+                f"average pooling and {shapes}"
             )
         if not spec.classifier.bias and self.linears[-1].bias.any():
             raise DialectError("a classifier without bias, the graph's has one")
@@ -126,15 +126,15 @@ class GraphCheckpoint:
 def require_fit(spec: NetworkSpec, steps: Sequence[Step]) -> None:
     """Raise unless the graph computes what ``spec`` says, with the first one that differs."""
     network = resolve(spec)
-    layers, found = [*network.convolutions], [*in_order(steps)]
-    if len(layers) != len(found):
-        raise DialectError(f"{len(found)} convolutions where the network has {len(layers)}")
-    for layer, step in zip(layers, found, strict=True):
+    layers, ordered = [*network.convolutions], [*in_order(steps)]
+    if len(layers) != len(ordered):
+        raise DialectError(f"{len(ordered)} convolutions where the network has {len(layers)}")
+    for layer, step in zip(layers, ordered, strict=True):
         expected, got = _facts(spec, layer, step)
         if expected != got:
             raise DialectError(f"{layer.name} is {got} where the network has {expected}")
     residual = {block.steps[-1].name for block in network.blocks if block.residual}
-    for layer, step in zip(layers, found, strict=True):
+    for layer, step in zip(layers, ordered, strict=True):
         if (step.added is not None) != (layer.name in residual):
             raise DialectError("its shortcuts are not where the network has them")
 
@@ -149,12 +149,12 @@ def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]
         (step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
          step.batch_norm.epsilon if step.batch_norm else numerics.epsilon),
     )  # fmt: skip
-    expected, found = (
+    expected, actual = (
         f"{'depthwise' if depthwise else 'convolution'} {list(shape)} of stride {stride}, padding "
         f"{padding or 'usual'}, activation {activation or 'none'}, epsilon {epsilon:g}"
         for depthwise, shape, stride, padding, activation, epsilon in facts
     )
-    return expected, found
+    return expected, actual
 
 
 def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear]) -> Arrays:
@@ -286,9 +286,9 @@ def _published(
     base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step], families: Sequence[str]
 ) -> Iterator[NetworkSpec]:
     """Every published network at every width that has these blocks."""
-    found = [(row.expansion, row.channels, row.stride) for row in rows]
+    triples = [(row.expansion, row.channels, row.stride) for row in rows]
     stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
-    variants = _variants(found, families)
+    variants = _variants(triples, families)
     for width in WIDTHS:
         for change in variants:
             channels = base.stem_channels
@@ -303,12 +303,12 @@ def _published(
                 for stage in spec.stages
                 for i in range(stage.repeats)
             ]
-            if blocks == found and spec.channels("head") == head:
+            if blocks == triples and spec.channels("head") == head:
                 yield spec
 
 
 def _variants(
-    found: Sequence[tuple[int, int, int]], families: Sequence[str]
+    triples: Sequence[tuple[int, int, int]], families: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Changes to a spec: every published depth and rounding that goes with the blocks' expansions.
 
@@ -319,11 +319,11 @@ def _variants(
     for family in dict.fromkeys((*families, *PUBLISHED)):
         spec = PUBLISHED[family].spec
         expansions = [stage.expansion for stage in spec.stages for _ in range(stage.repeats)]
-        if spec.head == "none" or expansions != [expansion for expansion, _, _ in found]:
+        if spec.head == "none" or expansions != [expansion for expansion, _, _ in triples]:
             continue
         stages, first = [], 0
         for stage in spec.stages:
-            stages.append(dataclasses.replace(stage, stride=found[first][2]))
+            stages.append(dataclasses.replace(stage, stride=triples[first][2]))
             first += stage.repeats
         change = {name: getattr(spec, name) for name in fields} | {"stages": tuple(stages)}
         variants += [change, change | {"head": "scaled"}, change | {"divisor": 4}]
