@@ -128,7 +128,7 @@ def test_an_edition_imports_its_own_framework_and_no_other(edition: str, bare: s
     """Keras and TensorFlow import JAX by themselves where it is installed: that is theirs."""
     frameworks = "torch keras tensorflow jax flax optax PIL sklearn matplotlib transformers".split()
     if edition not in ("torch", "numpy"):
-        pytest.importorskip(edition)
+        pytest.importorskip(edition, reason=f"{edition} is not installed (extra: {edition})")
     build = (
         "import mobilenetv2 as mn; spec = mn.NetworkSpec(width=0.1, classes=3, size=32)\n"
         f"mn.build(spec, edition='{edition}')"

@@ -228,7 +228,7 @@ def test_the_current_folder_is_not_replaced_before_anything_is_looked_at(
     monkeypatch.chdir(tmp_path)
     for place in (".", tmp_path, f"../{tmp_path.name}"):
         message = refused("audit", tmp_path / "nothing", "--output", place)
-        assert message == f"--output {Path(place)}: the current folder; name one to be made"
+        assert message.startswith(f"--output {Path(place)}: ") and "current folder" in message
 
 
 def test_a_set_like_the_one_that_a_model_was_trained_on_has_the_same_names(
