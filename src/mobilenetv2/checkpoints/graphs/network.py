@@ -106,11 +106,11 @@ class GraphCheckpoint:
     def require_classifier(self, spec: NetworkSpec) -> None:
         """Raise unless the graph's pooling and linear layers are those that ``spec`` describes."""
         expected = [linear.weight_shape for linear in resolve(spec).linears]
-        shapes = [linear.weight.shape for linear in self.linears]
-        if spec.classifier.pooling != "average" or expected != shapes:
+        found = [linear.weight.shape for linear in self.linears]
+        if spec.classifier.pooling != "average" or expected != found:
             raise DialectError(
                 f"{spec.classifier.pooling} pooling and linear layers {expected}, the graph has "
-                f"average pooling and {shapes}"
+                f"average pooling and {found}"
             )
         if not spec.classifier.bias and self.linears[-1].bias.any():
             raise DialectError("a classifier without bias, the graph's has one")
