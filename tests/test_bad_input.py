@@ -29,8 +29,8 @@ def test_an_empty_folder(
 
 def test_a_folder_that_is_not_there(model: Path, tmp_path: Path, refused: Refused) -> None:
     missing = tmp_path / "photso"
-    assert refused("predict", missing, "--model", model) == f"{missing}: no such photo or folder"
-    assert "no such folder or archive" in refused("evaluate", missing, "--model", model)
+    for verb in ("predict", "evaluate"):
+        assert refused(verb, missing, "--model", model).startswith(f"{missing}: no such ")
 
 
 def test_a_single_class(
@@ -38,7 +38,7 @@ def test_a_single_class(
 ) -> None:
     shutil.copytree(photos / "ball", tmp_path / "data" / "ball")
     message = refused("train", tmp_path / "data", "--output", tmp_path / "run", *quick)
-    assert "only one class ('ball'); a classifier needs at least two" in message
+    assert "'ball'" in message and "at least two" in message
 
 
 def test_class_lists_that_differ_between_splits(
@@ -48,34 +48,34 @@ def test_class_lists_that_differ_between_splits(
         shutil.copytree(photos, tmp_path / "data" / name)
     shutil.rmtree(tmp_path / "data" / "validation" / "box")
     message = refused("train", tmp_path / "data", "--output", tmp_path / "run", *quick)
-    assert "no readable photos of class 'box' in validation (train has some)" in message
+    assert "'box' in validation" in message and "train" in message
 
 
 # ---------------------------------------------------------------- options and models
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    "options, parts",
     [
-        (["--set", "epoch=3"], "recipe scratch with --set: unknown key 'epoch'; did you mean 'ep"),
-        (["--set", "epochs=many"], "epochs: expected a whole number, found 'many'"),
-        (["--seed", "-1"], "seed -1 must be at least 0"),
-        (["--recipe", "scrach"], "neither a file nor known; did you mean 'scratch'?"),
-        (["--device", "cuda:99"], "--device cuda:99: PyTorch cannot use it here ("),
-        (["--device", "gpu"], "--device gpu: PyTorch cannot use it here ("),
-        (["--set", "network=smal"], "network 'smal' is unknown; did you mean 'small'?"),
-        (["--weights", "{folder}"], "not a model folder, it has no config.json"),
-        (["--weights", "{folder}/nothing"], "nothing: no such model folder"),
-        (["--resume"], "run: no run to resume, there is no such folder"),
+        (["--set", "epoch=3"], ["--set", "'epoch'", "did you mean 'epochs'"]),
+        (["--set", "epochs=many"], ["epochs", "whole number", "'many'"]),
+        (["--seed", "-1"], ["seed -1", "at least 0"]),
+        (["--recipe", "scrach"], ["scrach", "did you mean 'scratch'"]),
+        (["--device", "cuda:99"], ["--device cuda:99", "PyTorch"]),
+        (["--device", "gpu"], ["--device gpu", "PyTorch"]),
+        (["--set", "network=smal"], ["network 'smal'", "did you mean 'small'"]),
+        (["--weights", "{folder}"], ["{folder}: ", "no config.json"]),
+        (["--weights", "{folder}/nothing"], ["{folder}/nothing: no such"]),
+        (["--resume"], ["{folder}/run: ", "no such folder"]),
     ],
 )
 def test_an_option_that_cannot_be(
-    options: list[str], message: str, photos: Path, quick: tuple[str, ...], tmp_path: Path,
+    options: list[str], parts: list[str], photos: Path, quick: tuple[str, ...], tmp_path: Path,
     refused: Refused,
 ) -> None:  # fmt: skip
     filled = [option.format(folder=tmp_path) for option in options]
-    command = ["train", str(photos), "--output", tmp_path / "run", *quick, *filled]
-    assert message in refused(*command)
+    message = refused("train", str(photos), "--output", tmp_path / "run", *quick, *filled)
+    assert all(part.format(folder=tmp_path) in message for part in parts), message
 
 
 def test_options_that_would_change_a_run_to_go_on_with_are_named(
@@ -85,9 +85,9 @@ def test_options_that_would_change_a_run_to_go_on_with_are_named(
     (tmp_path / "run" / "recipe.toml").write_text("")
     command = ["train", str(photos), "--output", tmp_path / "run", "--resume"]
     message = refused(*command, "--seed", "1", "--set", "epochs=3")
-    assert message.endswith("weights and edition; leave out --set, --seed")
+    assert message.endswith("leave out --set, --seed")
     (tmp_path / "run" / "summary.md").write_text("")
-    assert "this run is finished; its model is" in refused(*command, "--seed", "1")
+    assert f"its model is {tmp_path / 'run' / 'best'}" in refused(*command, "--seed", "1")
 
 
 def test_an_unknown_device_to_evaluate_or_predict_on(
@@ -107,15 +107,13 @@ def test_a_model_whose_tensors_do_not_fit(
     arrays = load_file(folder / "model.safetensors")
     if damage == "missing":
         del arrays["blocks.3.project.bn.scale"]
-        expected = "1 missing (first: blocks.3.project.bn.scale)"
+        parts = ["1 missing", "blocks.3.project.bn.scale"]
     elif damage == "reshaped":
         arrays["classifier.weight"] = np.zeros((4, 1280), np.float32)
-        expected = (
-            "1 of another shape (first: classifier.weight, expected [3, 1280], found [4, 1280])"
-        )
+        parts = ["1 of another shape", "classifier.weight", "[3, 1280]", "[4, 1280]"]
     else:
         arrays["extra"] = np.zeros(1, np.float32)
-        expected = "1 unexpected (first: extra)"
+        parts = ["1 unexpected", "extra"]
     save_file(arrays, folder / "model.safetensors")
     for command in (
         ["predict", photos, "--model", folder],
@@ -123,8 +121,8 @@ def test_a_model_whose_tensors_do_not_fit(
         ["train", photos, "--weights", folder, "--output", tmp_path / "run"],
     ):
         message = refused(*command)
-        file = folder / "model.safetensors"
-        assert message == f"{file}: the tensors do not fit the network: {expected}"
+        assert message.startswith(f"{folder / 'model.safetensors'}: ")
+        assert all(part in message for part in parts), message
 
 
 def test_an_output_that_exists(
@@ -133,6 +131,7 @@ def test_an_output_that_exists(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.doc").write_text("years of work")
     command = ["train", photos, "--output", tmp_path / "run", *quick]
-    assert f"{tmp_path / 'run'} exists; choose another --output" in refused(*command)
+    message = refused(*command)
+    assert f"{tmp_path / 'run'} exists" in message and "--output" in message
     assert "not a run folder" in refused(*command, "--overwrite")
     assert "no run to resume" in refused("train", photos, "--output", tmp_path / "run", "--resume")

@@ -78,7 +78,7 @@ NOWHERE: list[str | Path] = ["train", "nowhere", "--weights", "none", "--output"
     ],
 )
 def test_waiting_threads_sleep_soon(verb: str, model: Path, photos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
     photo = next(photos.rglob("*.png"))
     out = tmp_path / "out.png"
     commands: dict[str, tuple[list[str | Path], int]] = {
@@ -97,7 +97,7 @@ def test_waiting_threads_sleep_soon(verb: str, model: Path, photos: Path, tmp_pa
 
 @LINUX
 def test_what_a_person_set_stays() -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
     assert "GOMP_SPINCOUNT = '77'" in openmp(NOWHERE, 2, GOMP_SPINCOUNT="77")
     assert "GOMP_SPINCOUNT = '3000'" not in openmp(NOWHERE, 2, OMP_WAIT_POLICY="active")
 

@@ -88,6 +88,15 @@ def test_every_verb_and_option_of_the_readme_exists() -> None:
             assert make_parser().parse_args(arguments).verb == arguments[0]
 
 
+def test_every_key_of_a_recipe_that_the_readme_sets_exists() -> None:
+    from mobilenetv2.train.recipe_file import read_recipe
+
+    changes = re.findall(r"--set\s+'?([\w.]+=[^\s`']+)", README)
+    assert changes
+    for change in changes:
+        read_recipe("finetune", [change])
+
+
 def test_the_first_screen_names_the_commands_that_do_everything() -> None:
     screen = "\n".join(README.splitlines()[:20])
     makefile = (ROOT / "Makefile").read_text("utf-8")

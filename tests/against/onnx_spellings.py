@@ -251,7 +251,9 @@ SPELLINGS: list[Edit] = [
 
 def logits(model: Any, spec: NetworkSpec, arrays: Arrays) -> tuple[NDArray, NDArray]:
     """ONNX Runtime's and the plain reference's, on two pictures."""
-    runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[against]")
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="onnxruntime is not installed (extra: against)"
+    )
     network = plain.build(spec, dtype=np.float64)
     plain.load(network, arrays)
     session = runtime.InferenceSession(model.SerializeToString())

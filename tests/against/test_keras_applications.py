@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("keras", reason="keras is not installed: pip install 'mobilenetv2[keras]'")
+pytest.importorskip("keras", reason="keras is not installed (extra: keras; make test-all)")
 
 from mobilenetv2.editions.keras_backend import choose
 

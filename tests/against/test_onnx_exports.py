@@ -1,8 +1,8 @@
 """ONNX files of other exporters, read into our editions: the logits of the exported model itself.
 
 PyTorch's two exporters (with and without folding, old and new operator sets), tf2onnx, and ONNX
-Runtime's quantiser. tf2onnx is in no extra: ``pip install --no-deps tf2onnx`` beside
-``mobilenetv2[keras]`` runs its tests, ``pip install torchvision`` that of torchvision.
+Runtime's quantiser. tf2onnx is in no extra: ``pip install --no-deps tf2onnx`` beside the extra
+``keras`` runs its tests, ``pip install torchvision`` that of torchvision.
 """
 
 import warnings
@@ -115,7 +115,7 @@ def test_pytorchs_older_exporter_with_its_batch_norms(
 def test_pytorchs_newer_exporter_folded(
     family: str, size: str, tmp_path: Path, pictures: Fixture, assert_same: Fixture
 ) -> None:
-    pytest.importorskip("onnxscript", reason="needs the extra mobilenetv2[against]")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra: against)")
     network, spec, _ = ours(family)
     path = tmp_path / "net.onnx"
     batch, side = torch.export.Dim("batch"), torch.export.Dim.AUTO
@@ -135,7 +135,7 @@ def test_pytorchs_newer_exporter_folded(
 def test_pytorchs_newer_exporter_with_its_batch_norms(
     family: str, tmp_path: Path, pictures: Fixture, assert_same: Fixture
 ) -> None:
-    pytest.importorskip("onnxscript", reason="needs the extra mobilenetv2[against]")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra: against)")
     network, spec, arrays = ours(family)
     path = tmp_path / "net.onnx"
     export(network, path, spec.size, dynamo=True, external_data=False, optimize=False)
@@ -178,7 +178,7 @@ def test_onnx_runtimes_quantiser(
 ) -> None:
     """QDQ files: weights dequantised; its ReLU6, where it left them out, are in the ranges."""
     quantization = pytest.importorskip(
-        "onnxruntime.quantization", reason="needs the extra mobilenetv2[against]"
+        "onnxruntime.quantization", reason="onnxruntime is not installed (extra: against)"
     )
     pass
 
@@ -230,7 +230,7 @@ def test_tf2onnx_of_keras_applications(
     tf2onnx = pytest.importorskip(
         "tf2onnx", reason="tf2onnx is not installed: pip install --no-deps tf2onnx"
     )
-    pytest.importorskip("keras", reason="keras is not installed: pip install 'mobilenetv2[keras]'")
+    pytest.importorskip("keras", reason="keras is not installed (extra: keras; make test-all)")
     from mobilenetv2.editions.keras_backend import choose
 
     choose("tensorflow")

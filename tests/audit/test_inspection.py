@@ -66,9 +66,7 @@ def test_facts_of_every_photo_wherever_it_lies(pack: Pack, kind: str) -> None:
     for name, photo in found.items():
         assert photo.digest == hashlib.sha256(files[name]).hexdigest()
     assert found["train/größe/bad.png"].facts is None
-    assert found["train/größe/bad.png"].problem == (
-        "not a picture, or a format that is not read (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF are)"
-    )
+    assert "JPEG, PNG" in found["train/größe/bad.png"].problem
     facts = {
         name.rpartition("/")[2]: (f.width, f.height, f.mode, f.transparent, f.turned, f.flat)
         for name, photo in found.items()
@@ -142,7 +140,8 @@ def test_a_photo_that_cannot_be_brought_to_the_network_cannot_be_read() -> None:
     assert inspect(dataset)[0].counts() == (1, 1)
     audit, _ = inspect(dataset, Preprocessing())
     assert audit.counts() == (1, 0)
-    assert audit.photos[1].problem == "40000 x 4 pixels are too long and narrow; crop it first"
+    problem = audit.photos[1].problem
+    assert "40000 x 4" in problem and "crop" in problem
 
 
 def test_nothing_that_can_be_read_gives_no_logits() -> None:

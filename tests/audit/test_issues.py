@@ -52,29 +52,24 @@ def test_copies_are_leaks_contradictions_or_just_copies() -> None:
         ("contradiction", "grave", ((1, 21), (2, 75))),
         ("copies", "look", ((3, 4),)),
     ]
-    assert [one.title for one in found] == [
-        "2 pictures are in more than one split (1 exactly and 1 nearly the same)",
-        "2 pictures are in more than one class (2 nearly the same)",
-        "1 picture is more than once in a class (1 exactly the same)",
-    ]
+    for one, parts in zip(
+        found, (("2", "1 exactly", "1 nearly"), ("2", "2 nearly"), ("1", "1 exactly")), strict=True
+    ):
+        assert all(part in one.title for part in parts), one.title
 
 
 def test_classes_that_are_alone_empty_few_or_unequal() -> None:
     (alone,) = issues(audit(entries("all", (20,)), classes="a", splits="all"))
-    assert (alone.kind, alone.title) == ("classes", "There is only one class, 'a'")
-    found = issues(audit(entries("train", (20, 0, 20)) + entries("test", (15, 15, 15))))
-    assert [one.title for one in found] == [
-        "1 class has no photos that can be read in train: 'b'"
-    ]  # fmt: skip
+    assert alone.kind == "classes" and "'a'" in alone.title
+    (empty,) = issues(audit(entries("train", (20, 0, 20)) + entries("test", (15, 15, 15))))
+    assert empty.kind == "empty" and "in train: 'b'" in empty.title
     whole = entries("all", (20, 0, 0)) + entries("all", (0, 3, 0), None)
     found = issues(audit(whole, splits="all"))
-    assert found[0].title == "2 classes have no photos that can be read: 'b', 'c'"
+    assert found[0].title.startswith("2 classes") and found[0].title.endswith(": 'b', 'c'")
     found = issues(audit(entries("all", (27, 9, 26)), splits="all"))
-    assert [(one.kind, one.level, one.title) for one in found] == [
-        ("few", "look", "1 class has fewer than 10 photos: 'b'"),
-        ("imbalance", "look",
-         "The largest class has 3.0 times the photos of the smallest: 'a' 27, 'b' 9"),
-    ]  # fmt: skip
+    assert [(one.kind, one.level) for one in found] == [("few", "look"), ("imbalance", "look")]
+    assert "fewer than 10" in found[0].title and found[0].title.endswith("'b'")
+    assert "3.0 times" in found[1].title and found[1].title.endswith("'a' 27, 'b' 9")
     assert issues(audit(entries("all", (29, 10, 20)), splits="all")) == []
 
 
@@ -82,11 +77,11 @@ def test_doubted_labels_come_with_probabilities_and_a_caution() -> None:
     doubts = [LabelError(5, 0, 2, 0.012, 0.95, True), LabelError(70, 1, 0, 0.1, 0.8, False)]
     (one,) = issues(audit(SOUND), doubts, size=(200, 200), learnt=60)
     assert (one.kind, one.level, one.groups) == ("suspicious", "look", ((5,), (70,)))
-    assert one.title == "2 labels are doubted by the model"
+    assert one.title.startswith("2 labels")
     assert one.notes == {5: "c 95%, a 1% (trained on)", 70: "a 80%, b 10%"}
-    assert "The model was trained on 60 photos of this set" in one.advice
+    assert "trained on 60 photos of this set" in one.advice
     (one,) = issues(audit(SOUND), doubts[1:])
-    assert one.title == "1 label is doubted by the model" and "trained" not in one.advice
+    assert one.title.startswith("1 label ") and "trained" not in one.advice
 
 
 def test_the_worst_comes_first_and_every_advice_is_a_sentence() -> None:
@@ -109,12 +104,12 @@ def test_the_worst_comes_first_and_every_advice_is_a_sentence() -> None:
     assert [one.level for one in found] == ["grave"] * 2 + ["look"] * 3 + ["note"] * 5
     assert all(one.advice.endswith(".") and one.title[-1] != "." for one in found)
     titles = {one.kind: one.title for one in found}
-    assert titles["links"] == "1 link was not followed"
-    assert titles["ignored"] == "2 files were passed over: notes.txt, x.csv"
-    assert titles["unsearched"].startswith("7 pairs of photos may be near copies")
+    assert titles["links"].startswith("1 link ")
+    assert titles["ignored"].startswith("2 files ") and "notes.txt, x.csv" in titles["ignored"]
+    assert titles["unsearched"].startswith("7 pairs ")
 
 
-def test_files_that_are_damaged_alike_are_no_pictures_that_are_twice() -> None:
+def test_files_that_are_damaged_alike_are_no_copies() -> None:
     photos = [
         *SOUND,
         *(Entry(f"train/{c}/x", "train", i, "", "damaged", None) for i, c in enumerate("ab")),
@@ -127,13 +122,13 @@ def test_files_that_are_damaged_alike_are_no_pictures_that_are_twice() -> None:
 def test_photos_of_another_place_are_said_to_have_the_same_names_only() -> None:
     doubts = [LabelError(5, 0, 2, 0.012, 0.95, True)]
     (one,) = issues(audit(SOUND), doubts, learnt=60, same_set=False)
-    assert "trained on 60 photos of the same names as in this set" in one.advice
+    assert "60 photos of the same names" in one.advice
 
 
 def test_a_model_that_doubts_no_label_that_it_was_trained_on_says_little() -> None:
     (one,) = issues(audit(SOUND), learnt=60)
     assert (one.kind, one.level) == ("unquestioned", "note")
-    assert "trained on 60 photos of this set and may know their labels by heart" in one.advice
+    assert "trained on 60 photos of this set" in one.advice
     assert issues(audit(SOUND), learnt=0) == []
 
 
@@ -184,9 +179,9 @@ def test_each_kind_of_odd_photo_is_named() -> None:
         "transparent": [9, 10], "turned": [11],
     }  # fmt: skip
     titles = {one.kind: one.title for one in found}
-    assert titles["unreadable"] == "1 photo cannot be read"
-    assert titles["small"] == "1 photo is smaller than 64 pixels on a side"
-    assert titles["grey"] == "3 photos are without colours"
+    assert titles["unreadable"].startswith("1 photo ")
+    assert "64 pixels" in titles["small"] and "model" not in titles["small"]
+    assert titles["grey"].startswith("3 photos are ")
     notes = {one.kind: one.notes for one in found if one.notes}
     assert notes == {
         "unreadable": {1: "damaged"},
@@ -200,7 +195,7 @@ def test_small_is_what_the_model_would_have_to_enlarge() -> None:
     (found,) = photo_issues(
         audit_of(PLAIN, Facts(250, 191, "RGB", False, False, False)), (192, 224)
     )
-    assert found.title == "1 photo is smaller than 192 pixels on a side, which the model takes"
+    assert "192 pixels" in found.title and "the model" in found.title
     assert found.groups == ((1,),)
 
 

@@ -35,7 +35,7 @@ def test_runtimes_are_crossed_with_the_precisions_that_they_have() -> None:
         ("onnxruntime", "float32"), ("ncnn", "float32"), ("keras", "float32"),
         ("onnxruntime", "float16"), ("ncnn", "float16"), ("onnxruntime", "int8"),
     ]  # fmt: skip
-    with pytest.raises(ArtifactError, match=r"int8: ncnn, keras has none; onnxruntime, openvino"):
+    with pytest.raises(ArtifactError, match=r"int8: ncnn, keras .*onnxruntime, openvino"):
         cross(["ncnn", "keras"], ["int8"])
 
 
@@ -48,7 +48,7 @@ def test_files_of_a_folder_run_in_every_runtime_that_takes_them(tmp_path: Path) 
         ("litert", "a.tflite"), ("onnxruntime", "b.onnx"), ("openvino", "b.onnx")
     ]  # fmt: skip
     assert [who.runtime for who in candidates_in(tmp_path, ["openvino"])] == ["openvino"]
-    with pytest.raises(ArtifactError, match=r"no exported file of mnn is in it; their names end"):
+    with pytest.raises(ArtifactError, match=rf"{tmp_path}: .* mnn .*\.mnn"):
         candidates_in(tmp_path, ["mnn"])
     with pytest.raises(ArtifactError, match="no such folder"):
         candidates_in(tmp_path / "none", ["mnn"])
@@ -112,11 +112,8 @@ def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
     assert ("openvino", "float32") in found and ("openvino", "int8") in found
     assert ("ncnn", "float32") not in found and ("onnxruntime", "int8") in found
     notes = capsys.readouterr().err
-    assert (
-        "note: ncnn is left out, for want of ncnn; pip install 'mobilenetv2[export]' brings it"
-        in notes
-    )
-    with pytest.raises(MissingExtra, match=r"ncnn cannot be measured, for want of ncnn; pip"):
+    assert "ncnn is left out" in notes and "mobilenetv2[export]" in notes
+    with pytest.raises(MissingExtra, match=r"ncnn .*mobilenetv2\[export\]"):
         chosen(runtimes=["onnxruntime", "ncnn"])
 
 
@@ -183,10 +180,10 @@ def test_int8_by_default_is_left_out_with_a_note_and_by_name_is_an_error(
     photo_folder(tmp_path / "validation", 2)
     found = photos_of(config, data=str(tmp_path), int8="if possible")
     assert found.calibration is None and len(found.pictures) == 6
-    assert "note: int8 is left out: " in capsys.readouterr().err
+    assert "int8 is left out" in capsys.readouterr().err
     with pytest.raises(DataError, match="--calibration"):
         photos_of(config, data=str(tmp_path), int8="yes")
-    with pytest.raises(ArtifactError, match="give --calibration FOLDER, or --data"):
+    with pytest.raises(ArtifactError, match=r"--calibration FOLDER.* --data"):
         photos_of(config, int8="yes")
 
 

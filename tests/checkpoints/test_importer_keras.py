@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("h5py", reason="h5py is not installed: pip install 'mobilenetv2[keras]'")
+pytest.importorskip("h5py", reason="h5py is not installed (extra: keras; make test-all)")
 
 from mobilenetv2.checkpoints.containers import hdf5
 from mobilenetv2.checkpoints.dialects.keras import DIALECT, by_layer, numbered_layers

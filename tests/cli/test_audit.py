@@ -78,19 +78,14 @@ def test_the_table_has_classes_the_worst_findings_first_and_advice(
     assert main(["audit", str(bad)]) == 0
     out, err = capsys.readouterr()
     assert err == "" and "Traceback" not in out
-    lines = [
-        "40 photos, 39 of them readable", "MEND THESE FIRST",
-        "1 picture is in more than one split (1 exactly the same)",
-        "  - train/ball/größe.jpg = validation/ball/09.jpg",
-        "1 picture is in more than one class (1 nearly the same)",
-        "1 photo cannot be read", "WORTH A LOOK",
-        "1 picture is more than once in a class (1 exactly the same)",
-        "  (33 more; --json or --output has all)", "GOOD TO KNOW", "1 link was not followed",
+    parts = [
+        "40 photos, 39 ", "MEND", "more than one split",
+        "  - train/ball/größe.jpg = validation/ball/09.jpg", "more than one class",
+        "  Decide which class", "cannot be read", "LOOK", "more than once in a class", "(33 more",
+        "GOOD TO KNOW", "1 link ",
     ]  # fmt: skip
-    printed = out.splitlines()
-    places = [printed.index(line) for line in lines]
+    places = [out.index(part) for part in parts]
     assert places == sorted(places)
-    assert "  Decide which class is right and remove the other copies." in printed
 
 
 def test_a_sound_set_needs_no_mending(
@@ -142,11 +137,8 @@ def test_another_folder_or_a_file_is_not_replaced(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     message = refused("audit", photos, "--output", tmp_path / "mine")
-    assert (
-        message
-        == f"{tmp_path / 'mine' / 'thesis.tex'}: would be lost, so the folder is not replaced"
-    )
     file = tmp_path / "mine" / "thesis.tex"
+    assert message.startswith(f"{file}: ") and "not replaced" in message and file.exists()
     assert "is a file, not a folder" in refused("audit", photos, "--output", file)
 
 
@@ -154,11 +146,9 @@ def test_mistakes_are_one_sentence(
     photos: Path, model: Path, tmp_path: Path, refused: Refused
 ) -> None:
     assert "no such folder or archive" in refused("audit", tmp_path / "nothing")
-    assert refused("audit", photos, "--threads", "2") == (
-        "--runtime, --threads, --device and --flips are of a model; give one: --model"
-    )
-    assert "give one: --model" in refused("audit", photos, "--flips")
-    assert "give one: --model" in refused("audit", photos, "--threads", "0")
+    for option in (("--threads", "2"), ("--flips",), ("--threads", "0")):
+        message = refused("audit", photos, *option)
+        assert option[0] in message and "give one: --model" in message
     other = tmp_path / "other"
     shutil.copytree(photos / "ball", other / "ball")
     shutil.copytree(photos / "box", other / "dog")
@@ -238,7 +228,7 @@ def test_the_current_folder_is_not_replaced_before_anything_is_looked_at(
     monkeypatch.chdir(tmp_path)
     for place in (".", tmp_path, f"../{tmp_path.name}"):
         message = refused("audit", tmp_path / "nothing", "--output", place)
-        assert message == f"--output {Path(place)}: the current folder; name one to be made"
+        assert message.startswith(f"--output {Path(place)}: ") and "current folder" in message
 
 
 def test_a_set_like_the_one_that_a_model_was_trained_on_has_the_same_names(

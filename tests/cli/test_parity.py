@@ -1,6 +1,7 @@
 """``parity`` as a command: its table, its verdict and status, and how it fails."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         place = tmp_path / "site"
         place.mkdir()
         (place / "sitecustomize.py").write_text(code)
-        monkeypatch.setenv("PYTHONPATH", str(place))
+        monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
 
     return prepare
 

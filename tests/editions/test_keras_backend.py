@@ -67,8 +67,8 @@ def test_a_second_backend_in_one_process_is_refused() -> None:
         "try: mn.build(spec, edition='keras', backend='torch')\n"
         "except mn.MobileNetV2Error as error: print(error)\n"
     )
-    assert found.stdout.startswith("Functional\nKeras already runs on jax"), found.stderr
-    assert "set KERAS_BACKEND=torch before" in found.stdout
+    assert found.stdout.startswith("Functional\n"), found.stderr
+    assert "runs on jax" in found.stdout and "KERAS_BACKEND=torch" in found.stdout
 
 
 @pytest.mark.slow
@@ -82,10 +82,8 @@ def test_a_backend_that_is_not_there_or_unknown_is_named() -> None:
         "try: choose('jax')\n"
         "except MobileNetV2Error as error: print(error)\n"
     )
-    message = (
-        "Keras's backend jax is not installed; install it with: pip install 'mobilenetv2[jax]'"
-    )
-    assert message in found.stdout, found.stderr
+    assert "backend jax is not installed" in found.stdout, found.stderr
+    assert "mobilenetv2[jax]" in found.stdout
 
 
 @pytest.mark.parametrize("backend", ["numpy", "os", "tensorflwo"])
@@ -94,9 +92,7 @@ def test_the_variable_is_checked_before_keras_imports_what_it_names(
 ) -> None:
     monkeypatch.delitem(sys.modules, "keras", raising=False)
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    with pytest.raises(
-        MobileNetV2Error, match=f"variable KERAS_BACKEND: .* '{backend}' is unknown"
-    ):
+    with pytest.raises(MobileNetV2Error, match=f"KERAS_BACKEND: .* '{backend}'"):
         choose()
     assert "keras" not in sys.modules
 
@@ -111,7 +107,7 @@ def test_another_backend_that_runs_already_is_refused() -> None:
         "except MobileNetV2Error as error: print(error)\n",
         KERAS_BACKEND="numpy",
     )
-    assert "runs in this process, and its backend 'numpy' is unknown" in found.stdout, found.stderr
+    assert "runs in this process" in found.stdout and "'numpy'" in found.stdout, found.stderr
 
 
 @pytest.mark.slow
@@ -129,7 +125,5 @@ def test_the_article_takes_what_is_installed_too() -> None:
 
 
 def test_an_unknown_backend_is_an_error() -> None:
-    with pytest.raises(
-        MobileNetV2Error, match="'mxnet' is unknown here; known are: tensorflow, jax"
-    ):
+    with pytest.raises(MobileNetV2Error, match=f"'mxnet' .*{', '.join(BACKENDS)}"):
         choose("mxnet")

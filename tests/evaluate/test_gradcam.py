@@ -175,7 +175,9 @@ def test_the_hot_place_of_an_overlay_is_that_of_the_map() -> None:
 
 
 def test_the_colours_are_matplotlibs_plasma() -> None:
-    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib = pytest.importorskip(
+        "matplotlib", reason="matplotlib is not installed (extra: torch)"
+    )
     expected = 255 * np.array(matplotlib.colormaps["plasma"].colors)
     found = colours(np.linspace(0, 1, 256))
     assert np.abs(found - expected).max() < 5

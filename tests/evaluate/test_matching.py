@@ -57,7 +57,7 @@ def test_imagenets_labels_match_by_name() -> None:
 
 def test_a_name_of_two_classes_is_an_error_and_capitals_tell_some_apart() -> None:
     for folder in ("crane", "Maillot", "CARDIGAN"):
-        with pytest.raises(DataError, match=f"place: the name of folder '{folder}' is that of two"):
+        with pytest.raises(DataError, match=f"place: .*'{folder}'.* two"):
             match(("tench", folder), SLIM, "place")
     assert match(("Cardigan", "cardigan"), Labels.imagenet(), "place") == (264, 474)
     assert match(("n02012849", "n03126707"), Labels.imagenet(), "place") == (134, 517)
@@ -85,11 +85,9 @@ def test_a_background_class_is_never_matched_by_accident(which: str) -> None:
 def test_what_matches_nothing_is_named_and_counted() -> None:
     with pytest.raises(DataError) as caught:
         match(("hot dog", "sushi", "ramen"), FOOD, "my photos")
-    assert str(caught.value) == (
-        "my photos: 2 of 3 class folders match no class of the model by label, WordNet id or "
-        "index: 'sushi', 'ramen'; the model's classes are 'Hot_Dog', 'ice-cream, icecream', "
-        "'crème brûlée', 'Straße, road', 'class 4'"
-    )
+    message = str(caught.value)
+    assert message.startswith("my photos: 2 of 3 ") and "'sushi', 'ramen'" in message
+    assert all(repr(name) in message for name in FOOD.names)
 
 
 def test_of_many_that_match_nothing_a_few_are_named_by_the_way_that_fits_best() -> None:
@@ -106,8 +104,7 @@ def test_no_way_is_mixed_with_another() -> None:
 
 
 def test_two_folders_of_one_class_are_named() -> None:
-    message = "^place: folders 'Hot dog' and 'hot_dog' both match the class 'Hot_Dog'; join"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=r"^place: .*'Hot dog' and 'hot_dog' .*'Hot_Dog'; join"):
         match(("road", "Hot dog", "hot_dog"), FOOD, "place")
-    with pytest.raises(DataError, match="'ice cream' and 'icecream' both match"):
+    with pytest.raises(DataError, match="'ice cream' and 'icecream'"):
         match(("ice cream", "icecream"), FOOD, "place")

@@ -163,7 +163,8 @@ CASES = {
 }
 EDITIONS = "torch,keras:tensorflow,jax,numpy"
 needs_all = pytest.mark.skipif(
-    not all(map(find_spec, ("keras", "flax"))), reason="keras and flax are not installed"
+    not all(map(find_spec, ("keras", "flax"))),
+    reason="keras and flax are not installed (make test-all)",
 )
 
 

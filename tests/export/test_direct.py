@@ -104,7 +104,8 @@ def test_what_float16_cannot_hold_is_said() -> None:
 
 
 def test_float16_halves_a_litert_file_and_dequantises_every_constant(tmp_path: Path) -> None:
-    tflite = pytest.importorskip("tflite")
+    import tflite
+
     spec = NetworkSpec(width=0.35, size=(64, 64), classes=10)
     sizes = []
     for options in (Options("float32"), Options("float16")):

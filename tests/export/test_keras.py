@@ -45,7 +45,7 @@ def test_blocks_that_the_edition_has_not_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_keras_alone_reads_it(tmp_path: Path, backend: str) -> None:
-    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    pytest.importorskip(backend, reason=f"{backend} is not installed (make test-all)")
     expected = reference(SPEC)
     write(tmp_path, expected)
     x, answers = expected.tensors
@@ -73,7 +73,7 @@ def test_keras_alone_reads_it(tmp_path: Path, backend: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_nothing_is_printed_on_any_backend(tmp_path: Path, backend: str) -> None:
-    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    pytest.importorskip(backend, reason=f"{backend} is not installed (make test-all)")
     program = (
         "import os, sys\n"
         f"os.environ['KERAS_BACKEND'] = {backend!r}\n"

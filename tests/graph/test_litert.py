@@ -43,7 +43,7 @@ def config_of(spec: NetworkSpec) -> ModelConfig:
 
 def interpreted(path: Path, x: NDArray) -> NDArray:
     interpreters = pytest.importorskip(
-        "ai_edge_litert.interpreter", reason="needs the extra mobilenetv2[litert]"
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"
     )
     interpreter = interpreters.Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()

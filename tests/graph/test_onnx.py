@@ -45,7 +45,9 @@ def config_of(spec: NetworkSpec) -> ModelConfig:
 @pytest.mark.parametrize("folded", [True, False])
 @pytest.mark.parametrize("name", SPECS)
 def test_onnx_runtime_computes_what_the_plain_reference_does(name: str, folded: bool) -> None:
-    runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[against]")
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="onnxruntime is not installed (extra: against)"
+    )
     spec = SPECS[name]
     arrays = random_arrays(spec)
     data = write_onnx(lower(config_of(spec), arrays, folded))

@@ -48,7 +48,7 @@ def test_a_file_that_is_there_is_checked_and_no_network_is_touched(
     target.write_bytes(site.body)
     for checksum in (Checksum(site.sha256), Checksum(prefix=site.sha256[:8]), Checksum()):
         assert download(site.url, target, checksum) == site.sha256
-    with pytest.raises(WeightsError, match=r"published\.bin: wrong bytes: its SHA-256 is .*delete"):
+    with pytest.raises(WeightsError, match=rf"published\.bin: .*{site.sha256}.*delete"):
         download(site.url, target, Checksum("0" * 64))
     assert target.read_bytes() == site.body and site.asked == []
 
@@ -259,7 +259,8 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     download(site.url, tmp_path / "published.bin")
     out, err = capsys.readouterr()
-    assert out == "" and err == "published.bin, in 100 kB: 2 of 3, 0/s, 10 s left\n"
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith("published.bin") and "2 of 3" in err and "10 s" in err
 
 
 @settings(max_examples=25)
@@ -319,7 +320,7 @@ def test_two_processes_at_once_download_once(
         with child(site.url, target) as second:
             assert second.stderr is not None
             line = second.stderr.readline()
-            assert line == "published.bin: another process is fetching it, waiting\n"
+            assert line.startswith("published.bin: ") and "another process" in line
             go_on.set()
             assert second.communicate()[0].strip() == site.sha256
         assert first.communicate() == (site.sha256 + "\n", "")

@@ -69,7 +69,7 @@ def test_what_names_a_version(headers: dict[str, str], version: str) -> None:
 
 
 def test_the_address_of_a_checkpoint_itself_is_checked() -> None:
-    with pytest.raises(WeightsError, match="'file:///etc/passwd', which is not a web address"):
+    with pytest.raises(WeightsError, match="'file:///etc/passwd'"):
         download.open_url("file:///etc/passwd", "x", {}, 1.0)
 
 
@@ -81,7 +81,7 @@ def test_a_certificate_that_is_not_trusted_is_final(monkeypatch: pytest.MonkeyPa
         raise urllib.error.URLError(problem)
 
     monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
-    with pytest.raises(WeightsError, match=r"is not trusted \(certificate has expired\); give"):
+    with pytest.raises(WeightsError, match=r"not trusted .*certificate has expired"):
         download.open_url("https://a.org/x", "x", {}, 1.0)
 
 
@@ -89,15 +89,16 @@ def test_a_certificate_that_is_not_trusted_is_final(monkeypatch: pytest.MonkeyPa
     ("reason", "words"),
     [
         (TimeoutError("timed out"), "stalled"),
-        (http.client.RemoteDisconnected("x"), "the server closed without an answer"),
+        (http.client.RemoteDisconnected("x"), "without an answer"),
         (http.client.IncompleteRead(b""), "cut off"),
         (OSError(113, "No route to host"), "No route to host"),
-        (http.client.BadStatusLine("\x1b[2J\n"), "not an answer in HTTP (BadStatusLine)"),
+        (http.client.BadStatusLine("\x1b[2J\n"), "BadStatusLine"),
         (OSError(), "OSError"),
     ],
 )
 def test_network_errors_in_words(reason: Exception, words: str) -> None:
-    assert download.in_words(reason) == words
+    said = download.in_words(reason)
+    assert words in said and said.isprintable()
 
 
 CONTENT = b"weights" * 100_000
@@ -120,17 +121,17 @@ def test_what_fits_gives_its_sha256(checksum: Checksum, file: Path) -> None:
 @pytest.mark.parametrize(
     ("checksum", "words"),
     [
-        (Checksum("0" * 64), f"the published one is {'0' * 64}"),
+        (Checksum("0" * 64), "0" * 64),
         (Checksum("0" * 64, source="the hub's"), f"the hub's is {'0' * 64}"),
-        (Checksum(prefix="01234567"), "the published one begins 01234567"),
+        (Checksum(prefix="01234567"), "begins 01234567"),
     ],
 )
 def test_what_differs_is_told_with_both_values(checksum: Checksum, words: str, file: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         checksum.require(file)
-    assert str(caught.value) == (
-        f"{file}: wrong bytes: its SHA-256 is {DIGEST}, {words}; delete it to fetch it again"
-    )
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ") and DIGEST in message and words in message
+    assert "delete it" in message
     assert file.read_bytes() == CONTENT
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilenetv2 import __version__
 from mobilenetv2.checkpoints.containers import safetensors
 from mobilenetv2.checkpoints.description import digest
 from mobilenetv2.checkpoints.dialects import configs, registry
@@ -65,6 +66,18 @@ def test_a_catalogue_name_is_imported_once_with_what_the_catalogue_knows(
     assert config.origin is not None and config.origin.licence == "Apache-2.0"
     assert locate("timm-050") == folder
     assert capsys.readouterr().err == ""
+
+
+def test_what_older_code_imported_is_imported_anew(
+    offered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imports may change without a version: BatchNorm that came folded once stayed so."""
+    place = offered()
+    folder = locate("timm-050")
+    old = folder.rename(folder.with_name(f"timm-050-{str(digest(place))[:12]}-{__version__}"))
+    assert locate("timm-050") == folder != old
+    monkeypatch.setattr(models, "IMPORT_REVISION", 99)
+    assert locate("timm-050") not in (folder, old)
 
 
 def test_a_repository_with_other_configs_is_another_model(

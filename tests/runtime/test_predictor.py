@@ -66,7 +66,9 @@ def same(found: np.ndarray, wanted: np.ndarray) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_map_and_logits_of_a_model_folder(name: str, runtime: str | None, tmp_path: Path) -> None:
     if runtime in PACKAGES:
-        pytest.importorskip(PACKAGES[runtime], reason=f"{runtime} is not installed")
+        pytest.importorskip(
+            PACKAGES[runtime], reason=f"{runtime} is not installed (extra: {runtime})"
+        )
     spec = SPECS[name]
     network = load_feature_map(saved(spec, tmp_path / "m"), runtime)
     pictures = noise(spec)

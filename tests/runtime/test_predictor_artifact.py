@@ -92,7 +92,7 @@ def test_a_file_of_every_head_and_block_is_read_back_and_run(
 ) -> None:
     made = FORMATS[format_]
     if made.missing():
-        pytest.skip(f"{made.missing()[0]} is not installed")
+        pytest.skip(f"{made.missing()[0]} is not installed (extra: export)")
     spec = BLOCKS[name] if name in BLOCKS else with_head(name)
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
     writer_of(made)(config, arrays, tmp_path / f"m{made.suffix}", Options())

@@ -193,32 +193,32 @@ def inspect(
             answers.update(zip(waiting, outputs, strict=True))
             waiting.clear()
 
-    for look in scan_photos(list(dataset.splits.values()), see):
-        facts, seen, taken = look.seen or (None, None, None)
+    for scanned in scan_photos(list(dataset.splits.values()), see):
+        facts, seen, taken = scanned.seen or (None, None, None)
         if seen is not None:
             views[len(photos)] = seen
         if taken is not None:
             waiting[len(photos)] = taken
-        prefix = f"{dataset.place}/{look.photo.name}: "
+        prefix = f"{dataset.place}/{scanned.photo.name}: "
         photos.append(
             Entry(
-                look.photo.name, look.split, look.photo.label, look.digest,
-                look.problem.removeprefix(prefix), facts,
+                scanned.photo.name, scanned.split, scanned.photo.label, scanned.digest,
+                scanned.problem.removeprefix(prefix), facts,
             )
         )  # fmt: skip
         if len(waiting) == BATCH:
             answer()
     answer()
     copies, unsearched = _copies(photos, views)
-    found = Audit(
+    audit = Audit(
         dataset.place, dataset.classes, tuple(dataset.splits), tuple(photos), copies,
         dataset.ignored, dataset.links, unsearched,
     )  # fmt: skip
     if not answers:
-        return found, None
+        return audit, None
     logits = np.full((len(photos), len(next(iter(answers.values())))), np.nan, np.float32)
     logits[list(answers)] = list(answers.values())
-    return found, logits
+    return audit, logits
 
 
 def _in_the_file(data: bytes) -> tuple[str, bool, bool]:

@@ -2,7 +2,7 @@
 
 A new check is a function from :class:`Evidence` to issues in the table :data:`CHECKS`, at the end.
 ``on_photos`` makes one from a condition on single photos, ``on_copies`` from one on copies,
-``on_set`` from what is said of the whole set.
+``on_set`` from the titles of what is wrong with the whole set.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -77,16 +77,16 @@ Check = Callable[[Evidence], Iterator[Issue]]
 
 def find_issues(evidence: Evidence) -> list[Issue]:
     """Return what all checks find, the worst level first, then in the order of :data:`CHECKS`."""
-    found = [issue for check in CHECKS for issue in check(evidence)]
-    return sorted(found, key=lambda issue: list(LEVELS).index(issue.level))
+    issues = [issue for check in CHECKS for issue in check(evidence)]
+    return sorted(issues, key=lambda issue: list(LEVELS).index(issue.level))
 
 
 def on_copies(
     kind: str, level: Level, chosen: Callable[[int, int], bool], where: str, advice: str
 ) -> Check:
-    """Make a check of pictures that a set has several times.
+    """Make a check of images that a set has several times.
 
-    ``chosen``: (splits, classes that the copies of a picture are in) -> whether it is an issue.
+    ``chosen``: (splits, classes that the copies of an image are in) -> whether it is an issue.
     """
 
     def check_copies(evidence: Evidence) -> Iterator[Issue]:
@@ -94,16 +94,14 @@ def on_copies(
         for group in evidence.audit.copies:
             photos = [evidence.audit.photos[place] for place in group.photos]
             splits, labels = {photo.split for photo in photos}, {photo.label for photo in photos}
-            # Files that are damaged alike are no pictures, and said to be unreadable.
+            # Files that are damaged alike are no copies; they are reported as unreadable.
             if any(photo.facts for photo in photos) and chosen(len(splits), len(labels)):
                 groups.append(group)
         if groups:
             exact = sum(group.exact for group in groups)
             counts = ((exact, "exactly"), (len(groups) - exact, "nearly"))
             what = " and ".join(f"{count:,} {how}" for count, how in counts if count)
-            title = (
-                f"{counted(len(groups), 'picture')} {_be(len(groups))} {where} ({what} the same)"
-            )
+            title = f"{counted(len(groups), 'image')} {_be(len(groups))} {where} ({what} the same)"
             yield Issue(kind, level, title, advice, tuple(group.photos for group in groups))
 
     return check_copies
@@ -113,7 +111,7 @@ def on_photos(
     kind: str, level: Level, what: str, chosen: Callable[[Entry], bool], advice: str,
     note: Callable[[Entry], str] | None = None,
 ) -> Check:  # fmt: skip
-    """Make a check of single photos; ``what`` ends '3 photos ...', ``note`` is said of each."""
+    """Make a check of single photos; ``what`` ends '3 photos ...', ``note`` describes each."""
 
     def check_photos(evidence: Evidence) -> Iterator[Issue]:
         photos = evidence.audit.photos
@@ -126,11 +124,11 @@ def on_photos(
     return check_photos
 
 
-def on_set(kind: str, level: Level, said: Callable[[Audit], Iterator[str]], advice: str) -> Check:
-    """Make a check of the set as a whole: each title of ``said`` is an issue."""
+def on_set(kind: str, level: Level, titles: Callable[[Audit], Iterator[str]], advice: str) -> Check:
+    """Make a check of the set as a whole: each of the titles is an issue."""
 
     def check_set(evidence: Evidence) -> Iterator[Issue]:
-        for title in said(evidence.audit):
+        for title in titles(evidence.audit):
             yield Issue(kind, level, title, advice)
 
     return check_set
@@ -166,7 +164,7 @@ def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
     which = "of this set" if evidence.same_set else "of the same names as in this set"
     caution = (
         f"The model was trained on {counted(learnt, 'photo')} {which} and may know their "
-        "labels by heart, so that its word on them counts less."
+        "labels by heart, so that its doubts say less."
         if learnt
         else ""
     )
@@ -180,7 +178,7 @@ def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
     are = "label is" if len(doubts) == 1 else "labels are"
     yield Issue(
         "suspicious", "look", f"{len(doubts):,} {are} doubted by the model",
-        f"Look at each, the surest first, and move what lies in a wrong folder. {caution}".strip(),
+        f"Review them, the most confident first, and move what is misplaced. {caution}".strip(),
         tuple((doubt.photo,) for doubt in doubts),
         {
             doubt.photo: f"{names[doubt.answer]} {doubt.of_answer:.0%}, "
@@ -233,7 +231,7 @@ def unsearched(audit: Audit) -> Iterator[str]:
     """Say that the search for near copies is not complete."""
     if audit.unsearched:
         pairs = counted(audit.unsearched, "pair")
-        yield f"{pairs} of photos may be near copies and were not looked at closer"
+        yield f"{pairs} of photos may be near copies and were not compared"
 
 
 def links(audit: Audit) -> Iterator[str]:
@@ -246,7 +244,7 @@ def ignored(audit: Audit) -> Iterator[str]:
     """Say which files are no photos by their suffix."""
     if names := audit.ignored:
         named = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-        yield f"{counted(len(names), 'file')} {_be(len(names), past=True)} passed over: {named}"
+        yield f"{counted(len(names), 'file')} {_be(len(names), past=True)} skipped: {named}"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -279,7 +277,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     on_set(
         "imbalance", "look", imbalance,
-        "Add photos of the small classes, or train with --set balance=1, so that every class "
+        "Add photos of the small classes, or train with --set data.balance=1, so that every class "
         "is seen equally often.",
     ),
     on_photos(
@@ -321,7 +319,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     on_set(
         "unsearched", "note", unsearched,
-        "Remove the copies that are named and look again: these photos are too much alike.",
+        "Remove the copies that are named and run it again: these photos are too much alike.",
     ),
     on_set("links", "note", links, "Copy what they lead to if it belongs to the set."),
     on_set(

@@ -111,11 +111,11 @@ def near_hashes(
     kept: list[list[NDArray]] = [[] for _ in counts]
     starts = range(0, len(words), TILE)
     tiles = [(i, j) for i in starts for j in starts if i <= j]
-    for found in track(
+    for near in track(
         in_parallel(lambda tile: _near_in_tile(words, *tile, furthest), tiles, ahead=2),
         "comparing photos", len(tiles),
     ):  # fmt: skip
-        for distance, pairs in enumerate(found):
+        for distance, pairs in enumerate(near):
             # Of each distance no more than could be returned is kept, beside those nearer.
             room = most - int(counts[: distance + 1].sum())
             if room > 0 and len(pairs):
@@ -142,11 +142,11 @@ def find_near_duplicates(
     greys = np.stack([one.grey for one in compared])
     candidates, unsearched = near_hashes(hashes(greys), most=most)
     chunks = [candidates[at : at + TILE] for at in range(0, len(candidates), TILE)]
-    found = track(
+    verified = track(
         in_parallel(lambda chunk: _same(compared, greys, chunk), chunks, ahead=2),
         "looking at likely copies", len(candidates), TILE,
     )  # fmt: skip
-    pairs = sorted((int(places[i]), int(places[j])) for same in found for i, j in same)
+    pairs = sorted((int(places[i]), int(places[j])) for same in verified for i, j in same)
     return pairs, unsearched
 
 
@@ -195,7 +195,7 @@ def align(
         (float32 (pairs,) from -1 to 1, float32 (pairs, 2, 2): shift and scale along x, then along
         y, in halves of a side).
     """
-    found = [
+    pieces = [
         _align(
             first[at : at + AT_ONCE].astype(np.float32),
             second[at : at + AT_ONCE].astype(np.float32),
@@ -204,9 +204,9 @@ def align(
         )
         for at in range(0, len(first), AT_ONCE)
     ]
-    if not found:
+    if not pieces:
         return np.zeros(0, np.float32), np.zeros((0, 2, 2), np.float32)
-    return np.concatenate([one for one, _ in found]), np.concatenate([two for _, two in found])
+    return np.concatenate([one for one, _ in pieces]), np.concatenate([two for _, two in pieces])
 
 
 def smooth(pictures: NDArray) -> NDArray:

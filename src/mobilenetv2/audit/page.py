@@ -34,18 +34,18 @@ STYLE = """
 """  # noqa: E501
 
 
-def audit_html(audit: Audit, found: Sequence[Issue], dataset: Dataset) -> str:
+def audit_html(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> str:
     """Return the whole file.
 
     Args:
-        found: the issues, the worst first.
+        issues: the worst first.
         dataset: where thumbnails are taken from; a photo that is gone has none.
     """
-    shown = thumbnails(audit, found, dataset)
+    shown = thumbnails(audit, issues, dataset)
     name = Path(audit.place).name or audit.place
     sections: list[Child] = []
     for level, title in LEVELS.items():
-        here = [one for one in found if one.level == level]
+        here = [one for one in issues if one.level == level]
         if here:
             parts = [_issue(audit, one, shown) for one in here]
             sections.append(element("section", element("h2", title), parts, id=level))
@@ -62,12 +62,12 @@ def audit_html(audit: Audit, found: Sequence[Issue], dataset: Dataset) -> str:
     return document(f"{name}: audit", body, STYLE)
 
 
-def thumbnails(audit: Audit, found: Sequence[Issue], dataset: Dataset) -> dict[int, str]:
+def thumbnails(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> dict[int, str]:
     """Return the photos that the page shows, by their places, as addresses that hold them."""
     places = sorted(
         {
             place
-            for one in found
+            for one in issues
             for group in one.groups[:MOST_GROUPS]
             for place in group[:MOST_IN_GROUP]
             if audit.photos[place].facts is not None
@@ -135,7 +135,8 @@ def _classes(audit: Audit) -> Markup:
     counted_in = {split: audit.counts(split) for split in splits}
     counted_in["together" if splits else "photos"] = counts = audit.counts()
     columns = {
-        title: dict(zip(audit.classes, found, strict=True)) for title, found in counted_in.items()
+        title: dict(zip(audit.classes, numbers, strict=True))
+        for title, numbers in counted_in.items()
     }
     order = sorted(range(len(counts)), key=lambda label: counts[label])
     return count_table(columns, [audit.classes[label] for label in order])

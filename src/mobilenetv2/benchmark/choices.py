@@ -73,18 +73,18 @@ def choose_candidates(
     """
     names = runtimes or list(RUNTIMES)
     if exported is None:
-        found = cross(names, precisions or ["float32", *([INT8] if int8 else [])])
+        candidates = cross(names, precisions or ["float32", *([INT8] if int8 else [])])
     elif precisions:
         raise ArtifactError(
             f"{exported}: an exported file has its precision; --precision is for a model folder"
         )
     else:
-        found = candidates_of_file(exported, names)
-        if not found:
+        candidates = candidates_of_file(exported, names)
+        if not candidates:
             raise ArtifactError(f"{exported}: {', '.join(names)} does not run such a file")
     if artifacts is not None:
-        found += candidates_in(artifacts, names)
-    return _installed(found, asked=bool(runtimes))
+        candidates += candidates_in(artifacts, names)
+    return _installed(candidates, asked=bool(runtimes))
 
 
 def _installed(candidates: Sequence[Candidate], asked: bool) -> list[Candidate]:
@@ -110,7 +110,7 @@ def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]
     Raises:
         ArtifactError: a precision that none of the runtimes has.
     """
-    found = []
+    candidates = []
     for precision in precisions:
         able = [name for name in runtimes if RUNTIMES[name].own.has(precision)]
         if not able:
@@ -118,8 +118,8 @@ def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]
             raise ArtifactError(
                 f"--precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
             )
-        found += [Candidate(name, RUNTIMES[name].own.name, precision) for name in able]
-    return found
+        candidates += [Candidate(name, RUNTIMES[name].own.name, precision) for name in able]
+    return candidates
 
 
 def candidates_of_file(path: Path, runtimes: Sequence[str]) -> list[Candidate]:
@@ -137,18 +137,18 @@ def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
     """
     if not folder.is_dir():
         raise ArtifactError(f"--artifacts {folder}: no such folder")
-    found = [
+    candidates = [
         each
         for file in sorted(folder.iterdir())
         if is_exported(file) and not file.name.startswith(".")
         for each in candidates_of_file(file, runtimes)
     ]
-    if not found:
+    if not candidates:
         raise ArtifactError(
             f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
             f"names end in {', '.join(e for e, made in BY_ENDING.items() if made.readable)}"
         )
-    return found
+    return candidates
 
 
 def precision_of(path: Path) -> str:
@@ -243,10 +243,10 @@ def draw_some(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def _read(split: Split, config: ModelConfig) -> NDArray:
-    found = in_parallel(
+    images = in_parallel(
         lambda photo: preprocess(
             split.image(photo), config.preprocessing, split.full_name(photo)
         ),
         split.photos,
     )  # fmt: skip
-    return np.stack(list(track(found, "reading photos", len(split))))
+    return np.stack(list(track(images, "reading photos", len(split))))

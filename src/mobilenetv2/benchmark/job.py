@@ -135,14 +135,14 @@ def _load(job: Job, row: Row, process: Process, path: Path) -> None:
                 f"only {free / 1e6:.0f} MB of memory are free, so it was not started; choose fewer "
                 "with --runtime"
             )
-        found = process.ask({
+        answer = process.ask({
             "do": "load", "runtime": row.candidate.runtime, "format": row.candidate.format,
             "path": str(path), "threads": job.threads, "config": json.loads(job.config.to_json()),
         })  # fmt: skip
     except MobileNetV2Error as error:
         row.error = str(error)
         return
-    row.load, row.memory_after_load = found["load_s"], found["memory_after_load"]
+    row.load, row.memory_after_load = answer["load_s"], answer["memory_after_load"]
 
 
 def _measure_speeds(job: Job, started: Sequence[tuple[Row, Process]], folder: Path) -> None:
@@ -177,11 +177,11 @@ def _compare_all(
     for row, process in track(able, "comparing answers", len(able)):
         try:
             process.ask(request, LONGEST + len(job.photos.pictures))
-            found = np.load(out)
-            if found.shape != reference.shape:
+            logits = np.load(out)
+            if logits.shape != reference.shape:
                 raise ArtifactError(f"{row.candidate.name}: its logits have another shape")
             row.agreement = compare_answers(
-                found, reference, job.photos.truth, job.config.spec.classifier.outputs
+                logits, reference, job.photos.truth, job.config.spec.classifier.outputs
             )
         except MobileNetV2Error as error:
             row.error = str(error)
@@ -209,14 +209,14 @@ class Turn:
         if self.row.error:
             return
         try:
-            found = self.burst(self.batch, seconds)
+            burst = self.burst(self.batch, seconds)
         except MobileNetV2Error as error:
             self.row.error = str(error)
             return
-        self.seconds += found["seconds"]
-        self.first = found["first_s"] if self.first is None else self.first
-        self.row.busy |= bool(found["busy"])
-        self.memory = found["memory"]
+        self.seconds += burst["seconds"]
+        self.first = burst["first_s"] if self.first is None else self.first
+        self.row.busy |= bool(burst["busy"])
+        self.memory = burst["memory"]
 
 
 def take_turns(turns: Sequence[Turn], seconds: float, rounds: int = ROUNDS) -> Iterator[Turn]:

@@ -49,14 +49,14 @@ class Speed:
 
     def to_dict(self, every: bool) -> dict[str, Any]:
         """Return plain values for JSON, in milliseconds; with every run if asked for."""
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "batch": self.batch, "runs": len(self.seconds),
             "median_ms": 1e3 * self.median, "p95_ms": 1e3 * self.p95,
             "first_ms": 1e3 * self.first, "pictures_per_second": self.throughput,
         }  # fmt: skip
         if every:
-            found["runs_ms"] = [round(1e3 * each, 4) for each in self.seconds]
-        return found
+            values["runs_ms"] = [round(1e3 * each, 4) for each in self.seconds]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +73,30 @@ class Agreement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: fractions with their 95% intervals."""
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "photos": self.photos, "agreement": self.same / self.photos,
             "agreement_interval": list(wilson(self.same, self.photos)),
             "max_abs_difference": finite(self.difference),
         }  # fmt: skip
         if self.right is not None:
-            found["top1"] = self.right / self.photos
-            found["top1_interval"] = list(wilson(self.right, self.photos))
-        return found
+            values["top1"] = self.right / self.photos
+            values["top1_interval"] = list(wilson(self.right, self.photos))
+        return values
 
 
 def compare_answers(
-    found: NDArray, reference: NDArray, truth: NDArray | None, outputs: Outputs = "softmax"
+    logits: NDArray, reference: NDArray, truth: NDArray | None, outputs: Outputs = "softmax"
 ) -> Agreement:
     """Compare logits with the float network's.
 
     Args:
-        found, reference: float (photos, logits).
+        logits, reference: float (photos, logits).
         truth: int (photos,).
         outputs: what the logits mean.
     """
-    answers, expected = (best_classes(one, outputs) for one in (found, reference))
+    answers, expected = (best_classes(one, outputs) for one in (logits, reference))
     return Agreement(
-        len(found), int((answers == expected).sum()), largest_difference(found, reference),
+        len(logits), int((answers == expected).sum()), largest_difference(logits, reference),
         None if truth is None else int((answers == truth).sum()),
     )  # fmt: skip
 
@@ -126,13 +126,13 @@ class Row:
     def to_dict(self, every: bool = False) -> dict[str, Any]:
         """Return plain values for JSON."""
         who = self.candidate
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "runtime": who.runtime, "format": who.format, "precision": who.precision,
             "file": str(who.path) if who.path else None,
         }  # fmt: skip
         if self.error:
-            return found | {"error": self.error}
-        return found | {
+            return values | {"error": self.error}
+        return values | {
             "bytes": self.bytes, "load_s": self.load,
             "memory_after_load_bytes": self.memory_after_load, "memory_bytes": self.memory,
             "busy_when_idle": self.busy,
@@ -179,10 +179,10 @@ def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:
 
 
 def _point(axis: Any, row: Row, batch: int, marker: str) -> None:
-    speed, found = row.speed(batch), row.agreement
-    assert speed is not None and found is not None
-    hits = found.same if found.right is None else found.right
-    value, (low, high) = hits / found.photos, wilson(hits, found.photos)
+    speed, agreement = row.speed(batch), row.agreement
+    assert speed is not None and agreement is not None
+    hits = agreement.same if agreement.right is None else agreement.right
+    value, (low, high) = hits / agreement.photos, wilson(hits, agreement.photos)
     fast = float(np.percentile(speed.seconds, 5))
     centre = speed.median
     colour = COLOURS.get(row.candidate.precision, OTHER)

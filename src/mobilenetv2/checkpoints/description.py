@@ -19,6 +19,8 @@ from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
+IMPORT_REVISION = 2
+"""Raised when an import gives another config or other arrays: what is cached is imported anew."""
 LARGEST = 16 * 1024**2
 """Bytes of a config."""
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -42,7 +44,7 @@ class Description:
     folded: bool = False
     """BatchNorm came folded into the convolutions."""
     note: str = ""
-    """For :attr:`Origin.note`."""
+    """For :attr:`spec.records.Origin.note`."""
 
 
 def describe_config(config: ModelConfig) -> Description:
@@ -108,7 +110,7 @@ def read_sidecar(path: Path) -> ModelConfig | None:
 
 
 def parse_config(text: str) -> ModelConfig:
-    """Return the config that :meth:`ModelConfig.to_json` wrote into a file.
+    """Return the config that :meth:`spec.records.ModelConfig.to_json` wrote into a file.
 
     Raises:
         DialectError: it is damaged.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE, FIGURES = "audit.html", "audit.json"
 SHOWN = 5
-"""Photos, or groups of them, that the terminal names of each finding."""
+"""Photos, or groups of them, that the terminal names of each issue."""
 
 EXAMPLES = """\
   mobilenetv2 audit photos/
@@ -89,16 +89,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
         here = known.here(arguments.data)
     size = config.preprocessing.size if config else None
-    found = find_issues(Evidence(audit, doubts, size, learnt, here))
-    record = to_dict(audit, found, doubts, arguments.model, learnt)
+    issues = find_issues(Evidence(audit, doubts, size, learnt, here))
+    record = to_dict(audit, issues, doubts, arguments.model, learnt)
     if arguments.json:
         print(json.dumps(record))
     else:
-        show(audit, found, arguments.model, len(doubts))
+        show(audit, issues, arguments.model, len(doubts))
     if folder is not None:
         with atomic_folder(folder) as made:
             write_atomically(made / FIGURES, json.dumps(record, indent=1) + "\n")
-            write_atomically(made / PAGE, audit_html(audit, found, dataset))
+            write_atomically(made / PAGE, audit_html(audit, issues, dataset))
         say(f"audit: {visible(str(folder / PAGE))}")
     return 0
 
@@ -133,7 +133,7 @@ def doubted(audit: Audit, probabilities: NDArray, known: TrainedOn) -> tuple[lis
 
 
 def to_dict(
-    audit: Audit, found: Sequence[Issue], doubts: Sequence[LabelError], model: str | None,
+    audit: Audit, issues: Sequence[Issue], doubts: Sequence[LabelError], model: str | None,
     learnt: int,
 ) -> dict[str, object]:  # fmt: skip
     """Return plain values for JSON."""
@@ -151,12 +151,12 @@ def to_dict(
         "model": model,
         "trained_on": learnt,
         "suspicious": suspicious if model else None,
-        "findings": [one.to_dict(audit) for one in found],
+        "findings": [one.to_dict(audit) for one in issues],
     }
 
 
-def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -> None:
-    """Print classes and sizes, then what was found, the worst first."""
+def show(audit: Audit, issues: Sequence[Issue], model: str | None, doubts: int) -> None:
+    """Print classes and sizes, then the issues, the worst first."""
     from mobilenetv2.audit.issues import LEVELS
 
     counts = audit.counts()
@@ -175,28 +175,28 @@ def show(audit: Audit, found: Sequence[Issue], model: str | None, doubts: int) -
     if model and not doubts:
         print(f"{visible(model)} doubts no label")
     for level, heading in LEVELS.items():
-        here = [one for one in found if one.level == level]
+        here = [one for one in issues if one.level == level]
         if here:
             print(f"\n{heading.upper()}")
         for one in here:
-            show_finding(audit, one)
-    if not found:
+            show_issue(audit, one)
+    if not issues:
         print("\nNothing to mend.")
 
 
-def show_finding(audit: Audit, one: Issue) -> None:
+def show_issue(audit: Audit, issue: Issue) -> None:
     """Print what it is, what to do, and the first few photos."""
-    print(f"\n{visible(one.title)}")
-    print(f"  {visible(one.advice)}")
-    for group in one.groups[:SHOWN]:
-        names = [named(audit, one, place) for place in group[:SHOWN]]
+    print(f"\n{visible(issue.title)}")
+    print(f"  {visible(issue.advice)}")
+    for group in issue.groups[:SHOWN]:
+        names = [named(audit, issue, place) for place in group[:SHOWN]]
         names += [f"{len(group) - SHOWN} more"] if len(group) > SHOWN else []
         print(f"  - {' = '.join(names)}")
-    if len(one.groups) > SHOWN:
-        print(f"  ({len(one.groups) - SHOWN:,} more; --json or --output has all)")
+    if len(issue.groups) > SHOWN:
+        print(f"  ({len(issue.groups) - SHOWN:,} more; --json or --output has all)")
 
 
-def named(audit: Audit, one: Issue, place: int) -> str:
+def named(audit: Audit, issue: Issue, place: int) -> str:
     """Return a photo, with what there is to say of it."""
-    note = one.notes.get(place)
+    note = issue.notes.get(place)
     return visible(audit.photos[place].name + (f": {note}" if note else "")).replace("\n", "\ufffd")

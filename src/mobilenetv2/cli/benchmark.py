@@ -64,12 +64,12 @@ def add_options(parser: Parser) -> None:
 
 def _batches(text: str) -> tuple[int, ...]:
     try:
-        found = tuple(int(word) for word in text.split(","))
+        sizes = tuple(int(word) for word in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 1,32") from None
-    if min(found) < 1:
+    if min(sizes) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: a batch is at least 1")
-    return found
+    return sizes
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -216,20 +216,20 @@ def cells(row: Row, batches: Sequence[int], labelled: bool, named: bool) -> list
     """Return a row of the table; a failed one says so, and why is told below."""
     from mobilenetv2.evaluate.metrics import wilson
 
-    who, speed, found = row.candidate, row.speed(batches[0]), row.agreement
+    who, speed, agreement = row.candidate, row.speed(batches[0]), row.agreement
     start, file = [who.runtime, who.precision], [who.path.name if who.path else "made here"]
     end = file if named else []
-    if row.error or speed is None or found is None:
+    if row.error or speed is None or agreement is None:
         gap = 2 + len(batches) + 2 + 2 * labelled + 3
         return [*start, "failed", *["-"] * (gap - 1), *end]
     line = [*start, f"{1e3 * speed.median:.2f}", f"{1e3 * speed.p95:.2f}"]
     for batch in batches:
         each = row.speed(batch)
         line.append(f"{each.throughput:.1f}" if each else "-")
-    line += [f"{found.same / found.photos:.1%}", f"{found.difference:.1e}"]
+    line += [f"{agreement.same / agreement.photos:.1%}", f"{agreement.difference:.1e}"]
     if labelled:
-        right = found.right or 0
-        line += [f"{right / found.photos:.1%}", interval(wilson(right, found.photos))]
+        right = agreement.right or 0
+        line += [f"{right / agreement.photos:.1%}", interval(wilson(right, agreement.photos))]
     line += [
         f"{(row.bytes or 0) / 1e6:.1f} MB", f"{(row.memory or 0) / 1e6:.0f} MB",
         f"{row.load or 0:.2f} s",

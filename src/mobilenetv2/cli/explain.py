@@ -91,10 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
         except ImageError as error:
             row: dict[str, Any] = {"image": str(path), "error": str(error)}
         else:
-            found = explained(network, picture, classes, arguments.top)
+            explanations = explained(network, picture, classes, arguments.top)
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, drawn(picture, found, path.name))
-            row = record(path, target, found)
+            write_atomically(target, drawn(picture, explanations, path.name))
+            row = record(path, target, explanations)
         if arguments.json:
             print(json_line(row), flush=True)
         rows.append(row)
@@ -150,8 +150,8 @@ def planned(paths: list[Path], output: str | None, overwrite: bool) -> list[Path
 
 def _file(path: Path) -> tuple[int, int]:
     """Return the device and the number on it: the same for two names of one file."""
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def explained(
@@ -174,12 +174,12 @@ def explained(
     weights = partial(class_weights, config.spec, network.arrays, maps[0])
     heats = [heat(maps[0], weights(index)) for index in indices]
     return [
-        Explanation(index, names[index], float(shares[index]), found, whereabouts(found))
-        for index, found in zip(indices, heats, strict=True)
+        Explanation(index, names[index], float(shares[index]), map_, whereabouts(map_))
+        for index, map_ in zip(indices, heats, strict=True)
     ]
 
 
-def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
+def drawn(picture: NDArray, explanations: list[Explanation], name: str) -> bytes:
     """Return a PNG file: the picture as the network sees it, and under the heat of each class."""
     import numpy as np
 
@@ -189,7 +189,7 @@ def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
     height, width = picture.shape[:2]
     large = enlarge_picture(picture, SIDE)
     tiles = [Tile(large, name, f"as the network sees it, {height} x {width}")]
-    for one in found:
+    for one in explanations:
         detail = f"{one.probability:.1%}"
         if legible(one.label).count("?") > one.label.count("?"):
             detail += f", class {one.index}"
@@ -198,7 +198,7 @@ def drawn(picture: NDArray, found: list[Explanation], name: str) -> bytes:
     return sheet(tiles, Legend(TEXT, strip, "some", "most"))
 
 
-def record(path: Path, target: Path, found: list[Explanation]) -> dict[str, Any]:
+def record(path: Path, target: Path, explanations: list[Explanation]) -> dict[str, Any]:
     """Return one JSON line."""
     return {
         "image": str(path),
@@ -216,7 +216,7 @@ def record(path: Path, target: Path, found: list[Explanation]) -> dict[str, Any]
                     "cells": one.heat.shape,
                 },
             }
-            for one in found
+            for one in explanations
         ],
     }
 

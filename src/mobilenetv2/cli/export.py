@@ -69,14 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     config, arrays = store.load(locate(arguments.model))
     require_answers(config.spec, arguments.model)
-    wanted = chosen(arguments)
-    if not wanted:
+    requested = chosen(arguments)
+    if not requested:
         raise ArtifactError(f"{arguments.out}: no format has all that is asked for")
     if not arguments.overwrite:
-        require_new(wanted)
+        require_new(requested)
     record, photos = config.preprocessing, find_photos(arguments.photos)
     shown = load_pictures(photos, record) if arguments.photos else sample_pictures(record)
-    made = make_files(Exporter(Reference(config, arrays, shown)), wanted)
+    made = make_files(Exporter(Reference(config, arrays, shown)), requested)
     outcomes = reported(made, arguments.json)
     if not arguments.json:
         show(outcomes)
@@ -113,29 +113,29 @@ def chosen(arguments: argparse.Namespace) -> list[Request]:
         for precision in arguments.precision
     ]
     if arguments.format == EVERY:
-        wanted, notes = possible_requests(options, out)
+        requested, notes = possible_requests(options, out)
         for note in notes:
             say(f"note: {note}")
-        return wanted
-    wanted = requests(arguments.format, options, out)
-    require_packages(request.format for request in wanted)
-    return wanted
+        return requested
+    requested = requests(arguments.format, options, out)
+    require_packages(request.format for request in requested)
+    return requested
 
 
 def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
     """Print a row for each file."""
     rows = []
     for outcome in outcomes:
-        found, wanted = outcome.verdict, outcome.request
-        cells: list[Any] = [wanted.format.name, wanted.options.precision]
-        if found is None:
+        verdict, request = outcome.verdict, outcome.request
+        cells: list[Any] = [request.format.name, request.options.precision]
+        if verdict is None:
             rows.append([*cells, "-", "-", "-", "-", "failed"])
             continue
         rows.append([
             *cells, f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
-            f"{found.difference:.1e}", f"{found.tolerance * max(1.0, found.largest):.1e}",
-            f"{found.same_top1} of {found.photos}",
-            str(wanted.out) if not outcome.error else "not kept",
+            f"{verdict.difference:.1e}", f"{verdict.tolerance * max(1.0, verdict.largest):.1e}",
+            f"{verdict.same_top1} of {verdict.photos}",
+            str(request.out) if not outcome.error else "not kept",
         ])  # fmt: skip
     table(
         None,

@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     answers = predict_photos(predictor, paths, config.preprocessing)
     failed = 0
     rows = []
-    for found in track(answers, "predicting", len(paths)):
-        failed += bool(found.error)
-        row = record(found, config, arguments.top, features)
+    for answer in track(answers, "predicting", len(paths)):
+        failed += bool(answer.error)
+        row = record(answer, config, arguments.top, features)
         if arguments.json:
             print(json_line(row), flush=True)
         else:
@@ -73,18 +73,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def record(
-    found: PhotoOutputs, config: ModelConfig, top: int | None, features: bool
+    answer: PhotoOutputs, config: ModelConfig, top: int | None, features: bool
 ) -> dict[str, Any]:
     """Return one JSON line."""
     from mobilenetv2.model.outputs import answering_classes, probabilities
 
-    image = str(found.photo)
-    if found.outputs is None:
-        return {"image": image, "error": found.error}
+    image = str(answer.photo)
+    if answer.outputs is None:
+        return {"image": image, "error": answer.error}
     if features:
-        return {"image": image, "features": [float(value) for value in found.outputs]}
+        return {"image": image, "features": [float(value) for value in answer.outputs]}
     outputs = config.spec.classifier.outputs
-    values = probabilities(found.outputs, outputs)
+    values = probabilities(answer.outputs, outputs)
     return {
         "image": image,
         "predictions": [

@@ -92,15 +92,15 @@ def run(arguments: argparse.Namespace) -> int:
     config, arrays = store.load(model)
     require_answers(config.spec, arguments.model)
     nncf = arguments.method == NNCF
-    wanted = requests(arguments.format, Path(arguments.out), nncf)
-    require_packages((request.format for request in wanted), [NNCF] if nncf else [])
+    requested = requests(arguments.format, Path(arguments.out), nncf)
+    require_packages((request.format for request in requested), [NNCF] if nncf else [])
     if arguments.train:
         prepare_process()
         require("torch")
     if arguments.sensitivity:
         require("matplotlib")
     if not arguments.overwrite:
-        require_new(wanted)
+        require_new(requested)
     photos = chosen(arguments, config)
     if arguments.train and not (photos.training and len(photos.training)):
         raise MobileNetV2Error("--train needs a training split in DATA, and it has none")
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     }  # fmt: skip
     folded = fold(config.spec, arrays)
     maker = Quantiser(scheme, folded, shown, judge, facts, nncf, arguments.force)
-    outcomes = reported(make_files(maker, wanted), arguments.json, facts)
+    outcomes = reported(make_files(maker, requested), arguments.json, facts)
     if not arguments.json:
         show(outcomes, judge, facts)
     if arguments.sensitivity:
@@ -137,9 +137,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         out = Path(arguments.out)
         folder = out if out.is_dir() else out.parent
-        found = sensitivity.measure(config, arrays, shown, settings)
+        impact = sensitivity.measure(config, arrays, shown, settings)
         folder.mkdir(parents=True, exist_ok=True)
-        sensitivity.save(found, folder)
+        sensitivity.save(impact, folder)
         say(f"which layers suffer: {folder / 'sensitivity.png'}")
     return status(outcomes)
 
@@ -193,19 +193,19 @@ def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]
 
     rows: list[list[Any]] = []
     for outcome in outcomes:
-        found, request = outcome.verdict, outcome.request
-        if found is None:
+        verdict, request = outcome.verdict, outcome.request
+        if verdict is None:
             rows.append([request.format.name, *["-"] * 7, "failed"])
             continue
         if not rows or rows[0][0] != "float32":
-            bounds = interval(wilson(found.float_right, found.photos))
-            share = f"{found.float_right / found.photos:.1%}"
+            bounds = interval(wilson(verdict.float_right, verdict.photos))
+            share = f"{verdict.float_right / verdict.photos:.1%}"
             rows.insert(0, ["float32", share, bounds, *[""] * 6])
         rows.append([
-            request.label, f"{found.top1:.1%}",
-            interval(wilson(found.right, found.photos)), f"{found.drop:+.1f}",
-            "{:+.1f} to {:+.1f}".format(*found.drop_interval),
-            f"{found.agreement:.1%}", interval(wilson(found.same, found.photos)),
+            request.label, f"{verdict.top1:.1%}",
+            interval(wilson(verdict.right, verdict.photos)), f"{verdict.drop:+.1f}",
+            "{:+.1f} to {:+.1f}".format(*verdict.drop_interval),
+            f"{verdict.agreement:.1%}", interval(wilson(verdict.same, verdict.photos)),
             f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
             str(request.out) if not outcome.error else "not kept",
         ])  # fmt: skip

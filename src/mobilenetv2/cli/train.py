@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import INTERRUPTED
-from mobilenetv2.cli.parser import MODEL_HELP, Parser
+from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser
 from mobilenetv2.errors import RecipeError, RunError, WeightsError
 from mobilenetv2.hub.catalogue import DEFAULT
 from mobilenetv2.process import prepare_process
@@ -26,13 +26,19 @@ EXAMPLES = """\
   mobilenetv2 train photos/ --weights imagenet --output runs/photos
   mobilenetv2 train photos/ --weights imagenet --recipe head-only --output runs/quick
   mobilenetv2 train text/ --weights imagenet --set augmentation.flip=false --output runs/text
+  mobilenetv2 train photos/ --set classifier.outputs=sigmoid --output runs/sigmoid
+  mobilenetv2 train photos/ --set 'classifier.hidden=[100]' --output runs/hidden
   mobilenetv2 train photos/ --output runs/photos --resume
 """
 
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
-    parser.add_shared("data")
+    parser.add_shared(
+        "data",
+        help=f"{DATA_HELP}. A part of train/ is the validation split, which selects the best "
+        "epoch; validation/ (else test/, else a part of all) gives the final figures, once",
+    )
     parser.add_argument("--output", required=True, metavar="RUN", help="the run folder, made new")
     parser.add_argument(
         "--weights", metavar="MODEL|none",

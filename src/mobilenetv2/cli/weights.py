@@ -240,15 +240,15 @@ def import_file(arguments: argparse.Namespace) -> None:
                 )
         config, arrays = store.load(locate(arguments.file))
     elif source.exists() or source.with_name(f"{source.name}.index").is_file():
-        wishes = ImportOptions(
+        options = ImportOptions(
             dialect=arguments.dialect,
             labels=label_file(Path(arguments.labels)) if arguments.labels else None,
             width=arguments.width,
             size=arguments.size,
             spec=find_spec(arguments.spec) if arguments.spec else None,
         )
-        given = find_photos(arguments.photos) if arguments.photos else ()
-        config, arrays = import_network(source, wishes, given, rebase=not arguments.no_rebase)
+        photos = find_photos(arguments.photos) if arguments.photos else ()
+        config, arrays = import_network(source, options, photos, rebase=not arguments.no_rebase)
     else:
         raise WeightsError(f"{source}: no such file")
     store.save(out, config, arrays)
@@ -356,24 +356,24 @@ def export_file(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     for note in made.notes:
         say(f"note: {note}")
-    found = None
+    effect = None
     if shown is not None and made.config.spec.numerics != config.spec.numerics:
         from mobilenetv2.evaluate.parity import numerics_effect
 
-        found = numerics_effect(config, made.config, arrays, shown)
+        effect = numerics_effect(config, made.config, arrays, shown)
     if arguments.json:
         written: dict[str, object] = {
             "paths": [str(path) for path in made.paths], "notes": list(made.notes),
         }  # fmt: skip
-        if found:
-            written |= {"photos": found.pictures, "agreements": found.agreements,
-                        "logits_difference": found.difference}  # fmt: skip
+        if effect:
+            written |= {"photos": effect.pictures, "agreements": effect.agreements,
+                        "logits_difference": effect.difference}  # fmt: skip
         print(json.dumps(written))
         return
     for path in made.paths:
         print(path)
-    if found:
-        print(f"numerics ignored: {found}", file=sys.stderr)
+    if effect:
+        print(f"numerics ignored: {effect}", file=sys.stderr)
 
 
 ACTIONS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {

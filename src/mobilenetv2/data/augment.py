@@ -301,18 +301,18 @@ def targets(labels: NDArray, classes: int, smoothing: float = 0.0) -> NDArray:
 
 
 def mix(
-    pictures: NDArray, wanted: NDArray, how: Mixing, random: np.random.Generator
+    pictures: NDArray, target: NDArray, how: Mixing, random: np.random.Generator
 ) -> tuple[NDArray, NDArray]:
     """Return each picture mixed with another one of the batch, and the targets likewise.
 
     Args:
         pictures: uint8 (batch, height, width, channels), or maps of floats: what frozen blocks
             made of pictures is mixed like these (Verma et al., arXiv 1806.05236).
-        wanted: float32 (batch, classes).
+        target: float32 (batch, classes).
     """
     kinds = [name for name in ("mixup", "cutmix") if getattr(how, name)]
     if not kinds or random.random() >= how.share:
-        return pictures, wanted
+        return pictures, target
     kind = kinds[int(random.integers(len(kinds)))]
     alpha = getattr(how, kind)
     kept = float(random.beta(alpha, alpha))
@@ -324,7 +324,7 @@ def mix(
     else:
         pictures, kept = _pasted(pictures, partner, kept, random)
     share = np.float32(kept)
-    return pictures, share * wanted + (1 - share) * wanted[partner]
+    return pictures, share * target + (1 - share) * target[partner]
 
 
 def _pasted(

@@ -46,20 +46,20 @@ def epoch_order(labels: NDArray, seed: int, epoch: int, balance: float = 0.0) ->
     rest = np.argsort(whole - exact, kind="stable")[: count - int(whole.sum())]
     whole[rest] += 1
     parts = [
-        _in_turns(np.flatnonzero(labels == name), int(wanted), seed, epoch, place)
-        for place, (name, wanted) in enumerate(zip(classes, whole, strict=True))
+        _in_turns(np.flatnonzero(labels == name), int(quota), seed, epoch, place)
+        for place, (name, quota) in enumerate(zip(classes, whole, strict=True))
     ]
     return random.permutation(np.concatenate(parts))
 
 
-def _in_turns(photos: NDArray, wanted: int, seed: int, epoch: int, place: int) -> NDArray:
+def _in_turns(photos: NDArray, quota: int, seed: int, epoch: int, place: int) -> NDArray:
     """Take an epoch's part of an endless row of rounds, each of which has every photo once."""
-    first, start = divmod(epoch * wanted, len(photos))
+    first, start = divmod(epoch * quota, len(photos))
     rounds = [
         np.random.default_rng([seed, number, place, 4]).permutation(photos)
-        for number in range(first, first + -(-(start + wanted) // len(photos)))
+        for number in range(first, first + -(-(start + quota) // len(photos)))
     ]
-    return np.concatenate([photos[:0], *rounds])[start : start + wanted]
+    return np.concatenate([photos[:0], *rounds])[start : start + quota]
 
 
 def workers() -> int:

@@ -42,18 +42,18 @@ def choose(backend: str | None = None) -> str:
         return running
     if find_spec("keras") is None:
         require("keras")  # raises, with the line that installs it
-    wanted = backend or os.environ.get(VARIABLE) or _configured() or _installed()
-    _check(wanted, f"the environment variable {VARIABLE}: Keras backend")
-    if find_spec(wanted) is None:
+    backend = backend or os.environ.get(VARIABLE) or _configured() or _installed()
+    _check(backend, f"the environment variable {VARIABLE}: Keras backend")
+    if find_spec(backend) is None:
         raise MissingExtra(
-            f"Keras's backend {wanted} is not installed; install it with: "
-            f"pip install 'mobilenetv2[{EXTRAS[wanted]}]', "
+            f"Keras's backend {backend} is not installed; install it with: "
+            f"pip install 'mobilenetv2[{EXTRAS[backend]}]', "
             f"or choose another of {', '.join(BACKENDS)} with {VARIABLE}"
         )
-    os.environ[VARIABLE] = wanted
+    os.environ[VARIABLE] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings on stderr
     require("keras")
-    return wanted
+    return backend
 
 
 def _check(backend: str, what: str) -> None:

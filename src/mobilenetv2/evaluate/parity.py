@@ -62,9 +62,9 @@ class Difference:
         return self.absolute / max(1.0, self.scale)
 
 
-def compare_tensors(reference: Tensors, found: Tensors) -> list[Difference]:
+def compare_tensors(reference: Tensors, tensors: Tensors) -> list[Difference]:
     """Compare every tensor of the reference, in its order, with the one of the same name."""
-    return [_compare(name, expected, found.get(name)) for name, expected in reference.items()]
+    return [_compare(name, expected, tensors.get(name)) for name, expected in reference.items()]
 
 
 def _compare(name: str, expected: NDArray, value: NDArray | None) -> Difference:
@@ -93,10 +93,10 @@ class Parity:
     @property
     def departures(self) -> dict[str, str]:
         """Edition -> the first tensor outside tolerance, for the editions that have one."""
-        found = {
+        first = {
             edition: first_departure(rows, self.tolerance) for edition, rows in self.rows.items()
         }
-        return {edition: name for edition, name in found.items() if name}
+        return {edition: name for edition, name in first.items() if name}
 
     @property
     def pairs(self) -> dict[tuple[str, str], Difference]:
@@ -155,13 +155,13 @@ def parse_editions(names: str) -> list[str]:
         MobileNetV2Error: one is unknown, or there is none.
     """
     known = [*FRAMEWORKS, *(f"keras:{backend}" for backend in BACKENDS)]
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    for name in wanted:
+    editions = [name.strip() for name in names.split(",") if name.strip()]
+    for name in editions:
         if name not in known:
             raise MobileNetV2Error(f"--editions {name}: unknown; {suggestion(name, known)}")
-    if not wanted:
+    if not editions:
         raise MobileNetV2Error(f"--editions: none given; known are: {', '.join(known)}")
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(editions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +198,9 @@ def compare_editions(
         logits = [{REFERENCE: reference.pop("all")} for reference in references]
         rows: list[dict[str, list[Difference]]] = [{} for _ in cases]
         for edition in editions:
-            for index, found in enumerate(run_edition(edition, cases, folder)):
-                logits[index][edition] = found.pop("all")
-                rows[index][edition] = compare_tensors(references[index], found)
+            for index, tensors in enumerate(run_edition(edition, cases, folder)):
+                logits[index][edition] = tensors.pop("all")
+                rows[index][edition] = compare_tensors(references[index], tensors)
     return [Parity(*both, tolerance) for both in zip(rows, logits, strict=True)]
 
 
@@ -228,11 +228,11 @@ def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[
         raise MobileNetV2Error(
             f"{edition} edition on {models}: ended with status {child.returncode} ({last})"
         )
-    found = []
+    results = []
     for index in range(len(cases)):
-        with np.load(folder / f"found{index}.npz") as stored:
-            found.append(dict(stored))
-    return found
+        with np.load(folder / f"tensors{index}.npz") as stored:
+            results.append(dict(stored))
+    return results
 
 
 def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
@@ -250,12 +250,12 @@ def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
     edition = find(name)
     network = edition.build(config, **options)
     edition.load(network, arrays, job["model"])
-    found = edition.intermediates(network, x[: job["detailed"]])
-    logits = [found["logits"]]
+    tensors = edition.intermediates(network, x[: job["detailed"]])
+    logits = [tensors["logits"]]
     for start in range(job["detailed"], len(x), AT_ONCE):
         part = x[start : start + AT_ONCE]
         logits.append(edition.intermediates(network, part)["logits"])
-    return {**found, "all": np.concatenate(logits)}
+    return {**tensors, "all": np.concatenate(logits)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,14 +299,14 @@ def numerics_effect(
 
 
 def main(edition: str, folder: Path, jobs: list[dict[str, Any]]) -> None:
-    """Run one edition: pictures from ``FOLDER/x0.npy``, their tensors to ``FOLDER/found0.npz``.
+    """Run one edition: pictures from ``FOLDER/x0.npy``, their tensors to ``FOLDER/tensors0.npz``.
 
     Args:
         jobs: what :func:`run_edition` writes to stdin, one for each file of pictures.
     """
     for index, job in enumerate(jobs):
         stored: dict[str, Any] = compute(edition, job, np.load(folder / f"x{index}.npy"))
-        np.savez(folder / f"found{index}.npz", **stored)
+        np.savez(folder / f"tensors{index}.npz", **stored)
 
 
 if __name__ == "__main__":

@@ -103,15 +103,15 @@ def _read_part(path: Path, parse: Callable[[str], Found], otherwise: Found) -> F
 
 
 def _rows(text: str) -> tuple[dict[str, float], ...]:
-    found = []
+    rows = []
     for line in _table(text):
         row = {name: float(line[name]) for name in COLUMNS}
         if any(abs(value) > LARGEST_FIGURE for value in row.values()):
             raise ValueError("a figure that is none")
         if not math.isfinite(row["epoch"] + row["selection_top1"]):
             raise ValueError("an epoch without figures")
-        found.append(row | {"seconds": float(line.get("seconds") or 0)})
-    return tuple(found)
+        rows.append(row | {"seconds": float(line.get("seconds") or 0)})
+    return tuple(rows)
 
 
 def _table(text: str) -> "csv.DictReader[str]":
@@ -119,17 +119,17 @@ def _table(text: str) -> "csv.DictReader[str]":
 
 
 def _recipe(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    keys: dict[str, str] = {}
 
     def walk(table: Mapping[str, Any], before: str) -> None:
         for key, value in table.items():
             if isinstance(value, dict):
                 walk(value, f"{before}{key}.")
             else:
-                found[before + key] = _toml(value)
+                keys[before + key] = _toml(value)
 
     walk(tomllib.loads(text), "")
-    return found
+    return keys
 
 
 def _toml(value: object) -> str:
@@ -145,13 +145,13 @@ def _started(text: str) -> dict[str, str]:
 
 
 def _parts(text: str) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for row in _table(text):
         part, class_ = row["split"], row["class"]
         if part is None or class_ is None:
             raise ValueError("a line too short")
-        found.setdefault(part, Counter())[class_] += 1
-    return {name: dict(counts) for name, counts in found.items()}
+        counts.setdefault(part, Counter())[class_] += 1
+    return {name: dict(classes) for name, classes in counts.items()}
 
 
 @dataclass(frozen=True, slots=True)

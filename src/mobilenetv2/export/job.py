@@ -130,13 +130,13 @@ class Outcome(Generic[V]):
     def to_dict(self, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return plain values for JSON, with what else is to be said of the file."""
         request = self.request
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "format": request.format.name, "precision": request.options.precision,
             "file": str(request.out), **(facts or {}),
         }  # fmt: skip
         if self.verdict is not None:
-            found |= self.verdict.to_dict()
-        return found | ({"error": self.error} if self.error else {"bytes": self.size})
+            values |= self.verdict.to_dict()
+        return values | ({"error": self.error} if self.error else {"bytes": self.size})
 
 
 class Maker(Protocol[V]):
@@ -241,12 +241,12 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
     Args:
         packages: by their import names; ours, Python's and NumPy's are there anyway.
     """
-    found = {"mobilenetv2": __version__, "python": platform.python_version()}
+    installed = {"mobilenetv2": __version__, "python": platform.python_version()}
     distributions = metadata.packages_distributions()
     for package in ("numpy", *packages):
         for distribution in distributions.get(package, ())[:1]:
-            found[package] = metadata.version(distribution)
-    return found
+            installed[package] = metadata.version(distribution)
+    return installed
 
 
 def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path) -> list[Request]:
@@ -259,20 +259,20 @@ def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path
     Raises:
         ArtifactError: ``out`` ends as a file does and is to be a folder.
     """
-    found = [
+    requests = [
         Request(made, chosen, out / f"{STEM}{_marks(chosen)}{made.suffix or f'.{made.name}'}")
         for made in formats
         for chosen in options
     ]
-    if len(found) == 1 and formats[0].suffix and out.name.endswith(formats[0].suffix):
+    if len(requests) == 1 and formats[0].suffix and out.name.endswith(formats[0].suffix):
         return [Request(formats[0], options[0], out)]
     endings = [made.suffix for made in _by_name(out)]
     if endings and not out.is_dir():
-        count = f"{len(found)} are asked for" if len(found) > 1 else f"not {formats[0].name}"
+        count = f"{len(requests)} are asked for" if len(requests) > 1 else f"not {formats[0].name}"
         raise ArtifactError(
             f"{out}: {endings[0]} is the ending of one file, and {count}; name a folder instead"
         )
-    return found
+    return requests
 
 
 def _marks(options: Options) -> str:

@@ -135,17 +135,17 @@ class Reference:
             ArtifactError: it gives another number of outputs, or cannot run.
         """
         x, expected = self.pictures if engine.takes_pictures else self.tensors
-        found = engine.run(x, "logits")
-        if found.shape != expected.shape:
+        logits = engine.run(x, "logits")
+        if logits.shape != expected.shape:
             raise ArtifactError(
-                f"its logits have shape {list(found.shape)}, not {list(expected.shape)}"
+                f"its logits have shape {list(logits.shape)}, not {list(expected.shape)}"
             )
         count = len(self.photos)
         kind = self.config.spec.classifier.outputs
-        answers, wanted = (best_classes(y[:count], kind) for y in (found, expected))
+        answers, correct = (best_classes(y[:count], kind) for y in (logits, expected))
         return Comparison(
-            count, RANDOM, largest_difference(found, expected), float(np.abs(expected).max()),
-            float(expected.std()), TOLERANCES[precision], int((answers == wanted).sum()),
+            count, RANDOM, largest_difference(logits, expected), float(np.abs(expected).max()),
+            float(expected.std()), TOLERANCES[precision], int((answers == correct).sum()),
         )  # fmt: skip
 
 
@@ -163,11 +163,11 @@ class Exporter:
     def compare(self, request: Request, engine: Engine) -> Comparison:
         """Compare logits; those of a picture of another size, too, where the file takes any."""
         precision = request.options.precision
-        found = self.reference.compare(engine, precision)
-        if request.options.any_size and found.passed:
+        comparison = self.reference.compare(engine, precision)
+        if request.options.any_size and comparison.passed:
             elsewhere = self.reference.elsewhere.compare(engine, precision)
-            return found if elsewhere.passed else elsewhere
-        return found
+            return comparison if elsewhere.passed else elsewhere
+        return comparison
 
     def refusal(self, verdict: Comparison) -> str:
         """Return why a file is not kept; '' where it is."""
@@ -212,7 +212,7 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
     Returns:
         (requests, notes): each note says what is left out and why.
     """
-    found: list[Request] = []
+    possible: list[Request] = []
     refused: dict[str, list[str]] = {}
     absent: dict[str, str] = {}
     for name, made in FORMATS.items():
@@ -226,14 +226,14 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
             if packages := made.missing():
                 absent[name] = f"{name} ({' and '.join(packages)})"
             else:
-                found += place_files([made], [each], out)
+                possible += place_files([made], [each], out)
     notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
     if absent:
         notes.append(
             f"left out for want of packages: {', '.join(absent.values())}; pip install "
             "'mobilenetv2[export]' brings them"
         )
-    return found, notes
+    return possible, notes
 
 
 def sample_pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:

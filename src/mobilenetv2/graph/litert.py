@@ -37,7 +37,7 @@ from mobilenetv2.spec.blocks import padding
 from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = "config.json"
-"""The archive's entry with what :meth:`ModelConfig.to_json` gives."""
+"""The archive's entry with what :meth:`spec.records.ModelConfig.to_json` gives."""
 ENDS = frozenset({INPUT, FEATURES, LOGITS})
 """Tensors that may be uint8: what people, not layers, take and give."""
 SIGNED = 128

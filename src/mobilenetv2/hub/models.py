@@ -5,14 +5,14 @@ The cache is the platform's folder for it, or ``MOBILENETV2_CACHE``. In it::
 
     timm-100/mobilenetv2_100.ra_in1k.safetensors    a file as it was published
     first-seen/keras-1.0-224.json                   SHA-256 of the first download
-    models/timm-100-46b8a2a1a5f0-1.0.0              the model folder that was imported of one
+    models/timm-100-46b8a2a1a5f0-1.0.0-2            the model folder that was imported of one
 
 Where no whole checksum is published, the first download records what it saw, outside the
 checkpoint's folder, so that deleting a file does not delete what is known about it; a later
 download that differs is an error. Repositories of the Hugging Face hub lie in the hub's own
 cache, which other programs share. A model folder is named by its model, the first digits of its
-SHA-256, those of the configs that lie beside it in a hub's repository, and this package's version,
-which decides how they are read.
+SHA-256, those of the configs that lie beside it in a hub's repository, this package's version, and
+the revision of its imports, which decide how they are read.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from mobilenetv2 import __version__
-from mobilenetv2.checkpoints.description import ImportOptions
+from mobilenetv2.checkpoints.description import IMPORT_REVISION, ImportOptions
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import open_file, read_file, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, GRAPHS
@@ -111,39 +111,40 @@ def embedded_folder() -> Path:
 
 def imported(name: str) -> Path:
     """Return the model folder of a published checkpoint, in the cache."""
-    found = fetch(name)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
-    target = cache_folder() / MODELS / f"{plain}-{_digits(found)}-{__version__}"
+    fetched = fetch(name)
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
+    key = f"{slug}-{_digits(fetched)}-{__version__}-{IMPORT_REVISION}"
+    target = cache_folder() / MODELS / key
     if not (target / store.CONFIG).is_file():
         # Every dialect comes in with it, which a model folder does not need.
         from mobilenetv2.checkpoints.importer import import_network
 
         say(f"importing {name} into {target}")
-        store.save(target, *import_network(found.path, _wishes(found)))
+        store.save(target, *import_network(fetched.path, _import_options(fetched)))
     return target
 
 
-def _digits(found: "Fetched") -> str:
+def _digits(fetched: "Fetched") -> str:
     """Return what decides what comes of the import: the weights, and a repository's configs."""
-    if not found.path.is_dir():
-        return found.sha256[:12]
+    if not fetched.path.is_dir():
+        return fetched.sha256[:12]
     configs = hashlib.sha256()
     for name in huggingface.CONFIGS:
-        file = found.path / name
+        file = fetched.path / name
         configs.update(f"{name} {sha256_of_file(file) if file.is_file() else 'none'}\n".encode())
-    return f"{found.sha256[:12]}-{configs.hexdigest()[:8]}"
+    return f"{fetched.sha256[:12]}-{configs.hexdigest()[:8]}"
 
 
-def _wishes(found: "Fetched") -> ImportOptions:
+def _import_options(fetched: "Fetched") -> ImportOptions:
     """Return what the catalogue knows and the file does not say."""
-    entry = catalogue().get(found.name)
+    entry = catalogue().get(fetched.name)
     if entry is None:
         return ImportOptions()
     graph = entry.dialect in GRAPHS
     return ImportOptions(
         dialect=entry.dialect, size=None if graph else (entry.size, entry.size),
         licence=entry.licence,
-        preprocessing=None if graph or found.path.is_dir() else entry.published_preprocessing(),
+        preprocessing=None if graph or fetched.path.is_dir() else entry.published_preprocessing(),
     )  # fmt: skip
 
 
@@ -260,11 +261,11 @@ def _first_seen(record: Path) -> str | None:
 
 
 def _from_hub(name: str, address: str, file: str | None, sha256: str | None) -> Fetched:
-    found = huggingface.cached(address, file)
-    place = found or huggingface.snapshot(address, file)
+    cached = huggingface.cached(address, file)
+    place = cached or huggingface.snapshot(address, file)
     weights = huggingface.weights_file(place, file)
     published = sha256 or huggingface.published_sha256(weights)
     source = "the published one" if sha256 else "the hub's"
     digest = Checksum(published, source=source).require(weights)
     verified: Verified = "published" if sha256 else "hub" if published else "nothing"
-    return Fetched(name, place, weights, digest, verified, found is not None)
+    return Fetched(name, place, weights, digest, verified, cached is not None)

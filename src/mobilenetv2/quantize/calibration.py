@@ -74,8 +74,8 @@ class Histogram:
 def observe(graph: Graph, pictures: Pictures) -> dict[str, Observation]:
     """Return extremes and means of every tensor of a float graph, by name."""
     seen: dict[str, Observation] = {}
-    for found in run_graph(graph, pictures):
-        for name, values in found.items():
+    for tensors in run_graph(graph, pictures):
+        for name, values in tensors.items():
             flat = values.reshape(*values.shape[:2], -1)
             low, high = (ends.astype(np.float64) for ends in (flat.min((0, 2)), flat.max((0, 2))))
             mean = flat.mean(2, dtype=np.float64).sum(0)
@@ -101,8 +101,8 @@ def count(
         for name, one in observed.items()
     }
     counts = {name: np.zeros(BINS, np.int64) for name in ends}
-    for found in run_graph(graph, pictures):
-        for name, values in found.items():
+    for tensors in run_graph(graph, pictures):
+        for name, values in tensors.items():
             low, high = ends[name]
             if high > low:
                 places = (values.ravel() - np.float32(low)) * np.float32((BINS - 1) / (high - low))
@@ -128,16 +128,16 @@ def run_graph(graph: Graph, pictures: Pictures) -> Iterator[dict[str, NDArray]]:
     batch = max(1, min(32, VALUES // each))
     for start in track(range(0, len(pictures), batch), "calibrating", len(pictures), batch):
         x = engine_input(np.stack([*pictures[start : start + batch]]), config.preprocessing)
-        found = engine.session.run(list(engine.outputs), {engine.input: x})
-        yield {INPUT: x, **dict(zip(engine.outputs, found, strict=True))}
+        outputs = engine.session.run(list(engine.outputs), {engine.input: x})
+        yield {INPUT: x, **dict(zip(engine.outputs, outputs, strict=True))}
 
 
 def calibrate(histogram: Histogram, method: Method, tensor: Tensor | None = None) -> Range:
     """Return the range by a method's name, never beyond what the tensor can hold."""
-    found = METHODS[method](histogram)
+    chosen = METHODS[method](histogram)
     if tensor is None:
-        return found
-    return Range(max(found.low, tensor.low), min(found.high, tensor.high))
+        return chosen
+    return Range(max(chosen.low, tensor.low), min(chosen.high, tensor.high))
 
 
 def min_max(histogram: Histogram) -> Range:

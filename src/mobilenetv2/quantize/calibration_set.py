@@ -100,16 +100,16 @@ def _divided(
             )
         return judged, None if training is judged else training
     whole = dataset.splits[ALL]
-    wanted = SPLITS.get(split or "", split)
+    part = SPLITS.get(split or "", split)
     if parts:
-        wanted = wanted or "validation"
-        if wanted in OF_TRAINING:
+        part = part or "validation"
+        if part in OF_TRAINING:
             raise DataError(
-                f"{dataset.place}: the model was trained on its {wanted} photos; they cannot be "
+                f"{dataset.place}: the model was trained on its {part} photos; they cannot be "
                 "measured on"
             )
-        return _part(whole, parts, (wanted,)), _part(whole, parts, OF_TRAINING)
-    if wanted:
+        return _part(whole, parts, (part,)), _part(whole, parts, OF_TRAINING)
+    if part:
         raise DataError(f"{dataset.place}: has no splits, so no {split!r}")
     if elsewhere:
         return whole, None

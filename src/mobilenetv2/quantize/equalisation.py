@@ -50,7 +50,7 @@ class Stream:
 
 def streams(graph: Graph) -> list[Stream]:
     """Return all of a graph's, in order; the picture and the logits belong to none."""
-    found: list[Stream] = []
+    order: list[Stream] = []
     by_tensor: dict[str, Stream] = {}
     for operation in graph.operations:
         output = graph.tensors[operation.output]
@@ -60,14 +60,14 @@ def streams(graph: Graph) -> list[Stream]:
             if operation.output == LOGITS:
                 continue
             stream = Stream([operation.name], [operation.output])
-            found.append(stream)
+            order.append(stream)
         elif isinstance(operation, Add):
-            stream, later = sorted((by_tensor[name] for name in operation.inputs), key=found.index)
+            stream, later = sorted((by_tensor[name] for name in operation.inputs), key=order.index)
             if later is not stream:  # an addition ties its two tensors together
                 stream.writers += later.writers
                 stream.tensors += later.tensors
                 stream.readers += later.readers
-                found.remove(later)
+                order.remove(later)
                 by_tensor |= dict.fromkeys(later.tensors, stream)
             stream.tensors.append(operation.output)
         elif isinstance(operation, Pool):
@@ -77,7 +77,7 @@ def streams(graph: Graph) -> list[Stream]:
             continue
         stream.bounded |= output.high == SIX
         by_tensor[operation.output] = stream
-    return found
+    return order
 
 
 def equalise(
@@ -94,22 +94,22 @@ def equalise(
     Returns:
         The scaled weights and biases, float32, and for each tensor the s of its channels.
     """
-    found = dict(folded)
+    pairs = dict(folded)
     depthwise = {op.name for op in graph.operations if isinstance(op, Conv) and op.groups > 1}
     factors: dict[str, NDArray] = {}
     for stream in streams(graph):
-        s = _factors(found, depthwise, stream, observed, per_channel)
+        s = _factors(pairs, depthwise, stream, observed, per_channel)
         for name in stream.writers:
-            weight, bias = found[name]
-            found[name] = (
+            weight, bias = pairs[name]
+            pairs[name] = (
                 (weight / s.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32),
                 (bias / s).astype(np.float32),
             )
         for name in stream.readers:
-            weight, bias = found[name]
-            found[name] = ((weight * _along(weight, s, name in depthwise)).astype(np.float32), bias)
+            weight, bias = pairs[name]
+            pairs[name] = ((weight * _along(weight, s, name in depthwise)).astype(np.float32), bias)
         factors |= dict.fromkeys(stream.tensors, s)
-    return found, factors
+    return pairs, factors
 
 
 def scaled(

@@ -59,14 +59,14 @@ def measure(
     plain = quantise(config, arrays, pictures, dataclasses.replace(settings, correct_biases=False))
     scheme = quantise(config, arrays, pictures, settings) if settings.correct_biases else plain
     exact = _logits(plain, pictures, frozenset())
-    found = []
+    effects = []
     for name, only in parts(scheme).items():
         # A corrected bias belongs to rounded weights: what stays float keeps its own.
         own = {layer: scheme.folded[layer] for layer in only if layer in scheme.folded}
         alone = dataclasses.replace(plain, folded={**plain.folded, **own})
         rounded = _logits(alone, pictures, only)
-        found.append(compare(name, exact, rounded, config.spec.classifier.outputs))
-    return found
+        effects.append(compare(name, exact, rounded, config.spec.classifier.outputs))
+    return effects
 
 
 def compare(
@@ -82,13 +82,13 @@ def compare(
 
 def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
     """Return what is shown as one, in network order -> the names that are quantised for it."""
-    found = {INPUT: frozenset({INPUT})}
+    groups = {INPUT: frozenset({INPUT})}
     for operation in scheme.graph.operations:
         if isinstance(operation, Conv | Linear):
-            found[operation.name] = frozenset({operation.name, operation.output})
+            groups[operation.name] = frozenset({operation.name, operation.output})
         elif isinstance(operation, Add):
-            found[operation.output] = frozenset({operation.output})
-    return found
+            groups[operation.output] = frozenset({operation.output})
+    return groups
 
 
 def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray:
@@ -100,12 +100,12 @@ def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray
         # It would quantise float weights by itself: see mobilenetv2.graph.onnx.
         disabled_optimizers=["WeightBiasQuantization"],
     )  # fmt: skip
-    found = []
+    logits = []
     for start in range(0, len(pictures), BATCH):
         batch = np.stack([*pictures[start : start + BATCH]])
         x = engine_input(batch, scheme.config.preprocessing)
-        found.append(session.run([LOGITS], {INPUT: x})[0])
-    return np.concatenate(found)
+        logits.append(session.run([LOGITS], {INPUT: x})[0])
+    return np.concatenate(logits)
 
 
 def save(rows: Sequence[Sensitivity], folder: Path) -> None:

@@ -24,7 +24,7 @@ from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.spec.records import ModelConfig
 
 Output = Literal["logits", "features", "map"]
-"""The last is the feature map that is pooled; see :func:`.predictor.load_feature_map`."""
+"""The last is the feature map that is pooled; see :func:`runtime.predictor.load_feature_map`."""
 LARGEST_FILE = 512 * 1024**2
 LARGEST_CONFIG = 4 * 1024**2
 

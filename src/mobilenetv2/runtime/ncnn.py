@@ -133,23 +133,23 @@ def _require_fit(found: list[Layer], size: int, config: ModelConfig, path: Path)
     """Raise unless the file has the layers of the config's graph, and weights for all of them."""
     shapes = parameter_shapes(config.spec)
     nothing = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-    wanted = [_wanted(layer) for layer in lower(config, nothing).layers()]
+    expected = [_expected_row(layer) for layer in lower(config, nothing).layers()]
     try:
         rows = [row for layer in found if (row := _row(layer))]
     except (KeyError, ValueError):
         rows = []
     if (
         {layer.kind for layer in found} - KINDS
-        or Counter(rows) != Counter(wanted)
-        or [row for row in rows if len(row) == 3] != [row for row in wanted if len(row) == 3]
-        or size not in (_bytes(wanted, 4), _bytes(wanted, 2))
+        or Counter(rows) != Counter(expected)
+        or [row for row in rows if len(row) == 3] != [row for row in expected if len(row) == 3]
+        or size not in (_bytes(expected, 4), _bytes(expected, 2))
     ):
         raise ArtifactError(
             f"{path}: the config beside it describes another network than the graph"
         )
 
 
-def _wanted(layer: Conv | Linear) -> Row:
+def _expected_row(layer: Conv | Linear) -> Row:
     weight = real(layer.weight)
     row = (len(weight), int(layer.bias is not None), weight.size)
     return row if isinstance(layer, Linear) else (*row, layer.kernel, layer.stride, layer.groups)

@@ -159,13 +159,13 @@ class Targets:
         """
         recipe, smoothing = self.recipe, self.recipe.label_smoothing
         if self.outputs == "sigmoid":
-            wanted = targets(self.labels[indices], self.classes)
-            wanted = wanted * np.float32(1 - smoothing) + np.float32(smoothing / 2)
+            target = targets(self.labels[indices], self.classes)
+            target = target * np.float32(1 - smoothing) + np.float32(smoothing / 2)
         else:
-            wanted = targets(self.labels[indices], self.classes, smoothing)
+            target = targets(self.labels[indices], self.classes, smoothing)
         if recipe.mixing.mixup or recipe.mixing.cutmix:
             random = np.random.default_rng([recipe.seed, epoch, step, 3])
-            pictures, wanted = mix(pictures, wanted, recipe.mixing, random)
+            pictures, target = mix(pictures, target, recipe.mixing, random)
         if self.teacher:
             share = np.float32(recipe.distillation.share)
             answers = self.teacher.probabilities(pictures, recipe.distillation.temperature)
@@ -173,8 +173,8 @@ class Targets:
                 self.teacher.meaning == "sigmoid" and self.outputs != "sigmoid"
             ):  # one class is to be chosen
                 answers = answers / answers.sum(1, keepdims=True)
-            wanted = (1 - share) * wanted + share * answers.astype(np.float32)
-        return pictures, wanted[:, 1:] if self.outputs == "logit" else wanted
+            target = (1 - share) * target + share * answers.astype(np.float32)
+        return pictures, target[:, 1:] if self.outputs == "logit" else target
 
 
 def _resized(picture: NDArray, size: Size) -> NDArray:

@@ -1,6 +1,6 @@
 """Recipes as TOML: read by name, from a file or with ``--set key=value``, and written.
 
-Files and ``--set`` may give a key by its other name, too (:data:`.recipe.ALIASES`).
+Files and ``--set`` may give a key by its other name, too (:data:`train.recipe.ALIASES`).
 """
 
 import json

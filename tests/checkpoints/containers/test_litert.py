@@ -190,7 +190,7 @@ def test_published_constants_are_those_of_googles_interpreter(
     file: str, public_folder: Callable[[str], Path]
 ) -> None:
     interpreters = pytest.importorskip(
-        "ai_edge_litert.interpreter", reason="needs the extra mobilenetv2[litert]"
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"
     )
     path = public_folder("published") / file
     tensors = read_litert(path).tensors

@@ -138,9 +138,7 @@ def test_code_in_a_pickle_is_not_run(opened: Open, tmp_path: Path, how: str) -> 
         path.write_bytes(pickle.dumps(content["extra"], protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how == "zip")
-    with pytest.raises(
-        WeightsError, match=r"a\.pth: holds Python objects .*\(\w+\.system\), which"
-    ):
+    with pytest.raises(WeightsError, match=r"a\.pth: .*\(\w+\.system\)"):
         opened(path)
     assert not marker.exists()
     torch.load(path, weights_only=False) if how != "pickle" else pickle.loads(path.read_bytes())
@@ -151,11 +149,10 @@ def test_a_whole_module_is_refused_with_the_way_out(opened: Open, tmp_path: Path
     torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pth")
     with pytest.raises(WeightsError) as caught:
         opened(tmp_path / "a.pth")
-    assert str(caught.value) == (
-        f"{tmp_path / 'a.pth'}: holds Python objects beside its tensors "
-        "(torch.nn.modules.linear.Linear), which are not loaded, for safety; save the state dict "
-        "alone: torch.save(model.state_dict(), FILE)"
-    )
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'a.pth'}: ")
+    assert "(torch.nn.modules.linear.Linear)" in message
+    assert message.endswith("torch.save(model.state_dict(), FILE)")
 
 
 def scripted(path: Path) -> None:
@@ -184,7 +181,7 @@ def test_nobody_is_told_to_switch_the_protection_off(
         opened(tmp_path / "a.pth")
     message = str(caught.value)
     assert words in message and "\n" not in message
-    assert message.endswith("save the state dict alone: torch.save(model.state_dict(), FILE)")
+    assert message.endswith("torch.save(model.state_dict(), FILE)")
     assert not [word for word in ("weights_only", "torch.load", "Re-running") if word in message]
 
 

@@ -78,7 +78,7 @@ NETWORK = {"MobilenetV2/Conv/weights", "MobilenetV2/Conv/BatchNorm/moving_mean"}
 @pytest.mark.parametrize("scope", ["", "training"])
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_whatever_an_optimiser_keeps_is_no_part_of_the_network(name: str, scope: str) -> None:
-    tf: Any = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+    tf: Any = pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra: keras)")
     train = tf.compat.v1.train
     with tf.Graph().as_default():
         with tf.compat.v1.variable_scope("MobilenetV2/Conv"):

@@ -290,9 +290,9 @@ def places_outside_constants(content: bytes) -> NDArray:
 
 def both_logits(path: Path, photos: list[Path]) -> tuple[ModelConfig, NDArray, NDArray]:
     """The torch edition's logits and the probabilities of Google's interpreter, photo by photo."""
-    torch = pytest.importorskip("torch", reason="needs the extra mobilenetv2[torch]")
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
     interpreters = pytest.importorskip(
-        "ai_edge_litert.interpreter", reason="needs the extra mobilenetv2[litert]"
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"
     )
     from mobilenetv2.editions.torch import MobileNetV2, load
     from mobilenetv2.editions.torch.network import predictor

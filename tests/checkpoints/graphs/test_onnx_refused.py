@@ -154,7 +154,9 @@ def test_a_tangled_graph_is_an_error_of_ours_or_imported_as_what_it_computes(
     folded: bool, edit: Edit | None, tmp_path: Path
 ) -> None:
     """Never silently as another network: what ONNX Runtime still runs gives the same logits."""
-    runtime = pytest.importorskip("onnxruntime", reason="needs the extra mobilenetv2[against]")
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="onnxruntime is not installed (extra: against)"
+    )
     quiet = runtime.SessionOptions()
     quiet.log_severity_level = 4
     random = np.random.default_rng(5)

@@ -154,7 +154,8 @@ def test_every_mixture_has_the_parameters_that_are_counted(
 
 @pytest.mark.parametrize("edition", ["jax", "keras"])
 def test_the_other_editions_say_that_they_do_not_have_them(edition: Any) -> None:
-    pytest.importorskip("flax" if edition == "jax" else "keras", reason="not installed")
+    package = "flax" if edition == "jax" else "keras"
+    pytest.importorskip(package, reason=f"{package} is not installed (extra: {edition})")
     with pytest.raises(SpecError, match=f"the {edition} edition does not have separable blocks"):
         mn.build(published("mobilenet-v1", width=0.25), edition=edition)
     headless = NetworkSpec(head="none", size=(32, 32), width=0.1)

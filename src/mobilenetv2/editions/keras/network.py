@@ -242,9 +242,9 @@ def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
     Raises:
         MobileNetV2Error: the network has no logits.
     """
-    found = intermediate_layers(network.config.spec) | {"logits": CLASSIFIER}
+    sources = intermediate_layers(network.config.spec) | {"logits": CLASSIFIER}
     dtype = _layer(network, CLASSIFIER).dtype
-    ends = {name: _layer(network, layer).output for name, layer in found.items()}
+    ends = {name: _layer(network, layer).output for name, layer in sources.items()}
     # Not predict_on_batch: it makes float32 of float64 on some backends.
     tensors = keras.Model(network.input, ends)(keras.ops.convert_to_tensor(x, dtype))
     return {name: np.asarray(keras.ops.convert_to_numpy(tensors[name])) for name in ends}
@@ -252,19 +252,19 @@ def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
 
 def _layer(network: keras.Model, name: str) -> keras.Layer:
     """The layer of that name, if what it gives is what the editions call by that name."""
-    found = {layer.name: layer for layer in network.layers}.get(name)
-    if found is None:
+    layer = {layer.name: layer for layer in network.layers}.get(name)
+    if layer is None:
         what = "logits" if name == CLASSIFIER else "features"
         raise MobileNetV2Error(
             f"this Keras model has no {what}: it was made without its layer {name!r}; build it "
             "with include_top=True, or call the model itself"
         )
-    if name == CLASSIFIER and found.activation is not keras.activations.linear:
+    if name == CLASSIFIER and layer.activation is not keras.activations.linear:
         raise MobileNetV2Error(
-            f"this Keras model gives {found.activation.__name__} instead of logits; build it "
+            f"this Keras model gives {layer.activation.__name__} instead of logits; build it "
             "without classifier_activation, or call the model itself"
         )
-    return found
+    return layer
 
 
 def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = None) -> keras.Model:
@@ -288,9 +288,9 @@ def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = N
 def _fits(network: keras.Model) -> bool:
     """Whether the model's variables are those of its config, the classifier perhaps left out."""
     try:
-        found = dump(network)
+        arrays = dump(network)
     except (KeyError, AttributeError):  # no such layer, or one without a bias
         return False
     shapes = parameter_shapes(network.config.spec)
-    same = all(array.shape == shapes[name] for name, array in found.items())
-    return same and len(found) == len(network.weights)
+    same = all(array.shape == shapes[name] for name, array in arrays.items())
+    return same and len(arrays) == len(network.weights)

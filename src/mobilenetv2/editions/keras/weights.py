@@ -72,13 +72,13 @@ def intermediate_layers(spec: NetworkSpec) -> dict[str, str]:
     A block without a shortcut ends with its projection: two names, one layer.
     """
     network = resolve(spec)
-    found = {layer.name: output_name(layer) for layer in network.convolutions}
+    sources = {layer.name: output_name(layer) for layer in network.convolutions}
     for block in network.blocks:
         end = f"{block_prefix(block.index)}add" if block.residual else output_name(block.project)
-        found[f"blocks.{block.index}"] = end
-    found["features"] = POOLS[spec.classifier.pooling]
-    found |= {linear.output: linear_output_name(linear) for linear in network.linears}
-    return {name: found[name] for name in intermediate_names(spec) if name != "logits"}
+        sources[f"blocks.{block.index}"] = end
+    sources["features"] = POOLS[spec.classifier.pooling]
+    sources |= {linear.output: linear_output_name(linear) for linear in network.linears}
+    return {name: sources[name] for name in intermediate_names(spec) if name != "logits"}
 
 
 BATCH_NORM = {
@@ -118,20 +118,20 @@ def dump(network: keras.Model, dtype: Dtype = "float32") -> Arrays:
 def _variables(network: keras.Model) -> Iterator[tuple[str, Any, Layout | None]]:
     """Canonical name, the variable that holds it, and how it lies there."""
     shapes: Shapes = parameter_shapes(network.config.spec)
-    found = {layer.name: layer for layer in network.layers}
+    by_name = {layer.name: layer for layer in network.layers}
     for name in shapes:
         owner, part = name.rsplit(".", 1)
         if is_classifier(name):
-            if CLASSIFIER not in found:
+            if CLASSIFIER not in by_name:
                 continue  # include_top=False
-            layer = found[linear_name(owner)]
+            layer = by_name[linear_name(owner)]
             variable = {"weight": "kernel", "bias": "bias"}[part]
             layout = TENSORFLOW_LINEAR if part == "weight" else None
         elif owner.endswith(".bn"):
-            layer = found[batch_norm_name(owner.removesuffix(".bn"))]
+            layer = by_name[batch_norm_name(owner.removesuffix(".bn"))]
             variable, layout = BATCH_NORM[part], None
         else:
-            layer = found[convolution_name(owner.removesuffix(".conv"))]
+            layer = by_name[convolution_name(owner.removesuffix(".conv"))]
             variable, layout = "bias", None
             if part == "weight":
                 depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)

@@ -62,31 +62,31 @@ class MobileNetV2:
         Args:
             x: (batch, channels, height, width), normalised; any size, not only the spec's.
         """
-        network, found = resolve(self.spec), dict[str, NDArray]()
-        y = found["stem"] = self._layer(network.stem, x.astype(self.dtype))
+        network, tensors = resolve(self.spec), dict[str, NDArray]()
+        y = tensors["stem"] = self._layer(network.stem, x.astype(self.dtype))
         for block in network.blocks:
-            y = self._block(block, y, found)
+            y = self._block(block, y, tensors)
         if network.head:
-            y = found["head"] = self._layer(network.head, y)
-        y = found["features"] = POOLS[self.spec.classifier.pooling](y)
+            y = tensors["head"] = self._layer(network.head, y)
+        y = tensors["features"] = POOLS[self.spec.classifier.pooling](y)
         for linear in network.linears:
             weight = self.arrays[f"{linear.name}.weight"]
             y = operations.linear(y, weight, self.arrays.get(f"{linear.name}.bias"))
-            y = found[linear.output] = ACTIVATIONS[linear.activation](y)
-        return found
+            y = tensors[linear.output] = ACTIVATIONS[linear.activation](y)
+        return tensors
 
-    def _block(self, block: Block, x: NDArray, found: dict[str, NDArray]) -> NDArray:
+    def _block(self, block: Block, x: NDArray, tensors: dict[str, NDArray]) -> NDArray:
         """One block: its steps one after the other, and what is added to them."""
         y = x
         for step in block.steps:
-            y = found[step.name] = self._layer(step, y)
+            y = tensors[step.name] = self._layer(step, y)
         if block.shortcut:
-            x = found[block.shortcut.name] = self._layer(block.shortcut, x)
+            x = tensors[block.shortcut.name] = self._layer(block.shortcut, x)
         if block.residual:
             y = y + x
         if block.kind == "bottleneck":  # activated after the addition
             y = ACTIVATIONS[self.spec.numerics.activation](y)
-        found[f"blocks.{block.index}"] = y
+        tensors[f"blocks.{block.index}"] = y
         return y
 
     def _layer(self, layer: Convolution, x: NDArray) -> NDArray:
@@ -142,8 +142,8 @@ def predictor(
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
     """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
-    found = network.intermediates(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    tensors = network.intermediates(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     return {
         name: value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
-        for name, value in found.items()
+        for name, value in tensors.items()
     }

@@ -202,22 +202,22 @@ class MobileNetV2(nn.Module):
 
         The last is ``logits``; what :meth:`forward` returns is the same.
         """
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         hooks = [
             module.register_forward_hook(
                 # A copy: activations and additions further on may work in place.
-                lambda _module, _inputs, output, name=name: found.update({name: output.clone()})
+                lambda _module, _inputs, output, name=name: tensors.update({name: output.clone()})
             )
             for name, module in self.named_modules()
             if isinstance(module, ConvBN | HiddenLayer | Block)
         ]
         try:
-            found["features"] = features = self.features(x)
-            found["logits"] = self.classify(features)
+            tensors["features"] = features = self.features(x)
+            tensors["logits"] = self.classify(features)
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return tensors
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -334,10 +334,10 @@ def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
     network.eval()
     with torch.inference_mode():
         y = torch.from_numpy(np.ascontiguousarray(x)).to(weight.device, weight.dtype)
-        found = network.intermediates(y.permute(0, 3, 1, 2))
+        tensors = network.intermediates(y.permute(0, 3, 1, 2))
     return {
         name: (value.permute(0, 2, 3, 1) if value.ndim == 4 else value).cpu().numpy()
-        for name, value in found.items()
+        for name, value in tensors.items()
     }
 
 

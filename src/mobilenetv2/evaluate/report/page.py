@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs no other file, and a folder of it with pictures and JSON."""
+"""The report: one HTML page that needs no other file, and a folder of it with plots and JSON."""
 
 import json
 import math
@@ -31,7 +31,7 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import listed, percent
 
 Maps = Callable[[NDArray], NDArray]
-"""uint8 pictures (batch, height, width, channels) at the network's size -> the last feature map
+"""uint8 images (batch, height, width, channels) at the network's size -> the last feature map
 before pooling, float32 (batch, height', width', k)."""
 BATCH = 8
 LARGEST = 208
@@ -54,7 +54,7 @@ class Explainer:
 
     maps: Maps
     weights: Callable[[NDArray, int], NDArray]
-    """(feature map of a picture, class) -> float (k,), as :func:`gradcam.class_weights`."""
+    """(feature map of an image, class) -> float (k,): :func:`evaluate.gradcam.class_weights`."""
 
 
 def write_page(
@@ -82,7 +82,7 @@ def write_page(
         ("classes", "Classes", _classes(result)),
         ("confusion", "Confusion", _confusion(result)),
         ("calibration", "Calibration", _calibration(result)),
-        ("mistakes", "Surest mistakes", _mistakes(result, explainer)),
+        ("mistakes", "Most confident errors", _mistakes(result, explainer)),
         ("unsure", "Right, but unsure", _unsure(result)),
         ("data", "Data", facts.data(result, run)),
         ("recipe", "Recipe", facts.recipe(run, seconds) if run else None),
@@ -117,9 +117,8 @@ def _training(run: RunRecord | None) -> Child:
     if not run or not run.rows:
         return None
     text = (
-        "By epoch, on the photos trained on and on those held out for selection. The dashed line "
-        "is the epoch that was kept. The loss of selection is the one at the temperature that "
-        "suits each epoch."
+        "By epoch, on the training split and on the validation split ('selection'), whose loss is "
+        "temperature-scaled. The dashed line is the checkpoint that was kept."
     )
     if run.rows[0]["epoch"] == 0:
         text += (
@@ -173,22 +172,22 @@ def _calibration(result: Result) -> Child:
 
 
 def _mistakes(result: Result, explainer: Explainer | None) -> Child:
-    found = result.surest_mistakes(MISTAKES + MORE)
-    if not found:
+    errors = result.most_confident_errors(MISTAKES + MORE)
+    if not errors:
         return element("p", "There are none.", class_="lead")
     text = (
-        "Wrong answers with their probability, the surest first; wrong labels show up here, too. "
+        "Wrong answers with their probability, the highest first; wrong labels show up here, too. "
         + (
             "Beside each photo, as the network saw it, what speaks for its answer glows (Grad-CAM)."
             if explainer
-            else "There are no Grad-CAM pictures: what ran the network does not give its feature "
+            else "There are no Grad-CAM images: what ran the network does not give its feature "
             "maps."
         )
     )  # fmt: skip
     parts: list[Child] = [
-        element("p", text, class_="soft"), gallery(result, found[:MISTAKES], explainer)
+        element("p", text, class_="soft"), gallery(result, errors[:MISTAKES], explainer)
     ]  # fmt: skip
-    rest = found[MISTAKES:]
+    rest = errors[MISTAKES:]
     if rest:
         summary = element("summary", f"{len(rest)} more")
         parts.append(element("details", summary, gallery(result, rest, explainer)))
@@ -196,11 +195,11 @@ def _mistakes(result: Result, explainer: Explainer | None) -> Child:
 
 
 def _unsure(result: Result) -> Child:
-    found = result.least_sure(UNSURE)
-    if not found:
+    answers = result.least_sure(UNSURE)
+    if not answers:
         return None
     text = "Photos that were named right with the least probability."
-    return [element("p", text, class_="soft"), gallery(result, found, None)]
+    return [element("p", text, class_="soft"), gallery(result, answers, None)]
 
 
 def write_report(
@@ -257,22 +256,22 @@ def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None)
     rows = [(row.name, row.recall, row.recall_interval) for row in metrics.classes if row.photos]
     plots.per_class(rows, folder / CLASSES)
     plots.reliability(result.calibrations(), folder / RELIABILITY)
-    mistakes = result.surest_mistakes(ON_THE_SHEET)
-    if not mistakes:
+    errors = result.most_confident_errors(ON_THE_SHEET)
+    if not errors:
         return
-    photos, labels = pictures(result, mistakes), result.predictions.names
+    photos, labels = images(result, errors), result.predictions.names
     if explainer:
-        photos = beside(photos, [mistake.answer for mistake in mistakes], explainer)
+        photos = beside(photos, [error.answer for error in errors], explainer)
     shown = []
-    for picture, one in zip(photos, mistakes, strict=True):
+    for image, one in zip(photos, errors, strict=True):
         truth = listed([labels[index] for index in one.truth], len(labels)) or "of no class"
         said = f"{labels[one.answer][:18]} {percent(one.probability, 0)}"
-        shown.append((picture, f"is {truth[:22]}\n{said}"))
-    title = "The surest mistakes: what it is, what was answered"
+        shown.append((image, f"is {truth[:22]}\n{said}"))
+    title = "Most confident errors: what it is, what was answered"
     plots.contact_sheet(shown, folder / MISTAKEN, title, 3 if explainer else 6)
 
 
-def pictures(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
+def images(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
     """Return the photos at the network's size: uint8 (height, width, channels)."""
     split, record = result.split, result.config.preprocessing
     photos = [split.photos[answer.photo] for answer in answers]
@@ -281,13 +280,13 @@ def pictures(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
 
 def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | None) -> Markup:
     """Return one figure a photo; with an explainer, its Grad-CAM for the answer beside it."""
-    shown = pictures(result, answers)
+    shown = images(result, answers)
     glowing: list[NDArray | None] = [None] * len(shown)
     if explainer:
         glowing = list(overlays(shown, [answer.answer for answer in answers], explainer))
     figures = [
-        _figure(result, answer, picture, glow)
-        for answer, picture, glow in zip(answers, shown, glowing, strict=True)
+        _figure(result, answer, image, glow)
+        for answer, image, glow in zip(answers, shown, glowing, strict=True)
     ]
     return element("div", figures, class_=f"gallery {'pairs' if explainer else 'single'}")
 
@@ -295,33 +294,33 @@ def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | No
 def overlays(
     shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer
 ) -> list[NDArray]:
-    """Return each picture with the Grad-CAM of a class over it: uint8 (height, width, 3)."""
-    found: list[NDArray] = []
+    """Return each image with the Grad-CAM of a class over it: uint8 (height, width, 3)."""
+    overlaid: list[NDArray] = []
     for start in range(0, len(shown), BATCH):
         maps = explainer.maps(np.stack(shown[start : start + BATCH]))
-        for map_, picture, class_ in zip(maps, shown[start:], classes[start:], strict=False):
+        for map_, image, class_ in zip(maps, shown[start:], classes[start:], strict=False):
             heat = gradcam.heat(map_, explainer.weights(map_, class_))
-            found.append(gradcam.overlay(_rgb(picture), heat))
-    return found
+            overlaid.append(gradcam.overlay(_rgb(image), heat))
+    return overlaid
 
 
 def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer) -> list[NDArray]:
-    """Return each picture with its overlay on its right: uint8 (height, width, 3)."""
-    found = []
-    for picture, glow in zip(shown, overlays(shown, classes, explainer), strict=True):
-        height, width = picture.shape[:2]
+    """Return each image with its overlay on its right: uint8 (height, width, 3)."""
+    pairs = []
+    for image, glow in zip(shown, overlays(shown, classes, explainer), strict=True):
+        height, width = image.shape[:2]
         between = np.full((height, max(1, width // 32), 3), 255, np.uint8)
-        found.append(np.hstack((_rgb(picture), between, glow)))
-    return found
+        pairs.append(np.hstack((_rgb(image), between, glow)))
+    return pairs
 
 
-def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | None) -> Markup:
+def _figure(result: Result, answer: Answer, image: NDArray, glow: NDArray | None) -> Markup:
     names = result.predictions.names
     name = result.split.photos[answer.photo].name
-    small = "pixels" if max(picture.shape[:2]) < SMALL else None
+    small = "pixels" if max(image.shape[:2]) < SMALL else None
     is_, said = listed([names[index] for index in answer.truth], len(names)), names[answer.answer]
     images = [
-        element("img", src=data_url(_rgb(picture), LARGEST), alt=f"a photo of {is_}", class_=small)
+        element("img", src=data_url(_rgb(image), LARGEST), alt=f"a photo of {is_}", class_=small)
     ]
     if glow is not None:
         alt = f"the same, what speaks for {said} glows"
@@ -343,5 +342,5 @@ def _figure(result: Result, answer: Answer, picture: NDArray, glow: NDArray | No
     )
 
 
-def _rgb(picture: NDArray) -> NDArray:
-    return np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
+def _rgb(image: NDArray) -> NDArray:
+    return np.repeat(image, 3, 2) if image.shape[2] == 1 else image

@@ -81,7 +81,7 @@ class Result:
             ("Before", self.before), (f"After temperature {self.temperature:.2f}", self.calibration)
         ]  # fmt: skip
 
-    def surest_mistakes(self, most: int) -> list[Answer]:
+    def most_confident_errors(self, most: int) -> list[Answer]:
         """Return wrong answers, the most confident first."""
         wrong = np.flatnonzero(~self.answers.right)
         return self._chosen(wrong, -self.answers.confidence, most)

@@ -101,9 +101,9 @@ def weakest(metrics: Metrics) -> str:
         others = listed([row.name for _, row in worst], NAMED)
         return f"It finds {others} least often: {least:.0%} of their photos."
     ((index, row),) = worst
-    found = round(row.recall * row.photos)
-    missed = row.photos - found
-    text = f"It finds {row.name} least often: {found:,} of {row.photos:,}"
+    right = round(row.recall * row.photos)
+    missed = row.photos - right
+    text = f"It finds {row.name} least often: {right:,} of {row.photos:,}"
     if metrics.labels:  # its other photos were not taken for one other class
         return f"{text}."
     answers = metrics.confusion[index].copy()
@@ -186,14 +186,14 @@ def confusion_table(matrix: NDArray, names: Sequence[str]) -> Markup:
         parts.append(
             element("p", f"A matrix of {len(met)} classes would not be legible.", class_="soft")
         )
-    found = confusions(matrix, PAIRS)
-    if found:
+    pairs = confusions(matrix, PAIRS)
+    if pairs:
         items = [
             element(
                 "li", element("b", names[truth]), " taken for ", element("b", names[answer]),
                 element("span", f"{count} of {of}", class_="n"),
             )
-            for truth, answer, count, of in found
+            for truth, answer, count, of in pairs
         ]  # fmt: skip
         title = element("h3", "Most frequent confusions")
         parts.append(element("div", title, element("ol", items, class_="confused")))
@@ -205,10 +205,10 @@ def confusions(matrix: NDArray, most: int) -> list[tuple[int, int, int, int]]:
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    found = [divmod(int(place), len(matrix)) for place in order]
+    cells = [divmod(int(place), len(matrix)) for place in order]
     return [
         (truth, answer, int(wrong[truth, answer]), int(matrix[truth].sum()))
-        for truth, answer in found
+        for truth, answer in cells
         if wrong[truth, answer]
     ]
 

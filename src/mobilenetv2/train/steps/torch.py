@@ -256,7 +256,7 @@ class CachedFeaturesTrainer(TorchTrainer):
             parameter.requires_grad_(depth(name, network.spec) <= deepest)
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """Maps, computed unless the cache has them; see :class:`.inputs.Views`."""
+        """Maps, computed unless the cache has them; see :class:`train.inputs.Views`."""
         return cached_maps(self, photos, cache)
 
     def early(self, pictures: NDArray) -> NDArray:
@@ -275,7 +275,7 @@ class CachedFeaturesTrainer(TorchTrainer):
 
 @dataclass(frozen=True, slots=True)
 class MapViews:
-    """Maps of a few views of every photo, in a file; see :class:`.inputs.Views`."""
+    """Maps of a few views of every photo, in a file; see :class:`train.inputs.Views`."""
 
     maps: NDArray
     """float16 (views, photos, h, w, k), read from the file as it is needed."""

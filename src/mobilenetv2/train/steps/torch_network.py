@@ -26,13 +26,13 @@ from mobilenetv2.train.steps import LEAST_UPDATE_RATE
 Result = TypeVar("Result")
 
 
-def choose_precision(wanted: str, device: str) -> torch.dtype:
+def choose_precision(precision: str, device: str) -> torch.dtype:
     """Return what a recipe's ``precision`` means on a device.
 
     'auto' is bfloat16 only where the hardware has it: emulated, it is slower than float32.
     """
-    if wanted != "auto":
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
     if device.startswith("cuda"):
         able = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device == "cpu":
