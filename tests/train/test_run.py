@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.importer import rebase_on
+from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import ImageError, RecipeError, RunError
 from mobilenetv2.model import store

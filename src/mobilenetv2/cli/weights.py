@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +221,6 @@ def _add_import(parser: Parser) -> None:
 def import_file(arguments: argparse.Namespace) -> None:
     """Import a file, a folder of a model hub, or a TensorFlow checkpoint."""
     from mobilenetv2.checkpoints.importer import ImportOptions, import_network
-    from mobilenetv2.data.sources import find_photos
     from mobilenetv2.hub.models import find_spec, locate
     from mobilenetv2.model import store
 
@@ -247,7 +246,11 @@ def import_file(arguments: argparse.Namespace) -> None:
             size=arguments.size,
             spec=find_spec(arguments.spec) if arguments.spec else None,
         )
-        photos = find_photos(arguments.photos) if arguments.photos else ()
+        photos: Sequence[Path] = ()
+        if arguments.photos:
+            from mobilenetv2.data.sources import find_photos
+
+            photos = find_photos(arguments.photos)
         config, arrays = import_network(source, options, photos, rebase=not arguments.no_rebase)
     else:
         raise WeightsError(f"{source}: no such file")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.importer import rebase_on
+from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError, require
 from mobilenetv2.evaluate.calibration import measure_tempered

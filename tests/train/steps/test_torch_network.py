@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilenetv2.checkpoints.importer import rebase_on
+from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.data.augment import targets
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
 from mobilenetv2.editions.torch.network import normalise

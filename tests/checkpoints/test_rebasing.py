@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.checkpoints.graphs.litert import NOTE
-from mobilenetv2.checkpoints.importer import (
+from mobilenetv2.checkpoints.rebasing import (
     built_in_views,
     measure_moments,
     measured_size,
@@ -172,7 +172,7 @@ def test_every_photo_in_the_package_is_small_and_its_source_is_named() -> None:
 
 def test_no_framework_is_needed() -> None:
     code = (
-        "import numpy as np, sys; from mobilenetv2.checkpoints.importer import rebase_imported\n"
+        "import numpy as np, sys; from mobilenetv2.checkpoints.rebasing import rebase_imported\n"
         "from mobilenetv2.model.arrays import random_arrays\n"
         "from mobilenetv2.spec.network import NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
