@@ -80,6 +80,17 @@ def test_every_room_imports_only_what_the_table_allows() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_table_allows_no_room_that_is_not_used() -> None:
+    used: dict[str, set[str]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        room = path.relative_to(SOURCE).with_suffix("").parts[0]
+        names = (name for name, _ in imports(path) if name.split(".")[0] == "mobilenetv2")
+        used.setdefault(room, set()).update(map(room_of, names))
+    rooms = {room: allowed for room, (allowed, _) in table().items() if room in used}
+    spare = {room: allowed - used[room] - {"every room"} for room, allowed in rooms.items()}
+    assert not {room: names for room, names in spare.items() if names}
+
+
 def test_the_table_names_no_room_that_is_gone() -> None:
     have = {path.stem for path in SOURCE.iterdir()} | {"mobilenetv2"}
     assert table().keys() <= have, table().keys() - have

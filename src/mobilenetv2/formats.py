@@ -2,7 +2,8 @@
 
 Every other module asks this one. A new format is a row here, ``write_NAME`` in ``export/``, its
 packages in ``errors.EXTRAS`` and ``pyproject.toml``; a format that ``predict`` runs also has a
-runtime here and ``runtime/RUNTIME.py``, which reads it. Standard library only.
+runtime here and ``runtime/RUNTIME.py``, which reads it; any other has ``reload`` beside its writer,
+and a runtime with ``engine=False`` where ``benchmark`` is to measure it. Standard library only.
 """
 
 from dataclasses import dataclass

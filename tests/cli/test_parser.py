@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from mobilenetv2 import __version__
+from mobilenetv2.checkpoints.dialects import registry
+from mobilenetv2.cli import parser
 from mobilenetv2.cli.parser import EXAMPLES, VERBS, make_parser
 
 PAGES = [[verb] for verb in VERBS] + [
@@ -52,6 +54,10 @@ def test_the_first_help_names_every_verb_and_shows_the_whole_job(
     assert EXAMPLES.strip() in out
     for example in examples(re.sub(r"(?<=\S)  +.*", "", EXAMPLES)):  # what it is for
         assert make_parser().parse_args(example).verb == example[0]
+
+
+def test_dialect_takes_what_the_registry_has() -> None:
+    assert tuple(registry.DIALECTS) == parser.DIALECTS
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

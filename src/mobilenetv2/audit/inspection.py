@@ -42,7 +42,7 @@ class Facts:
     """Colour mode of the file in Pillow's words: 'RGB', 'L' (grey), 'P' (palette), 'CMYK' ..."""
     transparent: bool
     turned: bool
-    """Its EXIF orientation says that it is stored lying or mirrored."""
+    """Its EXIF orientation says that it is stored turned or mirrored."""
     flat: bool
     """One colour all over."""
 

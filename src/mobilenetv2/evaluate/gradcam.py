@@ -63,7 +63,7 @@ def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) 
     """
     *hidden, last = resolve(spec).linears
     values = maps.astype(np.float64)
-    values = values.max((0, 1)) if spec.classifier.pooling == "max" else values.mean((0, 1))
+    values = getattr(values, {"average": "mean", "max": "max"}[spec.classifier.pooling])((0, 1))
     active = []
     for layer in hidden:
         values = arrays[f"{layer.name}.weight"] @ values + arrays.get(f"{layer.name}.bias", 0.0)
@@ -71,7 +71,7 @@ def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) 
         active.append((low < values) & (values < high))
         values = np.clip(values, low, high)
     weight = arrays[f"{last.name}.weight"].astype(np.float64)
-    gradient = (2 * index - 1) * weight[0] if spec.logits < spec.classes else weight[index]
+    gradient = (2 * index - 1) * weight[0] if spec.classifier.outputs == "logit" else weight[index]
     for layer, on in zip(reversed(hidden), reversed(active), strict=True):
         gradient = (gradient * on) @ arrays[f"{layer.name}.weight"]
     return np.asarray(gradient)

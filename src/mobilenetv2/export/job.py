@@ -1,8 +1,8 @@
 """Files made beside their place, judged in their own runtime, and only then renamed into it.
 
 What ``export`` and ``quantize`` share. A format's module in this room has ``write_NAME``
-(:data:`Writer`), and ``reload`` where ``predict`` does not run its files. The config travels
-inside, or in ``OUT.json`` beside it.
+(:data:`Writer`), and ``reload`` where no engine of ``formats.RUNTIMES`` runs its files. The config
+travels inside, or in ``OUT.json`` beside it.
 """
 
 import errno

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.blocks import Padding
+from mobilenetv2.spec.network import Pooling
 from mobilenetv2.spec.records import ModelConfig
 
 INPUT, PICTURES, FEATURES, LOGITS = "input", "pictures", "features", "logits"
@@ -147,7 +148,7 @@ class Add:
 class Pool(_OneInput):
     """The mean or the maximum of each channel over a whole map: (channels,)."""
 
-    kind: Literal["average", "max"]
+    kind: Pooling
 
 
 @dataclass(frozen=True, slots=True, eq=False)

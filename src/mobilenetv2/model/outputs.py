@@ -1,5 +1,7 @@
 """Logits to probabilities: the one place where it is done, for every kind of outputs."""
 
+from typing import assert_never
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,8 +52,10 @@ def probabilities(logits: NDArray, outputs: Outputs = "softmax") -> NDArray:
         return softmax(logits)
     if outputs == "sigmoid":
         return sigmoid(logits)
-    logits = np.asarray(logits, np.float64)
-    return sigmoid(np.concatenate([-logits, logits], axis=-1))
+    if outputs == "logit":
+        logits = np.asarray(logits, np.float64)
+        return sigmoid(np.concatenate([-logits, logits], axis=-1))
+    assert_never(outputs)
 
 
 def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None) -> list[int]:

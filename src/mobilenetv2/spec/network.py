@@ -108,6 +108,8 @@ class Numerics:
         return self.momentum if self.momentum_of == "new" else round(1 - self.momentum, 12)
 
 
+Pooling = Literal["average", "max"]
+"""Mean or maximum of each channel over the last feature map."""
 Outputs = Literal["softmax", "sigmoid", "logit"]
 """'softmax': one of n classes. 'sigmoid': any of n classes, each with a probability of its own
 (multi-label). 'logit': one number for two classes, the log-odds of the second."""
@@ -134,8 +136,7 @@ class HiddenSpec:
 class ClassifierSpec:
     """Everything behind the last feature map: pooling, linear layers, meaning of the outputs."""
 
-    pooling: Literal["average", "max"] = "average"
-    """Mean or maximum of each channel over the last feature map."""
+    pooling: Pooling = "average"
     hidden: tuple[HiddenSpec, ...] = ()
     """Linear layers before the last one, in the order in which they run."""
     bias: bool = True

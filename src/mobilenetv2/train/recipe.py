@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import check_bounds
-from mobilenetv2.spec.network import HiddenSpec, Outputs
+from mobilenetv2.spec.network import HiddenSpec, Outputs, Pooling
 
 LARGEST_SEED = 2**63 - 1
 """PyTorch's generators take no larger one."""
@@ -70,7 +70,7 @@ class Network(Table):
 class Classifier(Table):
     """What follows the last feature map. The last layer is always new."""
 
-    pooling: Literal["average", "max"] | None = None
+    pooling: Pooling | None = None
     """Mean or maximum of each channel over the last feature map. Absent: as the weights have it,
     else the mean."""
     hidden: tuple[HiddenSpec, ...] | None = None

@@ -1,4 +1,7 @@
-"""Every dialect by name, and which one a file is in. A new dialect is a line here.
+"""Every dialect by name, and which one a file is in.
+
+A new dialect is a record here, its place in ``TENSORS`` (the order in which they are tried), and
+its name in ``cli.parser.DIALECTS``.
 
 Those whose files say nothing of the network are made here of their tables: torchvision,
 tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch, the article's PyTorch version

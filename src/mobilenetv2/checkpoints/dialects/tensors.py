@@ -56,7 +56,7 @@ def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TensorDialect:
-    """All that is known of one implementation's files. Its module holds the literal tables."""
+    """All that is known of one implementation's files."""
 
     name: str
     families: tuple[str, ...]

@@ -33,6 +33,7 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 
 ACTIVATIONS = {"relu6": jax.nn.relu6, "relu": jax.nn.relu}
+POOLS: dict[str, Callable[..., jax.Array]] = {"average": jnp.mean, "max": jnp.max}
 
 
 class BatchNorm(nnx.Module):
@@ -214,8 +215,7 @@ class MobileNetV2(nnx.Module):
         for block in self.blocks:
             y = block(y, tensors)
         y = tensors["head"] = self.head(y)
-        pooled = y.mean((1, 2)) if self.spec.classifier.pooling == "average" else y.max((1, 2))
-        y = tensors["features"] = pooled
+        y = tensors["features"] = POOLS[self.spec.classifier.pooling](y, (1, 2))
         y = self.dropout(y)
         for index, layer in enumerate(self.hidden):
             y = tensors[f"hidden.{index}"] = layer(y)

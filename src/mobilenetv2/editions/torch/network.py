@@ -181,9 +181,7 @@ class MobileNetV2(nn.Module):
             x = block(x)
         if self.head is not None:
             x = self.head(x)
-        if self.spec.classifier.pooling == "max":
-            return functional.adaptive_max_pool2d(x, 1).flatten(1)
-        return functional.adaptive_avg_pool2d(x, 1).flatten(1)
+        return POOLS[self.spec.classifier.pooling](x, 1).flatten(1)
 
     def classify(self, features: Tensor) -> Tensor:
         """Pooled features (batch, channels) -> logits (batch, n)."""
@@ -249,6 +247,10 @@ class BatchNorm(nn.BatchNorm2d):
         return y
 
 
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "average": functional.adaptive_avg_pool2d,
+    "max": functional.adaptive_max_pool2d,
+}
 BATCH_NORM = {
     "bn.scale": "bn.weight",
     "bn.shift": "bn.bias",

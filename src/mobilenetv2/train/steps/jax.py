@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import jax
 import jax.numpy as jnp
@@ -82,8 +82,10 @@ class JaxTrainer(Trainer):
                 _, _, moved = nnx.split(network, trained, ...)
                 if outputs == "softmax":
                     losses = optax.softmax_cross_entropy(logits, target)
-                else:
+                elif outputs == "sigmoid" or outputs == "logit":
                     losses = optax.sigmoid_binary_cross_entropy(logits, target).sum(1)
+                else:
+                    assert_never(outputs)
                 return losses.mean(), (logits, moved)
 
             (loss, (logits, moved)), gradients = jax.value_and_grad(loss_of, has_aux=True)(

@@ -94,7 +94,9 @@ class KerasTrainer(Trainer):
                 layer.momentum = min(layer.momentum, 1 - LEAST_UPDATE_RATE)
         freeze(self.network, config.spec, recipe.freezing.blocks)
         outputs = config.spec.classifier.outputs
-        loss = SoftCrossEntropy if outputs == "softmax" else BinaryCrossEntropy
+        loss = {
+            "softmax": SoftCrossEntropy, "sigmoid": BinaryCrossEntropy, "logit": BinaryCrossEntropy
+        }[outputs]  # fmt: skip
         right = keras.metrics.CategoricalAccuracy(name="right")
         if outputs == "logit":
             right = keras.metrics.MeanMetricWrapper(same_side, name="right")

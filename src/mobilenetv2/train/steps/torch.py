@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -221,7 +221,9 @@ def cross_entropy(
     are a softmax. The mean is over the logits, too, where it is binary."""
     if outputs == "softmax":
         return functional.cross_entropy(logits, targets, reduction=reduction)
-    return functional.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
+    if outputs == "sigmoid" or outputs == "logit":
+        return functional.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
+    assert_never(outputs)
 
 
 def hidden_layers(network: MobileNetV2) -> list[HiddenLayer]:
