@@ -90,7 +90,7 @@ class BatchNorm:
     update_rate: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _OneInput:
     input: str
     output: str

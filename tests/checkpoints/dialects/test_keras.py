@@ -277,6 +277,7 @@ def test_a_config_says_everything_but_widths_and_classes() -> None:
         published("torchvision", width=0.35, size=(96, 65)),
         published("torchvision", width=0.35, size=(65, 97)),
         published("keras", width=0.35, size=(65, 97)),
+        *(published("keras", width=width, size=64) for width in (0.8, 0.85, 0.88, 0.96)),
         published("article-keras", width=0.35, size=64),
     ],
 )
@@ -286,6 +287,16 @@ def test_other_networks(spec: NetworkSpec) -> None:
     numerics = spec.numerics
     assert found.numerics.padding == numerics.padding and found.numerics.epsilon == numerics.epsilon
     assert found.replace(numerics=numerics, rounding=spec.rounding) == spec
+    assert spec_of(follow(config(Written(spec).rows)), shapes, spec.width) == found
+
+
+def test_an_impossible_momentum_is_refused() -> None:
+    found = config()
+    for row in found["config"]["layers"]:
+        if row["class_name"] == "BatchNormalization":
+            row["config"]["momentum"] = 1.5
+    with pytest.raises(DialectError, match=r"BatchNorm momentum 1\.5"):
+        read(found)
 
 
 def test_an_open_size() -> None:
@@ -376,6 +387,10 @@ def test_relu_throughout_is_another_activation() -> None:
         (
             changed("Conv2D", 5, strides=[2, 2]),
             r"project is convolution .* of stride 2.* network has .* of stride 1",
+        ),
+        (
+            changed("DepthwiseConv2D", 2, strides=2),
+            "its shortcuts are not where the network has them",
         ),
         (changed("ZeroPadding2D", padding=1), "padded in different ways"),
         (changed("ZeroPadding2D", padding=2), r"layer stem \(Conv2D\): a 3 x 3 convolution"),

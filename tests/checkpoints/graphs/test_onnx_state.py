@@ -121,6 +121,12 @@ def test_what_would_take_much_memory_is_refused_before_it_does(
         computed(kind, inputs, {})
 
 
+@pytest.mark.parametrize("to", [8, 15, 17])  # texts, complex numbers, 8-bit floats
+def test_a_cast_to_no_numbers_is_refused_before_it_is_made(to: int) -> None:
+    with pytest.raises(DialectError, match="no numbers of a network"):
+        computed("Cast", [X], {"to": to})
+
+
 def test_many_small_steps_share_one_budget() -> None:
     arrays = {"x": np.ones(100_000, np.float32)}
     nodes = [Node("Neg", "", (f"x{i}" if i else "x",), (f"x{i + 1}",), {}) for i in range(200)]

@@ -231,7 +231,9 @@ def describe(model: Structure) -> Description:
         raise DialectError("it has no BatchNorm layers; keras.applications.MobileNetV2 has")
     if len(norms) > 1:
         raise DialectError("its BatchNorm layers have different epsilons or momenta")
-    [(epsilon, _)] = norms
+    [(epsilon, momentum)] = norms
+    if momentum is not None and not 0 <= momentum <= 1:
+        raise DialectError(f"BatchNorm momentum {momentum:g} must be between 0 and 1")
     # Where the size makes both rules one, it is Keras's if Keras pads, or has its usual epsilon.
     strided = {step.padding for step in steps} - {""}
     pads_as_keras = model.same or epsilon == EXPORTED.numerics.epsilon or not strided

@@ -5,7 +5,8 @@ converter's, but the graph has the strides, paddings and activations that bare t
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -296,12 +297,13 @@ def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
 def _published(
     base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step], families: Sequence[str]
 ) -> Iterator[NetworkSpec]:
-    """Every published network at every width that has these blocks."""
+    """Every published network at every width that has these blocks; a family that is given has all
+    its widths before the others, which may round to the same channels at another width."""
     triples = [(row.expansion, row.channels, row.stride) for row in rows]
     stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
-    variants = _variants(triples, families)
-    for width in WIDTHS:
-        for change in variants:
+    own = [_variants(triples, [family], finer=False) for family in families]
+    for variants in (*own, _variants(triples, PUBLISHED)):
+        for width, change in itertools.product(WIDTHS, variants):
             channels = base.stem_channels
             if not change["stem_fixed"]:
                 rounding, divisor = change["rounding"], change["divisor"]
@@ -319,15 +321,16 @@ def _published(
 
 
 def _variants(
-    triples: Sequence[tuple[int, int, int]], families: Sequence[str]
+    triples: Sequence[tuple[int, int, int]], families: Iterable[str], finer: bool = True
 ) -> list[dict[str, Any]]:
-    """Changes to a spec: every published depth and rounding that goes with the blocks' expansions.
+    """Changes to a spec: the families' depths and roundings that go with the blocks' expansions,
+    also by multiples of four where ``finer``.
 
     Networks for small pictures differ from the paper's in strides alone: those are as found.
     """
     fields = "head stem_fixed first_stage_fixed rounding divisor".split()
     variants: list[dict[str, Any]] = []
-    for family in dict.fromkeys((*families, *PUBLISHED)):
+    for family in families:
         spec = PUBLISHED[family].spec
         expansions = [stage.expansion for stage in spec.stages for _ in range(stage.repeats)]
         if spec.head == "none" or expansions != [expansion for expansion, _, _ in triples]:
@@ -337,7 +340,8 @@ def _variants(
             stages.append(dataclasses.replace(stage, stride=triples[first][2]))
             first += stage.repeats
         change = {name: getattr(spec, name) for name in fields} | {"stages": tuple(stages)}
-        variants += [change, change | {"head": "scaled"}, change | {"divisor": 4}]
+        variants += [change, change | {"head": "scaled"}]
+        variants += [change | {"divisor": 4}] if finer else []
     return [change for i, change in enumerate(variants) if change not in variants[:i]]
 
 

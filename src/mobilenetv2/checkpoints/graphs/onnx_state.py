@@ -41,6 +41,8 @@ COMPUTED = ELEMENTWISE | set(
 """Operators that are worked out where all that they take is constant."""
 HALVES = (10, 16)
 """Numbers of TensorProto.DataType, of float16 and bfloat16; such values are kept as float32."""
+CASTS = (1, 2, 3, 6, 7, 9, 11, *HALVES)
+"""Those of what is cast to: numbers of at most eight bytes, as they are counted."""
 
 
 class Constants:
@@ -76,6 +78,8 @@ class Constants:
             return False
         inputs = [self.known[name] for name in given]
         try:
+            if node.kind == "Cast" and node.attributes["to"] not in CASTS:
+                raise DialectError("a Cast of constants to what are no numbers of a network")
             self._left -= 8 * _elements(node, inputs)
             if self._left < 0:
                 raise DialectError("constants are blown up beyond the file's own size")

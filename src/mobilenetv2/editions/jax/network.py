@@ -164,7 +164,7 @@ class MobileNetV2(nnx.Module):
         config: ModelConfig | NetworkSpec,
         initialisation: Initialisation = "torchvision",
         seed: int | None = None,
-        dtype: DTypeLike = jnp.float32,
+        dtype: Dtype = "float32",
     ) -> None:
         dtype = check_options(dtype, seed)
         if dtype == "float64" and not jax.config.jax_enable_x64:
