@@ -220,10 +220,13 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in NAMES if name in SAME])
-def test_the_same_network_gives_the_same_files(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"precision": "float16", "pictures": True}])
+def test_the_same_network_gives_the_same_files(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-        write(tmp_path / folder, name)
+        write(tmp_path / folder, name, **options)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 

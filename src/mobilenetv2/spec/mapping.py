@@ -172,7 +172,7 @@ def check_bounds(record: Any, error: type[MobileNetV2Error]) -> None:
         value = getattr(record, name)
         numbers = value if isinstance(value, tuple) else () if value is None else (value,)
         if not all(_within(number, bounds) for number in numbers):
-            finite = all(map(math.isfinite, numbers))
+            finite = all(isinstance(number, int) or math.isfinite(number) for number in numbers)
             must = bounds_in_words(bounds) if finite else "a finite number"
             raise error(f"{name} {value!r} must be {must}")
 
