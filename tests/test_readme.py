@@ -153,7 +153,9 @@ def test_the_first_lines_run_on_what_the_demo_made(
     assert activated == ". .venv/bin/activate"  # done: these commands are this environment's
     for line in lines:
         assert typed(line, tmp_path, tmp_path / "cache")
-    assert "never saw" in (tmp_path / "runs" / "digits" / "summary.md").read_text("utf-8")
+    assert "neither training nor selection" in (
+        tmp_path / "runs" / "digits" / "summary.md"
+    ).read_text("utf-8")
 
 
 @pytest.mark.slow

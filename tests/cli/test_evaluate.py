@@ -200,7 +200,7 @@ def test_a_report_of_an_exported_file_has_grad_cam_where_its_format_allows(
         assert main(["export", str(model), str(file)]) == 0
         evaluated(capsys, photos, file, "--report", str(report))
         page = (report / "report.html").read_text("utf-8")
-        assert ("There are no Grad-CAM pictures" in page) == (not glows)
+        assert ("There are no Grad-CAM images" in page) == (not glows)
         assert (" glows" in page) == glows
 
 

