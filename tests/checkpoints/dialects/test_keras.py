@@ -368,6 +368,10 @@ def relus(bound: float | None) -> dict[str, Any]:
     return found
 
 
+def test_a_relu_has_no_other_activation() -> None:
+    assert read(changed("ReLU", 3, activation=[None])) == MODEL
+
+
 def test_relu_throughout_is_another_activation() -> None:
     assert read(relus(None)).numerics.activation == "relu"
 

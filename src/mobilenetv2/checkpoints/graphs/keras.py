@@ -387,11 +387,13 @@ class Structure:
 
     def _activate(self, layer: Layer, given: Output) -> Output:
         upper: float | None = None
+        name = "linear"
         if layer.kind == "ReLU":
             upper = np.inf
             if plain(layer.settings.get("max_value")) is not None:
                 upper = layer.number("max_value", 0)
-        name = plain(layer.settings.get("activation")) or "linear"
+        else:
+            name = plain(layer.settings.get("activation")) or name
         if name in UPPER and given.stage == "map":
             upper = UPPER[name]
         if upper is not None:
