@@ -88,7 +88,7 @@ class Runtime:
     formats: tuple[str, ...]
     """Formats of the files that it runs; the last one is its own."""
     engine: bool = True
-    """Whether ``--runtime`` names it; else only ``benchmark`` runs it, by ``export``."""
+    """True if ``--runtime`` names it; else only ``benchmark`` runs it, by ``export``."""
     builds: str = ""
     """The format that a model folder becomes for it, in memory; '' where it runs files only."""
 

@@ -1,4 +1,4 @@
-"""What a benchmark measures: runtimes x precisions, exported files, and photos to answer for."""
+"""The choices of a benchmark: runtimes x precisions, exported files, and photos to answer for."""
 
 import json
 from collections.abc import Sequence
@@ -167,7 +167,7 @@ def precision_of(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Photos:
-    """What answers are compared on."""
+    """Pictures that the answers are compared on."""
 
     pictures: NDArray
     """uint8 (photos, height, width, channels)."""
@@ -176,7 +176,7 @@ class Photos:
     truth: NDArray | None = None
     """int (photos,): classes."""
     calibration: NDArray | None = None
-    """As ``pictures``, and none of them: what int8 is calibrated on."""
+    """Pictures that int8 is calibrated on, none of them among ``pictures``."""
     calibrated_on: str | None = None
     """In words."""
 

@@ -1,4 +1,4 @@
-"""What is said of a network beside its tensors: in its file, in files beside it, by a person.
+"""Descriptions of a network beside its tensors: in its file, in files beside it, by a person.
 
 A bare state dict has no labels, no preprocessing and no strides. ``NAME.json`` beside an exported
 ``NAME`` is a model folder's ``config.json`` whose origin names the file by its SHA-256, so that it
@@ -24,14 +24,14 @@ IMPORT_REVISION = 2
 LARGEST = 16 * 1024**2
 """Bytes of a config."""
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Of a model hub's folder, in the order of preference: safetensors cannot hold code."""
+"""Weights files of a model hub's folder, the preferred one first: safetensors hold no code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) of values from 0 to 255, one for each channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is said of a network. Each None, or empty, where nothing is said."""
+    """A network as a file describes it. Fields are None, or empty, where nothing is said."""
 
     spec: NetworkSpec | None = None
     """All of it but the classes and input channels, which the tensors say."""
@@ -58,7 +58,7 @@ def describe_config(config: ModelConfig) -> Description:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a person says of a checkpoint; None: what the file says, or what is usual."""
+    """Settings of an import by its user; None takes what the file says, or what is usual."""
 
     dialect: str = "auto"
     labels: Labels | None = None

@@ -61,9 +61,9 @@ class Augmentation:
     policy: Literal["none", "randaugment", "trivialaugment"] = "none"
     """A set of fourteen operations that needs no tuning."""
     operations: Annotated[int, "[0, 14]"] = 2
-    """Of 'randaugment' on each view."""
+    """Operations of 'randaugment' on each view."""
     magnitude: Annotated[int, f"[0, {HIGHEST}]"] = 9
-    """Of 'randaugment'."""
+    """Magnitude of the operations of 'randaugment'."""
     erasing: Annotated[float, "[0, 1]"] = 0.0
     """Share of views in which a rectangle becomes noise."""
     border: Literal["edge", "reflection", "black"] = "edge"
@@ -82,7 +82,7 @@ class Mixing:
     cutmix: Annotated[float, "[0, 100]"] = 0.0
     """The same for the area that is pasted from another picture."""
     share: Annotated[float, "[0, 1]"] = 1.0
-    """Of the batches that are mixed."""
+    """Share of the batches that are mixed."""
 
     def __post_init__(self) -> None:
         check_bounds(self, RecipeError)

@@ -74,7 +74,7 @@ class FolderSource(Source):
         self.root = root
 
     def read(self, name: str) -> bytes:
-        """See :class:`Source`."""
+        """Return a file's bytes."""
         path = self.root / name
         try:
             with open_file(path) as file:
@@ -99,7 +99,7 @@ class ZipSource(Source):
         super().__init__(str(path), self._entries)
 
     def read(self, name: str) -> bytes:
-        """See :class:`Source`."""
+        """Return a file's bytes."""
         entry = self._entries[name]
         self._require_small(name, entry.file_size)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -140,7 +140,7 @@ class TarSource(Source):
         super().__init__(str(path), [*self._members, *folders], links)
 
     def read(self, name: str) -> bytes:
-        """See :class:`Source`."""
+        """Return a file's bytes."""
         member = self._members[name]
         self._require_small(name, member.size)
         if member.issparse():
@@ -182,7 +182,7 @@ class ArchivesSource(Source):
         super().__init__(str(root), self._files, links)
 
     def read(self, name: str) -> bytes:
-        """See :class:`Source`."""
+        """Return a file's bytes."""
         source, inner = self._files[name]
         return source.read(inner)
 
@@ -195,7 +195,7 @@ class MemorySource(Source):
         self._files = files
 
     def read(self, name: str) -> bytes:
-        """See :class:`Source`."""
+        """Return a file's bytes."""
         return self._files[name]
 
 

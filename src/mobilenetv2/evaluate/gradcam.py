@@ -7,6 +7,7 @@ constant, which vanishes when the heat is scaled. Behind hidden layers the weigh
 units that the picture makes active.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ GREY = np.array([0.299, 0.587, 0.114])
 """How bright red, green and blue are to the eye (ITU-R BT.601)."""
 BOUNDS = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 """What an activation lets through as it is."""
+POOLS: dict[str, Callable[..., NDArray]] = {"average": np.mean, "max": np.max}
 THIRDS = 3
 WORDS = (("upper", "", "lower"), ("left", "", "right"))
 """By row, by column."""
@@ -63,7 +65,7 @@ def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) 
     """
     *hidden, last = resolve(spec).linears
     values = maps.astype(np.float64)
-    values = getattr(values, {"average": "mean", "max": "max"}[spec.classifier.pooling])((0, 1))
+    values = POOLS[spec.classifier.pooling](values, (0, 1))
     active = []
     for layer in hidden:
         values = arrays[f"{layer.name}.weight"] @ values + arrays.get(f"{layer.name}.bias", 0.0)

@@ -1,4 +1,4 @@
-"""What the run folder around a model tells: its epochs, and what it was trained on."""
+"""The record in the run folder around a model: its epochs, and what it was trained on."""
 
 import csv
 import io
@@ -163,7 +163,7 @@ class TrainedOn:
     parts: Mapping[str, str] = field(default_factory=dict)
     """Photo -> 'train', 'selection', 'validation' ..., by the names of the photos alone."""
     data: str | None = None
-    """Where it took the photos from; None: that is not recorded."""
+    """Place of the photos that it was trained on; None: not recorded."""
 
     def here(self, data: str) -> bool:
         """Return whether the run took its photos from the same place."""

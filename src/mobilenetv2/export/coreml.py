@@ -39,7 +39,7 @@ FUNCTION = "main"
 TYPES = {"fp16": np.float16, "fp32": np.float32}
 """MIL's name of a type -> NumPy's."""
 Arguments = Mapping[str, Any]
-"""Of an operator, by name: arrays, numbers and texts."""
+"""Arguments of an operator by name: arrays, numbers and texts."""
 
 
 def write_coreml(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
@@ -136,7 +136,7 @@ class MilProgram(Engine):
         self.outputs = tuple(output.name for output in self.function.outputs)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`Engine`."""
+        """Compute one output of a batch that the graph takes."""
         found: dict[str, Any] = {self.input: x}
         for operation in self.function.operations:
             if operation.op_type == CONSTANT:

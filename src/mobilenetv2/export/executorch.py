@@ -86,7 +86,7 @@ def _program(path: Path) -> Any:
 
 
 class ExecuTorch(Engine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+    """A program that ExecuTorch runs."""
 
     title = TITLE
 
@@ -103,7 +103,7 @@ class ExecuTorch(Engine):
         self.shape = tuple(sides)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`Engine`."""
+        """Compute one output of a batch that the graph takes."""
         given = torch.from_numpy(np.ascontiguousarray(x, np.float32))
         (found,) = self.method.execute([given])
         return np.array(found.numpy(), np.float32)  # a copy: its memory is used again

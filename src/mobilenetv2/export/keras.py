@@ -68,7 +68,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
 
 
 class KerasModel(Engine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+    """A model that Keras runs."""
 
     def __init__(self, model: Any, where: str) -> None:
         super().__init__(where)
@@ -77,7 +77,7 @@ class KerasModel(Engine):
         self.shape = (channels, height, width)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`Engine`."""
+        """Compute one output of a batch that the graph takes."""
         with errors_only("tensorflow"):  # each model is traced, as it has to be
             found = self.model.predict_on_batch(x.transpose(0, 2, 3, 1))
         return np.asarray(found, np.float32)

@@ -99,7 +99,7 @@ def config_inside(path: Path) -> ModelConfig:
 
 
 class ExportedProgram(Engine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+    """A program that ``torch.export`` wrote."""
 
     title = TITLE
 
@@ -114,7 +114,7 @@ class ExportedProgram(Engine):
         self.module = program.module()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`Engine`."""
+        """Compute one output of a batch that the graph takes."""
         try:
             with torch.inference_mode(), limited(self.threads):
                 found = self.module(torch.from_numpy(np.ascontiguousarray(x)))

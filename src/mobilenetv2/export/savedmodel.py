@@ -62,7 +62,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
 
 
 class SavedModel(Engine):
-    """See :class:`mobilenetv2.runtime.engine.Engine`."""
+    """A program that TensorFlow runs."""
 
     def __init__(self, tf: Any, loaded: Any, signature: Any, where: str) -> None:
         super().__init__(where)
@@ -73,7 +73,7 @@ class SavedModel(Engine):
         self.batch = self.given.shape[0]
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :class:`Engine`."""
+        """Compute one output of a batch that the graph takes."""
         x = x if self.takes_pictures else x.transpose(0, 2, 3, 1)
         if not self.given.shape.is_compatible_with(x.shape):
             raise ArtifactError(

@@ -184,10 +184,10 @@ class Fetched:
     """The weights file itself."""
     sha256: str
     verified: Verified
-    """What its SHA-256 was compared with: the published one, its published digits, the hub's, or
-    that of the first download; 'recorded': this was the first."""
+    """Source of the SHA-256 that it was compared with: the published one, its published digits, the
+    hub's, or that of the first download; 'recorded': this was the first."""
     cached: bool
-    """Whether it was here already: no network was touched."""
+    """True if it was here already: no network was touched."""
 
 
 def cache_folder() -> Path:

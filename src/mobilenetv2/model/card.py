@@ -22,7 +22,7 @@ PROBABILITIES = {
     "sigmoid": "One logit for each class; sigmoid gives each class its own probability",
     "logit": "One logit for two classes; sigmoid gives the probability of the second",
 }
-"""What the outputs are, for the metadata of exported files."""
+"""Meaning of the outputs, for the metadata of exported files."""
 COUNT = ".images"
 """Ends the names of figures that count photos."""
 TOP5 = ".top5"

@@ -1,4 +1,4 @@
-"""What every engine is, and what engines share: artifacts, their files, batches.
+"""The base class of all engines, and what they share: artifacts, their files, batches.
 
 The module of a runtime has two functions. ``read_artifact(path)`` reads a file that was exported
 here, with the config inside it; it raises WeightsError or ArtifactError for a damaged one, somebody
@@ -55,7 +55,7 @@ class Engine:
     outputs: tuple[str, ...] = ("logits",)
     """The graph's outputs: 'logits', and 'features' and 'map' where it was built for them."""
     takes_pictures = False
-    """Whether the graph normalises by itself."""
+    """True if the graph normalises by itself."""
     batch: int | None = None
     """Pictures that the graph takes at a time; None: any number."""
     shape: tuple[int, ...] | None = None

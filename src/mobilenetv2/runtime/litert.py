@@ -64,7 +64,7 @@ class LiteRt(Engine):
         self.outputs, self.batch = tuple(self._ends), int(self._input["shape"][0])
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :meth:`Engine.compute`."""
+        """Compute one output of a batch that the graph takes."""
         end, given = self._ends[output], stored(x.transpose(0, 2, 3, 1), self._input)
         with self._lock:  # an interpreter has one set of tensors
             try:

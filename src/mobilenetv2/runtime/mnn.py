@@ -78,7 +78,7 @@ class Mnn(Engine):
         self.shape = (spec.input_channels, *spec.size)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :meth:`Engine.compute`."""
+        """Compute one output of a batch that the graph takes."""
         from MNN import expr
 
         picture = np.ascontiguousarray(x, np.float32)

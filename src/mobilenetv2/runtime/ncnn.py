@@ -186,7 +186,7 @@ class Ncnn(Engine):
         (self.input,), (self.output,) = net.input_names(), net.output_names()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :meth:`Engine.compute`."""
+        """Compute one output of a batch that the graph takes."""
         import ncnn
 
         picture = np.ascontiguousarray(x[0], np.float32)  # ncnn computes on this memory

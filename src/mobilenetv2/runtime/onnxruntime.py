@@ -63,7 +63,7 @@ class OnnxRuntime(Engine):
         self.outputs = tuple(output.name for output in session.get_outputs())
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :meth:`Engine.compute`."""
+        """Compute one output of a batch that the graph takes."""
         try:
             (found,) = self.session.run([output], {self.input: x})
         except Exception as error:  # its own classes derive from nothing narrower

@@ -128,7 +128,7 @@ class OpenVino(Engine):
         self._request, self._lock = compiled.create_infer_request(), Lock()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """See :meth:`Engine.compute`."""
+        """Compute one output of a batch that the graph takes."""
         given = self._tensor(np.ascontiguousarray(x), shared_memory=True)
         with self._lock:  # a request runs one at a time, and the next one overwrites its outputs
             try:

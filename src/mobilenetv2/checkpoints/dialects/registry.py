@@ -27,7 +27,7 @@ from mobilenetv2.spec.records import ModelConfig
 
 AVERAGE = "/ExponentialMovingAverage"
 SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
-"""What TensorFlow 1's optimisers name their slots; a second one ends in ``_1``."""
+"""Names of the slots of TensorFlow 1's optimisers; a second one ends in ``_1``."""
 
 
 def bare_classifier(foreign: Arrays) -> Arrays:

@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 Pair = tuple[str, str]
 """A convolution's foreign name and its BatchNorm's."""
 Weight = tuple[str, Layout | None]
-"""What a weight is called, and how it lies (None: canonically)."""
+"""A weight's name and layout (None: the canonical one)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class KeyTable:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What an implementation calls the parts of a layer, with the separator."""
+    """Names of a layer's parts in an implementation, with the separator."""
 
     convolution: Weight
     depthwise: Weight
@@ -68,7 +68,7 @@ class Key:
     foreign: str
     layout: Layout | None
     shape: Shape
-    """Of the foreign array."""
+    """Shape of the foreign array."""
 
     def to_canonical(self, array: NDArray) -> NDArray:
         """Return the foreign array as it lies canonically."""

@@ -21,7 +21,7 @@ from mobilenetv2.spec.network import ClassifierSpec
 
 NOT_OURS = "not a MobileNetV2 classifier"
 PLAIN_HEAD = ClassifierSpec()
-"""What is expected behind the last map where a file does not say it in a config of ours."""
+"""The head that is expected where a file does not say it in a config of ours."""
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """Zeros ((top, bottom), (left, right)) in pixels."""
 UNPADDED: Pads = ((0, 0), (0, 0))
@@ -88,7 +88,7 @@ class Linear:
     bias: NDArray
     """float32 (outputs,)."""
     activation: str = ""
-    """Of a hidden layer: as :attr:`Step.activation` has it."""
+    """Activation of a hidden layer, as in :attr:`Step.activation`."""
 
 
 def in_order(steps: Sequence[Step]) -> Iterator[Step]:

@@ -296,7 +296,7 @@ def follow(config: Mapping[str, Any]) -> "Structure":
 
 @dataclass(slots=True, eq=False)
 class Structure:
-    """What is known of a model whose config is followed."""
+    """A Keras model, as far as its config has been followed."""
 
     names: tuple[str, ...]
     """Its layers in the order in which they run."""
@@ -304,7 +304,7 @@ class Structure:
     steps: list[Step] = dataclasses.field(default_factory=list)
     """At the end: its convolutions, of the shapes that the config says, without values."""
     size: Size | None = None
-    """Of the input; None where it is open."""
+    """Height and width of the input in pixels; None where they are open."""
     dropout: float = 0.0
     same: bool = False
     """Some stride-2 convolution leaves the padding to Keras."""

@@ -113,7 +113,7 @@ def follow(graph: Graph, head: ClassifierSpec = PLAIN_HEAD) -> tuple[list[Step],
     """Return every convolution in order, and the linear layers of a head behind the pooling."""
     chain, places, pads = Chain(), {graph.inputs[0]: PICTURE}, dict[int, Pads]()
     vectors = ["features", *(f"hidden.{i}" for i in range(len(head.hidden))), "logits"]
-    """What the linear layers take and give, one after the other."""
+    """Tensors that the linear layers take and give, one after the other."""
     tails = dict[int, str]()
     """Tensor behind the pooling -> what it holds: one of ``vectors``, or 'probabilities'."""
     steps: list[Step] | None = None

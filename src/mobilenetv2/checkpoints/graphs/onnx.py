@@ -384,7 +384,8 @@ def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
     spatial = [tensor.axes.index(name) if name in tensor.axes else place
                for name, place in (("H", 2), ("W", 3))]  # fmt: skip
     outside = set(range(4)) - set(spatial)
-    if any(around[a] != (0, 0) for a in outside) or not 0 <= min(values) <= max(values) <= LARGEST_PAD:  # fmt: skip # noqa: E501
+    bounded = 0 <= min(values) <= max(values) <= LARGEST_PAD
+    if not bounded or any(around[a] != (0, 0) for a in outside):
         raise DialectError(f"a Pad of {values}, not of height and width alone")
     shape = tuple(side + sum(around[a]) for a, side in enumerate(tensor.shape))
     return dataclasses.replace(tensor, shape=shape, pads=(around[spatial[0]], around[spatial[1]]))

@@ -87,7 +87,7 @@ class ConvBN(nnx.Module):
         self.numerics = numerics
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """See the class."""
+        """Return (batch, height, width, channels), convolved, normalised and activated."""
         kernel = self.kernel[...]
         # From the picture that came: the spec's own size is only a default.
         rows, columns = (
@@ -143,7 +143,7 @@ class Linear(nnx.Module):
         self.activation = layer.activation
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """See the class."""
+        """Return (batch, n) of (batch, inputs), activated and dropped out."""
         y = x @ self.kernel[...]
         if self.bias is not None:
             y = y + self.bias[...]
@@ -232,7 +232,7 @@ LAYOUTS: dict[str, tuple[str, Layout]] = {
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """See :meth:`mobilenetv2.editions.edition.Edition.load`."""
+    """Put canonical arrays into a network."""
     check_arrays(network.spec, arrays, where)
     assign(network, arrays)
 
@@ -246,7 +246,7 @@ def assign(network: MobileNetV2, arrays: Arrays) -> None:
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """See :meth:`mobilenetv2.editions.edition.Edition.dump`."""
+    """Return the canonical arrays of a network."""
     arrays: Arrays = {}
     for name in parameter_shapes(network.spec):
         variable, layout = _variable(network, name)
@@ -290,7 +290,7 @@ def check_device(name: str) -> jax.Device:
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`.
+    """Return a function from pictures to outputs.
 
     Each call takes the network's weights as they are, and puts it into evaluation mode.
     """
@@ -316,7 +316,7 @@ def _intermediates(network: MobileNetV2, x: jax.Array) -> dict[str, jax.Array]:
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
+    """Return every named tensor of a forward pass."""
     network.eval()
     tensors = _intermediates(network, jnp.asarray(x, network.dtype))
     # jit sorts a dict's keys.

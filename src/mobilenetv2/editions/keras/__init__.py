@@ -31,7 +31,7 @@ def build(
     backend: Backend | None = None,
     **options: Any,
 ) -> "keras.Model":
-    """See :meth:`mobilenetv2.editions.edition.Edition.build`.
+    """Return a freshly initialised network.
 
     Args:
         backend: 'tensorflow', 'jax' or 'torch'; None takes ``KERAS_BACKEND``, Keras's own

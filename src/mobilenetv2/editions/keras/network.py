@@ -215,7 +215,7 @@ class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
 def predictor(
     network: keras.Model, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`.
+    """Return a function from pictures to outputs.
 
     Raises:
         MobileNetV2Error: ``device`` is not 'cpu': Keras's backend chooses where it computes; or
@@ -237,7 +237,7 @@ def predictor(
 
 
 def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`.
+    """Return every named tensor of a forward pass.
 
     Raises:
         MobileNetV2Error: the network has no logits.
@@ -268,7 +268,7 @@ def _layer(network: keras.Model, name: str) -> keras.Layer:
 
 
 def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = None) -> keras.Model:
-    """See :func:`mobilenetv2.editions.keras.read`."""
+    """Read a ``.keras`` file of this edition, not of a stranger."""
     where = os.fspath(path)
     if not Path(where).is_file():
         raise WeightsError(f"{where}: no such file")
@@ -286,7 +286,7 @@ def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = N
 
 
 def _fits(network: keras.Model) -> bool:
-    """Whether the model's variables are those of its config, the classifier perhaps left out."""
+    """Return True if the variables are those of the config, the classifier perhaps left out."""
     try:
         arrays = dump(network)
     except (KeyError, AttributeError):  # no such layer, or one without a bias

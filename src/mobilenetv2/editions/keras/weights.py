@@ -90,7 +90,7 @@ BATCH_NORM = {
 
 
 def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
-    """See :meth:`mobilenetv2.editions.edition.Edition.load`.
+    """Put canonical arrays into a network.
 
     A network without its top is given the classifier's arrays too, and has no place for them.
     """
@@ -107,7 +107,7 @@ def assign(network: keras.Model, arrays: Arrays) -> None:
 
 
 def dump(network: keras.Model, dtype: Dtype = "float32") -> Arrays:
-    """See :meth:`mobilenetv2.editions.edition.Edition.dump`."""
+    """Return the canonical arrays of a network."""
     arrays: Arrays = {}
     for name, variable, layout in _variables(network):
         array = np.array(keras.ops.convert_to_numpy(variable.value), dtype)

@@ -116,20 +116,20 @@ class MobileNetV2:
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """See :meth:`mobilenetv2.editions.edition.Edition.load`."""
+    """Put canonical arrays into a network."""
     check_arrays(network.spec, arrays, where)
     network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """See :meth:`mobilenetv2.editions.edition.Edition.dump`."""
+    """Return the canonical arrays of a network."""
     return {name: array.astype(dtype) for name, array in network.arrays.items()}
 
 
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`; on the CPU only."""
+    """Return a function from pictures to outputs; on the CPU only."""
     if device != "cpu":
         raise MobileNetV2Error(f"--device {device}: NumPy computes on the CPU only")
 
@@ -141,7 +141,7 @@ def predictor(
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
+    """Return every named tensor of a forward pass."""
     tensors = network.intermediates(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     return {
         name: value.transpose(0, 2, 3, 1) if value.ndim == 4 else value

@@ -43,7 +43,7 @@ class ConvBN(nn.Module):
         self.activation = nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Return (batch, channels, height, width), convolved, normalised and activated."""
         if self.pad_same:
             height, width = x.shape[-2:]
             x = functional.pad(x, (width % 2, 1, height % 2, 1))
@@ -229,7 +229,7 @@ class BatchNorm(nn.BatchNorm2d):
         self.biased = numerics.running_variance == "biased"
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Normalise (batch, channels, height, width)."""
         if not (self.biased and self.training):
             return super().forward(x)
         assert self.running_var is not None and self.momentum is not None
@@ -264,7 +264,7 @@ _BACK = {theirs: ours for ours, theirs in BATCH_NORM.items()}
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """See :meth:`mobilenetv2.editions.edition.Edition.load`; the device stays."""
+    """Put canonical arrays into a network; it stays on its device."""
     check_arrays(network.spec, arrays, where)
     assign(network, arrays)
 
@@ -278,7 +278,7 @@ def assign(network: MobileNetV2, arrays: Arrays) -> None:
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """See :meth:`mobilenetv2.editions.edition.Edition.dump`, on the CPU."""
+    """Return the canonical arrays of a network, on the CPU."""
     return {
         _renamed(name, _BACK): tensor.detach().to("cpu", getattr(torch, dtype)).numpy().copy()
         for name, tensor in network.state_dict().items()
@@ -312,7 +312,7 @@ def normalise(
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.predictor`.
+    """Return a function from pictures to outputs.
 
     The network goes to the device; each call puts it into evaluation mode.
     """
@@ -331,7 +331,7 @@ def predictor(
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """See :meth:`mobilenetv2.editions.edition.Edition.intermediates`."""
+    """Return every named tensor of a forward pass."""
     weight = network.classifier.weight
     network.eval()
     with torch.inference_mode():

@@ -46,7 +46,7 @@ class Trainer(ABC):
     network: Any
     """The edition's own."""
     precision: str = "float32"
-    """What a step computes in: 'float32' or 'bfloat16'; weights stay float32."""
+    """Precision that a step computes in: 'float32' or 'bfloat16'; weights stay float32."""
     computes: str
     """The precision and the device, such as 'bfloat16 on cpu'."""
 

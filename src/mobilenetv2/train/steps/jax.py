@@ -34,7 +34,7 @@ __all__ = ["check_device", "make_trainer"]
 def make_trainer(
     config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
 ) -> "JaxTrainer":
-    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
+    """Return a trainer of that network, with those weights, under that recipe."""
     network = MobileNetV2(config, seed=recipe.seed)
     edition.load(network, arrays)
     return JaxTrainer(network, recipe, device)
@@ -102,7 +102,7 @@ class JaxTrainer(Trainer):
         return step
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """See :class:`Trainer`."""
+        """Take one step; return the mean loss and the right answers before it."""
         _, parameters, rest = nnx.split(self.network, self.trained, ...)
         x, target = self._inputs(pictures), targets.astype(self.network.dtype)
         parameters, rest, self.moments, loss, right = self._step(
@@ -117,7 +117,7 @@ class JaxTrainer(Trainer):
         return jax.device_put(x, self.where)
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See :class:`Trainer`."""
+        """Measure BatchNorm's statistics anew on inputs of a step."""
         _, state = nnx.split(self.network)
         means: Any = None  # the first batch's are taken as they are
         for count, pictures in enumerate(batches, 1):
@@ -126,21 +126,21 @@ class JaxTrainer(Trainer):
         nnx.update(self.network, means)
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """See :class:`Trainer`."""
+        """Return the network in evaluation mode, as it is when the function is called."""
         return edition.predictor(self.network, self.device, outputs)
 
     def load(self, arrays: Arrays) -> None:
-        """See :class:`Trainer`."""
+        """Replace the network's weights; the optimiser stays as it is."""
         super().load(arrays)
         self._commit()
 
     def state(self) -> State:
-        """See :class:`Trainer`."""
+        """Return weights, optimiser and random state, for a checkpoint."""
         leaves = jax.tree.leaves((self._saved(), self.moments))
         return {f"{index:04}": np.array(leaf) for index, leaf in enumerate(leaves)}
 
     def restore(self, state: State) -> None:
-        """See :class:`Trainer`."""
+        """Go on from what :meth:`state` gave."""
         leaves, structure = jax.tree.flatten((self._saved(), self.moments))
         arrays = [
             jnp.asarray(state[f"{index:04}"], leaf.dtype) for index, leaf in enumerate(leaves)

@@ -39,7 +39,7 @@ from mobilenetv2.train.steps import (
 
 
 def check_device(device: str) -> None:
-    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
+    """Raise MobileNetV2Error where the edition cannot use the device."""
     if device != "cpu":
         raise MobileNetV2Error(
             f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
@@ -49,7 +49,7 @@ def check_device(device: str) -> None:
 def make_trainer(
     config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
 ) -> "KerasTrainer":
-    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
+    """Return a trainer of that network, with those weights, under that recipe."""
     trainer = KerasTrainer(config, recipe)
     trainer.load(arrays)
     return trainer
@@ -116,7 +116,7 @@ class KerasTrainer(Trainer):
         }
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """See :class:`Trainer`."""
+        """Take one step; return the mean loss and the right answers before it."""
         self.network.optimizer.learning_rate = rate
         self.network.reset_metrics()
         x, target = self._inputs(pictures), targets.astype(self.dtype)
@@ -127,7 +127,7 @@ class KerasTrainer(Trainer):
         return normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See :class:`Trainer`."""
+        """Measure BatchNorm's statistics anew on inputs of a step."""
         norms = [layer for layer in self.network.layers if isinstance(layer, BatchNormalization)]
         before = [norm.momentum for norm in norms]
         try:
@@ -142,18 +142,18 @@ class KerasTrainer(Trainer):
                 norm.momentum = momentum
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """See :class:`Trainer`."""
+        """Return the network in evaluation mode, as it is when the function is called."""
         return self.predictors[outputs]
 
     def state(self) -> State:
-        """See :class:`Trainer`."""
+        """Return weights, optimiser and random state, for a checkpoint."""
         return {
             name: np.array(ops.convert_to_numpy(variable.value))
             for name, variable in self._saved().items()
         }
 
     def restore(self, state: State) -> None:
-        """See :class:`Trainer`."""
+        """Go on from what :meth:`state` gave."""
         for name, variable in self._saved().items():
             variable.assign(state[name])
 

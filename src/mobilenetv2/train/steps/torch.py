@@ -53,7 +53,7 @@ AT_ONCE = 16
 def make_trainer(
     config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
 ) -> "TorchTrainer":
-    """See :class:`mobilenetv2.train.steps.TrainerModule`."""
+    """Return a trainer of that network, with those weights, under that recipe."""
     network = MobileNetV2(config, seed=recipe.seed)
     edition.load(network, arrays)
     kind = CachedFeaturesTrainer if recipe.trained == "later" else TorchTrainer
@@ -94,7 +94,7 @@ class TorchTrainer(Trainer):
         torch.manual_seed(recipe.seed)  # of dropout
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """See :class:`Trainer`."""
+        """Take one step; return the mean loss and the right answers before it."""
         set_policy(self.network, self.recipe.freezing.batch_norm)
         self._freeze()
         for group in self.optimizer.param_groups:
@@ -157,7 +157,7 @@ class TorchTrainer(Trainer):
         return x.to(self.network.classifier.weight.dtype)
 
     def thaw(self, epoch: float) -> None:
-        """See :class:`Trainer`."""
+        """Let the blocks learn that are to learn at this epoch."""
         self.thawed = thawed_depth(epoch, self.recipe, self.network.spec)
 
     def _freeze(self) -> None:
@@ -179,16 +179,16 @@ class TorchTrainer(Trainer):
         )
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """See :class:`Trainer`."""
+        """Measure BatchNorm's statistics anew on inputs of a step."""
         inputs = (self._inputs(pictures) for pictures in batches)
         reestimate(self.network, inputs, self._frozen_norms())
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """See :class:`Trainer`."""
+        """Return the network in evaluation mode, as it is when the function is called."""
         return edition.predictor(self.network, str(self.device), outputs)
 
     def state(self) -> State:
-        """See :class:`Trainer`."""
+        """Return weights, optimiser and random state, for a checkpoint."""
         tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
@@ -198,7 +198,7 @@ class TorchTrainer(Trainer):
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
     def restore(self, state: State) -> None:
-        """See :class:`Trainer`."""
+        """Go on from what :meth:`state` gave."""
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
         network = {n.removeprefix("network/"): t for n, t in tensors.items() if "network/" in n}
         self.network.load_state_dict(network)
