@@ -51,7 +51,11 @@ def predict_split(
 
 
 def load_pictures(paths: Iterable[Path], record: Preprocessing) -> NDArray:
-    """Return photos as a network takes them: uint8 (photos, height, width, channels)."""
+    """Return photos as a network takes them: uint8 (photos, height, width, channels).
+
+    Raises:
+        ImageError: one that cannot be read.
+    """
     return np.stack([preprocess(read_photo(path), record, str(path)) for path in paths])
 
 

@@ -211,6 +211,9 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
 
     Returns:
         (requests, notes): each note says what is left out and why.
+
+    Raises:
+        ArtifactError: ``out`` is a place for one file.
     """
     possible: list[Request] = []
     refused: dict[str, list[str]] = {}

@@ -43,6 +43,9 @@ def cached(address: str, file: str | None = None, cache_dir: Path | None = None)
 
     Other programs fetch parts of a repository, so it only counts where all of :data:`CONFIGS` are
     there too, or the cache has it from the hub that there is no such file.
+
+    Raises:
+        WeightsError: the address has another form.
     """
     repository, revision = parse_address(address)
     if importlib.util.find_spec("huggingface_hub") is None:

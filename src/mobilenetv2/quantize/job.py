@@ -191,6 +191,10 @@ def requests(names: Sequence[str], out: Path, nncf: bool = False) -> list[Reques
 
     Args:
         nncf: OpenVINO's file by NNCF, which makes no others.
+
+    Raises:
+        ArtifactError: a format that is unknown or has no int8, or a place for one file where there
+            are to be several.
     """
     formats = find_formats(names, out)
     for made in formats:

@@ -122,7 +122,11 @@ def save(rows: Sequence[Sensitivity], folder: Path) -> None:
 
 
 def draw(rows: Sequence[Sensitivity], path: Path) -> None:
-    """Draw a bar for every part, in network order from the top, the worst set off in red."""
+    """Draw a bar for every part, in network order from the top, the worst set off in red.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
     figure, (axis,) = canvas(1, 1, (8, 1.4 + 0.19 * len(rows)))
     levels = sorted(row.signal_to_noise for row in rows if math.isfinite(row.signal_to_noise))
     # The second best: a picture that 8 bits hold exactly would flatten all the rest.

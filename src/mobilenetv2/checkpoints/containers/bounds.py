@@ -116,6 +116,9 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip whose every member was read once and has the checksum that it should.
 
     PyTorch and Keras do not look at checksums: damaged weights would come in unnoticed.
+
+    Raises:
+        WeightsError: damaged, too many members or bytes, one name twice, or encrypted.
     """
     with damage("zip file"), zipfile.ZipFile(path) as archive:
         budget, seen = Budget(path.stat().st_size), set()

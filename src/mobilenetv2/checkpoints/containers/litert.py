@@ -75,7 +75,11 @@ def read_litert(path: Path) -> Graph:
 
 
 def parse_litert(data: bytes, path: Path | None = None) -> Graph:
-    """Do what :func:`read_litert` does with bytes; ``path`` is where they came from."""
+    """Read a graph from bytes, as :func:`read_litert` does; ``path`` is where they came from.
+
+    Raises:
+        WeightsError: damaged, or no LiteRT file.
+    """
     with bounds.damage("LiteRT file", path):  # an unverified flatbuffer gives errors of any kind
         if data[4:8] != IDENTIFIER:
             raise WeightsError("not a LiteRT file (its identifier is not TFL3)")

@@ -79,7 +79,11 @@ def read_onnx(path: Path) -> Graph:
 
 
 def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
-    """Do what :func:`read_onnx` does with bytes; ``path`` is where they came from."""
+    """Read a graph from bytes, as :func:`read_onnx` does; ``path`` is where they came from.
+
+    Raises:
+        WeightsError: damaged, hostile, or with data outside the file.
+    """
     import onnx
 
     with bounds.damage("ONNX file", path):
