@@ -245,6 +245,10 @@ def test_every_module_has_a_twin_among_the_tests() -> None:
     assert lacking == WITHOUT_TWIN.keys(), sorted(lacking ^ WITHOUT_TWIN.keys())
 
 
+def test_the_source_has_at_most_200_files() -> None:
+    assert len(list(SOURCE.rglob("*.py"))) <= 200
+
+
 def test_no_file_is_longer_than_500_lines() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
