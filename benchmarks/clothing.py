@@ -19,7 +19,7 @@ from typing import Any
 from machine import machine
 from public_data import find
 
-from mobilenetv2.evaluate.metrics import wilson
+from mobilenetv2.evaluation.metrics import wilson
 from mobilenetv2.files import write_atomically
 
 DEFAULT = "default"

@@ -21,18 +21,18 @@ from mobilenetv2.cli.inputs import with_flips
 from public_data import resolve
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.calibration import measure_calibration
-from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.metrics import measure, wilson
-from mobilenetv2.evaluate.predictions import Predictions, predict_split
+from mobilenetv2.evaluation.calibration import measure_calibration
+from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.metrics import measure, wilson
+from mobilenetv2.evaluation.predictions import Predictions, predict_split
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
-from mobilenetv2.quantize import calibration_set, job, post_training
-from mobilenetv2.quantize.job import Judge
+from mobilenetv2.quantization import calibration_set, job, post_training
+from mobilenetv2.quantization.job import Judge
 from mobilenetv2.runtime.predictor import create_engine, load_artifact, load_predictor
 from mobilenetv2.spec.records import Origin
-from mobilenetv2.train.folder import RunFolder
+from mobilenetv2.training.folder import RunFolder
 
 RECIPE = "scratch-small"
 NOTE = (

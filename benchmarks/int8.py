@@ -21,16 +21,16 @@ from machine import machine
 from public_data import resolve
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.metrics import wilson
-from mobilenetv2.export.job import reload
+from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.metrics import wilson
+from mobilenetv2.exporting.job import reload
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model import store
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize import calibration_set, job, post_training
-from mobilenetv2.quantize.job import Judge, Judgement
-from mobilenetv2.quantize.post_training import NAIVE, Settings
+from mobilenetv2.quantization import calibration_set, job, post_training
+from mobilenetv2.quantization.job import Judge, Judgement
+from mobilenetv2.quantization.post_training import NAIVE, Settings
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 
 DEFAULT = Settings()

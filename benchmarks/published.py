@@ -19,8 +19,8 @@ from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.network import predictor
-from mobilenetv2.evaluate.matching import match
-from mobilenetv2.evaluate.predictions import predict_split
+from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.predictions import predict_split
 from mobilenetv2.files import write_atomically
 
 FILES = ("tf2_mobilenet_v2_1.0_224_ptq.tflite", "mobilenet_v2_1.0_224_quant.tflite")

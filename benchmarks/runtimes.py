@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from public_data import resolve
 
-from mobilenetv2.benchmark.machine import sentence
+from mobilenetv2.benchmarking.machine import sentence
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
 

@@ -26,7 +26,7 @@ from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.train.recipe import Recipe
+from mobilenetv2.training.recipe import Recipe
 
 SAME = Numerics("same", 1e-3, 0.99, "old", running_variance="biased")
 SPECS = {
@@ -49,7 +49,7 @@ def step(name: str, spec: NetworkSpec, dtype: Any) -> Arrays:
     pictures = random.integers(0, 256, (BATCH, *spec.size, 3), np.uint8)
     labels = np.arange(BATCH) % spec.classes
     from mobilenetv2.editions.edition import find as edition
-    from mobilenetv2.train.steps import find_steps
+    from mobilenetv2.training.steps import find_steps
 
     kind = name.partition("-")[0]
     module: Any = find_steps(kind)

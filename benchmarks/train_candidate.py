@@ -65,8 +65,8 @@ class OurPhotographs:
         from mobilenetv2.data.dataset import ALL, open_dataset
         from mobilenetv2.spec.network import NetworkSpec
         from mobilenetv2.spec.records import Preprocessing
-        from mobilenetv2.train.inputs import PhotoViews
-        from mobilenetv2.train.recipe import Recipe
+        from mobilenetv2.training.inputs import PhotoViews
+        from mobilenetv2.training.recipe import Recipe
 
         split = open_dataset(data).splits[ALL]
         record = Preprocessing.default(NetworkSpec(size=(size, size)))

@@ -117,9 +117,9 @@ def ours(
     """
     from mobilenetv2.data.augment import targets
     from mobilenetv2.editions.torch import MobileNetV2
-    from mobilenetv2.train.recipe import Recipe
-    from mobilenetv2.train.steps import torch as layers
-    from mobilenetv2.train.steps.torch import TorchTrainer
+    from mobilenetv2.training.recipe import Recipe
+    from mobilenetv2.training.steps import torch as layers
+    from mobilenetv2.training.steps.torch import TorchTrainer
 
     seen = Preprocessing(spec.size, mean=(127.5,) * 3, std=(127.5,) * 3)
     config = ModelConfig(spec, seen, Labels.numbered(spec.classes, None))

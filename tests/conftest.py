@@ -145,7 +145,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.editions.torch.network import predictor
-    from mobilenetv2.evaluate.predictions import predict_split
+    from mobilenetv2.evaluation.predictions import predict_split
     from mobilenetv2.model import store
     from mobilenetv2.model.arrays import random_arrays
     from mobilenetv2.spec.published import published

@@ -227,8 +227,8 @@ def test_rooms_import_downwards_only() -> None:
 
 WITHOUT_TWIN = {
     "__main__": "calls the command, which tests/cli run",
-    "train/job": "the records that tests/train/test_run.py and test_loop.py are made of",
-    "train/steps/keras": "the contract of all steps, tests/train/steps/test_steps.py",
+    "training/job": "the records that tests/training/test_run.py and test_loop.py are made of",
+    "training/steps/keras": "the contract of all steps, tests/training/steps/test_steps.py",
 }
 """Module -> why it has no test file of its own."""
 

@@ -32,7 +32,7 @@ OWN = "formats.py"
 EXCEPTIONS = {
     "errors.py": "import names of packages, of which some are called as their format is",
     "checkpoints/containers/reader.py": "kinds of containers, of which some are called as a format",
-    "evaluate/report/facts.py": "names of packages, of which some are called as a format",
+    "evaluation/report/facts.py": "names of packages, of which some are called as a format",
 }
 """Module -> why it may list what looks like names of formats."""
 WORDS = {*FORMATS, *(word for made in FORMATS.values() for word in (made.suffix, made.ending))}
@@ -106,7 +106,7 @@ def defines(runtime: str, function: str) -> bool:
 
 @pytest.mark.parametrize("made", FORMATS.values(), ids=FORMATS)
 def test_every_format_has_its_modules_and_its_packages_an_extra(made: Format) -> None:
-    module = importlib.import_module(f"mobilenetv2.export.{made.writer or made.name}")
+    module = importlib.import_module(f"mobilenetv2.exporting.{made.writer or made.name}")
     assert callable(getattr(module, f"write_{made.name}"))
     assert set(made.packages) - {"onnxruntime"} <= set(EXTRAS)  # that one is in the core install
     assert made.purpose and made.likes and made.title and "float32" in made.precisions

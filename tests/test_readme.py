@@ -89,7 +89,7 @@ def test_every_verb_and_option_of_the_readme_exists() -> None:
 
 
 def test_every_key_of_a_recipe_that_the_readme_sets_exists() -> None:
-    from mobilenetv2.train.recipe_file import read_recipe
+    from mobilenetv2.training.recipe_file import read_recipe
 
     changes = re.findall(r"--set\s+'?([\w.]+=[^\s`']+)", README)
     assert changes

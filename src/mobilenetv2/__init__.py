@@ -21,10 +21,10 @@ from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mobilenetv2.api import build as build
-    from mobilenetv2.api import convert as convert
-    from mobilenetv2.api import load as load
-    from mobilenetv2.api import save as save
+    from mobilenetv2.networks import build as build
+    from mobilenetv2.networks import convert as convert
+    from mobilenetv2.networks import load as load
+    from mobilenetv2.networks import save as save
     from mobilenetv2.runtime.classifier import Classifier as Classifier
     from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
     from mobilenetv2.spec.network import Numerics as Numerics
@@ -35,11 +35,24 @@ if TYPE_CHECKING:
     from mobilenetv2.spec.records import Preprocessing as Preprocessing
 
 HOMES = {
-    "api": ("build", "convert", "load", "save"),
-    "runtime.classifier": ("Classifier",),
+    "auditing.audit": ("Audit", "audit"),
+    "benchmarking.job": ("Benchmark", "benchmark"),
+    "checkpoints.exporter": ("export_checkpoint",),
+    "checkpoints.importer": ("import_checkpoint",),
+    "evaluation.evaluation": ("Evaluation", "evaluate"),
+    "evaluation.explanation": ("Explanation", "explain"),
+    "evaluation.parity": ("Parity", "parity"),
+    "exporting.job": ("export",),
+    "networks": ("build", "convert", "create_model", "describe", "list_models", "load", "save"),
+    "quantization.job": ("quantize",),
+    "runtime.classifier": ("Answer", "Classifier", "Unreadable"),
+    "runtime.prediction": ("predict",),
     "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
     "spec.published": ("published",),
     "spec.records": ("Labels", "ModelConfig", "Preprocessing"),
+    "training.job": ("Run",),
+    "training.recipe": ("Recipe",),
+    "training.run": ("train",),
 }
 """Module -> public names that are imported from it once they are used: the command line's help
 needs none of them."""

@@ -41,7 +41,7 @@ class Format:
     int8: bool = False
     """Whether ``quantize`` writes it."""
     options: frozenset[str] = frozenset()
-    """Fields of ``export.job.Options`` that it honours, beside the precision."""
+    """Fields of ``exporting.job.Options`` that it honours, beside the precision."""
     beside: tuple[str, ...] = ()
     """Suffixes of further files, which take the place of ``suffix``."""
     runs_here: bool = True

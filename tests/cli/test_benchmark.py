@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from mobilenetv2 import formats
-from mobilenetv2.benchmark.choices import Candidate
-from mobilenetv2.benchmark.results import Agreement, Row, Speed
+from mobilenetv2.benchmarking.choices import Candidate
+from mobilenetv2.benchmarking.results import Agreement, Row, Speed
 from mobilenetv2.cli.benchmark import cells, show
 from mobilenetv2.cli.main import main
 

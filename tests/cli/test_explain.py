@@ -14,7 +14,7 @@ from PIL import Image
 from mobilenetv2.cli.explain import SIDE, planned
 from mobilenetv2.cli.main import main
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.evaluate.gradcam import heat, overlay, whereabouts
+from mobilenetv2.evaluation.gradcam import heat, overlay, whereabouts
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.display import GAP, MARGIN, enlarge_picture
 from mobilenetv2.images.preprocess import engine_input, preprocess

@@ -13,10 +13,10 @@ from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.cli.train import chosen, resumed
 from mobilenetv2.errors import MissingExtra, RecipeError, RunError, WeightsError
 from mobilenetv2.hub import models
-from mobilenetv2.train import run as job_room
-from mobilenetv2.train import steps
-from mobilenetv2.train.loop import Stopped
-from mobilenetv2.train.recipe_file import read_recipe
+from mobilenetv2.training import run as job_room
+from mobilenetv2.training import steps
+from mobilenetv2.training.loop import Stopped
+from mobilenetv2.training.recipe_file import read_recipe
 
 
 def options(*words: str) -> Namespace:

@@ -18,7 +18,7 @@ from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.quantize.scheme import Range, Scheme
+from mobilenetv2.quantization.scheme import Range, Scheme
 from mobilenetv2.runtime import predictor
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics

@@ -16,8 +16,8 @@ from mobilenetv2.checkpoints.description import digest
 from mobilenetv2.checkpoints.dialects import configs, registry
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.evaluate.metrics import wilson
-from mobilenetv2.evaluate.predictions import predict_split as answers
+from mobilenetv2.evaluation.metrics import wilson
+from mobilenetv2.evaluation.predictions import predict_split as answers
 from mobilenetv2.hub import catalogue, models
 from mobilenetv2.hub.models import Fetched, embedded_folder, locate
 from mobilenetv2.model import store

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.job import Options, writer_of
+from mobilenetv2.exporting.job import Options, writer_of
 from mobilenetv2.formats import ENGINES, FORMATS, RUNTIMES, engines_of
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays

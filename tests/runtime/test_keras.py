@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.job import Options
+from mobilenetv2.exporting.job import Options
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import random_arrays
@@ -25,7 +25,7 @@ CONFIG_OF = ModelConfig(SPEC, Preprocessing.default(SPEC), Labels(("a", "b", "c"
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mobilenetv2.export.keras import write_keras
+    from mobilenetv2.exporting.keras import write_keras
 
     out = tmp_path_factory.mktemp("keras") / "m.keras"
     write_keras(CONFIG_OF, random_arrays(SPEC), out, Options())

@@ -6,8 +6,8 @@ import flatbuffers
 import pytest
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.converted import write_mnn
-from mobilenetv2.export.job import Options
+from mobilenetv2.exporting.converted import write_mnn
+from mobilenetv2.exporting.job import Options
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.mnn import first_string, read_artifact
 from mobilenetv2.runtime.predictor import load_artifact

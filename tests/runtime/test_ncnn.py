@@ -12,8 +12,8 @@ import pytest
 
 from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.export.converted import write_ncnn
-from mobilenetv2.export.job import Options
+from mobilenetv2.exporting.converted import write_ncnn
+from mobilenetv2.exporting.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.ncnn import checksum, layers, read_artifact, weights_path

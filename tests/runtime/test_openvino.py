@@ -13,8 +13,8 @@ import pytest
 from graph_forms import Form
 
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.export.job import Options
-from mobilenetv2.export.openvino import write_openvino
+from mobilenetv2.exporting.job import Options
+from mobilenetv2.exporting.openvino import write_openvino
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays

@@ -8,7 +8,7 @@ import pytest
 from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.errors import ArtifactError, WeightsError
-from mobilenetv2.export.job import Options, writer_of
+from mobilenetv2.exporting.job import Options, writer_of
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx

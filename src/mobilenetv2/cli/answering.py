@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.cli.parser import require_positive
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.evaluate.predictions import Predictor
+from mobilenetv2.evaluation.predictions import Predictor
 from mobilenetv2.formats import FORMATS, engines_of
 from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
 from mobilenetv2.hub.models import embedded_folder, locate
@@ -95,7 +95,7 @@ def _load_engine(
             f"{model}: --runtime {runtime} does not run {EXECUTORCH.ending} files; leave it out"
         )
     require("executorch")  # its runtime needs PyTorch
-    from mobilenetv2.export import executorch
+    from mobilenetv2.exporting import executorch
 
     return executorch.config_inside(model), executorch.reload(model, threads), EXECUTORCH.name
 

@@ -20,9 +20,9 @@ from mobilenetv2.text import counted, visible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenetv2.audit.inspection import Audit, LabelError
-    from mobilenetv2.audit.issues import Issue
-    from mobilenetv2.evaluate.run_record import TrainedOn
+    from mobilenetv2.auditing.inspection import Audit, LabelError
+    from mobilenetv2.auditing.issues import Issue
+    from mobilenetv2.evaluation.run_record import TrainedOn
 
 PAGE, FIGURES = "audit.html", "audit.json"
 SHOWN = 5
@@ -54,13 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print (and write) what was found; 0, whatever it is."""
     import numpy as np
 
-    from mobilenetv2.audit.inspection import inspect
-    from mobilenetv2.audit.issues import Evidence, find_issues
-    from mobilenetv2.audit.page import audit_html
+    from mobilenetv2.auditing.inspection import inspect
+    from mobilenetv2.auditing.issues import Evidence, find_issues
+    from mobilenetv2.auditing.page import audit_html
     from mobilenetv2.cli.answering import load_predictor
     from mobilenetv2.data.dataset import open_dataset
-    from mobilenetv2.evaluate.matching import match
-    from mobilenetv2.evaluate.run_record import trained_on
+    from mobilenetv2.evaluation.matching import match
+    from mobilenetv2.evaluation.run_record import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.outputs import probabilities
 
@@ -125,7 +125,7 @@ def doubted(audit: Audit, probabilities: NDArray, known: TrainedOn) -> tuple[lis
     """
     import numpy as np
 
-    from mobilenetv2.audit.inspection import find_label_errors
+    from mobilenetv2.auditing.inspection import find_label_errors
 
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in audit.photos])
     labels = np.array([photo.label for photo in audit.photos])
@@ -157,7 +157,7 @@ def to_dict(
 
 def show(audit: Audit, issues: Sequence[Issue], model: str | None, doubts: int) -> None:
     """Print classes and sizes, then the issues, the worst first."""
-    from mobilenetv2.audit.issues import LEVELS
+    from mobilenetv2.auditing.issues import LEVELS
 
     counts = audit.counts()
     several = len(audit.splits) > 1

@@ -18,8 +18,8 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
-    from mobilenetv2.benchmark.choices import Photos
-    from mobilenetv2.benchmark.results import Row
+    from mobilenetv2.benchmarking.choices import Photos
+    from mobilenetv2.benchmarking.results import Row
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
 EXAMPLES = """\
@@ -74,12 +74,12 @@ def _batches(text: str) -> tuple[int, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print the table; 1 where a candidate failed, else 0."""
-    from mobilenetv2.benchmark.choices import choose_candidates, choose_photos
-    from mobilenetv2.benchmark.job import Job, measure_candidates
-    from mobilenetv2.benchmark.machine import describe, warning
-    from mobilenetv2.benchmark.results import by_latency
+    from mobilenetv2.benchmarking.choices import choose_candidates, choose_photos
+    from mobilenetv2.benchmarking.job import Job, measure_candidates
+    from mobilenetv2.benchmarking.machine import describe, warning
+    from mobilenetv2.benchmarking.results import by_latency
     from mobilenetv2.data.batches import workers
-    from mobilenetv2.evaluate.run_record import trained_on
+    from mobilenetv2.evaluation.run_record import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.store import load_config
     from mobilenetv2.runtime.predictor import is_exported, load_artifact
@@ -138,7 +138,7 @@ def report(
     rows: Sequence[Row], exported: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Return all of the JSON but the rows."""
-    from mobilenetv2.export.job import versions
+    from mobilenetv2.exporting.job import versions
 
     packages = [
         package
@@ -171,7 +171,7 @@ def save(
     facts: dict[str, Any], rows: Sequence[Row], arguments: argparse.Namespace, threads: int
 ) -> None:
     """Write ``benchmark.json``, with every run, and the plot."""
-    from mobilenetv2.benchmark.results import draw
+    from mobilenetv2.benchmarking.results import draw
 
     folder = Path(arguments.output)
     text = json.dumps({**facts, "rows": [row.to_dict(every=True) for row in rows]}, indent=1)
@@ -186,7 +186,7 @@ def save(
 
 def show(rows: Sequence[Row], facts: Mapping[str, Any], batches: Sequence[int]) -> None:
     """Print a line for each candidate, the quickest first."""
-    from mobilenetv2.benchmark.machine import sentence
+    from mobilenetv2.benchmarking.machine import sentence
 
     first = batches[0]
     labelled = any(row.agreement and row.agreement.right is not None for row in rows)
@@ -214,7 +214,7 @@ def show(rows: Sequence[Row], facts: Mapping[str, Any], batches: Sequence[int]) 
 
 def cells(row: Row, batches: Sequence[int], labelled: bool, named: bool) -> list[str]:
     """Return a row of the table; a failed one says so, and why is told below."""
-    from mobilenetv2.evaluate.metrics import wilson
+    from mobilenetv2.evaluation.metrics import wilson
 
     who, speed, agreement = row.candidate, row.speed(batches[0]), row.agreement
     start, file = [who.runtime, who.precision], [who.path.name if who.path else "made here"]

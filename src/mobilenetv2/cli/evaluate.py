@@ -16,8 +16,8 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import interval, percent
 
 if TYPE_CHECKING:
-    from mobilenetv2.evaluate.report.page import Explainer
-    from mobilenetv2.evaluate.report.result import Result
+    from mobilenetv2.evaluation.report.page import Explainer
+    from mobilenetv2.evaluation.report.result import Result
 
 EXAMPLES = """\
   mobilenetv2 evaluate photos/ --model runs/photos/best
@@ -47,11 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.cli.answering import load_predictor, resolve_model
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.data.scan import readable_photos
-    from mobilenetv2.evaluate.matching import match
-    from mobilenetv2.evaluate.predictions import Predictions, predict_split
-    from mobilenetv2.evaluate.report.page import PAGE, write_report
-    from mobilenetv2.evaluate.report.result import Result
-    from mobilenetv2.evaluate.run_record import trained_on
+    from mobilenetv2.evaluation.matching import match
+    from mobilenetv2.evaluation.predictions import Predictions, predict_split
+    from mobilenetv2.evaluation.report.page import PAGE, write_report
+    from mobilenetv2.evaluation.report.result import Result
+    from mobilenetv2.evaluation.run_record import trained_on
     from mobilenetv2.hub.models import locate
 
     resolve_model(arguments)
@@ -96,8 +96,8 @@ def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | Non
         runtime: what ran the network.
     """
     from mobilenetv2.cli.answering import load_network
-    from mobilenetv2.evaluate.gradcam import class_weights
-    from mobilenetv2.evaluate.report.page import Explainer
+    from mobilenetv2.evaluation.gradcam import class_weights
+    from mobilenetv2.evaluation.report.page import Explainer
 
     try:
         found = load_network(model, runtime, threads)

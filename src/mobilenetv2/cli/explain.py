@@ -18,7 +18,7 @@ from mobilenetv2.progress import say, track
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenetv2.evaluate.gradcam import Whereabouts
+    from mobilenetv2.evaluation.gradcam import Whereabouts
     from mobilenetv2.runtime.predictor import FeatureMap
     from mobilenetv2.spec.records import Labels
 
@@ -164,7 +164,7 @@ def explained(
     """
     import numpy as np
 
-    from mobilenetv2.evaluate.gradcam import class_weights, heat, whereabouts
+    from mobilenetv2.evaluation.gradcam import class_weights, heat, whereabouts
     from mobilenetv2.model.outputs import probabilities
 
     logits, maps = network.answer(picture[None])
@@ -183,7 +183,7 @@ def drawn(picture: NDArray, explanations: list[Explanation], name: str) -> bytes
     """Return a PNG file: the picture as the network sees it, and under the heat of each class."""
     import numpy as np
 
-    from mobilenetv2.evaluate.gradcam import colours, overlay
+    from mobilenetv2.evaluation.gradcam import colours, overlay
     from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
 
     height, width = picture.shape[:2]
@@ -237,7 +237,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def class_of(name: str, labels: Labels) -> int:
     """Return the output that a person means: by label, a synonym of it, WordNet id or index."""
-    from mobilenetv2.evaluate.matching import match
+    from mobilenetv2.evaluation.matching import match
 
     try:
         return match((name,), labels, "--class")[0]

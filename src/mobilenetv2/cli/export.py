@@ -15,8 +15,8 @@ from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
-    from mobilenetv2.export.job import Outcome, Request, V
-    from mobilenetv2.export.verify import Comparison
+    from mobilenetv2.exporting.job import Outcome, Request, V
+    from mobilenetv2.exporting.verify import Comparison
 
 EVERY = list(FORMATS)
 """What the parser makes of --format all."""
@@ -60,9 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is None or arguments.out is None:
         raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
     from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluate.predictions import load_pictures
-    from mobilenetv2.export.job import make_files, require_new
-    from mobilenetv2.export.verify import Exporter, Reference, sample_pictures
+    from mobilenetv2.evaluation.predictions import load_pictures
+    from mobilenetv2.exporting.job import make_files, require_new
+    from mobilenetv2.exporting.verify import Exporter, Reference, sample_pictures
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model import store
     from mobilenetv2.model.outputs import require_answers
@@ -104,8 +104,8 @@ def status(outcomes: Sequence[Outcome[Any]]) -> int:
 
 def chosen(arguments: argparse.Namespace) -> list[Request]:
     """Return what the options ask for."""
-    from mobilenetv2.export.job import Options, require_packages
-    from mobilenetv2.export.verify import possible_requests, requests
+    from mobilenetv2.exporting.job import Options, require_packages
+    from mobilenetv2.exporting.verify import possible_requests, requests
 
     out = Path(arguments.out)
     options = [

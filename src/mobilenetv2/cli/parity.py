@@ -15,7 +15,7 @@ from mobilenetv2.progress import say
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenetv2.evaluate.parity import Parity
+    from mobilenetv2.evaluation.parity import Parity
     from mobilenetv2.spec.network import NetworkSpec, Size
     from mobilenetv2.spec.records import ModelConfig
 
@@ -46,7 +46,7 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0, or 1 where an edition is outside tolerance."""
-    from mobilenetv2.evaluate.parity import (
+    from mobilenetv2.evaluation.parity import (
         LEAST_DEVIATION,
         Case,
         compare_editions,
@@ -107,7 +107,7 @@ def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> NDArray:
     import numpy as np
 
     from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluate.predictions import load_pictures
+    from mobilenetv2.evaluation.predictions import load_pictures
     from mobilenetv2.images.preprocess import engine_input
 
     if not photos:

@@ -16,7 +16,7 @@ from mobilenetv2.progress import say, track
 from mobilenetv2.text import visible
 
 if TYPE_CHECKING:
-    from mobilenetv2.evaluate.predictions import PhotoOutputs
+    from mobilenetv2.evaluation.predictions import PhotoOutputs
     from mobilenetv2.spec.records import ModelConfig
 
 EXAMPLES = """\
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print an answer for every photo; 1 if some could not be read, else 0."""
     from mobilenetv2.cli.answering import load_predictor, resolve_model
     from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluate.predictions import predict_photos
+    from mobilenetv2.evaluation.predictions import predict_photos
 
     require_positive("--top", arguments.top)
     paths = find_photos(arguments.images)

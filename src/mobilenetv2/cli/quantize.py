@@ -17,9 +17,9 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import interval
 
 if TYPE_CHECKING:
-    from mobilenetv2.export.job import Outcome
-    from mobilenetv2.quantize.calibration_set import CalibrationSet
-    from mobilenetv2.quantize.job import Judge, Judgement
+    from mobilenetv2.exporting.job import Outcome
+    from mobilenetv2.quantization.calibration_set import CalibrationSet
+    from mobilenetv2.quantization.job import Judge, Judgement
     from mobilenetv2.spec.records import ModelConfig
 
 NNCF = "nncf"
@@ -77,14 +77,14 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print the table; 1 where one could not be kept, else 0."""
-    from mobilenetv2.evaluate.matching import match
-    from mobilenetv2.export.job import make_files, require_new, require_packages
+    from mobilenetv2.evaluation.matching import match
+    from mobilenetv2.exporting.job import make_files, require_new, require_packages
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model import store
     from mobilenetv2.model.folding import fold
     from mobilenetv2.model.outputs import require_answers
-    from mobilenetv2.quantize import post_training
-    from mobilenetv2.quantize.job import Judge, Quantiser, requests
+    from mobilenetv2.quantization import post_training
+    from mobilenetv2.quantization.job import Judge, Quantiser, requests
     from mobilenetv2.runtime.predictor import create_engine, load_artifact
 
     require_fitting(arguments)
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"calibrating on {photos.source}")
     scheme = post_training.quantise(config, arrays, shown, settings)
     if arguments.train and photos.training:
-        from mobilenetv2.quantize import training
+        from mobilenetv2.quantization import training
 
         epochs = arguments.epochs
         recipe = training.Recipe() if epochs is None else training.Recipe(epochs=epochs)
@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         show(outcomes, judge, facts)
     if arguments.sensitivity:
-        from mobilenetv2.quantize import sensitivity
+        from mobilenetv2.quantization import sensitivity
 
         out = Path(arguments.out)
         folder = out if out.is_dir() else out.parent
@@ -165,9 +165,9 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
     """Return the photos; what cannot be read is named and left out of those that are judged."""
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.data.scan import readable_photos
-    from mobilenetv2.evaluate.run_record import trained_on
+    from mobilenetv2.evaluation.run_record import trained_on
     from mobilenetv2.hub.models import locate
-    from mobilenetv2.quantize import calibration_set
+    from mobilenetv2.quantization import calibration_set
 
     photos = calibration_set.choose(
         open_dataset(arguments.data), config.preprocessing, arguments.calibration_photos,
@@ -189,7 +189,7 @@ def chosen(arguments: argparse.Namespace, config: ModelConfig) -> CalibrationSet
 
 def show(outcomes: list[Outcome[Judgement]], judge: Judge, facts: dict[str, Any]) -> None:
     """Print a row for float, then one for each file."""
-    from mobilenetv2.evaluate.metrics import wilson
+    from mobilenetv2.evaluation.metrics import wilson
 
     rows: list[list[Any]] = []
     for outcome in outcomes:

@@ -17,7 +17,7 @@ from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
-    from mobilenetv2.train.recipe import Recipe
+    from mobilenetv2.training.recipe import Recipe
 
 CHANGING = ("weights", "recipe", "set", "epochs", "minutes", "seed", "find_rate", "edition")
 """Options that would make another run of it."""
@@ -80,9 +80,9 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; 0, or 130 after Ctrl-C."""
     prepare_process()
-    from mobilenetv2.train.loop import Stopped
-    from mobilenetv2.train.run import Job, train
-    from mobilenetv2.train.steps import find_steps
+    from mobilenetv2.training.loop import Stopped
+    from mobilenetv2.training.run import Job, train
+    from mobilenetv2.training.steps import find_steps
 
     output = Path(arguments.output)
     if arguments.resume:
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def kept(arguments: argparse.Namespace) -> frozenset[str]:
     """Return the recipe's keys that the options set."""
-    from mobilenetv2.train.recipe_file import keys_of
+    from mobilenetv2.training.recipe_file import keys_of
 
     keys = keys_of(arguments.set)
     if arguments.epochs is not None or arguments.minutes is not None:
@@ -126,8 +126,8 @@ def kept(arguments: argparse.Namespace) -> frozenset[str]:
 
 def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
     """Return the weights, the recipe and the edition that an interrupted run was begun with."""
-    from mobilenetv2.train.folder import open_run
-    from mobilenetv2.train.recipe_file import read_recipe
+    from mobilenetv2.training.folder import open_run
+    from mobilenetv2.training.recipe_file import read_recipe
 
     folder = open_run(Path(arguments.output), resume=True)
     values = {name: getattr(arguments, name) for name in CHANGING}
@@ -143,7 +143,7 @@ def resumed(arguments: argparse.Namespace) -> tuple[Path | None, Recipe, str]:
 
 def chosen(arguments: argparse.Namespace) -> tuple[Path | None, Recipe]:
     """Return the weights (None: from scratch) and the recipe that the options ask for."""
-    from mobilenetv2.train.recipe_file import keys_of, read_recipe
+    from mobilenetv2.training.recipe_file import keys_of, read_recipe
 
     if arguments.weights == "none" or (arguments.weights is None and arguments.data == "digits"):
         weights = None

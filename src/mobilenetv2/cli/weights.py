@@ -338,7 +338,7 @@ def export_file(arguments: argparse.Namespace) -> None:
 
     from mobilenetv2.checkpoints.exporter import export_checkpoint
     from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluate.predictions import load_pictures
+    from mobilenetv2.evaluation.predictions import load_pictures
     from mobilenetv2.hub.models import locate
     from mobilenetv2.images.preprocess import preprocess
     from mobilenetv2.model import store
@@ -361,7 +361,7 @@ def export_file(arguments: argparse.Namespace) -> None:
         say(f"note: {note}")
     effect = None
     if shown is not None and made.config.spec.numerics != config.spec.numerics:
-        from mobilenetv2.evaluate.parity import numerics_effect
+        from mobilenetv2.evaluation.parity import numerics_effect
 
         effect = numerics_effect(config, made.config, arrays, shown)
     if arguments.json:

@@ -1,0 +1,331 @@
+"""The issues of a set of photos, in words: what is wrong, what to do, which photos.
+
+A new check is a function from :class:`Evidence` to issues in the table :data:`CHECKS`, at the end.
+``on_photos`` makes one from a condition on single photos, ``on_copies`` from one on copies,
+``on_set`` from the titles of what is wrong with the whole set.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mobilenetv2.auditing.inspection import Audit, Copies, Entry, Facts, LabelError
+from mobilenetv2.text import counted, quoted
+
+FEW = 10
+"""A class with fewer photos than this is hard to learn, and harder to judge."""
+NAMED = 5
+"""Skipped files that are named."""
+UNEQUAL = 3.0
+"""Photos of the largest class for each of the smallest, from which it is worth saying."""
+SMALLEST = 64
+"""Pixels of the shorter side, where no model says what it takes."""
+LONGEST = 3.0
+"""Times as long as wide: of more, a centre crop leaves less than a third."""
+
+Level = Literal["grave", "look", "note"]
+"""'grave' spoils the training or its figures, 'look' may, 'note' is good to know."""
+LEVELS: dict[Level, str] = {
+    "grave": "Mend these first", "look": "Worth a look", "note": "Good to know",
+}  # fmt: skip
+"""The worst first, with their headings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Something that is wrong with a set of photos, or good to know."""
+
+    kind: str
+    """A word for programs: 'leak', 'contradiction', 'suspicious' ..."""
+    level: Level
+    title: str
+    """What, and how many."""
+    advice: str
+    """Advice in one sentence."""
+    groups: tuple[tuple[int, ...], ...] = ()
+    """Photos by their places in the audit; those of one group belong together."""
+    notes: dict[int, str] = field(default_factory=dict)
+    """On single photos."""
+
+    def to_dict(self, audit: Audit) -> dict[str, object]:
+        """Return plain values for JSON."""
+        names = [[audit.photos[place].name for place in group] for group in self.groups]
+        return {
+            "kind": self.kind, "level": self.level, "title": self.title, "advice": self.advice,
+            "photos": names,
+            "notes": {audit.photos[place].name: note for place, note in self.notes.items()},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The input of a check: the audit, and a model's view of the photos where one is given."""
+
+    audit: Audit
+    label_errors: Sequence[LabelError] = ()
+    """The labels that the model doubts, the most confident doubt first."""
+    size: tuple[int, int] | None = None
+    """(height, width) that the model takes."""
+    learnt: int = 0
+    """Photos of the set that the model was trained on."""
+    same_set: bool = True
+    """The model was trained on this set; else the photos only have the same names."""
+
+
+Check = Callable[[Evidence], Iterator[Issue]]
+
+
+def find_issues(evidence: Evidence) -> list[Issue]:
+    """Return what all checks find, the worst level first, then in the order of :data:`CHECKS`."""
+    issues = [issue for check in CHECKS for issue in check(evidence)]
+    return sorted(issues, key=lambda issue: list(LEVELS).index(issue.level))
+
+
+def on_copies(
+    kind: str, level: Level, chosen: Callable[[int, int], bool], where: str, advice: str
+) -> Check:
+    """Make a check of images that a set has several times.
+
+    ``chosen``: (splits, classes that the copies of an image are in) -> whether it is an issue.
+    """
+
+    def check_copies(evidence: Evidence) -> Iterator[Issue]:
+        groups: list[Copies] = []
+        for group in evidence.audit.copies:
+            photos = [evidence.audit.photos[place] for place in group.photos]
+            splits, labels = {photo.split for photo in photos}, {photo.label for photo in photos}
+            # Files that are damaged alike are no copies; they are reported as unreadable.
+            if any(photo.facts for photo in photos) and chosen(len(splits), len(labels)):
+                groups.append(group)
+        if groups:
+            exact = sum(group.exact for group in groups)
+            counts = ((exact, "exactly"), (len(groups) - exact, "nearly"))
+            what = " and ".join(f"{count:,} {how}" for count, how in counts if count)
+            title = f"{counted(len(groups), 'image')} {_be(len(groups))} {where} ({what} the same)"
+            yield Issue(kind, level, title, advice, tuple(group.photos for group in groups))
+
+    return check_copies
+
+
+def on_photos(
+    kind: str, level: Level, what: str, chosen: Callable[[Entry], bool], advice: str,
+    note: Callable[[Entry], str] | None = None,
+) -> Check:  # fmt: skip
+    """Make a check of single photos; ``what`` ends '3 photos ...', ``note`` describes each."""
+
+    def check_photos(evidence: Evidence) -> Iterator[Issue]:
+        photos = evidence.audit.photos
+        places = [place for place, photo in enumerate(photos) if chosen(photo)]
+        if places:
+            title = f"{counted(len(places), 'photo')} {what.format(be=_be(len(places)))}"
+            notes = {place: note(photos[place]) for place in places} if note else {}
+            yield Issue(kind, level, title, advice, tuple((place,) for place in places), notes)
+
+    return check_photos
+
+
+def on_set(kind: str, level: Level, titles: Callable[[Audit], Iterator[str]], advice: str) -> Check:
+    """Make a check of the set as a whole: each of the titles is an issue."""
+
+    def check_set(evidence: Evidence) -> Iterator[Issue]:
+        for title in titles(evidence.audit):
+            yield Issue(kind, level, title, advice)
+
+    return check_set
+
+
+def _be(count: int, past: bool = False) -> str:
+    return ("was", "were")[count != 1] if past else ("is", "are")[count != 1]
+
+
+def _if_readable(chosen: Callable[[Facts], bool]) -> Callable[[Entry], bool]:
+    return lambda photo: photo.facts is not None and chosen(photo.facts)
+
+
+def _size(photo: Entry) -> str:
+    return f"{photo.facts.width} x {photo.facts.height}" if photo.facts else ""
+
+
+def small_photos(evidence: Evidence) -> Iterator[Issue]:
+    """Find photos that the network would see enlarged."""
+    least = min(evidence.size) if evidence.size else SMALLEST
+    taker = ", which the model takes" if evidence.size else ""
+    yield from on_photos(
+        "small", "look", f"{{be}} smaller than {least} pixels on a side{taker}",
+        _if_readable(lambda facts: min(facts.width, facts.height) < least),
+        "Take larger ones, or train for a smaller input with --set size=N: enlarging adds nothing.",
+        _size,
+    )(evidence)  # fmt: skip
+
+
+def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
+    """Find labels that the model doubts; one that doubts none of those it learnt says little."""
+    doubts, learnt, names = evidence.label_errors, evidence.learnt, evidence.audit.classes
+    which = "of this set" if evidence.same_set else "of the same names as in this set"
+    caution = (
+        f"The model was trained on {counted(learnt, 'photo')} {which} and may know their "
+        "labels by heart, so that its doubts say less."
+        if learnt
+        else ""
+    )
+    if not doubts:
+        if learnt:
+            yield Issue(
+                "unquestioned", "note", "No label is doubted by the model",
+                f"{caution} One that was trained without them would say more.",
+            )  # fmt: skip
+        return
+    are = "label is" if len(doubts) == 1 else "labels are"
+    yield Issue(
+        "suspicious", "look", f"{len(doubts):,} {are} doubted by the model",
+        f"Review them, the most confident first, and move what is misplaced. {caution}".strip(),
+        tuple((doubt.photo,) for doubt in doubts),
+        {
+            doubt.photo: f"{names[doubt.answer]} {doubt.of_answer:.0%}, "
+            f"{names[doubt.label]} {doubt.of_label:.0%}"
+            + (" (trained on)" if doubt.trained_on else "")
+            for doubt in doubts
+        },
+    )  # fmt: skip
+
+
+def single_class(audit: Audit) -> Iterator[str]:
+    """Say that there is nothing to tell apart."""
+    if len(audit.classes) == 1:
+        yield f"There is only one class, {audit.classes[0]!r}"
+
+
+def empty_classes(audit: Audit) -> Iterator[str]:
+    """Say which classes have no photos, in each split."""
+    for split in audit.splits:
+        empty = [n for n, c in zip(audit.classes, audit.counts(split), strict=True) if not c]
+        if empty:
+            where = "" if split == "all" else f" in {split}"
+            none = f"no photos that can be read{where}"
+            yield f"{_classes_have(empty)} {none}: {quoted(empty)}"
+
+
+def small_classes(audit: Audit) -> Iterator[str]:
+    """Say which classes have too few photos to learn from."""
+    few = [n for n, c in zip(audit.classes, audit.counts(), strict=True) if 0 < c < FEW]
+    if few:
+        yield f"{_classes_have(few)} fewer than {FEW} photos: {quoted(few)}"
+
+
+def _classes_have(names: Sequence[str]) -> str:
+    return f"{counted(len(names), 'class')} {'has' if len(names) == 1 else 'have'}"
+
+
+def imbalance(audit: Audit) -> Iterator[str]:
+    """Say that classes are of very different sizes."""
+    counts = audit.counts()
+    if min(counts) and audit.imbalance() >= UNEQUAL:
+        smallest, largest = (audit.classes[counts.index(x)] for x in (min(counts), max(counts)))
+        yield (
+            f"The largest class has {audit.imbalance():.1f} times the photos of the smallest: "
+            f"{largest!r} {max(counts):,}, {smallest!r} {min(counts):,}"
+        )
+
+
+def unsearched(audit: Audit) -> Iterator[str]:
+    """Say that the search for near copies is not complete."""
+    if audit.unsearched:
+        pairs = counted(audit.unsearched, "pair")
+        yield f"{pairs} of photos may be near copies and were not compared"
+
+
+def links(audit: Audit) -> Iterator[str]:
+    """Say that links, which lead out of the set, were not followed."""
+    if audit.links:
+        yield f"{counted(audit.links, 'link')} {_be(audit.links, past=True)} not followed"
+
+
+def ignored(audit: Audit) -> Iterator[str]:
+    """Say which files are no photos by their suffix."""
+    if names := audit.ignored:
+        named = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+        yield f"{counted(len(names), 'file')} {_be(len(names), past=True)} skipped: {named}"
+
+
+CHECKS: tuple[Check, ...] = (
+    on_copies(
+        "leak", "grave", lambda splits, classes: splits > 1, "in more than one split",
+        "Keep each in one split, for a model that has seen a photo in training is not judged by "
+        "it: 'train' leaves exact copies out, near ones it does not know.",
+    ),
+    on_copies(
+        "contradiction", "grave", lambda splits, classes: classes > 1, "in more than one class",
+        "Decide which class is right and remove the other copies.",
+    ),
+    on_copies(
+        "copies", "look", lambda splits, classes: splits == classes == 1,
+        "more than once in a class",
+        "Keep one of each, or it counts several times in training and in the figures.",
+    ),
+    doubted_labels,
+    on_set(
+        "classes", "grave", single_class,
+        "Add a folder with photos of what is not of this class: a classifier needs two.",
+    ),
+    on_set(
+        "empty", "grave", empty_classes,
+        "Add photos or remove the folders: 'train' refuses a set with an empty class.",
+    ),
+    on_set(
+        "few", "look", small_classes,
+        "Add photos of other things of the kind, in other places and light.",
+    ),
+    on_set(
+        "imbalance", "look", imbalance,
+        "Add photos of the small classes, or train with --set data.balance=1, so that every class "
+        "is seen equally often.",
+    ),
+    on_photos(
+        "unreadable", "grave", "cannot be read", lambda photo: photo.facts is None,
+        "Mend, convert or remove them: 'train' leaves them out, and refuses a set with more than "
+        "1% of them.",
+        lambda photo: photo.problem,
+    ),
+    on_photos(
+        "flat", "look", "{be} of one colour all over", _if_readable(lambda facts: facts.flat),
+        "Remove those that show nothing, which teach a class to mean nothing.",
+    ),
+    small_photos,
+    on_photos(
+        "long", "look", f"{{be}} more than {LONGEST:g} times as long as wide",
+        _if_readable(
+            lambda facts: max(facts.width, facts.height) > LONGEST * min(facts.width, facts.height)
+        ),
+        "Crop them to what matters, for the network sees the middle of a photo.",
+        _size,
+    ),
+    on_photos(
+        "grey", "note", "{be} without colours",
+        _if_readable(
+            lambda facts: facts.mode in ("1", "L", "LA") or facts.mode.startswith("I")
+        ),
+        "Nothing to do if every class has some; if only one has, a network learns the missing "
+        "colours in place of the class.",
+    ),
+    on_photos(
+        "transparent", "note", "{be} transparent in places",
+        _if_readable(lambda facts: facts.transparent),
+        "Nothing to do if white behind them is right; it is what a network sees there.",
+    ),
+    on_photos(
+        "turned", "note", "{be} stored lying or mirrored, with a mark (EXIF) that says so",
+        _if_readable(lambda facts: facts.turned),
+        "Nothing to do: they are turned upright here, but other programs may not turn them.",
+    ),
+    on_set(
+        "unsearched", "note", unsearched,
+        "Remove the copies that are named and run it again: these photos are too much alike.",
+    ),
+    on_set("links", "note", links, "Copy what they lead to if it belongs to the set."),
+    on_set(
+        "ignored", "note", ignored,
+        "Nothing to do, unless photos are among them, whose names end unlike a photo's: give "
+        "those the ending of their format.",
+    ),
+)  # fmt: skip
+"""All checks. Issues are told by level, those of one level in this order."""

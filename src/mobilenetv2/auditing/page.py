@@ -1,0 +1,154 @@
+"""An audit as one HTML page with thumbnails: no script, and nothing that it would have to fetch."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from mobilenetv2 import __version__
+from mobilenetv2.auditing.inspection import Audit
+from mobilenetv2.auditing.issues import LEVELS, Issue
+from mobilenetv2.data.dataset import Dataset, Photo
+from mobilenetv2.errors import ImageError
+from mobilenetv2.evaluation.report.html import Child, Markup, definitions, document, element
+from mobilenetv2.evaluation.report.tables import count_table
+from mobilenetv2.images.display import data_url
+from mobilenetv2.progress import track
+from mobilenetv2.text import counted
+
+MOST_GROUPS, MOST_IN_GROUP = 24, 6
+"""Photos shown of each issue; audit.json has all."""
+LARGEST = 208
+"""Pixels of a thumbnail's longer side."""
+
+STYLE = """
+.found { margin: 1.25rem 0 0; padding-top: 1rem; border-top: 1px solid var(--line); }
+.found:first-of-type { margin: 0; padding: 0; border: 0; }
+.found > .gallery { margin-top: 0.75rem; grid-template-columns: none; display: flex; flex-wrap: wrap; }
+.together { display: flex; flex-wrap: wrap; gap: 0.5rem; padding: 0.6rem; background: var(--glow); border-radius: 10px; }
+.gallery figure { width: 9rem; }
+.gallery img { display: block; width: 100%; height: 8.5rem; object-fit: contain; background: var(--paper); border-radius: 6px; }
+.gallery .blank { display: grid; height: 8.5rem; place-items: center; color: var(--soft); background: var(--paper); border-radius: 6px; font-size: 0.8rem; }
+#grave h2 { color: rgb(var(--red)); }
+"""  # noqa: E501
+
+
+def audit_html(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> str:
+    """Return the whole file.
+
+    Args:
+        issues: the worst first.
+        dataset: where thumbnails are taken from; a photo that is gone has none.
+    """
+    shown = thumbnails(audit, issues, dataset)
+    name = Path(audit.place).name or audit.place
+    sections: list[Child] = []
+    for level, title in LEVELS.items():
+        here = [one for one in issues if one.level == level]
+        if here:
+            parts = [_issue(audit, one, shown) for one in here]
+            sections.append(element("section", element("h2", title), parts, id=level))
+    if not sections:
+        sections.append(element("section", element("p", "Nothing to mend.", class_="lead")))
+    body = element(
+        "body",
+        element("header", element("h1", name), element("p", _summary(audit), class_="soft")),
+        sections,
+        element("section", element("h2", "Classes"), _classes(audit), id="classes"),
+        element("section", element("h2", "Sizes"), _sizes(audit), id="sizes"),
+        element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}, {audit.place}"),
+    )
+    return document(f"{name}: audit", body, STYLE)
+
+
+def thumbnails(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> dict[int, str]:
+    """Return the photos that the page shows, by their places, as addresses that hold them."""
+    places = sorted(
+        {
+            place
+            for one in issues
+            for group in one.groups[:MOST_GROUPS]
+            for place in group[:MOST_IN_GROUP]
+            if audit.photos[place].facts is not None
+        }
+    )
+    shown = {}
+    for place in track(places, "thumbnails", len(places)):
+        entry = audit.photos[place]
+        try:
+            image = dataset.splits[entry.split].image(Photo(entry.name, entry.label))
+        except ImageError:
+            continue  # it was there when it was looked at; the page says that it has no picture
+        shown[place] = data_url(np.asarray(image), LARGEST)
+    return shown
+
+
+def _summary(audit: Audit) -> str:
+    splits = "" if audit.splits == ("all",) else f" in {', '.join(audit.splits)}"
+    return (
+        f"{counted(len(audit.photos), 'photo')} of {counted(len(audit.classes), 'class')}{splits}, "
+        f"{sum(audit.counts()):,} of them readable"
+    )
+
+
+def _issue(audit: Audit, one: Issue, shown: dict[int, str]) -> Markup:
+    groups = [_group(audit, one, group, shown) for group in one.groups[:MOST_GROUPS]]
+    more = len(one.groups) - MOST_GROUPS
+    return element(
+        "div",
+        element("h3", one.title),
+        element("p", one.advice, class_="soft"),
+        element("div", groups, class_="gallery") if groups else None,
+        element("p", f"{more:,} more are in audit.json.", class_="soft") if more > 0 else None,
+        class_="found", id=one.kind,
+    )  # fmt: skip
+
+
+def _group(audit: Audit, one: Issue, group: tuple[int, ...], shown: dict[int, str]) -> Markup:
+    figures = [_figure(audit, one, place, shown) for place in group[:MOST_IN_GROUP]]
+    more = len(group) - MOST_IN_GROUP
+    rest = element("p", f"and {more:,} more", class_="soft") if more > 0 else None
+    return element("div", figures, rest, class_="together" if len(group) > 1 else None)
+
+
+def _figure(audit: Audit, one: Issue, place: int, shown: dict[int, str]) -> Markup:
+    photo = audit.photos[place]
+    class_ = audit.classes[photo.label]
+    where = "" if photo.split == "all" else f" · {photo.split}"
+    note = one.notes.get(place)
+    return element(
+        "figure",
+        element("img", src=shown[place], alt=f"a photo of {class_}")
+        if place in shown
+        else element("div", "no picture", class_="blank"),
+        element(
+            "figcaption", element("b", class_), where,
+            [element("br"), note] if note else None,
+            element("span", element("bdi", photo.name), class_="file", title=photo.name),
+        ),
+    )  # fmt: skip
+
+
+def _classes(audit: Audit) -> Markup:
+    splits = audit.splits if len(audit.splits) > 1 else ()
+    counted_in = {split: audit.counts(split) for split in splits}
+    counted_in["together" if splits else "photos"] = counts = audit.counts()
+    columns = {
+        title: dict(zip(audit.classes, numbers, strict=True))
+        for title, numbers in counted_in.items()
+    }
+    order = sorted(range(len(counts)), key=lambda label: counts[label])
+    return count_table(columns, [audit.classes[label] for label in order])
+
+
+def _sizes(audit: Audit) -> Child:
+    sizes = audit.sizes()
+    if not sizes:
+        return element("p", "No photo can be read.", class_="lead")
+    rows: list[tuple[str, Child]] = []
+    for name, values in sizes.items():
+        least, median, most = (f"{v:.2f}" if name == "aspect" else f"{v:,.0f}" for v in values)
+        rows.append((name, f"{least} to {most}, median {median}"))
+    rows += [(f"mode {mode}", f"{count:,}") for mode, count in audit.modes().items()]
+    return definitions(rows)

@@ -1,0 +1,252 @@
+"""The choices of a benchmark: runtimes x precisions, exported files, and photos to answer for."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.data.batches import in_parallel
+from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.scan import readable_photos
+from mobilenetv2.data.sources import find_photos
+from mobilenetv2.errors import ArtifactError, DataError, MissingExtra, installing
+from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.predictions import load_pictures
+from mobilenetv2.evaluation.run_record import TrainedOn
+from mobilenetv2.exporting.job import RECORD
+from mobilenetv2.exporting.verify import sample_pictures
+from mobilenetv2.files import sha256_of_file
+from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.progress import say, track
+from mobilenetv2.quantization.calibration_set import choose
+from mobilenetv2.runtime.predictor import is_exported
+from mobilenetv2.spec.records import ModelConfig
+
+UNKNOWN = "?"
+LARGEST_RECORD = 1024**2
+MOST_PHOTOS = 1000
+"""Photos of DATA that answers are compared on; of more, as many drawn by a seed."""
+MADE_HERE = 32
+"""Pictures that are drawn where no data is given."""
+CALIBRATED = 200
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One row of the table: a file in a runtime."""
+
+    runtime: str
+    format: str
+    precision: str
+    """Precision of the file; :data:`UNKNOWN` of one that does not say."""
+    path: Path | None = None
+    """A file that was there before; None is one that is written for the occasion."""
+
+    @property
+    def name(self) -> str:
+        """For progress and errors."""
+        return f"{self.runtime} {self.path.name if self.path else self.precision}"
+
+
+def choose_candidates(
+    exported: Path | None, runtimes: Sequence[str] | None, precisions: Sequence[str] | None,
+    artifacts: Path | None, int8: bool,
+) -> list[Candidate]:  # fmt: skip
+    """Return what is measured; what is not installed is named and left out.
+
+    Args:
+        exported: the model, where it is a file: it runs in every runtime that takes it.
+        runtimes: None is all that are installed.
+        precisions: None is float32.
+        artifacts: a folder with more files.
+        int8: by default int8, too.
+
+    Raises:
+        MissingExtra: a runtime that was asked for by name is not installed, or none is.
+        ArtifactError: a runtime or precision that does not go with the model.
+    """
+    names = runtimes or list(RUNTIMES)
+    if exported is None:
+        candidates = cross(names, precisions or ["float32", *([INT8] if int8 else [])])
+    elif precisions:
+        raise ArtifactError(
+            f"{exported}: an exported file has its precision; --precision is for a model folder"
+        )
+    else:
+        candidates = candidates_of_file(exported, names)
+        if not candidates:
+            raise ArtifactError(f"{exported}: {', '.join(names)} does not run such a file")
+    if artifacts is not None:
+        candidates += candidates_in(artifacts, names)
+    return _installed(candidates, asked=bool(runtimes))
+
+
+def _installed(candidates: Sequence[Candidate], asked: bool) -> list[Candidate]:
+    kept: list[Candidate] = []
+    absent: dict[str, list[str]] = {}
+    for who in candidates:
+        packages = RUNTIMES[who.runtime].own.missing()
+        if not packages:
+            kept.append(who)
+        elif who.runtime not in absent:
+            absent[who.runtime if who.precision != INT8 else f"{who.runtime} int8"] = packages
+    for label, packages in absent.items():
+        text = f"for want of {' and '.join(packages)}; {installing(packages)} brings it"
+        if asked or not kept:
+            raise MissingExtra(f"{label} cannot be measured, {text}")
+        say(f"note: {label} is left out, {text}")
+    return kept
+
+
+def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]:
+    """Return every runtime in every precision that its format has.
+
+    Raises:
+        ArtifactError: a precision that none of the runtimes has.
+    """
+    candidates = []
+    for precision in precisions:
+        able = [name for name in runtimes if RUNTIMES[name].own.has(precision)]
+        if not able:
+            others = [name for name in RUNTIMES if RUNTIMES[name].own.has(precision)]
+            raise ArtifactError(
+                f"--precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
+            )
+        candidates += [Candidate(name, RUNTIMES[name].own.name, precision) for name in able]
+    return candidates
+
+
+def candidates_of_file(path: Path, runtimes: Sequence[str]) -> list[Candidate]:
+    """Return an exported file in each of the runtimes that takes its format."""
+    made, precision = BY_ENDING[path.suffix.lower()], precision_of(path)
+    able = [name for name in engines_of(made.name) if name in runtimes]
+    return [Candidate(name, made.name, precision, path) for name in able]
+
+
+def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
+    """Return every exported file in a folder that engines here take, by name.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"--artifacts {folder}: no such folder")
+    candidates = [
+        each
+        for file in sorted(folder.iterdir())
+        if is_exported(file) and not file.name.startswith(".")
+        for each in candidates_of_file(file, runtimes)
+    ]
+    if not candidates:
+        raise ArtifactError(
+            f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
+            f"names end in {', '.join(e for e, made in BY_ENDING.items() if made.readable)}"
+        )
+    return candidates
+
+
+def precision_of(path: Path) -> str:
+    """Return what ``export`` or ``quantize`` wrote down beside a file, if it is about this file."""
+    record = path.with_name(f"{path.name}{RECORD}")
+    try:
+        if record.stat().st_size > LARGEST_RECORD:
+            return UNKNOWN
+        known = json.loads(record.read_text("utf-8"))
+        precision, digest = known["precision"], known["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return UNKNOWN
+    fits = precision in (*PRECISIONS, INT8) and digest == sha256_of_file(path)
+    return str(precision) if fits else UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """Pictures that the answers are compared on."""
+
+    pictures: NDArray
+    """uint8 (photos, height, width, channels)."""
+    source: str
+    """In words."""
+    truth: NDArray | None = None
+    """int (photos,): classes."""
+    calibration: NDArray | None = None
+    """Pictures that int8 is calibrated on, none of them among ``pictures``."""
+    calibrated_on: str | None = None
+    """In words."""
+
+
+def choose_photos(
+    config: ModelConfig, known: TrainedOn, data: str | None = None, split: str | None = None,
+    calibration: str | None = None, int8: Literal["no", "if possible", "yes"] = "no",
+) -> Photos:  # fmt: skip
+    """Return the photos of DATA, or pictures made here, and photos to calibrate on.
+
+    Args:
+        known: photos that the model was trained on.
+        data: labelled photos.
+        calibration: a folder of photos.
+        int8: whether photos to calibrate on are needed.
+
+    Raises:
+        DataError, ArtifactError: there are none to calibrate on, and they are needed.
+    """
+    record, chosen = config.preprocessing, None
+    if not data:
+        pictures, source = sample_pictures(record, MADE_HERE), f"{MADE_HERE} pictures made here"
+        if int8 == "no":
+            return Photos(pictures, source)
+        if not calibration:
+            raise ArtifactError(
+                "--precision int8 needs photos to calibrate on; give --calibration FOLDER, or "
+                "--data with a training split"
+            )
+        paths = draw_some(find_photos([calibration]), CALIBRATED)
+        calibrated_on = f"{len(paths)} photos of {calibration}"
+        return Photos(pictures, source, None, load_pictures(paths, record), calibrated_on)
+    dataset = open_dataset(data)
+    outputs = match(dataset.classes, config.labels, dataset.place)
+    if int8 != "no":
+        folder = Path(calibration) if calibration else None
+        try:
+            chosen = choose(dataset, record, CALIBRATED, split, folder, known.parts)
+        except DataError as error:
+            if int8 == "yes" or folder:
+                raise
+            say(f"note: int8 is left out: {error}")
+    judged = chosen.judged if chosen else known.split_of(dataset, split)
+    if note := known.caution(judged, data):
+        say(f"note: {note}")
+    judged, notes = readable_photos(
+        judged.with_photos(tuple(draw_some(judged.photos, MOST_PHOTOS)))
+    )
+    for note in notes:
+        say(note)
+    return Photos(
+        _read(judged, config), f"{len(judged)} photos of {data} ({judged.name})",
+        np.array([outputs[photo.label] for photo in judged.photos]),
+        chosen.pictures if chosen else None, chosen.source if chosen else None,
+    )  # fmt: skip
+
+
+def draw_some(items: Sequence[Item], most: int) -> list[Item]:
+    """Return all items, or ``most`` drawn by a seed, in their order."""
+    if len(items) <= most:
+        return list(items)
+    kept = np.sort(np.random.default_rng(0).permutation(len(items))[:most])
+    return [items[index] for index in kept]
+
+
+def _read(split: Split, config: ModelConfig) -> NDArray:
+    images = in_parallel(
+        lambda photo: preprocess(
+            split.image(photo), config.preprocessing, split.full_name(photo)
+        ),
+        split.photos,
+    )  # fmt: skip
+    return np.stack(list(track(images, "reading photos", len(split))))

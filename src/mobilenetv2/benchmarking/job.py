@@ -1,0 +1,242 @@
+"""The whole measurement: files written, everyone started, bursts in turns, answers compared."""
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.benchmarking import machine
+from mobilenetv2.benchmarking.choices import Candidate, Photos
+from mobilenetv2.benchmarking.process import LONGEST, Process
+from mobilenetv2.benchmarking.results import Row, Speed, compare_answers
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error
+from mobilenetv2.formats import FORMATS, INT8
+from mobilenetv2.model import store
+from mobilenetv2.progress import say, track
+from mobilenetv2.quantization import post_training
+from mobilenetv2.quantization.scheme import save_scheme
+from mobilenetv2.runtime.predictor import load_predictor
+from mobilenetv2.spec.records import ModelConfig
+
+PICTURES = "pictures.npy"
+ANSWERED = 8
+"""Pictures in a batch where answers are compared."""
+LEAST_MEMORY = 1024**3
+"""Bytes that must be free for one candidate more."""
+ROUNDS = 6
+"""Bursts into which each candidate's seconds are divided."""
+SEED = 0
+Burst = Callable[[int, float], dict[str, Any]]
+"""(batch, seconds) -> the answer of ``running.Runner.burst``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is measured, and on what."""
+
+    model: Path
+    """A model folder, or an exported file where no file has to be written."""
+    config: ModelConfig
+    candidates: tuple[Candidate, ...]
+    photos: Photos
+    """With those to calibrate on, where int8 files have to be written."""
+    threads: int
+    batches: tuple[int, ...]
+    seconds: float
+    """Seconds of counted runs for each candidate and size of batch."""
+
+
+def measure_candidates(job: Job) -> list[Row]:
+    """Return a row for each candidate. What fails has its error there, and the others go on.
+
+    Raises:
+        MobileNetV2Error: the model itself cannot be read or run.
+    """
+    rows = [Row(candidate) for candidate in job.candidates]
+    with TemporaryDirectory(prefix="benchmark-") as name, ExitStack() as stack:
+        folder, started = Path(name), list[tuple[Row, Process]]()
+        np.save(folder / PICTURES, job.photos.pictures)
+        reference = reference_logits(job)
+        for key, (row, path) in enumerate(_write_files(job, rows, folder)):
+            process = Process(row.candidate.name, folder / f"{key}.log", job.threads)
+            started.append((row, stack.enter_context(process)))
+            _load(job, row, process, path)
+        _measure_speeds(job, started, folder)
+        _compare_all(job, started, folder, reference)
+    return rows
+
+
+def reference_logits(job: Job) -> NDArray:
+    """Return the network's own logits: ONNX Runtime in float32; of an exported file, its own."""
+    _, predict = load_predictor(job.model, threads=job.threads)
+    pictures, count = job.photos.pictures, len(job.photos.pictures)
+    parts = (pictures[i : i + ANSWERED] for i in range(0, count, ANSWERED))
+    return np.concatenate([predict(p) for p in track(parts, "reference", count, ANSWERED)])
+
+
+def _write_files(job: Job, rows: Sequence[Row], folder: Path) -> list[tuple[Row, Path]]:
+    """Return every candidate that has its file, and the file; of others the error is there."""
+    written: list[tuple[Row, Path]] = []
+    given: dict[str, str] = {}
+    if any(row.candidate.path is None and row.candidate.precision == INT8 for row in rows):
+        given = _calibrate(job, folder)
+    for key, row in enumerate(rows):
+        candidate, path = row.candidate, row.candidate.path
+        try:
+            if path is None:
+                say(f"{key + 1} of {len(rows)}: writing {candidate.format} {candidate.precision}")
+                path = write_file(job, candidate, folder / str(key), given)
+            row.bytes = FORMATS[candidate.format].size(path)
+        except (MobileNetV2Error, OSError) as error:
+            row.error = str(error)
+        else:
+            written.append((row, path))
+    return written
+
+
+def _calibrate(job: Job, folder: Path) -> dict[str, str]:
+    """Quantise once for all formats; return where it lies, as part of a request."""
+    pictures = job.photos.calibration
+    if pictures is None:
+        raise ArtifactError("int8 needs photos to calibrate on; give --calibration FOLDER")
+    say(f"calibrating int8 on {len(pictures)} photos")
+    scheme = folder / "scheme.npz"
+    save_scheme(post_training.quantise(*store.load(job.model), pictures), scheme)
+    return {"scheme": str(scheme)}
+
+
+def write_file(job: Job, candidate: Candidate, folder: Path, given: dict[str, str]) -> Path:
+    """Have a candidate's file written into a new folder by a process of its own; return it."""
+    folder.mkdir()
+    out = folder / f"model{FORMATS[candidate.format].suffix}"
+    request = {
+        "do": "write", "model": str(job.model), "format": candidate.format,
+        "precision": candidate.precision, "out": str(out), **given,
+    }  # fmt: skip
+    with Process(candidate.name, folder / "log", job.threads) as process:
+        process.ask(request)
+    return out
+
+
+def _load(job: Job, row: Row, process: Process, path: Path) -> None:
+    """Start a candidate; its error is in its row."""
+    free = machine.available_memory()
+    try:
+        if free is not None and free < LEAST_MEMORY:
+            raise ArtifactError(
+                f"only {free / 1e6:.0f} MB of memory are free, so it was not started; choose fewer "
+                "with --runtime"
+            )
+        answer = process.ask({
+            "do": "load", "runtime": row.candidate.runtime, "format": row.candidate.format,
+            "path": str(path), "threads": job.threads, "config": json.loads(job.config.to_json()),
+        })  # fmt: skip
+    except MobileNetV2Error as error:
+        row.error = str(error)
+        return
+    row.load, row.memory_after_load = answer["load_s"], answer["memory_after_load"]
+
+
+def _measure_speeds(job: Job, started: Sequence[tuple[Row, Process]], folder: Path) -> None:
+    def burst(process: Process, batch: int, seconds: float) -> dict[str, Any]:
+        return process.ask({
+            "do": "burst", "pictures": str(folder / PICTURES), "batch": batch, "seconds": seconds,
+        })  # fmt: skip
+
+    turns = [
+        Turn(row, batch, partial(burst, process))
+        for row, process in started
+        for batch in job.batches
+        if not row.error
+    ]
+    for _ in track(take_turns(turns, job.seconds), "measuring", len(turns) * ROUNDS):
+        pass
+    for turn in turns:
+        row = turn.row
+        if not row.error and turn.first is not None:
+            row.speeds.append(Speed(turn.batch, tuple(turn.seconds), turn.first))
+            row.memory = max(row.memory or row.memory_after_load or 0, turn.memory)
+
+
+def _compare_all(
+    job: Job, started: Sequence[tuple[Row, Process]], folder: Path, reference: NDArray
+) -> None:
+    able = [(row, process) for row, process in started if not row.error]
+    out = folder / "answers.npy"
+    request = {
+        "do": "answer", "pictures": str(folder / PICTURES), "out": str(out), "batch": ANSWERED,
+    }  # fmt: skip
+    for row, process in track(able, "comparing answers", len(able)):
+        try:
+            process.ask(request, LONGEST + len(job.photos.pictures))
+            logits = np.load(out)
+            if logits.shape != reference.shape:
+                raise ArtifactError(f"{row.candidate.name}: its logits have another shape")
+            row.agreement = compare_answers(
+                logits, reference, job.photos.truth, job.config.spec.classifier.outputs
+            )
+        except MobileNetV2Error as error:
+            row.error = str(error)
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One candidate with one size of batch, and what it has shown so far."""
+
+    row: Row
+    """The candidate's: its error is entered there, and whether it is busy between its turns."""
+    batch: int
+    burst: Burst
+    seconds: list[float] = field(default_factory=list)
+    """Seconds of each counted run, in the order in which they were."""
+    first: float | None = None
+    """Seconds of the very first run."""
+    memory: int = 0
+    """Bytes resident at most, as the last burst said."""
+    told: int = 0
+    """How many of its rounds were yielded."""
+
+    def take(self, seconds: float) -> None:
+        """Run one burst; whoever fails has its error in its row and is left out from then on."""
+        if self.row.error:
+            return
+        try:
+            burst = self.burst(self.batch, seconds)
+        except MobileNetV2Error as error:
+            self.row.error = str(error)
+            return
+        self.seconds += burst["seconds"]
+        self.first = burst["first_s"] if self.first is None else self.first
+        self.row.busy |= bool(burst["busy"])
+        self.memory = burst["memory"]
+
+
+def take_turns(turns: Sequence[Turn], seconds: float, rounds: int = ROUNDS) -> Iterator[Turn]:
+    """Measure in short bursts until each has run for that long: a machine that slows down slows all
+    of them. The order is another one every round.
+
+    Args:
+        seconds: of counted runs for each turn.
+
+    Yields:
+        Each turn ``rounds`` times, as that share of its seconds is over: for a bar of progress.
+    """
+    order = random.Random(SEED)
+    open_ = list(turns)
+    while open_:
+        order.shuffle(open_)
+        for turn in open_:
+            turn.take(seconds / rounds)
+            done = int(rounds * sum(turn.seconds) / seconds + 1e-9)
+            done = rounds if turn.row.error else min(rounds, done)
+            yield from [turn] * (done - turn.told)
+            turn.told = done
+        open_ = [turn for turn in open_ if turn.told < rounds]

@@ -1,0 +1,219 @@
+"""The figures of each candidate: plain values for JSON, and accuracy against latency as a plot."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.benchmarking.choices import Candidate
+from mobilenetv2.errors import require
+from mobilenetv2.evaluation.metrics import wilson
+from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
+from mobilenetv2.evaluation.predictions import best_classes, largest_difference
+from mobilenetv2.spec.network import Outputs
+from mobilenetv2.text import finite
+
+COLOURS = {"float32": BLUE, "float16": "#1d9a6c", "bfloat16": "#8b5cf6", "int8": "#d9622b"}
+OTHER = GREY
+MARKERS = "os^DvPX*<>hd"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One size of batch."""
+
+    batch: int
+    seconds: tuple[float, ...]
+    """Of every counted run."""
+    first: float
+    """Seconds of the very first run."""
+
+    @property
+    def median(self) -> float:
+        """Seconds of a batch."""
+        return float(np.median(self.seconds))
+
+    @property
+    def p95(self) -> float:
+        """Seconds that 95% of the runs stay below."""
+        return float(np.percentile(self.seconds, 95))
+
+    @property
+    def throughput(self) -> float:
+        """Pictures a second, over all runs."""
+        return self.batch * len(self.seconds) / sum(self.seconds)
+
+    def to_dict(self, every: bool) -> dict[str, Any]:
+        """Return plain values for JSON, in milliseconds; with every run if asked for."""
+        values: dict[str, Any] = {
+            "batch": self.batch, "runs": len(self.seconds),
+            "median_ms": 1e3 * self.median, "p95_ms": 1e3 * self.p95,
+            "first_ms": 1e3 * self.first, "pictures_per_second": self.throughput,
+        }  # fmt: skip
+        if every:
+            values["runs_ms"] = [round(1e3 * each, 4) for each in self.seconds]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The answers, beside those of the float network and the truth."""
+
+    photos: int
+    same: int
+    """How many have the float network's best class."""
+    difference: float
+    """Largest |difference| of any logit; infinite where one is not a number."""
+    right: int | None = None
+    """How many are answered right; None where the truth is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON: fractions with their 95% intervals."""
+        values: dict[str, Any] = {
+            "photos": self.photos, "agreement": self.same / self.photos,
+            "agreement_interval": list(wilson(self.same, self.photos)),
+            "max_abs_difference": finite(self.difference),
+        }  # fmt: skip
+        if self.right is not None:
+            values["top1"] = self.right / self.photos
+            values["top1_interval"] = list(wilson(self.right, self.photos))
+        return values
+
+
+def compare_answers(
+    logits: NDArray, reference: NDArray, truth: NDArray | None, outputs: Outputs = "softmax"
+) -> Agreement:
+    """Compare logits with the float network's.
+
+    Args:
+        logits, reference: float (photos, logits).
+        truth: int (photos,).
+        outputs: what the logits mean.
+    """
+    answers, expected = (best_classes(one, outputs) for one in (logits, reference))
+    return Agreement(
+        len(logits), int((answers == expected).sum()), largest_difference(logits, reference),
+        None if truth is None else int((answers == truth).sum()),
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Row:
+    """One candidate's; what is None was not reached."""
+
+    candidate: Candidate
+    bytes: int | None = None
+    """Of all its files."""
+    load: float | None = None
+    """Seconds from the import of the runtime to a graph that is ready."""
+    memory_after_load: int | None = None
+    memory: int | None = None
+    """Bytes resident at most, at the end of all runs."""
+    speeds: list[Speed] = field(default_factory=list)
+    agreement: Agreement | None = None
+    busy: bool = False
+    """Whether it went on computing between its turns, at the others' expense."""
+    error: str = ""
+
+    def speed(self, batch: int) -> Speed | None:
+        """Return that of one size of batch."""
+        return next((speed for speed in self.speeds if speed.batch == batch), None)
+
+    def to_dict(self, every: bool = False) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        who = self.candidate
+        values: dict[str, Any] = {
+            "runtime": who.runtime, "format": who.format, "precision": who.precision,
+            "file": str(who.path) if who.path else None,
+        }  # fmt: skip
+        if self.error:
+            return values | {"error": self.error}
+        return values | {
+            "bytes": self.bytes, "load_s": self.load,
+            "memory_after_load_bytes": self.memory_after_load, "memory_bytes": self.memory,
+            "busy_when_idle": self.busy,
+            "speed": [speed.to_dict(every) for speed in self.speeds],
+            **(self.agreement.to_dict() if self.agreement else {}),
+        }  # fmt: skip
+
+
+def by_latency(rows: Sequence[Row], batch: int) -> list[Row]:
+    """Return the quickest first; those that failed last."""
+
+    def key(row: Row) -> float:
+        speed = row.speed(batch)
+        return speed.median if speed and not row.error else math.inf
+
+    return sorted(rows, key=key)
+
+
+def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:
+    """Draw top-1 where the truth is known, else agreement with the float network, by latency.
+
+    Args:
+        rows: those without a speed at that batch, or without answers, are left out.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    figure, (axis,) = canvas(1, 1, (9.5, 5))
+    drawn = [row for row in rows if row.speed(batch) and row.agreement and not row.error]
+    runtimes = list(dict.fromkeys(row.candidate.runtime for row in drawn))
+    precisions = list(dict.fromkeys(row.candidate.precision for row in drawn))
+    for row in drawn:
+        _point(axis, row, batch, MARKERS[runtimes.index(row.candidate.runtime) % len(MARKERS)])
+    axis.set_xscale("log")
+    _ticks(axis, [row.speed(batch).median * 1e3 for row in drawn])  # type: ignore[union-attr]
+    axis.yaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1.0))
+    labelled = all(row.agreement and row.agreement.right is not None for row in drawn)
+    axis.set_ylabel("top-1, with its 95% interval" if labelled else "same answer as float32")
+    axis.set_xlabel(f"median latency of a batch of {batch}, ms (5% to 95% of the runs)")
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.grid(alpha=0.25, which="both")
+    _legend(figure, runtimes, precisions)
+    save_figure(figure, path)
+
+
+def _point(axis: Any, row: Row, batch: int, marker: str) -> None:
+    speed, agreement = row.speed(batch), row.agreement
+    assert speed is not None and agreement is not None
+    hits = agreement.same if agreement.right is None else agreement.right
+    value, (low, high) = hits / agreement.photos, wilson(hits, agreement.photos)
+    fast = float(np.percentile(speed.seconds, 5))
+    centre = speed.median
+    colour = COLOURS.get(row.candidate.precision, OTHER)
+    axis.errorbar(
+        [centre * 1e3], [value], xerr=[[(centre - fast) * 1e3], [(speed.p95 - centre) * 1e3]],
+        yerr=[[max(value - low, 0)], [max(high - value, 0)]], fmt="none", ecolor=colour,
+        alpha=0.3, elinewidth=1,
+    )  # fmt: skip
+    axis.plot(
+        [centre * 1e3], [value], marker=marker, color=colour, markersize=8,
+        markeredgecolor="white", linestyle="none", alpha=0.9,
+    )  # fmt: skip
+
+
+def _ticks(axis: Any, latencies: Sequence[float]) -> None:
+    """Mark 1, 2, 5, 10 ... in plain numbers: powers of ten alone would be one or two."""
+    ticker = require("matplotlib.ticker")
+    low, high = min(latencies, default=1.0) / 1.3, max(latencies, default=10.0) * 1.3
+    axis.set_xlim(low, high)
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=20))
+    axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axis.xaxis.set_minor_locator(ticker.NullLocator())
+
+
+def _legend(figure: Any, runtimes: Sequence[str], precisions: Sequence[str]) -> None:
+    """Add a legend: colours are precisions, shapes runtimes."""
+    line = require("matplotlib.lines").Line2D
+    shown = [(name, COLOURS.get(name, OTHER), "s") for name in precisions]
+    shown += [(name, "black", MARKERS[i % len(MARKERS)]) for i, name in enumerate(runtimes)]
+    handles = [
+        line([], [], color=colour, marker=marker, linestyle="none", label=name)
+        for name, colour, marker in shown
+    ]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)

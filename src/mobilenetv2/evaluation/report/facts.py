@@ -1,0 +1,121 @@
+"""A report's tables of facts: the data, the recipe, the model, the environment."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mobilenetv2 import __version__
+from mobilenetv2.evaluation.report.html import Child, Markup, definitions, element
+from mobilenetv2.evaluation.report.result import Result, temperature_of
+from mobilenetv2.evaluation.report.tables import count_table
+from mobilenetv2.evaluation.run_record import RunRecord, epochs_of
+from mobilenetv2.model.card import classifier_words, kind
+from mobilenetv2.model.store import WEIGHTS
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.network import ClassifierSpec
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import duration
+
+MOST = 60
+"""Classes. A table of more is closed until it is opened."""
+OF_A_HEAD = frozenset(
+    {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
+)
+"""Keys of a recipe, without their tables, that mean something to a classifier alone."""
+PACKAGES = ("numpy", "Pillow", "torch", "keras", "tensorflow", "jax", "onnxruntime", "openvino")
+CPU = Path("/proc/cpuinfo")
+
+
+def data(result: Result, run: RunRecord | None) -> Markup:
+    """Count the photos of each class, in the splits of the run and in what was measured here."""
+    columns: dict[str, Mapping[str, int]] = dict(run.parts) if run else {}
+    here = {row.name: row.photos for row in result.metrics.classes if row.photos}
+    if columns.get(result.split.name) != here:
+        columns["measured here"] = here
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    block = count_table(columns, names)
+    if len(names) <= MOST:
+        return block
+    return element("details", element("summary", f"{len(names)} classes"), block)
+
+
+def recipe(run: RunRecord, seconds: float | None) -> Markup:
+    """Return what was set, and how long it took."""
+    # A resumed run was timed from there on only; its rows are of all epochs.
+    took = max(seconds or 0.0, run.seconds)
+    rows: list[tuple[str, Child]] = [
+        # Not where on a person's disk: the page is made to be shown to others.
+        ("trained on", Path(run.started["data"]).name if "data" in run.started else None),
+        ("started from", run.started.get("weights", "random weights") if run.started else None),
+        ("edition", run.started.get("edition")),
+        ("computed in", run.started.get("computes")),
+        ("epochs run", f"{epochs_of(run.rows)}"),
+        ("time", duration(took) if took else None),
+    ]
+    head = run.recipe.get("trained") == "head"
+    rows += [
+        (key.replace("_", " "), value)
+        for key, value in run.recipe.items()
+        if not head or key.rpartition(".")[2] in OF_A_HEAD
+    ]
+    return definitions(rows)
+
+
+def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
+    """Return what network it is, what it costs, where it came from, and how it was run."""
+    spec, seen, origin = config.spec, config.preprocessing, config.origin
+    temperature = temperature_of(config)
+    file = source / WEIGHTS if source and source.is_dir() else source
+    size = file.stat().st_size if file and file.is_file() else None
+    rows: list[tuple[str, Child]] = [
+        ("network", kind(spec)),
+        ("width", f"{spec.width:g}"),
+        ("input", f"{spec.size[0]} x {spec.size[1]} pixels, {spec.input_channels} channels"),
+        ("resized", f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}"),
+        ("classes", f"{spec.classes:,}"),
+        ("head", classifier_words(spec) if spec.classifier != ClassifierSpec() else None),
+        ("parameters", f"{parameters(spec):,}"),
+        ("multiply-adds", f"{multiply_adds(spec):,}"),
+        ("file", f"{size / 1e6:.1f} MB" if size else None),
+        ("padding", spec.numerics.padding),
+        (
+            "temperature",
+            f"{temperature:.3f} (the classifier was divided by it)" if temperature else None,
+        ),
+        ("weights from", origin.source if origin else None),
+        ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
+        ("licence", (origin.licence if origin else None) or "unknown"),
+        ("note", origin.note or None if origin else None),
+        *(how or {}).items(),
+    ]
+    return definitions(rows)
+
+
+def environment() -> list[tuple[str, str]]:
+    """Return (what, which version), without importing any of it."""
+    return [
+        ("mobilenetv2", __version__),
+        ("Python", platform.python_version()),
+        *((name, found) for name in PACKAGES if (found := _version(name))),
+        ("processor", processor(CPU.read_text() if CPU.is_file() else "")),
+        ("cores", str(os.cpu_count() or 1)),
+        ("system", f"{platform.system()} {platform.release()} ({platform.machine()})"),
+    ]
+
+
+def processor(text: str) -> str:
+    """Return the first model name of Linux's ``/proc/cpuinfo``, or what the platform calls it."""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,269 @@
+"""The figures of a report: the headline, the classes, and which are taken for which."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.evaluation.metrics import ClassFigures, Metrics
+from mobilenetv2.evaluation.report.html import Child, Markup, element
+from mobilenetv2.evaluation.report.result import Result
+from mobilenetv2.evaluation.run_record import SEEN
+from mobilenetv2.text import counted, interval, listed, percent
+
+MOST = 40
+"""Classes that a table shows; the better ones can be opened. Of more, there is no matrix."""
+PAIRS = 10
+"""Confusions that are listed."""
+NAMED = 2
+"""Names of classes of which the same is to be said; of three, one is 'more'."""
+
+
+def headline(result: Result) -> Markup:
+    """Return the accuracy with its interval, in words, and smaller figures beside it."""
+    metrics, labels = result.metrics, result.metrics.labels
+    right = round(metrics.accuracy * metrics.images)
+    several = result.predictions.several
+    named = "exact match" if several else "top-1"
+    loss = "binary cross-entropy" if labels else "cross-entropy"
+    cards = [("photos", f"{metrics.images:,}", f"of {result.split.name}")]
+    if not several and len(result.predictions.names) > 5:  # five of five are always enough
+        cards.append(("top-5", f"{metrics.top5:.1%}", "the truth is among five"))
+    if labels:
+        cards += [
+            ("mAP", percent(labels.mean_average_precision), "mean average precision"),
+            ("F1", percent(labels.macro_f1), "mean over classes"),
+        ]
+    if labels and not several:
+        cards.append(("exact match", f"{labels.exact_match:.1%}", "every class decided right"))
+    cards += [
+        ("loss", "-" if math.isnan(metrics.loss) else f"{metrics.loss:.3f}", loss),
+        ("calibration error", percent(result.calibration.error), "0% is perfect"),
+    ]
+    what = "It is right on every class of" if several else "It is right on"
+    return element(
+        "section",
+        element(
+            "div",
+            element("p", f"{metrics.accuracy:.1%}", class_="figure"),
+            element("div", dot(metrics.accuracy, metrics.accuracy_interval, named), class_="gauge"),
+            element("div", element("span", "0%"), element("span", "100%"), class_="ends"),
+            class_="top1",
+        ),
+        element(
+            "div",
+            element(
+                "p", element("b", f"{what} {right:,} of {metrics.images:,} photos."),
+                f" {_meaning(result)}", class_="lead",
+            ),
+            element("p", weakest(metrics), class_="lead"),
+            class_="said",
+        ),
+        element(
+            "div",
+            [
+                element(
+                    "div", element("b", value), element("span", name), element("small", what),
+                    class_="card",
+                )
+                for name, value, what in cards
+            ],
+            class_="cards",
+        ),
+        class_="headline",
+    )  # fmt: skip
+
+
+def _meaning(result: Result) -> str:
+    low, high = result.metrics.accuracy_interval
+    if result.split.name in SEEN:
+        return (
+            f"The 95% interval is {interval((low, high))}, but of photos that models are trained "
+            "on or chosen by: on new ones it may be right less often."
+        )
+    return (
+        f"From so many one can tell that its true accuracy lies between {low:.1%} and {high:.1%} "
+        "(95% interval)."
+    )
+
+
+def weakest(metrics: Metrics) -> str:
+    """Return 'It finds outwear least often: 18 of 24; the others it takes mostly for shirt.'"""
+    rows = [(i, row) for i, row in enumerate(metrics.classes) if row.photos]
+    if not rows:
+        return "No photo is of any class."
+    least = min(row.recall for _, row in rows)
+    if least == 1:
+        return f"Every class was always found in these {metrics.images:,} photos."
+    worst = [(index, row) for index, row in rows if row.recall == least]
+    if len(worst) > 1:
+        others = listed([row.name for _, row in worst], NAMED)
+        return f"It finds {others} least often: {least:.0%} of their photos."
+    ((index, row),) = worst
+    right = round(row.recall * row.photos)
+    missed = row.photos - right
+    text = f"It finds {row.name} least often: {right:,} of {row.photos:,}"
+    if metrics.labels:  # its other photos were not taken for one other class
+        return f"{text}."
+    answers = metrics.confusion[index].copy()
+    answers[index] = -1
+    most = int(answers.max())
+    taken = [
+        other.name for other, count in zip(metrics.classes, answers, strict=True) if count == most
+    ]
+    if missed == 1:
+        rest = "the other it takes for"
+    else:
+        rest = f"the others it takes {'mostly' if 2 * most > missed else 'most often'} for"
+    return f"{text}; {rest} {listed(taken, NAMED)}."
+
+
+def class_table(figures: Sequence[ClassFigures], labels: bool = False) -> Markup:
+    """Return the figures of each class, the worst first, without classes that have no photos.
+
+    ``labels`` adds those that only 'sigmoid' outputs have.
+    """
+    rows = sorted((row for row in figures if row.photos), key=lambda row: (row.recall, -row.photos))
+    parts: list[Child] = [_class_rows(rows[:MOST], labels)]
+    if rows[MOST:]:
+        summary = element("summary", counted(len(rows) - MOST, "better class"))
+        parts.append(element("details", summary, _class_rows(rows[MOST:], labels)))
+    return element("div", parts)
+
+
+def dot(value: float, bounds: tuple[float, float], what: str) -> Markup:
+    """Draw a share with its 95% interval between 0 and 1, as wide as there is room."""
+    low, high = bounds
+    said = f"{what} {value:.1%} (95% interval {interval(bounds)})"
+    place = f"{value:.2%}"
+    return element(
+        "svg", element("title", said),
+        element("line", class_="grid", x1="0%", x2="100%", y1="50%", y2="50%"),
+        element("line", class_="whisker", x1=f"{low:.2%}", x2=f"{high:.2%}", y1="50%", y2="50%"),
+        element("circle", class_="dot", cx=place, cy="50%", r="5"),
+        class_="dots", role="img", attributes={"aria-label": said},
+    )  # fmt: skip
+
+
+def _class_rows(rows: Sequence[ClassFigures], labels: bool) -> Markup:
+    more = ("F1", "average precision") if labels else ()
+    names = ("class", "photos", "recall", "", "precision", *more)
+    head = [element("th", name, scope="col") for name in names]
+    return element(
+        "table", element("thead", element("tr", head)),
+        element("tbody", [_class_row(row, labels) for row in rows]), class_="classes sortable",
+    )  # fmt: skip
+
+
+def _class_row(row: ClassFigures, labels: bool) -> Markup:
+    named = not math.isnan(row.precision)
+    why = f"95% interval {interval(row.precision_interval, 0)}" if named else "never answered"
+    return element(
+        "tr",
+        element("th", row.name, scope="row"),
+        element("td", str(row.photos), class_="n"),
+        element("td", dot(row.recall, row.recall_interval, "recall"), class_="wide"),
+        _share(row.recall),
+        _share(row.precision, why),
+        [_share(row.f1), _share(row.average_precision)] if labels else None,
+    )
+
+
+def _share(value: float, title: str | None = None) -> Markup:
+    order = f"{-1 if math.isnan(value) else value:.6f}"
+    return element("td", percent(value, 0), class_="n", title=title, data_value=order)
+
+
+def confusion_table(matrix: NDArray, names: Sequence[str]) -> Markup:
+    """Return the matrix of the classes that have photos or were answered, and the most frequent
+    confusions: int (classes, classes), rows the truth, columns the answers."""
+    met = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
+    parts: list[Child] = []
+    if len(met) <= MOST:
+        parts.append(element("div", _matrix(matrix, met, names), class_="scroll"))
+    else:
+        parts.append(
+            element("p", f"A matrix of {len(met)} classes would not be legible.", class_="soft")
+        )
+    pairs = confusions(matrix, PAIRS)
+    if pairs:
+        items = [
+            element(
+                "li", element("b", names[truth]), " taken for ", element("b", names[answer]),
+                element("span", f"{count} of {of}", class_="n"),
+            )
+            for truth, answer, count, of in pairs
+        ]  # fmt: skip
+        title = element("h3", "Most frequent confusions")
+        parts.append(element("div", title, element("ol", items, class_="confused")))
+    return element("div", parts, class_="beside")
+
+
+def confusions(matrix: NDArray, most: int) -> list[tuple[int, int, int, int]]:
+    """Return (truth, answer, photos, of how many), the most frequent first."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [divmod(int(place), len(matrix)) for place in order]
+    return [
+        (truth, answer, int(wrong[truth, answer]), int(matrix[truth].sum()))
+        for truth, answer in cells
+        if wrong[truth, answer]
+    ]
+
+
+def _matrix(matrix: NDArray, met: NDArray, names: Sequence[str]) -> Markup:
+    head = [
+        element("th", element("span", names[index]), scope="col", title=names[index])
+        for index in met
+    ]
+    rows = [
+        element(
+            "tr", element("th", names[truth], scope="row", title=names[truth]),
+            [_cell(matrix, truth, answer, names) for answer in met],
+        )
+        for truth in met
+    ]  # fmt: skip
+    corner = element("td", "is ↓  answered →", class_="corner")
+    return element(
+        "table", element("thead", element("tr", corner, head)), element("tbody", rows),
+        class_="confusion",
+    )  # fmt: skip
+
+
+def _cell(matrix: NDArray, truth: int, answer: int, names: Sequence[str]) -> Markup:
+    count, of = int(matrix[truth, answer]), int(matrix[truth].sum())
+    if not count:
+        return element("td")
+    share = count / of
+    kind = "right" if truth == answer else "wrong"
+    return element(
+        "td", str(count), class_=f"{kind}{' strong' if share > 0.55 else ''}",
+        style=f"--share:{max(share, 0.06):.3f}",
+        title=f"{names[truth]}, answered {names[answer]}: {count} of {of} ({share:.0%})",
+    )  # fmt: skip
+
+
+def count_table(columns: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> Markup:
+    """Return the photos of each class, a row each in the order of ``names``, with bars that compare
+    the classes of a column. Columns are such as splits: title -> class -> photos."""
+    head = [element("th", "class"), [element("th", title) for title in columns]]
+    largest = {title: max(1, *column.values()) for title, column in columns.items()}
+    rows = []
+    for name in names:
+        counts = {title: column.get(name, 0) for title, column in columns.items()}
+        cells = [
+            element(
+                "td", f"{count:,}" if count else "-", class_="n bar",
+                style=f"--share:{count / largest[title]:.3f}",
+            )
+            for title, count in counts.items()
+        ]  # fmt: skip
+        rows.append(element("tr", element("th", name, scope="row"), cells))
+    sums = [element("td", f"{sum(column.values()):,}", class_="n") for column in columns.values()]
+    rows.append(element("tr", element("th", "all", scope="row"), sums, class_="sum"))
+    table = element(
+        "table", element("thead", element("tr", head)), element("tbody", rows), class_="counts"
+    )  # fmt: skip
+    return element("div", table, class_="scroll")

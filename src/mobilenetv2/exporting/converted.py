@@ -1,0 +1,100 @@
+"""MNN and ncnn: by their own converters, each a process of its own, from our ONNX graph."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from mobilenetv2.checkpoints.description import sidecar_path
+from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.exporting.direct import graph_of
+from mobilenetv2.exporting.job import Options
+from mobilenetv2.graph.onnx import write_onnx
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.process import suppress_native_output
+from mobilenetv2.runtime.ncnn import checksum, weights_path
+from mobilenetv2.spec.records import ModelConfig, Origin
+
+# Not MNN's command mnnconvert: as it starts, it installs a package that reports every conversion
+# to MNN's makers. This is the function beneath it. The arguments come as a line on stdin, because
+# a command line has no room for a thousand labels.
+MNN_PROGRAM = "import json, sys, _tools; _tools.mnnconvert(json.loads(sys.stdin.readline()))"
+GIVEN = "model.onnx"
+"""The file that a converter takes, in the folder where it works."""
+SECONDS = 600
+
+
+def write_mnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write an MNN file, with the config as its ``bizCode``, MNN's place for a note, sealed."""
+    with suppress_native_output():
+        require("MNN")
+    # MNN cuts digits off instead of rounding: in float16 the graph's weights fit already.
+    graph, half = graph_of(config, arrays, options).replace(batch=1), options.precision == "float16"
+    arguments = [
+        "mnnconvert", "-f", "ONNX", "--modelFile", GIVEN, "--MNNModel", "model.mnn",
+        "--bizCode", config.to_json(), *(["--fp16"] if half else []),
+    ]  # fmt: skip
+    (body,) = _converted(
+        "MNN", [sys.executable, "-P", "-c", MNN_PROGRAM], write_onnx(graph, as_convolutions=True),
+        ["model.mnn"], json.dumps(arguments).encode(),
+    )  # fmt: skip
+    out.write_bytes(body + seal.digest(body).encode())
+
+
+def write_ncnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
+    """Write the graph ``out``; the weights, '.bin' in place of '.param'; and ``out``.json.
+
+    The config lies in the last, whose origin has one SHA-256 over all three.
+    """
+    graph, half = graph_of(config, arrays, options).replace(batch=1), options.precision == "float16"
+    made = ["model.ncnn.param", "model.ncnn.bin"]
+    command = [_pnnx(), GIVEN, f"fp16={int(half)}"]
+    param, weights = _converted("pnnx", command, write_onnx(graph), made)
+    out.write_bytes(param)
+    weights_path(out).write_bytes(weights)
+    origin = config.origin or Origin("trained here")
+    digest = checksum(param, weights, dataclasses.replace(config, origin=origin).to_json())
+    tied = dataclasses.replace(config, origin=dataclasses.replace(origin, sha256=digest))
+    sidecar_path(out).write_text(tied.to_json(), "utf-8")
+
+
+def _converted(
+    title: str, command: Sequence[str], model: bytes, made: Sequence[str], given: bytes = b""
+) -> list[bytes]:
+    """Return the files that a converter makes of an ONNX file.
+
+    Args:
+        title: what it is called in an error.
+        given: its stdin.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / GIVEN).write_bytes(model)
+        try:
+            done = subprocess.run(
+                command, cwd=folder, timeout=SECONDS, input=given, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ArtifactError(f"{title} cannot convert the network ({error})") from None
+        files = [Path(folder) / name for name in made]
+        if done.returncode != 0 or not all(file.is_file() for file in files):
+            last = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
+            raise ArtifactError(
+                f"{title} cannot convert the network (status {done.returncode}: {last})"
+            )
+        return [file.read_bytes() for file in files]
+
+
+def _pnnx() -> str:
+    """Return pnnx itself. Its Python package is not imported: that imports all of PyTorch."""
+    found = find_spec("pnnx")
+    if found is None or found.origin is None:
+        require("pnnx")  # raises, with the line that installs it
+        raise ArtifactError("pnnx is installed without its program; install it again")
+    return str(Path(found.origin).parent / ("pnnx.exe" if os.name == "nt" else "pnnx"))

@@ -1,0 +1,339 @@
+"""Files made beside their place, judged in their own runtime, and only then renamed into it.
+
+What ``export`` and ``quantize`` share. A format's module in this room has ``write_NAME``
+(:data:`Writer`), and ``reload`` where no engine of ``formats.RUNTIMES`` runs its files. The config
+travels inside, or in ``OUT.json`` beside it.
+"""
+
+import errno
+import importlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import uuid4
+
+from mobilenetv2 import __version__
+from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
+from mobilenetv2.files import TEMPORARY, remove_orphans, sha256_of_file, take_place
+from mobilenetv2.formats import ENGINES, FORMATS, RUNTIMES, Format, Precision
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.progress import say
+from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import first_line
+
+STEM = "model"
+RECORD = ".comparison.json"
+"""End of the name of what is written down beside a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a file is to be."""
+
+    precision: Precision = "float32"
+    pictures: bool = False
+    """Normalisation inside: it takes uint8 (batch, height, width, channels)."""
+    batch: int | None = None
+    """None: any, where the format has that; else 1."""
+    any_size: bool = False
+    """Any height and width."""
+    opset: int | None = None
+    """Version of ONNX's operators; None is what the writer takes by itself."""
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise ArtifactError(f"--batch {self.batch} must be at least 1")
+
+
+Writer = Callable[[ModelConfig, Arrays, Path, Options], None]
+"""Makes the file (or folder) of a network with canonical arrays, and nothing else but what
+``formats.Format.beside`` names. It raises SpecError where the format cannot have such a network,
+ArtifactError where its converter failed."""
+
+
+def writer_of(made: Format) -> Writer:
+    """Return what writes a format's files.
+
+    Raises:
+        MissingExtra: a package is not installed; the message has the line that installs it.
+    """
+    for package in made.missing():
+        require(package)  # which says how to get it
+    writer: Writer = getattr(_module(made), f"write_{made.name}")
+    return writer
+
+
+def reload(made: Format, out: Path, threads: int | None = None) -> Engine:
+    """Return a file that was written here, in its own runtime.
+
+    Raises:
+        ArtifactError, WeightsError: it was changed or damaged, or the runtime does not take it.
+        MissingExtra: a package is not installed.
+    """
+    for name in ENGINES:
+        if RUNTIMES[name].own is made:
+            return create_engine(load_artifact(out), name, threads)
+    engine: Engine = _module(made).reload(out, threads)
+    return engine
+
+
+def _module(made: Format) -> Any:
+    return importlib.import_module(f"mobilenetv2.exporting.{made.writer or made.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One file that is wanted."""
+
+    format: Format
+    options: Options
+    out: Path
+
+    @property
+    def label(self) -> str:
+        """Format and precision, for progress."""
+        return f"{self.format.name} {self.options.precision}"
+
+
+class Verdict(Protocol):
+    """The comparison of a file with the network that it was made of."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+
+
+V = TypeVar("V", bound=Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[V]):
+    """What became of a request."""
+
+    request: Request
+    verdict: V | None
+    """None where it came to none."""
+    size: int = 0
+    """Bytes of all its files; 0 where it was not kept."""
+    error: str = ""
+
+    def to_dict(self, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return plain values for JSON, with what else is to be said of the file."""
+        request = self.request
+        values: dict[str, Any] = {
+            "format": request.format.name, "precision": request.options.precision,
+            "file": str(request.out), **(facts or {}),
+        }  # fmt: skip
+        if self.verdict is not None:
+            values |= self.verdict.to_dict()
+        return values | ({"error": self.error} if self.error else {"bytes": self.size})
+
+
+class Maker(Protocol[V]):
+    """One way to make files."""
+
+    def write(self, request: Request, out: Path) -> None:
+        """Write the file ``out`` that is asked for."""
+
+    def compare(self, request: Request, engine: Engine) -> V:
+        """Compare what the file answers with what it should."""
+
+    def refusal(self, verdict: V) -> str:
+        """Return why a file is not kept; '' where it is."""
+
+    def facts(self, request: Request) -> dict[str, Any]:
+        """Return what else is written down beside a file."""
+
+
+def make_files(maker: Maker[V], requests: Sequence[Request]) -> Iterator[Outcome[V]]:
+    """Make every file, one after the other; each is announced, and each outcome yielded."""
+    for index, request in enumerate(requests, 1):
+        say(f"{index} of {len(requests)}: {request.label}")
+        yield make_file(maker, request)
+
+
+def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
+    """Write a file beside its place, reload it, judge it, and rename it into place if it passes."""
+    out = request.out
+    try:
+        with folder_beside(out) as folder:
+            made = folder / out.name
+            maker.write(request, made)
+            size = request.format.size(made)
+            verdict = maker.compare(request, reload(request.format, made))
+            refusal = maker.refusal(verdict)
+            if not refusal:
+                record = {
+                    "file": out.name,
+                    "sha256": sha256_of_file(made) if made.is_file() else None,
+                    "format": request.format.name,
+                    "precision": request.options.precision,
+                    "versions": versions(request.format.packages),
+                    **maker.facts(request),
+                    **verdict.to_dict(),
+                }
+                text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+                (folder / f"{out.name}{RECORD}").write_text(text, "utf-8")
+                put_in_place(folder, out)
+    except Exception as error:  # a converter's or a runtime's own, too: others have their turn
+        return Outcome(request, None, error=sentence(error))
+    return Outcome(request, verdict, 0 if refusal else size, refusal)
+
+
+def sentence(error: Exception) -> str:
+    """Return what went wrong with one file, in one sentence."""
+    if isinstance(error, MobileNetV2Error):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return f"its converter or runtime failed: {type(error).__name__}: {first_line(error)}"
+
+
+@contextmanager
+def folder_beside(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder in the one where ``out`` is to be; it is gone at the end.
+
+    Raises:
+        OSError: the place cannot be written; it is called by its own name, not by a temporary one.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        remove_orphans(out)
+        folder = out.with_name(f"{TEMPORARY}{out.name}-{uuid4().hex[:8]}")
+        folder.mkdir()
+    except FileExistsError:
+        raise NotADirectoryError(
+            errno.ENOTDIR, "is a file, not a folder", str(out.parent)
+        ) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Rename everything in ``folder`` to where ``out`` is to be, ``out`` itself last."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name == out.name)
+    for entry in entries:
+        take_place(entry, out.parent / entry.name)
+
+
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Return name -> version of what made and ran a file: a difference may lie in them.
+
+    Args:
+        packages: by their import names; ours, Python's and NumPy's are there anyway.
+    """
+    installed = {"mobilenetv2": __version__, "python": platform.python_version()}
+    distributions = metadata.packages_distributions()
+    for package in ("numpy", *packages):
+        for distribution in distributions.get(package, ())[:1]:
+            installed[package] = metadata.version(distribution)
+    return installed
+
+
+def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path) -> list[Request]:
+    """Return a request for each format with each of the options.
+
+    Args:
+        out: a file, where one format in one precision is asked for and it ends as that does; else
+            a folder, in which the files are 'model.onnx', 'model-float16.onnx' and so on.
+
+    Raises:
+        ArtifactError: ``out`` ends as a file does and is to be a folder.
+    """
+    requests = [
+        Request(made, chosen, out / f"{STEM}{_marks(chosen)}{made.suffix or f'.{made.name}'}")
+        for made in formats
+        for chosen in options
+    ]
+    if len(requests) == 1 and formats[0].suffix and out.name.endswith(formats[0].suffix):
+        return [Request(formats[0], options[0], out)]
+    endings = [made.suffix for made in _by_name(out)]
+    if endings and not out.is_dir():
+        count = f"{len(requests)} are asked for" if len(requests) > 1 else f"not {formats[0].name}"
+        raise ArtifactError(
+            f"{out}: {endings[0]} is the ending of one file, and {count}; name a folder instead"
+        )
+    return requests
+
+
+def _marks(options: Options) -> str:
+    precision = "" if options.precision == "float32" else f"-{options.precision}"
+    return precision + ("-pictures" if options.pictures else "")
+
+
+def find_formats(names: Sequence[str], out: Path) -> list[Format]:
+    """Return the formats of these names; without any, the one that a file's name says.
+
+    Raises:
+        ArtifactError: there is no such format, or the file's name says none.
+    """
+    for name in names:
+        if name not in FORMATS:
+            raise ArtifactError(f"--format {name}: unknown; {suggestion(name, FORMATS)}")
+    fitting = [] if names else _by_name(out)
+    if not names and not fitting:
+        raise ArtifactError(
+            f"{out}: which format? No format's file ends so; give --format, such as --format "
+            f"{','.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
+        )
+    return [FORMATS[name] for name in names] or [max(fitting, key=lambda one: len(one.suffix))]
+
+
+def _by_name(out: Path) -> list[Format]:
+    return [one for one in FORMATS.values() if one.suffix and out.name.endswith(one.suffix)]
+
+
+def require_honoured(made: Format, options: Options) -> None:
+    """Raise ArtifactError unless a format honours every option that is not left alone."""
+    if options.precision not in made.precisions:
+        raise ArtifactError(
+            f"--format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
+        )
+    usual = Options()
+    for field in ("pictures", "batch", "any_size", "opset"):
+        if getattr(options, field) != getattr(usual, field) and field not in made.options:
+            flag = field.replace("_", "-")
+            able = [one.name for one in FORMATS.values() if field in one.options]
+            raise ArtifactError(
+                f"--format {made.name} has no --{flag}, which is for {', '.join(able)}"
+            )
+
+
+def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> None:
+    """Raise MissingExtra if packages are not installed, of the formats or more: all are named."""
+    needs = {made.name: made.missing() for made in formats}
+    needs |= {"this": [package for package in more if find_spec(package) is None]}
+    parts = [f"{name} needs {' and '.join(each)}" for name, each in needs.items() if each]
+    if parts:
+        lacking = [package for packages in needs.values() for package in packages]
+        raise MissingExtra(f"{', '.join(parts)}; install it with: {installing(lacking)}")
+
+
+def require_new(requests: Iterable[Request]) -> None:
+    """Raise FileExistsError if a file that is wanted is there already."""
+    for request in requests:
+        for place in request.format.files(request.out):
+            if place.exists():
+                raise FileExistsError(
+                    errno.EEXIST, "is there already; choose another place or give --overwrite",
+                    str(place),
+                )  # fmt: skip

@@ -1,0 +1,276 @@
+"""Export: files that answer as their edition does, for the same pictures.
+
+Where a person gives no photos, pictures are made here: shapes on clouds of colour. Noise alone
+would not do: a network's answers to noise hardly differ from picture to picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from mobilenetv2.editions import numpy as plain
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.evaluation.predictions import best_classes, largest_difference
+from mobilenetv2.exporting.job import (
+    Options,
+    Request,
+    find_formats,
+    place_files,
+    require_honoured,
+    writer_of,
+)
+from mobilenetv2.formats import FORMATS, Precision
+from mobilenetv2.images.preprocess import engine_input, preprocess
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.text import finite
+
+TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
+"""A difference of logits is at most this times max(1, the reference's largest). bfloat16 has three
+bits less than float16."""
+RANDOM = 2
+"""Random tensors beside the pictures."""
+SIDE, COUNT = 256, 4
+"""Pixels of a side of the pictures that are made here, and how many there are."""
+WIDER = (33, 64)
+"""Rows and columns that a picture of another size has more: an odd number and an even one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A file's logits beside the reference's."""
+
+    photos: int
+    random: int
+    difference: float
+    """Largest |difference| of any logit; infinite where one is not a number."""
+    largest: float
+    """Largest |logit| of the reference."""
+    deviation: float
+    """Standard deviation of the reference's logits: near 0 little is compared."""
+    tolerance: float
+    same_top1: int
+    """Of the photos: how many have the reference's best class."""
+
+    @property
+    def relative(self) -> float:
+        """The difference as a share of max(1, the reference's largest)."""
+        return self.difference / max(1.0, self.largest)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file is the network."""
+        return self.relative <= self.tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "photos": self.photos,
+            "random_tensors": self.random,
+            "max_abs_difference": finite(self.difference),
+            "max_abs_reference": self.largest,
+            "standard_deviation_of_reference": self.deviation,
+            "relative": finite(self.relative),
+            "tolerance": self.tolerance,
+            "same_top1": self.same_top1,
+            "passed": self.passed,
+        }
+
+
+class Reference:
+    """What the plain edition, in float64, answers; computed once for all formats.
+
+    Args:
+        arrays: canonical.
+        photos: uint8 (n, height, width, channels) at the network's size, at least one.
+    """
+
+    def __init__(self, config: ModelConfig, arrays: Arrays, photos: NDArray) -> None:
+        self.config, self.arrays, self.photos = config, arrays, photos
+        self._random = np.random.default_rng(0)
+
+    @cached_property
+    def network(self) -> plain.MobileNetV2:
+        """The plain edition."""
+        network = plain.build(self.config, dtype="float64")
+        plain.load(network, self.arrays)
+        return network
+
+    @cached_property
+    def pictures(self) -> tuple[NDArray, NDArray]:
+        """(the photos and noise as uint8 pictures, their logits): for graphs that normalise."""
+        noise = self._random.integers(0, 256, (RANDOM, *self.photos.shape[1:]), np.uint8)
+        x = np.concatenate([self.photos, noise])
+        return x, self._answers(engine_input(x, self.config.preprocessing))
+
+    @cached_property
+    def tensors(self) -> tuple[NDArray, NDArray]:
+        """(the photos normalised and normal noise, float32 NCHW; their logits)."""
+        photos = engine_input(self.photos, self.config.preprocessing)
+        noise = self._random.normal(size=(RANDOM, *photos.shape[1:])).astype(np.float32)
+        x = np.concatenate([photos, noise])
+        return x, self._answers(x)
+
+    @cached_property
+    def elsewhere(self) -> "Reference":
+        """The same for a picture of another size, of files that take any."""
+        more = ((0, 0), (0, WIDER[0]), (0, WIDER[1]), (0, 0))
+        return Reference(self.config, self.arrays, np.pad(self.photos[:1], more, "reflect"))
+
+    def _answers(self, x: NDArray) -> NDArray:
+        # One by one: a whole batch in float64 takes much memory.
+        return np.concatenate([self.network(x[i : i + 1]) for i in range(len(x))])
+
+    def compare(self, engine: Engine, precision: Precision) -> Comparison:
+        """Compare the engine's logits with the reference's.
+
+        Raises:
+            ArtifactError: it gives another number of outputs, or cannot run.
+        """
+        x, expected = self.pictures if engine.takes_pictures else self.tensors
+        logits = engine.run(x, "logits")
+        if logits.shape != expected.shape:
+            raise ArtifactError(
+                f"its logits have shape {list(logits.shape)}, not {list(expected.shape)}"
+            )
+        count = len(self.photos)
+        kind = self.config.spec.classifier.outputs
+        answers, correct = (best_classes(y[:count], kind) for y in (logits, expected))
+        return Comparison(
+            count, RANDOM, largest_difference(logits, expected), float(np.abs(expected).max()),
+            float(expected.std()), TOLERANCES[precision], int((answers == correct).sum()),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """Makes exported files and compares each with the reference: a ``job.Maker``."""
+
+    reference: Reference
+
+    def write(self, request: Request, out: Path) -> None:
+        """Write the file by its format's module."""
+        config, arrays = self.reference.config, self.reference.arrays
+        writer_of(request.format)(config, arrays, out, request.options)
+
+    def compare(self, request: Request, engine: Engine) -> Comparison:
+        """Compare logits; those of a picture of another size, too, where the file takes any."""
+        precision = request.options.precision
+        comparison = self.reference.compare(engine, precision)
+        if request.options.any_size and comparison.passed:
+            elsewhere = self.reference.elsewhere.compare(engine, precision)
+            return comparison if elsewhere.passed else elsewhere
+        return comparison
+
+    def refusal(self, verdict: Comparison) -> str:
+        """Return why a file is not kept; '' where it is."""
+        if verdict.passed:
+            return ""
+        return (
+            f"it differs from its edition by {verdict.difference:.3g} where at most "
+            f"{verdict.tolerance * max(1.0, verdict.largest):.3g} is allowed, so it was not kept"
+        )
+
+    def facts(self, request: Request) -> dict[str, Any]:
+        """Return what else is written down beside a file."""
+        return {
+            "takes": "uint8 pictures" if request.options.pictures else "normalised float32",
+            "runs_here": request.format.runs_here,
+            "reference": "the NumPy edition in float64",
+        }
+
+
+def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> list[Request]:
+    """Return what ``--format A,B --precision C,D`` asks for.
+
+    Args:
+        names: formats; none takes the one that ``out`` ends in.
+        options: one for each precision.
+        out: as for :func:`mobilenetv2.exporting.job.place_files`.
+
+    Raises:
+        ArtifactError: an unknown format, no format at all, an option that a format does not honour,
+            or a place for one file where there are to be several.
+    """
+    formats = find_formats(names, out)
+    for made in formats:
+        for each in options:
+            require_honoured(made, each)
+    return place_files(formats, options, out)
+
+
+def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Request], list[str]]:
+    """Return what ``--format all`` asks for: what each format that is installed can do.
+
+    Returns:
+        (requests, notes): each note says what is left out and why.
+
+    Raises:
+        ArtifactError: ``out`` is a place for one file.
+    """
+    possible: list[Request] = []
+    refused: dict[str, list[str]] = {}
+    absent: dict[str, str] = {}
+    for name, made in FORMATS.items():
+        for each in options:
+            try:
+                require_honoured(made, each)
+            except ArtifactError as error:
+                reason = str(error).partition(";")[0].partition(" has ")[2]
+                refused.setdefault(reason, []).append(name)
+                continue
+            if packages := made.missing():
+                absent[name] = f"{name} ({' and '.join(packages)})"
+            else:
+                possible += place_files([made], [each], out)
+    notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
+    if absent:
+        notes.append(
+            f"left out for want of packages: {', '.join(absent.values())}; pip install "
+            "'mobilenetv2[export]' brings them"
+        )
+    return possible, notes
+
+
+def sample_pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:
+    """Draw pictures, the same every time.
+
+    Returns:
+        uint8 (count, height, width, channels) at the network's size.
+    """
+    drawn = [_draw_picture(np.random.default_rng([seed, index])) for index in range(count)]
+    return np.stack([preprocess(image, record) for image in drawn])
+
+
+def _draw_picture(random: np.random.Generator) -> Image.Image:
+    image = _draw_clouds(random)
+    pen = ImageDraw.Draw(image)
+    for _ in range(12):
+        x, y = random.integers(-40, SIDE, 2).tolist()
+        width, height = random.integers(20, 140, 2).tolist()
+        colour = tuple(random.integers(0, 256, 3).tolist())
+        kind = random.integers(3)
+        if kind == 0:
+            pen.ellipse((x, y, x + width, y + height), fill=colour)
+        elif kind == 1:
+            pen.rectangle((x, y, x + width, y + height), fill=colour, outline=(0, 0, 0))
+        else:
+            pen.line((x, y, x + width, y + height), fill=colour, width=int(random.integers(2, 14)))
+    return image
+
+
+def _draw_clouds(random: np.random.Generator) -> Image.Image:
+    """Return the sum of ever finer noise, each at half the strength, as in photos."""
+    total = np.zeros((SIDE, SIDE, 3))
+    for octave in range(1, 8):
+        cells = random.integers(0, 256, (2**octave, 2**octave, 3), np.uint8)
+        smooth = Image.fromarray(cells).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        total += np.asarray(smooth) / 2**octave
+    return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8))

@@ -1,0 +1,274 @@
+"""The training loop, to be read from top to bottom: one for every edition."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import numpy as np
+
+from mobilenetv2.data.batches import chunked, epoch_order
+from mobilenetv2.errors import MobileNetV2Error, RunError
+from mobilenetv2.evaluation.calibration import measure_tempered
+from mobilenetv2.evaluation.metrics import Metrics
+from mobilenetv2.evaluation.run_record import best_epoch
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.progress import say, track
+from mobilenetv2.training.folder import Checkpoint, Row
+from mobilenetv2.training.inputs import PhotoViews
+from mobilenetv2.training.job import Run
+from mobilenetv2.training.schedule import learning_rate
+from mobilenetv2.training.steps import State, shown_loss
+
+SAVED_EVERY = 300.0
+"""Seconds between checkpoints within an epoch: what a power cut costs at most."""
+
+
+def fit(run: Run) -> None:
+    """Go through the epochs that are left; ``run.best`` and ``run.folder.last`` hold the result.
+
+    Raises:
+        Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
+        RunError: the loss or a weight is not a number, or out of memory.
+    """
+    if run.saved:
+        run.rows = run.saved.rows
+        if run.saved.epoch >= run.recipe.epochs or run.out_of_patience:
+            return
+    loop = Loop(run)
+    if run.fitted and run.recipe.epochs and not run.saved:
+        run.rows = [run.fitted]
+        store.save(run.best, run.config, run.trainer.dump())
+    with stop_on_interrupt() as stop:
+        while loop.epoch < run.recipe.epochs and not run.out_of_patience:
+            loop.train_epoch(stop)
+            loop.finish_epoch()
+            if stop():
+                raise Stopped
+    run.folder.maps.unlink(missing_ok=True)
+    if loop.epoch < run.recipe.epochs:
+        say(f"no better epoch for {run.recipe.patience}: stopped early")
+
+
+class Loop:
+    """The epochs of a run, and where it stands in them."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.trainer, recipe = run, run.trainer, run.recipe
+        averaging = recipe.averaging
+        self.average = Average(averaging.decay, averaging.breadth) if averaging.decay else None
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.sums = np.zeros(3)
+        """Loss, right answers and count of the epoch so far."""
+        if saved := run.saved:
+            self.trainer.restore(saved.trainer)
+            if self.average:
+                self.average.arrays, self.average.steps = saved.average, saved.averaged_steps
+            self.epoch, self.step, self.seconds = saved.epoch, saved.step, saved.seconds
+            self.sums = np.array(saved.sums, float)
+        # Cached maps are what the weights of now make of the photos.
+        photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
+        self.views = self.trainer.views(photos, run.folder.maps)
+        self.targets = run.targets_of(run.splits.train)
+        self.batch_size = min(recipe.batch_size, len(photos))
+        self.steps = len(photos) // self.batch_size
+
+    def train_epoch(self, stop: Callable[[], bool]) -> None:
+        """Take the steps that are left of the epoch."""
+        recipe, trainer = self.run.recipe, self.trainer
+        saved_at, before = time.monotonic(), self.seconds
+        started = saved_at - before
+        order = epoch_order(self.targets.labels, recipe.seed, self.epoch, recipe.data.balance)
+        chunks = chunked(order, self.batch_size, self.step, drop_last=True)
+        todo = self.views.batches(chunks, self.epoch)
+        label = f"epoch {self.epoch + 1}/{recipe.epochs}"
+        left = (self.steps - self.step) * self.batch_size
+        for pictures, indices in track(todo, label, left, self.batch_size):
+            pictures, wanted = self.targets.make(pictures, indices, self.epoch, self.step)
+            trainer.thaw(self.epoch + self.step / self.steps)
+            rate = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
+            with out_of_memory_guard(f"a step of {len(pictures)} pictures"):
+                loss, right = trainer.step(pictures, wanted, rate)
+            if self.average:
+                self.average.update(trainer.dump())
+            loss = shown_loss(loss, self.run.config.spec)
+            self.sums += (loss * len(indices), right, len(indices))
+            self.step += 1
+            if not np.isfinite(self.sums[0]):
+                raise self.diverged()
+            now = time.monotonic()
+            self.seconds = now - started
+            if stop():
+                self.save()
+                raise Stopped
+            if now - saved_at > SAVED_EVERY:
+                self.save()
+                saved_at = now
+        self.seconds = time.monotonic() - started
+
+    def finish_epoch(self) -> None:
+        """Measure the weights, and write down all that there is."""
+        run, recipe = self.run, self.run.recipe
+        # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
+        self.trainer.thaw(self.epoch + self.step / self.steps)
+        arrays, measured = self.judge(self.average.arrays if self.average else self.trainer.dump())
+        loss, right, count = self.sums.tolist()
+        run.rows.append(
+            {
+                "epoch": self.epoch + 1,
+                "learning_rate": learning_rate(
+                    recipe, (self.epoch + 1) * self.steps - 1, self.steps
+                ),
+                "train_loss": loss / count, "train_top1": right / count,
+                "selection_loss": measured.loss, "selection_top1": measured.top1,
+                "seconds": self.seconds,
+                "images_per_second": self.steps * self.batch_size / self.seconds,
+            }
+        )  # fmt: skip
+        say(describe_epoch(run.rows[-1], recipe.epochs))
+        self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, np.zeros(3)
+        if best_epoch(run.rows) == self.epoch:
+            store.save(run.best, run.config, arrays)
+        store.save(run.folder.last, run.config, arrays)
+        run.folder.write_metrics(run.rows)
+        self.save()
+        if recipe.tensorboard:
+            run.folder.log_tensorboard(run.rows[-1])
+
+    def judge(self, arrays: Arrays) -> tuple[Arrays, Metrics]:
+        """Return the weights as they are saved, and their temperature-scaled figures on the
+        selection photos. The trainer goes on with its own weights afterwards."""
+        if not finite(arrays):
+            raise self.diverged()
+        run, recipe, trainer = self.run, self.run.recipe, self.trainer
+        current = trainer.dump()
+        trainer.load(arrays)
+        if recipe.averaging.reestimate and recipe.freezing.batch_norm == "adapt":
+            # In the epoch's order: a split is sorted by class, and its first photos are of one.
+            order = epoch_order(self.targets.labels, recipe.seed, self.epoch)
+            order = order[: recipe.averaging.reestimate]
+            whole = len(order) >= recipe.batch_size  # BatchNorm cannot measure one picture
+            chunks = chunked(order, recipe.batch_size, drop_last=whole)
+            todo = self.views.batches(chunks, self.epoch)
+            trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
+            arrays = trainer.dump()
+        predictions = run.predict(run.splits.selection, "selection")
+        trainer.load(current)
+        return arrays, measure_tempered(predictions)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        run, average, state = self.run, self.average, self.trainer.state()
+        if not finite(state):  # the one before it is worth keeping
+            raise self.diverged()
+        Checkpoint(
+            run.config, run.recipe, state, average.arrays if average else {},
+            average.steps if average else 0, run.rows, self.epoch, self.step, self.sums.tolist(),
+            self.seconds,
+        ).save(run.folder.checkpoint)  # fmt: skip
+
+    def diverged(self) -> RunError:
+        """Return what to say of a run that fell apart."""
+        last, rate = self.run.folder.last, self.run.recipe.optimizer.learning_rate
+        text = (
+            f"the loss or a weight is not a number in epoch {self.epoch + 1}; begin again with a "
+            f"lower learning_rate than {rate:g} (--set optimizer.learning_rate=...)"
+        )
+        return RunError(f"{text}; {last} is as the epoch before left it" if last.is_dir() else text)
+
+
+class Average:
+    """The exponential moving average of the weights and the BatchNorm statistics of a run.
+
+    It is kept in NumPy on canonical arrays, so that it is one and the same for every edition.
+
+    Args:
+        decay: the share that each step keeps of the average, less in the first steps.
+        breadth: the mean age of what is averaged, as a share of the steps so far, until ``decay``
+            makes it less. 0.1 is TensorFlow's rule; at 0.5 all steps count alike.
+    """
+
+    def __init__(self, decay: float, breadth: float = 0.1) -> None:
+        self.decay, self.breadth, self.steps = decay, breadth, 0
+        self.arrays: Arrays = {}
+
+    def update(self, arrays: Arrays) -> None:
+        """Take the weights after a step in."""
+        # A short run's average must not be mostly what it began with.
+        growing = (1 + self.steps) / (1 / self.breadth + self.steps)
+        kept = min(self.decay, growing) if self.steps else 0.0
+        for name, array in arrays.items():
+            if self.steps:
+                old = self.arrays[name]
+                old += (array - old) * old.dtype.type(1 - kept)
+            else:
+                self.arrays[name] = array.copy()
+        self.steps += 1
+
+
+def describe_epoch(row: Row, epochs: int) -> str:
+    """Return one line for one epoch."""
+    return (
+        f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.3f} "
+        f"top-1 {row['train_top1']:.1%} | selection loss {row['selection_loss']:.3f} "
+        f"top-1 {row['selection_top1']:.1%} | {row['seconds']:.0f} s, "
+        f"{row['images_per_second']:.0f} photos/s"
+    )
+
+
+def finite(arrays: State) -> bool:
+    """Return whether every number in there is one."""
+    return all(np.isfinite(array).all() for array in arrays.values())
+
+
+class Stopped(Exception):
+    """A person asked for the end (Ctrl-C); everything is saved."""
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C (or a polite kill) came; a second one aborts."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("stopping after this step; everything will be saved")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+OUT_OF_MEMORY = (
+    "out of memory", "allocate memory", "not enough memory", "resource_exhausted",
+    "oom when allocating",
+)  # fmt: skip
+"""PyTorch and JAX say it through a RuntimeError, TensorFlow through an error of its own, in words
+of which one is among these."""
+
+
+@contextmanager
+def out_of_memory_guard(doing: str) -> Iterator[None]:
+    """Turn a lack of memory, whatever a framework calls it, into a RunError of one sentence.
+
+    ``doing`` is what needs it: 'a step of 32 pictures of 224 x 224'.
+    """
+    try:
+        yield
+    except Exception as error:  # TensorFlow's is nothing but an Exception
+        text = str(error).lower()
+        told = isinstance(error, MobileNetV2Error)  # in words already
+        lacking = not told and any(words in text for words in OUT_OF_MEMORY)
+        if isinstance(error, MemoryError) or lacking:
+            raise RunError(
+                f"out of memory in {doing}; begin again with a lower batch_size or size (--set "
+                "batch_size=16)"
+            ) from None
+        raise

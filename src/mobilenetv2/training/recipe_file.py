@@ -1,0 +1,168 @@
+"""Recipes as TOML: read by name, from a file or with ``--set key=value``, and written.
+
+Files and ``--set`` may give a key by its other name, too (:data:`training.recipe.ALIASES`).
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import Field, fields, is_dataclass
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mobilenetv2.errors import RecipeError
+from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
+from mobilenetv2.training.recipe import ALIASES, Recipe
+
+
+def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
+    """Return a recipe by its name or from a TOML file, with changes such as 'epochs=3'.
+
+    ``augmentation.flip=false`` reaches into a table; values are written as in TOML, and a text
+    needs no quotes.
+
+    Raises:
+        RecipeError: no such recipe, an unknown key, or an impossible value.
+    """
+    known = recipe_names()
+    if name_or_file in known:
+        entry, where = _folder().joinpath(f"{name_or_file}.toml"), f"recipe {name_or_file}"
+    else:
+        entry, where = Path(name_or_file), str(name_or_file)
+        if not entry.is_file():
+            raise RecipeError(
+                f"recipe {name_or_file!r} is neither a file nor known; "
+                f"{suggestion(name_or_file, known)}"
+            )
+    try:
+        mapping = in_tables(tomllib.loads(entry.read_text("utf-8")), where)
+    except ValueError as error:
+        raise RecipeError(f"{where}: not TOML ({error})") from None
+    for change in changes:
+        where = f"recipe {name_or_file} with --set"
+        for key, value in parse_change(change).items():
+            _put(mapping, key, value, where)
+    return from_mapping(Recipe, mapping, where, RecipeError)
+
+
+def parse_recipe(text: str, where: str) -> Recipe:
+    """Return the recipe of a file's text; raise ValueError if it is not TOML."""
+    return from_mapping(Recipe, in_tables(tomllib.loads(text), where), where, RecipeError)
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """Return the recipe as a TOML file that :func:`read_recipe` takes; absent keys are left out."""
+    plain = to_mapping(recipe)
+    tables = {key: plain.pop(key) for key in [*plain] if isinstance(plain[key], dict)}
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
+    return "\n".join([*lines, ""])
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in _folder().iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def keys_of(changes: Iterable[str]) -> set[str]:
+    """Return the keys that ``--set`` changes, each by its own name: 'optimizer.momentum'."""
+    return {key for change in changes for key in parse_change(change)}
+
+
+def parse_change(change: str) -> dict[str, Any]:
+    """Return the keys and values of a ``--set``: one, or those of an inline table.
+
+    Raise RecipeError if it is not key=value.
+    """
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {change!r} must be key=value")
+    return _flat(key.strip(), _value(text.strip()))
+
+
+def every_key() -> list[str]:
+    """Return every key of a recipe with its table: 'epochs', 'network.name' ..."""
+    keys: list[str] = []
+    for field in fields(Recipe):
+        table = field.default_factory
+        inside: tuple[Field[Any], ...] = fields(table) if is_dataclass(table) else ()
+        keys += [f"{field.name}.{key.name}" for key in inside] or [field.name]
+    return keys
+
+
+def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a file's mapping with its flat keys in their tables."""
+    found: dict[str, Any] = {}
+    for name, content in mapping.items():
+        for key, value in _flat(name, content).items():
+            _put(found, key, value, where)
+    return found
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Return the value by its key's own name, or those in a table by the keys of the recipe."""
+    if isinstance(value, dict) and name in _tables():
+        return {f"{name}.{key}": item for key, item in value.items()}
+    return {ALIASES.get(name, name): value}
+
+
+def _tables() -> set[str]:
+    return {key.partition(".")[0] for key in every_key() if "." in key}
+
+
+def _put(mapping: dict[str, Any], key: str, value: Any, where: str) -> None:
+    if key in _tables():
+        raise RecipeError(f"{where}, {key}: expected a table, found {value!r}; set a key in it")
+    *path, last = _known(key, where).split(".")
+    if key == "classifier.hidden":  # a number alone is the units
+        items = value if isinstance(value, list) else [value]
+        value = [{"units": item} if isinstance(item, int) else item for item in items]
+    for part in path:
+        mapping = mapping.setdefault(part, {})
+    mapping[last] = value
+
+
+def _known(key: str, where: str) -> str:
+    """Return the key; of an unknown one, say which is the nearest, or which there are."""
+    keys = every_key()
+    tables = {name.partition(".")[0] for name in keys}
+    if key in keys:
+        return key
+    names = {name: name for name in keys} | ALIASES
+    if near := get_close_matches(key, names, n=1):
+        raise RecipeError(f"{where}: unknown key {key!r}; did you mean {names[near[0]]!r}?")
+    table = key.partition(".")[0]
+    inside = [name for name in keys if name.startswith(f"{table}.")]
+    known = ", ".join(sorted(inside or tables))
+    raise RecipeError(f"{where}: unknown key {key!r}; known are: {known}")
+
+
+def _folder() -> Any:
+    packaged = files("mobilenetv2").joinpath("recipes")
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).parents[3] / "recipes"  # an editable install of a checkout
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {_toml(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    # Numbers, booleans and texts are written alike in JSON, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

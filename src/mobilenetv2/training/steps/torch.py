@@ -1,0 +1,336 @@
+"""A training step in PyTorch, on pictures or on cached maps.
+
+Where only the later blocks train (:class:`CachedFeaturesTrainer`), what the earlier ones give for a
+photo is computed once and kept. Most of the work of a step lies in the early blocks, whose maps are
+large, and they are what a new set of photos changes least. With them frozen, a step costs a
+fraction, and a few random views of each photo, computed beforehand, stand for all the epochs.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, NamedTuple, assert_never
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mobilenetv2.data.batches import Batches, batches, chunked
+from mobilenetv2.editions import torch as edition
+from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2, check_device, normalise
+from mobilenetv2.errors import RecipeError, RunError
+from mobilenetv2.evaluation.predictions import Predictor
+from mobilenetv2.files import TEMPORARY, take_place
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.progress import track
+from mobilenetv2.spec.network import Outputs
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.training.inputs import PhotoViews, Views
+from mobilenetv2.training.recipe import Recipe
+from mobilenetv2.training.schedule import depth, thawed_depth
+from mobilenetv2.training.steps import State, Trainer, dropout_of
+from mobilenetv2.training.steps.torch_network import (
+    Replicas,
+    choose_precision,
+    keep_slow_layers_in_float32,
+    reestimate,
+    set_policy,
+)
+from mobilenetv2.training.steps.torch_optimizers import make_optimizer
+
+__all__ = ["check_device", "make_trainer"]
+
+AT_ONCE = 16
+"""Photos whose maps are computed together."""
+
+
+def make_trainer(
+    config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
+) -> "TorchTrainer":
+    """Return a trainer of that network, with those weights, under that recipe."""
+    network = MobileNetV2(config, seed=recipe.seed)
+    edition.load(network, arrays)
+    kind = CachedFeaturesTrainer if recipe.trained == "later" else TorchTrainer
+    return kind(network, recipe, device)
+
+
+class Part(NamedTuple):
+    """What a step makes of some pictures of its batch: sums over them."""
+
+    loss: float
+    right: int
+    gradients: tuple[Tensor, ...]
+    """Of the parameters that learn."""
+
+
+class TorchTrainer(Trainer):
+    """The only one with every key of a recipe."""
+
+    edition = edition
+    start: int | None = None
+    """The block that a step's inputs go into; None: they are pictures."""
+
+    def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
+        self.network, self.recipe, self.device = network, recipe, torch.device(device)
+        self.dtype = choose_precision(recipe.computation.precision, device)
+        if self.dtype == torch.bfloat16 and device == "cpu":
+            keep_slow_layers_in_float32(network)
+        network.place(self.device)
+        self.precision = str(self.dtype).removeprefix("torch.")
+        self.computes = f"{self.precision} on {self.device}"
+        network.dropout.p = dropout_of(network.spec, recipe)
+        self.optimizer = make_optimizer(network, recipe, self.dtype)
+        # Side by side on the cores of a CPU; elsewhere the parts come one after the other.
+        most = max(1, recipe.batch_size // 2)  # BatchNorm needs two pictures in each
+        replicas = min(recipe.computation.replicas, most) if device == "cpu" else 1
+        self.replicas = Replicas(network, replicas)
+        self.thaw(recipe.freezing.unfreeze_epochs)
+        torch.manual_seed(recipe.seed)  # of dropout
+
+    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
+        """Take one step; return the mean loss and the right answers before it."""
+        set_policy(self.network, self.recipe.freezing.batch_norm)
+        self._freeze()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        self.optimizer.zero_grad(set_to_none=True)
+        wanted = torch.from_numpy(targets).to(self.device, self.network.classifier.weight.dtype)
+        masks = self._masks(len(pictures))
+
+        def answered(network: MobileNetV2, rows: slice) -> Part:
+            left = [mask if mask is None else mask[rows] for mask in masks]
+            return self._part(network, pictures[rows], wanted[rows], left)
+
+        parts = self.replicas.each(answered, divided(len(pictures), self.recipe))
+        self._learn([part.gradients for part in parts], len(pictures))
+        self.optimizer.step()
+        return sum(part.loss for part in parts) / len(pictures), sum(part.right for part in parts)
+
+    def _masks(self, count: int) -> list[Tensor | None]:
+        """What dropout leaves of the features and of each hidden layer: (count, width); None: all.
+        Drawn here, for parts of a batch that run at the same time would draw in any order."""
+        hidden, last = hidden_layers(self.network), self.network.classifier
+        width = hidden[0].in_features if hidden else last.in_features
+        places = [(self.network.dropout, width), *((y.dropout, y.out_features) for y in hidden)]
+        masks: list[Tensor | None] = []
+        for dropout, width in places:
+            ones = torch.ones(count, width, dtype=last.weight.dtype).to(self.device)
+            masks.append(functional.dropout(ones, dropout.p) if dropout.p else None)
+        return masks
+
+    def _part(
+        self, network: MobileNetV2, pictures: NDArray, wanted: Tensor, masks: list[Tensor | None]
+    ) -> Part:
+        """Loss and gradients, summed over some pictures of a batch."""
+        x = self._inputs(pictures)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            y = _masked(network.features(x, self.start), masks[0])
+            for layer, mask in zip(hidden_layers(network), masks[1:], strict=True):
+                y = _masked(layer.activation(nn.Linear.forward(layer, y)), mask)
+            logits = network.classifier(y)
+        logits = logits.to(wanted.dtype)
+        loss = cross_entropy(logits, wanted, network.spec.classifier.outputs, "sum")
+        if logits.shape[1] == 1:
+            right = int(((logits > 0) == (wanted > 0.5)).sum())
+        else:
+            right = int((logits.argmax(1) == wanted.argmax(1)).sum())
+        learning = [p for p in network.parameters() if p.requires_grad]
+        return Part(loss.item(), right, torch.autograd.grad(loss, learning))
+
+    def _learn(self, gradients: list[tuple[Tensor, ...]], pictures: int) -> None:
+        """Put the gradients of a batch's parts together."""
+        learning = [p for p in self.network.parameters() if p.requires_grad]
+        for parameter, *parts in zip(learning, *gradients, strict=True):
+            # Sums of floats hang on their order: that of the parts.
+            parameter.grad = sum(parts[1:], start=parts[0]) / pictures
+        if clip := self.recipe.optimizer.gradient_clip:
+            nn.utils.clip_grad_norm_(learning, clip)
+
+    def _inputs(self, pictures: NDArray) -> Tensor:
+        x = normalise(pictures, self.network.config.preprocessing, self.device)
+        return x.to(self.network.classifier.weight.dtype)
+
+    def thaw(self, epoch: float) -> None:
+        """Let the blocks learn that are to learn at this epoch."""
+        self.thawed = thawed_depth(epoch, self.recipe, self.network.spec)
+
+    def _freeze(self) -> None:
+        """Let what lies deeper than ``thawed`` compute as in evaluation, without gradients."""
+        freezing = self.recipe.freezing
+        if not (freezing.unfreeze_epochs or freezing.blocks):
+            return
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(depth(name, self.network.spec) <= self.thawed)
+        for module in self._frozen_norms():
+            module.eval()
+
+    def _frozen_norms(self) -> frozenset[nn.Module]:
+        """BatchNorms that lie deeper than what is trained."""
+        return frozenset(
+            module
+            for name, module in self.network.named_modules()
+            if isinstance(module, nn.BatchNorm2d) and depth(name, self.network.spec) > self.thawed
+        )
+
+    def reestimate(self, batches: Iterable[NDArray]) -> None:
+        """Measure BatchNorm's statistics anew on inputs of a step."""
+        inputs = (self._inputs(pictures) for pictures in batches)
+        reestimate(self.network, inputs, self._frozen_norms())
+
+    def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
+        """Return the network in evaluation mode, as it is when the function is called."""
+        return edition.predictor(self.network, str(self.device), outputs)
+
+    def state(self) -> State:
+        """Return weights, optimiser and random state, for a checkpoint."""
+        tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
+        tensors["random"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+    def restore(self, state: State) -> None:
+        """Go on from what :meth:`state` gave."""
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+        network = {n.removeprefix("network/"): t for n, t in tensors.items() if "network/" in n}
+        self.network.load_state_dict(network)
+        slots: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, key = name.split("/")
+                slots.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        torch.set_rng_state(tensors["random"])
+        if self.device.type == "cuda" and "random/cuda" in tensors:  # else it began on the CPU
+            torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, outputs: Outputs, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Return the cross-entropy with soft targets, (batch, logits) each; binary unless the outputs
+    are a softmax. The mean is over the logits, too, where it is binary."""
+    if outputs == "softmax":
+        return functional.cross_entropy(logits, targets, reduction=reduction)
+    if outputs == "sigmoid" or outputs == "logit":
+        return functional.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
+    assert_never(outputs)
+
+
+def hidden_layers(network: MobileNetV2) -> list[HiddenLayer]:
+    """Return the linear layers before the last one."""
+    return [layer for layer in network.hidden if isinstance(layer, HiddenLayer)]
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
+
+
+def divided(count: int, recipe: Recipe) -> list[slice]:
+    """The parts of a batch of ``count`` pictures: BatchNorm needs two in each."""
+    computation = recipe.computation
+    parts = max(1, min(computation.accumulate * computation.replicas, count // 2))
+    edges = [count * part // parts for part in range(parts + 1)]
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
+class CachedFeaturesTrainer(TorchTrainer):
+    """A trainer whose steps take maps instead of pictures."""
+
+    def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
+        self.start = self.blocks = recipe.cache.blocks
+        if self.blocks > len(network.blocks):
+            raise RecipeError(
+                f"cache.blocks {self.blocks}: the network has {len(network.blocks)} blocks"
+            )
+        super().__init__(network, recipe, device)
+        deepest = 1 + len(network.blocks) - self.blocks
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(depth(name, network.spec) <= deepest)
+
+    def views(self, photos: PhotoViews, cache: Path) -> Views:
+        """Maps, computed unless the cache has them; see :class:`training.inputs.Views`."""
+        return cached_maps(self, photos, cache)
+
+    def early(self, pictures: NDArray) -> NDArray:
+        """uint8 (batch, height, width, channels) -> float16 maps (batch, h, w, k)."""
+        self.network.eval()
+        with torch.inference_mode():
+            x = self.network.stem(super()._inputs(pictures))
+            for block in self.network.blocks[: self.blocks]:
+                x = block(x)
+        return np.asarray(x.permute(0, 2, 3, 1).half().cpu().numpy())
+
+    def _inputs(self, pictures: NDArray) -> Tensor:
+        maps = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
+        return maps.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class MapViews:
+    """Maps of a few views of every photo, in a file; see :class:`training.inputs.Views`."""
+
+    maps: NDArray
+    """float16 (views, photos, h, w, k), read from the file as it is needed."""
+
+    def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
+        """float16 (batch, h, w, k) and indices: the epochs take turns with the views."""
+        maps = self.maps[epoch % len(self.maps)]
+        return batches(lambda index: np.asarray(maps[index]), chunks)
+
+
+def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
+    """Return the maps in ``path``, computed if absent; raise RunError if the disk is full."""
+    if path.is_file():
+        return MapViews(np.load(path, mmap_mode="r"))
+    views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each one has its turn
+    count = len(photos.split)
+    partial = path.with_name(f"{TEMPORARY}{path.name}")
+    file: np.memmap | None = None
+    try:
+        for place, maps in track(_maps(trainer, photos, views), "maps", views * count, AT_ONCE):
+            if file is None:
+                shape = (views, count, *maps.shape[1:])
+                needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(path.parent).free
+                if needed > free:
+                    raise RunError(
+                        f"{path.parent}: {needed / 1e9:.1f} GB are needed for the maps of {views} "
+                        f"views, {free / 1e9:.1f} GB are free; lower cache.views"
+                    )
+                file = open_memmap(partial, "w+", np.float16, shape)
+                reserve(partial)
+            file.reshape(-1, *maps.shape[1:])[place : place + len(maps)] = maps
+        assert file is not None
+        file.flush()
+        del file
+        take_place(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return MapViews(np.load(path, mmap_mode="r"))
+
+
+def reserve(path: Path) -> None:
+    """Give a file its blocks: a disk that fills up under a map ends the process without a word."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _maps(
+    trainer: CachedFeaturesTrainer, photos: PhotoViews, views: int
+) -> Iterator[tuple[int, NDArray]]:
+    """(place among all views, maps) of a batch at a time."""
+    count = len(photos.split)
+    for number in range(views):
+        todo = photos.batches(chunked(range(count), AT_ONCE), number)
+        for start, (pictures, _) in enumerate(todo):
+            yield number * count + start * AT_ONCE, trainer.early(pictures)

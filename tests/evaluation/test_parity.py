@@ -1,0 +1,205 @@
+"""Parity: it names what departs, and passes only where nothing does."""
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.editions import numpy as plain
+from mobilenetv2.editions import torch as edition
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.evaluation.parity import (
+    REFERENCE,
+    Case,
+    Difference,
+    Parity,
+    compare_editions,
+    compare_tensors,
+    first_departure,
+    parse_editions,
+)
+from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.preprocess import engine_input, preprocess
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.names import intermediate_names
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+
+SPEC = NetworkSpec(
+    width=0.1, size=(40, 32), classes=5, head_channels=24, numerics=Numerics("same", 1e-3)
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    store.save(tmp_path / "model", ModelConfig.default(SPEC), random_arrays(SPEC))
+    return tmp_path / "model"
+
+
+def symmetric(conv_bn: Any) -> None:
+    """The commonest bug in ports: one pixel on every side where 'same' gives none and one."""
+    assert conv_bn.pad_same
+    conv_bn.pad_same, conv_bn.conv.padding = False, (1, 1)
+
+
+def swap_statistics(conv_bn: Any) -> None:
+    norm: nn.BatchNorm2d = conv_bn.bn
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean, norm.running_var = norm.running_var, norm.running_mean.abs()
+
+
+def other_epsilon(conv_bn: Any) -> None:
+    conv_bn.bn.eps = 2e-3
+
+
+@pytest.mark.parametrize(
+    ("layer", "defect"),
+    [
+        ("stem", symmetric),
+        ("blocks.3.depthwise", symmetric),
+        ("blocks.13.depthwise", symmetric),
+        ("blocks.5.project", swap_statistics),
+        ("head", other_epsilon),
+    ],
+)
+def test_a_defect_in_one_edition_is_found_at_its_layer(layer: str, defect: Any) -> None:
+    arrays = random_arrays(SPEC)
+    reference, network = plain.MobileNetV2(SPEC, dtype=np.float64), edition.MobileNetV2(SPEC)
+    plain.load(reference, arrays)
+    edition.load(network, arrays)
+    x = np.random.default_rng(0).normal(size=(2, 40, 32, 3)).astype(np.float32)
+    expected = plain.intermediates(reference, x)
+    assert first_departure(compare_tensors(expected, edition.intermediates(network, x))) is None
+    defect(network.get_submodule(layer))
+    rows = compare_tensors(expected, edition.intermediates(network, x))
+    assert first_departure(rows) == layer
+    assert [row.name for row in rows] == list(intermediate_names(SPEC))
+
+
+def test_differences_are_measured_against_the_larger_of_one_and_the_reference() -> None:
+    reference = {"a": np.array([0.5, -0.2]), "b": np.array([10.0, 0.0]), "c": np.array([1.0])}
+    found = {"a": np.array([0.5, -0.1]), "b": np.array([9.0, 0.0]), "c": np.array([1.0])}
+    rows = compare_tensors(reference, found)
+    assert [row.absolute for row in rows] == pytest.approx([0.1, 1.0, 0.0])
+    assert [row.relative for row in rows] == pytest.approx([0.1, 0.1, 0.0])
+    assert first_departure(rows, 0.05) == "a" and first_departure(rows, 0.2) is None
+
+
+@pytest.mark.parametrize("value", [None, np.zeros(3), np.array([np.nan, 0.0])])
+def test_a_missing_misshapen_or_impossible_tensor_is_a_departure(value: Any) -> None:
+    found = {} if value is None else {"a": value}
+    assert compare_tensors({"a": np.zeros(2)}, found) == [Difference("a", float("inf"), 0.0)]
+
+
+def test_another_best_class_counts_only_where_it_is_clear() -> None:
+    reference = np.array([[1.0, 0.0], [0.5, 0.5 + 1e-5]])
+    same = [Difference("logits", 0.0, 1.0)]
+    near = Parity(
+        {"torch": same}, {REFERENCE: reference, "torch": np.array([[1.0, 0.0], [0.5, 0.4]])}, 1.0
+    )
+    assert near.disagreements == 0 and near.passed
+    clear = Parity({"torch": same}, {REFERENCE: reference, "torch": reference[:, ::-1]}, 9.0)
+    assert clear.disagreements == 1 and not clear.passed
+
+
+def test_the_best_class_of_one_logit_is_the_side_of_0_on_which_it_lies() -> None:
+    reference, other = np.array([[1.0], [-2.0], [1e-5]]), np.array([[1.0], [0.5], [-1e-5]])
+    found = Parity({"torch": []}, {REFERENCE: reference, "torch": other}, 9.0)
+    assert found.disagreements == 1
+
+
+def test_every_two_editions_are_compared() -> None:
+    one, rows = np.ones((1, 2)), [Difference("logits", 0.0, 1.0)]
+    logits = {REFERENCE: one, "torch": one + 6e-5, "jax": one - 6e-5}
+    found = Parity({"torch": rows, "jax": rows}, logits, 1e-4)
+    assert found.pairs["torch", "jax"].absolute == pytest.approx(1.2e-4)
+    assert not found.departures and not found.passed  # each near the reference, not each other
+
+
+def test_json_has_no_number_where_there_is_none() -> None:
+    rows = compare_tensors({"logits": np.ones((1, 2))}, {"logits": np.array([[np.nan, 1.0]])})
+    wrong = np.array([[np.nan, 1.0]])
+    found = Parity({"torch": rows}, {REFERENCE: wrong, "torch": wrong}, 1e-4).to_dict()
+    text = json.dumps(found, allow_nan=False)
+    assert json.loads(text)["editions"]["torch"][0]["absolute"] is None
+    assert json.loads(text)["logits_deviation"] is None and not found["passed"]
+
+
+@pytest.mark.parametrize("tolerance", [float("inf"), float("nan"), 0.0, -1e-4])
+def test_a_tolerance_that_anything_or_nothing_passes_is_an_error(
+    folder: Path, tolerance: float
+) -> None:
+    x = np.zeros((1, 40, 32, 3), np.float32)
+    with pytest.raises(MobileNetV2Error, match=r"--tolerance .* must be a finite number above 0"):
+        compare_editions([Case(folder, x)], ["torch"], tolerance)
+
+
+def test_bad_editions_are_named(folder: Path) -> None:
+    with pytest.raises(MobileNetV2Error, match=r"--editions pytorch: unknown; .*torch"):
+        parse_editions("torch,pytorch")
+    with pytest.raises(MobileNetV2Error, match="none given"):
+        parse_editions(" , ")
+    assert parse_editions("torch, keras:jax,torch") == ["torch", "keras:jax"]
+    x = np.zeros((1, 16, 16, 3), np.float32)  # too small for the spec
+    with pytest.raises(MobileNetV2Error, match="edition: size 16 must be"):
+        compare_editions([Case(folder, x, (16, 16))], ["torch"])
+
+
+SAME = Numerics("same", 1e-3)
+CASES = {
+    "width 0.1, same, odd": (SPEC.replace(numerics=SAME), (41, 33)),
+    "width 0.1, symmetric, not square": (SPEC.replace(numerics=Numerics()), (34, 45)),
+    "width 0.35, same, even": (NetworkSpec(width=0.35, classes=5, numerics=SAME), (48, 32)),
+    "width 1.4, symmetric": (NetworkSpec(width=1.4, classes=5), (32, 33)),
+    "small": (published("small", width=0.35), (32, 32)),
+}
+EDITIONS = "torch,keras:tensorflow,jax,numpy"
+needs_all = pytest.mark.skipif(
+    not all(map(find_spec, ("keras", "flax"))),
+    reason="keras and flax are not installed (make test-all)",
+)
+
+
+@needs_all
+@pytest.mark.slow
+def test_all_editions_and_backends_agree(tmp_path: Path) -> None:
+    cases = []
+    for index, (spec, size) in enumerate(CASES.values()):
+        store.save(tmp_path / f"{index}", ModelConfig.default(spec), random_arrays(spec))
+        x = np.random.default_rng(index).normal(size=(3, *size, 3)).astype(np.float32)
+        cases.append(Case(tmp_path / f"{index}", x, size))
+    for name, found in zip(CASES, compare_editions(cases, parse_editions(EDITIONS)), strict=True):
+        assert found.passed, (name, found.departures)
+        assert 0.5 < found.deviation < 20, name
+        assert len(found.pairs) == 6 and all(len(a) == 3 for a in found.logits.values())
+    for found in compare_editions(cases[:2], parse_editions("keras:jax,keras:torch")):
+        assert found.passed, found.departures
+
+
+@needs_all
+@pytest.mark.slow
+def test_published_weights_agree_on_real_photos(
+    public_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+    config, arrays = import_checkpoint(path)
+    store.save(tmp_path / "model", config, arrays)
+    files = sorted(public_folder("imagenet-samples").glob("*/*"))[::17][:5]
+    assert len(files) == 5
+    record = config.preprocessing
+    photos = np.stack([preprocess(read_photo(file), record, file.name) for file in files])
+    x = engine_input(photos, record).transpose(0, 2, 3, 1)
+    found = compare_editions(
+        [Case(tmp_path / "model", x, detailed=1)], parse_editions("torch,keras:tensorflow,jax")
+    )[0]
+    assert found.passed, found.departures
+    assert 0.5 < found.deviation < 20 and found.disagreements == 0
+    assert len(set(found.logits[REFERENCE].argmax(1))) > 3  # photos of several things

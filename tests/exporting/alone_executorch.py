@@ -1,0 +1,110 @@
+"""ExecuTorch's files: how much of them XNNPACK runs, and with which threads."""
+
+import operator
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mobilenetv2.errors import ArtifactError
+from mobilenetv2.exporting import executorch as format_
+from mobilenetv2.exporting.job import Options
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+
+pytest.importorskip("executorch", reason="executorch is not installed (extra: export)")
+pytestmark = pytest.mark.slow  # its import alone takes seconds
+
+SPEC = published("small", width=0.1, classes=5, input_channels=1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small file. Only to be read."""
+    path = tmp_path_factory.mktemp("executorch") / "m.pte"
+    format_.write_executorch(ModelConfig.default(SPEC), random_arrays(SPEC), path, Options())
+    return path
+
+
+def test_the_config_is_inside(made: Path) -> None:
+    assert format_.config_inside(made) == ModelConfig.default(SPEC)
+
+
+def test_everything_is_handed_to_xnnpack() -> None:
+    spec = NetworkSpec(classes=7, size=(64, 64), numerics=Numerics("same", 1e-3))
+    edge = format_.lowered(ModelConfig.default(spec), random_arrays(spec)).exported_program()
+    calls = [node.target for node in edge.graph.nodes if node.op == "call_function"]
+    assert Counter(getattr(call, "__name__", str(call)) for call in calls) == {
+        "executorch_call_delegate": 1, operator.getitem.__name__: 1,
+    }  # fmt: skip
+    inside = edge.graph_module.lowered_module_0.original_module.graph.nodes
+    names = [str(node.target) for node in inside if node.op == "call_function"]
+    found = Counter(re.sub(r".*?aten\.([\w.]+).*", r"\1", name, flags=re.DOTALL) for name in names)
+    assert found["convolution.default"] == 52 and found["hardtanh.default"] == 35
+    assert found["add.Tensor"] == 10 and found["mean.dim"] == 1
+    assert found["linear.default"] + found["addmm.default"] == 1
+    assert found["constant_pad_nd.default"] == 5
+
+
+def test_nothing_is_printed(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; import numpy\n"
+        "from mobilenetv2.exporting import executorch\n"
+        "from mobilenetv2.exporting.job import Options\n"
+        "from mobilenetv2.spec.published import published\n"
+        "from mobilenetv2.spec.records import ModelConfig\n"
+        "from mobilenetv2.model.arrays import random_arrays\n"
+        "spec = published('small', width=0.1, classes=4)\n"
+        "config = ModelConfig.default(spec)\n"
+        "executorch.write_executorch(config, random_arrays(spec), Path('m.pte'), Options())\n"
+        "engine = executorch.reload(Path('m.pte'), 1)\n"
+        "engine.run(numpy.zeros((2, 3, *spec.size), numpy.float32), 'logits')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_threads_are_chosen_before_anything_loads(made: Path, threads: int) -> None:
+    # Another pool under a loaded method is freed memory: it aborted, or never came back.
+    program = (
+        "import sys; import numpy; from pathlib import Path\n"
+        "from mobilenetv2.errors import ArtifactError\n"
+        "from mobilenetv2.exporting import executorch\n"
+        "path, threads = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "config = executorch.config_inside(path)\n"
+        "engine = executorch.reload(path, threads)\n"
+        "from executorch.extension.pybindings import portable_lib as pool\n"
+        "assert pool._threadpool_get_thread_count() == threads\n"
+        "x = numpy.zeros((1, 1, *config.spec.size), numpy.float32)\n"
+        "before = engine.run(x, 'logits')\n"
+        "try:\n"
+        "    executorch.reload(path, threads + 1)\n"
+        "except ArtifactError as error:\n"
+        "    print(str(error).partition(': ')[2])\n"
+        "assert (executorch.reload(path).run(x, 'logits') == before).all()\n"
+        "assert (engine.run(x, 'logits') == before).all()\n"
+        "assert pool._threadpool_get_thread_count() == threads\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(made), str(threads)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.stdout == (
+        f"ExecuTorch computes with {threads} threads in this process already; "
+        "another number needs a process of its own\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    body = b"no program" * 20
+    (tmp_path / "bad.pte").write_bytes(body + seal.digest(body).encode())
+    with pytest.raises(ArtifactError, match=r"bad\.pte: ExecuTorch cannot run it"):
+        format_.reload(tmp_path / "bad.pte")

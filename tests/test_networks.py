@@ -1,0 +1,235 @@
+"""The verbs of the Python interface."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mobilenetv2 as mn
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+
+SPEC = mn.published("small", width=0.1, classes=3)
+SHALLOW = SPEC.replace(stages=SPEC.stages[:3])
+EVERY = ("torch", "keras", "jax", "numpy")
+needs_all = pytest.mark.skipif(
+    not all(map(find_spec, ("keras", "flax"))), reason="keras and flax are not installed"
+)
+
+
+def test_a_network_is_built_saved_and_loaded_again(tmp_path: Path) -> None:
+    labels = mn.Labels(("ant", "bee", "cat"))
+    config = mn.ModelConfig(SPEC, mn.Preprocessing.default(SPEC), labels, metrics={"a.b": 0.5})
+    network = mn.build(config).train()
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32))
+    network(x)  # moves the running statistics
+    mn.save(network, tmp_path / "saved")
+    again = mn.load(str(tmp_path / "saved"))
+    assert again.config == config
+    assert not again.training
+    with torch.inference_mode():
+        expected, found = network.eval()(x), again(x)
+    assert torch.equal(found, expected)
+    assert float(expected.std()) > 0
+
+
+def test_a_spec_is_enough_and_options_go_to_the_edition() -> None:
+    torch.manual_seed(0)
+    usual = mn.build(mn.NetworkSpec(width=0.35, classes=5, size=(64, 96)))
+    assert usual.config.labels.names == tuple(f"class {index}" for index in range(5))
+    assert usual.config.preprocessing.size == (64, 96)
+    paper = mn.build(usual.config, initialisation="paper")
+    # TF-slim starts linear layers with a standard deviation of 0.09, torchvision with 0.01.
+    deviation = [float(network.classifier.weight.detach().std()) for network in (usual, paper)]
+    assert deviation[1] > 5 * deviation[0]
+
+
+def test_saving_replaces_a_folder_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    network = mn.build(SPEC)
+    mn.save(network, folder)
+    (folder / "old").write_text("")
+    before = (folder / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        network.classifier.bias[1] = float("nan")
+    with pytest.raises(
+        mn.MobileNetV2Error, match=r"classifier.bias has values that are not finite"
+    ):
+        mn.save(network, folder)
+    assert (folder / "model.safetensors").read_bytes() == before and (folder / "old").exists()
+    with torch.no_grad():
+        network.classifier.bias[1] = 0.0
+    mn.save(network, folder)
+    assert not (folder / "old").exists()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_loading_gives_the_stored_numbers(tmp_path: Path) -> None:
+    arrays = random_arrays(SPEC)
+    store.save(tmp_path / "m", mn.ModelConfig.default(SPEC), arrays)
+    state = mn.load(tmp_path / "m").state_dict()
+    np.testing.assert_array_equal(state["head.bn.running_var"], arrays["head.bn.variance"])
+    np.testing.assert_array_equal(state["classifier.weight"], arrays["classifier.weight"])
+
+
+def filled(edition: Any, **options: Any) -> Any:
+    """A network of an edition with random weights and statistics."""
+    from mobilenetv2.editions.edition import find
+
+    network = mn.build(SHALLOW, edition, **options)
+    find(edition).load(network, random_arrays(SHALLOW))
+    return network
+
+
+def logits(network: Any) -> Any:
+    from mobilenetv2.editions.edition import find
+
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    return find(mn.networks.edition_of(network)).intermediates(network, x)["logits"]
+
+
+@needs_all
+@pytest.mark.slow
+def test_every_edition_is_converted_to_every_other_and_saved(tmp_path: Path) -> None:
+    networks = {edition: filled(edition) for edition in EVERY}
+    expected = logits(filled("numpy", dtype="float64"))
+    assert 0.5 < expected.std() < 20
+    limit = 1e-5 * max(1, np.abs(expected).max())
+    for one, other in permutations(EVERY, 2):
+        made = mn.convert(networks[one], other)  # type: ignore[arg-type]
+        assert mn.networks.edition_of(made) == other and made.config == networks[one].config
+        assert np.abs(logits(made) - expected).max() <= limit, (one, other)
+    for edition, network in networks.items():
+        mn.save(network, tmp_path / edition)
+        config, arrays = store.load(tmp_path / edition)
+        assert config == mn.ModelConfig.default(SHALLOW)
+        assert all(np.array_equal(arrays[n], a) for n, a in random_arrays(SHALLOW).items())
+
+
+def test_conversion_keeps_every_digit_of_float64() -> None:
+    network = filled("torch", dtype="float64")
+    with torch.no_grad():
+        network.classifier.bias[0] = 1 + 2**-40
+    assert mn.convert(network, "numpy").arrays["classifier.bias"][0] == 1
+    kept = mn.convert(network, "numpy", dtype="float64").arrays["classifier.bias"]
+    assert kept.dtype == np.float64 and kept[0] == 1 + 2**-40
+
+
+def test_loading_for_other_classes_draws_a_classifier_by_seed(tmp_path: Path) -> None:
+    mn.save(filled("torch"), tmp_path / "m")
+    one, same, other = (
+        mn.load(tmp_path / "m", "numpy", classes=4, seed=seed).arrays for seed in (None, 0, 1)
+    )
+    assert one["classifier.weight"].shape[0] == 4
+    assert np.array_equal(one["classifier.weight"], same["classifier.weight"])
+    assert not np.array_equal(one["classifier.weight"], other["classifier.weight"])
+    assert np.array_equal(one["head.conv.weight"], random_arrays(SHALLOW)["head.conv.weight"])
+    named = mn.load(tmp_path / "m", classes=mn.Labels(("a", "b")))
+    assert named.config.labels.names == ("a", "b") and named.config.spec.classes == 2
+
+
+@pytest.mark.parametrize("edition", ["torch", "numpy"])
+def test_an_impossible_option_is_an_error_in_every_verb(edition: Any, tmp_path: Path) -> None:
+    network = filled("numpy")
+    mn.save(network, tmp_path / "m")
+    cases: tuple[tuple[Any, str], ...] = (
+        ({"seed": -1}, "seed -1 must be a whole number, at least 0"),
+        ({"dtype": "float16"}, "dtype 'float16' must be 'float32' or 'float64'"),
+    )
+    for options, message in cases:
+        with pytest.raises(mn.MobileNetV2Error, match=message):
+            mn.build(SHALLOW, edition, **options)
+        with pytest.raises(mn.MobileNetV2Error, match=message):
+            mn.load(tmp_path / "m", edition, **options)
+        with pytest.raises(mn.MobileNetV2Error, match=message):
+            mn.load(tmp_path / "m", edition, classes=2, **options)
+        with pytest.raises(mn.MobileNetV2Error, match=message):
+            mn.convert(network, edition, **options)
+
+
+@needs_all
+@pytest.mark.slow
+@pytest.mark.parametrize("edition", ["keras", "jax"])
+def test_the_other_editions_check_their_options_too(edition: Any) -> None:
+    with pytest.raises(mn.MobileNetV2Error, match="seed -1 must be"):
+        mn.build(SHALLOW, edition, seed=-1)
+    with pytest.raises(mn.MobileNetV2Error, match="dtype 'float16' must be"):
+        mn.build(SHALLOW, edition, dtype="float16")
+
+
+@pytest.mark.slow
+def test_a_keras_model_read_from_a_file_says_that_it_lacks_its_config(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", reason="keras is not installed (extra: keras)")
+    filled("keras").save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    for verb in (lambda: mn.convert(again, "numpy"), lambda: mn.save(again, tmp_path / "m")):
+        with pytest.raises(mn.MobileNetV2Error, match=r"set its .config to the ModelConfig of the"):
+            verb()
+    again.config = mn.ModelConfig.default(SHALLOW)
+    assert np.array_equal(logits(mn.convert(again, "numpy")), logits(filled("numpy")))
+
+
+def test_the_articles_network_is_named_with_the_way_to_its_weights(tmp_path: Path) -> None:
+    from mobilenetv2.editions.article.torch import MobileNetV2
+
+    refuse_article(MobileNetV2(3), "torch", tmp_path)
+    with pytest.raises(mn.MobileNetV2Error, match="a Linear is no edition's network"):
+        mn.convert(torch.nn.Linear(2, 2), "numpy")
+
+
+@pytest.mark.slow
+def test_the_articles_keras_model_is_named_too(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", reason="keras is not installed (extra: keras)")
+    from mobilenetv2.editions.article.keras import MobileNetV2
+
+    network = MobileNetV2((32, 32, 3), 3, 0.35)
+    refuse_article(network, "keras", tmp_path)
+    network.config = mn.ModelConfig.default(network.spec)
+    refuse_article(network, "keras", tmp_path)
+    x = keras.Input((3,))
+    with pytest.raises(mn.MobileNetV2Error, match="a Functional is no edition's network"):
+        mn.convert(keras.Model(x, keras.layers.Dense(2)(x)), "numpy")
+
+
+def refuse_article(network: Any, framework: str, folder: Path) -> None:
+    message = rf"the article's version; .* mobilenetv2.editions.article.{framework}.dump\(network\)"
+    for verb in (
+        lambda: mn.save(network, folder / "m"),
+        lambda: mn.convert(network, "numpy"),
+        lambda: mn.networks.edition_of(network),
+    ):
+        with pytest.raises(mn.MobileNetV2Error, match=message):
+            verb()
+    assert list(folder.iterdir()) == []
+
+
+def test_another_edition_or_no_model_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(mn.MobileNetV2Error, match=r"edition 'kera' is unknown; .*keras"):
+        mn.build(SPEC, edition="kera")  # type: ignore[arg-type]
+    with pytest.raises(mn.MobileNetV2Error, match="nothing: no such model folder"):
+        mn.load(tmp_path / "nothing")
+    with pytest.raises(mn.MobileNetV2Error, match=r"not a model folder, it has no config.json"):
+        mn.load(tmp_path)
+
+
+def test_importing_loads_no_framework_and_building_without_one_says_what_to_install() -> None:
+    script = """
+import sys
+import mobilenetv2 as mn
+assert not {"torch", "numpy", "PIL", "tensorflow", "jax"} & set(sys.modules), "loaded"
+sys.modules["torch"] = None  # as if it were not installed
+try:
+    mn.build(mn.NetworkSpec())
+except mn.MobileNetV2Error as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "torch is not installed" in run.stdout
+    assert "pip install 'mobilenetv2[torch]'" in run.stdout

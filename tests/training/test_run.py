@@ -1,0 +1,242 @@
+"""The whole job: what is refused before anything is written, what it starts from and leaves."""
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from mobilenetv2.checkpoints.rebasing import rebase_on
+from mobilenetv2.cli.main import main
+from mobilenetv2.errors import ImageError, RecipeError, RunError
+from mobilenetv2.model import store
+from mobilenetv2.spec.network import HiddenSpec
+from mobilenetv2.spec.records import Origin, Preprocessing
+from mobilenetv2.training import run as room
+from mobilenetv2.training.folder import RunFolder
+from mobilenetv2.training.recipe import Distillation, Recipe
+from mobilenetv2.training.recipe_file import read_recipe
+from mobilenetv2.training.run import Job, train
+
+QUICK = Recipe().changed(
+    epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
+)
+Fill = Callable[[Path, int], Path]
+
+
+def test_a_folded_network_is_rebased_once_and_never_again(
+    folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebased = Mock(side_effect=rebase_on)
+    monkeypatch.setattr("mobilenetv2.training.initial_model.rebase_on", rebased)
+    job = Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None))
+    origin = train(job).config.origin
+    assert origin is not None
+    assert re.fullmatch(r"BatchNorm rebased on \d+ views of training photos.", origin.note)
+    assert origin == Origin("x", note=origin.note, rebased_on="training photos")
+    (tmp_path / "run" / "summary.md").unlink()
+    train(replace(job, resume=True))
+    train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
+    assert rebased.call_count == 1
+
+
+def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    """It is right on every selection photo, and smoothed labels make the epochs' losses larger."""
+    recipe = QUICK.changed(size=None, selection=0.3, epochs=2, calibrate=False)
+    found = {
+        part: train(Job(str(photos), tmp_path / part, model, recipe.changed(trained=part)))
+        for part in ("head", "all")
+    }
+    assert found["all"].epochs == 2
+    arrays = [store.load(summary.best)[1] for summary in found.values()]
+    assert all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
+    last = store.load(found["all"].folder.last)[1]
+    assert not np.array_equal(last["classifier.weight"], arrays[0]["classifier.weight"])
+    with (tmp_path / "all" / "metrics.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    losses = [float(row["selection_loss"]) for row in rows]
+    assert losses[0] == min(losses)
+    shown = found["all"].figures["selection"]
+    assert float(rows[0]["selection_top1"]) == pytest.approx(shown.top1)
+    assert "Epoch 0 is the new classifier" in found["all"].report.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        ("largest", Preprocessing((48, 40), (48, 40), "cover", 1.0)),
+        ("weights", Preprocessing((48, 40), (60, 50), "stretch", 0.9)),
+    ],
+)
+def test_a_model_sees_the_largest_view_or_that_of_its_weights(
+    view: Any, expected: Preprocessing, model: Path, photos: Path, tmp_path: Path
+) -> None:
+    config, arrays = store.load(model)
+    seen = Preprocessing((32, 32), (40, 40), "stretch", 0.9)
+    store.save(tmp_path / "model", replace(config, preprocessing=seen), arrays)
+    recipe = Recipe().changed(trained="head", selection=0.3, size=(48, 40), view=view)
+    found = train(Job(str(photos), tmp_path / "run", tmp_path / "model", recipe)).config
+    assert found.preprocessing == expected
+
+
+def test_a_head_only_run_leaves_everything_but_the_classifier(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe().changed(trained="head", selection=0.3)
+    summary = train(Job(str(photos), tmp_path / "run", model, recipe))
+    config, arrays = store.load(tmp_path / "run" / "best")
+    _, before = store.load(model)
+    assert config.labels.names == ("ball", "box", "triangle")
+    changed = {name for name in before if not np.array_equal(before[name], arrays[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+    assert summary.figures["train"].top1 > 0.8
+    assert summary.epochs == 0 and not (tmp_path / "run" / "curves.png").exists()
+
+
+def test_an_existing_run_is_an_error_and_a_finished_one_is_not_resumed(
+    trained: Path, photos: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    job = Job(str(photos), trained, None, QUICK)
+    with pytest.raises(RunError, match="exists; choose another --output, or give --resume"):
+        train(job)
+    with pytest.raises(RunError, match=r"this run is finished; its model is .*best"):
+        train(replace(job, resume=True))
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+
+
+def test_overwriting_replaces_a_run_as_a_whole(trained: Path, photos: Path, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(trained, tmp_path / "run")))
+    (run.path / "mine").write_text("")
+    train(Job(str(photos), run.path, None, QUICK.changed(epochs=0), overwrite=True))
+    assert not (run.path / "mine").exists() and not run.checkpoint.exists()
+    assert run.summary.is_file()
+
+
+def test_the_recorded_figures_are_what_evaluate_measures_afterwards(
+    trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", str(photos), "--model", str(trained / "best"), "--split", "validation"]
+    recorded = json.loads((trained / "best" / "config.json").read_text())["metrics"]
+    # On the same framework the same to the last digit; on another engine the same network.
+    for engine, tolerance in (("torch", 0.0), ("onnxruntime", 1e-5)):
+        assert main([*command, "--json", "--runtime", engine]) == 0
+        measured = json.loads(capsys.readouterr().out)
+        for name in ("top1", "top5", "loss", "images"):
+            expected = recorded[f"validation.{name}"]
+            assert measured[name] == pytest.approx(expected, rel=tolerance, abs=0), engine
+    assert recorded["validation.images"] == 6
+
+
+def test_an_unreadable_photo_is_left_out_and_named(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "data"))
+    (data / "box" / "bad.jpg").write_text("not a picture")
+    train(Job(str(data), tmp_path / "run", None, QUICK.changed(epochs=0, most_unreadable=0.1)))
+    assert f"left out, unreadable: {data / 'box' / 'bad.jpg'}: not a pic" in capsys.readouterr().err
+    assert "bad.jpg" not in (tmp_path / "run" / "split.csv").read_text()
+
+
+def test_a_start_that_is_refused_leaves_nothing(
+    folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rebasing is the last thing before the first step that may fail."""
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(room, "rebased", Mock(side_effect=ImageError("a photo is gone")))
+    with pytest.raises(ImageError):
+        train(Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None)))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_teacher_is_found_again_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is a link: a runtime goes by the suffix and by what lies beside it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "big.onnx").symlink_to("blob")
+    before, expected = (
+        Recipe().changed(distillation=Distillation(str(folder / "big.onnx"), 0.7))
+        for folder in (Path(), tmp_path)
+    )
+    assert room.found_again(before) == expected
+    assert room.found_again(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trained": "head"}, "give --weights, or train from scratch"),
+        ({"trained": "later"}, "give --weights, or train from scratch"),
+        ({"frozen_blocks": 3}, "give --weights, or --set freezing.blocks=0"),
+    ],
+)
+def test_what_builds_on_weights_needs_some(
+    change: dict[str, Any], message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(**change)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("distillation", "message"),
+    [
+        (Distillation(share=0.7), "distillation.share = 0.7 needs a teacher: --set"),
+        (Distillation("runs/big"), "distillation.teacher needs the share of its answers"),
+    ],
+)
+def test_a_teacher_and_its_share_come_together(
+    distillation: Distillation, message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(distillation=distillation)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hidden_layers_that_are_new_are_not_left_untrained_by_the_default(
+    photos: Path, model: Path, tmp_path: Path
+) -> None:
+    """Of so few photos it fits the last layer alone."""
+    recipe = QUICK.changed({"classifier.hidden": (HiddenSpec(8),)}, size=None)
+    with pytest.raises(RecipeError, match="hidden asks for new layers"):
+        train(Job(str(photos), tmp_path / "run", model, recipe, kept=frozenset()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_takes_no_steps_to_try_rates_with(photos: Path, model: Path, tmp_path: Path) -> None:
+    recipe = QUICK.changed(trained="head")
+    with pytest.raises(RecipeError, match="--find-rate tries rates of steps"):
+        train(Job(str(photos), tmp_path / "run", model, recipe, find_rate=True))
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "moved"])
+def test_resuming_with_other_photos_is_an_error(
+    change: str, trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(trained, run)
+    shutil.copytree(photos, data)
+    (run / "summary.md").unlink()
+    photo = data / "ball" / "00.png"
+    if change == "added":
+        (data / "ball" / "new.png").write_bytes(photo.read_bytes() + b"other")
+    else:
+        photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
+    expected = {
+        "added": r"data: 1 of the photos are new since .*run was begun \(first: ball/new.png\)",
+        "removed": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
+        "moved": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
+    }
+    with pytest.raises(RunError, match=expected[change]):
+        train(Job(str(data), run, None, read_recipe(str(run / "recipe.toml")), resume=True))
