@@ -1,4 +1,4 @@
-"""Calibration: do confidences match accuracies, and which temperature makes them?
+"""Calibration: compare confidences with accuracies, and fit the temperature that aligns them.
 
 Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
 """
@@ -17,13 +17,13 @@ from mobilenetv2.text import plain
 
 BINS = 15
 FEWEST = 50
-"""Photos. Of fewer, a temperature says more about those photos than about the network: fitted on 4
-to 20 of them it made the calibration error of others worse in 6 runs of 9."""
+"""Fewest photos that a temperature is fitted on. Fitted on 4 to 20 photos, it increased the
+calibration error of other photos in 6 runs of 9."""
 COLDEST, HOTTEST = 0.05, 20.0
-"""A temperature is looked for between these."""
+"""Bounds of the temperature search."""
 STEPS = 100
 TEMPERATURE = "temperature"
-"""Of ``config.metrics``: what the classifier was divided by."""
+"""Key in ``config.metrics`` of the temperature that the classifier was divided by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +36,33 @@ class Bin:
     confidence: float
     """Mean probability of the answers; NaN without any."""
     accuracy: float
-    """Share of right answers; NaN without any."""
+    """Accuracy of the answers; NaN without any."""
     interval: tuple[float, float]
-    """95%, of the accuracy."""
+    """95% interval of the accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Confidence against accuracy. Fractions; NaN where the network gave no numbers.
+    """Calibration of answers, as fractions; NaN where a logit is not a finite number.
 
-    An answer is a photo's class; with 'sigmoid' outputs it is the yes or no to one class of one
-    photo.
+    An answer is the class of a photo. With 'sigmoid' outputs it is the decision about one class of
+    one photo.
     """
 
     count: int
-    """Answers."""
+    """Number of answers."""
     confidence: float
     """Mean probability of the answers."""
     accuracy: float
     error: float
     """Expected calibration error over bins of equal width."""
     mass_error: float
-    """The same over bins of equally many answers: no bin is left with a handful."""
+    """Expected calibration error over bins of equally many answers, so that no bin has only a few."""
     brier: float
     """Mean squared distance of the probabilities from the truth, summed over classes: 0 to 2."""
     bins: tuple[Bin, ...]
     decisions: bool = False
-    """True with 'sigmoid' outputs."""
+    """True for 'sigmoid' outputs."""
 
     @property
     def noun(self) -> str:
@@ -84,7 +84,7 @@ class Calibration:
 def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
     """Measure the calibration of predictions for at least one photo.
 
-    A background class without photos takes its share of the probability.
+    A background class without photos keeps its share of the probability.
     """
     decisions = predictions.outputs == "sigmoid"
     answers = answers_of(predictions.decisions() if decisions else predictions)
@@ -121,23 +121,22 @@ def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibrati
 
 
 def fit_temperature(predictions: Predictions, cautious: bool = True) -> float:
-    """Return the temperature T whose division of the logits gives the truth the best likelihood,
-    as if one answer more were right and one more wrong.
+    """Return the temperature that gives smoothed labels the highest likelihood.
 
-    Each label counts for (n + 1) / (n + 2), and the most probable other class for the rest, as in
-    Platt's scaling (1999): n right answers out of n do not show that the network is never wrong.
-    Otherwise T falls without an end where no answer is wrong, and nearly so where only one is, by
-    little: of 142 digits with one such mistake it was 0.08, which made the loss of 360 others 0.39
-    for 0.17 without a temperature; now it is 0.61, which makes it 0.09.
+    A label counts for (n + 1) / (n + 2) and the most probable other class for the rest, as in
+    Platt scaling (1999): n correct answers out of n do not show that the network is never wrong.
+    Without it the temperature goes to 0 where no answer is wrong. On 142 digits with one error it
+    was 0.08, and the loss of 360 other digits 0.39 (0.17 without a temperature); with smoothed
+    labels it is 0.61, and the loss 0.09.
 
     Args:
-        predictions: for photos that nothing was trained on. Those with a logit that is no finite
-            number are left out. With 'sigmoid' outputs the yes or no to each class counts.
-        cautious: False leaves that mistake out, for the least loss of these very photos; but where
-            all of them are right, for then no T has it.
+        predictions: of photos that were not trained on. Photos with a logit that is not finite
+            are left out. With 'sigmoid' outputs each decision about a class counts.
+        cautious: False does not smooth the labels, which minimises the loss of these photos;
+            they are smoothed all the same where every answer is correct.
 
     Returns:
-        Between 0.05 and 20; 1 where nothing can be said (no photos, or logits that are all equal).
+        Between 0.05 and 20; 1 without photos or where all logits are equal.
     """
     if predictions.outputs == "sigmoid":
         predictions = predictions.decisions()
@@ -183,9 +182,9 @@ def measure_tempered(predictions: Predictions) -> Metrics:
 
 
 def temper(arrays: Arrays, temperature: float) -> Arrays:
-    """Return the same network with its logits divided: the classifier's weight and bias are.
+    """Return the arrays with the classifier's weight and bias divided by the temperature.
 
-    Every runtime and every export then gives the tempered probabilities, and no answer changes.
+    Every runtime and every export then gives calibrated probabilities; no answer changes.
     """
     tempered = {
         name: (arrays[name] / temperature).astype(arrays[name].dtype)

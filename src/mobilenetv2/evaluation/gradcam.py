@@ -1,4 +1,4 @@
-"""Grad-CAM: where on a picture the evidence for a class lies, without gradients.
+"""Grad-CAM: the places on an image that speak for a class, computed without gradients.
 
 Behind the last feature map are global pooling and linear layers, so that the mean gradient of a
 logit over the map is known: with one layer ``weight[class, k] / (height' * width')``. Grad-CAM
@@ -27,38 +27,38 @@ COLOURS = np.array([
 steps look equal, lightness always grows, and it reads the same with any kind of colour blindness.
 """
 STRONGEST = 0.6
-"""The share of the colour where the heat is 1; the picture stays visible under it."""
+"""Opacity of the colour where the heat is 1; the image stays visible under it."""
 GREY = np.array([0.299, 0.587, 0.114])
-"""How bright red, green and blue are to the eye (ITU-R BT.601)."""
+"""Weights of red, green and blue in luma (ITU-R BT.601)."""
 BOUNDS = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
-"""What an activation lets through as it is."""
+"""Activation -> the interval in which it passes its input on unchanged."""
 POOLS: dict[str, Callable[..., NDArray]] = {"average": np.mean, "max": np.max}
 THIRDS = 3
 WORDS = (("upper", "", "lower"), ("left", "", "right"))
-"""By row, by column."""
+"""Names of the thirds by row, then by column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """The place of heat, in fractions of the picture."""
+    """The place of heat on an image, in fractions of its height and width."""
 
     centre: tuple[float, float] | None
-    """Its centre of mass: (from the top, from the left), 0 to 1. None where there is no heat."""
+    """Centre of mass of the heat: (from the top, from the left), 0 to 1; None without heat."""
     rows: tuple[float, ...]
-    """The shares of all heat in the upper, the middle and the lower third."""
+    """Shares of the heat in the upper, middle and lower third."""
     columns: tuple[float, ...]
-    """The same of the left, the middle and the right third."""
+    """Shares of the heat in the left, middle and right third."""
     words: str
-    """'upper left', 'right', 'centre' ...: the third of its centre; 'nowhere' without heat."""
+    """Third that holds the centre: 'upper left', 'right', 'centre' ...; 'nowhere' without heat."""
 
 
 def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) -> NDArray:
     """Return the gradient of a class's logit by the pooled features.
 
     Args:
-        arrays: canonical, those of the classifier.
+        arrays: the canonical arrays of the classifier.
         maps: float (height', width', k): the last feature map of one picture.
-        index: of the class. One logit speaks for the second class, and against the first.
+        index: index of the class. One logit speaks for the second class and against the first.
 
     Returns:
         float64 (k,).
@@ -80,16 +80,16 @@ def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) 
 
 
 def heat(maps: NDArray, weight: NDArray) -> NDArray:
-    """Return how much each place speaks for a class: the positive part of the weighted sum, scaled.
+    """Return the heat of a class: the positive part of the weighted sum of the maps, scaled.
 
     Args:
         maps: float (height', width', k): the last feature map of one picture, after its activation
             and before it is pooled.
-        weight: float (k,), of :func:`class_weights`.
+        weight: float (k,) from :func:`class_weights`.
 
     Returns:
-        float32 (height', width') from 0 to 1, which is the largest; zeros where nothing speaks for
-        the class, or where the network gives no numbers.
+        float32 (height', width') with a maximum of 1; zeros where nothing speaks for the class or
+        the maps are not finite.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         evidence = maps.astype(np.float64) @ weight.astype(np.float64)
@@ -101,10 +101,10 @@ def heat(maps: NDArray, weight: NDArray) -> NDArray:
 
 
 def overlay(picture: NDArray, heat: NDArray) -> NDArray:
-    """Draw a picture under its heat: dark violet for little, bright yellow for the most.
+    """Draw heat over an image: dark violet is low, bright yellow is high.
 
-    The picture itself is grey, so that every colour is the heat's: on a red shirt, too. Both are of
-    any size: uint8 (height, width, 3) and float (height', width') from 0 to 1.
+    The image is drawn in grey, so that every colour is heat. Both have any size: uint8 (height,
+    width, 3) and float (height', width') from 0 to 1.
     """
     height, width = picture.shape[:2]
     strength = enlarge_smoothly(heat, height, width)[..., None]
@@ -114,7 +114,7 @@ def overlay(picture: NDArray, heat: NDArray) -> NDArray:
 
 
 def colours(values: NDArray) -> NDArray:
-    """Return the colours of values: float (...) from 0 to 1 -> float32 (..., 3) from 0 to 255."""
+    """Map values, float (...) from 0 to 1, to colours, float32 (..., 3) from 0 to 255."""
     steps = np.linspace(0, 1, len(COLOURS))
     parts = [np.interp(values, steps, COLOURS[:, channel]) for channel in range(3)]
     return np.stack(parts, -1).astype(np.float32)

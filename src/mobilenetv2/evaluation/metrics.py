@@ -1,4 +1,4 @@
-"""Figures of a classifier: accuracy, loss, figures of each class, confidence intervals."""
+"""Metrics of a classifier: accuracy, loss, metrics of each class, confidence intervals."""
 
 import dataclasses
 import math
@@ -17,37 +17,37 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class ClassFigures:
-    """One class: how many of its photos were found, how many so named were right."""
+    """Recall and precision of one class."""
 
     name: str
     photos: int
     recall: float
-    """NaN without photos, as are the last two."""
+    """NaN without photos, as are ``f1`` and ``average_precision``."""
     recall_interval: tuple[float, float]
     precision: float
-    """NaN where nothing was given this name."""
+    """NaN where no answer named this class."""
     precision_interval: tuple[float, float]
     f1: float = math.nan
-    """Of 'sigmoid' outputs, as is the next; NaN with others."""
+    """F1 score; NaN unless the outputs are 'sigmoid', as is ``average_precision``."""
     average_precision: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class LabelFigures:
-    """Any number of classes a photo ('sigmoid' outputs): each class is decided at 0.5."""
+    """Multi-label metrics ('sigmoid' outputs): each class is decided at 0.5."""
 
     exact_match: float
-    """Share of photos on which every class was decided right."""
+    """Share of photos on which every class was decided correctly."""
     exact_match_interval: tuple[float, float]
     macro_f1: float
-    """Mean over the classes that have photos or were named."""
+    """Mean F1 over the classes that have photos or were named."""
     mean_average_precision: float
-    """Mean over the classes that have photos; NaN if none has."""
+    """Mean average precision over the classes that have photos; NaN if none has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A classifier on a set of photos. Fractions, not percent; intervals of 95%."""
+    """Metrics of a classifier on a set of photos, as fractions; intervals are 95%."""
 
     images: int
     top1: float
@@ -55,13 +55,13 @@ class Metrics:
     top1_interval: tuple[float, float]
     top5: float
     loss: float
-    """Mean cross-entropy in nats; of 'sigmoid' outputs binary, and over all classes, too."""
+    """Mean cross-entropy in nats; for 'sigmoid' outputs binary cross-entropy, over classes, too."""
     confusion: NDArray
     """int64 (classes, classes): rows are the truth, columns the answers; (0, 0) where a photo may
     have several classes."""
     classes: tuple[ClassFigures, ...]
     labels: LabelFigures | None = None
-    """Of 'sigmoid' outputs."""
+    """Multi-label metrics of 'sigmoid' outputs; None for others."""
 
     @property
     def accuracy(self) -> float:
@@ -70,7 +70,7 @@ class Metrics:
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
-        """95%, of :attr:`accuracy`."""
+        """95% interval of :attr:`accuracy`."""
         if math.isnan(self.top1) and self.labels:
             return self.labels.exact_match_interval
         return self.top1_interval
@@ -88,7 +88,7 @@ class Metrics:
 
 
 def measure(predictions: Predictions) -> Metrics:
-    """Return all figures of a classifier's predictions for at least one photo."""
+    """Return all metrics of predictions for at least one photo."""
     count, classes = len(predictions.truth), len(predictions.names)
     confusion = np.zeros((0, 0), np.int64)
     right, top1, top5, top1_interval = 0, math.nan, math.nan, wilson(0, 0)
@@ -166,10 +166,10 @@ def _mean(values: list[float]) -> float:
 
 
 def average_precision(scores: NDArray, truth: NDArray) -> float:
-    """Return the mean precision over the recalls that thresholds on the scores give.
+    """Return the average precision of scores: the mean precision over all recalls.
 
     Args:
-        scores: float (photos,), of one class; what is no number comes last.
+        scores: float (photos,) of one class; NaN comes last.
         truth: bool (photos,): the photos of the class.
 
     Returns:
@@ -186,9 +186,9 @@ def average_precision(scores: NDArray, truth: NDArray) -> float:
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return Wilson's 95% interval of a proportion: honest also near 0 and 1 and for few trials.
+    """Return Wilson's 95% interval of a proportion; it holds near 0 and 1 and for few trials, too.
 
-    Without trials nothing is known: (0, 1).
+    Without trials it is (0, 1).
     """
     if trials == 0:
         return (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Training curves, confusion matrices and the like as PNG files, drawn without a screen."""
+"""Training curves, confusion matrices and other figures as PNG files, drawn without a screen."""
 
 import io
 import math
@@ -20,13 +20,13 @@ from mobilenetv2.text import percent
 
 BLUE, GREY = "#2a6fbb", "#6b7280"
 MOST_NAMED = 40
-"""Classes beyond this are not named at a confusion matrix: the names would cover each other."""
+"""Most classes that are named at a confusion matrix; more names would overlap."""
 LONGEST_NAME = 32
 """Characters of a class name that are shown: longer ones would leave no room for the figure."""
 NO_LETTER = "Glyph .* missing from"
-"""How matplotlib warns of a letter that its font lacks, once for every place where it stands."""
+"""Start of matplotlib's warning about a letter that its font lacks."""
 TILE = 1.6
-"""Inches of a picture on a sheet."""
+"""Inches of an image in a contact sheet."""
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A classifier's predictions for labelled photos: how they are made, and what was answered."""
+"""Predictions of a classifier for labelled photos: how they are made, and the answers."""
 
 import dataclasses
 import math
@@ -21,11 +21,11 @@ from mobilenetv2.spec.records import Preprocessing
 
 Predictor = Callable[[NDArray], NDArray]
 """uint8 pictures (batch, height, width, channels) at the network's size -> float logits or
-features (batch, outputs). Normalising is the predictor's own work."""
+features (batch, outputs). The predictor normalises."""
 BATCH = 8
 """On a CPU larger batches are slower: their activations leave the caches."""
 AT_ONCE = 2**20
-"""Logits that are worked on at once: 8 MB in float64, of which a few copies are held."""
+"""Number of logits that are processed at once: 8 MB in float64, held in a few copies."""
 
 
 def predict_split(
@@ -61,7 +61,7 @@ def load_pictures(paths: Iterable[Path], record: Preprocessing) -> NDArray:
 
 @dataclass(frozen=True, slots=True)
 class PhotoOutputs:
-    """What the network gave for one photo, or why it gave nothing."""
+    """The network's output for one photo, or the reason why there is none."""
 
     photo: Path
     outputs: NDArray | None
@@ -106,7 +106,7 @@ class Predictions:
     """int (photos,): the class of each photo. With 'sigmoid' outputs also bool (photos, classes):
     all classes of each photo."""
     names: tuple[str, ...]
-    """Of the classes."""
+    """Names of the classes."""
     outputs: Outputs = "softmax"
     """'softmax': one class of n; 'sigmoid': any of n; 'logit': the second of two by one logit."""
 
@@ -131,26 +131,26 @@ class Predictions:
 
     @property
     def targets(self) -> NDArray:
-        """bool (photos, classes): the truth class by class."""
+        """bool (photos, classes): the truth of each class."""
         if self.several:
             return self.truth.astype(bool)
         return np.asarray(self.truth[:, None] == np.arange(len(self.names)))
 
     def scaled(self, factor: float) -> "Predictions":
-        """Return the same predictions with their logits multiplied: a temperature takes its own
-        division back."""
+        """Return the predictions with their logits multiplied by the temperature, which undoes its
+        division."""
         return dataclasses.replace(self, logits=self.logits * factor)
 
     def decisions(self) -> "Predictions":
-        """Return a 'sigmoid' classifier's yes or no to each class of each photo, photo by photo, as
-        'logit' predictions (photos * classes) of the classes 'no' and 'yes'."""
+        """Return the decisions of a 'sigmoid' classifier as 'logit' predictions (photos * classes) of
+        the classes 'no' and 'yes', photo by photo."""
         truth = self.targets.astype(np.int64).ravel()
         return Predictions(self.logits.reshape(-1, 1), truth, ("no", "yes"), "logit")
 
     def parts(self) -> Iterator[tuple[slice, NDArray]]:
         """Yield (rows, float64 :func:`class_scores`) of some photos at a time.
 
-        float64 copies of all logits, several of them, would be many gigabytes.
+        Several float64 copies of all logits would need many gigabytes.
         """
         count, classes = self.logits.shape
         rows = max(1, AT_ONCE // max(1, classes))
@@ -177,11 +177,12 @@ def largest_difference(found: NDArray, expected: NDArray) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answer to each photo and its confidence: a few numbers a photo, so that probabilities of
-    all classes are never held for all photos. They are NaN where the network gave no numbers."""
+    """The answer to each photo and its confidence; NaN where the logits are not finite.
+
+    It has a few numbers for each photo, so that the probabilities of all classes are never held."""
 
     truth: NDArray
-    """int (photos,)."""
+    """int (photos,): the true class."""
     classes: NDArray
     """int64 (photos,): the class with the highest score."""
     confidence: NDArray
@@ -193,7 +194,7 @@ class Answers:
 
     @property
     def right(self) -> NDArray:
-        """bool (photos,)."""
+        """bool (photos,): True where the answer is the true class."""
         return np.asarray(self.classes == self.truth)
 
 

@@ -20,7 +20,7 @@ COLUMNS = (
     "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
 )  # fmt: skip
 LARGEST = 256 * 1024**2
-"""Bytes. A line of ``split.csv`` for each of ImageNet's photos is a third of that."""
+"""Largest file that is read, in bytes; three times a ``split.csv`` of all of ImageNet."""
 LARGEST_FIGURE = 1e30
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error,
@@ -29,15 +29,15 @@ SEEN = ("train", "selection")
 """Splits that models are trained on or chosen by: figures of them flatter."""
 Found = TypeVar("Found")
 Row = Mapping[str, float]
-"""The figures of an epoch, a line of ``metrics.csv``; epoch 0 is a classifier that was fitted
-before the network moved."""
+"""Metrics of an epoch, a row of ``metrics.csv``. Epoch 0 is the classifier that was fitted on the
+frozen network."""
 
 
 def best_epoch(rows: Sequence[Row]) -> int:
     """Return the epoch with the lowest validation loss; the better top-1 decides ties.
 
-    Of few photos the share of right ones is mostly chance: of 77, a classifier alone had 83% and
-    the best epoch 82%, of 550 others 83% and 87%. The loss, tempered, told them apart.
+    On few photos the accuracy is mostly chance: on 77 photos a classifier alone had 83% and the
+    best epoch 82%; on 550 others they had 83% and 87%. The temperature-scaled loss told them apart.
     """
     return int(min(rows, key=_rank)["epoch"])
 
@@ -58,24 +58,24 @@ class RunRecord:
 
     name: str
     rows: tuple[Row, ...]
-    """Of ``metrics.csv``, an epoch each; the first may be epoch 0."""
+    """Rows of ``metrics.csv``, one for each epoch; the first may be epoch 0."""
     recipe: Mapping[str, str]
-    """Keys with the tables that they are in ('augmentation.flip'), values as text."""
+    """Recipe keys with their tables ('augmentation.flip') -> values as text."""
     started: Mapping[str, str]
-    """'data', 'weights', 'edition', 'computes'."""
+    """Values of ``start.json``: 'data', 'weights', 'edition', 'computes'."""
     parts: Mapping[str, Mapping[str, int]]
-    """Split -> class -> photos."""
+    """Split -> class -> number of photos."""
 
     @property
     def seconds(self) -> float:
-        """Seconds that all epochs took, without the final evaluation."""
+        """Seconds of all epochs, without the final evaluation."""
         return sum(row.get("seconds", 0.0) for row in self.rows)
 
 
 def read_run(model: Path) -> RunRecord | None:
     """Read the run that a model folder lies in; None where it lies in none.
 
-    What cannot be read is said and left out: a report of the model is worth having without it.
+    Parts that cannot be read are named on stderr and left out.
     """
     folder = model.absolute().parent
     if not (folder / RECIPE).is_file():
@@ -159,14 +159,14 @@ class TrainedOn:
     """The parts of a run; empty where a model lies in none."""
 
     table: Path | None = None
-    """Its ``split.csv``."""
+    """Path of its ``split.csv``."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Photo -> 'train', 'selection', 'validation' ..., by the names of the photos alone."""
     data: str | None = None
     """Place of the photos that it was trained on; None: not recorded."""
 
     def here(self, data: str) -> bool:
-        """Return whether the run took its photos from the same place."""
+        """Return True if the run took its photos from the same place."""
         try:
             return self.data is not None and Path(self.data).resolve() == Path(data).resolve()
         except ValueError:  # a record with a name that no path can have
@@ -175,7 +175,7 @@ class TrainedOn:
     def split_of(self, dataset: Dataset, name: str | None) -> Split:
         """Return the split of that name; of a folder without splits, that part of the run.
 
-        Without a name it is test, else validation, else everything.
+        Without a name it is 'test', else 'validation', else all photos.
 
         Raises:
             DataError: there is no such split.
@@ -197,7 +197,7 @@ class TrainedOn:
         return split.with_photos(photos, wanted)
 
     def caution(self, split: Split, data: str) -> str | None:
-        """Return what to say where a model was, or may have been, trained on what it is judged by.
+        """Return a caution if a model was, or may have been, trained on the photos that judge it.
 
         ``data`` is where the photos come from, as a person gave it.
         """

@@ -24,7 +24,7 @@ from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.spec.records import ModelConfig
 
 Output = Literal["logits", "features", "map"]
-"""The last is the feature map that is pooled; see :func:`runtime.predictor.load_feature_map`."""
+"""'map' is the last feature map, before pooling."""
 LARGEST_FILE = 512 * 1024**2
 LARGEST_CONFIG = 4 * 1024**2
 
@@ -35,23 +35,23 @@ class Artifact:
 
     config: ModelConfig
     format: str
-    """Name of a format."""
+    """Name of the file format."""
     graph: bytes
     where: str
-    """Its name in an error."""
+    """Name of the artifact in an error."""
     weights: bytes = b""
     """The second file of formats that have two (OpenVINO's .bin, ncnn's .bin)."""
 
 
 class Engine:
-    """A graph, ready to run. A subclass computes a batch that its graph takes.
+    """A graph, ready to run. A subclass computes one batch of the size that its graph takes.
 
     Args:
         where: the artifact's name in an error.
     """
 
     title = ""
-    """The runtime's own name, for errors."""
+    """Name of the runtime in an error."""
     outputs: tuple[str, ...] = ("logits",)
     """The graph's outputs: 'logits', and 'features' and 'map' where it was built for them."""
     takes_pictures = False
@@ -59,8 +59,7 @@ class Engine:
     batch: int | None = None
     """Pictures that the graph takes at a time; None: any number."""
     shape: tuple[int, ...] | None = None
-    """Of one picture (channels, height, width), where the runtime itself would not refuse another
-    one."""
+    """Shape of one image (channels, height, width), where the runtime does not check it itself."""
 
     def __init__(self, where: str) -> None:
         self.where = where

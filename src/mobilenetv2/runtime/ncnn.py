@@ -44,7 +44,7 @@ LINEAR_BIAS, LINEAR_WEIGHTS = "1", "2"
 Row = tuple[int, ...]
 """Outputs, bias or none, weights; of a convolution also kernel, stride and groups."""
 NARROW = ("use_fp16_", "use_bf16_")
-"""Beginnings of the options that let it store or compute in 16 bits what is 32 in the file."""
+"""Prefixes of the options that let ncnn store or compute 32-bit values in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _expected_row(layer: Conv | Linear) -> Row:
 
 
 def _row(layer: Layer) -> Row:
-    """Return what a layer of the file has; nothing where it has no weights."""
+    """Return the sizes of a layer of the file; empty where it has no weights."""
     given = layer.parameters
     if layer.kind == "InnerProduct":
         return tuple(int(given[key]) for key in (OUTPUTS, LINEAR_BIAS, LINEAR_WEIGHTS))

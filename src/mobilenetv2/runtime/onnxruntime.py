@@ -21,7 +21,7 @@ from mobilenetv2.runtime.engine import (
 )
 
 ERRORS_ONLY = 3
-"""Of its five levels of messages, which go to stderr."""
+"""Severity from which ONNX Runtime's messages go to stderr, of five levels."""
 PICTURES = "tensor(uint8)"
 
 

@@ -27,7 +27,7 @@ from mobilenetv2.runtime.engine import (
 CONFIG = ("mobilenetv2", "config")
 """Place of the config in the file's ``rt_info``."""
 BEGIN, END = b"<!-- mobilenetv2.sha256 ", b"-->\n"
-"""Before and after the seal."""
+"""Text before and after the seal."""
 LARGEST_XML = 32 * 1024**2
 """A float file of 1,000 classes has 0.3 MB, an int8 file 0.5 MB."""
 PICTURES = "u8"
@@ -53,7 +53,7 @@ def read_artifact(path: Path) -> Artifact:
 
 
 def sealed(xml: bytes, weights: bytes) -> bytes:
-    """Return an .xml as it is written here, with its seal at the end."""
+    """Return an .xml file's bytes with the seal at the end."""
     body = xml + BEGIN
     return body + seal.digest(body, weights).encode() + END
 
