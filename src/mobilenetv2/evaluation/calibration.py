@@ -57,7 +57,7 @@ class Calibration:
     error: float
     """Expected calibration error over bins of equal width."""
     mass_error: float
-    """Expected calibration error over bins of equally many answers, so that no bin has only a few."""
+    """Expected calibration error over bins of equally many answers: no bin has only a few."""
     brier: float
     """Mean squared distance of the probabilities from the truth, summed over classes: 0 to 2."""
     bins: tuple[Bin, ...]

@@ -57,7 +57,7 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
 
 
 def _by_label(labels: Labels) -> Callable[[str], int | None]:
-    """Look up exact names ('Cardigan' is a dog, 'cardigan' is clothing), plain ones, then synonyms."""
+    """Look up exact names ('Cardigan' is a dog, 'cardigan' clothing), plain ones, then synonyms."""
     exact: dict[str, int] = {}
     plain: dict[str, int] = {}
     synonyms: dict[str, int] = {}

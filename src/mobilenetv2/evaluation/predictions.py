@@ -142,8 +142,8 @@ class Predictions:
         return dataclasses.replace(self, logits=self.logits * factor)
 
     def decisions(self) -> "Predictions":
-        """Return the decisions of a 'sigmoid' classifier as 'logit' predictions (photos * classes) of
-        the classes 'no' and 'yes', photo by photo."""
+        """Return the 'sigmoid' decisions as 'logit' predictions (photos * classes) of the classes
+        'no' and 'yes', photo by photo."""
         truth = self.targets.astype(np.int64).ravel()
         return Predictions(self.logits.reshape(-1, 1), truth, ("no", "yes"), "logit")
 
