@@ -2,18 +2,20 @@
 
     import mobilenetv2 as mn
 
-    spec = mn.NetworkSpec(width=0.5, classes=10, size=160)
-    net = mn.build(spec)                     # a torch.nn.Module
-    net = mn.load("runs/shoes/best", edition="keras")  # a model folder as a keras.Model
-    net = mn.convert(net, "jax")             # the same network in another framework
-    mn.save(net, "shoes")
-    classify = mn.Classifier("shoes")        # without a training framework
-    classify("photo.jpg").top(5)
+    run = mn.train("photos/", output="runs/shoes")      # a folder of photos becomes a classifier
+    for answer in mn.predict("holiday/", model=run.best):
+        print(answer.photo, answer.label)
+    mn.export(run.best, "shoes.onnx")
 
-Importing this loads no framework.
+    net = mn.create_model("mobilenetv2_100", pretrained=True, num_classes=5)  # a torch.nn.Module
+    net = mn.load("runs/shoes/best", edition="keras")   # a model folder as a keras.Model
+    net = mn.convert(net, "jax")                        # the same network in another framework
+
+docs/python.md shows every function. Importing this loads no framework.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error
@@ -21,11 +23,31 @@ from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mobilenetv2.auditing.audit import Audit as Audit
+    from mobilenetv2.auditing.audit import audit as audit
+    from mobilenetv2.benchmarking.job import Benchmark as Benchmark
+    from mobilenetv2.benchmarking.job import benchmark as benchmark
+    from mobilenetv2.checkpoints.exporter import export_checkpoint as export_checkpoint
+    from mobilenetv2.checkpoints.importer import import_checkpoint as import_checkpoint
+    from mobilenetv2.evaluation.evaluation import Evaluation as Evaluation
+    from mobilenetv2.evaluation.evaluation import evaluate as evaluate
+    from mobilenetv2.evaluation.explanation import Explanation as Explanation
+    from mobilenetv2.evaluation.explanation import explain as explain
+    from mobilenetv2.evaluation.parity import Parity as Parity
+    from mobilenetv2.evaluation.parity import parity as parity
+    from mobilenetv2.exporting.job import export as export
     from mobilenetv2.networks import build as build
     from mobilenetv2.networks import convert as convert
+    from mobilenetv2.networks import create_model as create_model
+    from mobilenetv2.networks import describe as describe
+    from mobilenetv2.networks import list_models as list_models
     from mobilenetv2.networks import load as load
     from mobilenetv2.networks import save as save
+    from mobilenetv2.quantization.job import quantize as quantize
+    from mobilenetv2.runtime.classifier import Answer as Answer
     from mobilenetv2.runtime.classifier import Classifier as Classifier
+    from mobilenetv2.runtime.classifier import Unreadable as Unreadable
+    from mobilenetv2.runtime.prediction import predict as predict
     from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
     from mobilenetv2.spec.network import Numerics as Numerics
     from mobilenetv2.spec.network import StageSpec as StageSpec
@@ -33,6 +55,18 @@ if TYPE_CHECKING:
     from mobilenetv2.spec.records import Labels as Labels
     from mobilenetv2.spec.records import ModelConfig as ModelConfig
     from mobilenetv2.spec.records import Preprocessing as Preprocessing
+    from mobilenetv2.training.job import Run as Run
+    from mobilenetv2.training.recipe import Recipe as Recipe
+    from mobilenetv2.training.run import train as train
+
+__all__ = [
+    "Answer", "Audit", "Benchmark", "Classifier", "Evaluation", "Explanation", "Labels",
+    "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics", "Parity", "Preprocessing",
+    "Recipe", "Run", "StageSpec", "Unreadable", "__version__",
+    "audit", "benchmark", "build", "convert", "create_model", "describe", "evaluate", "explain",
+    "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity", "predict",
+    "published", "quantize", "save", "train",
+]  # fmt: skip
 
 HOMES = {
     "auditing.audit": ("Audit", "audit"),
@@ -59,12 +93,15 @@ needs none of them."""
 _HOME = {name: f"mobilenetv2.{home}" for home, names in HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'mobilenetv2' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            message = f"module 'mobilenetv2' has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__])
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
