@@ -195,7 +195,7 @@ class _Transfer:
             if resumed:  # the earlier part may have been wrong
                 raise Again(difference)
             raise WeightsError(f"{self.name}: {difference}; the download was deleted")
-        # The folder is not flushed: if a power failure undoes the rename, the file is fetched again.
+        # The folder is not flushed: after a power failure the file may be fetched again.
         os.replace(self.partial, self.target)
         self.forget()
         return digest

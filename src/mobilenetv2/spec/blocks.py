@@ -102,7 +102,7 @@ class Block:
 
     @property
     def depthwise(self) -> Convolution:
-        """3x3 convolution of an inverted or a separable block."""
+        """Depthwise 3x3 convolution of an inverted or a separable block."""
         return next(step for step in self.steps if step.role == "depthwise")
 
     @property

@@ -236,8 +236,8 @@ WRONG: list[tuple[Callable[[Any, Path], None], str]] = [
     (nothing, "'a' has values of type float32, which no network has|'a' has no values"),
     (scaled, "'a' is compressed in a way that is not read"),
     (crowded, "more than 20,000 entries"),
-    (listed, "'bn/moving_mean:0' is listed and not there"),
-    (listed_elsewhere, "the layer '../secret' is listed and not there"),
+    (listed, "'bn/moving_mean:0' is listed but missing"),
+    (listed_elsewhere, "the layer '../secret' is listed but missing"),
     (listed_twice, "'bn/gamma:0' is listed twice"),
     (no_json, "its model_config is not JSON"),
 ]

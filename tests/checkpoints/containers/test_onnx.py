@@ -138,7 +138,7 @@ def fields(model: Any) -> None:
         (b"PK\x03\x04" + bytes(64), "not an ONNX file"),
         (b"\x08\x07", "it has no graph"),
         (model(lambda m: m.graph.ClearField("node")), "it has no graph"),
-        (model(external), "'w' lies in another file"),
+        (model(external), "'w' is in another file"),
         (model(dims(2**40, 2**40)), "'w' has 36 values for shape"),
         (model(dims(-4, 1, 3, -3)), "'w' has 4 sides or one below 0"),
         (model(dims(*[1] * 17)), "'w' has 17 sides"),

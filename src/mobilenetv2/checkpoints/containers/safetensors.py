@@ -1,7 +1,7 @@
 """Safetensors files: a header of JSON, then the arrays.
 
-The header is held against the file before any array is read. The library's own reader checks the
-same; this one adds limits, and never holds more than one array beside the result.
+The header is compared with the file's size before any array is read. The library's own reader has
+the same checks; this one adds limits, and holds only one array beside the result.
 """
 
 import json
@@ -101,7 +101,7 @@ def _entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
 
 
 def _naturals(values: Any) -> bool:
-    # A bool is an int in Python, not in JSON.
+    # In Python, unlike in JSON, a bool is an int.
     return isinstance(values, list) and all(
         type(value) is int and 0 <= value < 2**63 for value in values
     )
@@ -110,10 +110,10 @@ def _naturals(values: Any) -> bool:
 def safetensors_bytes(
     arrays: Mapping[str, NDArray], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return a whole file; the same arrays always give the same bytes.
+    """Return the bytes of a whole file; same arrays, same bytes.
 
     Raises:
-        WeightsError: an array of a type that the format has not.
+        WeightsError: an array has a type that the format does not have.
     """
     native = {}
     for name, array in arrays.items():
