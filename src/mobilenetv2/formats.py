@@ -88,8 +88,7 @@ class Runtime:
     formats: tuple[str, ...]
     """Formats of the files that it runs; the last one is its own."""
     engine: bool = True
-    """True if ``--runtime`` accepts it; otherwise only ``benchmark`` runs it, through
-    ``exporting``."""
+    """True if ``--runtime`` accepts it; otherwise only ``benchmark`` runs it."""
     builds: str = ""
     """Format to which a model folder is converted in memory for it; '' if it runs files only."""
 

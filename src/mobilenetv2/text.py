@@ -24,8 +24,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def quoted(names: Sequence[str]) -> str:
-    """Return the first names in quotes, e.g. "'a', 'b' ..." if there are more than
-    :data:`SHOWN`."""
+    """Return the first :data:`SHOWN` names in quotes: "'a', 'b' ..." if there are more."""
     return ", ".join(map(repr, names[:SHOWN])) + (" ..." if len(names) > SHOWN else "")
 
 

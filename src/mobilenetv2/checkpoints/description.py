@@ -31,8 +31,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Description of a network by a file; fields are None or empty if the file does not have
-    them."""
+    """Description of a network by a file; missing values are None or empty."""
 
     spec: NetworkSpec | None = None
     """Spec of the network; classes and input channels are those of the tensors."""
@@ -72,8 +71,7 @@ class ImportOptions:
 
 
 def published_preprocessing(family: str, spec: NetworkSpec) -> Preprocessing:
-    """Return the preprocessing that was published for a family, at the network's size and
-    channels."""
+    """Return a family's published preprocessing, at the network's size and channels."""
     record = PUBLISHED[family].at(spec.size)
     if spec.input_channels == record.channels:
         return record

@@ -27,15 +27,13 @@ from mobilenetv2.spec.network import SMALLEST_SIZE, Size
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn
 
 VIEWS, MOST_VIEWS = 5, 20
-"""Number of views of each photo in the package: at 224 x 224 pixels, and at most for small
-images."""
+"""Number of views of each packaged photo: at 224 x 224 pixels, and the maximum."""
 SMALLEST_VIEW = 0.15
 """Smallest fraction of a photo's area in a view."""
 MOST_PHOTOS = 64
 """Maximum number of the user's photos that are used."""
 MOST_PIXELS = 512 * 512
-"""Maximum number of pixels; networks for larger images are measured on smaller ones, to save
-time."""
+"""Maximum number of pixels of an image, to save time with larger networks."""
 BATCH = 4 * 224 * 224
 """Number of pixels that a thread processes at a time."""
 
@@ -60,8 +58,7 @@ def rebase_imported(
 
 
 def measured_size(size: Size) -> Size:
-    """Return the size at which a network of another size is measured, with the same aspect
-    ratio."""
+    """Return the size at which a network is measured, with the same aspect ratio."""
     shrunk = min(1.0, (MOST_PIXELS / (size[0] * size[1])) ** 0.5)
     height, width = (max(SMALLEST_SIZE, round(side * shrunk)) for side in size)
     return height, width
@@ -120,14 +117,12 @@ def draw_view(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 class Measuring(MobileNetV2):
-    """NumPy edition of the network that sums the inputs of its BatchNorms; it needs no
-    framework."""
+    """NumPy edition of the network that also sums the inputs of its BatchNorms."""
 
     def __init__(self, config: ModelConfig, arrays: Arrays) -> None:
         self.config, self.arrays, self.dtype = config, arrays, np.dtype(np.float32)
         self.sums: dict[str, NDArray] = {}
-        """Count, sum and sum of squares as float64 (3, channels), by the name of the
-        convolution."""
+        """Count, sum and sum of squares as float64 (3, channels), by convolution."""
 
     def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
         """Return the convolution of ``x``, and record its statistics."""

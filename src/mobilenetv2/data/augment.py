@@ -1,5 +1,4 @@
-"""Random views of a photo, each determined by (seed, epoch, index), so that any batch can be
-repeated.
+"""Random views of a photo, each determined by (seed, epoch, index).
 
 Two policies need no tuning. RandAugment (Cubuk et al., arXiv 1909.13719) applies N of fourteen
 operations at one magnitude. TrivialAugment (Mueller & Hutter, arXiv 2103.10158) applies one
@@ -80,8 +79,7 @@ class Mixing:
     """Mixing of batches; if both kinds are on, one of them is drawn for each batch."""
 
     mixup: Annotated[float, "[0, 100]"] = 0.0
-    """Alpha of the beta distribution of the mixing weights: 0.2 mixes little, 1 uniformly, 0
-    never."""
+    """Alpha of the beta distribution of the weights: 0.2 mixes little, 1 uniformly, 0 never."""
     cutmix: Annotated[float, "[0, 100]"] = 0.0
     """Alpha for the area that is pasted from another image."""
     share: Annotated[float, "[0, 1]"] = 1.0

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Batches = Iterator[tuple[NDArray, NDArray]]
-"""Batches of (inputs of a step, indices): uint8 (batch, height, width, channels) or maps, int64
-(batch,)."""
+"""Batches of inputs, uint8 or maps (batch, ...), with their int64 indices (batch,)."""
 
 AHEAD = 64
 """Jobs in flight for each worker: enough to bridge a slow photo, with bounded memory."""
@@ -77,8 +76,7 @@ def in_parallel(
     threads: int | None = None,
     ahead: int = AHEAD,
 ) -> Iterator[Result]:
-    """Yield results in the order of the jobs, computed ahead in threads; the first error is
-    raised."""
+    """Yield results in the order of the jobs, computed ahead; the first error is raised."""
     threads = threads or workers()
     pending: deque[Future[Result]] = deque()
     remaining = iter(jobs)

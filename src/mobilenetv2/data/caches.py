@@ -22,8 +22,7 @@ LIMIT = 1024**3
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
-    """Return an image with a shorter side of ``side`` pixels; a smaller image is returned
-    unchanged."""
+    """Return an image resized to a shorter side of ``side`` pixels, if it is larger."""
     scale = side / min(image.size)
     if scale >= 1:
         return image
@@ -47,8 +46,7 @@ class ResizedCache:
         self._lock = threading.Lock()
 
     def image(self, photo: Photo) -> Image.Image:
-        """Return a photo resized; otherwise the same as
-        :meth:`mobilenetv2.data.dataset.Split.image`."""
+        """Return a photo as an upright RGB image, resized."""
         held = self._held.get(photo.name)
         if held is not None:
             return Image.fromarray(held)
@@ -63,8 +61,7 @@ class ResizedCache:
 
 @dataclass(frozen=True, slots=True)
 class ImageCache:
-    """All photos of a split, decoded for a small network; whole batches of views are cut out of
-    them.
+    """All photos of a split, decoded for a small network, from which batches are cut.
 
     At 32 pixels a view costs mostly calls of Python and Pillow, which hold the interpreter's lock,
     so threads do not help. Each view is bit-identical to that of
@@ -80,8 +77,7 @@ class ImageCache:
     how: Augmentation
 
     def views(self, indices: NDArray, seed: int, epoch: int) -> NDArray:
-        """Return views of photos, uint8 (batch, height, width, channels), for int indices
-        (batch,)."""
+        """Return views for int indices (batch,): uint8 (batch, height, width, channels)."""
         views = np.empty((len(indices), *self.size, self.held.shape[3]), np.uint8)
         for view, index in zip(views, indices, strict=True):
             random = generator(seed, epoch, int(index))

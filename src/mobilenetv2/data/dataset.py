@@ -205,8 +205,7 @@ def stratified_split(
 def _place_of_classes(
     photos: list[PurePosixPath], folders: list[PurePosixPath]
 ) -> tuple[int, bool]:
-    """Return the number of folders above the class folders, and True if the last of them are
-    splits."""
+    """Return the number of folders above the classes, and True if the last are splits."""
     depth = 0
     tops = {path.parts[0].lower() for path in (*photos, *folders)}
     if len(tops) == 1 and not tops & SPLITS.keys() and all(len(p.parts) > 2 for p in photos):

@@ -26,10 +26,10 @@ HELD_OUT_FIRST = ("test", "validation", "train", "all")
 
 Seen = TypeVar("Seen")
 See = Callable[[str, bytes, Image.Image], Seen]
-"""Function of (full name, bytes of the file, upright RGB image) that returns what to keep of a
-photo.
+"""Function from (full name, bytes of the file, upright RGB image) to a result.
 
-It is called in threads. An :class:`ImageError` that it raises marks the photo as unreadable.
+The result is kept for the photo. The function is called in threads. An :class:`ImageError` that it
+raises marks the photo as unreadable.
 """
 
 

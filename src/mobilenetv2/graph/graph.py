@@ -199,8 +199,7 @@ class Graph:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def with_outputs(self, *names: str) -> "Graph":
-        """Return the graph with more outputs: names of tensors, or 'map' for the last feature
-        map."""
+        """Return the graph with more outputs: names of tensors, or 'map' for the last map."""
         more = {name: self.last_map if name == MAP else name for name in names}
         return self.replace(outputs={**self.outputs, **more})
 

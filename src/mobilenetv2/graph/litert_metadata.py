@@ -33,8 +33,7 @@ NORMALIZATION = 1
 
 
 def metadata(config: ModelConfig, outputs: Sequence[str] = ("logits",)) -> bytes:
-    """Return the flatbuffer for a network that takes ``input`` and gives ``outputs``, in this
-    order.
+    """Return the flatbuffer for a network from ``input`` to ``outputs``, in this order.
 
     Mean and standard deviation are the same for a float and a quantised network; the meaning of
     integers is in the tensors' quantisation. There is one value for each channel. MediaPipe's tasks

@@ -82,8 +82,7 @@ class _Emitter:
         self.values: dict[str, str] = {}
         """Name of the value in the file for each tensor of the graph."""
         self.computes_half = False
-        """True once constants are float16: from the first layer on, after the normalisation in
-        float32."""
+        """True once constants are float16: after the normalisation, which is in float32."""
 
     def emit(self, opset: int) -> bytes:
         import onnx

@@ -24,8 +24,7 @@ from mobilenetv2.spec.blocks import padding
 
 
 class GraphFunction:
-    """Function from images (batch, height, width, channels), normalised or uint8, to logits (batch,
-    n).
+    """Function from images (batch, height, width, channels) to logits (batch, n).
 
     Args:
         tf: the TensorFlow module, imported by the caller.
@@ -49,8 +48,7 @@ class GraphFunction:
             )
 
     def __call__(self, x: Any) -> Any:
-        """Return float32 logits (batch, n) for normalised float32, or for uint8 if the graph
-        normalises."""
+        """Return float32 logits (batch, n) for normalised float32 or, if normalising, uint8."""
         found = {PICTURES if self.graph.takes_pictures else INPUT: x}
         for operation in self.graph.operations:
             inputs = [found[name] for name in operation.inputs]

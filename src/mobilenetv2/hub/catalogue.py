@@ -19,8 +19,10 @@ from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Preprocessing
 
 DEFAULT = "timm-100"
-"""Name of the weights from which training starts by default: safetensors, full checksum,
-Apache-2.0."""
+"""Name of the weights from which training starts by default.
+
+They are safetensors with a full checksum, under Apache-2.0.
+"""
 
 EMBEDDED = "embedded"
 """Name of the model in the package, which has CIFAR-10's classes and needs no network access."""

@@ -201,8 +201,7 @@ class _Transfer:
         return digest
 
     def resumable(self) -> tuple[int, str]:
-        """Return the number of bytes received so far, and the version on the server they belong
-        to."""
+        """Return the number of bytes received so far, and their version on the server."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(self.record.read_text("utf-8"))
             if record["url"] == self.url and isinstance(record["version"], str):

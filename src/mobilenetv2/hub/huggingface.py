@@ -56,8 +56,7 @@ def cached(address: str, file: str | None = None, cache_dir: Path | None = None)
     from huggingface_hub import try_to_load_from_cache
 
     def there(name: str) -> Any:
-        """Return a path, None if nothing is known, or the cache's mark for a file that does not
-        exist."""
+        """Return a path, None if unknown, or the cache's mark for a file that does not exist."""
         return try_to_load_from_cache(repository, name, cache_dir, revision)
 
     if not isinstance(there(CONFIGS[0]), str) or there(CONFIGS[1]) is None:

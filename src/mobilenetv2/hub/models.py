@@ -52,8 +52,7 @@ Verified = Literal["published", "prefix", "hub", "first seen", "recorded", "noth
 
 
 def locate(model: str) -> Path:
-    """Return the model folder or exported file of a MODEL, after fetching and importing it if
-    needed.
+    """Return the folder or file of a MODEL; fetch and import it if needed.
 
     Args:
         model: an existing path has priority over a name in the catalogue.
@@ -128,8 +127,7 @@ def imported(name: str) -> Path:
 
 
 def _digits(fetched: "Fetched") -> str:
-    """Return digits that identify the input of an import: the weights, and a repository's
-    configs."""
+    """Return digits that identify the weights, and a repository's configs."""
     if not fetched.path.is_dir():
         return fetched.sha256[:12]
     configs = hashlib.sha256()

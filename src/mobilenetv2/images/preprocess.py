@@ -86,6 +86,5 @@ def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
 
 
 def engine_input(pictures: NDArray, record: Preprocessing) -> NDArray:
-    """Return normalised images in the layout of engines: float32 (batch, channels, height,
-    width)."""
+    """Return normalised images in an engine's layout: float32 (batch, channels, ...)."""
     return np.ascontiguousarray(normalise(pictures, record).transpose(0, 3, 1, 2))

@@ -78,8 +78,7 @@ def multiply_adds_by_role(spec: NetworkSpec) -> dict[str, int]:
 
 
 def receptive_field(spec: NetworkSpec) -> int:
-    """Return the side, in input pixels, of the square that one element of the last feature map
-    sees."""
+    """Return the side, in input pixels, of the square that each last-map element depends on."""
     field, step = 1, 1
     for conv in resolve(spec).convolutions:
         if conv.role != "shortcut":  # parallel to the block's main path and never larger

@@ -18,8 +18,7 @@ Record = TypeVar("Record")
 
 
 def to_mapping(record: Any) -> dict[str, Any]:
-    """Return a frozen record as dicts, lists, strings, numbers, booleans and None, ready for
-    JSON."""
+    """Return a frozen record as plain values (dicts, lists, strings, numbers ...) for JSON."""
     return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
 
 

@@ -40,8 +40,7 @@ def is_classifier(name: str) -> bool:
 
 
 def is_statistic(name: str) -> bool:
-    """Return True if a canonical tensor is a running statistic of BatchNorm, which is not
-    trained."""
+    """Return True if a canonical tensor is a running statistic, which is not trained."""
     return name.rpartition(".")[2] in STATISTICS
 
 

@@ -210,8 +210,7 @@ class NetworkSpec:
     convolution with BatchNorm at every stride-1 block (the article's PyTorch version).
     """
     expand: Literal["when-needed", "always"] = "when-needed"
-    """Rule for expansions at t = 1: 'when-needed' has no convolution there (all published
-    checkpoints)."""
+    """Rule for expansions at t = 1: 'when-needed' (all published checkpoints) has none there."""
     conv_bias: bool = False
     """True if convolutions keep a bias before BatchNorm (the article's PyTorch version)."""
     dropout: float = 0.2
@@ -246,8 +245,7 @@ class NetworkSpec:
 
     @property
     def logits(self) -> int:
-        """Number of outputs of the last layer: 1 for two classes with one logit, otherwise one per
-        class."""
+        """Number of outputs of the last layer: one per class, or a single logit for two classes."""
         return 1 if self.classifier.outputs == "logit" else self.classes
 
     def channels(self, place: Literal["stem", "head"]) -> int:

@@ -158,8 +158,7 @@ def published(name: str, **changes: Any) -> NetworkSpec:
 
 
 def small(size: int | tuple[int, int] = 32, **changes: Any) -> NetworkSpec:
-    """Return a spec for small images: fewer strides, so that the last feature map has 4 x 4 or
-    more.
+    """Return a spec with fewer strides, for small images.
 
     With stride 32 a 32-pixel image would end as a single pixel. Below 64 pixels the stem and the
     32-channel stage have stride 1 (32 / 8 = 4 pixels at the end). Below 128 pixels only the stem

@@ -70,8 +70,7 @@ class Preprocessing:
         return len(self.mean)
 
     def at(self, size: Size) -> "Preprocessing":
-        """Return the same rules for another input size; the margin around the crop scales with
-        it."""
+        """Return the same rules for another input size; the margin scales with it."""
         if size == self.size:
             return self
         height, width = (
@@ -86,8 +85,7 @@ class Preprocessing:
 
     @classmethod
     def default(cls, spec: NetworkSpec) -> "Preprocessing":
-        """Return the preprocessing of a network trained from scratch: ImageNet statistics, a 7/8
-        centre crop.
+        """Return the preprocessing of a new network: ImageNet statistics, a 7/8 centre crop.
 
         Up to 64 pixels there is no margin and the whole image is used.
         """
@@ -128,8 +126,7 @@ class Labels:
 
     @classmethod
     def imagenet(cls, background: Literal["first", "last"] | None = None) -> "Labels":
-        """Return the 1,000 ImageNet classes, with a background class before or after them on
-        request."""
+        """Return the 1,000 ImageNet classes, if requested with a background class."""
         names, ids = imagenet_classes()
         if background is None:
             return cls(names, ids)

@@ -39,8 +39,7 @@ PIECE = 1024**2
 
 
 def most_bytes(size: int) -> int:
-    """Return the maximum bytes of arrays in a file of ``size`` bytes; more means a decompression
-    bomb."""
+    """Return the maximum bytes of arrays that a file of ``size`` bytes may hold."""
     return EXPANSION * size + ROOM
 
 

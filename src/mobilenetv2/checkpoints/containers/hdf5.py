@@ -25,8 +25,7 @@ FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 MODEL_CONFIG = "model_config"
 TEXTS = ("keras_version", "backend", MODEL_CONFIG, "name")
 CONFIG, METADATA, WEIGHTS = KERAS_MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
-"""Members of a ``.keras`` archive; the configuration is read as JSON, and no model is built from
-it."""
+"""Members of a ``.keras`` archive; the configuration is only read as JSON."""
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, NDArray]]]]
 """Name of every layer with weights, in order, and its (weight name, array) pairs."""
@@ -123,8 +122,7 @@ class _Walk:
             self.visit(thing[name], inner, depth + 1)
 
     def declared(self, dataset: Any, path: str) -> int:
-        """Return the array's size in bytes, after a check that it is plainly stored inside the
-        file."""
+        """Return the array's size in bytes; raise unless it is stored plainly in the file."""
         plist = dataset.id.get_create_plist()
         layout, h5d = plist.get_layout(), self.h5py.h5d
         if layout == h5d.VIRTUAL or (layout == h5d.CONTIGUOUS and plist.get_external_count()):
@@ -176,8 +174,7 @@ class _Walk:
         return texts
 
     def names(self, group: Any, attribute: str) -> list[str] | None:
-        """Return a list of names; a long list is in parts named layer_names0, layer_names1 and so
-        on."""
+        """Return a list of names; a long list is in parts: layer_names0, layer_names1 ..."""
         pieces = [self.attribute(group, attribute)]
         if pieces[0] is None:
             numbered = (self.attribute(group, f"{attribute}{n}") for n in itertools.count())

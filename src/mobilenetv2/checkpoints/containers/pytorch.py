@@ -64,8 +64,7 @@ def read_pytorch(path: Path) -> Container:
 
 
 def _harmless() -> list[Any]:
-    """Return the types in published checkpoints that are safe to load: Namespace, NumPy's
-    scalars."""
+    """Return harmless types that published checkpoints have: Namespace, NumPy's scalars."""
     import argparse
 
     scalar = np.float64(0).__reduce__()[0]

@@ -137,8 +137,7 @@ def recognise_kind(path: Path) -> Kind:
 
 
 def _kind_of_zip(path: Path, start: bytes) -> Kind:
-    """Return the container of a zip by its first member; only its reader reads the whole
-    directory."""
+    """Return the container of a zip by its first member; the reader checks the others."""
     length = struct.unpack("<H", start[26:28])[0] if len(start) >= 30 else 0
     name = start[30 : 30 + length].decode("utf-8", "replace")
     if name in hdf5.KERAS_MEMBERS or name.startswith("assets"):
@@ -337,8 +336,7 @@ def serve_jobs(library: str) -> None:
 
 
 def in_fork(task: Callable[[], int]) -> dict[str, int]:
-    """Run a task in a forked child (or here if there is no fork); return its status and peak
-    memory."""
+    """Run a task in a fork, or here if there is none; return its status and peak memory."""
     if not hasattr(os, "fork"):
         return {"status": task(), "signal": 0, "memory": 0}
     child = os.fork()

@@ -23,8 +23,7 @@ DATA = ".data-00000-of-00001"
 """End of the name of a checkpoint's data file; the checkpoint's own name is the prefix."""
 PART = re.compile(r"(?P<stem>.+?)(?P<part>\.index|\.data-\d{5}-of-\d{5})", re.DOTALL)
 TAR_EXPANSION = 4
-"""Factor for the size of an archive, which also holds graphs and training state that are
-skipped."""
+"""Factor for the size of an archive, which also holds graphs and training state."""
 LARGEST_STATE = 1024**2
 STATE = re.compile(rb'^model_checkpoint_path: "([^"]+)"', re.MULTILINE)
 
@@ -158,8 +157,7 @@ def extract_checkpoint(path: Path, folder: Path) -> Path:
 
 
 def write_tensorflow(arrays: Mapping[str, NDArray], prefix: Path) -> None:
-    """Write ``prefix.index`` and ``prefix.data-00000-of-00001``, a V2 checkpoint that TF-slim
-    reads.
+    """Write a V2 checkpoint for TF-slim: ``prefix.index`` and a data file.
 
     Raises:
         MissingExtra: TensorFlow is not installed.

@@ -215,8 +215,7 @@ def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessin
 
 
 def approximated(record: Preprocessing) -> bool:
-    """Return True if the export's resize is only similar: a central part, or a covered
-    rectangle."""
+    """Return True if the export can describe the resize only roughly."""
     square = record.resize[0] == record.resize[1]
     return record.central_fraction < 1 or (record.fit == "cover" and not square)
 

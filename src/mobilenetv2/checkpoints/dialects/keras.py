@@ -49,8 +49,7 @@ PARTS = {
 
 
 def layer_names(foreign: Arrays) -> Arrays:
-    """Return the arrays under short names for all versions: 'Conv1/Conv1/kernel:0' as
-    'Conv1/kernel'.
+    """Return the arrays under short names: 'Conv1/Conv1/kernel:0' as 'Conv1/kernel'.
 
     Layers with other names, as in the first published files, get today's names by their order, as
     in Keras itself. The only linear layer is the classifier, regardless of its name.
@@ -148,8 +147,7 @@ def _blocks(spatial: list[bool]) -> list[Pair]:
 def named(
     foreign: Arrays, names: Mapping[str, str], spec: NetworkSpec, order: Sequence[str] = ()
 ) -> Arrays:
-    """Return arrays under their layers' names: 'layers/conv2d_3/vars/0' as
-    'block_1_project/kernel'.
+    """Return 'layers/conv2d_3/vars/0' as 'block_1_project/kernel', and so on.
 
     Args:
         names: the layer's name by 'layers/conv2d_3/vars'. Without it, layers have the order in

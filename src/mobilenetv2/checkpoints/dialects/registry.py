@@ -31,8 +31,7 @@ SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
 
 
 def bare_classifier(foreign: Arrays) -> Arrays:
-    """Return 'classifier.1' as 'classifier'; the first version had a dropout before the
-    classifier."""
+    """Return 'classifier.1' of the first version, which had a dropout, as 'classifier'."""
     return {name.replace("classifier.1.", "classifier."): array for name, array in foreign.items()}
 
 

@@ -132,8 +132,7 @@ def _filled(pair: Pair, places: Mapping[str, int]) -> Pair:
 
 
 def _parts(prefix: str, **parts: str) -> dict[str, Pair]:
-    """Return a pair for each part, from a prefix and the part's two endings with a blank
-    between."""
+    """Return a pair for each part, from a prefix and the part's two endings."""
     pairs = {part: endings.split() for part, endings in parts.items()}
     return {
         part: (prefix + convolution, prefix + norm) for part, (convolution, norm) in pairs.items()

@@ -43,8 +43,7 @@ COMPUTED = ("padding", "epsilon", "activation")
 """Numerics that change the outputs of a trained network; the others only matter in training."""
 PUBLISHED_WIDTHS = (1.0, 1.4, 0.75, 0.5, 0.35, 1.3, 1.1, 1.2, 0.25, 0.1)
 WIDTHS = (*PUBLISHED_WIDTHS, *(step / 100 for step in range(5, 301)))
-"""Widths in the order in which they are tried; neighbouring widths may round to the same
-network."""
+"""Widths in the order in which they are tried, since several may round to one network."""
 HEADLESS = "Came without a classifier: this one is new, and says nothing before it is trained."
 Shapes = Mapping[str, Shape]
 
@@ -94,8 +93,7 @@ class TensorDialect:
     parts: tuple[str, ...] = ("",)
     """Suffixes that the files of an export add to its name."""
     folder: frozenset[str] = frozenset()
-    """Names of the files in an export that is a folder, whose configs make a sidecar
-    unnecessary."""
+    """Names of the files in an export that is a folder; its configs replace the sidecar."""
     save: Callable[[ModelConfig, Arrays, Path], None] = save_pytorch
     """Function that writes foreign arrays."""
     approximates: Callable[[Preprocessing], bool] = lambda _: False
@@ -125,8 +123,7 @@ class TensorDialect:
         }
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
-        """Return the preprocessing published with its networks, at the network's size and
-        channels."""
+        """Return the dialect's preprocessing, at the network's size and channels."""
         return published_preprocessing(self.families[0], spec)
 
     def keys(self, spec: NetworkSpec) -> tuple[Key, ...]:
@@ -139,8 +136,7 @@ class TensorDialect:
         return counts or re.search(self.dropped, name) is not None
 
     def open(self, container: Container) -> "TensorCheckpoint | None":
-        """Return the file's tensors under the table's names, or None if they are another
-        dialect's."""
+        """Return the file's tensors under the table's names; None for another dialect's."""
         arrays, said = self.inside(container)
         arrays = self.prepare(arrays)
         if not set(self.signature) <= arrays.keys():
@@ -178,8 +174,7 @@ class TensorDialect:
         return found and found.replace(classifier=head)
 
     def unlike(self, spec: NetworkSpec) -> str:
-        """Return the fields in which a network that cannot be expressed differs from the usual
-        one."""
+        """Return the fields in which a network differs from the usual one, for a message."""
         names = (
             "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
             "conv_bias", "classifier", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
@@ -352,8 +347,7 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
 
 
 def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
-    """Return True if two specs have the same layers, even if their widths are rounded
-    differently."""
+    """Return True if two specs have the same layers, whatever their rounding rules."""
     try:
         networks = [
             resolve(spec.replace(size=one.size, numerics=one.numerics)) for spec in (one, other)

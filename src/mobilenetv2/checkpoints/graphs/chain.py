@@ -31,8 +31,7 @@ ACTIVATIONS = {UNBOUNDED: "", (0.0, math.inf): "relu", (0.0, 6.0): "relu6"}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tensor on the chain: the ``state``-th form of a convolution's output (raw, activated,
-    added)."""
+    """A tensor on the chain: a convolution's output after ``state`` changes."""
 
     step: int
     state: int
@@ -92,8 +91,7 @@ class Linear:
 
 
 def in_order(steps: Sequence[Step]) -> Iterator[Step]:
-    """Yield every convolution in canonical order: a projection shortcut after its block's last
-    one."""
+    """Yield every convolution in canonical order: a projection after its block's others."""
     for step in steps:
         yield step
         if step.projection is not None:
@@ -136,8 +134,7 @@ class Chain:
         return self._change(place, batch_norm=batch_norm)
 
     def affine(self, place: Place, factor: NDArray, offset: NDArray) -> Place:
-        """Apply ``y * factor + offset`` per channel: a bias, or a BatchNorm written as
-        arithmetic."""
+        """Apply ``y * factor + offset`` per channel: a bias, or a BatchNorm as arithmetic."""
         step = self._linear(place, "an addition or a product with a constant")
         if step.batch_norm is not None:
             raise DialectError(f"{NOT_OURS}: a constant is applied after a BatchNorm")
@@ -163,8 +160,7 @@ class Chain:
         raise DialectError(f"{NOT_OURS}: an addition of a tensor outside the block")
 
     def finish(self, end: Place) -> list[Step]:
-        """Return the convolutions from the stem to ``end``; projections are in their block's last
-        one."""
+        """Return the convolutions from the stem to ``end``, each with its projection."""
         path: list[Step] = []
         used, place = set(), end
         while place != PICTURE:
@@ -182,8 +178,7 @@ class Chain:
         return path[::-1]
 
     def _sources(self, place: Place, most: int = 3) -> list[Place]:
-        """Return the input of the convolution of ``place``, of the convolution before it, and so
-        on."""
+        """Return the inputs of up to ``most`` convolutions, from that of ``place`` backwards."""
         found: list[Place] = []
         while place != PICTURE and len(found) < most:
             place = self._steps[place.step].source

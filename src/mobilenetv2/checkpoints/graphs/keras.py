@@ -127,8 +127,7 @@ class Layer:
         raise DialectError(f"{self} has {name} {value}")
 
     def zeros(self) -> Pads:
-        """Return the zeros of a ZeroPadding2D, which Keras writes as n, [n, m] or [[a, b], [c,
-        d]]."""
+        """Return the zeros of a ZeroPadding2D: n, [n, m] or [[a, b], [c, d]] in Keras."""
         value = self.settings.get("padding", 1)
         pair = value if isinstance(value, list) else [value, value]
         rows = [one if isinstance(one, list) else [one, one] for one in pair]
@@ -185,8 +184,7 @@ class _Opened:
         self.found: dict[str, Layer] = {}
 
     def open(self, config: Mapping[str, Any], source: str | None, depth: int) -> str:
-        """Add the layers of a model whose input is ``source``, and return the name of the last
-        one."""
+        """Add the layers of a model that ``source`` feeds, and return the last one's name."""
         if depth > DEEPEST:
             raise DialectError(f"models more than {DEEPEST} deep inside one another")
         body = config["config"]
@@ -318,8 +316,7 @@ class Structure:
     unbiased: bool = False
     """True if BatchNorm is this project's class, with PyTorch's running variance."""
     rescaling: tuple[Channels, Channels] | None = None
-    """Factors and offsets per channel that are applied to the image first; None if there are
-    none."""
+    """Factors and offsets per channel that rescale the image first; None without them."""
 
     def take(self, layer: Layer, inputs: list[Output]) -> Output:
         """Return the output of a layer for its inputs."""

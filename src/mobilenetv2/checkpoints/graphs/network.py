@@ -35,8 +35,7 @@ NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual 
 
 @dataclass(frozen=True, slots=True)
 class GraphDialect:
-    """A format with a graph in its files, which can describe any MobileNetV2 and holds our
-    config."""
+    """A format whose files contain a graph and our config, for any MobileNetV2."""
 
     name: str
     suffixes: tuple[str, ...]
