@@ -21,10 +21,11 @@ ALLOWED: dict[str, str] = {}
 REFERENCE = re.compile(r"\bSee the (class|protocol|module|function|method)\b", re.IGNORECASE)
 """A reference in place of a description."""
 TO_DO = {
-    "__init__", "__main__", "auditing", "benchmarking", "cli", "editions", "evaluation",
-    "exporting", "networks", "quantization", "runtime", "training",
+    "__init__.py", "__main__.py", "auditing/inspection.py", "benchmarking/choices.py",
+    "benchmarking/job.py", "cli/", "editions/", "evaluation/", "exporting/job.py", "networks.py",
+    "quantization/job.py", "runtime/", "training/",
 }  # fmt: skip
-"""Rooms whose docstrings still have to be rewritten."""
+"""Rooms and modules whose docstrings still have to be rewritten."""
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str]]:
@@ -64,13 +65,14 @@ def problem(text: str) -> str:
     return ""
 
 
+def modules() -> dict[str, Path]:
+    """Return all modules of the package by their path in it."""
+    return {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
 def finished() -> list[Path]:
     """Return the modules whose docstrings have been rewritten."""
-    return [
-        path
-        for path in sorted(SOURCE.rglob("*.py"))
-        if path.relative_to(SOURCE).parts[0].removesuffix(".py") not in TO_DO
-    ]
+    return [path for name, path in modules().items() if not name.startswith(tuple(TO_DO))]
 
 
 def test_every_docstring_stands_alone() -> None:
@@ -89,9 +91,8 @@ def test_exceptions_are_needed() -> None:
     assert [name for name in ALLOWED if not found.get(name)] == []
 
 
-def test_rooms_to_do_exist() -> None:
-    rooms = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py")}
-    assert rooms >= TO_DO
+def test_what_is_to_do_exists() -> None:
+    assert [name for name in TO_DO if not any(path.startswith(name) for path in modules())] == []
 
 
 @pytest.mark.parametrize(
