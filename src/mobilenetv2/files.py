@@ -92,7 +92,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     process has open under a name such as /dev/stdout is written into.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    target, replaced = _end_of_links(path)
+    target, replaced = _target_of_links(path)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     try:
         if not replaced:
@@ -114,7 +114,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     _flush_folder(target.parent)
 
 
-def _end_of_links(path: Path) -> tuple[Path, bool]:
+def _target_of_links(path: Path) -> tuple[Path, bool]:
     """Return the path to write instead of ``path``, and True if it may be replaced."""
     for _ in range(MOST_LINKS):
         if OPEN_FILES.fullmatch(str(path.parent.absolute())):
@@ -196,7 +196,7 @@ def take_place(made: Path, target: Path) -> None:
     else:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(target))
-        if _end_of_links(target) == (target, True):
+        if _target_of_links(target) == (target, True):
             os.replace(made, target)
         else:  # a link may lead to another disk
             write_atomically(target, made.read_bytes())

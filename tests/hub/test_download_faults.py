@@ -180,7 +180,7 @@ def test_a_length_that_is_too_short(
 ) -> None:
     site.answers = [answers.altered(Content_Length="299900")] * TRIES
     message = fails(Checksum(site.sha256 if checked else None))
-    assert "more bytes came than the 299,900 that the server announced" in message
+    assert "the server sent more bytes than the announced 299,900" in message
 
 
 def test_no_length_and_no_checksum(

@@ -149,7 +149,7 @@ class TarSource(Source):
         member = self._members[name]
         self._require_small(name, member.size)
         if member.issparse():
-            raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
+            raise ImageError(f"{self.place}/{name}: a sparse file, which is not supported")
         try:
             with open_file(self._path) as file:
                 file.seek(member.offset_data)
@@ -157,7 +157,7 @@ class TarSource(Source):
         except OSError as error:
             raise ImageError(f"{self.place}/{name}: cannot be read ({error.strerror})") from None
         if len(data) < member.size:
-            raise ImageError(f"{self.place}/{name}: cannot be read (the archive is cut short)")
+            raise ImageError(f"{self.place}/{name}: cannot be read (the archive is truncated)")
         return data
 
 

@@ -64,7 +64,7 @@ def write_litert(graph: Graph, half: bool = False, unsigned: bool = False) -> by
         SpecError: the graph normalises its input, or is for any size.
     """
     if graph.takes_pictures or graph.any_size:
-        raise SpecError("a LiteRT file takes normalised pictures of the config's size only")
+        raise SpecError("a LiteRT file takes normalised images of the config's size only")
     return _Emitter(graph, half, unsigned).emit()
 
 

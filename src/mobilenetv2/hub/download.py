@@ -158,7 +158,7 @@ class _Transfer:
                 if attempt == TRIES - 1:
                     raise WeightsError(
                         f"{self.name}: {problem}, the last of {TRIES} tries; try again later, it "
-                        f"goes on from what has arrived, or {WAY_OUT}"
+                        f"continues where it stopped, or {WAY_OUT}"
                     ) from None
                 sleep(2.0**attempt if problem.wait is None else problem.wait)
             except OSError as error:
@@ -188,7 +188,7 @@ class _Transfer:
                 raise Again(f"cut off after {size:,} of {whole:,} bytes")
             if whole is not None and has_surplus(response):
                 self.forget()
-                raise Again(f"more bytes came than the {whole:,} that the server announced")
+                raise Again(f"the server sent more bytes than the announced {whole:,}")
         digest = sha256_of_file(self.partial)
         if difference := self.checksum.difference(digest):
             self.forget()

@@ -110,7 +110,7 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
                 image.load()
                 return _rgb(_upright(image), name)
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: {_what_instead(data)}") from None
+        raise ImageError(f"{name}: {_reason_unreadable(data)}") from None
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -165,7 +165,7 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _what_instead(data: bytes) -> str:
+def _reason_unreadable(data: bytes) -> str:
     for mark, kind in _UNREADABLE.items():
         if mark in data[:16]:
             return f"{kind} is not read; convert it to JPEG or PNG first"

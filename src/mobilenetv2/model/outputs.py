@@ -85,7 +85,7 @@ def require_answers(spec: NetworkSpec, where: str) -> None:
     """
     if spec.logits == 1 and spec.classifier.outputs == "softmax":
         raise SpecError(
-            f"{where}: a softmax over one class, whose probability is 100% for every photo; where "
-            "the one output means two classes, its config.json needs two names in labels, classes "
+            f"{where}: a softmax over one class, whose probability is 100% for every photo; if "
+            "the output means two classes, its config.json needs two names in labels, classes "
             '2, and "outputs": "logit" in the classifier'
         )

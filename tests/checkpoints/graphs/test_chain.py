@@ -106,7 +106,7 @@ def mistakes() -> dict[str, Callable[[Chain, Place], object]]:
         "a tensor inside a block is used twice": twice_used,
         "convolutions beside the chain": branch,
         "a tensor outside the block": far,
-        "a second convolution takes the picture": lambda chain, _: convolve(chain, PICTURE),
+        "a second convolution takes the image": lambda chain, _: convolve(chain, PICTURE),
         "an activation before the first convolution": lambda chain, _: relu6(chain, PICTURE),
         "a BatchNorm after an activation": lambda chain, stem: chain.normalise(stem, NORM),
         "two BatchNorms after one": lambda chain, stem: chain.normalise(

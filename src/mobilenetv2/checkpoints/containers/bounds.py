@@ -76,7 +76,7 @@ def check_name(name: str) -> None:
     if not 0 < len(name) <= LONGEST_NAME:
         raise WeightsError(f"damaged: an entry has a name of {len(name):,} characters")
     if clean(name) != name:
-        raise WeightsError(f"damaged: {clean(name)[:80]!r} has characters that are no text")
+        raise WeightsError(f"damaged: {clean(name)[:80]!r} has characters that are not text")
 
 
 def clean(text: str) -> str:
@@ -140,9 +140,11 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         for member in archive.infolist():
             budget.take(member.filename, member.file_size)
             if member.filename in seen:
-                raise WeightsError(f"damaged: the member {member.filename!r} is there twice")
+                raise WeightsError(f"damaged: the member {member.filename!r} occurs twice")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise WeightsError(f"the member {member.filename!r} is compressed unusually")
+                raise WeightsError(
+                    f"the member {member.filename!r} is compressed by an unsupported method"
+                )
             seen.add(member.filename)
         for member in archive.infolist():
             with archive.open(member) as file:
@@ -165,4 +167,4 @@ def copy_member(source: IO[bytes], target: Path, size: int) -> None:
                 break
             file.write(piece)
     if left:
-        raise WeightsError("damaged archive: a member has not the size that it declares")
+        raise WeightsError("damaged archive: the size of a member differs from the declared one")

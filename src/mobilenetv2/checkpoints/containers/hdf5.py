@@ -117,7 +117,7 @@ class _Walk:
             if thing.id.links.get_info(name.encode()).type != self.h5py.h5l.TYPE_HARD:
                 raise WeightsError(
                     f"{bounds.clean(inner)!r} is a link to another place or file, which is not "
-                    "followed; save the weights themselves"
+                    "read; save the weights themselves"
                 )
             self.visit(thing[name], inner, depth + 1)
 
@@ -126,7 +126,7 @@ class _Walk:
         plist = dataset.id.get_create_plist()
         layout, h5d = plist.get_layout(), self.h5py.h5d
         if layout == h5d.VIRTUAL or (layout == h5d.CONTIGUOUS and plist.get_external_count()):
-            raise WeightsError(f"{path!r} is kept in another file, which is not followed")
+            raise WeightsError(f"{path!r} is stored in another file, which is not read")
         dtype, shape = dataset.dtype, dataset.shape
         if dtype.kind not in "fiub" or dtype.itemsize > 8 or shape is None:
             raise WeightsError(f"{path!r} has values of type {dtype}, which no network has")
@@ -134,7 +134,7 @@ class _Walk:
         filters = [plist.get_filter(index)[0] for index in range(plist.get_nfilters())]
         unknown = [number for number in filters if number not in FILTERS]
         if unknown:
-            raise WeightsError(f"{path!r} is compressed in a way that is not read ({unknown[0]})")
+            raise WeightsError(f"{path!r} is compressed by an unsupported filter ({unknown[0]})")
         held = dataset.id.get_storage_size()
         if held > self.size or (not filters and count > held):
             raise WeightsError(f"damaged or hostile: {path!r} is larger than the file")

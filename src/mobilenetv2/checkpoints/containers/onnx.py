@@ -182,7 +182,7 @@ def _array(tensor: Any) -> NDArray:
         raise WeightsError(f"{name!r} is in another file; export it with external_data=False")
     shape = tuple(tensor.dims)
     if len(shape) > bounds.MOST_SIDES or any(side < 0 for side in shape):
-        raise ValueError(f"{name!r} has {len(shape)} sides or one below 0")
+        raise ValueError(f"{name!r} has {len(shape)} dimensions or one below 0")
     if tensor.data_type not in STORED:
         raise WeightsError(f"{name!r} has values of type {tensor.data_type}, which are not read")
     size, words = STORED[tensor.data_type]
@@ -211,7 +211,7 @@ def _only_output(node: Node) -> str:
 def _shape(value: Any) -> tuple[int | None, ...]:
     sides = value.type.tensor_type.shape.dim
     if len(sides) > bounds.MOST_SIDES:
-        raise ValueError(f"the input {value.name!r} has {len(sides)} sides")
+        raise ValueError(f"the input {value.name!r} has {len(sides)} dimensions")
     return tuple(side.dim_value if side.dim_value > 0 else None for side in sides)
 
 

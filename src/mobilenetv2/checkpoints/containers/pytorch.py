@@ -107,7 +107,7 @@ def _state_dict(loaded: Any, depth: int = DEEPEST) -> tuple[tuple[str, ...], dic
 def _unwrapped(names: list[Any]) -> list[str]:
     """Return the names without the wrappers' prefixes that all of them have."""
     if not all(isinstance(name, str) for name in names):
-        raise WeightsError("its state dict has keys that are no names")
+        raise WeightsError("its state dict has keys that are not names")
     prefix = ""
     while wrapper := next(
         (w for w in WRAPPERS if all(name.startswith(prefix + w) for name in names)), None

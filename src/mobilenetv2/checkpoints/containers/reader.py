@@ -309,7 +309,7 @@ def _accept(path: Path, folder: Path, largest: int) -> Container:
         stored = safetensors.read_safetensors(arrays, largest).arrays
         return Container({name: stored[name] for name in said["order"]}, dict(said["metadata"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WeightsError(f"{path}: its reader gave no proper answer ({error})") from None
+        raise WeightsError(f"{path}: its reader returned an invalid result ({error})") from None
 
 
 # ---------------------------------------------------------------- in the process

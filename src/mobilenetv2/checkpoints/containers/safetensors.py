@@ -70,7 +70,7 @@ def _header(text: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) != len(pairs):
-            raise ValueError("a name is there twice")
+            raise ValueError("a name occurs twice")
         return table
 
     try:
@@ -89,11 +89,11 @@ def _entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
         raise ValueError(f"{name!r} is not dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or not _naturals(shape) or not _naturals(offsets):
-        raise ValueError(f"{name!r} has an impossible dtype, shape or place")
+        raise ValueError(f"{name!r} has an impossible dtype, shape or offset")
     if code not in DTYPES:
         raise WeightsError(f"{name!r} has values of type {code}, which no network has")
     if len(offsets) != 2 or len(shape) > bounds.MOST_SIDES:
-        raise ValueError(f"{name!r} has {len(shape)} sides and {len(offsets)} offsets")
+        raise ValueError(f"{name!r} has {len(shape)} dimensions and {len(offsets)} offsets")
     begin, end = offsets
     if end - begin != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
         raise ValueError(f"{name!r} has {end - begin:,} bytes for {code} of shape {shape}")

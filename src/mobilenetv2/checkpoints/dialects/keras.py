@@ -273,7 +273,7 @@ def normalisation(model: Structure) -> Normalisation | None:
         mean = tuple(0.0 - offset * one for offset, one in zip(offsets, std, strict=True))
         if all(map(math.isfinite, mean)):
             return mean, std
-    raise DialectError(f"its Rescaling is by {factors} and {offsets}, which no pictures need")
+    raise DialectError(f"its Rescaling is by {factors} and {offsets}, which no images need")
 
 
 # ---------------------------------------------------------------- writing

@@ -198,11 +198,11 @@ class TensorDialect:
             )
         record = config.preprocessing
         if self.approximates(record):
-            yield f"{name} cannot say how pictures are resized here; its own way comes near"
+            yield f"{name} cannot describe the resizing of photos here; its own is similar"
         if not self.says_all and record != self.preprocessing(spec):
             yield (
                 f"give it pixels as (value - {_per_channel(record.mean)}) / "
-                f"{_per_channel(record.std)}: {name} files do not say so"
+                f"{_per_channel(record.std)}: {name} files do not describe it"
             )
 
     def places(self, out: Path) -> list[Path]:

@@ -111,7 +111,7 @@ class Chain:
     def convolve(self, step: Step) -> Place:
         """Append a convolution of ``step.source``."""
         if self._steps and step.source == PICTURE:
-            raise DialectError(f"{NOT_OURS}: a second convolution takes the picture")
+            raise DialectError(f"{NOT_OURS}: a second convolution takes the image")
         self._steps.append(step)
         self._states.append(0)
         return Place(len(self._steps) - 1, 0)

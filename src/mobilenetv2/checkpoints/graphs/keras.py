@@ -144,7 +144,7 @@ class Layer:
         known = [side for side in sides if side is not None]
         if not all(isinstance(one, int) and 1 <= one <= LARGEST for one in (*known, channels)):
             raise DialectError(
-                f"{self} takes {shape!r}, not pictures (batch, height, width, channels)"
+                f"{self} takes {shape!r}, not images (batch, height, width, channels)"
             )
         if not known:
             return None, channels
@@ -165,7 +165,7 @@ def layers_of(config: Mapping[str, Any]) -> dict[str, Layer]:
     Raises:
         DialectError: the config is not a functional model's, or has other outputs.
     """
-    walk = _Opened()
+    walk = _LayerCollector()
     try:
         output = walk.open(config, None, 0)
     except (KeyError, TypeError, ValueError, IndexError):
@@ -177,7 +177,7 @@ def layers_of(config: Mapping[str, Any]) -> dict[str, Layer]:
     return walk.found
 
 
-class _Opened:
+class _LayerCollector:
     """Collector of the layers of a model and of the models nested in it."""
 
     def __init__(self) -> None:
@@ -222,14 +222,14 @@ class _Opened:
         if layer.name in self.found or not layer.name:
             raise DialectError(f"two layers are named {layer.name!r}")
         if layer.kind == INPUT and self.found:
-            raise DialectError("it takes more than one picture")
+            raise DialectError("it takes more than one image")
         self.found[layer.name] = layer
         return layer.name
 
 
 def _place(places: Mapping[str, str], name: str, taker: str) -> str:
     if name not in places:
-        raise DialectError(f"layer {taker} takes the output of {name}, which is not there")
+        raise DialectError(f"layer {taker} takes the output of {name}, which does not exist")
     return places[name]
 
 
@@ -327,7 +327,7 @@ class Structure:
             raise DialectError(f"takes {len(inputs)} inputs")
         given = inputs[0]
         if any(one.pads != UNPADDED for one in inputs) and layer.kind not in CONVOLUTIONS:
-            raise DialectError("a padding in front of something else than a convolution")
+            raise DialectError("a padding before a layer that is not a convolution")
         if given.stage != "map" and layer.kind not in ("Dropout", "Dense", "Activation"):
             raise DialectError(f"{NOT_OURS}: a layer after the pooling")
         match layer.kind:
@@ -412,7 +412,7 @@ class Structure:
     def _classify(self, layer: Layer, given: Output) -> Output:
         """Return the output of a dropout or of the classifier."""
         if given.stage != "pooled":
-            raise DialectError("belongs after the pooling alone, and only one classifier")
+            raise DialectError("is allowed only after the pooling, with one classifier")
         if layer.kind == "Dropout":
             rate = layer.number("rate", 0.0)
             if self.dropout and rate:

@@ -70,7 +70,7 @@ def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
     steps, linears = follow(graph, head)
     shape = graph.tensors[graph.inputs[0]].shape
     if len(shape) != 4:
-        raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
+        raise DialectError(f"not an image classifier: its input has shape {list(shape)}")
     size, channels = shape[1:3], shape[3]
     if config:
         inside = describe_config(config)
@@ -109,7 +109,7 @@ def _embedded(path: Path) -> dict[str, str]:
     except (
         zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, NotImplementedError
     ) as error:  # fmt: skip
-        raise DialectError(f"its embedded label list is damaged ({error})") from None
+        raise DialectError(f"the list of labels in it is damaged ({error})") from None
     return found
 
 
@@ -169,7 +169,7 @@ def _from_input_to_output(graph: Graph) -> Iterator[Operator]:
     for operator in graph.operators:
         where = {*operator.inputs, *operator.outputs}
         if not where <= set(range(-1, len(graph.tensors))) or len(operator.outputs) != 1:
-            raise DialectError("damaged: an operator refers to a tensor that is not there")
+            raise DialectError("damaged: an operator refers to a tensor that does not exist")
         if not operator.inputs:
             raise DialectError(f"damaged: {operator.kind} without inputs")
         yield operator
@@ -278,7 +278,7 @@ def _addition(operator: Operator, chain: Chain, places: dict[int, Place]) -> Pla
 def _explicit_padding(graph: Graph, operator: Operator) -> Pads:
     values = _constant(graph, operator, 1)
     if values is None or values.shape != (4, 2) or values[0].any() or values[3].any():
-        raise DialectError("a PAD of more than height and width")
+        raise DialectError("a PAD of other axes than height and width")
     (_, (top, bottom), (left, right), _) = values.tolist()
     return (int(top), int(bottom)), (int(left), int(right))
 

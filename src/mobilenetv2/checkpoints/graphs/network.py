@@ -235,7 +235,7 @@ def infer(
         raise DialectError(NO_BLOCKS)
     base = base.replace(numerics=_numerics(steps, usual, unsure))
     rows = [*_rows(steps)]
-    base = base.replace(**_habits(rows, steps))
+    base = base.replace(**_deviations(rows, steps))
     shapes = [step.weight.shape for step in in_order(steps)]
     for spec in (*_published(base, rows, steps, families), _as_found(base, rows, steps)):
         if [layer.weight_shape for layer in resolve(spec).convolutions] == shapes:
@@ -289,19 +289,19 @@ def _rows(steps: Sequence[Step]) -> Iterator[Row]:
         channels, place = out_channels, place + length
 
 
-def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
+def _deviations(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
     """Return the changes to a spec for the graph's shortcuts, expansions and biases."""
-    habits: dict[str, object] = {}
+    changes: dict[str, object] = {}
     if any(row.steps[-1].projection for row in rows):
-        habits["shortcut"] = "projection"
+        changes["shortcut"] = "projection"
     elif not any(row.steps[-1].added for row in rows):
         same = any(row.stride == 1 and row.channels == row.in_channels for row in rows)
-        habits |= {"shortcut": "none"} if same else {}
+        changes |= {"shortcut": "none"} if same else {}
     if any(row.expansion == 1 and len(row.steps) == 3 for row in rows):
-        habits["expand"] = "always"
+        changes["expand"] = "always"
     if any(step.batch_norm and step.bias is not None and step.bias.any() for step in steps):
-        habits["conv_bias"] = True
-    return habits
+        changes["conv_bias"] = True
+    return changes
 
 
 def _published(

@@ -160,7 +160,7 @@ def _needed(graph: Graph) -> Iterator[Node]:
 def _take(state: State, node: Node) -> None:
     known = [state.tensors[name] for name in node.inputs if name in state.tensors]
     if not known:
-        raise DialectError(f"{NOT_OURS}: {node.kind} takes nothing of the chain")
+        raise DialectError(f"{NOT_OURS}: {node.kind} has no input from the chain")
     tensor, kind = known[0], node.kind
     if kind == "Shape":
         state.constants.known[node.outputs[0]] = shape_of(node, tensor.shape)
@@ -327,7 +327,7 @@ def arithmetic(state: State, node: Node, tensor: Tensor) -> Tensor:
         return tensor.normalised(factor, offset)
     axes = tensor.axes[len(tensor.axes) - constant.ndim :]
     if any(side > 1 and axis != "C" for side, axis in zip(constant.shape, axes, strict=True)):
-        raise DialectError(f"{node.kind} with a constant that varies over the picture")
+        raise DialectError(f"{node.kind} with a constant that varies over the image")
     return state.at(tensor, state.chain.affine(tensor.place, factor, offset))
 
 
@@ -363,7 +363,7 @@ def quantisation(state: State, node: Node, tensor: Tensor) -> Tensor:
     scale = state.constants[node.inputs[1]].astype(np.float64)
     zero = np.asarray(state.constants.option(node, "zero_point", 2, np.uint8(0)))
     if scale.size != 1 or zero.size != 1 or zero.dtype.kind not in "iu" or not scale.all():
-        raise DialectError(f"{node.kind} of the picture with more than one scale")
+        raise DialectError(f"{node.kind} of the image with more than one scale")
     step, zero_point = float(scale.item()), int(zero.item())
     if tensor.place == PICTURE:
         if node.kind == "QuantizeLinear":
@@ -385,7 +385,7 @@ def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
     axes = [int(axis) % 4 for axis in np.ravel(state.constants.option(node, "axes", 3, range(4)))]
     count, mode = len(axes), node.attributes.get("mode", "constant")
     if len(values) != 2 * count or len(tensor.shape) != 4 or mode != "constant" or fill:
-        raise DialectError("a Pad that is not of zeros around a picture")
+        raise DialectError("a Pad that is not of zeros around an image")
     around = dict.fromkeys(range(4), (0, 0))
     around |= {a: (values[i], values[i + count]) for i, a in enumerate(axes)}
     spatial = [tensor.axes.index(name) if name in tensor.axes else place
@@ -393,7 +393,7 @@ def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
     outside = set(range(4)) - set(spatial)
     bounded = 0 <= min(values) <= max(values) <= LARGEST_PAD
     if not bounded or any(around[a] != (0, 0) for a in outside):
-        raise DialectError(f"a Pad of {values}, not of height and width alone")
+        raise DialectError(f"a Pad of {values}, not only of height and width")
     shape = tuple(side + sum(around[a]) for a, side in enumerate(tensor.shape))
     return dataclasses.replace(tensor, shape=shape, pads=(around[spatial[0]], around[spatial[1]]))
 

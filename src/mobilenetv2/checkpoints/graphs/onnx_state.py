@@ -79,10 +79,10 @@ class Constants:
         inputs = [self.known[name] for name in given]
         try:
             if node.kind == "Cast" and node.attributes["to"] not in CASTS:
-                raise DialectError("a Cast of constants to what are no numbers of a network")
+                raise DialectError("a Cast of constants to an unsupported type")
             self._left -= 8 * _elements(node, inputs)
             if self._left < 0:
-                raise DialectError("constants are blown up beyond the file's own size")
+                raise DialectError("constants would become much larger than the file")
             self.known[node.outputs[0]] = self._value(node, inputs)
         except (DialectError, MemoryError):
             raise
@@ -215,7 +215,7 @@ class Tensor:
             array = np.asarray(values, np.float64)
             wide = array.reshape((1,) * (4 - array.ndim) + array.shape)
             if wide.shape[1] not in (1, channels) or wide.size not in (1, channels):
-                raise DialectError("the picture is normalised by values that vary over it")
+                raise DialectError("the image is normalised by values that vary over it")
             found.append(np.broadcast_to(wide.ravel(), channels))
         return found[0], found[1]
 
@@ -282,7 +282,7 @@ class State:
 def closed(shape: tuple[int | None, ...], size: Size) -> tuple[int, ...]:
     """Return the input's shape, with a batch of one and ``size`` for sides that are not fixed."""
     if len(shape) != 4:
-        raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
+        raise DialectError(f"not an image classifier: its input has shape {list(shape)}")
     last = shape[3] in (1, 3) and shape[1] not in (1, 3)
     usual = (1, *size, 3) if last else (1, 3, *size)
     return tuple(side or filled for side, filled in zip(shape, usual, strict=True))
