@@ -216,8 +216,8 @@ def no_json(file: Any, secret: Path) -> None:
 
 
 WRONG: list[tuple[Callable[[Any, Path], None], str]] = [
-    (external_link, "'a' is a link to another place or file, which is not followed"),
-    (soft_link, "'a' is a link to another place or file, which is not followed"),
+    (external_link, "'a' is a link to another place or file, which is not read"),
+    (soft_link, "'a' is a link to another place or file, which is not read"),
     (external_storage, "'a' is stored in another file"),
     (virtual, "'a' is stored in another file"),
     (cycle, "'a/b/d' is linked to twice, or to itself"),

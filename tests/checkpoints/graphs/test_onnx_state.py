@@ -223,7 +223,7 @@ def test_the_pooling_ends_the_chain_and_a_linear_layer_follows() -> None:
     np.testing.assert_array_equal(linear.bias, np.ones(5))
     with pytest.raises(DialectError, match="a second linear layer"):
         found.classify(logits, weight, None)
-    with pytest.raises(DialectError, match="behind the pooling"):
+    with pytest.raises(DialectError, match="after the pooling"):
         found.at(logits, PICTURE)
 
 

@@ -1,4 +1,4 @@
-"""Front door for foreign weights files: recognises the container and calls its reader.
+"""Reader of foreign weights files: recognises the container and runs its reader.
 
 PyTorch, HDF5 and TensorFlow are large native libraries that were not written for hostile files. So
 each runs in a process of its own, ``python -m mobilenetv2.checkpoints.containers.reader LIBRARY``.
