@@ -1,7 +1,7 @@
-"""The errors a person may see: each is one sentence that says what, where and what to do.
+"""Errors for users: each message is one sentence with what is wrong, where, and what to do.
 
-The command line prints the message of any :class:`MobileNetV2Error` without a traceback
-and ends with exit status 2.
+The command line prints the message of any :class:`MobileNetV2Error` without a traceback and ends
+with exit status 2.
 """
 
 import importlib
@@ -13,27 +13,27 @@ from typing import Any, cast
 
 
 class MobileNetV2Error(Exception):
-    """Base of every error that is the input's fault, not the program's."""
+    """Base of all errors whose cause is the input, not the program."""
 
 
 class SpecError(MobileNetV2Error):
-    """A network, preprocessing or label record that cannot be."""
+    """An impossible network, preprocessing or label record."""
 
 
 class WeightsError(MobileNetV2Error):
-    """Arrays that do not fit the network they are meant for, or a damaged weights file."""
+    """Arrays that do not fit their network, or a damaged weights file."""
 
 
 class DialectError(WeightsError):
-    """A foreign checkpoint whose naming or layout is not understood."""
+    """A foreign checkpoint whose names or layout are not supported."""
 
 
 class DataError(MobileNetV2Error):
-    """A data folder or archive that cannot be trained on or evaluated."""
+    """A data folder or archive that cannot be used for training or evaluation."""
 
 
 class ImageError(DataError):
-    """One picture that cannot be read; the message begins with its name."""
+    """An image that cannot be read; the message begins with its name."""
 
 
 class ArtifactError(MobileNetV2Error):
@@ -45,11 +45,11 @@ class RecipeError(MobileNetV2Error):
 
 
 class RunError(MobileNetV2Error):
-    """A run folder that exists already, does not exist, or cannot be resumed."""
+    """A run folder that already exists, does not exist, or cannot be resumed."""
 
 
 class MissingExtra(MobileNetV2Error):
-    """A package that an optional part needs is not installed."""
+    """A package that is not installed and that an optional feature needs."""
 
 
 EXTRAS = {
@@ -74,7 +74,7 @@ EXTRAS = {
     "psutil": "export",
     "tensorboard": "tensorboard",
 }
-"""Import name of each optional package -> the extra of this distribution that installs it."""
+"""Extra of this distribution that installs an optional package, by the package's import name."""
 
 
 def installing(packages: Iterable[str]) -> str:
@@ -91,9 +91,9 @@ def disable_telemetry() -> None:
     """Keep dependencies from sending usage data; call this before they are imported.
 
     ONNX Runtime from 1.29 on writes a device id, an event database and a session file into the
-    user's folders as it is imported, and sends from there: only this variable stops that, no
-    function does. OpenVINO and NNCF report to their maker unless this package is absent: then stubs
-    of their own take its place.
+    user's folders when it is imported, and sends data from there. Only this variable prevents it;
+    there is no function for it. OpenVINO and NNCF send data to their maker through a package of its
+    own; without it they use stubs.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     cast(Any, sys.modules).setdefault("openvino_telemetry", None)
@@ -103,7 +103,8 @@ def require(module: str) -> ModuleType:
     """Import a package with its telemetry off, e.g. ``require("matplotlib.pyplot")``.
 
     Raises:
-        MissingExtra: an optional package is absent; the message has the line that installs it.
+        MissingExtra: an optional package is not installed; the message has the command that
+            installs it.
     """
     package = module.partition(".")[0]
     disable_telemetry()
@@ -111,7 +112,7 @@ def require(module: str) -> ModuleType:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package or package not in EXTRAS:
-            raise  # something is broken: not ours to reword
+            raise  # a broken installation: its own message is better
         raise MissingExtra(
             f"{package} is not installed and this needs it; "
             f"install it with: {installing([package])}"

@@ -1,12 +1,12 @@
-"""Files that a person names: opened without waiting, written atomically.
+"""Reading of regular files, and atomic writing of files and folders.
 
-Reading: only regular files are opened, so that no pipe is waited for and no device is touched.
+Reading: only regular files are opened, so that no read waits for a pipe or touches a device.
 
-Writing: a kill at any moment leaves the old file or folder, or the new, never half. A file is
-written beside its target under a temporary name, flushed to the disk and renamed. A folder cannot
-be renamed over another one, so the old folder steps aside first; a kill between the two renames
-leaves it under a name that :func:`recover` knows, and every reader calls that. Links stay links:
-what they lead to is replaced. What is no regular file is written into and never replaced.
+Writing: a kill at any moment leaves the old or the new file or folder, never a half-written one. A
+file is written beside its target under a temporary name, flushed to the disk and renamed. A folder
+cannot be renamed over another one, so the old folder is renamed first. A kill between the two
+renames leaves it under a name that :func:`recover` knows; every reader calls that. Symbolic links
+are kept, and their targets replaced. A pipe or a device is written into and never replaced.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from uuid import uuid4
 TEMPORARY = ".partial-"
 PREVIOUS = ".previous-"
 ORPHANED = 24 * 3600.0
-"""Seconds after which nobody writes a temporary folder any more."""
+"""Age in seconds after which a temporary folder counts as abandoned."""
 
 
 KINDS = {
@@ -34,16 +34,16 @@ KINDS = {
     stat.S_IFBLK: "a device",
 }  # fmt: skip
 OPEN_FILES = re.compile(r"/(dev|proc/\w+)/fd")
-"""Folders whose entries stand for files that a process has open: /dev/stdout leads there."""
+"""Folders whose entries stand for a process's open files; /dev/stdout leads there."""
 MOST_LINKS = 40
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """Open a person's file for reading, without waiting for whoever writes it.
+    """Open a regular file for reading, without waiting for another process to write it.
 
     Raises:
-        OSError: it is no regular file but a pipe, a device, a socket or a folder; it is not
-            there, or may not be read.
+        OSError: the path is a pipe, a device, a socket or a folder, does not exist, or may not be
+            read.
     """
     _require_regular(path, path.stat().st_mode)  # opening a device may already do something
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -68,7 +68,11 @@ def _require_regular(path: Path, mode: int) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a whole file that :func:`open_file` opens; the errors are its."""
+    """Read a whole regular file.
+
+    Raises:
+        OSError: :func:`open_file` cannot open it.
+    """
     with open_file(path) as file:
         return file.read()
 
@@ -84,11 +88,11 @@ def sha256_of_file(path: Path) -> str:
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a whole file (text as UTF-8), replacing an existing one in one step.
 
-    A link stays, and what it leads to is replaced. A pipe, a device, or a file that this process
-    has open under a name such as /dev/stdout is written into.
+    A symbolic link is kept, and its target is replaced. A pipe, a device, or a file that this
+    process has open under a name such as /dev/stdout is written into.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    target, replaced = _end_of_links(path)
+    target, replaced = _target_of_links(path)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     try:
         if not replaced:
@@ -101,17 +105,17 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:
-        with suppress(OSError):  # what went wrong first is what a person should hear
+        with suppress(OSError):  # report the first error, not this one
             temporary.unlink()
         if isinstance(error, OSError):
-            # A full disk names no file, and the temporary name would mean nothing to a person.
+            # The error of a full disk names no file, and users do not know the temporary name.
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     _flush_folder(target.parent)
 
 
-def _end_of_links(path: Path) -> tuple[Path, bool]:
-    """Return what is to be written instead of ``path``, and whether it may be replaced."""
+def _target_of_links(path: Path) -> tuple[Path, bool]:
+    """Return the path to write instead of ``path``, and True if it may be replaced."""
     for _ in range(MOST_LINKS):
         if OPEN_FILES.fullmatch(str(path.parent.absolute())):
             return path, False
@@ -120,17 +124,17 @@ def _end_of_links(path: Path) -> tuple[Path, bool]:
         path = path.parent / path.readlink()
     else:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    with suppress(OSError):  # not there, or writing will say why
+    with suppress(OSError):  # the path does not exist, or writing will raise
         mode = path.stat().st_mode
         return path, stat.S_ISREG(mode) or stat.S_ISDIR(mode)
     return path, True
 
 
 def require_only(folder: Path, names: Collection[str]) -> None:
-    """Raise if a folder that is to be replaced as a whole holds anything else.
+    """Raise if a folder that will be replaced holds anything except ``names``.
 
     Raises:
-        FileExistsError: the first of what would be lost.
+        FileExistsError: another entry would be lost; the error names the first one.
     """
     if folder.is_dir():
         for entry in sorted(folder.iterdir()):
@@ -142,16 +146,16 @@ def require_only(folder: Path, names: Collection[str]) -> None:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside ``target`` that takes its place at the end.
+    """Yield an empty temporary folder beside ``target`` that replaces it at the end.
 
-    On an error inside the ``with`` block nothing is left and an old ``target`` is untouched.
+    After an error in the ``with`` block nothing is left, and an old ``target`` is unchanged.
 
     Raises:
         NotADirectoryError: ``target`` is a file.
     """
     target = _place_for_folder(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(_previous(target), ignore_errors=True)  # of a kill after the second rename
+    shutil.rmtree(_previous(target), ignore_errors=True)  # left by a kill after the second rename
     remove_orphans(target)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     temporary.mkdir()
@@ -167,18 +171,22 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_orphans(target: Path) -> None:
-    """What killed writers of ``target`` left. Another may be writing: only what is old goes."""
+    """Remove old temporary folders that killed writers of ``target`` left.
+
+    A new one may belong to another process that is writing, so it stays.
+    """
     for orphan in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-{'[0-9a-f]' * 8}"):
-        with suppress(OSError):  # somebody else removed it
+        with suppress(OSError):  # another process removed it
             if time.time() - orphan.stat().st_mtime > ORPHANED:
                 shutil.rmtree(orphan)
 
 
 def take_place(made: Path, target: Path) -> None:
-    """Rename a finished file or folder, on the same disk, to where an older one may be.
+    """Rename a finished file or folder to ``target`` on the same disk, replacing an older one.
 
     Raises:
-        NotADirectoryError, IsADirectoryError: the older one is of the other kind.
+        NotADirectoryError: ``target`` is a file, and ``made`` a folder.
+        IsADirectoryError: ``target`` is a folder, and ``made`` a file.
     """
     if made.is_dir():
         target = _place_for_folder(target)
@@ -188,7 +196,7 @@ def take_place(made: Path, target: Path) -> None:
     else:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(target))
-        if _end_of_links(target) == (target, True):
+        if _target_of_links(target) == (target, True):
             os.replace(made, target)
         else:  # a link may lead to another disk
             write_atomically(target, made.read_bytes())
@@ -197,7 +205,11 @@ def take_place(made: Path, target: Path) -> None:
 
 
 def _place_for_folder(target: Path) -> Path:
-    """Return where ``target`` leads, an old folder brought back there; no file may be there."""
+    """Return the target of ``target``'s links, after an interrupted replacement is finished.
+
+    Raises:
+        NotADirectoryError: a file is there.
+    """
     recover(target)
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
@@ -205,7 +217,7 @@ def _place_for_folder(target: Path) -> Path:
 
 
 def _exchange(temporary: Path, target: Path) -> None:
-    """Put ``temporary`` in the place of ``target``; the old one stays under its other name."""
+    """Rename ``temporary`` to ``target``; an old folder gets the name for previous ones."""
     for attempt in range(100):
         if target.exists():
             os.rename(target, _previous(target))
@@ -213,7 +225,7 @@ def _exchange(temporary: Path, target: Path) -> None:
             os.rename(temporary, target)
             return
         except OSError:
-            # Between the two renames a reader may have put the old folder back.
+            # A reader may have brought the old folder back between the two renames.
             if attempt == 99 or not target.exists():
                 raise
 
@@ -228,19 +240,19 @@ def _previous(target: Path) -> Path:
 
 
 def recover(target: Path) -> None:
-    """Finish what a kill inside :func:`atomic_folder` left: the old folder comes back.
+    """Bring back the old folder after a kill inside :func:`atomic_folder`.
 
-    Safe beside a process that is just writing: nothing is ever removed here.
+    This is safe while another process is writing, since nothing is removed.
     """
     target = _without_links(target)
     if not target.exists():
-        # No old folder, or the writer was quicker: whoever reads says what is not there.
+        # There is no old folder, or the writer was faster; the reader reports a missing folder.
         with contextlib.suppress(OSError):
             os.rename(_previous(target), target)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process left directly in ``folder``; nobody may be writing there."""
+    """Remove what killed processes left directly in ``folder``; no process may be writing there."""
     for previous in folder.glob(f"{PREVIOUS}*"):
         if previous.with_name(previous.name.removeprefix(PREVIOUS)).exists():
             shutil.rmtree(previous, ignore_errors=True)
@@ -252,7 +264,7 @@ def sweep(folder: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    # Without this a rename may be lost with the power. Windows cannot open folders.
+    # Without this a power failure may undo a rename. Windows cannot open folders.
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

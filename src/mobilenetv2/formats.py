@@ -1,9 +1,9 @@
-"""The table of file formats: their files, packages, precisions, and the runtimes that run them.
+"""Table of file formats: their files, packages and precisions, and the runtimes that run them.
 
-Every other module asks this one. A new format is a row here, ``write_NAME`` in ``export/``, its
-packages in ``errors.EXTRAS`` and ``pyproject.toml``; a format that ``predict`` runs also has a
-runtime here and ``runtime/RUNTIME.py``, which reads it; any other has ``reload`` beside its writer,
-and a runtime with ``engine=False`` where ``benchmark`` is to measure it. Standard library only.
+A new format is a row here, ``write_NAME`` in ``exporting/``, and its packages in ``errors.EXTRAS``
+and ``pyproject.toml``. A format that ``predict`` runs also has a runtime here and a reader in
+``runtime/RUNTIME.py``. Any other format has ``reload`` beside its writer, and a runtime with
+``engine=False`` if ``benchmark`` measures it. This module needs the standard library only.
 """
 
 from dataclasses import dataclass
@@ -13,51 +13,51 @@ from typing import Literal
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "bfloat16")
-"""Precisions that ``export`` makes."""
+"""Precisions that ``export`` writes."""
 INT8: Precision = "int8"
-"""The precision that ``quantize`` makes."""
+"""Precision that ``quantize`` writes."""
 ALIASES = {
     "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "tflite": "litert",
     "ort": "onnxruntime",
 }  # fmt: skip
-"""Names that other tools use -> the names here."""
+"""Names here, by the names that other tools use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One file format that ``export`` writes."""
+    """A file format that ``export`` writes."""
 
     name: str
     title: str
-    """Its own spelling, for texts."""
+    """Name as its makers write it, for texts."""
     suffix: str
-    """End of a file's name; '' of a plain folder."""
+    """End of a file's name; '' for a plain folder."""
     purpose: str
     likes: str
-    """Devices that it is good for."""
+    """Devices that the format suits."""
     packages: tuple[str, ...]
-    """Import names of what its writer and runtime need."""
+    """Import names of the packages that its writer and runtime need."""
     precisions: tuple[Precision, ...] = ("float32",)
     int8: bool = False
-    """Whether ``quantize`` writes it."""
+    """True if ``quantize`` writes the format."""
     options: frozenset[str] = frozenset()
-    """Fields of ``exporting.job.Options`` that it honours, beside the precision."""
+    """Fields of ``exporting.job.Options`` that the writer supports, beside the precision."""
     beside: tuple[str, ...] = ()
-    """Suffixes of further files, which take the place of ``suffix``."""
+    """Suffixes of further files, which replace ``suffix``."""
     runs_here: bool = True
-    """False where the runtime is for another operating system."""
+    """False if the runtime is for another operating system."""
     readable: bool = False
-    """Whether its own runtime's module reads its files for an engine."""
+    """True if the runtime's module here reads the files for an engine."""
     refusal: str = ""
-    """Why ``--model`` does not take its files; '' where it does."""
+    """Reason why ``--model`` does not take the files; '' if it does."""
     graph: bool = False
-    """Whether ``weights import`` reads the network off anybody's graph in it."""
+    """True if ``weights import`` reads the network from the graph in any such file."""
     writer: str = ""
-    """The module of ``export`` that has its ``write_NAME``; '' where it is called as the format."""
+    """Module of ``exporting`` that has ``write_NAME``; '' if it has the format's name."""
 
     @property
     def ending(self) -> str:
-        """The last suffix of its files and folders: '.param' of '.ncnn.param'."""
+        """Last suffix of files and folders: '.param' for '.ncnn.param'."""
         return f".{(self.suffix or self.name).rpartition('.')[2]}"
 
     def missing(self) -> list[str]:
@@ -65,7 +65,7 @@ class Format:
         return [package for package in self.packages if find_spec(package) is None]
 
     def files(self, path: Path) -> list[Path]:
-        """Return the files that one export consists of, ``path`` itself first."""
+        """Return the files of one export, ``path`` itself first."""
         name, end = path.name, self.suffix
         stem = name[: -len(end)] if end and name.endswith(end) else path.stem
         return [path, *(path.with_name(stem + suffix) for suffix in self.beside)]
@@ -76,25 +76,25 @@ class Format:
         return sum(file.stat().st_size for file in inside if file.is_file())
 
     def has(self, precision: str) -> bool:
-        """Return whether files of that precision, or 'int8', are written."""
+        """Return True if files of a precision, which may be 'int8', are written."""
         return self.int8 if precision == INT8 else precision in self.precisions
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One program that runs files."""
+    """A program that runs files."""
 
     name: str
     formats: tuple[str, ...]
     """Formats of the files that it runs; the last one is its own."""
     engine: bool = True
-    """True if ``--runtime`` names it; else only ``benchmark`` runs it, by ``export``."""
+    """True if ``--runtime`` accepts it; otherwise only ``benchmark`` runs it."""
     builds: str = ""
-    """The format that a model folder becomes for it, in memory; '' where it runs files only."""
+    """Format to which a model folder is converted in memory for it; '' if it runs files only."""
 
     @property
     def own(self) -> Format:
-        """The format that is written for it."""
+        """Format that is written for this runtime."""
         return FORMATS[self.formats[-1]]
 
 
@@ -158,7 +158,7 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }  # fmt: skip
-"""By name, in the order in which they are listed."""
+"""Formats by name, in the order in which they are listed."""
 
 RUNTIMES: dict[str, Runtime] = {
     made.name: made
@@ -174,16 +174,16 @@ RUNTIMES: dict[str, Runtime] = {
         Runtime("keras", ("keras",), engine=False),
     )
 }
-"""By name; of those that run a format the first is its default."""
+"""Runtimes by name; the first one that runs a format is the format's default."""
 
 ENGINES = tuple(name for name, runtime in RUNTIMES.items() if runtime.engine)
-"""Names for ``--runtime``."""
+"""Names of runtimes for ``--runtime``."""
 OF_INT8 = tuple(name for name, made in FORMATS.items() if made.int8)
-"""Formats that ``quantize`` writes."""
+"""Names of formats that ``quantize`` writes."""
 GRAPHS = tuple(name for name, made in FORMATS.items() if made.graph)
-"""Formats whose graph says which network it is: dialects of ``weights``, too."""
+"""Names of formats whose graph describes the network; ``weights`` also takes them as dialects."""
 BY_ENDING: dict[str, Format] = {made.ending: made for made in FORMATS.values()}
-"""Last suffix of a file or folder, lower case -> its format."""
+"""Formats by the last suffix of a file or folder, in lower case."""
 
 
 def engines_of(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Settings of the whole process: freed memory and waiting threads below PyTorch, native output."""
+"""Settings of the whole process: memory and threads under PyTorch, native output."""
 
 import contextlib
 import ctypes
@@ -11,31 +11,35 @@ from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 SPINS = "GOMP_SPINCOUNT"
-"""An environment variable: how often a thread looks for work before it sleeps."""
+"""Environment variable for the number of times that a waiting thread looks for work."""
 POLICY = "OMP_WAIT_POLICY"
 FEW_SPINS = "3000"
-"""About 30 microseconds by its own reckoning; GNU OpenMP's number is 300,000. The fewest that cost
-a training which is alone on the machine nearly nothing (benchmarks/company.md)."""
+"""Number of spins before a thread sleeps, about 30 microseconds.
+
+GNU OpenMP's default is 300,000. This is the smallest number that hardly slows down a training that
+runs alone on the machine (benchmarks/company.md).
+"""
 STREAMS = (1, 2)
-"""Descriptors of stdout and stderr."""
-_one_at_a_time = threading.RLock()  # else one thread may restore what another has silenced
+"""File descriptors of stdout and stderr."""
+_one_at_a_time = threading.RLock()  # otherwise a thread may restore the output of another one
 
 
 def prepare_process() -> None:
-    """Keep memory and share cores, in a process of our own and before PyTorch is imported."""
+    """Set up memory and threads; call this in a separate process before PyTorch is imported."""
     keep_memory()
     share_cores()
 
 
 def keep_memory() -> bool:
-    """Keep freed memory instead of handing it back to the system after every layer.
+    """Keep freed memory instead of returning it to the system after every layer.
 
-    PyTorch's CPU tensors come from malloc. glibc gives each one above 32 MB fresh pages from the
-    kernel, which zeroes them on first touch: measured here, a training step at 224 pixels and batch
-    32 spent half its time in the kernel and ran 2.2 times as fast without that.
+    PyTorch's CPU tensors come from malloc. For each one above 32 MB glibc takes new pages from the
+    kernel, which fills them with zeros on first use. Measured here, a training step at 224 pixels
+    and batch 32 spent half its time in the kernel; without this it ran 2.2 times as fast.
 
     Returns:
-        Whether the C library took it; elsewhere than on Linux with glibc nothing is done.
+        True if the C library accepted the settings; False on systems other than Linux with glibc,
+        where nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -43,19 +47,20 @@ def keep_memory() -> bool:
     if mallopt is None:
         return False
     settings = ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26))
-    taken = [mallopt(key, value) == 1 for key, value in settings]  # each of them, always
+    taken = [mallopt(key, value) == 1 for key, value in settings]  # all(...) would stop early
     return all(taken)
 
 
 def share_cores() -> bool:
-    """Let threads that wait sleep soon, so that work beside this one does not stop it.
+    """Let waiting threads sleep soon, so that other work on the machine does not slow them down.
 
-    At the end of every operation PyTorch's threads wait for the slowest in a loop that keeps its
-    core. Where another process has that core, the slowest cannot even begin. GNU OpenMP, which
-    PyTorch's Linux builds use, reads its settings once, when it is loaded.
+    At the end of every operation PyTorch's threads wait for the slowest one in a loop that occupies
+    a core. If another process has that core, the slowest thread cannot even start. GNU OpenMP,
+    which PyTorch's Linux builds use, reads its settings once, when it is loaded.
 
     Returns:
-        Whether it was done: not where PyTorch is there already, or a person set either variable.
+        True if the setting was made; False if PyTorch is already imported, or the user has set
+        either variable.
     """
     if "torch" in sys.modules or SPINS in os.environ or POLICY in os.environ:
         return False
@@ -65,10 +70,10 @@ def share_cores() -> bool:
 
 @contextlib.contextmanager
 def suppress_native_output() -> Iterator[None]:
-    """Drop whatever the process writes to stdout and stderr in the block: a context manager.
+    """Suppress native output on stdout and stderr in the block of a ``with`` statement.
 
-    Some native libraries have no switch for their greetings and errors. Short blocks only: starting
-    a library, loading a graph.
+    Some native libraries have no switch for their banners and errors. Use it for short blocks only:
+    starting a library, loading a graph.
     """
     with _one_at_a_time, contextlib.ExitStack() as stack:
         _flush()
@@ -77,7 +82,7 @@ def suppress_native_output() -> Iterator[None]:
         for stream in STREAMS:
             try:
                 kept = os.dup(stream)
-            except OSError:  # closed, as in a service: there is nothing to silence
+            except OSError:  # the stream is closed, as in a service
                 continue
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, stream)
@@ -88,7 +93,7 @@ def suppress_native_output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def suppress_greetings() -> Iterator[None]:
-    """Drop Python's warnings in the block, too, and else do as :func:`suppress_native_output`."""
+    """Suppress Python's warnings and native output in the block of a ``with`` statement."""
     with suppress_native_output(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -96,7 +101,7 @@ def suppress_greetings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def errors_only(logger: str) -> Iterator[None]:
-    """Keep a package's logger in the block from saying what is no error."""
+    """Suppress a logger's messages below ERROR in the block of a ``with`` statement."""
     found = logging.getLogger(logger)
     level = found.level
     found.setLevel(logging.ERROR)
@@ -107,7 +112,7 @@ def errors_only(logger: str) -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Flush Python's buffers, and those of C, which would else be written after the block."""
+    """Flush the buffers of Python and C, which would otherwise be written after the block."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
@@ -11,17 +11,17 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 def say(line: str) -> None:
-    """One line for the person watching; stdout stays free for results."""
+    """Print one line to stderr; stdout is for results only."""
     print(line, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Iterator[Item]:
-    """Yield ``items`` while showing how far it is, at what rate, and the time left.
+    """Yield ``items`` and show the progress, the rate and the time left.
 
     Args:
-        label: what is being done, e.g. "epoch 3/10".
-        total: how many units of work there are in all.
-        weight: units (pictures, say) that each item stands for; the last item may have fewer.
+        label: name of the work, e.g. "epoch 3/10".
+        total: number of units of work in all.
+        weight: units (photos, say) for which each item stands; the last item may have fewer.
     """
     if sys.stderr.isatty():
         yield from _bar(items, label, total, weight)
@@ -40,8 +40,8 @@ def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator
         progress.TextColumn("{task.fields[rate]}/s"),
         progress.TimeRemainingColumn(),
     )
-    # transient: the bar makes way for the summary line that follows it.
-    # A stdout that is piped into a file must stay what it is: results are printed under the bar.
+    # transient: the bar disappears before the summary line that follows it.
+    # Rich redirects stdout to print results above the bar; a piped stdout must not be redirected.
     piped = not sys.stdout.isatty()
     with progress.Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=not piped

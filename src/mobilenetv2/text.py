@@ -1,38 +1,38 @@
-"""Numbers and names as people read them, and numbers as JSON can hold them."""
+"""Numbers and names as text for people, and numbers for JSON."""
 
 import math
 from collections.abc import Sequence
 
 SHOWN = 5
-"""Names that a sentence quotes."""
+"""Maximum number of names that a sentence quotes."""
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """Return a share as '92.1%', or '-' where it is not a number."""
+    """Return a fraction as '92.1%', or '-' for NaN."""
     return "-" if math.isnan(value) else f"{value:.{digits}%}"
 
 
 def interval(bounds: tuple[float, float], digits: int = 1) -> str:
-    """Return the two ends of an interval of shares as '84.9% to 91.2%'."""
+    """Return the two ends of an interval of fractions as '84.9% to 91.2%'."""
     return f"{bounds[0]:.{digits}%} to {bounds[1]:.{digits}%}"
 
 
 def counted(count: int, noun: str) -> str:
-    """Return '1 photo', '2,000 photos', '3 classes'."""
+    """Return a number with its noun: '1 photo', '2,000 photos', '3 classes'."""
     ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
     return f"{count:,} {noun}{ending}"
 
 
 def quoted(names: Sequence[str]) -> str:
-    """Return the first names in quotes, with ' ...' where there are more: "'a', 'b' ..."."""
+    """Return the first :data:`SHOWN` names in quotes: "'a', 'b' ..." if there are more."""
     return ", ".join(map(repr, names[:SHOWN])) + (" ..." if len(names) > SHOWN else "")
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Return 'a', 'a and b', 'a, b and c' or 'a, b and 3 more'.
+    """Return names as 'a', 'a and b', 'a, b and c' or 'a, b and 3 more'.
 
     Args:
-        most: names that are shown.
+        most: maximum number of names.
     """
     more = len(names) - most
     parts = [*names[:most], f"{more} more"] if more > 0 else list(names)
@@ -40,31 +40,30 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return '45 seconds', '12.8 minutes' or '3.2 hours'."""
+    """Return a time as '45 seconds', '12.8 minutes' or '3.2 hours'."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def visible(text: str) -> str:
-    """Replace the characters that neither HTML nor a terminal should get: control characters and
-    halves of surrogate pairs."""
+    """Replace control characters and unpaired surrogates, for HTML and terminals."""
     kept = (c if c.isprintable() or c in "\n\t" or ord(c) >= 0xA0 else "\ufffd" for c in text)
     return "".join(kept).encode("utf-8", "replace").decode("utf-8")
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's text: libraries' errors go on with their own affairs."""
+    """Return the first line of an error's text; later lines of libraries' errors are internals."""
     return str(error).strip().partition("\n")[0]
 
 
 def finite(value: float) -> float | None:
-    """Return a number for JSON, which knows neither NaN nor infinity: None for both."""
+    """Return a number for JSON: None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
 def plain(record: object, *names: str) -> dict[str, object]:
-    """Return fields of a record for JSON: tuples as lists, numbers that are none as null."""
+    """Return fields of a record for JSON: tuples become lists, NaN and infinity become None."""
     values = {name: getattr(record, name) for name in names}
     for name, value in values.items():
         if isinstance(value, float | tuple):

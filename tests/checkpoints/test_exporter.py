@@ -256,7 +256,7 @@ def test_a_folder_with_anything_else_in_it_is_not_replaced(tmp_path: Path) -> No
 def test_what_hugging_face_would_do_otherwise_is_said() -> None:
     slim = ModelConfig(SLIM_SPEC, PUBLISHED["tf-slim"].at((64, 64)), NAMES)
     notes = express_in(slim, "huggingface").notes
-    assert "huggingface cannot say how pictures are resized here; its own way comes near" in notes
+    assert "huggingface cannot describe the resizing of photos here; its own is similar" in notes
     # Its code has the momentum in the wrong convention.
     assert any("statistics move by 0.997 a batch, not 0.003" in note for note in notes)
     assert not any(

@@ -87,7 +87,7 @@ def test_size_labels_width_and_licence_as_wished(safe: Write) -> None:
     assert (config.origin.licence, config.origin.sha256) == ("BSD-3-Clause", digest(path))
     with pytest.raises(DialectError, match="3 labels for 5 outputs"):
         import_checkpoint(path, ImportOptions(labels=Labels(("a", "b", "c"))))
-    with pytest.raises(DialectError, match="width 1 was asked for"):
+    with pytest.raises(DialectError, match="width 1 was requested"):
         import_checkpoint(path, ImportOptions(width=1.0))
     with pytest.raises(DialectError, match=r"not in the dialect timm; its names are torchvision's"):
         import_checkpoint(path, ImportOptions(dialect="timm"))
@@ -263,7 +263,7 @@ def test_a_file_that_says_what_it_is_is_not_overruled(tmp_path: Path) -> None:
     folder = hub(tmp_path / "hub", foreign("huggingface"), config=config)
     with pytest.raises(DialectError, match=r"--spec says something else \(padding, epsilon\)"):
         import_checkpoint(folder, ImportOptions(spec=published("torchvision", width=0.35)))
-    with pytest.raises(DialectError, match=r"of width 0\.35, but width 1 was asked for"):
+    with pytest.raises(DialectError, match=r"of width 0\.35, but width 1 was requested"):
         import_checkpoint(folder, ImportOptions(width=1.0))
     found, _ = import_checkpoint(
         folder, ImportOptions(width=0.35, spec=published("keras", width=0.35))

@@ -275,7 +275,7 @@ def test_what_does_not_fit_is_told_beforehand(crop: Any, bytes_: int) -> None:
 
 def test_resized_crops_are_not_made_here() -> None:
     assert not fits_in_memory(1, Augmentation("resized"), COLOUR, (32, 32))
-    with pytest.raises(ValueError, match="ask fits_in_memory"):
+    with pytest.raises(ValueError, match="call fits_in_memory"):
         cache_images(SPLIT, Augmentation("resized"), COLOUR, (32, 32))
 
 

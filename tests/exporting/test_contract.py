@@ -162,7 +162,7 @@ def test_pictures_of_any_size(name: str, precision: Any, tmp_path: Path) -> None
         wanted = network(x)
         difference = np.abs(engine.run(x, "logits") - wanted).max()
         assert difference <= TOLERANCES[precision] * max(1.0, np.abs(wanted).max())
-    with pytest.raises(SpecError, match="'same' padding depends on the picture's size"):
+    with pytest.raises(SpecError, match="'same' padding depends on the image's size"):
         write(tmp_path, name, SPECS["same, odd"], any_size=True)
 
 

@@ -82,7 +82,7 @@ def test_with_normalisation_it_takes_pictures(graph: Graph) -> None:
 
 def test_any_size_is_refused_where_padding_depends_on_it(graph: Graph) -> None:
     assert graph.for_any_size().any_size and not graph.any_size
-    with pytest.raises(SpecError, match="'same' padding depends on the picture's size"):
+    with pytest.raises(SpecError, match="'same' padding depends on the image's size"):
         graph_of(SPEC.replace(numerics=Numerics("same"))).for_any_size()
 
 

@@ -102,7 +102,7 @@ def test_it_names_the_network_and_what_it_gives(
     model = root(metadata(ModelConfig.default(spec), ("logits", "features")))
     first, second = model.list(3)[0].list(3)
     assert model.text(0) == network and logits in first.text(1)
-    assert second.text(1) == f"What the classifier takes: the {features} over the last map."
+    assert second.text(1) == f"Input of the classifier: the {features} over the last map."
 
 
 @pytest.mark.parametrize("head", ["sigmoid", "one logit"])

@@ -26,7 +26,7 @@ def test_from_https_to_http_only_on_this_machine(place: str) -> None:
     address = f"http://{place}/weights.h5"
     assert download._address(address, "weights.h5", before) == address
     for other in ("example.org", "10.0.0.1", "localhost.example.org", "[fe80::1]"):
-        with pytest.raises(WeightsError, match=r"^weights\.h5: sent from https to 'http://"):
+        with pytest.raises(WeightsError, match=r"^weights\.h5: redirected from https to 'http://"):
             download._address(f"http://{other}/weights.h5", "weights.h5", before)
     assert download._address("//cdn.example.org/x", "x", before) == "https://cdn.example.org/x"
     assert download._address("../x?y=1", "x", "http://a.org/b/c") == "http://a.org/x?y=1"
@@ -37,7 +37,7 @@ def test_no_location_is_more_than_an_error(location: str) -> None:
     try:
         address = download._address(location, "x", "https://a.org/b")
     except WeightsError as error:
-        assert str(error).startswith("x: sent ")
+        assert str(error).startswith("x: redirected ")
     else:
         assert address.startswith(("https://", "http://")) and address.isascii()
 

@@ -46,8 +46,8 @@ KEPT = ("published.bin.partial", "published.bin.partial.json")
         (403, "the server refuses to give it (403)"),
         (400, "the server answers 400 Bad Request"),
         (304, "the server answers 304 Not Modified"),
-        (206, "the server has another part than was asked for ('')"),
-        (416, "the server has another part than was asked for ('')"),
+        (206, "the server sent another part than the requested one ('')"),
+        (416, "the server sent another part than the requested one ('')"),
     ],
 )
 def test_a_refusal_is_final(
@@ -74,7 +74,7 @@ def test_a_server_that_asks_for_an_hour(
 ) -> None:
     site.answers = [answers.refuse(429, Retry_After="3600")]
     message = fails(sleep=lambda _: pytest.fail("an hour is not waited for"))
-    assert message.endswith("asks to come back in 3,600 seconds (429); try again then")
+    assert message.endswith("asks to wait 3,600 seconds (429); try again then")
 
 
 def test_no_name_no_network(fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_wrong_bytes(prefix: str | None, site: Any, fails: Callable[..., str]) -
     message = fails(checksum)
     published = f"the published one begins {prefix}" if prefix else f"the record's is {'0' * 64}"
     assert message.endswith(
-        f"wrong bytes: its SHA-256 is {site.sha256}, {published}; nothing of it was kept"
+        f"wrong bytes: its SHA-256 is {site.sha256}, {published}; the download was deleted"
     )
     assert len(site.asked) == 1
 
@@ -180,18 +180,18 @@ def test_a_length_that_is_too_short(
 ) -> None:
     site.answers = [answers.altered(Content_Length="299900")] * TRIES
     message = fails(Checksum(site.sha256 if checked else None))
-    assert "more bytes came than the 299,900 that the server announced" in message
+    assert "the server sent more bytes than the announced 299,900" in message
 
 
 def test_no_length_and_no_checksum(
     site: Any, answers: SimpleNamespace, fails: Callable[..., str]
 ) -> None:
     site.answers = [answers.altered(Content_Length=None)]
-    assert "does not say how long it is and no checksum is published" in fails()
+    assert "does not report its size and no checksum is published" in fails()
 
 
 def test_too_large(site: Any, answers: SimpleNamespace, fails: Callable[..., str]) -> None:
-    limit = "the limit is 200,000; this cannot be what was published"
+    limit = "the limit is 200,000; this cannot be the published file"
     assert f"300,000 bytes or more, {limit}" in fails(size_limit=200_000)  # as announced
     site.answers = [answers.chunked]
     assert limit in fails(size_limit=200_000)
@@ -204,14 +204,14 @@ def test_a_web_page_is_not_weights(
     kind: str, site: Any, answers: SimpleNamespace, fails: Callable[..., str]
 ) -> None:
     site.answers = [answers.altered(Content_Type=kind)]
-    assert "a web page came instead of the file" in fails()
+    assert "the server sent a web page instead of the file" in fails()
 
 
 def test_what_was_compressed_on_the_way(
     site: Any, answers: SimpleNamespace, fails: Callable[..., str]
 ) -> None:
     site.answers = [answers.altered(Content_Encoding="gzip")]
-    assert "the server compressed it, which was not asked for" in fails()
+    assert "the server compressed it without being asked" in fails()
 
 
 def test_after_every_fault_a_good_server_gives_the_file(

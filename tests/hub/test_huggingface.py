@@ -197,7 +197,7 @@ def test_a_revision_is_what_is_asked_for(fake: Hub, tmp_path: Path) -> None:
         (404, "RepoNotFound", "no such repository on the hub, or a private one"),
         (401, "RepoNotFound", "no such repository on the hub, or a private one"),
         (404, "RevisionNotFound", "no such revision of this repository"),
-        (403, "GatedRepo", "its owner lets only some people in; ask on its page, then log in"),
+        (403, "GatedRepo", "its owner must give you access; ask on its page, then log in"),
         (400, "", "the hub answers 400; try again later"),
         (418, "", "the hub answers 418; try again later"),
     ],
@@ -232,7 +232,7 @@ def test_what_is_missing_or_too_large_is_named(fake: Hub, tmp_path: Path) -> Non
 
 def test_offline_by_order(fake: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(WeightsError, match="not in the cache, or not all of it, and HF_HUB_OFF"):
+    with pytest.raises(WeightsError, match="not completely in the cache, and HF_HUB_OFF"):
         hub.snapshot("hf://owner/name", cache_dir=tmp_path)
     assert fake.asked == []
 

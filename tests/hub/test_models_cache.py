@@ -84,7 +84,7 @@ def test_a_later_download_must_be_the_same(site: Any, here: Path, entry: Checkpo
     record = here / "first-seen" / "one.json"
     assert str(caught.value).endswith(
         f"wrong bytes: its SHA-256 is {site.sha256}, at the first download ({record}) it is "
-        f"{seen}; nothing of it was kept"
+        f"{seen}; the download was deleted"
     )
     assert not path.exists()
     record.unlink()  # the person decides that the new one is right

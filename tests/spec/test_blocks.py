@@ -99,7 +99,7 @@ def test_small_pictures_keep_four_pixels_or_more() -> None:
 
 def test_too_many_strides_for_the_picture_are_an_error() -> None:
     stages = tuple(StageSpec(1, 8, 1, 2) for _ in range(6))
-    with pytest.raises(SpecError, match="multiply to 128, more than the picture's 64 x 64"):
+    with pytest.raises(SpecError, match="multiply to 128, more than the input's 64 x 64"):
         resolve(NetworkSpec(size=64, stages=stages))  # type: ignore[arg-type]
 
 

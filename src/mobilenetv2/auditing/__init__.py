@@ -1,1 +1,1 @@
-"""The audit of a folder of photos. A new check goes into the table of ``audit/issues.py``."""
+"""Audit of a folder of photos; a new check is a row of the table in ``auditing/issues.py``."""

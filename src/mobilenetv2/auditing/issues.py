@@ -1,8 +1,8 @@
-"""The issues of a set of photos, in words: what is wrong, what to do, which photos.
+"""Issues of a set of photos in words: what is wrong, what to do, and which photos.
 
 A new check is a function from :class:`Evidence` to issues in the table :data:`CHECKS`, at the end.
-``on_photos`` makes one from a condition on single photos, ``on_copies`` from one on copies,
-``on_set`` from the titles of what is wrong with the whole set.
+``on_photos`` makes a check from a condition on single photos, ``on_copies`` from one on copies, and
+``on_set`` from titles about the whole set.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,39 +13,39 @@ from mobilenetv2.auditing.inspection import Audit, Copies, Entry, Facts, LabelEr
 from mobilenetv2.text import counted, quoted
 
 FEW = 10
-"""A class with fewer photos than this is hard to learn, and harder to judge."""
+"""Minimum number of photos in a class for training and measurement."""
 NAMED = 5
-"""Skipped files that are named."""
+"""Maximum number of skipped files that are named."""
 UNEQUAL = 3.0
-"""Photos of the largest class for each of the smallest, from which it is worth saying."""
+"""Ratio of the largest class to the smallest from which on it is an issue."""
 SMALLEST = 64
-"""Pixels of the shorter side, where no model says what it takes."""
+"""Minimum length of the shorter side in pixels, if no model is given."""
 LONGEST = 3.0
-"""Times as long as wide: of more, a centre crop leaves less than a third."""
+"""Ratio of the sides from which on a centre crop leaves less than a third of the photo."""
 
 Level = Literal["grave", "look", "note"]
-"""'grave' spoils the training or its figures, 'look' may, 'note' is good to know."""
+"""Severity: 'grave' spoils training or its figures, 'look' may do so, 'note' is information."""
 LEVELS: dict[Level, str] = {
     "grave": "Mend these first", "look": "Worth a look", "note": "Good to know",
 }  # fmt: skip
-"""The worst first, with their headings."""
+"""Headings by level, the most severe first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Something that is wrong with a set of photos, or good to know."""
+    """A fault of a set of photos, or information about it."""
 
     kind: str
-    """A word for programs: 'leak', 'contradiction', 'suspicious' ..."""
+    """Name of the kind for programs: 'leak', 'contradiction', 'suspicious' ..."""
     level: Level
     title: str
-    """What, and how many."""
+    """Description of the issue, with the number of photos."""
     advice: str
     """Advice in one sentence."""
     groups: tuple[tuple[int, ...], ...] = ()
-    """Photos by their places in the audit; those of one group belong together."""
+    """Photos by their index in the audit; those of one group belong together."""
     notes: dict[int, str] = field(default_factory=dict)
-    """On single photos."""
+    """Notes on single photos, by their index."""
 
     def to_dict(self, audit: Audit) -> dict[str, object]:
         """Return plain values for JSON."""
@@ -59,24 +59,24 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The input of a check: the audit, and a model's view of the photos where one is given."""
+    """Input of a check: the audit and, if a model is given, its doubts about labels."""
 
     audit: Audit
     label_errors: Sequence[LabelError] = ()
-    """The labels that the model doubts, the most confident doubt first."""
+    """Labels that the model doubts, the most confident doubt first."""
     size: tuple[int, int] | None = None
-    """(height, width) that the model takes."""
+    """Input size (height, width) of the model."""
     learnt: int = 0
-    """Photos of the set that the model was trained on."""
+    """Number of photos of the set on which the model was trained."""
     same_set: bool = True
-    """The model was trained on this set; else the photos only have the same names."""
+    """True if the model was trained on this set, False if photos only have the same names."""
 
 
 Check = Callable[[Evidence], Iterator[Issue]]
 
 
 def find_issues(evidence: Evidence) -> list[Issue]:
-    """Return what all checks find, the worst level first, then in the order of :data:`CHECKS`."""
+    """Return the issues of all checks, the most severe first, then in :data:`CHECKS`' order."""
     issues = [issue for check in CHECKS for issue in check(evidence)]
     return sorted(issues, key=lambda issue: list(LEVELS).index(issue.level))
 
@@ -84,9 +84,11 @@ def find_issues(evidence: Evidence) -> list[Issue]:
 def on_copies(
     kind: str, level: Level, chosen: Callable[[int, int], bool], where: str, advice: str
 ) -> Check:
-    """Make a check of images that a set has several times.
+    """Return a check for images that a set contains several times.
 
-    ``chosen``: (splits, classes that the copies of an image are in) -> whether it is an issue.
+    Args:
+        chosen: function of (number of splits, number of classes that contain copies of an image)
+            that returns True for an issue.
     """
 
     def check_copies(evidence: Evidence) -> Iterator[Issue]:
@@ -111,7 +113,7 @@ def on_photos(
     kind: str, level: Level, what: str, chosen: Callable[[Entry], bool], advice: str,
     note: Callable[[Entry], str] | None = None,
 ) -> Check:  # fmt: skip
-    """Make a check of single photos; ``what`` ends '3 photos ...', ``note`` describes each."""
+    """Return a check of single photos, whose ``what`` completes '3 photos ...'."""
 
     def check_photos(evidence: Evidence) -> Iterator[Issue]:
         photos = evidence.audit.photos
@@ -125,7 +127,7 @@ def on_photos(
 
 
 def on_set(kind: str, level: Level, titles: Callable[[Audit], Iterator[str]], advice: str) -> Check:
-    """Make a check of the set as a whole: each of the titles is an issue."""
+    """Return a check of the whole set, for which each title is an issue."""
 
     def check_set(evidence: Evidence) -> Iterator[Issue]:
         for title in titles(evidence.audit):
@@ -147,7 +149,7 @@ def _size(photo: Entry) -> str:
 
 
 def small_photos(evidence: Evidence) -> Iterator[Issue]:
-    """Find photos that the network would see enlarged."""
+    """Yield an issue if photos are smaller than the network's input."""
     least = min(evidence.size) if evidence.size else SMALLEST
     taker = ", which the model takes" if evidence.size else ""
     yield from on_photos(
@@ -159,7 +161,7 @@ def small_photos(evidence: Evidence) -> Iterator[Issue]:
 
 
 def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
-    """Find labels that the model doubts; one that doubts none of those it learnt says little."""
+    """Yield an issue if the model doubts labels, or if it was trained on photos and doubts none."""
     doubts, learnt, names = evidence.label_errors, evidence.learnt, evidence.audit.classes
     which = "of this set" if evidence.same_set else "of the same names as in this set"
     caution = (
@@ -190,13 +192,13 @@ def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
 
 
 def single_class(audit: Audit) -> Iterator[str]:
-    """Say that there is nothing to tell apart."""
+    """Yield a title if there is only one class."""
     if len(audit.classes) == 1:
         yield f"There is only one class, {audit.classes[0]!r}"
 
 
 def empty_classes(audit: Audit) -> Iterator[str]:
-    """Say which classes have no photos, in each split."""
+    """Yield a title for each split in which classes have no photos."""
     for split in audit.splits:
         empty = [n for n, c in zip(audit.classes, audit.counts(split), strict=True) if not c]
         if empty:
@@ -206,7 +208,7 @@ def empty_classes(audit: Audit) -> Iterator[str]:
 
 
 def small_classes(audit: Audit) -> Iterator[str]:
-    """Say which classes have too few photos to learn from."""
+    """Yield a title if classes have too few photos for training."""
     few = [n for n, c in zip(audit.classes, audit.counts(), strict=True) if 0 < c < FEW]
     if few:
         yield f"{_classes_have(few)} fewer than {FEW} photos: {quoted(few)}"
@@ -217,7 +219,7 @@ def _classes_have(names: Sequence[str]) -> str:
 
 
 def imbalance(audit: Audit) -> Iterator[str]:
-    """Say that classes are of very different sizes."""
+    """Yield a title if the sizes of classes differ much."""
     counts = audit.counts()
     if min(counts) and audit.imbalance() >= UNEQUAL:
         smallest, largest = (audit.classes[counts.index(x)] for x in (min(counts), max(counts)))
@@ -228,20 +230,20 @@ def imbalance(audit: Audit) -> Iterator[str]:
 
 
 def unsearched(audit: Audit) -> Iterator[str]:
-    """Say that the search for near copies is not complete."""
+    """Yield a title if the search for near duplicates is not complete."""
     if audit.unsearched:
         pairs = counted(audit.unsearched, "pair")
         yield f"{pairs} of photos may be near copies and were not compared"
 
 
 def links(audit: Audit) -> Iterator[str]:
-    """Say that links, which lead out of the set, were not followed."""
+    """Yield a title if links were not followed."""
     if audit.links:
         yield f"{counted(audit.links, 'link')} {_be(audit.links, past=True)} not followed"
 
 
 def ignored(audit: Audit) -> Iterator[str]:
-    """Say which files are no photos by their suffix."""
+    """Yield a title if files are not photos by their suffix."""
     if names := audit.ignored:
         named = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
         yield f"{counted(len(names), 'file')} {_be(len(names), past=True)} skipped: {named}"
@@ -328,4 +330,4 @@ CHECKS: tuple[Check, ...] = (
         "those the ending of their format.",
     ),
 )  # fmt: skip
-"""All checks. Issues are told by level, those of one level in this order."""
+"""All checks; issues of one level are reported in this order."""

@@ -1,21 +1,22 @@
-"""Near duplicates: the same picture encoded anew, resized, brightened, or slightly cropped.
+"""Near duplicates: photos that were encoded again, resized, brightened or slightly cropped.
 
-Three sieves, each finer and dearer than the one before. A perceptual hash (the signs of a picture's
-low frequencies about their median; C. Zauner 2010, "Implementation and Benchmarking of Perceptual
-Image Hash Functions", section 3.2) leaves few of all pairs: packed into 64-bit words, 50,000
-pictures are 1.25 thousand million exclusive-ors and population counts, seconds in NumPy. What is
-left is laid over each other, small and grey, then larger and in colour.
+There are three filters, each more exact and slower than the one before. The first is a perceptual
+hash: the signs of an image's low frequencies relative to their median (C. Zauner 2010,
+"Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.2). It excludes most
+pairs. With hashes as 64-bit words, 50,000 images need 1.25 billion exclusive-ors and population
+counts, which take seconds in NumPy. The remaining pairs are aligned and compared, first small and
+grey, then larger and in colour.
 
-The limits were chosen on 3,409 photos of clothes, many of them on the same floor: 5,705 pairs pass
-the hash; laid over each other, the likest two different garments agree to 0.984. Of 200 of these
-photos every copy is found that was encoded anew (quality 30), halved, darkened, or cropped by 2% on
-each side; of those cropped by 4% on each side 94%, by 8% on one side 70%, brightened until parts
-are white 94%; and no pair that is none.
+The limits were chosen on 3,409 photos of clothes, many of them on the same floor. 5,705 pairs pass
+the hash; after alignment, the most similar two different garments have a correlation of 0.984.
+Copies of 200 of these photos were searched. All are found that were encoded again (quality 30),
+halved, darkened, or cropped by 2% on each side. 94% are found if cropped by 4% on each side, 70% if
+cropped by 8% on one side, and 94% if brightened until parts are white. No other pair is found.
 
-Two pictures are laid over each other by Lucas and Kanade's steps (B. D. Lucas, T. Kanade 1981,
-IJCAI) for a shift and a scale of each axis, which is all that cropping and resizing do, towards the
-greatest correlation (G. D. Evangelidis, E. Z. Psarakis 2008, IEEE TPAMI 30(10)), which a change of
-brightness or contrast leaves alone: so a crop is told from another subject.
+Two images are aligned with Lucas and Kanade's steps (B. D. Lucas, T. Kanade 1981, IJCAI) for a
+shift and a scale of each axis, which describe cropping and resizing. The steps maximise the
+correlation (G. D. Evangelidis, E. Z. Psarakis 2008, IEEE TPAMI 30(10)), which does not depend on
+brightness and contrast. This distinguishes a crop from another subject.
 """
 
 import io
@@ -31,49 +32,49 @@ from mobilenetv2.progress import track
 from mobilenetv2.spec.records import Preprocessing
 
 FINE, COARSE = 64, 32
-"""Sides, in pixels, of what is compared."""
+"""Sides of the compared images, in pixels."""
 LEAST_SIDE = 24
-"""Pixels. In smaller pictures different things look alike: only exact copies of them are told."""
+"""Minimum side in pixels; smaller images look too similar, so only exact copies are found."""
 MOST_BITS = 14
-"""Bits of 64 in which the hashes of near copies may differ."""
+"""Maximum number of different bits, of 64, in the hashes of near duplicates."""
 LEAST_UNALIGNED, LEAST_COARSE, LEAST_FINE = 0.7, 0.975, 0.987
-"""Correlations that each step asks for, from -1 to 1."""
+"""Minimum correlations after each step, from -1 to 1."""
 COARSE_STEPS = 5
 FLAT = 3.0
-"""Standard deviation in grey levels below which a picture shows nothing to compare."""
+"""Standard deviation in grey levels below which an image shows nothing to compare."""
 MOST_CANDIDATES = 200_000
-"""Pairs of near hashes that are looked at closer, the nearest first: a few minutes."""
+"""Maximum number of pairs that are compared after the hash, the nearest first: a few minutes."""
 TILE = 1024
-"""Hashes a side: 8 MB of differences, which stay in the caches."""
+"""Number of hashes per side of a tile: 8 MB of differences, which fit into the caches."""
 STEPS = 8
-"""Steps of refinement of an alignment, at the most."""
+"""Maximum number of steps to refine an alignment."""
 LEAST_COMMON = 0.6
-"""Share of the picture that both must show."""
+"""Minimum fraction of the image that both must show."""
 FURTHEST = 0.3
-"""A shift and scale beyond this (1: half a side) is no slight crop, and would fit anything."""
+"""Maximum shift and scale (1 is half a side); a larger one is no small crop, and fits anything."""
 LONGEST_STEP = 0.1
 AT_ONCE = 64
-"""Pairs aligned together: more leave the caches."""
+"""Number of pairs that are aligned together, limited by the caches."""
 
 _STRETCHED = Preprocessing((FINE, FINE), (FINE, FINE), "stretch")
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A picture as it is compared: a few kilobytes, so that 50,000 fit."""
+    """Compact form of an image for comparison: a few kilobytes, so that 50,000 fit into memory."""
 
     grey: NDArray
-    """uint8 (32, 32)."""
+    """Grey image as uint8 (32, 32)."""
     fine: bytes
-    """64 x 64 in colour, as a JPEG file."""
+    """Colour image of 64 x 64 pixels as a JPEG file."""
     flat: bool
-    """Nothing to be seen: one colour all over."""
+    """True if the image has one colour all over."""
     tiny: bool
-    """Smaller than ``LEAST_SIDE``."""
+    """True if the image is smaller than ``LEAST_SIDE``."""
 
 
 def view(image: Image.Image) -> View:
-    """Return what is compared of an RGB picture of any size."""
+    """Return the compact form of an RGB image of any size."""
     fine = preprocess(image, _STRETCHED)
     grey = fine @ np.array([0.299, 0.587, 0.114])
     grey = grey.reshape(COARSE, FINE // COARSE, COARSE, FINE // COARSE).mean((1, 3))
@@ -84,9 +85,10 @@ def view(image: Image.Image) -> View:
 
 
 def hashes(greys: NDArray) -> NDArray:
-    """Return perceptual hashes: uint8 (pictures, 32, 32) -> uint64 (pictures,).
+    """Return perceptual hashes, uint64 (pictures,), for uint8 (pictures, 32, 32).
 
-    A bit says that one of the 8 x 8 lowest frequencies of the cosine transform is above the median.
+    Each bit is 1 if one of the 8 x 8 lowest frequencies of the cosine transform is above the
+    median.
     """
     frequencies, places = np.arange(8), np.arange(COARSE)
     cosines = np.cos(np.pi * np.outer(frequencies, 2 * places + 1) / (2 * COARSE))
@@ -105,7 +107,7 @@ def near_hashes(
     """Return pairs of hashes that differ in at most ``furthest`` bits, the nearest first.
 
     Returns:
-        (int64 (pairs, 2) with the lower place first, the number of pairs beyond ``most``).
+        int64 (pairs, 2) with the lower index first, and the number of pairs beyond ``most``.
     """
     counts = np.zeros(furthest + 1, np.int64)
     kept: list[list[NDArray]] = [[] for _ in counts]
@@ -129,11 +131,11 @@ def near_hashes(
 def find_near_duplicates(
     views: list[View], most: int = MOST_CANDIDATES
 ) -> tuple[list[tuple[int, int]], int]:
-    """Find the pairs that show the same. A flat or tiny picture is like no other.
+    """Return the pairs of near duplicates; flat or tiny images have none.
 
     Returns:
-        (pairs by their places, the lower place first, sorted; the number of pairs with near hashes
-        beyond ``most``, which were not looked at).
+        Sorted pairs of indices, the lower one first; and the number of pairs with near hashes
+        beyond ``most``, which were not compared.
     """
     places = np.array([i for i, one in enumerate(views) if not (one.flat or one.tiny)], np.int64)
     if len(places) < 2:
@@ -163,7 +165,7 @@ def _near_in_tile(words: NDArray, row: int, column: int, furthest: int) -> list[
 
 
 def _same(views: list[View], greys: NDArray, pairs: NDArray) -> NDArray:
-    """Return those of some pairs that agree once they are laid over each other."""
+    """Return the pairs that agree after alignment."""
     small = smooth(greys[pairs.ravel()][..., None]).reshape(len(pairs), 2, COARSE, COARSE, 1)
     unaligned, _ = align(small[:, 0], small[:, 1], steps=0)
     pairs, small = pairs[unaligned > LEAST_UNALIGNED], small[unaligned > LEAST_UNALIGNED]
@@ -185,15 +187,15 @@ def _decoded(one: View) -> NDArray:
 def align(
     first: NDArray, second: NDArray, start: NDArray | None = None, steps: int = STEPS
 ) -> tuple[NDArray, NDArray]:
-    """Return the best correlation of each pair, and where that is.
+    """Return the best correlation of each pair, and its alignment.
 
     Args:
         first, second: any number type (pairs, side, side, channels); the second is moved.
-        start: float (pairs, 2, 2) to begin from; none is no movement.
+        start: float (pairs, 2, 2), the alignment to start from; None means no movement.
 
     Returns:
-        (float32 (pairs,) from -1 to 1, float32 (pairs, 2, 2): shift and scale along x, then along
-        y, in halves of a side).
+        float32 (pairs,) from -1 to 1, and float32 (pairs, 2, 2): shift and scale along x, then
+        along y, in halves of a side.
     """
     pieces = [
         _align(
@@ -212,7 +214,7 @@ def align(
 def smooth(pictures: NDArray) -> NDArray:
     """Average each pixel with its neighbours, 1 2 1 along both axes: float32, the same shape.
 
-    Interpolating between pixels blurs; what is blurred already changes less by it.
+    Interpolation between pixels blurs; an image that is already blurred changes less by it.
     """
     edges = ((0, 0), (1, 1), (1, 1), (0, 0))
     values: NDArray = np.pad(pictures.astype(np.float32), edges, "edge")
@@ -261,8 +263,10 @@ def _align(
 def _shift(
     pictures: NDArray, moved: NDArray, x: NDArray, y: NDArray
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return bilinear values at moved places, their slopes along x and y (pairs, pixels, channels),
-    and which lie inside (pairs, pixels)."""
+    """Return bilinear values at moved places, their slopes along x and y, and which lie inside.
+
+    Values and slopes are (pairs, pixels, channels), the last (pairs, pixels).
+    """
     pairs, side = pictures.shape[:2]
     column = _pixel(x + moved[:, 0, :1] + moved[:, 0, 1:] * x, side)
     row = _pixel(y + moved[:, 1, :1] + moved[:, 1, 1:] * y, side)
@@ -285,7 +289,7 @@ def _pixel(place: NDArray, side: int) -> NDArray:
 
 
 def _standardised(values: NDArray, common: NDArray) -> tuple[NDArray, NDArray]:
-    """Return channels about their means where both pictures are, of length 1, and that length."""
+    """Return channels, centred over the common part and of length 1, and their length."""
     weight = common[..., None].astype(np.float32)
     mean = (values * weight).sum(1, keepdims=True) / np.maximum(weight.sum(1, keepdims=True), 1)
     centred = (values - mean) * weight

@@ -1,4 +1,4 @@
-"""An audit as one HTML page with thumbnails: no script, and nothing that it would have to fetch."""
+"""Audit as one HTML page with thumbnails, without scripts and without other files."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -18,9 +18,9 @@ from mobilenetv2.progress import track
 from mobilenetv2.text import counted
 
 MOST_GROUPS, MOST_IN_GROUP = 24, 6
-"""Photos shown of each issue; audit.json has all."""
+"""Maximum numbers of groups per issue and photos per group on the page; audit.json has all."""
 LARGEST = 208
-"""Pixels of a thumbnail's longer side."""
+"""Length of a thumbnail's longer side, in pixels."""
 
 STYLE = """
 .found { margin: 1.25rem 0 0; padding-top: 1rem; border-top: 1px solid var(--line); }
@@ -35,11 +35,11 @@ STYLE = """
 
 
 def audit_html(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> str:
-    """Return the whole file.
+    """Return the whole page.
 
     Args:
-        issues: the worst first.
-        dataset: where thumbnails are taken from; a photo that is gone has none.
+        issues: the most severe first.
+        dataset: source of the thumbnails; a photo that no longer exists has none.
     """
     shown = thumbnails(audit, issues, dataset)
     name = Path(audit.place).name or audit.place
@@ -63,7 +63,7 @@ def audit_html(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> str:
 
 
 def thumbnails(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> dict[int, str]:
-    """Return the photos that the page shows, by their places, as addresses that hold them."""
+    """Return data URLs of the photos on the page, by their index."""
     places = sorted(
         {
             place

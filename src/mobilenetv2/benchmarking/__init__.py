@@ -1,1 +1,1 @@
-"""Runtimes and precisions side by side: how fast, how exact, how large."""
+"""Benchmark of runtimes and precisions: speed, accuracy, size and memory."""

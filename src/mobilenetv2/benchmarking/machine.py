@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on, and memory: of this process and of the machine."""
+"""Description of the machine that is measured on, and memory of the process and the machine."""
 
 import os
 import platform
@@ -13,18 +13,23 @@ FLAGS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
 )  # fmt: skip
-"""What decides how quick eight and sixteen bits are, on x86 and ARM."""
+"""CPU flags that decide how fast 8-bit and 16-bit arithmetic is, on x86 and ARM."""
 CPU, STATUS, INFO = Path("/proc/cpuinfo"), Path("/proc/self/status"), Path("/proc/meminfo")
 PEAK = "VmHWM"
-"""The high-water mark of this program. Not getrusage's ``ru_maxrss``: on Linux that begins with
-what the parent had when it started this process."""
+"""Field with the peak of this program's resident memory.
+
+getrusage's ``ru_maxrss`` is not used: on Linux it starts with the parent's value.
+"""
 IDLE = 0.25
-"""Of the cores: programs that use more than that of them make every figure larger."""
+"""Fraction of the cores; other programs that use more of them make every figure larger."""
 
 
 def describe() -> dict[str, Any]:
-    """Return plain values for JSON: processor, its flags that matter, cores, memory in bytes, how
-    many programs used the cores in the last minute, system, Python."""
+    """Return plain values for JSON that describe the machine.
+
+    They are the processor, its relevant flags, cores, memory in bytes, the number of programs that
+    used the cores in the last minute, system and Python.
+    """
     fields = read_fields(CPU.read_text() if CPU.is_file() else "")
     have = (fields.get("flags") or fields.get("Features") or "").split()
     return {
@@ -41,7 +46,7 @@ def describe() -> dict[str, Any]:
 
 
 def read_fields(text: str) -> dict[str, str]:
-    """Return the fields of a file of Linux's ``/proc``, of cpuinfo those of the first processor."""
+    """Return the fields of a file in Linux's ``/proc``, for the first processor only."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -50,7 +55,7 @@ def read_fields(text: str) -> dict[str, str]:
 
 
 def sentence(machine: Mapping[str, Any]) -> str:
-    """Return 'AMD EPYC (avx2, avx512f), 2 cores, Python 3.11.7'."""
+    """Return a description: 'AMD EPYC (avx2, avx512f), 2 cores, Python 3.11.7'."""
     flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
     return (
         f"{machine['processor']}{flags}, {machine['cores_usable']} cores, "
@@ -59,7 +64,7 @@ def sentence(machine: Mapping[str, Any]) -> str:
 
 
 def warning(machine: Mapping[str, Any]) -> str | None:
-    """Return what a person should know before anything is measured; None where all is quiet."""
+    """Return a warning about other programs that use the machine, or None."""
     load, cores = machine["load_average"], machine["cores_usable"]
     if load is None or load <= IDLE * cores:
         return None
@@ -70,10 +75,10 @@ def warning(machine: Mapping[str, Any]) -> str | None:
 
 
 def peak_memory() -> int:
-    """Return the most bytes that were resident since this process began.
+    """Return the maximum number of resident bytes since this process began.
 
     Raises:
-        MissingExtra: off Linux, where psutil is not installed.
+        MissingExtra: psutil is not installed, on systems other than Linux.
     """
     if STATUS.is_file():
         return _bytes(STATUS, PEAK)
@@ -83,13 +88,12 @@ def peak_memory() -> int:
 
 
 def total_memory() -> int | None:
-    """Return the bytes of the machine; None where that cannot be found out without psutil."""
+    """Return the bytes of the machine's memory; None if psutil would be needed and is missing."""
     return _of_machine("MemTotal", "total")
 
 
 def available_memory() -> int | None:
-    """Return the bytes that a new process can have without others being swapped out; None as in
-    :func:`total_memory`."""
+    """Return the bytes that a new process can have without swapping, or None."""
     return _of_machine("MemAvailable", "available")
 
 

@@ -1,7 +1,7 @@
-"""A process for each candidate, both ends: requests and answers are lines of JSON.
+"""Separate process for each candidate, both ends; requests and answers are lines of JSON.
 
 ``python -m mobilenetv2.benchmarking.process`` is the child's end. This module needs the standard
-library only, so that a candidate's memory holds what its own runtime needs.
+library only, so that a candidate's memory contains only what its runtime needs.
 """
 
 import contextlib
@@ -20,11 +20,11 @@ from mobilenetv2.text import first_line
 
 MODULE = "mobilenetv2.benchmarking.process"
 LONGEST = 300.0
-"""Seconds that an answer may take."""
+"""Timeout of an answer in seconds."""
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
 )  # fmt: skip
-"""Environment variables for what a runtime's own setting does not reach."""
+"""Environment variables for threads that a runtime's own setting does not control."""
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3"}
 REQUESTS = ("write", "load", "burst", "answer")
 """Methods of :class:`mobilenetv2.benchmarking.running.Runner`, which a request names as 'do'."""
@@ -32,12 +32,12 @@ Request = dict[str, Any]
 
 
 class Process:
-    """The parent's end of one child. Close it; a ``with`` block does.
+    """Parent's end of one child, to be closed or used in a ``with`` statement.
 
     Args:
-        name: what it is called in errors.
-        log: a file for what it writes to stderr.
-        threads: that its libraries may use.
+        name: name for error messages.
+        log: file for the child's stderr.
+        threads: number of threads that its libraries may use.
     """
 
     def __init__(self, name: str, log: Path, threads: int) -> None:
@@ -60,8 +60,8 @@ class Process:
         """Send a request and return its answer.
 
         Raises:
-            ArtifactError: it failed, with its own sentence; it ended, or it did not answer within
-                ``longest`` seconds.
+            ArtifactError: the request failed (the message is the child's), the child ended, or it
+                did not answer within ``longest`` seconds.
         """
         assert self._child.stdin is not None
         # A child that is gone is found by its missing answer.
@@ -84,7 +84,7 @@ class Process:
         return answer
 
     def _end(self) -> str:
-        """Return in words how it ended."""
+        """Return a description of how the child ended."""
         status = self._child.wait()
         how = f"with status {status}"
         if status < 0:
@@ -94,7 +94,7 @@ class Process:
         return f"its process ended {how}" + (f" ({lines[-1][:300]})" if lines else "")
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
+        """Kill the child, even during a request."""
         self._child.kill()
         self._child.wait()
         for stream in (self._child.stdin, self._child.stdout):
@@ -110,13 +110,13 @@ class Process:
 
 
 class Child:
-    """The child's end: at most one candidate is loaded."""
+    """Child's end, in which at most one candidate is loaded."""
 
     def __init__(self) -> None:
         self.runner: Any = None
 
     def reply(self, line: str) -> Request:
-        """Return the answer to a request; of any failure ``{"error": one sentence}``."""
+        """Return the answer to a request; for any failure it is ``{"error": one sentence}``."""
         try:
             request = json.loads(line)
             if request["do"] not in REQUESTS:
@@ -134,7 +134,7 @@ class Child:
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries greet there
     child = Child()

@@ -1,4 +1,4 @@
-"""The figures of each candidate: plain values for JSON, and accuracy against latency as a plot."""
+"""Figures of each candidate, as plain values for JSON and as a plot of accuracy against latency."""
 
 import math
 from collections.abc import Sequence
@@ -24,31 +24,31 @@ MARKERS = "os^DvPX*<>hd"
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One size of batch."""
+    """Speed for one batch size."""
 
     batch: int
     seconds: tuple[float, ...]
-    """Of every counted run."""
+    """Seconds of every counted run."""
     first: float
-    """Seconds of the very first run."""
+    """Seconds of the first run, which is not counted."""
 
     @property
     def median(self) -> float:
-        """Seconds of a batch."""
+        """Median seconds of a batch."""
         return float(np.median(self.seconds))
 
     @property
     def p95(self) -> float:
-        """Seconds that 95% of the runs stay below."""
+        """Seconds within which 95% of the runs finish."""
         return float(np.percentile(self.seconds, 95))
 
     @property
     def throughput(self) -> float:
-        """Pictures a second, over all runs."""
+        """Images per second, over all runs."""
         return self.batch * len(self.seconds) / sum(self.seconds)
 
     def to_dict(self, every: bool) -> dict[str, Any]:
-        """Return plain values for JSON, in milliseconds; with every run if asked for."""
+        """Return plain values for JSON, in milliseconds; with ``every``, those of each run, too."""
         values: dict[str, Any] = {
             "batch": self.batch, "runs": len(self.seconds),
             "median_ms": 1e3 * self.median, "p95_ms": 1e3 * self.p95,
@@ -61,15 +61,15 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The answers, beside those of the float network and the truth."""
+    """Comparison of the answers with those of the float network and with the labels."""
 
     photos: int
     same: int
-    """How many have the float network's best class."""
+    """Number of photos with the same best class as in the float network."""
     difference: float
-    """Largest |difference| of any logit; infinite where one is not a number."""
+    """Largest absolute difference of any logit; infinite if one is not a number."""
     right: int | None = None
-    """How many are answered right; None where the truth is not known."""
+    """Number of correct answers; None if the labels are not known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: fractions with their 95% intervals."""
@@ -87,12 +87,12 @@ class Agreement:
 def compare_answers(
     logits: NDArray, reference: NDArray, truth: NDArray | None, outputs: Outputs = "softmax"
 ) -> Agreement:
-    """Compare logits with the float network's.
+    """Return the comparison of logits with the float network's.
 
     Args:
         logits, reference: float (photos, logits).
         truth: int (photos,).
-        outputs: what the logits mean.
+        outputs: meaning of the logits.
     """
     answers, expected = (best_classes(one, outputs) for one in (logits, reference))
     return Agreement(
@@ -103,24 +103,24 @@ def compare_answers(
 
 @dataclass(slots=True)
 class Row:
-    """One candidate's; what is None was not reached."""
+    """Results of one candidate; None means that the step was not reached."""
 
     candidate: Candidate
     bytes: int | None = None
-    """Of all its files."""
+    """Size of all its files in bytes."""
     load: float | None = None
-    """Seconds from the import of the runtime to a graph that is ready."""
+    """Seconds from the import of the runtime until the graph is ready."""
     memory_after_load: int | None = None
     memory: int | None = None
-    """Bytes resident at most, at the end of all runs."""
+    """Maximum number of resident bytes, at the end of all runs."""
     speeds: list[Speed] = field(default_factory=list)
     agreement: Agreement | None = None
     busy: bool = False
-    """Whether it went on computing between its turns, at the others' expense."""
+    """True if it kept computing between its turns, which slows down the others."""
     error: str = ""
 
     def speed(self, batch: int) -> Speed | None:
-        """Return that of one size of batch."""
+        """Return the speed for a batch size, or None."""
         return next((speed for speed in self.speeds if speed.batch == batch), None)
 
     def to_dict(self, every: bool = False) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class Row:
 
 
 def by_latency(rows: Sequence[Row], batch: int) -> list[Row]:
-    """Return the quickest first; those that failed last."""
+    """Return the rows sorted by latency, with failed ones last."""
 
     def key(row: Row) -> float:
         speed = row.speed(batch)
@@ -152,10 +152,10 @@ def by_latency(rows: Sequence[Row], batch: int) -> list[Row]:
 
 
 def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:
-    """Draw top-1 where the truth is known, else agreement with the float network, by latency.
+    """Draw top-1 accuracy, or else agreement with the float network, against latency.
 
     Args:
-        rows: those without a speed at that batch, or without answers, are left out.
+        rows: results; those without a speed at that batch size, or without answers, are left out.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -198,7 +198,7 @@ def _point(axis: Any, row: Row, batch: int, marker: str) -> None:
 
 
 def _ticks(axis: Any, latencies: Sequence[float]) -> None:
-    """Mark 1, 2, 5, 10 ... in plain numbers: powers of ten alone would be one or two."""
+    """Set ticks at 1, 2, 5, 10 ..., since there are only one or two powers of ten."""
     ticker = require("matplotlib.ticker")
     low, high = min(latencies, default=1.0) / 1.3, max(latencies, default=10.0) * 1.3
     axis.set_xlim(low, high)

@@ -1,4 +1,4 @@
-"""A candidate's work in its own process: write the file, load it, run it against the clock."""
+"""Work of one candidate in its own process: write the file, load it, measure it."""
 
 import time
 from pathlib import Path
@@ -15,28 +15,28 @@ from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig
 
 LEAST = 2
-"""Runs of a burst that are counted, however long one takes."""
+"""Minimum number of counted runs in a burst, even if one takes long."""
 STEP, QUIET, PATIENCE = 0.02, 0.1, 1.0
-"""Seconds looked at in one go; the share of a core in it that is quiet; seconds waited for that."""
+"""Seconds per check, fraction of a core that counts as idle, and seconds to wait for it."""
 Request = dict[str, Any]
 
 
 class Runner:
-    """A process's one candidate. Each method answers a request: plain values for JSON."""
+    """Runner of one candidate; each method answers a request with plain values for JSON."""
 
     engine: Engine
     config: ModelConfig
-    """Of the loaded file: its own, or the network's that it has to be of."""
+    """Config of the loaded file, or else of the network that the file must be."""
 
     def __init__(self) -> None:
         self._inputs: dict[int, NDArray] = {}
 
     def write(self, request: Request) -> Request:
-        """Write one file. A converter that crashes takes nothing else with it.
+        """Write one file; a crash of the converter ends only this process.
 
         Args:
-            request: 'model' (folder), 'format', 'precision', 'out'; of int8 also 'scheme' (made
-                by ``quantization.scheme.save_scheme``).
+            request: 'model' (folder), 'format', 'precision', 'out'; for int8 also 'scheme' (a file
+                of ``quantization.scheme.save_scheme``).
         """
         from mobilenetv2.exporting.job import Options, writer_of
         from mobilenetv2.model import store
@@ -54,11 +54,11 @@ class Runner:
         return {}
 
     def load(self, request: Request) -> Request:
-        """Make a file ready to run.
+        """Load a file so that it is ready to run.
 
         Args:
             request: 'runtime', 'format', 'path', 'threads', and 'config' (JSON) of the network that
-                the file has to be of.
+                the file must be.
 
         Returns:
             'load_s' and 'memory_after_load' (bytes).
@@ -72,15 +72,15 @@ class Runner:
         return {"load_s": seconds, "memory_after_load": machine.peak_memory()}
 
     def burst(self, request: Request) -> Request:
-        """Run one batch again and again.
+        """Run one batch repeatedly.
 
         Args:
-            request: 'pictures' (a .npy), 'batch', 'seconds'.
+            request: 'pictures' (a .npy file), 'batch', 'seconds'.
 
         Returns:
-            'first_s': the first run, which is not counted: threads wake up and caches fill;
-            'seconds': of each counted run; 'busy': whether it went on computing afterwards;
-            'memory': bytes at most.
+            'first_s': seconds of the first run, which is not counted, since it wakes threads and
+            fills caches; 'seconds': of each counted run; 'busy': True if it kept computing
+            afterwards; 'memory': maximum number of bytes.
         """
         x = self._input(Path(request["pictures"]), request["batch"])
         first = self._once(x)
@@ -94,7 +94,7 @@ class Runner:
         }  # fmt: skip
 
     def answer(self, request: Request) -> Request:
-        """Write the logits of all 'pictures', float32 (pictures, outputs), as the file 'out'."""
+        """Write the logits of all 'pictures', float32 (pictures, outputs), to the file 'out'."""
         given, batch = np.load(request["pictures"], mmap_mode="r"), request["batch"]
         parts = [
             self.engine.run(self._prepared(np.asarray(given[i : i + batch])), "logits")
@@ -109,8 +109,10 @@ class Runner:
         return time.perf_counter() - began
 
     def _input(self, pictures: Path, batch: int) -> NDArray:
-        """The first ``batch`` pictures as the graph takes them, from the first again if there are
-        fewer. Prepared once, outside the clock: what is compared is runtimes."""
+        """Return the first ``batch`` images in the graph's layout, repeated if there are fewer.
+
+        They are prepared once and not measured, because the benchmark compares runtimes.
+        """
         if batch not in self._inputs:
             given = np.load(pictures, mmap_mode="r")
             chosen = np.asarray(given[np.arange(batch) % len(given)])
@@ -124,7 +126,7 @@ class Runner:
 
 
 def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
-    """Return the engine, and the config inside the file, where the runtime's module gives it."""
+    """Return the engine, and the config in the file if the runtime's module reads it."""
     path, threads, runtime = Path(request["path"]), request["threads"], request["runtime"]
     if RUNTIMES[runtime].engine:
         from mobilenetv2.runtime import predictor
@@ -137,10 +139,10 @@ def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
 
 
 def is_idle() -> bool:
-    """Wait until the threads of this process sleep; False if they never do.
+    """Wait until this process's threads sleep, and return False if they never do.
 
-    Thread pools spin for a while after a run, in case there is another one. In the turn of the next
-    candidate that would be its loss.
+    Thread pools keep spinning for a while after a run, in case another run follows. This would slow
+    down the next candidate.
     """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
@@ -152,7 +154,7 @@ def is_idle() -> bool:
 
 
 def _require_same(config: ModelConfig, expected: ModelConfig, where: str) -> None:
-    """Raise unless a file takes the same pictures and gives the same classes."""
+    """Raise unless a file takes the same images and gives the same classes."""
     for what, found, wanted in (
         ("size", config.spec.size, expected.spec.size),
         ("number of colours", config.spec.input_channels, expected.spec.input_channels),

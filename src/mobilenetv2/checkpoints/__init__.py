@@ -1,1 +1,1 @@
-"""Foreign files in and out."""
+"""Import and export of foreign checkpoint files."""

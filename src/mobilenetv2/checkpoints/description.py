@@ -1,8 +1,8 @@
-"""Descriptions of a network beside its tensors: in its file, in files beside it, by a person.
+"""Descriptions of a network beside its tensors: in the file, in a file beside it, or by the user.
 
 A bare state dict has no labels, no preprocessing and no strides. ``NAME.json`` beside an exported
-``NAME`` is a model folder's ``config.json`` whose origin names the file by its SHA-256, so that it
-is never taken for another's. Formats that hold a graph carry the same text inside.
+``NAME`` is a model folder's ``config.json``; its origin has the SHA-256 of ``NAME``, so that it is
+never used for another file. Formats with a graph have the same text inside.
 """
 
 import dataclasses
@@ -20,35 +20,35 @@ from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 IMPORT_REVISION = 2
-"""Raised when an import gives another config or other arrays: what is cached is imported anew."""
+"""Number to increase when an import gives another config or other arrays, so that caches renew."""
 LARGEST = 16 * 1024**2
-"""Bytes of a config."""
+"""Maximum size of a config in bytes."""
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Weights files of a model hub's folder, the preferred one first: safetensors hold no code."""
+"""Weights files in a folder of a model hub, the preferred one first: safetensors hold no code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""(mean, std) of values from 0 to 255, one for each channel."""
+"""Mean and standard deviation of values from 0 to 255, one for each channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A network as a file describes it. Fields are None, or empty, where nothing is said."""
+    """Description of a network by a file; missing values are None or empty."""
 
     spec: NetworkSpec | None = None
-    """All of it but the classes and input channels, which the tensors say."""
+    """Spec of the network; classes and input channels are those of the tensors."""
     preprocessing: Preprocessing | None = None
     normalisation: Normalisation | None = None
-    """Without ``preprocessing``: its mean and standard deviation alone."""
+    """Mean and standard deviation, if ``preprocessing`` is not known."""
     labels: Labels | None = None
     licence: str | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     folded: bool = False
-    """BatchNorm came folded into the convolutions."""
+    """True if BatchNorm is folded into the convolutions."""
     note: str = ""
-    """For :attr:`spec.records.Origin.note`."""
+    """Text for :attr:`spec.records.Origin.note`."""
 
 
 def describe_config(config: ModelConfig) -> Description:
-    """Return what a config of ours says of a network."""
+    """Return the description that a model's config contains."""
     licence = config.origin.licence if config.origin else None
     return Description(
         config.spec, preprocessing=config.preprocessing, labels=config.labels, licence=licence,
@@ -58,20 +58,20 @@ def describe_config(config: ModelConfig) -> Description:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """Settings of an import by its user; None takes what the file says, or what is usual."""
+    """Options of an import; None means the file's own value, or else the usual one."""
 
     dialect: str = "auto"
     labels: Labels | None = None
     width: float | None = None
     size: Size | None = None
     spec: NetworkSpec | None = None
-    """The whole network but its classes: for a stage table that is no published one."""
+    """Whole network except its classes, for a table of stages that was not published."""
     preprocessing: Preprocessing | None = None
     licence: str | None = None
 
 
 def published_preprocessing(family: str, spec: NetworkSpec) -> Preprocessing:
-    """Return what was published with a family's networks, for the network's size and channels."""
+    """Return a family's published preprocessing, at the network's size and channels."""
     record = PUBLISHED[family].at(spec.size)
     if spec.input_channels == record.channels:
         return record
@@ -83,12 +83,12 @@ def published_preprocessing(family: str, spec: NetworkSpec) -> Preprocessing:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return 'shoes.pth.json' for 'shoes.pth'."""
+    """Return the path of a checkpoint's config: 'shoes.pth.json' for 'shoes.pth'."""
     return path.with_name(f"{path.name}.json")
 
 
 def digest(path: Path) -> str | None:
-    """Return the SHA-256 of a checkpoint's weights file in hexadecimal; None of several files."""
+    """Return the SHA-256 of a checkpoint's weights file in hexadecimal; None for several files."""
     for file in (path, path.with_name(prefix_of(path).name + DATA)):
         if file.is_file():
             return sha256_of_file(file)
@@ -96,7 +96,7 @@ def digest(path: Path) -> str | None:
 
 
 def read_sidecar(path: Path) -> ModelConfig | None:
-    """Return the config beside a checkpoint; None where there is none, or it is another file's."""
+    """Return the config beside a checkpoint, or None if there is none that belongs to it."""
     path = prefix_of(path)
     beside = sidecar_path(path)
     if not beside.is_file() or beside.stat().st_size > LARGEST:
@@ -104,7 +104,7 @@ def read_sidecar(path: Path) -> ModelConfig | None:
     try:
         config = parse_config(beside.read_text("utf-8"))
     except (ValueError, DialectError):
-        return None  # somebody else's JSON of the same name
+        return None  # another program's JSON with the same name
     known = config.origin.sha256 if config.origin else None
     return config if known and known == digest(path) else None
 
@@ -113,7 +113,7 @@ def parse_config(text: str) -> ModelConfig:
     """Return the config that :meth:`spec.records.ModelConfig.to_json` wrote into a file.
 
     Raises:
-        DialectError: it is damaged.
+        DialectError: the config is damaged.
     """
     try:
         return ModelConfig.from_mapping(json.loads(text), "the config inside it")
@@ -127,9 +127,9 @@ def parse_config(text: str) -> ModelConfig:
 
 
 def read_labels(text: str) -> Labels:
-    """Read one name a line, in the order of the outputs; ImageNet's are recognised.
+    """Return the labels of a text with one name a line, in the order of the outputs.
 
-    A first or last line that says 'background' is the background class.
+    ImageNet's names are recognised. A first or last line 'background' is the background class.
     """
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     background = None
@@ -143,7 +143,7 @@ def read_labels(text: str) -> Labels:
 
 
 def _alike(names: tuple[str, ...], table: tuple[str, ...]) -> bool:
-    """Lists differ in which synonyms they give ('crane' or 'crane bird'), not in most of them."""
+    """Return True if most names agree; lists differ in their synonyms ('crane' or 'crane bird')."""
     synonyms = [
         ({word.strip().lower() for word in text.split(",")} for text in pair)
         for pair in zip(names, table, strict=True)
@@ -152,17 +152,18 @@ def _alike(names: tuple[str, ...], table: tuple[str, ...]) -> bool:
 
 
 def usual_labels(classes: int) -> Labels:
-    """Return ImageNet's for 1,000 outputs, with the background first for 1,001, else numbers."""
+    """Return ImageNet's labels for 1,000 outputs, with background first for 1,001, or numbers."""
     if classes == 1000:
         return Labels.imagenet()
     return Labels.imagenet("first") if classes == 1001 else Labels.numbered(classes)
 
 
 def background_of(labels: Labels, classes: int) -> Literal["first", "last"] | None:
-    """Return where the labels have their background class.
+    """Return the place of the labels' background class.
 
     Raises:
-        DialectError: there are more or fewer labels than outputs, or it is in their midst.
+        DialectError: the number of labels differs from that of the outputs, or the class is neither
+            first nor last.
     """
     if len(labels) != classes:
         raise DialectError(f"{len(labels)} labels for {classes} outputs")

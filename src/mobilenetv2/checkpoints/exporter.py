@@ -1,4 +1,4 @@
-"""A network written in another project's dialect, where that dialect can express it."""
+"""Export of a network in another project's dialect, if that dialect can express it."""
 
 import dataclasses
 import errno
@@ -16,17 +16,21 @@ from mobilenetv2.spec.records import ModelConfig, Origin
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written."""
+    """Files of an export, and remarks for the user."""
 
     paths: tuple[Path, ...]
     config: ModelConfig
-    """The network that the other project's code makes of the file."""
+    """Config of the network that the other project's code builds from the file."""
     notes: tuple[str, ...]
-    """What a person should know, a sentence each."""
+    """Remarks for the user, one sentence each."""
 
 
 def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Exported:
-    """Return what an export would be, without writing anything: see :func:`export_checkpoint`."""
+    """Return the result of :func:`export_checkpoint` without writing anything.
+
+    Raises:
+        DialectError: the dialect cannot express the network.
+    """
     dialect, spec, origin = find(name), config.spec, config.origin
     if isinstance(dialect, GraphDialect):
         return Exported((), config, ())  # it says and computes any network
@@ -66,19 +70,20 @@ def export_checkpoint(
     config: ModelConfig, arrays: Arrays, name: str, out: Path,
     ignore_numerics: bool = False, overwrite: bool = False,
 ) -> Exported:  # fmt: skip
-    """Write a checkpoint; the file is there whole, or not at all.
+    """Write a checkpoint in another project's format; an error leaves no partial file.
 
     Args:
         arrays: canonical.
         name: the dialect.
-        out: a file whose suffix chooses the container; a folder for Hugging Face; a prefix ending
-            in .ckpt for TF-slim.
-        ignore_numerics: write weights that the other project's code will compute otherwise with.
+        out: a file whose suffix chooses the container; a folder for Hugging Face; a prefix that
+            ends in .ckpt for TF-slim.
+        ignore_numerics: write the weights although the other project's code computes other outputs
+            with them.
 
     Raises:
-        DialectError: the dialect cannot express the network, or the suffix is none of its.
+        DialectError: the dialect cannot express the network, or does not use the suffix.
         MissingExtra: the library that writes such a file is not installed.
-        OSError: ``out`` is there already, or cannot be written.
+        OSError: ``out`` already exists, or cannot be written.
     """
     dialect, made = find(name), express_in(config, name, ignore_numerics)
     check_arrays(config.spec, arrays, str(out))

@@ -1,7 +1,7 @@
-"""A published checkpoint, in any dialect, as this project's config and canonical arrays.
+"""Import of a published checkpoint, in any dialect, as a config and canonical arrays.
 
-:func:`import_checkpoint` is five steps: read, identify, describe, infer, decode. Where BatchNorm
-came folded, :func:`import_network` puts measured statistics in.
+:func:`import_checkpoint` has five steps: read, identify, describe, infer, decode.
+:func:`import_network` also replaces a folded BatchNorm's statistics with measured ones.
 """
 
 import dataclasses
@@ -39,17 +39,17 @@ def import_network(
     """Import a checkpoint as a network that can be used and trained.
 
     Args:
-        path, options: as :func:`import_checkpoint` takes them.
-        photos: those that the statistics of a BatchNorm that came folded are measured on, the more
-            like those of its use the better; none: those in the package.
-        rebase: False leaves such a BatchNorm the identity that it is in the file.
+        path, options: the same as for :func:`import_checkpoint`.
+        photos: photos on which the statistics of a folded BatchNorm are measured, best those of the
+            network's use; empty means photos in the package.
+        rebase: False keeps a folded BatchNorm as an identity.
 
     Returns:
-        What ``import_checkpoint`` does, rebased where BatchNorm came folded.
+        The result of ``import_checkpoint``, rebased if BatchNorm was folded.
 
     Raises:
-        WeightsError, DialectError, MissingExtra: as ``import_checkpoint`` does.
-        ImageError: one of the photos cannot be read.
+        WeightsError, DialectError, MissingExtra: the same as for ``import_checkpoint``.
+        ImageError: a photo cannot be read.
     """
     config, arrays = import_checkpoint(path, options)
     if rebase and config.origin is not None and config.origin.folded:
@@ -62,15 +62,15 @@ def import_network(
 def import_checkpoint(
     path: Path, options: ImportOptions | None = None
 ) -> tuple[ModelConfig, Arrays]:
-    """Read a file, a TensorFlow checkpoint's prefix, or a folder from a model hub.
+    """Import a file, a TensorFlow checkpoint's prefix, or a folder of a model hub.
 
     Returns:
-        The config, and canonical float32 arrays: bit for bit those of the file, but for folded
-        and quantised ones.
+        The config, and canonical float32 arrays. They are bit-identical to those of the file,
+        except folded and quantised ones.
 
     Raises:
         WeightsError: not a weights file, damaged, or hostile.
-        DialectError: not a MobileNetV2, or another than was asked for.
+        DialectError: not a MobileNetV2, or another network than the requested one.
         MissingExtra: the library that reads such a file is not installed.
     """
     options = options or ImportOptions()
@@ -89,7 +89,11 @@ def import_checkpoint(
 
 
 def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
-    """Read a file as named tensors or as a graph, and find out in which dialect it is."""
+    """Read a file as named tensors or as a graph, and recognise its dialect.
+
+    Raises:
+        DialectError: an option does not apply to a graph, or the dialect is unknown.
+    """
     graph = find_graph(weights, options.dialect)
     if graph is None:
         return identify(read_container(weights), options.dialect)
@@ -102,11 +106,11 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
 
 
 def describe(weights: Path, checkpoint: Checkpoint) -> Description:
-    """Return what is said beside a file's tensors: the first that says anything is believed.
+    """Return the description of a network: our sidecar, the publisher's config, or the file's own.
 
-    What is said is held against the tensors: a contradiction is an error. What nobody says is read
-    off the shapes, then taken from the dialect. A user's options come on top of that, but a network
-    that contradicts what is said or what the tensors are is an error, too.
+    The first one that exists is used. A description that contradicts the tensors is an error. What
+    no description has follows from the shapes, or else from the dialect. A user's options override
+    it, but a network that contradicts the description or the tensors is an error, too.
     """
     # Ours beside the file names it by its checksum and says everything.
     if config := read_sidecar(weights):
@@ -126,7 +130,7 @@ def collect(
     path: Path, weights: Path, checkpoint: Checkpoint, said: Description, spec: NetworkSpec,
     arrays: Arrays, options: ImportOptions,
 ) -> ModelConfig:  # fmt: skip
-    """Return the config of an import: the options, what is said, what is usual."""
+    """Return the config of an import from the options, the description and the usual values."""
     labels = options.labels or said.labels or usual_labels(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
     record = options.preprocessing or said.preprocessing
@@ -146,7 +150,12 @@ def collect(
 
 
 def weights_in(folder: Path) -> Path:
-    """Return the weights file of a model hub's folder, or a TensorFlow checkpoint's prefix."""
+    """Return the weights file of a model hub's folder, or a TensorFlow checkpoint's prefix.
+
+    Raises:
+        DialectError: the folder is a model folder of this package.
+        WeightsError: the folder has no known weights file.
+    """
     if "spec" in (_json(folder / "config.json") or {}):
         raise DialectError(f"{folder}: a model folder already; it can be used as it is")
     for name in HUB_WEIGHTS:

@@ -1,7 +1,7 @@
-"""Measured statistics for a network whose BatchNorm came folded, when it is imported or trained.
+"""Measured statistics for a network whose BatchNorm is folded, on import or before training.
 
-:mod:`mobilenetv2.model.folding` says why and how. They are measured on the user's photos, or on
-views of six photos that are in the package (``photos/SOURCES.md``).
+:mod:`mobilenetv2.model.folding` has the reason and the method. The statistics are measured on the
+user's photos, or on views of six photos in the package (``photos/SOURCES.md``).
 """
 
 import dataclasses
@@ -27,21 +27,28 @@ from mobilenetv2.spec.network import SMALLEST_SIZE, Size
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn
 
 VIEWS, MOST_VIEWS = 5, 20
-"""Views of each photo in the package: of 224 x 224 pixels, and of small ones."""
+"""Number of views of each packaged photo: at 224 x 224 pixels, and the maximum."""
 SMALLEST_VIEW = 0.15
-"""Share of a photo's area."""
+"""Smallest fraction of a photo's area in a view."""
 MOST_PHOTOS = 64
-"""The most of the user's photos that are measured on."""
+"""Maximum number of the user's photos that are used."""
 MOST_PIXELS = 512 * 512
-"""Networks that see larger pictures are measured on smaller ones: an import stays quick."""
+"""Maximum number of pixels of an image, to save time with larger networks."""
 BATCH = 4 * 224 * 224
-"""Pixels of the pictures that a thread holds at a time."""
+"""Number of pixels that a thread processes at a time."""
 
 
 def rebase_imported(
     config: ModelConfig, arrays: Arrays, photos: Sequence[Path] = ()
 ) -> tuple[ModelConfig, Arrays]:
-    """Return a network whose BatchNorm came folded with statistics of such photos in it."""
+    """Return a network with measured statistics in place of those of a folded BatchNorm.
+
+    Args:
+        photos: the user's photos; empty means those in the package.
+
+    Raises:
+        ImageError: a photo cannot be read.
+    """
     record = config.preprocessing.at(measured_size(config.preprocessing.size))
     if photos:
         used = photos[:: -(-len(photos) // MOST_PHOTOS)]
@@ -51,7 +58,7 @@ def rebase_imported(
 
 
 def measured_size(size: Size) -> Size:
-    """Return the size at which a network of that one is measured, of the same shape."""
+    """Return the size at which a network is measured, with the same aspect ratio."""
     shrunk = min(1.0, (MOST_PIXELS / (size[0] * size[1])) ** 0.5)
     height, width = (max(SMALLEST_SIZE, round(side * shrunk)) for side in size)
     return height, width
@@ -60,12 +67,12 @@ def measured_size(size: Size) -> Size:
 def rebase_on(
     pictures: Sequence[NDArray], kind: RebasedOn, config: ModelConfig, arrays: Arrays
 ) -> tuple[ModelConfig, Arrays]:
-    """Return the network with the statistics of some pictures; it computes what it did before.
+    """Return the network with statistics measured on images; its outputs stay the same.
 
     Args:
         pictures: uint8 (height, width, channels), at least one, all of one size.
-        kind: where they are from.
-        arrays: canonical, of any BatchNorm; they stay as they are.
+        kind: source of the images.
+        arrays: canonical, with any BatchNorm; they are not changed.
     """
     origin = config.origin or Origin("unknown")
     note = f"BatchNorm rebased on {len(pictures)} views of {kind}."
@@ -79,9 +86,10 @@ def rebase_on(
 
 
 def built_in_views(record: Preprocessing) -> list[NDArray]:
-    """Return views of the photos in the package as a network takes them, the same every time.
+    """Return views of the photos in the package, preprocessed and always the same.
 
-    With views, few photos are nearly as good as many: docs/decisions/files.md has the figures.
+    A few photos with views are nearly as good as many photos: docs/decisions/files.md has the
+    figures.
     """
     folder = files("mobilenetv2.checkpoints") / "photos"
     found = {item.name: item for item in folder.iterdir() if item.name.endswith(".jpg")}
@@ -95,7 +103,7 @@ def built_in_views(record: Preprocessing) -> list[NDArray]:
 
 
 def draw_view(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Return a crop of any place, size and shape, mirrored or not."""
+    """Return a random crop of any place, size and aspect ratio, mirrored or not."""
     area = random.uniform(SMALLEST_VIEW, 1) * image.width * image.height
     shape = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
     width = min(image.width, round((area * shape) ** 0.5))
@@ -109,15 +117,15 @@ def draw_view(image: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 class Measuring(MobileNetV2):
-    """The network in NumPy, so that no framework is needed; it sums what enters BatchNorms."""
+    """NumPy edition of the network that also sums the inputs of its BatchNorms."""
 
     def __init__(self, config: ModelConfig, arrays: Arrays) -> None:
         self.config, self.arrays, self.dtype = config, arrays, np.dtype(np.float32)
         self.sums: dict[str, NDArray] = {}
-        """Name of a convolution -> float64 (3, channels): count, sum and sum of squares."""
+        """Count, sum and sum of squares as float64 (3, channels), by convolution."""
 
     def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
-        """Return the convolution of ``x``, and note it."""
+        """Return the convolution of ``x``, and record its statistics."""
         y = super().convolve(layer, x)
         count = np.full(y.shape[1], y.size // y.shape[1], np.float64)
         squares = np.einsum("nchw,nchw->c", y, y, dtype=np.float64)
@@ -130,19 +138,20 @@ def measure_moments(
 ) -> dict[str, Moments]:
     """Return the statistics of every BatchNorm's input, by the name of its convolution.
 
-    ``pictures`` are uint8 (height, width, channels), at least one, all of one size.
+    Args:
+        pictures: uint8 (height, width, channels), at least one, all of one size.
     """
     count = max(1, BATCH // (pictures[0].shape[0] * pictures[0].shape[1]))
     batches = [np.stack([*pictures[i : i + count]]) for i in range(0, len(pictures), count)]
     total: dict[str, NDArray] = {}
 
-    @np.errstate(over="ignore", invalid="ignore")  # a stranger's weights may overflow
+    @np.errstate(over="ignore", invalid="ignore")  # foreign weights may overflow
     def sums_of(batch: NDArray) -> dict[str, NDArray]:
         network = Measuring(config, arrays)
         network(engine_input(batch, config.preprocessing))
         return network.sums
 
-    # NumPy releases the interpreter's lock for most of it.
+    # NumPy releases the interpreter's lock most of the time.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
         found = threads.map(sums_of, batches)
         for sums in track(found, "measuring BatchNorm", len(pictures), count):

@@ -1,1 +1,1 @@
-"""Folders, archives and built-in sets as splits of labelled photos; checks, augmentation, order."""
+"""Labelled photos in folders, archives and built-in sets: splits, checks, augmentation, batches."""

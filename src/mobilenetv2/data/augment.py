@@ -1,13 +1,13 @@
-"""Random views of a photo, each a function of (seed, epoch, index): any batch can be made again.
+"""Random views of a photo, each determined by (seed, epoch, index).
 
 Two policies need no tuning. RandAugment (Cubuk et al., arXiv 1909.13719) applies N of fourteen
-operations at one magnitude. TrivialAugment (Mueller & Hutter, arXiv 2103.10158) applies one at a
-random strength of a wider range. Ranges are those of the papers, translation excepted, of which
-torchvision's are taken as a share of the side: 32 pixels of 224 for TrivialAugment, which moves a
-small image by less.
+operations at one magnitude. TrivialAugment (Mueller & Hutter, arXiv 2103.10158) applies one
+operation at a random strength from a wider range. Ranges are those of the papers, except for
+translation, where torchvision's are used as a fraction of the side. TrivialAugment's is 32 pixels
+of 224, so that smaller images move by less.
 
-Whole batches are mixed with themselves, targets too: mixup (Zhang et al., arXiv 1710.09412) and
-CutMix (Yun et al., arXiv 1905.04899).
+Whole batches are mixed with a permutation of themselves, and so are the targets: mixup (Zhang et
+al., arXiv 1710.09412) and CutMix (Yun et al., arXiv 1905.04899).
 """
 
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from mobilenetv2.spec.records import Preprocessing
 
 ASPECT = (3 / 4, 4 / 3)
 MOVED = 8
-"""'shifted' moves by up to this part of a side."""
+"""Divisor of a side; 'shifted' moves the image by up to this part of it."""
 ERASED, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 HIGHEST = 30
-"""The largest magnitude; the smallest is 0."""
+"""Largest magnitude; the smallest is 0."""
 GREY = 128
-"""The level of what comes in from outside of the image."""
+"""Grey level for pixels outside of the image."""
 
 ENHANCERS = {
     "colour": ImageEnhance.Color,
@@ -46,28 +46,29 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Limits of how a view may differ from the photo."""
+    """Limits of the difference between a view and its photo."""
 
     crop: Literal["resized", "shifted", "none"] = "resized"
-    """'resized': a random part of the photo, of random aspect ratio, stretched to the size.
-    'shifted': the whole picture moved by up to an eighth, which is the padded crop of CIFAR's
-    recipes. 'none': as in evaluation."""
+    """Kind of crop. 'resized': a random part of the photo with a random aspect ratio, stretched to
+    the size. 'shifted': the whole image, moved by up to an eighth (the padded crop of CIFAR's
+    recipes). 'none': as in evaluation."""
     crop_least: Annotated[float, "(0, 1]"] = 0.35
-    """Smallest share of the photo's area that 'resized' keeps."""
+    """Smallest fraction of the photo's area that 'resized' keeps."""
     flip: bool = True
-    """Mirror left and right, half of the time. Wrong for text and digits."""
+    """Mirror left and right with probability 0.5; wrong for text and digits."""
     jitter: Annotated[float, "[0, 1)"] = 0.2
-    """Brightness, contrast and saturation change by up to this share."""
+    """Largest relative change of brightness, contrast and saturation."""
     policy: Literal["none", "randaugment", "trivialaugment"] = "none"
-    """A set of fourteen operations that needs no tuning."""
+    """Set of fourteen operations that needs no tuning."""
     operations: Annotated[int, "[0, 14]"] = 2
-    """Operations of 'randaugment' on each view."""
+    """Number of operations that 'randaugment' applies to each view."""
     magnitude: Annotated[int, f"[0, {HIGHEST}]"] = 9
     """Magnitude of the operations of 'randaugment'."""
     erasing: Annotated[float, "[0, 1]"] = 0.0
-    """Share of views in which a rectangle becomes noise."""
+    """Fraction of views in which a rectangle is replaced by noise."""
     border: Literal["edge", "reflection", "black"] = "edge"
-    """What 'shifted' moves in: the outermost pixels again, the picture mirrored, or zeros."""
+    """Content of the pixels that 'shifted' moves in: repeated edge pixels, the mirrored image, or
+    zeros."""
 
     def __post_init__(self) -> None:
         check_bounds(self, RecipeError)
@@ -75,21 +76,21 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """How batches are mixed; of the two, one is drawn for a batch where both are asked for."""
+    """Mixing of batches; if both kinds are on, one of them is drawn for each batch."""
 
     mixup: Annotated[float, "[0, 100]"] = 0.0
-    """Alpha of the beta distribution of the shares: 0.2 mixes little, 1 anything. 0: never."""
+    """Alpha of the beta distribution of the weights: 0.2 mixes little, 1 uniformly, 0 never."""
     cutmix: Annotated[float, "[0, 100]"] = 0.0
-    """The same for the area that is pasted from another picture."""
+    """Alpha for the area that is pasted from another image."""
     share: Annotated[float, "[0, 1]"] = 1.0
-    """Share of the batches that are mixed."""
+    """Fraction of the batches that are mixed."""
 
     def __post_init__(self) -> None:
         check_bounds(self, RecipeError)
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the random numbers of one view, whatever was drawn before."""
+    """Return the random generator of one view, independent of earlier draws."""
     return np.random.default_rng([seed, epoch, index, 1])
 
 
@@ -104,9 +105,9 @@ def augment(
     """Return one random view of an RGB image: uint8 (height, width, channels).
 
     Args:
-        record: the network's preprocessing: channels and interpolation are followed.
+        record: the network's preprocessing, for channels and interpolation.
         size: (height, width) of the view; it may differ from the record's.
-        name: of the photo, for messages.
+        name: name of the photo for messages.
     """
     if how.crop != "resized":
         return cut_view(whole_picture(image, how, record, size, name), how, size, random)
@@ -120,7 +121,7 @@ def augment(
 def whole_picture(
     image: Image.Image, how: Augmentation, record: Preprocessing, size: Size, name: str
 ) -> NDArray:
-    """Return a picture as evaluation sees it, with the border that 'shifted' moves in."""
+    """Return an image preprocessed as in evaluation, with the border that 'shifted' needs."""
     view = preprocess(image, record.at(size), name)
     if how.crop != "shifted":
         return view
@@ -131,12 +132,12 @@ def whole_picture(
 
 
 def margins(how: Augmentation, size: Size) -> Size:
-    """Return the rows and columns on each side that 'shifted' can move in."""
+    """Return the rows and columns that 'shifted' needs on each side."""
     return (size[0] // MOVED, size[1] // MOVED) if how.crop == "shifted" else (0, 0)
 
 
 def cut_view(whole: NDArray, how: Augmentation, size: Size, random: np.random.Generator) -> NDArray:
-    """Return one random view of what :func:`whole_picture` gave."""
+    """Return one random view of an image that :func:`whole_picture` returned."""
     if how.crop == "shifted":
         top, left = (most + int(random.integers(-most, most + 1)) for most in margins(how, size))
         whole = whole[top : top + size[0], left : left + size[1]]
@@ -144,7 +145,7 @@ def cut_view(whole: NDArray, how: Augmentation, size: Size, random: np.random.Ge
 
 
 def _finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> NDArray:
-    """Apply what comes after the crop: flip, jitter, policy, erasing."""
+    """Apply the steps after the crop: flip, jitter, policy, erasing."""
     if how.flip and random.random() < 0.5:
         view = view[:, ::-1]
     view = np.ascontiguousarray(view)
@@ -163,7 +164,7 @@ def _finish(view: NDArray, how: Augmentation, random: np.random.Generator) -> ND
 def _part(
     image: Image.Image, least: float, random: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Draw (left, top, right, bottom) of a random part: Szegedy et al., arXiv 1409.4842."""
+    """Draw (left, top, right, bottom) of a random part (Szegedy et al., arXiv 1409.4842)."""
     area = image.width * image.height
     for _ in range(10):
         part = area * random.uniform(least, 1)
@@ -173,7 +174,7 @@ def _part(
             left = int(random.integers(image.width - width + 1))
             top = int(random.integers(image.height - height + 1))
             return (left, top, left + width, top + height)
-    # Hardly any part fits: the largest one of an allowed aspect ratio, from the centre.
+    # After ten failures, use the largest centred part of an allowed aspect ratio.
     width = min(image.width, round(image.height * ASPECT[1]))
     height = min(image.height, round(image.width / ASPECT[0]))
     left, top = (image.width - width) // 2, (image.height - height) // 2
@@ -181,8 +182,10 @@ def _part(
 
 
 def _erased(view: NDArray, random: np.random.Generator) -> NDArray:
-    """Fill a rectangle of 2% to a third of the view with noise: Zhong et al., arXiv 1708.04896,
-    with torchvision's largest size (theirs is 40%)."""
+    """Fill a rectangle of 2% to a third of the view with noise (Zhong et al., arXiv 1708.04896).
+
+    The largest size is torchvision's; the paper's is 40%.
+    """
     height, width, channels = view.shape
     for _ in range(10):
         area = height * width * random.uniform(*ERASED)
@@ -211,15 +214,15 @@ class Ranges:
     """Limits of each operation at the highest magnitude."""
 
     enhance: float
-    """Colour, contrast, brightness and sharpness by a factor of up to 1 plus or minus this."""
+    """Largest change of the factor for colour, contrast, brightness and sharpness, from 1."""
     shear: float
-    """Columns a row moves by, and the reverse."""
+    """Largest shift of a row in columns per row, or of a column in rows per column."""
     translate: float
-    """Share of the side."""
+    """Largest translation, as a fraction of the side."""
     rotate: float
-    """Degrees."""
+    """Largest rotation in degrees."""
     posterize: int
-    """Bits that are left of a level, at least."""
+    """Smallest number of bits that are kept of a level."""
 
 
 RAND = Ranges(enhance=0.9, shear=0.3, translate=150 / 331, rotate=30.0, posterize=4)
@@ -237,7 +240,7 @@ def rand_augment(
 
 
 def trivial_augment(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Apply one of the fourteen at a strength from nothing to all."""
+    """Apply one of the fourteen operations at a random strength from 0 to 1."""
     name = NAMES[int(random.integers(len(NAMES)))]
     strength = int(random.integers(HIGHEST + 1)) / HIGHEST
     return apply_operation(image, name, strength, TRIVIAL, bool(random.random() < 0.5))
@@ -246,13 +249,13 @@ def trivial_augment(image: Image.Image, random: np.random.Generator) -> Image.Im
 def apply_operation(
     image: Image.Image, name: str, strength: float, ranges: Ranges, negative: bool
 ) -> Image.Image:
-    """Apply one operation.
+    """Return an image with one operation applied.
 
     Args:
         image: of mode RGB or L.
-        name: of :data:`NAMES`.
-        strength: from 0, which changes nothing, to 1. 'autocontrast' and 'equalize' have none.
-        negative: less instead of more, or the other direction.
+        name: one of :data:`NAMES`.
+        strength: from 0, which changes nothing, to 1; 'autocontrast' and 'equalize' ignore it.
+        negative: reduce instead of increase, or use the opposite direction.
     """
     if name == "identity":
         return image
@@ -271,7 +274,7 @@ def apply_operation(
 
 
 def _moved(image: Image.Image, name: str, strength: float, ranges: Ranges) -> Image.Image:
-    """Move bilinearly: at 32 pixels a whole pixel is far."""
+    """Move an image with bilinear interpolation, because a whole pixel is much at 32 pixels."""
     fill: int | tuple[int, ...] = GREY if image.mode == "L" else (GREY,) * 3
     if name == "rotate":
         return image.rotate(strength * ranges.rotate, Image.Resampling.BILINEAR, fillcolor=fill)
@@ -294,7 +297,10 @@ def _moved(image: Image.Image, name: str, strength: float, ranges: Ranges) -> Im
 
 
 def targets(labels: NDArray, classes: int, smoothing: float = 0.0) -> NDArray:
-    """int64 (batch,) -> float32 (batch, classes): 1 - s + s / K for the class, s / K for others."""
+    """Return smoothed targets, float32 (batch, classes), for int64 labels (batch,).
+
+    With smoothing s and K classes, the class of an image gets 1 - s + s / K, the others s / K.
+    """
     found = np.full((len(labels), classes), smoothing / classes, np.float32)
     found[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
     return found
@@ -303,11 +309,11 @@ def targets(labels: NDArray, classes: int, smoothing: float = 0.0) -> NDArray:
 def mix(
     pictures: NDArray, target: NDArray, how: Mixing, random: np.random.Generator
 ) -> tuple[NDArray, NDArray]:
-    """Return each picture mixed with another one of the batch, and the targets likewise.
+    """Return each image mixed with another one of the batch, and the targets likewise.
 
     Args:
-        pictures: uint8 (batch, height, width, channels), or maps of floats: what frozen blocks
-            made of pictures is mixed like these (Verma et al., arXiv 1806.05236).
+        pictures: uint8 (batch, height, width, channels), or float maps: the outputs of frozen
+            blocks are mixed in the same way (Verma et al., arXiv 1806.05236).
         target: float32 (batch, classes).
     """
     kinds = [name for name in ("mixup", "cutmix") if getattr(how, name)]
@@ -330,7 +336,7 @@ def mix(
 def _pasted(
     pictures: NDArray, partner: NDArray, kept: float, random: np.random.Generator
 ) -> tuple[NDArray, float]:
-    """One box for the batch, centred anywhere, and the share of a picture that is really kept."""
+    """Paste one box into the whole batch; return the batch and the fraction of each image kept."""
     height, width = pictures.shape[1:3]
     half = [side * (1 - kept) ** 0.5 / 2 for side in (height, width)]
     centre = [float(random.uniform(0, side)) for side in (height, width)]

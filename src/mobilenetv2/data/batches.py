@@ -1,8 +1,8 @@
-"""The order of an epoch, and its batches, loaded ahead by threads.
+"""Order of the photos in an epoch, and batches that threads load ahead.
 
-The order is a function of (seed, epoch), so a run can go on at any batch. Threads, not processes:
-Pillow and NumPy release the interpreter's lock where the time goes, and nothing has to be copied
-between processes.
+The order depends only on (seed, epoch), so a run can continue at any batch. Threads are used
+instead of processes: Pillow and NumPy release the interpreter's lock during the slow work, and
+nothing has to be copied between processes.
 """
 
 import os
@@ -17,23 +17,24 @@ from numpy.typing import NDArray
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Batches = Iterator[tuple[NDArray, NDArray]]
-"""(uint8 (batch, height, width, channels) or other inputs of a step, int64 indices (batch,))."""
+"""Batches of inputs, uint8 or maps (batch, ...), with their int64 indices (batch,)."""
 
 AHEAD = 64
-"""Jobs in flight for each worker: enough to ride out a slow photo, bounded in memory."""
+"""Jobs in flight for each worker: enough to bridge a slow photo, with bounded memory."""
 BATCHES_AHEAD = 4
-"""The same where a job is a whole batch."""
+"""Jobs in flight for each worker if a job is a whole batch."""
 
 
 def epoch_order(labels: NDArray, seed: int, epoch: int, balance: float = 0.0) -> NDArray:
-    """Return the photos of an epoch in order, as many as there are: int64 (photos,).
+    """Return the indices of an epoch's photos in order: int64 (photos,).
 
     Args:
-        labels: int (photos,).
-        balance: a class's part of the epoch is its count to the power of 1 - balance. 0: every
-            photo once. 1: every class equally often. A class's photos take turns, and where an
-            epoch ends within a round of turns the next one goes on: after any number of epochs
-            no photo has come more than once more often than another of its class.
+        labels: class index of each photo, int (photos,).
+        balance: exponent of class balancing. A class's part of the epoch is proportional to its
+            number of photos to the power of 1 - balance. With 0 every photo comes once; with 1
+            every class has the same part. The photos of a class take turns, and the next epoch
+            continues where the last one ended. So after any number of epochs, no photo has come
+            more than once more often than another of its class.
     """
     random = np.random.default_rng([seed, epoch, 0])
     count = len(labels)
@@ -53,7 +54,7 @@ def epoch_order(labels: NDArray, seed: int, epoch: int, balance: float = 0.0) ->
 
 
 def _in_turns(photos: NDArray, quota: int, seed: int, epoch: int, place: int) -> NDArray:
-    """Take an epoch's part of an endless row of rounds, each of which has every photo once."""
+    """Return an epoch's part of an endless sequence in which each round has every photo once."""
     first, start = divmod(epoch * quota, len(photos))
     rounds = [
         np.random.default_rng([seed, number, place, 4]).permutation(photos)
@@ -95,10 +96,10 @@ def in_parallel(
 def chunked(
     order: Sequence[int] | NDArray, batch_size: int, start: int = 0, drop_last: bool = False
 ) -> list[NDArray]:
-    """Return the int64 indices of each batch from batch ``start`` on.
+    """Return the int64 indices of each batch, from batch ``start`` on.
 
     Args:
-        order: indices in the order in which they come.
+        order: indices in their order in the epoch.
         drop_last: leave out a last batch that is not full.
     """
     indices = np.asarray(order, np.int64)[start * batch_size :]
@@ -108,9 +109,9 @@ def chunked(
 
 
 def batches(load: Callable[[int], NDArray], chunks: Sequence[NDArray]) -> Batches:
-    """Yield the pictures of each chunk of indices, stacked, and the chunk.
+    """Yield the stacked images of each chunk of indices, and the chunk.
 
-    ``load`` is called in threads and gives uint8 (height, width, channels), all of one size.
+    ``load`` is called in threads and returns uint8 (height, width, channels), all of one size.
     """
     pictures = in_parallel(load, [int(index) for chunk in chunks for index in chunk])
     for chunk in chunks:
@@ -118,5 +119,5 @@ def batches(load: Callable[[int], NDArray], chunks: Sequence[NDArray]) -> Batche
 
 
 def whole_batches(load: Callable[[NDArray], NDArray], chunks: Sequence[NDArray]) -> Batches:
-    """Yield the same as :func:`batches`; ``load`` makes a batch of int64 indices (batch,)."""
+    """Yield the same as :func:`batches`; ``load`` returns a batch for int64 indices (batch,)."""
     yield from zip(in_parallel(load, chunks, ahead=BATCHES_AHEAD), chunks, strict=True)

@@ -1,7 +1,6 @@
-"""Caches of decoded photos, for the epochs after the first. What is held changes no view.
+"""Caches of decoded photos, for the epochs after the first.
 
-A run can so be resumed with more memory or less: what fits into it decides how fast a view is made,
-never how it looks.
+A cache changes only the speed, never a view. So a run can be resumed with more or less memory.
 """
 
 import threading
@@ -19,25 +18,25 @@ from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
 
 LIMIT = 1024**3
-"""Bytes of memory that are taken without being asked."""
+"""Default limit of a cache, in bytes."""
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
-    """Return an image with a shorter side of ``side`` pixels; a smaller one stays as it is."""
+    """Return an image resized to a shorter side of ``side`` pixels, if it is larger."""
     scale = side / min(image.size)
     if scale >= 1:
         return image
     width, height = (max(side, round(pixels * scale)) for pixels in image.size)
-    # Sharper than bilinear: what is cut out of it is resized once more.
+    # Bicubic is sharper than bilinear, and crops of the image are resized once more.
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 class ResizedCache:
-    """Photos of a split, downscaled once and cached while they fit; for several threads at once.
+    """Thread-safe cache of a split's photos, resized once, up to a limit of memory.
 
-    The first photos that come are held until ``limit`` bytes of pixels are reached, and stay: an
-    epoch asks for each photo once, so that making room would throw out what the next one needs.
-    ``side`` is the shorter one, in pixels.
+    The first photos are kept until ``limit`` bytes of pixels are reached, and are never replaced:
+    an epoch uses each photo once, so a replaced photo would be missing in the next epoch. ``side``
+    is the length of the shorter side, in pixels.
     """
 
     def __init__(self, split: Split, side: int, limit: int = LIMIT) -> None:
@@ -47,13 +46,13 @@ class ResizedCache:
         self._lock = threading.Lock()
 
     def image(self, photo: Photo) -> Image.Image:
-        """Return one photo as :meth:`mobilenetv2.data.dataset.Split.image` does, but smaller."""
+        """Return a photo as an upright RGB image, resized."""
         held = self._held.get(photo.name)
         if held is not None:
             return Image.fromarray(held)
         image = shrink(self.split.image(photo), self.side)
         pixels = np.asarray(image)
-        with self._lock:  # two threads may have made the same photo: it counts once
+        with self._lock:  # two threads may have decoded the same photo, which counts once
             if photo.name not in self._held and self.bytes + pixels.nbytes <= self.limit:
                 self._held[photo.name] = pixels
                 self.bytes += pixels.nbytes
@@ -62,21 +61,23 @@ class ResizedCache:
 
 @dataclass(frozen=True, slots=True)
 class ImageCache:
-    """All photos of a split at a small network's size: whole batches of views are cut out of them.
+    """All photos of a split, decoded for a small network, from which batches are cut.
 
-    At 32 pixels what a view costs is calls of Python and Pillow, which hold the interpreter's lock,
-    so that threads do not help. Each view is the one of :func:`mobilenetv2.data.augment.augment`,
-    bit for bit: the same function of (seed, epoch, index).
+    At 32 pixels a view costs mostly calls of Python and Pillow, which hold the interpreter's lock,
+    so threads do not help. Each view is bit-identical to that of
+    :func:`mobilenetv2.data.augment.augment`, for the same (seed, epoch, index).
     """
 
     held: NDArray
-    """uint8 (photos, height + 2 margins, width + 2 margins, channels): as evaluation sees them,
-    with the border that 'shifted' moves in."""
+    """Images as uint8 (photos, height + 2 margins, width + 2 margins, channels).
+
+    They are preprocessed as in evaluation, with the border that 'shifted' needs.
+    """
     size: Size
     how: Augmentation
 
     def views(self, indices: NDArray, seed: int, epoch: int) -> NDArray:
-        """Return views of photos: int (batch,) -> uint8 (batch, height, width, channels)."""
+        """Return views for int indices (batch,): uint8 (batch, height, width, channels)."""
         views = np.empty((len(indices), *self.size, self.held.shape[3]), np.uint8)
         for view, index in zip(views, indices, strict=True):
             random = generator(seed, epoch, int(index))
@@ -87,9 +88,9 @@ class ImageCache:
 def fits_in_memory(
     photos: int, how: Augmentation, record: Preprocessing, size: Size, limit: int = LIMIT
 ) -> bool:
-    """Return whether views can be cut out of held images, and these fit into ``limit`` bytes.
+    """Return True if views can be cut out of cached images that fit into ``limit`` bytes.
 
-    'resized' crops come from the photo itself, at any size, and are not made here.
+    'resized' crops need the original photo, so they cannot be cut out of cached images.
     """
     height, width = _held_size(how, size)
     return how.crop != "resized" and photos * height * width * record.channels <= limit
@@ -99,10 +100,11 @@ def cache_images(split: Split, how: Augmentation, record: Preprocessing, size: S
     """Decode every photo of a split for views of ``size``.
 
     Raises:
-        ImageError: one cannot be read.
+        ImageError: a photo cannot be read.
+        ValueError: the crop is 'resized', for which :func:`fits_in_memory` returns False.
     """
     if how.crop == "resized":
-        raise ValueError("views of a crop 'resized' are not made here: ask fits_in_memory() first")
+        raise ValueError("crops of kind 'resized' are not cached; call fits_in_memory() first")
     held = np.empty((len(split), *_held_size(how, size), record.channels), np.uint8)
 
     def load(index: int) -> None:

@@ -1,8 +1,8 @@
-"""Splits of labelled photos, found by how folders are laid out; and how one is divided in two.
+"""Splits of labelled photos, found by the names of folders, and the division of a split in two.
 
-Either ``train/``, ``validation/`` (or ``val/``), ``test/``, each with a folder for every class, or
-the class folders directly. One folder around all of it is looked through; each split may be an
-archive.
+A dataset has folders ``train/``, ``validation/`` (or ``val/``) and ``test/``, each with a folder
+for every class, or only class folders. One folder around everything is ignored. Each split may be
+an archive.
 """
 
 import dataclasses
@@ -23,18 +23,18 @@ SPLITS = {
     "validation": "validation", "val": "validation", "valid": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""Folder name in lower case -> split."""
+"""Split by folder name in lower case."""
 
 ALL = "all"
-"""The one split of a folder without splits."""
+"""Name of the only split in a folder without splits."""
 
 BUILT_IN = "digits"
-"""The set that needs no place."""
+"""Name of the built-in dataset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo by its name in the source, and its class by its index in the dataset."""
+    """A photo: its name in the source, and the index of its class in the dataset."""
 
     name: str
     label: int
@@ -42,7 +42,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Some photos of a source, all of one purpose."""
+    """Photos of a source for one purpose: training, validation or test."""
 
     name: str
     source: Source
@@ -53,15 +53,15 @@ class Split:
         return len(self.photos)
 
     def image(self, photo: Photo) -> Image.Image:
-        """Decode one photo to an upright RGB image.
+        """Return a photo as an upright RGB image.
 
         Raises:
-            ImageError: it cannot be read.
+            ImageError: the photo cannot be read.
         """
         return decode(self.source.read(photo.name), self.full_name(photo))
 
     def full_name(self, photo: Photo) -> str:
-        """Return the photo's name in messages."""
+        """Return the photo's name for messages."""
         return f"{self.source.place}/{photo.name}"
 
     def counts(self) -> list[int]:
@@ -76,7 +76,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Everything found in a place."""
+    """All splits of a folder, an archive or a built-in set."""
 
     place: str
     classes: tuple[str, ...]
@@ -84,12 +84,13 @@ class Dataset:
     ignored: tuple[str, ...]
     """Files that are not photos by their suffix."""
     links: int = 0
-    """Links that were not followed."""
+    """Number of links that were not followed."""
 
     def split(self, name: str | None) -> Split:
-        """Return a split by name; without one test, else validation, else all photos.
+        """Return a split by name; None means test, or else validation, or else all photos.
 
-        DataError: there is no such split.
+        Raises:
+            DataError: there is no such split.
         """
         for candidate in [SPLITS.get(name, name)] if name else ["test", "validation", ALL, "train"]:
             if candidate in self.splits:
@@ -102,7 +103,7 @@ def open_dataset(place: str | Path) -> Dataset:
     """Find the splits of a folder, an archive, or the built-in 'digits'.
 
     Raises:
-        DataError: nothing there, no photos, or photos without class folders.
+        DataError: the place does not exist, has no photos, or has photos outside of class folders.
     """
     if str(place) == BUILT_IN:
         from mobilenetv2.data.sources import digits
@@ -112,12 +113,16 @@ def open_dataset(place: str | Path) -> Dataset:
 
 
 def absolute_place(place: str) -> str:
-    """Return a place that :func:`open_dataset` takes in any current folder."""
+    """Return an absolute path that :func:`open_dataset` accepts from any current folder."""
     return place if place == BUILT_IN else str(Path(place).absolute())
 
 
 def find_splits(source: Source) -> Dataset:
-    """Find splits and classes in a source's names; see :func:`open_dataset`."""
+    """Find splits and classes in the names of a source.
+
+    Raises:
+        DataError: there are no photos, or photos outside of class folders.
+    """
     names = source.names()
     files = [PurePosixPath(name) for name in names if not name.endswith("/")]
     folders = [PurePosixPath(name) for name in names if name.endswith("/")]
@@ -165,14 +170,14 @@ def stratified_split(
 ) -> tuple[Split, Split]:
     """Divide a split in two, stratified; the second part gets ``fraction`` of every class.
 
-    The choice depends on the photos' names and the seed alone, not on the order in which a disk
-    lists them. Exact copies of a picture go to the same part, so that nothing leaks; those that
-    stand in several classes go to the first.
+    The division depends only on the photos' names and the seed, not on the order in which a disk
+    lists them. Identical copies of a photo go to the same part, to avoid leakage; copies in several
+    classes go to the first part.
 
     Args:
-        fraction: of each class, rounded, at least one photo where the class has two or more.
-        names: of the two parts.
-        digests: photo name -> digest of its bytes.
+        fraction: part of each class, rounded; at least one photo if the class has two or more.
+        names: names of the two parts.
+        digests: digest of each photo's bytes, by photo name.
     """
     taken: set[str] = set()
     labels: dict[str, set[int]] = defaultdict(set)
@@ -200,7 +205,7 @@ def stratified_split(
 def _place_of_classes(
     photos: list[PurePosixPath], folders: list[PurePosixPath]
 ) -> tuple[int, bool]:
-    """Return the number of folders above the class folders, and whether splits are the last."""
+    """Return the number of folders above the classes, and True if the last are splits."""
     depth = 0
     tops = {path.parts[0].lower() for path in (*photos, *folders)}
     if len(tops) == 1 and not tops & SPLITS.keys() and all(len(p.parts) > 2 for p in photos):
@@ -217,5 +222,5 @@ def _place_of_classes(
 
 
 def _split_name(path: PurePosixPath, depth: int, in_splits: bool) -> str:
-    """Return the split that a path belongs to; '' for one beside the split folders."""
+    """Return the split of a path; '' if it is not in a split folder."""
     return SPLITS.get(path.parts[depth - 1].lower(), "") if in_splits else ALL

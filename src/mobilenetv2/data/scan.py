@@ -1,8 +1,8 @@
-"""The scan before the first step: every photo read and decoded once, in threads.
+"""Check of a dataset before training: every photo is read and decoded once, in threads.
 
-Audit and training begin with it. What would make training or its result meaningless is an error;
-the rest is reported and mended: unreadable photos are left out, up to a limit, and photos that
-stand in two splits are left out of training.
+Auditing and training start with it. A fault that would make training or its result meaningless is
+an error. Other faults are reported and corrected: unreadable photos are left out, up to a limit,
+and photos in two splits are left out of training.
 """
 
 import dataclasses
@@ -26,33 +26,36 @@ HELD_OUT_FIRST = ("test", "validation", "train", "all")
 
 Seen = TypeVar("Seen")
 See = Callable[[str, bytes, Image.Image], Seen]
-"""(full name, the file's bytes, the upright RGB image) -> what is kept of it. Called in threads;
-an :class:`ImageError` from it makes the photo one that cannot be read."""
+"""Function from (full name, bytes of the file, upright RGB image) to a result.
+
+The result is kept for the photo. The function is called in threads. An :class:`ImageError` that it
+raises marks the photo as unreadable.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Scanned(Generic[Seen]):
-    """The result for one photo."""
+    """Result for one photo."""
 
     split: str
     photo: Photo
     digest: str
-    """SHA-256 of its bytes: equal for exact copies. Its name where there are no bytes."""
+    """SHA-256 of the photo's bytes, equal for identical copies; its name if there are no bytes."""
     problem: str
-    """Why it cannot be read, beginning with its full name; '' where it can."""
+    """Reason why the photo cannot be read, beginning with its full name; '' if it can."""
     seen: Seen | None
-    """None where there is a problem."""
+    """Result of the function; None if there is a problem."""
 
 
 def scan_photos(splits: Sequence[Split], see: See[Seen]) -> Iterator[Scanned[Seen]]:
-    """Scan every photo of some splits, in their order, with the progress shown."""
+    """Scan all photos of some splits in their order, and show the progress."""
     jobs = [(split, photo) for split in splits for photo in split.photos]
     results = in_parallel(lambda job: scan_photo(*job, see), jobs)
     return track(results, "checking photos", len(jobs))
 
 
 def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
-    """Scan one photo; nothing that is wrong with it is raised."""
+    """Scan one photo; a problem is returned, not raised."""
     digest = photo.name
     try:
         # Not Split.image: the bytes are needed, too.
@@ -65,21 +68,21 @@ def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
 
 @dataclass(frozen=True, slots=True)
 class CheckedDataset:
-    """A dataset whose every photo can be read, and what a person should know of it."""
+    """A dataset in which every photo can be read, and notes for the user."""
 
     dataset: Dataset
     digests: dict[str, str]
-    """Photo name -> digest of its bytes: equal for exact copies."""
+    """SHA-256 of each photo's bytes by photo name; equal for identical copies."""
     notes: list[str] = field(default_factory=list)
-    """One sentence each."""
+    """Notes for the user, one sentence each."""
 
 
 def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) -> CheckedDataset:
     """Scan every photo of every split; leave out unreadable ones and copies between splits.
 
     Raises:
-        DataError: fewer than two classes, an empty class, splits whose classes differ, or a larger
-            share than ``most_unreadable`` of photos that cannot be read.
+        DataError: fewer than two classes, an empty class, splits with different classes, or more
+            unreadable photos than the fraction ``most_unreadable``.
     """
     check_classes(dataset)
     splits = list(dataset.splits.values())
@@ -91,7 +94,11 @@ def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) ->
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Raise DataError without two classes, each with photos in every split. No photo is read."""
+    """Raise unless there are two classes or more, each with photos in every split; reads no photo.
+
+    Raises:
+        DataError: a class or its photos are missing.
+    """
     if len(dataset.classes) < 2:
         raise DataError(
             f"{dataset.place}: only one class ({dataset.classes[0]!r}); a classifier needs at "
@@ -116,10 +123,10 @@ def check_classes(dataset: Dataset) -> None:
 def readable_photos(
     split: Split, most_unreadable: float = MOST_UNREADABLE
 ) -> tuple[Split, list[str]]:
-    """Return one split without the photos that cannot be read, and a note on each of those.
+    """Return a split without unreadable photos, and a note on each of those.
 
     Raises:
-        DataError: more than ``most_unreadable`` (a share) of them, or none is left.
+        DataError: more photos than the fraction ``most_unreadable`` are unreadable, or all are.
     """
     readable, _, notes = _readable([split], split.source.place, most_unreadable)
     kept = readable[split.name]
@@ -166,7 +173,7 @@ def _skipped(dataset: Dataset) -> list[str]:
 def _without_copies(
     splits: Mapping[str, Split], digests: Mapping[str, str]
 ) -> tuple[dict[str, Split], list[str]]:
-    """Leave photos that stand in a held-out split out of the splits before it."""
+    """Remove photos of a held-out split from the splits before it."""
     notes = []
     seen: dict[str, str] = {}
     kept = dict(splits)

@@ -1,6 +1,7 @@
 """Sources of photos: a folder, a .zip or .tar archive, an archive for each split, built-in sets.
 
-Archives are read in place. Nothing is unpacked, so no name inside one can lead out of it.
+Archives are read in place. Nothing is unpacked, so that no name in an archive can refer to a file
+outside of it.
 """
 
 import io
@@ -26,8 +27,8 @@ class Source:
     """Files by name, with '/' between folders.
 
     Args:
-        place: the source's name in messages.
-        names: files, and folders with '/' at their end; those around files need not be named.
+        place: the source's name for messages.
+        names: files, and folders with '/' at the end; parent folders of files may be left out.
         links: number of links that were not followed.
     """
 
@@ -42,11 +43,15 @@ class Source:
         self._names = sorted(files) + sorted(folders)
 
     def names(self) -> list[str]:
-        """Return every file, sorted; then every folder, also an empty one, with '/' at its end."""
+        """Return all files, sorted, then all folders, including empty ones, with '/' at the end."""
         return self._names
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes, or raise ImageError, which begins with its full name."""
+        """Return a file's bytes.
+
+        Raises:
+            ImageError: the file cannot be read; the message begins with its full name.
+        """
         raise NotImplementedError
 
     def _require_small(self, name: str, size: int) -> None:
@@ -55,7 +60,7 @@ class Source:
 
 
 class FolderSource(Source):
-    """A folder on the disk. Links that lead out of it are not followed."""
+    """A folder on the disk; links to places outside of it are not followed."""
 
     def __init__(self, root: Path) -> None:
         names, links, inside = [], 0, root.resolve()
@@ -78,7 +83,7 @@ class FolderSource(Source):
         path = self.root / name
         try:
             with open_file(path) as file:
-                return file.read(LIMITS.bytes + 1)  # one too many: decoding names the limit
+                return file.read(LIMITS.bytes + 1)  # decoding then reports a file over the limit
         except OSError as error:
             raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
 
@@ -103,9 +108,9 @@ class ZipSource(Source):
         entry = self._entries[name]
         self._require_small(name, entry.file_size)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            # Python unpacks bzip2 and LZMA without a bound on memory, and no photo needs them.
+            # Python unpacks bzip2 and LZMA with unbounded memory, and photos do not need them.
             raise ImageError(
-                f"{self.place}/{name}: compressed by a method that is not read; "
+                f"{self.place}/{name}: compressed by an unsupported method; "
                 "make the archive without compression"
             )
         try:
@@ -117,7 +122,7 @@ class ZipSource(Source):
 
 
 class TarSource(Source):
-    """An uncompressed .tar archive, read at random."""
+    """An uncompressed .tar archive with random access."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -144,7 +149,7 @@ class TarSource(Source):
         member = self._members[name]
         self._require_small(name, member.size)
         if member.issparse():
-            raise ImageError(f"{self.place}/{name}: a sparse file, which is not read")
+            raise ImageError(f"{self.place}/{name}: a sparse file, which is not supported")
         try:
             with open_file(self._path) as file:
                 file.seek(member.offset_data)
@@ -152,15 +157,17 @@ class TarSource(Source):
         except OSError as error:
             raise ImageError(f"{self.place}/{name}: cannot be read ({error.strerror})") from None
         if len(data) < member.size:
-            raise ImageError(f"{self.place}/{name}: cannot be read (the archive is cut short)")
+            raise ImageError(f"{self.place}/{name}: cannot be read (the archive is truncated)")
         return data
 
 
 class ArchivesSource(Source):
-    """A folder with an archive for each split, as datasets are handed out: train.zip, test.zip.
+    """A folder with an archive for each split, as some datasets are published: train.zip, test.zip.
 
-    Each one's class folders lie in a folder named after it. Raise DataError if one is damaged
-    or two have one name.
+    The class folders of each archive are in a folder named after it.
+
+    Raises:
+        DataError: an archive is damaged, or two have the same name.
     """
 
     def __init__(self, root: Path, archives: list[Path]) -> None:
@@ -177,7 +184,7 @@ class ArchivesSource(Source):
             names, folder = source.names(), f"{path.stem}/"
             around = _folders_around(names)
             for name in names:
-                if not around.startswith(name):  # else one of the folders around the classes
+                if not around.startswith(name):  # skip the folders above the class folders
                     self._files[folder + name.removeprefix(around)] = (source, name)
         super().__init__(str(root), self._files, links)
 
@@ -200,13 +207,16 @@ class MemorySource(Source):
 
 
 def digits() -> MemorySource:
-    """Return 1,797 real handwritten digits of 8 x 8 pixels, dark strokes on white as on paper.
+    """Return 1,797 real handwritten digits of 8 x 8 pixels, dark strokes on white.
 
-    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI repository (CC BY 4.0).
-    The files are ``train/CLASS/N.png`` and ``test/CLASS/N.png``: the last 360 are the test split.
+    The files are ``train/CLASS/N.png`` and ``test/CLASS/N.png``; the last 360 digits are the test
+    split.
+
+    Source: E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI repository (CC BY
+    4.0).
 
     Raises:
-        MissingExtra: scikit-learn, which carries them, is not installed.
+        MissingExtra: scikit-learn, which contains them, is not installed.
     """
     bunch = require("sklearn.datasets").load_digits()
     files = {}
@@ -219,27 +229,27 @@ def digits() -> MemorySource:
 
 
 def photographs() -> list[Image.Image]:
-    """Return two RGB photographs, a Chinese temple and a flower: 427 x 640 pixels (CC BY 2.0).
+    """Return two RGB photographs of 427 x 640 pixels, a Chinese temple and a flower (CC BY 2.0).
 
     Raises:
-        MissingExtra: scikit-learn, which carries them, is not installed.
+        MissingExtra: scikit-learn, which contains them, is not installed.
     """
     images = require("sklearn.datasets").load_sample_images().images
     return [Image.fromarray(image) for image in images]
 
 
 ARCHIVES: dict[str, type[ZipSource] | type[TarSource]] = {".zip": ZipSource, ".tar": TarSource}
-"""Suffix in lower case -> how such an archive is read."""
+"""Reader of each kind of archive, by suffix in lower case."""
 
 
 def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     """Open a folder, an archive, or a folder of archives named after ``splits`` (in lower case).
 
-    A folder of archives has neither folders nor photos.
+    A folder of archives must contain no folders and no photos.
 
     Raises:
-        DataError: none of them, not there, or an archive is damaged.
-        OSError: a pipe or a device, or it may not be read.
+        DataError: the path does not exist, is of another kind, or an archive is damaged.
+        OSError: the path is a pipe or a device, or it may not be read.
     """
     if path.is_dir():
         found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
@@ -253,7 +263,7 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     if not path.exists():
         raise DataError(f"{path}: no such folder or archive")
     kind = ARCHIVES.get(path.suffix.lower())
-    open_file(path).close()  # the archive readers would wait for a pipe
+    open_file(path).close()  # raises for a pipe, on which the archive readers would wait
     if kind is None:
         raise DataError(
             f"{path}: neither a folder nor a .zip or .tar archive; unpack it or give its folder"
@@ -262,10 +272,10 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
 
 
 def find_photos(names: Iterable[str]) -> list[Path]:
-    """Return the photos named, and those in the folders named, at any depth, in order.
+    """Return the photos among ``names``, and those in folders among them, at any depth, in order.
 
     Raises:
-        DataError: a name that is not there, or a folder without photos.
+        DataError: a name does not exist, or a folder has no photos.
     """
     found: list[Path] = []
     for path in map(Path, names):
@@ -294,12 +304,16 @@ def _hidden_path(name: str) -> bool:
 
 
 def _leads_into(folder: Path, link: Path) -> bool:
-    # os.path.realpath, for Path.resolve raises on a link to itself before Python 3.13.
+    # Before Python 3.13, Path.resolve raises on a link to itself.
     return Path(os.path.realpath(link)).is_relative_to(folder)
 
 
 def _check_end(path: Path, offset: int) -> None:
-    """Require the zeros that end a tar: the library takes a damaged header for the end, too."""
+    """Raise unless a tar archive ends with zeros, since tarfile takes a damaged header for the end.
+
+    Raises:
+        tarfile.ReadError: other bytes are there.
+    """
     with open_file(path) as file:
         file.seek(offset)
         block = file.read(tarfile.BLOCKSIZE)
@@ -308,7 +322,7 @@ def _check_end(path: Path, offset: int) -> None:
 
 
 def _folders_around(names: list[str]) -> str:
-    """Return the folders around the class folders: 'train/' of train/CLASS/, '' of CLASS/."""
+    """Return the folders above the class folders: 'train/' for train/CLASS/, '' for CLASS/."""
     photos = [
         PurePosixPath(name).parts
         for name in names

@@ -1,1 +1,1 @@
-"""The network as a file for every runtime, compared with its edition before it exists."""
+"""Export of a network to files for every runtime, each compared with its edition first."""

@@ -1,4 +1,4 @@
-"""MNN and ncnn: by their own converters, each a process of its own, from our ONNX graph."""
+"""Writers of MNN and ncnn, whose own converters run in a separate process on our ONNX graph."""
 
 import dataclasses
 import json
@@ -26,12 +26,12 @@ from mobilenetv2.spec.records import ModelConfig, Origin
 # a command line has no room for a thousand labels.
 MNN_PROGRAM = "import json, sys, _tools; _tools.mnnconvert(json.loads(sys.stdin.readline()))"
 GIVEN = "model.onnx"
-"""The file that a converter takes, in the folder where it works."""
+"""Name of the converter's input file, in the folder where it works."""
 SECONDS = 600
 
 
 def write_mnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Write an MNN file, with the config as its ``bizCode``, MNN's place for a note, sealed."""
+    """Write a sealed MNN file with the config in its ``bizCode``, MNN's field for a note."""
     with suppress_native_output():
         require("MNN")
     # MNN cuts digits off instead of rounding: in float16 the graph's weights fit already.
@@ -48,9 +48,9 @@ def write_mnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) 
 
 
 def write_ncnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Write the graph ``out``; the weights, '.bin' in place of '.param'; and ``out``.json.
+    """Write the graph ``out``, the weights ('.bin' in place of '.param') and ``out``.json.
 
-    The config lies in the last, whose origin has one SHA-256 over all three.
+    The last file contains the config, whose origin has one SHA-256 over all three.
     """
     graph, half = graph_of(config, arrays, options).replace(batch=1), options.precision == "float16"
     made = ["model.ncnn.param", "model.ncnn.bin"]
@@ -67,11 +67,14 @@ def write_ncnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options)
 def _converted(
     title: str, command: Sequence[str], model: bytes, made: Sequence[str], given: bytes = b""
 ) -> list[bytes]:
-    """Return the files that a converter makes of an ONNX file.
+    """Return the files that a converter makes from an ONNX file.
 
     Args:
-        title: what it is called in an error.
+        title: name of the converter for an error message.
         given: its stdin.
+
+    Raises:
+        ArtifactError: the converter failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / GIVEN).write_bytes(model)
@@ -92,7 +95,11 @@ def _converted(
 
 
 def _pnnx() -> str:
-    """Return pnnx itself. Its Python package is not imported: that imports all of PyTorch."""
+    """Return the path of the program pnnx; its Python package would import PyTorch.
+
+    Raises:
+        MissingExtra: pnnx is not installed.
+    """
     found = find_spec("pnnx")
     if found is None or found.origin is None:
         require("pnnx")  # raises, with the line that installs it

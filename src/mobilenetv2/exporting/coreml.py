@@ -1,9 +1,9 @@
-"""Core ML: an ML Program for Apple's CPU, GPU and Neural Engine.
+"""Writer of Core ML: an ML Program for Apple's CPU, GPU and Neural Engine.
 
-Converted here, run there: Apple's runtime is on its own systems only. What :func:`reload` gives is
-the saved package computed in NumPy, operator by operator. Operators are those of Apple's
-specification of MIL, the language of ML Programs, that a MobileNetV2 needs; every result is rounded
-to the type that the program gives it, sums are float32.
+The program is converted here but runs only on Apple's systems. :func:`reload` therefore computes
+the saved package in NumPy, operator by operator. The operators are those of MIL, the language of ML
+Programs, that a MobileNetV2 needs. Every result is rounded to the type that the program declares;
+sums are float32.
 """
 
 import json
@@ -31,21 +31,21 @@ from mobilenetv2.text import first_line
 
 INPUT, OUTPUT = "input", "logits"
 LABELS = "labels"
-"""Among the metadata, for apps: the names of the classes as a JSON list."""
+"""Key of the metadata with the names of the classes, a JSON list for apps."""
 MODEL = Path("Data", "com.apple.CoreML", "model.mlmodel")
 WEIGHTS = Path("Data", "com.apple.CoreML", "weights", "weight.bin")
 CONSTANT = "const"
 FUNCTION = "main"
 TYPES = {"fp16": np.float16, "fp32": np.float32}
-"""MIL's name of a type -> NumPy's."""
+"""NumPy's types by MIL's names."""
 Arguments = Mapping[str, Any]
 """Arguments of an operator by name: arrays, numbers and texts."""
 
 
 def write_coreml(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Write a package (a folder) for one picture at a time, sealed.
+    """Write a sealed package (a folder) for one image at a time.
 
-    ``input`` is float32 (1, channels, height, width), normalised, whatever the precision inside.
+    ``input`` is float32 (1, channels, height, width), normalised, for any precision of the weights.
     """
     network, half = GraphModule(graph_of(config, arrays, options)), options.precision == "float16"
     x = torch.zeros(1, config.spec.input_channels, *config.spec.size)
@@ -72,7 +72,7 @@ def write_coreml(config: ModelConfig, arrays: Arrays, out: Path, options: Option
 
 
 def describe(made: Any, config: ModelConfig) -> None:
-    """Set what a person reads in Xcode, and what an app reads."""
+    """Set the texts that Xcode shows, and the metadata for apps."""
     spec, record = config.spec, config.preprocessing
     made.short_description = (
         f"{kind(spec)}, {spec.classes} classes, {spec.size[0]} x {spec.size[1]} pixels"
@@ -99,10 +99,10 @@ def _close(tools: Any, out: Path) -> None:
 
 
 def reload(out: Path, threads: int | None = None) -> "MilProgram":
-    """Return a package of ours computed in NumPy, whose threads are its own.
+    """Return a package of this program, computed in NumPy; ``threads`` is ignored.
 
     Raises:
-        ArtifactError: it was changed, or has an operator that no network of ours has.
+        ArtifactError: the package was changed, or has an unknown operator.
         MissingExtra: coremltools is not installed.
     """
     try:
@@ -120,11 +120,11 @@ def reload(out: Path, threads: int | None = None) -> "MilProgram":
 
 
 class MilProgram(Engine):
-    """A program as an engine (:class:`mobilenetv2.runtime.engine.Engine`), picture by picture.
+    """Engine that computes a program image by image (:class:`mobilenetv2.runtime.engine.Engine`).
 
     Args:
-        program: as coremltools' own reader gives it.
-        where: what it is called in an error.
+        program: the program as coremltools reads it.
+        where: its name for an error message.
     """
 
     def __init__(self, program: Any, where: str) -> None:
@@ -136,7 +136,7 @@ class MilProgram(Engine):
         self.outputs = tuple(output.name for output in self.function.outputs)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Return one output for a batch of the graph's size."""
         found: dict[str, Any] = {self.input: x}
         for operation in self.function.operations:
             if operation.op_type == CONSTANT:
@@ -165,10 +165,10 @@ class MilProgram(Engine):
 
 
 def convolve(given: Arguments) -> NDArray:
-    """Return a convolution, dense or one channel by itself.
+    """Return a dense or depthwise convolution.
 
     Raises:
-        ValueError: dilated, of unequal strides or in other groups.
+        ValueError: it is dilated, or has unequal strides or other groups.
     """
     x, weight = wide(given["x"]), wide(given["weight"])
     strides, groups = list(given.get("strides", [1, 1])), int(given.get("groups", 1))
@@ -190,7 +190,7 @@ def pad(given: Arguments) -> NDArray:
     """Return the tensor with constant values before and after its last axes.
 
     Raises:
-        ValueError: other than constant.
+        ValueError: the padding is not constant.
     """
     if given.get("mode", "constant") != "constant":
         raise ValueError(f"padding {given['mode']!r}")
@@ -200,7 +200,7 @@ def pad(given: Arguments) -> NDArray:
 
 
 def reduce(given: Arguments, compute: Any) -> NDArray:
-    """Return the mean, say, over some axes."""
+    """Return a reduction, such as the mean, over some axes."""
     axes = tuple(int(axis) for axis in given["axes"])
     return np.asarray(compute(wide(given["x"]), axes, keepdims=bool(given.get("keep_dims", False))))
 
@@ -212,7 +212,7 @@ def linear(given: Arguments) -> NDArray:
 
 
 def wide(values: Any) -> NDArray:
-    """Return values in float32, whatever they are kept in."""
+    """Return the values in float32."""
     return np.asarray(values, np.float32)
 
 
@@ -229,4 +229,4 @@ OPERATORS: dict[str, Callable[[Arguments], NDArray]] = {
     "linear": linear,
     "cast": lambda given: wide(given["x"]),
 }
-"""By their names in MIL; a cast is done by the rounding of its result."""
+"""Functions by MIL's names of operators; the rounding of its result performs a cast."""

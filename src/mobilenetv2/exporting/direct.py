@@ -1,4 +1,4 @@
-"""ONNX, with all its options, and LiteRT: written straight from the graph."""
+"""Writers of ONNX, with all its options, and LiteRT, directly from the graph."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mobilenetv2.spec.records import ModelConfig
 
 
 def graph_of(config: ModelConfig, arrays: Arrays, options: Options) -> Graph:
-    """Return the graph as the options want it: weights of the precision, input and sizes."""
+    """Return the graph for the options: precision of the weights, input, batch and sizes."""
     graph = lower(config, arrays)
     if options.precision == "float16":
         graph = graph.with_weights(representable)
@@ -24,7 +24,7 @@ def graph_of(config: ModelConfig, arrays: Arrays, options: Options) -> Graph:
 
 
 def write_onnx(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Write an ONNX file: what a model folder runs as, but in a file of its own."""
+    """Write an ONNX file."""
     graph, half = graph_of(config, arrays, options), options.precision == "float16"
     out.write_bytes(onnx.write_onnx(graph, options.opset, half=half))
 

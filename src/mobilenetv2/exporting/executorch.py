@@ -1,4 +1,4 @@
-"""ExecuTorch: PyTorch's own runtime for devices, everything handed to XNNPACK."""
+"""Writer of ExecuTorch, PyTorch's runtime for devices, with everything delegated to XNNPACK."""
 
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,14 @@ from mobilenetv2.text import first_line
 
 TITLE, METHOD = "ExecuTorch", "forward"
 CONFIG_METHOD = "mobilenetv2_config"
-"""It takes nothing and gives the config: methods are all that a program can carry."""
+"""Name of a method without arguments that returns the config.
+
+A program can carry data only in methods.
+"""
 
 
 def write_executorch(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Write a program for one picture at a time, sealed."""
+    """Write a sealed program for one image at a time."""
     with suppress_greetings():
         body: bytes = lowered(config, arrays).to_executorch().buffer
     # A flatbuffer's reader goes by offsets: what follows is not seen.
@@ -33,7 +36,7 @@ def write_executorch(config: ModelConfig, arrays: Arrays, out: Path, options: Op
 
 
 def lowered(config: ModelConfig, arrays: Arrays) -> Any:
-    """Return the network after XNNPACK took its part: an ``EdgeProgramManager``."""
+    """Return the network with its XNNPACK part delegated: an ``EdgeProgramManager``."""
     network = GraphModule(lower(config, arrays))
     x = torch.zeros(1, config.spec.input_channels, *config.spec.size)
     program = torch.export.export(network, (x,))
@@ -54,15 +57,15 @@ def lowered(config: ModelConfig, arrays: Arrays) -> Any:
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return the engine that runs a file of ours in ExecuTorch's runtime."""
+    """Return the engine that runs a file of this package in ExecuTorch's runtime."""
     return ExecuTorch(_program(out), str(out), threads)
 
 
 def config_inside(path: Path) -> ModelConfig:
-    """Return the config of a file of ours.
+    """Return the config in a file of this package.
 
     Raises:
-        ArtifactError: somebody else's, or one that was changed.
+        ArtifactError: the file was made by another program, or changed.
         MissingExtra: ExecuTorch is not installed.
     """
     loaded, text = _program(path), None
@@ -72,7 +75,7 @@ def config_inside(path: Path) -> ModelConfig:
 
 
 def _program(path: Path) -> Any:
-    """Return a program, unchanged since it was written, in the runtime; nothing of it runs yet."""
+    """Load a program into the runtime after a check of its seal; nothing of it runs yet."""
     data = engine.read_bounded(path)
     seal.check(data, str(path))
     with suppress_greetings():  # of torchao, among others, which it imports
@@ -86,7 +89,7 @@ def _program(path: Path) -> Any:
 
 
 class ExecuTorch(Engine):
-    """A program that ExecuTorch runs."""
+    """Engine of a program that ExecuTorch runs."""
 
     title = TITLE
 
@@ -103,17 +106,18 @@ class ExecuTorch(Engine):
         self.shape = tuple(sides)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Return one output for a batch of the graph's size."""
         given = torch.from_numpy(np.ascontiguousarray(x, np.float32))
         (found,) = self.method.execute([given])
         return np.array(found.numpy(), np.float32)  # a copy: its memory is used again
 
 
 def choose_threads(threads: int | None, where: str) -> None:
-    """Set XNNPACK's threads, which are the whole process's and chosen once, before anything loads.
+    """Set the number of XNNPACK's threads, once for the whole process, before anything is loaded.
 
-    A loaded method keeps a pointer to the pool, and another number of threads means another pool:
-    the method would compute with freed memory (seen: aborts, and runs that never ended).
+    A loaded method keeps a pointer to the thread pool, and another number of threads creates
+    another pool. The method would then compute with freed memory (observed: aborts, and runs that
+    never ended).
 
     Raises:
         ArtifactError: another number was chosen before.
@@ -132,4 +136,4 @@ def choose_threads(threads: int | None, where: str) -> None:
 
 
 _CHOSEN: set[int] = set()
-"""The pool's size, once something is loaded."""
+"""Size of the pool, once something is loaded."""

@@ -1,4 +1,4 @@
-"""Keras 3's ``.keras`` file, which Keras alone reads: the edition made of stock layers."""
+"""Writer of Keras 3's ``.keras`` file: the edition with Keras's own layers, for Keras only."""
 
 import dataclasses
 import io
@@ -24,10 +24,11 @@ from mobilenetv2.text import first_line
 
 
 def write_keras(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Write normalised (batch, height, width, channels) to logits, ready to be trained on.
+    """Write a trainable model from normalised images to logits.
 
-    Its BatchNorms are Keras's own, so that ``keras.models.load_model`` needs nothing of this
-    package; the config inside says which rule for their running variance the network has.
+    The input is (batch, height, width, channels). Its BatchNorms are Keras's own, so that
+    ``keras.models.load_model`` does not need this package. The config in the file has the network's
+    rule for the running variance.
     """
     with suppress_native_output():  # TensorFlow's greetings
         choose()
@@ -42,7 +43,7 @@ def write_keras(config: ModelConfig, arrays: Arrays, out: Path, options: Options
 
 
 def sealed(archive: bytes, config: str) -> bytes:
-    """Return the archive with the config as one more entry; the seal is its comment."""
+    """Return the archive with the config as another entry, and the seal as its comment."""
     memory = io.BytesIO(archive)
     with zipfile.ZipFile(memory, "a") as opened:
         opened.writestr(zipfile.ZipInfo(CONFIG), config)
@@ -52,7 +53,7 @@ def sealed(archive: bytes, config: str) -> bytes:
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return a file of ours in Keras. Not for strangers' files: import those."""
+    """Return the engine of a file of this package in Keras; import foreign files instead."""
     seal.check(out.read_bytes(), str(out))
     with suppress_native_output():
         backend = choose()
@@ -68,7 +69,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
 
 
 class KerasModel(Engine):
-    """A model that Keras runs."""
+    """Engine of a model that Keras runs."""
 
     def __init__(self, model: Any, where: str) -> None:
         super().__init__(where)
@@ -77,7 +78,7 @@ class KerasModel(Engine):
         self.shape = (channels, height, width)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Return one output for a batch of the graph's size."""
         with errors_only("tensorflow"):  # each model is traced, as it has to be
             found = self.model.predict_on_batch(x.transpose(0, 2, 3, 1))
         return np.asarray(found, np.float32)

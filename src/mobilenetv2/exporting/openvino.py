@@ -1,7 +1,7 @@
-"""OpenVINO's own format (IR): ``OUT.xml`` with the graph, ``OUT.bin`` with the weights.
+"""Writer of OpenVINO's format (IR): ``OUT.xml`` with the graph, ``OUT.bin`` with the weights.
 
-The graph comes from the ONNX writer, so that the two formats compute the same. The file also says
-what Intel's other tools look for in it (Model API, DL Streamer): labels, means and scales.
+The graph comes from the ONNX writer, so that both formats compute the same. The file also has the
+entries that Intel's other tools read (Model API, DL Streamer): labels, means and scales.
 """
 
 import io
@@ -21,17 +21,19 @@ from mobilenetv2.spec.records import ModelConfig
 
 
 def write_openvino(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
-    """Write an IR. float16 halves the .bin; OpenVINO computes in what its device does best,
-    whichever it is."""
+    """Write an IR; float16 halves the .bin.
+
+    OpenVINO computes in the precision that suits its device best, for both precisions of the file.
+    """
     made = converted(write_onnx(graph_of(config, arrays, options)))
     write_ir(made, config, out, half=options.precision == "float16")
 
 
 def converted(graph: bytes) -> Any:
-    """Return an openvino.Model of an ONNX file that was written here, float or int8.
+    """Return an openvino.Model for an ONNX file of this package, float or int8.
 
     Raises:
-        ArtifactError: OpenVINO does not take the graph.
+        ArtifactError: OpenVINO does not support the graph.
     """
     openvino = require("openvino")
     proto = require("onnx").load_from_string(graph)
@@ -56,7 +58,7 @@ def write_ir(
 
     Args:
         half: weights in float16.
-        method: how it was quantised, in words.
+        method: method of quantisation, in words.
 
     Raises:
         ArtifactError: OpenVINO cannot write there.
@@ -76,8 +78,10 @@ def write_ir(
 
 
 def _settle_names(made: Any) -> None:
-    """Call what is numbered through the process after who takes it, so that the same network gives
-    the same file."""
+    """Name numbered operators after their consumers, so that the same network gives the same file.
+
+    OpenVINO counts these numbers through the whole process.
+    """
     for op in reversed(made.get_ordered_ops()):
         kind = op.get_type_name()
         if kind == "Constant" or re.fullmatch(rf"{kind}_\d+", op.friendly_name):
@@ -91,7 +95,7 @@ def _settle_names(made: Any) -> None:
 
 
 def model_info(config: ModelConfig, layout: str) -> dict[str, str]:
-    """Return what other tools read, in their words."""
+    """Return the entries that other tools read, by key."""
     record = config.preprocessing
     # Their lists are separated by spaces.
     names = (re.sub(r"[^!-~\u00a1-\ud7ff]+", "_", name) or "_" for name in config.output_names)

@@ -1,4 +1,4 @@
-"""torch.export: the network as a graph of PyTorch's operators, without this package's code."""
+"""Writer of torch.export: the network as a graph of PyTorch's operators, without this package."""
 
 import io
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ from mobilenetv2.text import first_line
 TITLE = "PyTorch"
 LARGEST_CONFIG = 16 * 1024**2
 ANY = 2
-"""Pictures that a program for any number is traced with: 0 and 1 are taken for special."""
+"""Number of images for tracing a program for any number; PyTorch treats 0 and 1 as special."""
 
 
 def write_pt2(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """Write a program with the config among its extra files.
 
-    Weights and arithmetic are of ``options.precision``, what goes in and comes out float32.
+    Weights and arithmetic have ``options.precision``, input and output are float32.
     """
     dtype = getattr(torch, options.precision)
     graph = graph_of(config, arrays, options)
@@ -51,13 +51,13 @@ def write_pt2(config: ModelConfig, arrays: Arrays, out: Path, options: Options) 
 
 
 def carried(weight: NDArray) -> NDArray:
-    """Return a weight in float32 that bfloat16 holds exactly, the sum of each 3x3 filter kept.
+    """Return a float32 weight whose values bfloat16 can represent.
 
-    Each value is rounded together with what the larger ones of its filter lost;
-    :mod:`mobilenetv2.model.float16` says why.
+    The sums of 3x3 filters are kept: each value is rounded together with the rounding errors of the
+    larger ones in its filter. :mod:`mobilenetv2.model.float16` has the reason.
 
     Args:
-        weight: (out, in, kernel, kernel), or another shape, whose weights are filters of one.
+        weight: (out, in, kernel, kernel), or another shape, whose weights are rounded separately.
     """
     exact = torch.from_numpy(weight).double()
     exact = exact.flatten(2).flatten(0, 1) if weight.ndim == 4 else exact.reshape(-1, 1)
@@ -72,7 +72,7 @@ def carried(weight: NDArray) -> NDArray:
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return a file of ours in PyTorch. Not for strangers' files: they can hold anything."""
+    """Return the engine of a file of this package in PyTorch; foreign files may run any code."""
     config_inside(out)  # every member's checksum, at which PyTorch does not look
     try:
         program = torch.export.load(out)
@@ -82,10 +82,10 @@ def reload(out: Path, threads: int | None = None) -> Engine:
 
 
 def config_inside(path: Path) -> ModelConfig:
-    """Return the config, read as data: nothing of the program is loaded.
+    """Return the config, which is read as data; nothing of the program is loaded.
 
     Raises:
-        ArtifactError: not a file of ours, or damaged.
+        ArtifactError: the file was made by another program, or is damaged.
     """
     try:
         with open_zip(path) as archive:
@@ -99,7 +99,7 @@ def config_inside(path: Path) -> ModelConfig:
 
 
 class ExportedProgram(Engine):
-    """A program that ``torch.export`` wrote."""
+    """Engine of a program that ``torch.export`` wrote."""
 
     title = TITLE
 
@@ -114,7 +114,7 @@ class ExportedProgram(Engine):
         self.module = program.module()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Return one output for a batch of the graph's size."""
         try:
             with torch.inference_mode(), limited(self.threads):
                 found = self.module(torch.from_numpy(np.ascontiguousarray(x)))
@@ -125,7 +125,7 @@ class ExportedProgram(Engine):
 
 @contextmanager
 def limited(threads: int | None) -> Iterator[None]:
-    """Give PyTorch so many threads of one operator; its number is the whole process's."""
+    """Set the number of PyTorch's threads per operator in a block, for the whole process."""
     before = torch.get_num_threads()
     if threads is not None and threads != before:
         torch.set_num_threads(threads)

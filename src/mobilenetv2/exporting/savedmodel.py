@@ -1,7 +1,7 @@
-"""TensorFlow SavedModel: the network in TensorFlow's own operations, BatchNorm folded.
+"""Writer of TensorFlow SavedModel: the network in TensorFlow's operations, BatchNorm folded.
 
-Not from the Keras edition: that keeps BatchNorm, needs Keras to run on TensorFlow in this process,
-and writes what it traces from a layer's Python. Here every operator is in sight.
+It does not use the Keras edition, which keeps BatchNorm, needs Keras on TensorFlow in this process,
+and writes what it traces from the Python code of layers.
 """
 
 import os
@@ -24,7 +24,7 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 
 CONFIG = Path("assets.extra") / "mobilenetv2.json"
-"""Where TensorFlow leaves room for the files of others."""
+"""Path of the config in the folder, where TensorFlow allows files of other programs."""
 SIGNATURE, INPUT, OUTPUT = "serving_default", "input", "logits"
 QUIET = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -32,8 +32,8 @@ QUIET = "TF_CPP_MIN_LOG_LEVEL"
 def write_savedmodel(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """Write a folder with one signature, 'serving_default', from ``input`` to ``logits``.
 
-    ``input`` is float32 (batch, height, width, channels), normalised, as TensorFlow's users have
-    it; with ``options.pictures`` uint8. The config lies in 'assets.extra/mobilenetv2.json'.
+    ``input`` is float32 (batch, height, width, channels), normalised, as usual in TensorFlow; with
+    ``options.pictures`` it is uint8. The config is in 'assets.extra/mobilenetv2.json'.
     """
     with tensorflow() as tf:
         network = GraphFunction(tf, graph_of(config, arrays, options))
@@ -50,7 +50,7 @@ def write_savedmodel(config: ModelConfig, arrays: Arrays, out: Path, options: Op
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return a file of ours in TensorFlow. Not for strangers' files: they can hold anything."""
+    """Return the engine of a file of this package in TensorFlow; foreign files may run any code."""
     with tensorflow() as tf:
         limit_threads(tf, threads)
         try:
@@ -62,7 +62,7 @@ def reload(out: Path, threads: int | None = None) -> Engine:
 
 
 class SavedModel(Engine):
-    """A program that TensorFlow runs."""
+    """Engine of a program that TensorFlow runs."""
 
     def __init__(self, tf: Any, loaded: Any, signature: Any, where: str) -> None:
         super().__init__(where)
@@ -73,7 +73,7 @@ class SavedModel(Engine):
         self.batch = self.given.shape[0]
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Return one output for a batch of the graph's size."""
         x = x if self.takes_pictures else x.transpose(0, 2, 3, 1)
         if not self.given.shape.is_compatible_with(x.shape):
             raise ArtifactError(
@@ -85,7 +85,7 @@ class SavedModel(Engine):
 
 @contextmanager
 def tensorflow() -> Iterator[Any]:
-    """Yield TensorFlow, which says in the block only what is wrong."""
+    """Yield TensorFlow, which in the block prints errors only."""
     os.environ.setdefault(QUIET, "3")
     with suppress_native_output():  # its native part greets all the same
         tf: Any = require("tensorflow")
@@ -94,10 +94,10 @@ def tensorflow() -> Iterator[Any]:
 
 
 def limit_threads(tf: Any, threads: int | None) -> None:
-    """Limit TensorFlow's threads of one operator, for the whole process.
+    """Limit TensorFlow's threads per operator, for the whole process.
 
     Raises:
-        ArtifactError: TensorFlow has computed already, with another number.
+        ArtifactError: TensorFlow has already computed with another number.
     """
     if threads is None:
         return

@@ -1,7 +1,7 @@
-"""Export: files that answer as their edition does, for the same pictures.
+"""Export of files whose outputs agree with the edition's for the same images.
 
-Where a person gives no photos, pictures are made here: shapes on clouds of colour. Noise alone
-would not do: a network's answers to noise hardly differ from picture to picture.
+If the user gives no photos, images are drawn here: shapes on clouds of colour. Noise alone is not
+enough, because a network's outputs hardly differ between images of noise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,40 +33,42 @@ from mobilenetv2.spec.records import ModelConfig, Preprocessing
 from mobilenetv2.text import finite
 
 TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
-"""A difference of logits is at most this times max(1, the reference's largest). bfloat16 has three
-bits less than float16."""
+"""Largest allowed difference of logits by precision, times max(1, the reference's largest).
+
+bfloat16 has three bits less than float16.
+"""
 RANDOM = 2
-"""Random tensors beside the pictures."""
+"""Number of random tensors that are compared beside the images."""
 SIDE, COUNT = 256, 4
-"""Pixels of a side of the pictures that are made here, and how many there are."""
+"""Side of the images that are drawn here, in pixels, and their number."""
 WIDER = (33, 64)
-"""Rows and columns that a picture of another size has more: an odd number and an even one."""
+"""Additional rows and columns of an image of another size: an odd and an even number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A file's logits beside the reference's."""
+    """Comparison of a file's logits with the reference's."""
 
     photos: int
     random: int
     difference: float
-    """Largest |difference| of any logit; infinite where one is not a number."""
+    """Largest absolute difference of any logit; infinite if one is not a number."""
     largest: float
-    """Largest |logit| of the reference."""
+    """Largest absolute logit of the reference."""
     deviation: float
-    """Standard deviation of the reference's logits: near 0 little is compared."""
+    """Standard deviation of the reference's logits; near 0 the comparison means little."""
     tolerance: float
     same_top1: int
-    """Of the photos: how many have the reference's best class."""
+    """Number of photos for which the best class is the reference's."""
 
     @property
     def relative(self) -> float:
-        """The difference as a share of max(1, the reference's largest)."""
+        """Difference as a fraction of max(1, the reference's largest)."""
         return self.difference / max(1.0, self.largest)
 
     @property
     def passed(self) -> bool:
-        """Whether the file is the network."""
+        """True if the difference is within the tolerance."""
         return self.relative <= self.tolerance
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class Comparison:
 
 
 class Reference:
-    """What the plain edition, in float64, answers; computed once for all formats.
+    """Outputs of the plain edition in float64, computed once for all formats.
 
     Args:
         arrays: canonical.
@@ -98,21 +100,21 @@ class Reference:
 
     @cached_property
     def network(self) -> plain.MobileNetV2:
-        """The plain edition."""
+        """Plain edition of the network."""
         network = plain.build(self.config, dtype="float64")
         plain.load(network, self.arrays)
         return network
 
     @cached_property
     def pictures(self) -> tuple[NDArray, NDArray]:
-        """(the photos and noise as uint8 pictures, their logits): for graphs that normalise."""
+        """Photos and noise as uint8 images with their logits, for graphs that normalise."""
         noise = self._random.integers(0, 256, (RANDOM, *self.photos.shape[1:]), np.uint8)
         x = np.concatenate([self.photos, noise])
         return x, self._answers(engine_input(x, self.config.preprocessing))
 
     @cached_property
     def tensors(self) -> tuple[NDArray, NDArray]:
-        """(the photos normalised and normal noise, float32 NCHW; their logits)."""
+        """Normalised photos and normal noise (float32 NCHW) with their logits."""
         photos = engine_input(self.photos, self.config.preprocessing)
         noise = self._random.normal(size=(RANDOM, *photos.shape[1:])).astype(np.float32)
         x = np.concatenate([photos, noise])
@@ -120,7 +122,7 @@ class Reference:
 
     @cached_property
     def elsewhere(self) -> "Reference":
-        """The same for a picture of another size, of files that take any."""
+        """Reference for an image of another size, for files that accept any size."""
         more = ((0, 0), (0, WIDER[0]), (0, WIDER[1]), (0, 0))
         return Reference(self.config, self.arrays, np.pad(self.photos[:1], more, "reflect"))
 
@@ -129,10 +131,10 @@ class Reference:
         return np.concatenate([self.network(x[i : i + 1]) for i in range(len(x))])
 
     def compare(self, engine: Engine, precision: Precision) -> Comparison:
-        """Compare the engine's logits with the reference's.
+        """Return the comparison of an engine's logits with the reference's.
 
         Raises:
-            ArtifactError: it gives another number of outputs, or cannot run.
+            ArtifactError: the engine gives another number of outputs, or cannot run.
         """
         x, expected = self.pictures if engine.takes_pictures else self.tensors
         logits = engine.run(x, "logits")
@@ -151,17 +153,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """Makes exported files and compares each with the reference: a ``job.Maker``."""
+    """Maker of exported files, each compared with the reference (a ``job.Maker``)."""
 
     reference: Reference
 
     def write(self, request: Request, out: Path) -> None:
-        """Write the file by its format's module."""
+        """Write the file with the module of its format."""
         config, arrays = self.reference.config, self.reference.arrays
         writer_of(request.format)(config, arrays, out, request.options)
 
     def compare(self, request: Request, engine: Engine) -> Comparison:
-        """Compare logits; those of a picture of another size, too, where the file takes any."""
+        """Return the comparison of logits, also at another size if the file accepts any."""
         precision = request.options.precision
         comparison = self.reference.compare(engine, precision)
         if request.options.any_size and comparison.passed:
@@ -170,7 +172,7 @@ class Exporter:
         return comparison
 
     def refusal(self, verdict: Comparison) -> str:
-        """Return why a file is not kept; '' where it is."""
+        """Return the reason why a file is not kept; '' if it is."""
         if verdict.passed:
             return ""
         return (
@@ -179,7 +181,7 @@ class Exporter:
         )
 
     def facts(self, request: Request) -> dict[str, Any]:
-        """Return what else is written down beside a file."""
+        """Return further facts for the record beside a file."""
         return {
             "takes": "uint8 pictures" if request.options.pictures else "normalised float32",
             "runs_here": request.format.runs_here,
@@ -188,16 +190,16 @@ class Exporter:
 
 
 def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> list[Request]:
-    """Return what ``--format A,B --precision C,D`` asks for.
+    """Return the requests for ``--format A,B --precision C,D``.
 
     Args:
-        names: formats; none takes the one that ``out`` ends in.
-        options: one for each precision.
-        out: as for :func:`mobilenetv2.exporting.job.place_files`.
+        names: names of formats; none means the format of ``out``'s suffix.
+        options: options for each precision.
+        out: path as for :func:`mobilenetv2.exporting.job.place_files`.
 
     Raises:
-        ArtifactError: an unknown format, no format at all, an option that a format does not honour,
-            or a place for one file where there are to be several.
+        ArtifactError: an unknown format, no format, an option that a format does not support, or a
+            path for one file when there are several.
     """
     formats = find_formats(names, out)
     for made in formats:
@@ -207,13 +209,13 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
 
 
 def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Request], list[str]]:
-    """Return what ``--format all`` asks for: what each format that is installed can do.
+    """Return the requests for ``--format all``: those that the installed formats support.
 
     Returns:
-        (requests, notes): each note says what is left out and why.
+        The requests, and notes about formats that are left out and why.
 
     Raises:
-        ArtifactError: ``out`` is a place for one file.
+        ArtifactError: ``out`` is a path for one file.
     """
     possible: list[Request] = []
     refused: dict[str, list[str]] = {}
@@ -240,7 +242,7 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
 
 
 def sample_pictures(record: Preprocessing, count: int = COUNT, seed: int = 0) -> NDArray:
-    """Draw pictures, the same every time.
+    """Draw images, the same ones every time.
 
     Returns:
         uint8 (count, height, width, channels) at the network's size.
@@ -267,7 +269,7 @@ def _draw_picture(random: np.random.Generator) -> Image.Image:
 
 
 def _draw_clouds(random: np.random.Generator) -> Image.Image:
-    """Return the sum of ever finer noise, each at half the strength, as in photos."""
+    """Return the sum of finer and finer noise, each at half the strength, as in photos."""
     total = np.zeros((SIDE, SIDE, 3))
     for octave in range(1, 8):
         cells = random.integers(0, 256, (2**octave, 2**octave, 3), np.uint8)

@@ -1,1 +1,1 @@
-"""The folded network as a graph of typed operations, and a writer for each format."""
+"""Folded network as a graph of typed operations, and a writer for each format."""

@@ -1,6 +1,6 @@
-"""LiteRT files written: tensors, constants and operators into the flatbuffer of the schema.
+"""Writer of LiteRT files: puts tensors, constants and operators into the schema's flatbuffer.
 
-The counterpart of :mod:`mobilenetv2.checkpoints.containers.litert`, with the same names.
+The reader is :mod:`mobilenetv2.checkpoints.containers.litert`; it has the same names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 ALIGNMENT = 16
-"""Bytes: the schema's ``force_align`` of constants, so that runtimes use them where they lie."""
+"""Alignment of constants in bytes, the schema's ``force_align``; runtimes use them in place."""
 TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int8": 9}
-"""NumPy -> TensorType of the schema."""
+"""TensorType of the schema by NumPy's name of the type."""
 OPTIONS = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "ADD": "AddOptions",
     "MEAN": "ReducerOptions", "FULLY_CONNECTED": "FullyConnectedOptions", "PAD": "PadOptions",
@@ -27,15 +27,15 @@ VERSIONS = {
     ("MEAN", "int8"): 2, ("REDUCE_MAX", "int8"): 2, ("FULLY_CONNECTED", "int8"): 4,
     ("PAD", "int8"): 2, ("DEQUANTIZE", "float16"): 3,
 }  # fmt: skip
-"""Of an operator by the type that it takes, where it is not 1: what a runtime must know of it."""
+"""Versions of operators by input type, if not 1: the least version that a runtime must support."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantisation:
-    """What a tensor's integers stand for: scale x (integer - zero point)."""
+    """Quantisation of a tensor; an integer means scale x (integer - zero point)."""
 
     scales: NDArray
-    """(1,), or one for each slice of ``axis``."""
+    """One scale as (1,), or one for each slice of ``axis``."""
     zero_point: int = 0
     axis: int = 0
 
@@ -46,7 +46,7 @@ class _Tensor:
     shape: tuple[int, ...]
     dtype: str
     buffer: int
-    """0 where it is computed."""
+    """Index of the buffer with the constant's values; 0 for a computed tensor."""
     quantisation: Quantisation | None
 
 
@@ -62,7 +62,7 @@ class _Operator:
 
 
 class Builder:
-    """One graph. Constants and operators are kept until :meth:`finish` writes them."""
+    """Builder of a file with one graph; :meth:`finish` writes it."""
 
     def __init__(self) -> None:
         import flatbuffers
@@ -74,28 +74,28 @@ class Builder:
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "float32",
                quantisation: Quantisation | None = None) -> int:  # fmt: skip
-        """A tensor that is computed, or the input; its index."""
+        """Add the input or a computed tensor, and return its index."""
         self._tensors.append(_Tensor(name, shape, dtype, 0, quantisation))
         return len(self._tensors) - 1
 
     def constant(self, name: str, values: NDArray, quantisation: Quantisation | None = None) -> int:
-        """A constant of a type of :data:`TYPES`; its index."""
+        """Add a constant of a type of :data:`TYPES`, and return its index."""
         dtype = values.dtype.name
         self._tensors.append(_Tensor(name, values.shape, dtype, self._keep(values), quantisation))
         return len(self._tensors) - 1
 
     def like(self, tensor: int, name: str, shape: tuple[int, ...]) -> int:
-        """A computed tensor of the type and the quantisation of another; its index."""
+        """Add a computed tensor with the type and quantisation of another, and return its index."""
         given = self._tensors[tensor]
         return self.tensor(name, shape, given.dtype, given.quantisation)
 
     def shape(self, tensor: int) -> tuple[int, ...]:
-        """Of the tensor with that index."""
+        """Return the shape of a tensor."""
         return self._tensors[tensor].shape
 
     def operator(self, kind: str, inputs: Sequence[int], output: int, stride: int = 1,
                  padding: str = "SAME", activation: str = "NONE") -> int:  # fmt: skip
-        """An operator of :data:`OPTIONS`; the index of its output."""
+        """Add an operator of :data:`OPTIONS`, and return the index of its output."""
         version = VERSIONS.get((kind, self._tensors[inputs[0]].dtype), 1)
         self._operators.append(
             _Operator(kind, version, tuple(inputs), output, stride, padding, activation)
@@ -104,10 +104,10 @@ class Builder:
 
     def finish(self, start: int, ends: Sequence[int],
                metadata: Mapping[str, bytes] | None = None) -> bytes:  # fmt: skip
-        """The file of a graph from the tensor ``start`` to the tensors ``ends``.
+        """Return the file of a graph from the tensor ``start`` to the tensors ``ends``.
 
         Args:
-            metadata: further buffers by the name under which the model lists them.
+            metadata: further buffers, by the name under which the model lists them.
         """
         import tflite
 
@@ -142,7 +142,7 @@ class Builder:
         return bytes(self._b.Output())
 
     def _keep(self, values: NDArray) -> int:
-        """The number of the buffer that will hold them."""
+        """Add a buffer for the values, and return its index."""
         self._buffers.append(values)
         return len(self._buffers) - 1
 
@@ -196,7 +196,7 @@ class Builder:
         )  # fmt: skip
 
     def _table(self, kind: str, **fields: Any) -> int:
-        """A table of the schema; vectors and strings in it are written before it."""
+        """Write a table of the schema; its vectors and strings must be written before."""
         import tflite
 
         getattr(tflite, f"{kind}Start")(self._b)
@@ -209,7 +209,7 @@ class Builder:
 
 
 def vector(builder: Any, tables: Sequence[int]) -> int:
-    """Write a vector of tables that are written already; its place."""
+    """Write a vector of tables that are already written, and return its offset."""
     builder.StartVector(4, len(tables), 4)
     for table in reversed(tables):
         builder.PrependUOffsetTRelative(table)

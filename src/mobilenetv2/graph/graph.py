@@ -1,7 +1,7 @@
-"""A network as a list of typed operations over named tensors: what every format is written from.
+"""Network as a list of typed operations on named tensors, from which every format is written.
 
-A graph is made once, by :func:`mobilenetv2.graph.lowering.lower`; a writer walks its operations and
-knows nothing of the spec. Arrays lie as PyTorch lays them out. Every tensor of the network has its
+:func:`mobilenetv2.graph.lowering.lower` makes the graph once. A writer walks its operations and
+does not need the spec. Arrays are in PyTorch's layout. Every tensor of the network has its
 canonical name ('stem', 'blocks.3.expand', 'blocks.3', 'features', 'logits' ...).
 """
 
@@ -20,14 +20,14 @@ from mobilenetv2.spec.records import ModelConfig
 
 INPUT, PICTURES, FEATURES, LOGITS = "input", "pictures", "features", "logits"
 MAP = "map"
-"""The output that gives the last feature map, whatever that tensor is called."""
+"""Name of the output for the last feature map, independent of that tensor's own name."""
 
 Activation = Literal["relu6", "relu"] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What a tensor's uint8 integers stand for: scale x (integer - zero point)."""
+    """Quantisation of a tensor; a uint8 integer means scale x (integer - zero point)."""
 
     scale: float
     zero_point: int
@@ -35,17 +35,17 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor between operations, of one picture."""
+    """A tensor between operations, for one image."""
 
     name: str
     shape: tuple[int, ...]
-    """(channels, height, width) or (channels,), without the batch."""
+    """Shape without the batch: (channels, height, width) or (channels,)."""
     low: float = float("-inf")
-    """No value is below it: 0 after an activation."""
+    """Lower bound of the values: 0 after an activation."""
     high: float = float("inf")
-    """No value is above it: 6 after ReLU6."""
+    """Upper bound of the values: 6 after ReLU6."""
     steps: Steps | None = None
-    """None: float."""
+    """Quantisation of the tensor; None for float."""
 
     @property
     def channels(self) -> int:
@@ -60,14 +60,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Integers:
-    """A constant in integers: what they stand for is ``scales x values``."""
+    """A constant in integers; its real values are ``scales x values``."""
 
     values: NDArray
-    """int8 weights or int32 biases, in the shape of the float ones."""
+    """Weights as int8 or biases as int32, in the shape of the float ones."""
     scales: NDArray
-    """float32 (channels,) along the first axis."""
+    """Scales as float32 (channels,), along the first axis."""
     per_channel: bool = True
-    """False: all scales are equal."""
+    """False if all scales are equal."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ Constant = NDArray | Integers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchNorm:
-    """A BatchNorm that was not folded: float32 (channels,) each."""
+    """A BatchNorm that was not folded; each array is float32 (channels,)."""
 
     scale: NDArray
     shift: NDArray
@@ -97,13 +97,16 @@ class _OneInput:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors that it takes."""
+        """Names of the input tensors."""
         return (self.input,)
 
 
 @dataclass(frozen=True, slots=True)
 class Normalise(_OneInput):
-    """``(value - mean) / std``: uint8 (height, width, channels) to float (channels, ...)."""
+    """Normalisation ``(value - mean) / std`` of uint8 (height, width, channels) to float.
+
+    The output is (channels, height, width).
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -112,9 +115,9 @@ class Normalise(_OneInput):
 @dataclass(frozen=True, slots=True, eq=False)
 class _Weighted(_OneInput):
     name: str
-    """Canonical prefix of its parameters: 'blocks.3.expand', 'hidden.0' ... 'classifier'."""
+    """Canonical prefix of the parameters: 'blocks.3.expand', 'hidden.0' ... 'classifier'."""
     weight: Constant
-    """(out, in / groups, kernel, kernel), of a linear layer (out, in)."""
+    """Weight as (out, in / groups, kernel, kernel), or (out, in) in a linear layer."""
     bias: Constant | None
     activation: Activation
 
@@ -127,7 +130,7 @@ class Conv(_Weighted):
     padding: Padding
     groups: int
     batch_norm: BatchNorm | None = None
-    """Between bias and activation, where it was not folded."""
+    """BatchNorm between bias and activation; None if it was folded."""
 
     @property
     def kernel(self) -> int:
@@ -137,7 +140,7 @@ class Conv(_Weighted):
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """The sum of two maps, with an activation in ResNet's blocks."""
+    """Sum of two maps; in ResNet's blocks an activation follows."""
 
     inputs: tuple[str, str]
     output: str
@@ -146,14 +149,14 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Pool(_OneInput):
-    """The mean or the maximum of each channel over a whole map: (channels,)."""
+    """Mean or maximum of each channel over a whole map; the output is (channels,)."""
 
     kind: Pooling
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear(_Weighted):
-    """``x @ weight.T + bias`` with its activation."""
+    """A linear layer with its activation: ``x @ weight.T + bias``."""
 
 
 Layer = Conv | Linear
@@ -167,21 +170,21 @@ class Graph:
     config: ModelConfig
     operations: tuple[Operation, ...]
     tensors: Mapping[str, Tensor]
-    """By name, in the order in which they are computed; 'input' comes first."""
+    """Tensors by name, in the order in which they are computed; 'input' comes first."""
     outputs: Mapping[str, str]
-    """What the graph gives: the output's name -> the tensor's."""
+    """Names of the outputs, each with the name of its tensor."""
     batch: int | None = None
-    """Pictures at a time; None: any number."""
+    """Number of images per batch; None for any number."""
     any_size: bool = False
-    """Any height and width; ``tensors`` have those of the config."""
+    """True if the graph takes any height and width; ``tensors`` have those of the config."""
 
     @property
     def takes_pictures(self) -> bool:
-        """Return True where it takes uint8 pictures and normalises by itself."""
+        """Return True if the graph takes uint8 images and normalises them."""
         return isinstance(self.operations[0], Normalise)
 
     def layers(self) -> Iterator[Layer]:
-        """Yield what has weights, in the order in which it runs."""
+        """Yield the layers that have weights, in the order in which they run."""
         for operation in self.operations:
             if isinstance(operation, Conv | Linear):
                 yield operation
@@ -196,36 +199,36 @@ class Graph:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def with_outputs(self, *names: str) -> "Graph":
-        """Return the graph with more outputs: tensors by name, or 'map', the last feature map."""
+        """Return the graph with more outputs: names of tensors, or 'map' for the last map."""
         more = {name: self.last_map if name == MAP else name for name in names}
         return self.replace(outputs={**self.outputs, **more})
 
     def with_intermediates(self) -> "Graph":
-        """Return the graph with every tensor but the input as an output."""
+        """Return the graph with every tensor except the input as an output."""
         names = [FEATURES, *(name for name in self.tensors if name != INPUT)]
         return self.with_outputs(*names)
 
     def with_normalisation(self) -> "Graph":
-        """Return the graph for uint8 pictures (height, width, channels), which it normalises."""
+        """Return the graph for uint8 images (height, width, channels), which it normalises."""
         record = self.config.preprocessing
         first = Normalise(PICTURES, INPUT, record.mean, record.std)
         return self.replace(operations=(first, *self.operations))
 
     def for_any_size(self) -> "Graph":
-        """Return the graph for pictures of any height and width.
+        """Return the graph for images of any height and width.
 
         Raises:
-            SpecError: 'same' padding, which depends on the picture's size.
+            SpecError: the padding is 'same', which depends on the size of the image.
         """
         if self.config.spec.numerics.padding == "same":
             raise SpecError(
-                "this network's 'same' padding depends on the picture's size, which an exported "
-                "file has to fix; export it without the option for any size"
+                "this network's 'same' padding depends on the image's size, so the exported file "
+                "must have a fixed size; export it without the option for any size"
             )
         return self.replace(any_size=True)
 
     def with_weights(self, change: Callable[[NDArray], NDArray]) -> "Graph":
-        """Return the graph with every layer's float weight changed by a function of it."""
+        """Return the graph with a function applied to every layer's float weight."""
         operations = [
             dataclasses.replace(op, weight=change(real(op.weight)))
             if isinstance(op, Conv | Linear)
@@ -236,7 +239,7 @@ class Graph:
 
 
 def real(constant: Constant) -> NDArray:
-    """Return what a constant stands for, float32."""
+    """Return the real values of a constant, float32."""
     if not isinstance(constant, Integers):
         return constant
     sides = (-1, *[1] * (constant.values.ndim - 1))

@@ -1,10 +1,11 @@
-"""A graph as a LiteRT (.tflite) file, its config and labels in a zip archive behind it.
+"""Writer of LiteRT (.tflite) files, with the config and labels in a zip archive at the end.
 
-Where the graph has integers everything is one, the ends too, as LiteRT's specification of 8 bits
-has it: tensors between layers are int8 with one scale and one zero point, weights int8 with a zero
-point of 0 and a scale for each output channel, biases int32 at the scale of input x weight.
-Additions and the pooling rescale to their own output's scale, a PAD keeps its input's. Processors
-without floating point run it, and Google's tools for NPUs take it.
+A graph with integers is integer throughout, including input and output, as in LiteRT's
+specification of 8-bit quantisation. Tensors between layers are int8 with one scale and one zero
+point. Weights are int8 with zero point 0 and a scale for each output channel, biases int32 at the
+scale of input x weight. Additions and the pooling rescale to their output's scale; a PAD keeps its
+input's scale. Such files run on processors without floating point, and Google's tools for NPUs
+accept them.
 """
 
 import io
@@ -37,46 +38,46 @@ from mobilenetv2.spec.blocks import padding
 from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = "config.json"
-"""The archive's entry with what :meth:`spec.records.ModelConfig.to_json` gives."""
+"""Name of the archive's entry with the JSON of :meth:`spec.records.ModelConfig.to_json`."""
 ENDS = frozenset({INPUT, FEATURES, LOGITS})
-"""Tensors that may be uint8: what people, not layers, take and give."""
+"""Inputs and outputs of the file, the tensors that may be uint8."""
 SIGNED = 128
-"""From a graph's uint8 to int8: off the integer and off the zero point alike."""
+"""Difference between a graph's uint8 and int8, for the integers and for the zero point."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""Date of the archive's entries: the same arguments give the same bytes."""
+"""Date of the archive's entries, constant so that the same arguments give the same bytes."""
 
 
 def write_litert(graph: Graph, half: bool = False, unsigned: bool = False) -> bytes:
-    """Return the graph as a sealed LiteRT file. The same arguments give the same bytes.
+    """Return the graph as a sealed LiteRT file; the same arguments give the same bytes.
 
-    It takes ``input`` (1, height, width, channels), normalised as the config's preprocessing says,
-    and gives ``logits`` (1, n) and the graph's other outputs. ReLU6 is fused; padding that is not
-    'SAME' at the config's size is a PAD in front.
+    The file takes ``input`` (1, height, width, channels), normalised with the config's
+    preprocessing, and gives ``logits`` (1, n) and the graph's other outputs. ReLU6 is fused.
+    Padding that is not 'SAME' at the config's size becomes a PAD before the convolution.
 
     Args:
-        half: weights and biases are float16, each behind a DEQUANTIZE, as TensorFlow's converter
-            has them; everything is computed in float32 where a processor has nothing better.
-        unsigned: of a graph with integers, the ends are uint8, with a QUANTIZE behind the first
-            and before the last, which lose nothing: MediaPipe's tasks take no int8 picture.
+        half: store weights and biases as float16, each with a DEQUANTIZE, as TensorFlow's converter
+            does; computation is in float32 unless a processor supports float16.
+        unsigned: in a graph with integers, make input and output uint8, with a lossless QUANTIZE
+            after the first and before the last; MediaPipe's tasks take no int8 image.
 
     Raises:
-        SpecError: a graph that normalises by itself, or is for any size.
+        SpecError: the graph normalises its input, or is for any size.
     """
     if graph.takes_pictures or graph.any_size:
-        raise SpecError("a LiteRT file takes normalised pictures of the config's size only")
+        raise SpecError("a LiteRT file takes normalised images of the config's size only")
     return _Emitter(graph, half, unsigned).emit()
 
 
 class _Emitter:
-    """Tensors and operators in the order in which they run."""
+    """Emitter of tensors and operators in the order in which they run."""
 
     def __init__(self, graph: Graph, half: bool, unsigned: bool) -> None:
         self.graph, self.half, self.unsigned = graph, half, unsigned
         self.builder = Builder()
         self.made: dict[str, int] = {}
-        """Tensor of the graph -> its index in the file."""
+        """Index in the file of each tensor of the graph."""
         self.names = {tensor: name for name, tensor in graph.outputs.items()}
-        """Tensor of the graph -> its name in the file, where that is the output's."""
+        """Name in the file of each tensor that is an output of the graph."""
 
     def emit(self) -> bytes:
         start = self.start()
@@ -88,7 +89,7 @@ class _Emitter:
         return sealed(body, self.graph.config)
 
     def start(self) -> int:
-        """What the file takes; behind it comes what the first layer takes."""
+        """Add the input tensor, with its QUANTIZE if needed, and return its index."""
         tensor = self.graph.tensors[INPUT]
         if not self.unsigned or tensor.steps is None:
             return self.computed(INPUT)
@@ -97,7 +98,7 @@ class _Emitter:
         return given
 
     def end(self, name: str) -> int:
-        """What the file gives for a tensor."""
+        """Return the index of the output for a tensor, after adding its QUANTIZE if needed."""
         steps = self.graph.tensors[name].steps
         if not self.unsigned or name not in ENDS or steps is None:
             return self.made[name]
@@ -105,7 +106,7 @@ class _Emitter:
         return self.builder.operator("QUANTIZE", [self.made[name]], end)
 
     def conv(self, operation: Conv) -> None:
-        """A convolution, with a PAD before it where LiteRT's two options do not say its padding."""
+        """Emit a convolution, with a PAD before it if neither of LiteRT's two paddings fits."""
         assert operation.batch_norm is None
         x, option = self.made[operation.input], "SAME"
         sides = self.graph.tensors[operation.input].shape[1:]
@@ -123,7 +124,7 @@ class _Emitter:
         )  # fmt: skip
 
     def padded(self, operation: Conv, x: int) -> int:
-        """A convolution's input with its zeros around it: those that stand for 0 in its type."""
+        """Emit the padding of a convolution's input, with the integer that means 0 in its type."""
         pads = [(0, 0), *operation.padding, (0, 0)]
         zeros = self.builder.constant(f"{operation.name}.zeros", np.array(pads, np.int32))
         shape = tuple(
@@ -158,12 +159,12 @@ class _Emitter:
         )  # fmt: skip
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape as LiteRT has it: one picture, channels last."""
+        """Return a tensor's shape in LiteRT's layout: one image, channels last."""
         channels, *sides = self.graph.tensors[name].shape
         return (1, *sides, channels)
 
     def computed(self, name: str) -> int:
-        """The index of a new tensor of the graph."""
+        """Add a tensor of the graph to the file, and return its index."""
         steps, called = self.graph.tensors[name].steps, self.names.get(name, name)
         if steps is None:
             self.made[name] = self.builder.tensor(called, self.shape(name))
@@ -173,13 +174,13 @@ class _Emitter:
         return self.made[name]
 
     def quantised(self, name: str, steps: Steps, dtype: str, called: str) -> int:
-        """The index of a new integer tensor."""
+        """Add an integer tensor to the file, and return its index."""
         zero_point = steps.zero_point - (SIGNED if dtype == "int8" else 0)
         scale = np.array([steps.scale], np.float32)
         return self.builder.tensor(called, self.shape(name), dtype, Quantisation(scale, zero_point))
 
     def stored(self, name: str, value: Constant | None, layout: Layout | None = None) -> int:
-        """A constant in the file's precision; the index of what operators take."""
+        """Add a constant in the file's precision, and return the index of the tensor to use."""
         assert value is not None
         values = value.values if isinstance(value, Integers) else value
         if layout is not None:
@@ -210,15 +211,16 @@ def _word(activation: str | None) -> str:
 
 
 def sealed(graph: bytes, config: ModelConfig) -> bytes:
-    """Return a flatbuffer with the config and the labels behind it, and the seal.
+    """Return a flatbuffer followed by the config, the labels and the seal.
 
-    They lie in a zip archive, where LiteRT's metadata keeps its files; the seal is its comment.
+    Config and labels are in a zip archive, where LiteRT's metadata keeps its files; the seal is its
+    comment.
     """
     memory = io.BytesIO()
-    memory.write(graph)  # first, so that the archive's offsets are those of the whole file
+    memory.write(graph)  # first, so that the archive's offsets count from the file's start
     # Not compressed: Google's readers take stored entries only.
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
-        # A name with a line break would be two labels; the config has it as it is.
+        # A name with a line break would become two labels; the config keeps it unchanged.
         lines = (" ".join(name.split()) for name in config.output_names)
         for name, text in ((LABELS, "\n".join(lines) + "\n"), (CONFIG, config.to_json())):
             archive.writestr(zipfile.ZipInfo(name, LONG_AGO), text)

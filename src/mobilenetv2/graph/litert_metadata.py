@@ -1,8 +1,8 @@
-"""What Google's own tools ask a LiteRT file about: normalisation, and the list of labels.
+"""Metadata for Google's tools in a LiteRT file: normalisation and the list of labels.
 
-A flatbuffer of the published schema ``metadata_schema.fbs`` (identifier M001), which lies in a
-buffer of the model. No package has it as Python but those of a whole framework, so that the few
-tables that an image classifier needs are numbered here.
+The metadata is a flatbuffer of the published schema ``metadata_schema.fbs`` (identifier M001), in a
+buffer of the model. Only whole frameworks provide that schema in Python, so the field numbers of
+the few tables that an image classifier needs are written here.
 """
 
 from collections.abc import Sequence
@@ -16,28 +16,28 @@ from mobilenetv2.model.card import PROBABILITIES, kind
 from mobilenetv2.spec.records import ModelConfig
 
 NAME = "TFLITE_METADATA"
-"""Under which the model lists it."""
+"""Name under which the model lists the metadata."""
 IDENTIFIER = b"M001"
 PARSER_VERSION = "1.0.0"
-"""The oldest that knows all fields that are used here."""
+"""Oldest version of a parser that supports all fields in use here."""
 LABELS = "labels.txt"
-"""Of the zip archive's entries: one name a line."""
+"""Name of the zip archive's entry with the labels, one a line."""
 RGB, GREYSCALE = 1, 2
-"""ColorSpaceType."""
+"""Values of the schema's ColorSpaceType."""
 AXIS_LABELS = 2
-"""AssociatedFileType TENSOR_AXIS_LABELS."""
+"""Value TENSOR_AXIS_LABELS of the schema's AssociatedFileType."""
 FEATURE, IMAGE = 1, 2
-"""ContentProperties, a union: FeatureProperties, ImageProperties."""
+"""Members of the union ContentProperties: FeatureProperties, ImageProperties."""
 NORMALIZATION = 1
-"""ProcessUnitOptions, a union: NormalizationOptions."""
+"""Member of the union ProcessUnitOptions: NormalizationOptions."""
 
 
 def metadata(config: ModelConfig, outputs: Sequence[str] = ("logits",)) -> bytes:
-    """The flatbuffer for a network that takes ``input`` and gives ``outputs``, in that order.
+    """Return the flatbuffer for a network from ``input`` to ``outputs``, in this order.
 
-    Mean and standard deviation are the same for a float and a quantised network: what the integers
-    stand for, the tensors' own quantisation says. They are given a channel each; MediaPipe's tasks
-    take a network only where all channels have the same.
+    Mean and standard deviation are the same for a float and a quantised network; the meaning of
+    integers is in the tensors' quantisation. There is one value for each channel. MediaPipe's tasks
+    take a network only if all channels have the same value.
     """
     import flatbuffers
 
@@ -45,7 +45,7 @@ def metadata(config: ModelConfig, outputs: Sequence[str] = ("logits",)) -> bytes
 
 
 class _Writer:
-    """Tables by the schema's field numbers; what a table refers to is written before it."""
+    """Writer of tables by the schema's field numbers; references must be written first."""
 
     def __init__(self, builder: Any) -> None:
         self.b = builder
@@ -53,16 +53,16 @@ class _Writer:
     def model(self, config: ModelConfig, outputs: Sequence[str]) -> bytes:
         head = config.spec.classifier
         pooled = "mean" if head.pooling == "average" else "maximum"
-        # Of a softmax as it always was: the same model gives the same file.
+        # A softmax keeps its old description, so that the same model gives the same file.
         logits = f"{PROBABILITIES[head.outputs]}."
         if head.outputs == "softmax":
             logits = "One number a class, before the softmax."
         named = {
             "logits": (logits, self.labels()),
-            "features": (f"What the classifier takes: the {pooled} over the last map.", None),
+            "features": (f"Input of the classifier: the {pooled} over the last map.", None),
         }
         ends = [
-            self.output(name, *named.get(name, ("What a layer gives.", None))) for name in outputs
+            self.output(name, *named.get(name, ("Output of a layer.", None))) for name in outputs
         ]
         graph = self.table(9, {2: vector(self.b, [self.input(config)]), 3: vector(self.b, ends)})
         licence = config.origin.licence if config.origin else None
@@ -80,7 +80,7 @@ class _Writer:
         return bytes(self.b.Output())
 
     def input(self, config: ModelConfig) -> int:
-        """TensorMetadata of the picture."""
+        """Write the TensorMetadata of the image."""
         record = config.preprocessing
         floats = [np.asarray(values, np.float32) for values in (record.mean, record.std)]
         parts = {field: int(self.b.CreateNumpyVector(row)) for field, row in enumerate(floats)}
@@ -91,7 +91,7 @@ class _Writer:
         return self.table(7, {**named, 3: content, 4: vector(self.b, [unit])})
 
     def output(self, name: str, description: str, labels: int | None) -> int:
-        """TensorMetadata of a vector."""
+        """Write the TensorMetadata of a vector."""
         named = self.named(name, description)
         fields = {**named, 3: self.union(3, FEATURE, self.table(0, {}))}
         if labels is not None:
@@ -99,25 +99,25 @@ class _Writer:
         return self.table(7, fields)
 
     def labels(self) -> int:
-        """AssociatedFile."""
+        """Write the AssociatedFile of the labels."""
         return self.table(4, self.named(LABELS, "A name for each output."), {2: AXIS_LABELS})
 
     def named(self, name: str, description: str) -> dict[int, int]:
-        """The first two fields of every table here that has a name."""
+        """Write the name and the description, the first two fields of every named table here."""
         return {0: self.text(name), 1: self.text(description)}
 
     def union(self, fields: int, kind: int, table: int) -> int:
-        """A table whose first two fields are a union's kind and the table itself."""
+        """Write a table whose first two fields are a union's kind and the union's table."""
         return self.table(fields, {1: table}, {0: kind})
 
     def table(
         self, fields: int, references: dict[int, int], numbers: dict[int, int] | None = None
     ) -> int:
-        """A table of that many fields.
+        """Write a table with a number of fields.
 
         Args:
-            references: field -> what was written before.
-            numbers: field -> a byte.
+            references: offset of what is already written, by field.
+            numbers: a byte, by field.
         """
         self.b.StartObject(fields)
         for field, reference in references.items():

@@ -1,4 +1,4 @@
-"""From spec and weights to a graph: the one walk over the network that every format shares."""
+"""Conversion of a spec and weights to a graph, which every format shares."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,8 @@ def lower(config: ModelConfig, arrays: Arrays, folded: bool = True) -> Graph:
 
     Args:
         arrays: canonical.
-        folded: BatchNorm folded into the convolutions, for inference. False keeps it, so that the
-            arrays come back bit for bit.
+        folded: fold BatchNorm into the convolutions, for inference; False keeps it, so that the
+            arrays can be read back bit for bit.
 
     Raises:
         WeightsError: the arrays do not fit the config.
@@ -45,12 +45,12 @@ def lower(config: ModelConfig, arrays: Arrays, folded: bool = True) -> Graph:
 
 
 def lower_folded(config: ModelConfig, folded: Folded) -> Graph:
-    """Return :func:`lower` of weights that are folded already."""
+    """Return the graph of weights that are already folded; otherwise the same as :func:`lower`."""
     return _Lowering(config, {name: (*pair, None) for name, pair in folded.items()}).graph()
 
 
 Parameters = dict[str, tuple[NDArray, NDArray | None, BatchNorm | None]]
-"""Name of a layer -> its weight, its bias, and its BatchNorm where that was not folded."""
+"""Weight, bias and BatchNorm (None if folded) by the name of the layer."""
 
 
 def _unfolded(spec: NetworkSpec, arrays: Arrays) -> Parameters:
@@ -68,7 +68,7 @@ def _unfolded(spec: NetworkSpec, arrays: Arrays) -> Parameters:
 
 
 class _Lowering:
-    """Operations and tensors as they come."""
+    """Collector of operations and tensors."""
 
     def __init__(self, config: ModelConfig, parameters: Parameters) -> None:
         self.config, self.spec, self.parameters = config, config.spec, parameters
@@ -76,7 +76,7 @@ class _Lowering:
         self.tensors: dict[str, Tensor] = {}
 
     def graph(self) -> Graph:
-        """From the picture to the logits."""
+        """Return the graph from the image to the logits."""
         network = resolve(self.spec)
         self.tensor(INPUT, (self.spec.input_channels, *self.spec.size), None)
         y = self.convolution(network.stem, INPUT)
@@ -84,7 +84,7 @@ class _Lowering:
             y = self.block(block, y)
         if network.head:
             y = self.convolution(network.head, y)
-        # A mean and a maximum are within the bounds of what they are taken of.
+        # A mean or a maximum lies within the bounds of its input.
         pooled, kind = self.tensors[y], self.spec.classifier.pooling
         self.operations.append(Pool(y, FEATURES, kind))
         self.tensors[FEATURES] = Tensor(FEATURES, pooled.shape[:1], pooled.low, pooled.high)
@@ -92,7 +92,7 @@ class _Lowering:
         for linear in network.linears:
             weight, bias, _ = self.parameters[linear.name]
             if not linear.bias and bias is not None and not bias.any():
-                bias = None  # folded weights have one of zeros
+                bias = None  # folded weights have a bias of zeros
             self.operations.append(
                 Linear(y, linear.output, linear.name, weight, bias, linear.activation)
             )
@@ -100,9 +100,9 @@ class _Lowering:
         return Graph(self.config, tuple(self.operations), self.tensors, {LOGITS: LOGITS})
 
     def block(self, block: Block, x: str) -> str:
-        """Append one block; the name of the tensor that it ends in."""
+        """Append a block, and return the name of its output."""
         name, y = f"blocks.{block.index}", x
-        # A bottleneck without an addition is activated behind its last, linear convolution.
+        # In a bottleneck without an addition an activation follows the last convolution.
         bare = block.kind == "bottleneck" and not block.residual
         for step in block.steps:
             y = self.convolution(step, y, name if bare and step is block.steps[-1] else None)
@@ -115,10 +115,10 @@ class _Lowering:
         return self.tensor(name, (block.out_channels, *block.out_size), activation)
 
     def convolution(self, layer: Convolution, x: str, activated: str | None = None) -> str:
-        """Append a convolution; the name of its output.
+        """Append a convolution, and return the name of its output.
 
         Args:
-            activated: name of its output where it is activated though it is linear.
+            activated: name of the output if a linear convolution gets an activation.
         """
         linear = layer.linear and activated is None
         activation = None if linear else self.spec.numerics.activation
@@ -133,7 +133,7 @@ class _Lowering:
         return self.tensor(output, (layer.out_channels, *layer.out_size), activation)
 
     def tensor(self, name: str, shape: tuple[int, ...], activation: Activation) -> str:
-        """Note a tensor; its name."""
+        """Add a tensor, and return its name."""
         low = float("-inf") if activation is None else 0.0
         high = SIX if activation == "relu6" else float("inf")
         self.tensors[name] = Tensor(name, shape, low, high)

@@ -1,15 +1,15 @@
-"""A graph as an ONNX file: the operators that every runtime fuses, and the config inside.
+"""Writer of ONNX files, with operators that every runtime fuses and the config in the metadata.
 
-Where the graph has integers they go through QuantizeLinear and DequantizeLinear, which runtimes
-fuse: weights are int8, biases int32, tensors between layers uint8. ReLU6's Clip vanishes then,
-since what its uint8 can say ends at 6 or before.
+Integers go through QuantizeLinear and DequantizeLinear, which runtimes fuse: weights are int8,
+biases int32, tensors between layers uint8. ReLU6 then needs no Clip, because the range of its uint8
+ends at 6 or below.
 
 On x86 without VNNI (AVX2, early AVX-512) ONNX Runtime multiplies uint8 by int8 with ``vpmaddubsw``,
-which adds two products in int16 and saturates at 32,767: 255 x 127 x 2 does not fit. Weights of 7
-bits do: 255 x 63 x 2 = 32,130. Its session option ``session.x64quantprecision`` avoids it too, at a
-cost in speed. A graph that is quantised in part has to run without ONNX Runtime's optimisation
-WeightBiasQuantization: it takes float weights between quantised tensors for weights to be
-quantised, one scale each.
+which adds two products in int16 and saturates at 32,767. 255 x 127 x 2 exceeds that; weights of 7
+bits do not: 255 x 63 x 2 = 32,130. The session option ``session.x64quantprecision`` avoids it too,
+but is slower. A partly quantised graph must run without ONNX Runtime's optimisation
+WeightBiasQuantization, which would quantise float weights between quantised tensors with one scale
+each.
 """
 
 from typing import Any
@@ -41,30 +41,30 @@ from mobilenetv2.spec.names import BATCH_NORM
 CONFIG_KEY = "mobilenetv2.config"
 """Key of the config's JSON in the file's ``metadata_props``."""
 OPSET = 17
-"""ONNX of 2022, which runtimes since then take."""
+"""Default opset, from 2022; runtimes since then support it."""
 OPSETS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10}
-"""Opset -> the version of the file format that came with it."""
+"""Version of the file format by opset."""
 FLOAT, FLOAT16 = 1, 10
-"""ONNX's TensorProto types."""
+"""Types of ONNX's TensorProto."""
 
 
 def write_onnx(
     graph: Graph, opset: int | None = None, half: bool = False, as_convolutions: bool = False
 ) -> bytes:
-    """Return the graph as a sealed ONNX model. The same arguments give the same bytes.
+    """Return the graph as a sealed ONNX model; the same arguments give the same bytes.
 
-    It takes ``input``, float32 (batch, channels, height, width), or uint8 (batch, height, width,
-    channels) where the graph normalises, and gives float32.
+    The model takes ``input``, float32 (batch, channels, height, width), or uint8 (batch, height,
+    width, channels) if the graph normalises, and gives float32.
 
     Args:
-        opset: None is :data:`OPSET`.
-        half: constants and arithmetic between normalisation and outputs in float16.
-        as_convolutions: linear layers as 1x1 convolutions of the pooled map, for converters that
-            make ten operators about shapes of a matrix product.
+        opset: None means :data:`OPSET`.
+        half: use float16 for constants and arithmetic between normalisation and outputs.
+        as_convolutions: write linear layers as 1x1 convolutions of the pooled map, for converters
+            that add ten operators about shapes to a matrix product.
 
     Raises:
-        SpecError: an opset that is not written here.
-        ArtifactError: with ``half``, a constant that is too large for float16.
+        SpecError: the opset is not supported.
+        ArtifactError: ``half`` is set, and a constant is too large for float16.
     """
     opset = OPSET if opset is None else opset
     if opset not in OPSETS:
@@ -73,16 +73,16 @@ def write_onnx(
 
 
 class _Emitter:
-    """Nodes and constants in the order in which they run."""
+    """Emitter of nodes and constants in the order in which they run."""
 
     def __init__(self, graph: Graph, half: bool, as_convolutions: bool) -> None:
         self.graph, self.half, self.as_convolutions = graph, half, as_convolutions
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.values: dict[str, str] = {}
-        """Tensor of the graph -> the value in the file that has it."""
+        """Name of the value in the file for each tensor of the graph."""
         self.computes_half = False
-        """Constants are float16 from the first layer on; normalising stays in float32."""
+        """True once constants are float16: after the normalisation, which is in float32."""
 
     def emit(self, opset: int) -> bytes:
         import onnx
@@ -113,7 +113,7 @@ class _Emitter:
         return body + seal.digest(body).encode()
 
     def given(self) -> Any:
-        """The input with its type and shape."""
+        """Return the input with its type and shape."""
         from onnx import TensorProto, helper
 
         graph, batch = self.graph, self.graph.batch or "batch"
@@ -124,7 +124,7 @@ class _Emitter:
         return helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, channels, *size])
 
     def ends(self) -> list[Any]:
-        """The outputs with their shapes."""
+        """Return the outputs with their shapes."""
         from onnx import helper
 
         graph, found = self.graph, []
@@ -138,8 +138,8 @@ class _Emitter:
         return found
 
     def normalise(self, operation: Normalise) -> None:
-        """(value - mean) / std on pictures as they come, with the numbers of ``images``."""
-        # Dividing, not multiplying by 1 / std, gives the same floats as outside.
+        """Emit (value - mean) / std for uint8 images, with the same results as ``images``."""
+        # Division instead of multiplication by 1 / std gives the same floats as ``images``.
         mean, std = (
             self.constant(name, np.array(values, np.float32).reshape(1, -1, 1, 1))
             for name, values in (("mean", operation.mean), ("std", operation.std))
@@ -151,7 +151,7 @@ class _Emitter:
         self.begin(operation.output)
 
     def begin(self, name: str) -> None:
-        """What the first layer takes: integers and back, or float16."""
+        """Emit the conversion of the first layer's input: to integers and back, or to float16."""
         self.quantise(name, self.values[name])
         if self.half:
             self.values[name] = self.node("Cast", f"{name}.half", [self.values[name]], to=FLOAT16)
@@ -161,7 +161,7 @@ class _Emitter:
             self.constant("six", np.float32(6))
 
     def conv(self, operation: Conv) -> None:
-        """A convolution, BatchNorm where it was left, and the activation."""
+        """Emit a convolution, its BatchNorm if it was not folded, and its activation."""
         rows, columns = operation.padding
         plain = operation.activation is None and operation.batch_norm is None
         y = self.node(
@@ -186,18 +186,18 @@ class _Emitter:
         )  # fmt: skip
 
     def add(self, operation: Add) -> None:
-        """A residual sum, and its activation where it has one."""
+        """Emit a residual sum and its activation, if it has one."""
         inputs = [self.values[name] for name in operation.inputs]
         name = operation.output
         y = self.node("Add", name if operation.activation is None else f"{name}.sum", inputs)
         self.set_value(name, self.activated(operation.activation, name, y))
 
     def pool(self, operation: Pool) -> None:
-        """The mean or maximum over a map, flattened unless convolutions follow."""
+        """Emit the mean or maximum over a map, flattened unless convolutions follow."""
         kind = {"average": "GlobalAveragePool", "max": "GlobalMaxPool"}[operation.kind]
         y = self.node(kind, "pool", [self.values[operation.input]])
         if self.graph.tensors[operation.output].steps is not None:
-            # An integer operator needs its scale right behind it, before the Flatten.
+            # An integer operator needs its scale directly after it, before the Flatten.
             y = self.through(y, f"{y}.real", self.steps(y, operation.output))
         if self.as_convolutions:
             self.values[operation.output] = y
@@ -205,7 +205,7 @@ class _Emitter:
         self.set_value(operation.output, self.node("Flatten", operation.output, [y], axis=1))
 
     def linear(self, operation: Linear) -> None:
-        """A matrix product with its bias and activation."""
+        """Emit a matrix product with its bias and activation."""
         parameters, last = self.parameters(operation, operation.name), operation.name
         plain = operation.output if operation.activation is None else f"{operation.name}.linear"
         given = [self.values[operation.input], *parameters]
@@ -226,39 +226,39 @@ class _Emitter:
         return self.node("Relu", name, [y])
 
     def set_value(self, name: str, y: str) -> None:
-        """Set ``y`` as the value of a tensor for the layers after it, quantised where it is."""
+        """Set ``y`` as the value of a tensor, quantised if the tensor is."""
         self.quantise(name, y)
         if self.half and name in self.graph.outputs:
-            # The name is the output's; the layers after it go on in float16.
+            # The output gets the name; later layers continue in float16.
             self.rename(f"{name}.half")
             self.node("Cast", name, [f"{name}.half"], to=FLOAT)
             self.values[name] = f"{name}.half"
 
     def finish(self, output: str, tensor: str) -> None:
-        """An output that has another name than its tensor."""
+        """Emit an output whose name differs from its tensor's."""
         if not any(node.output[0] == output for node in self.nodes):
             cast = {"to": FLOAT} if self.half else {}
             self.node("Cast" if cast else "Identity", output, [self.values[tensor]], **cast)
 
     def quantise(self, name: str, y: str) -> None:
-        """Put the tensor ``name``, so far in ``y``, through integers where it has steps."""
+        """Quantise and dequantise the tensor ``name``, whose value is ``y``, if it has steps."""
         self.values[name] = y
         if self.graph.tensors[name].steps is None:
             return
         real = f"{name}.real"
         if name != INPUT:
-            # The name is for what comes after: it may be an output of the graph.
+            # The dequantised value gets the name, since it may be an output of the graph.
             y, real = self.rename(f"{y}.exact"), name
         self.values[name] = self.through(y, real, self.steps(name, name))
 
     def rename(self, name: str) -> str:
-        """Call the last node's output otherwise."""
+        """Rename the output of the last node."""
         node = self.nodes[-1]
         node.output[0] = node.name = name
         return name
 
     def steps(self, prefix: str, name: str) -> list[str]:
-        """Scale and zero point of a tensor, as constants that begin with ``prefix``."""
+        """Return a tensor's scale and zero point, as constants that begin with ``prefix``."""
         steps = self.graph.tensors[name].steps
         assert steps is not None
         return [
@@ -267,12 +267,12 @@ class _Emitter:
         ]
 
     def through(self, y: str, real: str, steps: list[str]) -> str:
-        """To integers and back, to what is called ``real`` then."""
+        """Emit a conversion to integers and back, and return its output, named ``real``."""
         integers = self.node("QuantizeLinear", f"{real}.integers", [y, *steps])
         return self.node("DequantizeLinear", real, [integers, *steps])
 
     def parameters(self, layer: Conv | Linear, prefix: str) -> list[str]:
-        """Names of a layer's weight and bias, as inputs of its operator."""
+        """Return the names of a layer's weight and bias, as inputs of its operator."""
         weight = layer.weight
         if self.as_convolutions and isinstance(layer, Linear) and not isinstance(weight, Integers):
             weight = weight[:, :, None, None]
@@ -280,7 +280,7 @@ class _Emitter:
         return [self.stored(f"{prefix}.{part}", value) for part, value in pair if value is not None]
 
     def stored(self, name: str, value: Constant) -> str:
-        """A constant; integers are brought back to what they stand for."""
+        """Add a constant, and return the name of its real values."""
         if not isinstance(value, Integers):
             return self.constant(name, value)
         scales, axis = value.scales, {"axis": 0}
@@ -289,23 +289,23 @@ class _Emitter:
         inputs = [
             self.constant(f"{name}.integers", value.values),
             self.constant(f"{name}.scale", scales),
-            # Symmetric, and said so: some of ONNX Runtime's rewriting wants it there.
+            # Always 0, but some of ONNX Runtime's optimisations need it to be explicit.
             self.constant(f"{name}.zero_point", np.zeros_like(scales, value.values.dtype)),
         ]
         return self.node("DequantizeLinear", name, inputs, **axis)
 
     def constant(self, name: str, values: Any) -> str:
-        """A constant of the values' own type, or of float16; its name."""
+        """Add a constant of the values' type, or of float16, and return its name."""
         from onnx import numpy_helper
 
         if self.computes_half:
             values = _half(name, values)
-        # Not ascontiguousarray, which makes a vector of a scalar.
+        # ascontiguousarray would turn a scalar into a vector.
         self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def node(self, kind: str, output: str, inputs: list[str], **attributes: Any) -> str:
-        """An operator named after its one output; that name."""
+        """Add an operator named after its only output, and return that name."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
@@ -322,7 +322,7 @@ EMITTERS: dict[type[Operation], Any] = {
 
 
 def _half(name: str, values: Any) -> NDArray:
-    with np.errstate(over="ignore"):  # said better below
+    with np.errstate(over="ignore"):  # the error below is clearer
         half = np.asarray(values, np.float16)
     if not np.isfinite(half).all():
         raise ArtifactError(

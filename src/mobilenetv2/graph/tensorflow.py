@@ -1,4 +1,4 @@
-"""A graph in TensorFlow's own operations: what a SavedModel is traced from."""
+"""Graph in TensorFlow's operations, from which a SavedModel is traced."""
 
 from typing import Any
 
@@ -24,10 +24,10 @@ from mobilenetv2.spec.blocks import padding
 
 
 class GraphFunction:
-    """Pictures (batch, height, width, channels), normalised or uint8, to logits (batch, n).
+    """Function from images (batch, height, width, channels) to logits (batch, n).
 
     Args:
-        tf: TensorFlow, which whoever calls this has imported.
+        tf: the TensorFlow module, imported by the caller.
         graph: float.
     """
 
@@ -48,7 +48,7 @@ class GraphFunction:
             )
 
     def __call__(self, x: Any) -> Any:
-        """float32 normalised, or uint8 where the graph normalises -> float32 (batch, n)."""
+        """Return float32 logits (batch, n) for normalised float32 or, if normalising, uint8."""
         found = {PICTURES if self.graph.takes_pictures else INPUT: x}
         for operation in self.graph.operations:
             inputs = [found[name] for name in operation.inputs]
@@ -56,7 +56,7 @@ class GraphFunction:
         return found[LOGITS]
 
     def compute(self, operation: Operation, *inputs: Any) -> Any:
-        """Return what one operation makes of its inputs."""
+        """Return the output of one operation."""
         tf, x = self.tf, inputs[0]
         if isinstance(operation, Normalise):
             return (tf.cast(x, tf.float32) - list(operation.mean)) / list(operation.std)
@@ -75,14 +75,14 @@ class GraphFunction:
         return activate[operation.activation](y)
 
     def convolve(self, operation: Conv, x: Any) -> Any:
-        """Return a convolution with its bias."""
+        """Return the output of a convolution with its bias."""
         assert operation.batch_norm is None
         nn, stride, option = self.tf.nn, operation.stride, "SAME"
         sides = self.graph.tensors[operation.input].shape[1:]
         same = tuple(padding("same", side, operation.kernel, stride) for side in sides)
         if operation.padding != same:
-            # Converters know this pair of operators, which is Keras's; few know explicit pads
-            # inside a convolution.
+            # Converters support this pair of operators, which Keras uses; few support explicit
+            # pads in a convolution.
             x = self.tf.pad(x, [[0, 0], *map(list, operation.padding), [0, 0]])
             option = "VALID"
         weight, bias = self.variables[operation.name]

@@ -1,4 +1,4 @@
-"""A graph as a PyTorch module: what is left to compute, for the formats that are made from it."""
+"""Graph as a PyTorch module, for the formats that are converted from PyTorch."""
 
 import numpy as np
 import torch
@@ -24,22 +24,22 @@ ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "re
 
 
 class MaxPool(nn.Module):
-    """Maximum of each channel. PyTorch's own module is not in ExecuTorch's operator set."""
+    """Maximum of each channel; PyTorch's own module is not in ExecuTorch's operator set."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, height, width) -> (batch, channels, 1, 1)."""
+        """Return (batch, channels, 1, 1) for (batch, channels, height, width)."""
         return x.amax((2, 3), keepdim=True)
 
 
 class GraphModule(nn.Module):
-    """Inference only, for pictures of the config's size: 'same' padding is fixed to it.
+    """Module for inference only, on images of the config's size, for which 'same' padding is fixed.
 
-    Modules are named 'block3_expand', 'block3_expand_activation' ...: converters stumble over names
-    that are digits alone, as lists of modules have them.
+    Modules are named 'block3_expand', 'block3_expand_activation' ..., since some converters fail on
+    names of digits only, which lists of modules have.
 
     Args:
         graph: float.
-        dtype: the type of the weights, and of what is computed after normalisation.
+        dtype: type of the weights, and of the computation after normalisation.
     """
 
     mean: Tensor
@@ -62,7 +62,7 @@ class GraphModule(nn.Module):
                 self._add_activation(operation.output, operation.activation)
         self.to(dtype).requires_grad_(False).eval()
         first = graph.operations[0]
-        if isinstance(first, Normalise):  # after the rest was converted: it stays in float32
+        if isinstance(first, Normalise):  # after the conversion above, so it stays in float32
             for name, values in (("mean", first.mean), ("std", first.std)):
                 tensor = torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
                 self.register_buffer(name, tensor)
@@ -72,7 +72,7 @@ class GraphModule(nn.Module):
         name, weight = module_name(operation.name), real(operation.weight)
         rows, columns = operation.padding
         even = rows[0] == rows[1] and columns[0] == columns[1]
-        if not even:  # a convolution's own padding cannot say it
+        if not even:  # nn.Conv2d pads both sides equally
             self.add_module(f"{name}_pad", nn.ZeroPad2d((*columns, *rows)))
         conv = nn.Conv2d(
             weight.shape[1] * operation.groups, len(weight), operation.kernel, operation.stride,
@@ -85,9 +85,11 @@ class GraphModule(nn.Module):
             self.add_module(f"{module_name(output)}_activation", ACTIVATIONS[activation]())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, height, width), normalised, or pictures -> logits (batch, n).
+        """Return logits (batch, n), float32.
 
-        float32 or uint8 in, float32 out, whatever is computed in between.
+        Args:
+            x: normalised float32 (batch, channels, height, width), or uint8 images (batch, height,
+                width, channels) if the graph normalises.
         """
         found = {PICTURES if self.graph.takes_pictures else INPUT: x}
         if not self.graph.takes_pictures:
@@ -102,9 +104,9 @@ class GraphModule(nn.Module):
         return x if self.dtype == torch.float32 else x.to(self.dtype)
 
     def compute(self, operation: Operation, *inputs: Tensor) -> Tensor:
-        """Return what one operation makes of its inputs."""
+        """Return the output of one operation."""
         if isinstance(operation, Normalise):
-            # Dividing, not multiplying by 1 / std, gives the same floats as ``images``.
+            # Division instead of multiplication by 1 / std gives the same floats as ``images``.
             pictures = inputs[0].permute(0, 3, 1, 2).float()
             return self._converted((pictures - self.mean) / self.std)
         if isinstance(operation, Pool):
@@ -123,7 +125,7 @@ class GraphModule(nn.Module):
 
 
 def module_name(name: str) -> str:
-    """Return the module's name of a canonical one: 'blocks.3.expand' -> 'block3_expand'."""
+    """Return the module's name for a canonical one: 'blocks.3.expand' becomes 'block3_expand'."""
     return name.replace("blocks.", "block").replace(".", "_")
 
 

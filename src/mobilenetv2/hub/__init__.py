@@ -1,1 +1,1 @@
-"""Published models by name."""
+"""Published models by name, their download, and the cache."""

@@ -1,8 +1,8 @@
-"""What is published, by name: where each checkpoint lies, what it is, what is known about it.
+"""Catalogue of published checkpoints: address, format, and what their publishers report.
 
-``catalogue.tsv`` has the single checkpoints and says where every column was read. Two publishers
-have a grid of widths and sizes instead; those are made here. Nothing in the catalogue is guessed:
-what no publisher says is None.
+``catalogue.tsv`` lists the single checkpoints and the source of every column. Two publishers have a
+grid of widths and sizes instead, which is generated here. A value that no publisher reports is
+None; nothing is guessed.
 """
 
 import csv
@@ -19,10 +19,13 @@ from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Preprocessing
 
 DEFAULT = "timm-100"
-"""What training starts from: safetensors, a full checksum, Apache-2.0."""
+"""Name of the weights from which training starts by default.
+
+They are safetensors with a full checksum, under Apache-2.0.
+"""
 
 EMBEDDED = "embedded"
-"""The model that comes inside the package: CIFAR-10's classes, there without a network."""
+"""Name of the model in the package, which has CIFAR-10's classes and needs no network access."""
 HUB = "hf://"
 
 # TF-slim's table: width -> size -> top-1. Keras's files were converted from these checkpoints.
@@ -45,47 +48,47 @@ KERAS_TOP1 = {
 NUMBERS: dict[str, Callable[[str], object]] = {
     "width": float, "size": int, "classes": int, "top1": float, "megabytes": float, "resize": int,
 }  # fmt: skip
-"""Columns of ``catalogue.tsv`` that are no text."""
+"""Converters for the columns of ``catalogue.tsv`` that hold numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One published file, or one folder of a hub."""
+    """A published file, or a published repository of the Hugging Face hub."""
 
     name: str
     dialect: str
     where: str
-    """An https address, or ``hf://OWNER/NAME``."""
+    """Address: https, or ``hf://OWNER/NAME``."""
     width: float
     size: int
-    """Height and width in pixels that it was trained for."""
+    """Height and width of the training images, in pixels."""
     classes: int | None
-    """Outputs, background included; None: there is no classifier."""
+    """Number of outputs, including the background class; None if there is no classifier."""
     file: str | None = None
-    """Its name on the disk; of a hub, the weights file (None: the one that is there)."""
+    """Name of the file on the disk, or of the weights file in a repository (None: the only one)."""
     background: Literal["first", "last"] | None = None
     top1: float | None = None
-    """Percent right on ImageNet's validation set, as its publisher reports it."""
+    """Top-1 accuracy in percent on ImageNet's validation set, as the publisher reports it."""
     licence: str | None = None
     sha256: str | None = None
-    """Of the whole file, 64 hexadecimal digits, as published."""
+    """SHA-256 of the whole file as published, 64 hexadecimal digits."""
     sha256_prefix: str | None = None
-    """Its first digits, where no more is published."""
+    """First digits of the SHA-256, if only these are published."""
     file_size: int | None = None
-    """Bytes, rounded as its publisher rounds."""
+    """Size in bytes, rounded as the publisher rounds it."""
     preprocessing: str | None = None
-    """Name of a family in ``spec.published``; None: the file itself says."""
+    """Name of a family in ``spec.published``; None if the file has its own preprocessing."""
     resize: int | None = None
-    """Shorter side in pixels before the crop, where it is not the family's."""
+    """Shorter side in pixels before the crop, if it differs from the family's."""
     note: str = ""
 
     @property
     def verified(self) -> bool:
-        """Whether a checksum is published, if only its first digits."""
+        """True if a checksum is published, even if only its first digits."""
         return bool(self.sha256 or self.sha256_prefix)
 
     def published_preprocessing(self) -> Preprocessing | None:
-        """Return what this checkpoint was evaluated with; None where its file says it."""
+        """Return the preprocessing of the publisher's evaluation; None if the file has its own."""
         if self.preprocessing is None:
             return None
         rules = PUBLISHED[self.preprocessing].at((self.size, self.size))
@@ -96,15 +99,15 @@ class Checkpoint:
 
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, Checkpoint]:
-    """Return every published checkpoint by name."""
+    """Return all published checkpoints by name."""
     return {entry.name: entry for entry in (*_table(), *_grids())}
 
 
 def find(name: str) -> Checkpoint:
-    """Return the checkpoint of that name.
+    """Return a checkpoint by name.
 
     Raises:
-        WeightsError: there is none; the nearest name is suggested.
+        WeightsError: the name is unknown; the nearest name is suggested.
     """
     entries = catalogue()
     if name not in entries:

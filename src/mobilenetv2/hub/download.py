@@ -1,9 +1,9 @@
-"""One file from the web: resumed after a cut, checked, and under its name only when it is whole.
+"""Download of one file: resumed after an interruption, checked, and renamed only when complete.
 
-What has arrived lies in ``NAME.partial``, and ``NAME.partial.json`` says of which version on the
-server it is a part; a later call, or another process after a kill, goes on from there. Only a
-whole and checked file is renamed to ``NAME``. Redirects are bounded, and failures are either
-passing (:class:`Again`) or final, a :class:`WeightsError` that says what to do.
+The bytes received so far are in ``NAME.partial``; ``NAME.partial.json`` records the version on the
+server to which they belong. A later call, or another process after a kill, continues there. Only a
+complete and checked file is renamed to ``NAME``. The number of redirects is bounded. A failure is
+either temporary (:class:`Again`) or final, a :class:`WeightsError` that says what to do.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ from mobilenetv2.files import sha256_of_file, write_atomically
 from mobilenetv2.progress import say, track
 
 LARGEST = 256 * 1024**2
-"""Bytes: no published MobileNetV2 comes near, and an endless answer ends here."""
+"""Maximum size in bytes; every published MobileNetV2 is much smaller."""
 TRIES = 5
 BLOCK = 1 << 16
 STEP = 100_000
-"""Bytes between two updates of the progress bar."""
+"""Number of bytes between two updates of the progress bar."""
 LONGEST_WAIT = 120.0
-"""Seconds that a server may ask to be left alone; beyond, the person is told."""
+"""Maximum wait in seconds that a server may ask for; a longer one is an error."""
 MOST_REDIRECTS = 8
 REDIRECTS = (301, 302, 303, 307, 308)
 LATER = (408, 429, 500, 502, 503, 504)
@@ -51,20 +51,20 @@ WAY_OUT = "give the file itself with: weights import FILE"
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What the bytes of a file must be; any bytes fit where nothing is published."""
+    """Checksum of a file as far as it is published; without one, all bytes are accepted."""
 
     sha256: str | None = None
-    """64 hexadecimal digits."""
+    """Whole SHA-256, 64 hexadecimal digits."""
     prefix: str | None = None
-    """The first digits, where only they are published."""
+    """First digits of the SHA-256, if only these are published."""
     source: str = "the published one"
-    """Where ``sha256`` stands, for the message."""
+    """Source of ``sha256``, for the message."""
 
     def __bool__(self) -> bool:
         return bool(self.sha256 or self.prefix)
 
     def difference(self, digest: str) -> str:
-        """Return what is wrong with a file of that SHA-256, in words; '' where it fits."""
+        """Return the difference from a file's SHA-256 in words; '' if there is none."""
         if self.sha256 and digest != self.sha256:
             return f"wrong bytes: its SHA-256 is {digest}, {self.source} is {self.sha256}"
         if self.prefix and not digest.startswith(self.prefix):
@@ -75,7 +75,7 @@ class Checksum:
         """Return the SHA-256 of a file on the disk.
 
         Raises:
-            WeightsError: it differs.
+            WeightsError: it differs from the checksum.
         """
         digest = sha256_of_file(path)
         if difference := self.difference(digest):
@@ -84,7 +84,7 @@ class Checksum:
 
 
 UNKNOWN = Checksum()
-"""Nothing is published."""
+"""Checksum for a file without a published one."""
 
 
 def download(
@@ -96,23 +96,24 @@ def download(
     timeout: float = 30.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Fetch ``url`` into ``target``; one process at a time does it, the others wait.
+    """Fetch ``url`` into ``target``; one process at a time does it, others wait.
 
     Args:
-        target: its folder is made; a file that is there already is checked, not fetched again.
-        size_limit: bytes.
+        target: path of the file; its folder is made. A file that exists is checked and not fetched
+            again.
+        size_limit: maximum number of bytes.
         timeout: seconds without a byte after which a try counts as stalled.
-        sleep: waits between two tries.
+        sleep: function that waits between two tries.
 
     Returns:
         The file's SHA-256, 64 hexadecimal digits.
 
     Raises:
-        WeightsError: it cannot be had, or is not what was published; nothing is then under
-            ``target``'s name that was not there before.
-        OSError: the disk is full or may not be written to.
+        WeightsError: the file cannot be fetched or differs from the published one; no new file is
+            then at ``target``.
+        OSError: the disk is full, or the folder cannot be written.
     """
-    if target.is_file():  # without a lock: a cache that may only be read is one, too
+    if target.is_file():  # without a lock, since the cache may be read-only
         return checksum.require(target)
     from filelock import FileLock, Timeout
 
@@ -131,7 +132,7 @@ def download(
 
 @dataclass
 class _Transfer:
-    """The tries at one file."""
+    """State of all tries to fetch one file."""
 
     url: str
     target: Path
@@ -145,7 +146,7 @@ class _Transfer:
         self.name = f"{self.target.name} from {urllib.parse.urlsplit(self.url).netloc}"
 
     def finish(self, sleep: Callable[[float], None]) -> str:
-        """Try until the file is there; its SHA-256."""
+        """Try until the file is complete, and return its SHA-256."""
         reached = False
         for attempt in range(TRIES):
             try:
@@ -157,7 +158,7 @@ class _Transfer:
                 if attempt == TRIES - 1:
                     raise WeightsError(
                         f"{self.name}: {problem}, the last of {TRIES} tries; try again later, it "
-                        f"goes on from what has arrived, or {WAY_OUT}"
+                        f"continues where it stopped, or {WAY_OUT}"
                     ) from None
                 sleep(2.0**attempt if problem.wait is None else problem.wait)
             except OSError as error:
@@ -166,7 +167,7 @@ class _Transfer:
         raise AssertionError("the last try returns or raises")
 
     def fetch(self) -> str:
-        """Try once, from where the last try ended; the SHA-256 of the published file."""
+        """Try once, from the end of the last try, and return the SHA-256 of the file."""
         offset, version = self.resumable()
         headers = {"Range": f"bytes={offset}-", "If-Range": version} if offset else {}
         with contextlib.closing(open_url(self.url, self.name, headers, self.timeout)) as response:
@@ -174,7 +175,7 @@ class _Transfer:
             whole = self.expected(response, offset)
             if not resumed:
                 offset = 0
-                self.forget()  # the old bytes go first, then comes the record of the new
+                self.forget()  # remove the old bytes before recording the new version
                 if version := validator(response):
                     record = {"url": self.url, "version": version}
                     write_atomically(self.record, json.dumps(record))
@@ -187,49 +188,49 @@ class _Transfer:
                 raise Again(f"cut off after {size:,} of {whole:,} bytes")
             if whole is not None and has_surplus(response):
                 self.forget()
-                raise Again(f"more bytes came than the {whole:,} that the server announced")
+                raise Again(f"the server sent more bytes than the announced {whole:,}")
         digest = sha256_of_file(self.partial)
         if difference := self.checksum.difference(digest):
             self.forget()
-            if resumed:  # the part that was here may have been what is wrong
+            if resumed:  # the earlier part may have been wrong
                 raise Again(difference)
-            raise WeightsError(f"{self.name}: {difference}; nothing of it was kept")
-        # The folder is not flushed: a rename lost with the power only means another download.
+            raise WeightsError(f"{self.name}: {difference}; the download was deleted")
+        # The folder is not flushed: after a power failure the file may be fetched again.
         os.replace(self.partial, self.target)
         self.forget()
         return digest
 
     def resumable(self) -> tuple[int, str]:
-        """Return the bytes that are there already, and what names their version on the server."""
+        """Return the number of bytes received so far, and their version on the server."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(self.record.read_text("utf-8"))
             if record["url"] == self.url and isinstance(record["version"], str):
                 return self.partial.stat().st_size, record["version"]
-        return 0, ""  # nothing, or nothing to be trusted: from the beginning
+        return 0, ""  # nothing usable, so start from the beginning
 
     def expected(self, response: http.client.HTTPResponse, offset: int) -> int | None:
-        """Return the bytes of the whole file, or None where only the checksum will tell."""
+        """Return the size of the whole file; None if only the checksum can confirm it."""
         check_content(response, self.name)
-        if response.status == 200:  # all of it, whether or not a part was asked for
+        if response.status == 200:  # the whole file, even if a part was requested
             whole = response.length
             if whole is None and not response.chunked and not self.checksum:
                 raise WeightsError(
-                    f"{self.name}: the server does not say how long it is and no checksum is "
-                    f"published, so a cut could not be seen; {WAY_OUT}"
+                    f"{self.name}: the server does not report its size and no checksum is "
+                    f"published, so a truncated file could not be detected; {WAY_OUT}"
                 )
         else:
             found = response.headers.get("Content-Range", "")
             total = found.rpartition("/")[2]
             if not offset or not found.startswith(f"bytes {offset}-") or not total.isdecimal():
                 self.forget()
-                raise Again(f"the server has another part than was asked for ({found!r})")
+                raise Again(f"the server sent another part than the requested one ({found!r})")
             whole = int(total)
         if whole is not None and whole > self.size_limit:
             raise self.too_large(whole)
         return whole
 
     def receive(self, response: http.client.HTTPResponse, offset: int) -> Iterator[None]:
-        """Write what arrives; yields after every ``STEP`` bytes, for the progress bar."""
+        """Write the received bytes; yield after every ``STEP`` bytes, for the progress bar."""
         size = told = offset
         with self.partial.open("ab") as file:
             while True:
@@ -253,7 +254,7 @@ class _Transfer:
         self.forget()
         return WeightsError(
             f"{self.name}: {size:,} bytes or more, the limit is {self.size_limit:,}; this cannot "
-            "be what was published"
+            "be the published file"
         )
 
     def forget(self) -> None:
@@ -262,27 +263,27 @@ class _Transfer:
 
 
 class Again(Exception):
-    """What failed may succeed the next time."""
+    """A temporary failure; another try may succeed."""
 
     def __init__(self, message: str, wait: float | None = None, offline: bool = False) -> None:
         super().__init__(message)
         self.wait = wait
-        """Seconds, where the server said how long."""
+        """Seconds to wait, if the server named them."""
         self.offline = offline
-        """No server was reached at all."""
+        """True if no server was reached."""
 
 
 def open_url(
     url: str, name: str, headers: dict[str, str], timeout: float
 ) -> http.client.HTTPResponse:
-    """Return the answer to a GET behind all redirects (200, 206 or 416); the caller closes it.
+    """Return the response to a GET after all redirects (200, 206 or 416); the caller closes it.
 
     Args:
-        name: what is being fetched, for the messages.
+        name: name of the file for messages.
         timeout: seconds without a byte after which the server counts as stalled.
     """
-    # urllib knows proxies and certificates: the core install needs no other client.
-    opener = urllib.request.OpenerDirector()  # no file:, no ftp:, no redirects by itself
+    # urllib supports proxies and certificates, so the core install needs no other client.
+    opener = urllib.request.OpenerDirector()  # without file:, ftp: and automatic redirects
     request = urllib.request
     for handler in (request.ProxyHandler(), request.HTTPHandler(), request.HTTPSHandler()):
         opener.add_handler(handler)
@@ -305,27 +306,27 @@ def open_url(
 
 
 def check_content(response: http.client.HTTPResponse, name: str) -> None:
-    """Raise where what comes cannot be the file."""
+    """Raise if the response cannot be the file."""
     if response.headers.get_content_type() in WEB_PAGES:
         raise WeightsError(
-            f"{name}: a web page came instead of the file (the network's sign-in page, perhaps); "
+            f"{name}: the server sent a web page instead of the file (perhaps a sign-in page); "
             f"{WAY_OUT}"
         )
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise WeightsError(f"{name}: the server compressed it, which was not asked for; {WAY_OUT}")
+        raise WeightsError(f"{name}: the server compressed it without being asked; {WAY_OUT}")
 
 
 def validator(response: http.client.HTTPResponse) -> str:
-    """Return what If-Range takes: a strong ETag, else the date of the last change, else ''."""
+    """Return the value for If-Range: a strong ETag, or the date of the last change, or ''."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
 def has_surplus(response: http.client.HTTPResponse) -> bool:
-    """Return whether more comes after the announced bytes, where the server should close."""
+    """Return True if bytes follow after the announced ones, where the server should close."""
     if response.chunked:
         return False
-    response.length = None  # http.client would not read beyond it
+    response.length = None  # otherwise http.client would not read further
     try:
         return bool(response.read1(1))
     except (OSError, http.client.HTTPException):
@@ -333,7 +334,7 @@ def has_surplus(response: http.client.HTTPResponse) -> bool:
 
 
 def retry_after(text: str) -> float | None:
-    """Return seconds from now, of a Retry-After with a number or a date; None without either."""
+    """Return the seconds to wait for a Retry-After with a number or a date, otherwise None."""
     if text.isascii() and text.isdecimal():
         return float(text)
     try:
@@ -343,25 +344,25 @@ def retry_after(text: str) -> float | None:
 
 
 def in_words(reason: object) -> str:
-    """Return a network error as a few words."""
+    """Return a network error in a few words."""
     for kind, words in IN_WORDS:
         if isinstance(reason, kind):
             return words
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
-    if isinstance(reason, http.client.HTTPException):  # its text is what the server sent
+    if isinstance(reason, http.client.HTTPException):  # its text comes from the server
         return f"not an answer in HTTP ({type(reason).__name__})"
     return type(reason).__name__
 
 
 def _failure(error: Exception, name: str) -> Exception:
-    """Return what a request that got no answer ends in."""
+    """Return the error to raise for a request without a response."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, ssl.SSLCertVerificationError):
         return WeightsError(
             f"{name}: its certificate is not trusted ({reason.verify_message}); {WAY_OUT}"
         )
-    # urllib wraps what went wrong before the request was sent: no name, no route, refused.
+    # urllib wraps errors from before the request was sent: no name, no route, refused.
     sent = not isinstance(reason, OSError) or isinstance(reason, TimeoutError | ssl.SSLError)
     return Again(in_words(reason), offline=reason is not error and not sent)
 
@@ -374,26 +375,27 @@ def _refusal(response: http.client.HTTPResponse, url: str, name: str) -> Excepti
         if wait is None or wait <= LONGEST_WAIT:
             return Again(answers, wait)
         return WeightsError(
-            f"{name}: the server asks to come back in {wait:,.0f} seconds ({status}); "
-            "try again then"
+            f"{name}: the server asks to wait {wait:,.0f} seconds ({status}); try again then"
         )
     words = FINAL.get(status, answers).format(status=status, url=url)
     return WeightsError(f"{name}: {words}; {WAY_OUT}")
 
 
 def _address(location: str, name: str, before: str = "") -> str:
-    """Return the absolute address that ``location`` means, where it may be asked."""
+    """Return the absolute URL of a redirect, or raise if it is not allowed."""
     try:
         url = urllib.parse.urljoin(before, location)
         parts = urllib.parse.urlsplit(url)
-        host, _ = parts.hostname, parts.port  # a port that is none shows here
+        host, _ = parts.hostname, parts.port  # an invalid port raises here
     except ValueError:
         url, parts, host = location, urllib.parse.urlsplit(""), None
     plain = url.isascii() and url.isprintable() and " " not in url
     if parts.scheme not in ("http", "https") or not host or not plain:
-        raise WeightsError(f"{name}: sent to {url!r}, which is not a web address; {WAY_OUT}")
+        raise WeightsError(f"{name}: redirected to {url!r}, which is not a web address; {WAY_OUT}")
     if parts.scheme == "http" and before.startswith("https:") and not _is_loopback(host):
-        raise WeightsError(f"{name}: sent from https to {url!r}, where anybody could change it")
+        raise WeightsError(
+            f"{name}: redirected from https to {url!r}, where anybody could change the file"
+        )
     return url
 
 

@@ -1,8 +1,8 @@
-"""Repositories of the Hugging Face hub, ``hf://OWNER/NAME[@REVISION]``, by huggingface_hub.
+"""Repositories of the Hugging Face hub, ``hf://OWNER/NAME[@REVISION]``, through huggingface_hub.
 
-Only what a network needs is fetched: the two configs and one weights file. They lie in the hub's
-own cache (``HF_HOME``), which other programs share; ``HF_ENDPOINT`` names a mirror and
-``HF_HUB_OFFLINE=1`` forbids the network, as everywhere.
+Only the files that a network needs are fetched: two configs and one weights file. They are kept in
+the hub's own cache (``HF_HOME``), which other programs share. As everywhere, ``HF_ENDPOINT`` names
+a mirror, and ``HF_HUB_OFFLINE=1`` forbids network access.
 """
 
 import contextlib
@@ -21,17 +21,20 @@ CONFIGS = ("config.json", "preprocessor_config.json")
 
 ADDRESS = re.compile(r"hf://(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 REASONS = {
-    "GatedRepoError": "its owner lets only some people in; ask on its page, then log in: "
-    "hf auth login",
+    "GatedRepoError": "its owner must give you access; ask on its page, then log in: hf auth login",
     "RepositoryNotFoundError": "no such repository on the hub, or a private one (to log in: "
     "hf auth login)",
     "RevisionNotFoundError": "no such revision of this repository",
 }
-"""The client's own errors -> what is said; the special before the general."""
+"""Message for each error class of huggingface_hub, special classes before general ones."""
 
 
 def parse_address(address: str) -> tuple[str, str]:
-    """Return (repository id, revision) of ``hf://OWNER/NAME[@REVISION]``."""
+    """Return (repository id, revision) of ``hf://OWNER/NAME[@REVISION]``.
+
+    Raises:
+        WeightsError: the address has another form.
+    """
     match = ADDRESS.fullmatch(address)
     if match is None or ".." in address:
         raise WeightsError(f"{address!r} is not of the form hf://OWNER/NAME or ...@REVISION")
@@ -39,10 +42,10 @@ def parse_address(address: str) -> tuple[str, str]:
 
 
 def cached(address: str, file: str | None = None, cache_dir: Path | None = None) -> Path | None:
-    """Return the folder of a repository that was fetched before, or None; no network is touched.
+    """Return the folder of a cached repository, or None, without network access.
 
-    Other programs fetch parts of a repository, so it only counts where all of :data:`CONFIGS` are
-    there too, or the cache has it from the hub that there is no such file.
+    Other programs fetch parts of a repository. So it counts as cached only if all of
+    :data:`CONFIGS` are there too, or if the cache records that the hub has no such file.
 
     Raises:
         WeightsError: the address has another form.
@@ -53,7 +56,7 @@ def cached(address: str, file: str | None = None, cache_dir: Path | None = None)
     from huggingface_hub import try_to_load_from_cache
 
     def there(name: str) -> Any:
-        """Return a path, None where nothing is known, or the cache's mark for: there is none."""
+        """Return a path, None if unknown, or the cache's mark for a file that does not exist."""
         return try_to_load_from_cache(repository, name, cache_dir, revision)
 
     if not isinstance(there(CONFIGS[0]), str) or there(CONFIGS[1]) is None:
@@ -68,16 +71,16 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
     """Fetch a repository's configs and weights file.
 
     Args:
-        file: the weights file; None takes the safetensors where there is one.
-        cache_dir: instead of the hub's own.
+        file: name of the weights file; None prefers safetensors.
+        cache_dir: cache folder to use instead of the hub's own.
 
     Returns:
-        The folder that has them.
+        The folder with the files.
 
     Raises:
         WeightsError: no such repository, gated, offline, or nothing in it that can be read.
         MissingExtra: huggingface_hub is not installed.
-        OSError: the disk is full or may not be written to.
+        OSError: the disk is full, or the cache cannot be written.
     """
     repository, revision = parse_address(address)
     require("huggingface_hub")
@@ -86,11 +89,11 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 
     if not sys.stderr.isatty() and not are_progress_bars_disabled():
-        disable_progress_bars()  # in a log it would be a line for every redraw
+        disable_progress_bars()  # in a log every update would be a new line
     endpoint = os.environ.get("HF_ENDPOINT") or None
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
         raise WeightsError(
-            f"{address}: not in the cache, or not all of it, and HF_HUB_OFFLINE forbids the network"
+            f"{address}: not completely in the cache, and HF_HUB_OFFLINE forbids network access"
         )
     try:
         interface = huggingface_hub.HfApi(endpoint=endpoint)
@@ -102,7 +105,7 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
             endpoint=endpoint,
         )  # fmt: skip
         if CONFIGS[1] not in sizes:
-            # Asked for all the same: the cache then knows that there is none, as `cached` needs.
+            # This request makes the cache record that the file does not exist, as `cached` needs.
             with contextlib.suppress(errors.EntryNotFoundError, errors.HfHubHTTPError):
                 huggingface_hub.hf_hub_download(
                     repository, CONFIGS[1], revision=Path(folder).name, cache_dir=cache_dir,
@@ -110,14 +113,14 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
                 )  # fmt: skip
     except WeightsError:
         raise
-    except Exception as error:  # its client's errors have no common base, and it has changed before
+    except Exception as error:  # the client's errors have no stable common base class
         if isinstance(error, OSError) and error.filename:
-            raise  # the disk's
+            raise  # an error of the disk
         raise WeightsError(f"{address}: {_reason(error)}") from None
-    # A mirror may be slow to copy: nothing is said to be there that is not.
+    # A mirror may list files that it has not copied yet.
     for name in chosen:
         if not (Path(folder) / name).is_file():
-            raise WeightsError(f"{address}: {name} was announced and did not come; try again")
+            raise WeightsError(f"{address}: {name} is listed but was not sent; try again")
     return Path(folder)
 
 
@@ -128,9 +131,9 @@ def weights_file(folder: Path, file: str | None = None) -> Path:
 
 
 def published_sha256(path: Path) -> str | None:
-    """Return the SHA-256 that the hub keeps a large file under, or None where it has none.
+    """Return the SHA-256 that the hub publishes for a large file, or None.
 
-    The hub's cache is named by the hub's identifiers, which are checksums of large files.
+    The hub's cache names files by the hub's identifiers; for large files these are checksums.
     """
     blob = path.resolve()
     if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
@@ -139,7 +142,7 @@ def published_sha256(path: Path) -> str | None:
 
 
 def _chosen(address: str, sizes: dict[str, int], file: str | None) -> list[str]:
-    """Return what is fetched of the files that there are, by name and bytes."""
+    """Return the names of the files to fetch, given names and sizes in bytes of all files."""
     names = (file,) if file else WEIGHTS
     for wanted in (names, CONFIGS[:1]):
         if not any(name in sizes for name in wanted):

@@ -1,18 +1,20 @@
-"""MODEL, wherever a person may name one: a model folder, a catalogue name, ``hf://OWNER/NAME``, or
-``embedded``, which comes inside the package; and the user's cache of what is published.
+"""Models by name, and the user's cache of published models.
 
-The cache is the platform's folder for it, or ``MOBILENETV2_CACHE``. In it::
+A MODEL is a model folder, a catalogue name, ``hf://OWNER/NAME``, or ``embedded``, the model in the
+package.
+
+The cache is the platform's cache folder, or the folder that ``MOBILENETV2_CACHE`` names. It holds::
 
     timm-100/mobilenetv2_100.ra_in1k.safetensors    a file as it was published
     first-seen/keras-1.0-224.json                   SHA-256 of the first download
-    models/timm-100-46b8a2a1a5f0-1.0.0-2            the model folder that was imported of one
+    models/timm-100-46b8a2a1a5f0-1.0.0-2            the model folder that was imported from it
 
-Where no whole checksum is published, the first download records what it saw, outside the
-checkpoint's folder, so that deleting a file does not delete what is known about it; a later
-download that differs is an error. Repositories of the Hugging Face hub lie in the hub's own
-cache, which other programs share. A model folder is named by its model, the first digits of its
-SHA-256, those of the configs that lie beside it in a hub's repository, this package's version, and
-the revision of its imports, which decide how they are read.
+If no whole checksum is published, the first download records its SHA-256 outside the checkpoint's
+folder, so that it is kept when the file is deleted. A later download that differs is an error.
+Repositories of the Hugging Face hub are in the hub's own cache, which other programs share. The
+name of an imported model folder consists of the model's name, the first digits of its SHA-256 (and
+of the SHA-256 of a repository's configs), this package's version, and the revision of the import's
+rules.
 """
 
 import hashlib
@@ -39,7 +41,7 @@ from mobilenetv2.spec.published import PUBLISHED, published
 
 MODELS = "models"
 EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
-"""Suffixes of exported files that are run as they are."""
+"""Suffixes of exported files that are run without conversion."""
 VARIABLE = "MOBILENETV2_CACHE"
 FIRST_SEEN = "first-seen"
 
@@ -50,15 +52,15 @@ Verified = Literal["published", "prefix", "hub", "first seen", "recorded", "noth
 
 
 def locate(model: str) -> Path:
-    """Return the model folder, or the exported file, of that name; fetched and imported if need be.
+    """Return the folder or file of a MODEL; fetch and import it if needed.
 
     Args:
-        model: a folder comes first, so that a name of the catalogue can be a folder of one's own.
+        model: an existing path has priority over a name in the catalogue.
 
     Raises:
-        WeightsError: none of the four, or it cannot be had.
+        WeightsError: no such model, or it cannot be fetched or read.
         MissingExtra: the library that reads such a checkpoint is not installed.
-        OSError: a pipe or a device, or it may not be read.
+        OSError: the path is a pipe or a device, or it may not be read.
     """
     path = Path(model)
     if path.exists():
@@ -81,7 +83,7 @@ def locate(model: str) -> Path:
 
 
 def _mistake(path: Path) -> str:
-    """Return what is said of a file or folder that is no MODEL; '' where it may be one."""
+    """Return the reason why a path cannot be a MODEL; '' if it may be one."""
     made = BY_ENDING.get(path.suffix.lower())
     if not path.is_dir():
         open_file(path).close()  # no reader waits for a pipe
@@ -101,16 +103,16 @@ def _mistake(path: Path) -> str:
 
 
 def embedded_folder() -> Path:
-    """Return the model folder inside the package. Only to be read.
+    """Return the model folder inside the package, which must not be changed.
 
-    Trained here on CIFAR-10 by the recipe ``scratch-small``; ``benchmarks/embedded.py`` makes it
-    out of a run, and its card says how good it is.
+    The model was trained here on CIFAR-10 with the recipe ``scratch-small``.
+    ``benchmarks/embedded.py`` makes it from a run; its card has its accuracy.
     """
     return Path(__file__).parents[1] / EMBEDDED
 
 
 def imported(name: str) -> Path:
-    """Return the model folder of a published checkpoint, in the cache."""
+    """Return the model folder of a published checkpoint in the cache, importing it if needed."""
     fetched = fetch(name)
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
     key = f"{slug}-{_digits(fetched)}-{__version__}-{IMPORT_REVISION}"
@@ -125,7 +127,7 @@ def imported(name: str) -> Path:
 
 
 def _digits(fetched: "Fetched") -> str:
-    """Return what decides what comes of the import: the weights, and a repository's configs."""
+    """Return digits that identify the weights, and a repository's configs."""
     if not fetched.path.is_dir():
         return fetched.sha256[:12]
     configs = hashlib.sha256()
@@ -136,7 +138,7 @@ def _digits(fetched: "Fetched") -> str:
 
 
 def _import_options(fetched: "Fetched") -> ImportOptions:
-    """Return what the catalogue knows and the file does not say."""
+    """Return the options that the catalogue knows and the file does not contain."""
     entry = catalogue().get(fetched.name)
     if entry is None:
         return ImportOptions()
@@ -149,10 +151,10 @@ def _import_options(fetched: "Fetched") -> ImportOptions:
 
 
 def find_spec(name: str) -> NetworkSpec:
-    """Return a published network, a model folder's, a catalogue name's, or one from a JSON file.
+    """Return the spec of a published network, a model folder, a catalogue name or a JSON file.
 
     Raises:
-        SpecError: none of them, or not a spec.
+        SpecError: none of these exists, or it is not a valid spec.
     """
     path = Path(name)
     if path.is_dir():
@@ -179,19 +181,22 @@ class Fetched:
 
     name: str
     path: Path
-    """The file, or the folder of a hub's repository."""
+    """Path of the file, or of the folder of a hub's repository."""
     file: Path
-    """The weights file itself."""
+    """Path of the weights file."""
     sha256: str
     verified: Verified
-    """Source of the SHA-256 that it was compared with: the published one, its published digits, the
-    hub's, or that of the first download; 'recorded': this was the first."""
+    """Source of the SHA-256 that was compared.
+
+    'published': the published one; 'prefix': its published first digits; 'hub': the hub's; 'first
+    seen': that of the first download; 'recorded': this was the first download; 'nothing': none.
+    """
     cached: bool
-    """True if it was here already: no network was touched."""
+    """True if the checkpoint was already here and no network access was needed."""
 
 
 def cache_folder() -> Path:
-    """Return the cache folder; it need not exist yet."""
+    """Return the cache folder, which may not exist yet."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen).expanduser()
     from platformdirs import user_cache_path
@@ -200,11 +205,12 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str) -> Fetched:
-    """Fetch what a catalogue name or ``hf://OWNER/NAME`` stands for, unless it is here; verify it.
+    """Fetch and verify a catalogue name or ``hf://OWNER/NAME``, unless it is in the cache.
 
     Raises:
-        WeightsError: an unknown name, or it cannot be had, or is not what was published.
-        MissingExtra: ``hf://`` without huggingface_hub.
+        WeightsError: the name is unknown, or the checkpoint cannot be fetched or differs from the
+            published one.
+        MissingExtra: ``hf://`` needs huggingface_hub, which is not installed.
         OSError: the cache cannot be written.
     """
     if name.startswith(HUB):
@@ -216,7 +222,7 @@ def fetch(name: str) -> Fetched:
 
 
 def is_cached(checkpoint: Checkpoint) -> bool:
-    """Return whether it is on this machine (nothing is read but the folder)."""
+    """Return True if a checkpoint is on this machine; its bytes are not read."""
     if checkpoint.where.startswith(HUB):
         return huggingface.cached(checkpoint.where, checkpoint.file) is not None
     return _place(checkpoint).is_file()
@@ -248,7 +254,7 @@ def _from_web(checkpoint: Checkpoint) -> Fetched:
 
 
 def _first_seen(record: Path) -> str | None:
-    """Return the SHA-256 of the first download, or None where there was none yet."""
+    """Return the SHA-256 of the first download, or None if there was none yet."""
     try:
         seen = json.loads(record.read_text("utf-8"))["sha256"]
     except FileNotFoundError:

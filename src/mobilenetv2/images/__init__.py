@@ -1,1 +1,1 @@
-"""Bytes to array, once: decoding with limits, preprocessing as a record."""
+"""Decoding of image files with limits, preprocessing, and images for display."""

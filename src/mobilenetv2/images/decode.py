@@ -1,13 +1,11 @@
-"""A file's bytes to an upright RGB image, once, for training, evaluation, serving and export.
+"""Decoding of a file's bytes to an upright RGB image, for training, evaluation and prediction.
 
-What a picture may be and what becomes of it:
-
-* JPEG, PNG, WebP, BMP, TIFF, AVIF, and the first frame of a GIF (or of any animation).
-* EXIF orientation is applied, so a phone's photo stands upright. Colour profiles are ignored.
-* Grey is repeated into three channels; palettes are looked up; CMYK, YCbCr, LAB become RGB.
-* Transparent pixels show white behind them, as a page or a viewer would show them.
-* 16-bit grey keeps its upper 8 bits, rounded; floating-point pictures are refused.
-* Everything is bounded before memory is taken: bytes, pixels, and a smallest side.
+* JPEG, PNG, WebP, BMP, TIFF, AVIF, and the first frame of a GIF (or of any animation) are read.
+* The EXIF orientation is applied, so that a phone's photo is upright. Colour profiles are ignored.
+* Grey is repeated into three channels. Palettes, CMYK, YCbCr and LAB are converted to RGB.
+* Transparent pixels are shown on white, as in a page or a viewer.
+* 16-bit grey keeps its upper 8 bits, rounded. Floating-point images are refused.
+* Bytes, pixels and the smallest side are checked before memory is allocated.
 """
 
 import io
@@ -22,15 +20,21 @@ from mobilenetv2.errors import ImageError
 from mobilenetv2.files import read_file
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-"""Pillow's decoders that are tried. MPO, the JPEG with a second picture that phones write, comes
-with JPEG; Pillow has no decoder of that name, and asking for it ends in a KeyError."""
+"""Pillow's decoders that are tried.
+
+MPO, the JPEG with a second image that phones write, is read by JPEG's; its own name would be a
+KeyError.
+"""
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .avif "
     ".heic .heif .jxl .jp2 .dng .cr2 .nef .arw .raw .psd".split()
 )
-"""What counts as a photo in a folder. The second line cannot be read and is named in an error,
-rather than passed over in silence."""
+"""Suffixes of the files in a folder that count as photos.
+
+The formats of the second line cannot be read; such a file is an error rather than skipped in
+silence.
+"""
 
 _UNREADABLE = {
     b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftyphevc": "HEIC",
@@ -42,26 +46,29 @@ _TURNS = {
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-"""EXIF orientation -> what makes it upright."""
+"""Operation that makes an image upright, by EXIF orientation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds that are checked before a picture is decoded."""
+    """Limits that are checked before an image is decoded."""
 
     bytes: int = 100 * 1024**2
     pixels: int = 150_000_000
-    """Enough for today's 108-megapixel phones; a decoded picture takes 3 bytes a pixel,
-    and up to four times that for a moment where it has 16 bits or transparency."""
+    """Maximum number of pixels, enough for 108-megapixel phones.
+
+    A decoded image takes 3 bytes a pixel, and for a moment up to four times that if it has 16 bits
+    or transparency.
+    """
     side: int = 4
-    """Smaller than this on a side, there is nothing to classify."""
+    """Minimum of height and width in pixels."""
 
 
 LIMITS = Limits()
 
 
 def read_photo(path: Path, limits: Limits = LIMITS) -> Image.Image:
-    """Decode a photo's file; see :func:`decode`.
+    """Read a photo and return it as an upright RGB image.
 
     Raises:
         ImageError: the file cannot be opened or decoded.
@@ -81,14 +88,14 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
 
     Args:
         data: the whole file.
-        name: how the picture is called in an error.
+        name: name of the image for an error message.
 
     Returns:
         A Pillow image of mode RGB.
 
     Raises:
-        ImageError: not a picture, a format that is not read, damaged, or outside ``limits``.
-            The message begins with ``name``.
+        ImageError: not an image, a format that is not read, damaged, or outside ``limits``. The
+            message begins with ``name``.
     """
     if not data:
         raise ImageError(f"{name}: the file is empty")
@@ -96,18 +103,18 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
         raise ImageError(f"{name}: {len(data):,} bytes are more than the limit of {limits.bytes:,}")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures and odd metadata; our own limits decide.
+            # Pillow warns of large images and odd metadata; our own limits decide.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image.size, name, limits)
                 image.load()
                 return _rgb(_upright(image), name)
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: {_what_instead(data)}") from None
+        raise ImageError(f"{name}: {_reason_unreadable(data)}") from None
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        # Pillow's own bound came first, and holds even where the caller's limit is larger.
+        # Pillow's own limit comes first, even if the caller's limit is larger.
         bound = min(limits.pixels, 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels))
         raise ImageError(f"{name}: more pixels than the limit of {bound:,}") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged data
@@ -116,8 +123,8 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; metadata too damaged to hold one leaves the picture as it is."""
-    # Not Pillow's exif_transpose: it writes all metadata anew, and fails on any odd tag in it.
+    """Apply the EXIF orientation; an image with damaged metadata is returned unchanged."""
+    # Pillow's exif_transpose rewrites all metadata, and fails on any invalid tag.
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -143,9 +150,9 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
         levels = np.asarray(image).astype(np.int32)
         if levels.min() < 0 or levels.max() > 65535:
             raise ImageError(f"{name}: grey levels outside 0 to 65535; save it with 8 or 16 bits")
-        # PNG's one transparent level; Pillow's own conversions do not know it at 16 bits.
+        # A PNG may have one transparent level, which Pillow's conversions ignore at 16 bits.
         levels[levels == image.info.get("transparency", -1)] = 65535
-        # In place: a large picture, or a small file that claims one, is not copied three times.
+        # In place, so that a large image is not copied three times.
         levels += 128
         levels //= 257
         return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
@@ -158,7 +165,7 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _what_instead(data: bytes) -> str:
+def _reason_unreadable(data: bytes) -> str:
     for mark, kind in _UNREADABLE.items():
         if mark in data[:16]:
             return f"{kind} is not read; convert it to JPEG or PNG first"

@@ -1,4 +1,4 @@
-"""Images for people to look at: encoded, enlarged, and side by side on a sheet with captions."""
+"""Images for people to look at: encoded, enlarged, and on a sheet with captions."""
 
 import base64
 import io
@@ -13,31 +13,33 @@ from PIL import Image, ImageDraw, ImageFont
 
 QUALITY = 85
 SMALL = 96
-"""Pixels of the longer side below which an image becomes PNG: JPEG would blur its colours by 2 x 2
-pixels, and is hardly smaller."""
+"""Length of the longer side, in pixels, below which an image becomes PNG.
+
+JPEG would blur the colours of such an image by 2 x 2 pixels, and is hardly smaller.
+"""
 CRISP = 3
-"""Enlargement from which on pixels stay squares."""
+"""Factor of enlargement from which on pixels stay sharp squares."""
 MARGIN, GAP, UNDER = 28, 24, 12
-"""Pixels: around everything, between images, between an image and its caption."""
+"""Pixels around everything, between images, and between an image and its caption."""
 TITLE, DETAIL = 19, 16
-"""Pixels of a caption's letters."""
+"""Font sizes of a caption's title and detail, in pixels."""
 BLACK, GREY, WHITE = (23, 23, 23), (95, 99, 104), (255, 255, 255)
 SPACING = 1.3
 MOST_COLUMNS = 4
 MOST_LINES = 2
-"""Lines of a title; what is longer is cut."""
+"""Maximum number of lines of a title; a longer one is cut."""
 NO_LETTER = "\U0010fffe"
-"""A place in Unicode that will never have one: how a font draws what it does not have."""
+"""Code point that Unicode never assigns, drawn as the font draws a missing letter."""
 BAR = (180, 12)
-"""Width and height of a legend's colours."""
+"""Width and height of a legend's colour bar, in pixels."""
 
 
 def jpeg(picture: NDArray, most: int = 224) -> bytes:
-    """Encode an image as a JPEG file, made smaller where a side is longer than ``most``.
+    """Encode an image as a JPEG file, made smaller if a side is longer than ``most``.
 
     Args:
         picture: uint8 (height, width, 1 or 3).
-        most: pixels of the longer side.
+        most: maximum length of the longer side, in pixels.
     """
     image = _image(picture)
     image.thumbnail((most, most), Image.Resampling.LANCZOS)
@@ -45,7 +47,7 @@ def jpeg(picture: NDArray, most: int = 224) -> bytes:
 
 
 def png(picture: NDArray) -> bytes:
-    """Encode an image as a PNG file: the very same pixels.
+    """Encode an image as a PNG file, without loss.
 
     Args:
         picture: uint8 (height, width, 1 or 3).
@@ -54,11 +56,12 @@ def png(picture: NDArray) -> bytes:
 
 
 def data_url(picture: NDArray, most: int = 224) -> str:
-    """Return an address that holds the image itself, so that a page needs no other file.
+    """Return a data URL that contains the image, so that a page needs no other file.
 
     Args:
-        picture: uint8 (height, width, 1 or 3): a PNG file where it is ``SMALL``, else a JPEG file.
-        most: pixels of the longer side; a larger image is made smaller.
+        picture: uint8 (height, width, 1 or 3). Below ``SMALL`` pixels it becomes a PNG file,
+            otherwise a JPEG file.
+        most: maximum length of the longer side, in pixels; a larger image is made smaller.
     """
     longer = max(picture.shape[:2])
     small = longer < SMALL and longer <= most
@@ -96,7 +99,7 @@ def enlarge_picture(picture: NDArray, side: int) -> NDArray:
 
 
 def enlarge_smoothly(values: NDArray, height: int, width: int) -> NDArray:
-    """Enlarge numbers on a coarse grid to a smooth surface (bicubic), within their own range.
+    """Enlarge a coarse grid of numbers to a smooth surface (bicubic) within their range.
 
     Args:
         values: float (rows, columns).
@@ -114,24 +117,24 @@ class Tile:
     """An image and its caption."""
 
     picture: NDArray
-    """uint8 (height, width, 3)."""
+    """Image as uint8 (height, width, 3)."""
     title: str
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The meaning of colours: ``text``, then a bar of ``colours`` from ``low`` to ``high``."""
+    """Meaning of colours: a text, then a bar of ``colours`` from ``low`` to ``high``."""
 
     text: str
     colours: NDArray
-    """uint8 (n, 3)."""
+    """Colours of the bar as uint8 (n, 3)."""
     low: str
     high: str
 
 
 def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
-    """Draw all tiles in rows of at most four, as a PNG file.
+    """Draw all tiles in rows of at most four, and return them as a PNG file.
 
     Args:
         tiles: at least one; images of one size.
@@ -143,7 +146,7 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
     heights = [max(_height(tile, cell) for tile in row) for row in rows]
     width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
     lines = wrapped(legend.text, DETAIL, width - 2 * MARGIN, most=4) if legend else []
-    # The bar is a line by itself, below the text's.
+    # The bar is a separate line below the text.
     below = GAP + round((len(lines) + 1) * DETAIL * SPACING) if legend else 0
     height = 2 * MARGIN + sum(heights) + (len(rows) - 1) * GAP + below
     image = Image.new("RGB", (width, height), WHITE)
@@ -158,14 +161,14 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
 
 
 def legible(text: str) -> str:
-    """Return the text in letters that Pillow's font has: without accents, '?' for other letters."""
+    """Return the text without accents, with '?' for letters that Pillow's font does not have."""
     plain = unicodedata.normalize("NFKD", " ".join(text.split()))
     kept = [c for c in plain if unicodedata.category(c)[0] not in "MC"]
     return "".join(c if _has(c) else "?" for c in kept)
 
 
 def wrapped(text: str, size: int, width: int, most: int = MOST_LINES) -> list[str]:
-    """Break the text into at most ``most`` lines of ``width`` pixels; '…' ends what is cut."""
+    """Break the text into at most ``most`` lines of ``width`` pixels; '…' marks a cut."""
     lines: list[str] = []
     words = legible(text).split()
     while words and len(lines) < most:

@@ -1,8 +1,8 @@
-"""From a decoded image to the network's input: the one place where images are resized.
+"""Preprocessing of a decoded image for the network: the only place that resizes images.
 
-The same bytes give the same uint8 picture, bit for bit, everywhere. Resizing is Pillow's,
-antialiased; what a runtime's own resize would give differs by up to 3 levels.
-Pillow is imported by those who have an image of it: the editions, which only normalise, need none.
+The same bytes give the same uint8 image, bit for bit, on every machine. Pillow resizes,
+antialiased; a runtime's own resize would differ by up to 3 levels. Pillow is imported only where an
+image is resized; the editions only normalise and do not need it.
 """
 
 from typing import TYPE_CHECKING
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LARGEST_RESIZED = 64_000_000
-"""Pixels. A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000."""
+"""Maximum number of pixels of a resized image.
+
+A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000.
+"""
 
 
 def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture") -> NDArray:
@@ -52,11 +55,11 @@ def resampling(record: Preprocessing) -> "Image.Resampling":
 
 
 def _resized(size: tuple[int, int], record: Preprocessing) -> tuple[int, int]:
-    """(width, height) after resizing."""
+    """Return (width, height) after resizing."""
     height, width = record.resize
     if record.fit == "stretch":
         return width, height
-    # As torchvision's Resize: the side that decides is exact, the other is truncated.
+    # As in torchvision's Resize, one side is exact and the other is truncated.
     if size[0] * height <= size[1] * width:
         return width, max(height, int(width * size[1] / size[0]))
     return max(width, int(height * size[0] / size[1])), height
@@ -72,8 +75,8 @@ def _centre(image: "Image.Image", width: int, height: int) -> "Image.Image":
 def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
     """Return ``(value - mean) / std`` in float32, in the same layout.
 
-    Not within ``jit``: a compiler turns a division by a constant into a multiplication, which
-    rounds differently.
+    Do not call this within ``jit``: a compiler turns a division by a constant into a
+    multiplication, which rounds differently.
 
     Args:
         pictures: uint8 (batch, height, width, channels).
@@ -83,5 +86,5 @@ def normalise(pictures: NDArray, record: Preprocessing) -> NDArray:
 
 
 def engine_input(pictures: NDArray, record: Preprocessing) -> NDArray:
-    """Return the same numbers as engines take them: float32 (batch, channels, height, width)."""
+    """Return normalised images in an engine's layout: float32 (batch, channels, ...)."""
     return np.ascontiguousarray(normalise(pictures, record).transpose(0, 3, 1, 2))

@@ -1,1 +1,1 @@
-"""The canonical weights and the model folder."""
+"""Canonical weights and the model folder."""

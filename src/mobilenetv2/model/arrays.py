@@ -1,7 +1,7 @@
-"""The canonical form: a dict of float arrays under the names of :mod:`mobilenetv2.spec.names`.
+"""Canonical weights: a dict of float arrays with the names of :mod:`mobilenetv2.spec.names`.
 
-They lie as PyTorch lays them out: convolutions (out, in, height, width), depthwise (channels, 1,
-height, width), linear (out, in). A :class:`Layout` says how another framework has them.
+The layouts are PyTorch's: convolutions (out, in, height, width), depthwise (channels, 1, height,
+width), linear (out, in). A :class:`Layout` converts to and from another framework's.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,15 @@ from mobilenetv2.spec.network import NetworkSpec
 
 Arrays = dict[str, NDArray]
 LINEAR = (".project.conv.weight", ".shortcut.conv.weight")
-"""Of convolutions without an activation."""
+"""Ends of the names of convolutions without an activation."""
 
 
 def check_arrays(spec: NetworkSpec, arrays: Arrays, where: str) -> None:
     """Raise unless ``arrays`` are exactly the spec's tensors, finite, with variances >= 0.
 
     Raises:
-        WeightsError: the whole difference, or the first tensor with impossible values.
+        WeightsError: names or shapes differ (the message lists all differences), or a tensor has
+            impossible values (the message names the first one).
     """
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     require_same(parameter_shapes(spec), shapes, where)
@@ -35,12 +36,12 @@ def check_arrays(spec: NetworkSpec, arrays: Arrays, where: str) -> None:
 
 
 def identity_batch_norm(name: str, bias: NDArray, epsilon: float) -> Arrays:
-    """A BatchNorm that changes nothing but adds ``bias``: for weights that came in folded.
+    """Return a BatchNorm that only adds ``bias``, for weights that were imported folded.
 
     Args:
         name: the convolution's canonical name, e.g. ``blocks.3.expand``.
         bias: float of shape (channels,), the folded convolution's bias.
-        epsilon: the network's BatchNorm epsilon; the variance makes up for it.
+        epsilon: the network's BatchNorm epsilon; the variance compensates for it.
 
     Returns:
         scale 1, shift ``bias``, mean 0 and variance ``1 - epsilon``.
@@ -55,20 +56,20 @@ def identity_batch_norm(name: str, bias: NDArray, epsilon: float) -> Arrays:
 
 
 def is_folded(arrays: Arrays) -> bool:
-    """Whether every BatchNorm is such an identity: statistics that no training leaves."""
+    """Return True if every BatchNorm has scale 1 and mean 0, which no training produces."""
     scales = [array for name, array in arrays.items() if name.endswith(".bn.scale")]
     means = [array for name, array in arrays.items() if name.endswith(".bn.mean")]
     return all((array == 1).all() for array in scales) and not any(array.any() for array in means)
 
 
 def random_arrays(spec: NetworkSpec, seed: int = 0) -> Arrays:
-    """Weights for tests and measurements, with statistics far from the identity.
+    """Return random weights for tests and measurements, with statistics far from the identity.
 
-    Convolutions keep the signal's scale (He et al., fan-in); BatchNorm has random scales,
-    shifts, means and variances, so that a port that swaps or forgets one is caught. The logits
-    of a normal input have a standard deviation of the order of 1. Linear convolutions are drawn
-    smaller, so that the sum of the residuals keeps its scale too, as in a trained network:
-    otherwise it grows from block to block, and float32's rounding with it, thirtyfold.
+    Convolutions keep the scale of their input (He et al., fan-in). BatchNorm has random scales,
+    shifts, means and variances, so that a conversion that swaps or forgets one is detected. The
+    logits for a normally distributed input have a standard deviation of about 1. Convolutions
+    without an activation get smaller weights; otherwise the sum of the residuals, and the float32
+    rounding error with it, would grow thirtyfold from block to block.
     """
     generator = np.random.default_rng(seed)
     arrays: Arrays = {}
@@ -87,12 +88,15 @@ def random_arrays(spec: NetworkSpec, seed: int = 0) -> Arrays:
 
 Shape = tuple[int, ...]
 MOST_LINES = 350
-"""Of a report: MobileNetV2 has 314 tensors."""
+"""Maximum number of lines of a report; MobileNetV2 has 314 tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is missing, what is too much, and what has another shape (expected, found)."""
+    """Differences between two tables of tensors: missing, unexpected and reshaped ones.
+
+    Shapes in ``reshaped`` are (expected, found).
+    """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -103,13 +107,13 @@ class Difference:
 
     @property
     def size(self) -> int:
-        """How many tensors differ."""
+        """Number of tensors that differ."""
         return len(self.missing) + len(self.unexpected) + len(self.reshaped)
 
     def __str__(self) -> str:
-        """One line for each tensor: '-' missing, '+' unexpected, '!' of another shape.
+        """Return one line for each tensor: '-' missing, '+' unexpected, '!' of another shape.
 
-        A foreign file may list millions: only the first ``MOST_LINES`` are written out.
+        A foreign file may list millions of tensors, so only the first ``MOST_LINES`` are shown.
         """
         lines = [f"- {name}" for name in self.missing]
         lines += [f"+ {name}" for name in self.unexpected]
@@ -122,7 +126,7 @@ class Difference:
         return "\n".join(lines)
 
     def summary(self) -> str:
-        """How many of each kind, with the first of each by name."""
+        """Return the number of tensors of each kind of difference, with the name of the first."""
         parts = []
         if self.missing:
             parts.append(f"{len(self.missing)} missing (first: {self.missing[0]})")
@@ -138,7 +142,7 @@ class Difference:
 
 
 def compare_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> Difference:
-    """Compare two tables of names and shapes."""
+    """Return the differences between two tables of names and shapes."""
     return Difference(
         missing=tuple(name for name in expected if name not in found),
         unexpected=tuple(name for name in found if name not in expected),
@@ -151,10 +155,10 @@ def compare_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape]) ->
 
 
 def require_same(expected: Mapping[str, Shape], found: Mapping[str, Shape], where: str) -> None:
-    """Raise with the whole difference unless the two tables are the same.
+    """Raise unless two tables of names and shapes are equal.
 
     Raises:
-        WeightsError: one sentence with ``where`` in front, then a line for each tensor.
+        WeightsError: a sentence that begins with ``where``, then one line for each tensor.
     """
     difference = compare_shapes(expected, found)
     if difference:
@@ -170,20 +174,22 @@ class Layout:
     name: str
     axes: tuple[int, ...]
     ones: int = 0
-    """Leading axes of length 1 that the foreign array has and the canonical one has not; ``axes``
-    counts behind them."""
+    """Number of leading axes of length 1 that only the foreign array has.
+
+    ``axes`` counts the axes after them.
+    """
 
     def to_canonical(self, array: NDArray) -> NDArray:
-        """Foreign to canonical, contiguous."""
+        """Return a foreign array in the canonical layout, contiguous."""
         return np.ascontiguousarray(array.reshape(array.shape[self.ones :]).transpose(self.axes))
 
     def from_canonical(self, array: NDArray) -> NDArray:
-        """Canonical to foreign, contiguous: the inverse permutation."""
+        """Return a canonical array in the foreign layout, contiguous."""
         turned = array.transpose(np.argsort(self.axes))
         return np.ascontiguousarray(turned.reshape((1,) * self.ones + turned.shape))
 
     def shape(self, canonical: tuple[int, ...]) -> tuple[int, ...]:
-        """The foreign array's shape."""
+        """Return the foreign array's shape for a canonical shape."""
         inverse = np.argsort(self.axes).tolist()
         return (1,) * self.ones + tuple(canonical[axis] for axis in inverse)
 

@@ -1,4 +1,4 @@
-"""The model card: ``config.json`` in words, for people and for model hubs."""
+"""Model card: ``config.json`` in words, for people and for model hubs."""
 
 from pathlib import Path
 
@@ -24,16 +24,16 @@ PROBABILITIES = {
 }
 """Meaning of the outputs, for the metadata of exported files."""
 COUNT = ".images"
-"""Ends the names of figures that count photos."""
+"""End of the names of metrics that count photos."""
 TOP5 = ".top5"
 RECIPE = "recipe.toml"
-"""Lies in the folder of a run."""
+"""Name of a file that only a run folder has."""
 OF_A_RUN = ("best", "last")
-"""Places in that folder; the run is what was given a name."""
+"""Names of the model folders in a run folder; the run folder has the user's name for the model."""
 
 
 def title(folder: Path) -> str:
-    """What the model in a folder is called: as the folder, or as the run that it belongs to."""
+    """Return the name of the model in a folder: the folder's, or that of the run it belongs to."""
     folder = folder.resolve()
     if folder.name in OF_A_RUN and (folder.parent / RECIPE).is_file():
         folder = folder.parent
@@ -41,7 +41,7 @@ def title(folder: Path) -> str:
 
 
 def kind(spec: NetworkSpec) -> str:
-    """Return what a network is called: by its blocks, of which it may have several kinds."""
+    """Return the name of a kind of network; it depends on the kinds of its blocks."""
     found = list(dict.fromkeys(stage.kind for stage in spec.stages))
     return KINDS[found[0]] if len(found) == 1 else f"network of {' and '.join(found)} blocks"
 
@@ -59,10 +59,10 @@ def classifier_words(spec: NetworkSpec) -> str:
 
 
 def card(config: ModelConfig, name: str) -> str:
-    """A README in Markdown with the header that model hubs read.
+    """Return a README in Markdown with the header that model hubs read.
 
     Args:
-        name: of the model.
+        name: name of the model.
     """
     spec, preprocessing, origin = config.spec, config.preprocessing, config.origin
     licence = (origin.licence if origin else None) or "unknown"

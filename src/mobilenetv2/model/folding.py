@@ -1,12 +1,12 @@
-"""BatchNorm folded into the convolution before it, and the way back.
+"""Folding of BatchNorm into the convolution before it, and the way back.
 
-Folded it is the same function in fewer operations: with ``factor = scale / sqrt(variance +
+Folding gives the same function in fewer operations. With ``factor = scale / sqrt(variance +
 epsilon)`` the weight becomes ``weight * factor`` and the bias ``shift + (bias - mean) * factor``,
 channel by channel.
 
-A file of folded weights (LiteRT, most ONNX) comes in with every BatchNorm as an identity. In
+A file of folded weights (LiteRT, most ONNX) is imported with every BatchNorm as an identity. In
 training mode a framework normalises each channel by the statistics of the batch, and an identity
-does not put back what that takes away: the network is destroyed before its first step. So it is
+does not undo this, so that the first step would destroy the network. Therefore the network is
 rebased on measured statistics first.
 """
 
@@ -22,20 +22,20 @@ from mobilenetv2.spec.names import BATCH_NORM
 from mobilenetv2.spec.network import NetworkSpec
 
 Folded = dict[str, tuple[NDArray, NDArray]]
-"""Name of a layer ('stem', 'blocks.3.expand', 'hidden.0', 'classifier') -> (weight, bias)."""
+"""Weight and bias by layer name ('stem', 'blocks.3.expand', 'hidden.0', 'classifier')."""
 
 
 def fold(spec: NetworkSpec, arrays: Arrays) -> Folded:
-    """The whole network as pairs of a weight and a bias, in the order in which it runs.
+    """Return the whole network as pairs of a weight and a bias, in the order in which it runs.
 
     Args:
-        arrays: canonical; they stay as they are.
+        arrays: canonical; they are not changed.
 
     Returns:
         For each convolution (``stem``, ``blocks.3.expand`` ...) its weight (out, in / groups,
         kernel, kernel) and bias (out,), then for each linear layer (``hidden.0``, ``classifier``)
-        (out, in) and (out,), which is zeros where the layer has no bias.
-        Computed in float64, rounded once to float32. The identity that
+        (out, in) and (out,); the bias is zeros if the layer has none. Computed in float64 and
+        rounded once to float32. The identity that
         :func:`mobilenetv2.model.arrays.identity_batch_norm` makes folds back to the same bits.
 
     Raises:
@@ -60,49 +60,49 @@ def fold(spec: NetworkSpec, arrays: Arrays) -> Folded:
 
 
 def _batch_norm(arrays: Arrays, name: str) -> Iterator[NDArray]:
-    """Scale, shift, mean and variance behind a convolution, float64."""
+    """Return the scale, shift, mean and variance after a convolution, as float64."""
     return (arrays[f"{name}.bn.{part}"].astype(np.float64) for part in BATCH_NORM)
 
 
 SMALLEST_VARIANCE = 1e-8
-"""A channel below this is dead: there is no scale to give it."""
+"""Variance below which a channel counts as constant and is not rescaled."""
 NEIGHBOURS = np.arange(-32, 33) * 97 * 2.0**-23
-"""Relative steps to the float32 numbers around one."""
+"""Relative distances to the float32 numbers around a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Statistics of one BatchNorm's input over pictures and positions, float64 (channels,)."""
+    """Statistics of a BatchNorm's input over images and positions, float64 (channels,)."""
 
     mean: NDArray
     variance: NDArray
 
 
 def rebase(spec: NetworkSpec, arrays: Arrays, moments: Mapping[str, Moments]) -> Arrays:
-    """Return the arrays with measured statistics in every BatchNorm, and the same function.
+    """Return the same function with measured statistics in every BatchNorm.
 
-    A BatchNorm computes ``a * x + b``. With the mean m and the variance v of its input,
-    ``scale = a * sqrt(v + epsilon)`` and ``shift = b + a * m`` keep a and b.
+    A BatchNorm computes ``a * x + b``. With the mean m and the variance v of its input, ``scale = a
+    * sqrt(v + epsilon)`` and ``shift = b + a * m`` keep a and b.
 
     Each output channel of a convolution is multiplied by a power of two that brings its variance to
-    between 0.5 and 2. Behind a BatchNorm a kernel's scale changes nothing but how far a gradient
-    step goes, and folding left each channel with another (kernel norms from 0.02 to 140 in Google's
-    files), so that no learning rate would suit all.
+    between 0.5 and 2. Before a BatchNorm a kernel's scale only changes how far a gradient step
+    goes. Folding leaves each channel with a different scale (kernel norms from 0.02 to 140 in
+    Google's files), so that no learning rate would suit all of them.
 
     Args:
-        arrays: canonical; they stay as they are.
-        moments: of the input of each convolution's BatchNorm, by the convolution's name.
+        arrays: canonical; they are not changed.
+        moments: statistics of the input of each convolution's BatchNorm, by the convolution's name.
 
     Returns:
-        Canonical arrays. Folded, they give what ``arrays`` give: the weights bit for bit where
-        BatchNorm was an identity, the biases up to the rounding of the mean to float32.
+        Canonical arrays. Folded, they equal ``arrays``: the weights bit for bit if BatchNorm was an
+            identity, the biases up to the rounding of the mean to float32.
     """
     epsilon, rebased = spec.numerics.epsilon, dict(arrays)
     for name, measured in moments.items():
         scale, shift, mean, variance = _batch_norm(arrays, name)
         a = scale / np.sqrt(variance + epsilon)
         b = shift - a * mean
-        # What overflows on photos keeps what it has.
+        # A channel that overflows on the photos keeps its statistics.
         finite = np.isfinite(measured.mean) & np.isfinite(measured.variance)
         mean = np.where(finite, measured.mean, mean)
         variance = np.where(finite, measured.variance, variance)
@@ -122,10 +122,10 @@ def rebase(spec: NetworkSpec, arrays: Arrays, moments: Mapping[str, Moments]) ->
 
 
 def _scale_and_variance(a: NDArray, variance: NDArray, epsilon: float) -> tuple[NDArray, NDArray]:
-    """Return float32 numbers near the variance and its scale that give ``a`` to some 1e-10.
+    """Return a float32 scale and variance that give ``a`` to a relative error of about 1e-10.
 
-    Rounded each by itself they give it to 6e-8, and a weight folded with it differs in its last
-    bit. Of the numbers around them some pair does better.
+    Rounded separately they give it to 6e-8 only, and a weight folded with it differs in its last
+    bit. So pairs of neighbouring numbers are searched.
     """
     near = np.abs(a) * np.sqrt(variance + epsilon)
     scales = (near[:, None] * (1 + NEIGHBOURS)).astype(np.float32).astype(np.float64)

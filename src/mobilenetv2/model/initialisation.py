@@ -1,12 +1,12 @@
-"""How weights start, by name and seed, and a new classifier on the weights of an old network.
+"""Initial weights by name and seed, and a new classifier for an existing network.
 
-* 'torchvision': convolutions normal with variance 2 / fan-out (He et al., arXiv 1502.01852), a
-  depthwise kernel's fan-out counted as all channels, as PyTorch does; classifier normal with
-  standard deviation 0.01.
-* 'paper': the published TF-slim code: everything normal with standard deviation 0.09, cut off at
+* 'torchvision': convolutions normal with variance 2 / fan-out (He et al., arXiv 1502.01852), where
+  a depthwise kernel's fan-out counts all channels, as in PyTorch; classifier normal with standard
+  deviation 0.01.
+* 'paper': the published TF-slim code: everything normal with standard deviation 0.09, truncated at
   two standard deviations.
 
-In both BatchNorm starts as the identity and biases at 0.
+In both, BatchNorm starts as the identity and biases at 0.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ CLASSIFIER_DEVIATION = 0.01
 
 
 def initialise(shapes: Shapes, how: Initialisation, seed: int) -> Arrays:
-    """Starting values, float32, each a function of the seed and its own name alone.
+    """Return initial float32 values; each tensor depends on the seed and its own name only.
 
     Args:
         shapes: canonical names with shapes, all of a network's or some.
@@ -60,7 +60,7 @@ def _start(name: str, shape: tuple[int, ...], how: Initialisation, seed: int) ->
 
 
 def _truncated_normal(shape: tuple[int, ...], random: np.random.Generator) -> NDArray:
-    """Normal values, those beyond 2 drawn again."""
+    """Return normal values; values beyond 2 are drawn again."""
     values = random.standard_normal(shape, np.float32)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = random.standard_normal(int(beyond.sum()), np.float32)
@@ -75,20 +75,20 @@ def replace_classifier(
     seed: int = 0,
     classifier: ClassifierSpec | None = None,
 ) -> tuple[ModelConfig, Arrays]:
-    """Return the same network with a freshly initialised classifier; the arguments stay.
+    """Return the same network with a freshly initialised classifier; the arguments do not change.
 
-    Hidden layers keep their weights where their shapes stay.
+    Hidden layers keep their weights if their shapes stay the same.
 
     Args:
-        labels: the new classes, or how many. A background class of the old ones is gone, and so
-            are the measured metrics.
-        classifier: another head; None keeps the network's, but that one logit becomes a softmax
-            where there are more than two classes.
+        labels: the new classes, or their number. A background class and the measured metrics are
+            dropped.
+        classifier: another head; None keeps the network's, but a single logit becomes a softmax if
+            there are more than two classes.
     """
     labels = Labels.numbered(labels) if isinstance(labels, int) else labels
     head = classifier or config.spec.classifier
     if head.outputs == "logit" and len(labels) != 2 and classifier is None:
-        head = dataclasses.replace(head, outputs="softmax")  # one logit tells no more than two
+        head = dataclasses.replace(head, outputs="softmax")  # one logit is for two classes only
     spec = config.spec.replace(classes=len(labels), background=None, classifier=head)
     shapes = parameter_shapes(spec)
     kept = {

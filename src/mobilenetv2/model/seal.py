@@ -1,7 +1,8 @@
-"""Exported files close with the SHA-256 of all before it: what was changed since is not run.
+"""Seal of exported files: a SHA-256 at the end, so that a changed file is not run.
 
-A file of ours says in its metadata what it takes and what its outputs mean. The seal ties the two
-together: a flipped bit, another network's metadata, a graph that a tool has rewritten.
+An exported file says in its metadata what its input and outputs mean. The seal ties the metadata to
+the network. It detects a flipped bit, another network's metadata, and a graph that a tool has
+rewritten.
 """
 
 import hashlib
@@ -13,11 +14,11 @@ DIGITS = 64
 
 
 def digest(body: bytes, *beside: bytes) -> str:
-    """What a file whose seal comes after ``body`` closes with, in hexadecimal.
+    """Return the SHA-256, in hexadecimal, that follows ``body`` in a sealed file.
 
     Args:
         body: the file up to its seal.
-        beside: other files that belong to it.
+        beside: contents of other files that belong to it.
     """
     found = hashlib.sha256(body)
     for content in beside:
@@ -27,16 +28,16 @@ def digest(body: bytes, *beside: bytes) -> str:
 
 
 def check(data: bytes, where: str, *beside: bytes, end: bytes = b"") -> None:
-    """Raise unless the file is as it was written.
+    """Raise unless the file is unchanged since it was written.
 
     Args:
         data: the whole file.
-        where: what it is called in an error.
-        beside: as in :func:`digest`.
-        end: what follows the seal's digits in this format.
+        where: name of the file for an error message.
+        beside: contents of other files that belong to it.
+        end: bytes that follow the seal's digits in this format.
 
     Raises:
-        ArtifactError: it was changed, or cut off.
+        ArtifactError: the file was changed, or is truncated.
     """
     stop = len(data) - len(end)
     start = stop - DIGITS

@@ -1,4 +1,4 @@
-"""The model folder: ``config.json``, ``model.safetensors`` and a card, written in one step."""
+"""Model folder: ``config.json``, ``model.safetensors`` and a card, written in one step."""
 
 import json
 import math
@@ -33,18 +33,18 @@ def save(
 
     Args:
         arrays: canonical, of any float type.
-        dtype: what is stored.
+        dtype: type of the stored arrays.
 
     Raises:
         WeightsError: the arrays do not fit ``config.spec``.
-        OSError: the disk is full, or the place cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
     """  # fmt: skip
     from safetensors.numpy import save as serialise
 
     stored = {name: np.ascontiguousarray(array, dtype) for name, array in arrays.items()}
     check_arrays(config.spec, stored, str(folder))
-    # A single entry: safetensors writes several in an order that changes from call to call, and
-    # the same weights should be the same bytes.
+    # Only one entry: safetensors writes several in an order that changes from call to call, but
+    # the same weights should give the same bytes.
     metadata = {"format_version": str(FORMAT_VERSION)}
     with atomic_folder(folder) as temporary:
         write_atomically(temporary / WEIGHTS, serialise(stored, metadata))
@@ -53,10 +53,10 @@ def save(
 
 
 def load(folder: Path) -> tuple[ModelConfig, Arrays]:
-    """Read a model folder: its config and its arrays, canonical and float32.
+    """Read a model folder and return its config and its arrays, canonical and float32.
 
     Raises:
-        WeightsError: not a model folder, damaged, or tensors that do not fit its config.
+        WeightsError: it is not a model folder, it is damaged, or tensors do not fit its config.
     """
     config = load_config(folder)
     path = folder / WEIGHTS
@@ -77,14 +77,14 @@ def load_config(folder: Path) -> ModelConfig:
     """Read only ``config.json``.
 
     Raises:
-        WeightsError: the folder or the file is not there, or is not what it should be.
+        WeightsError: the folder or the file is missing or invalid.
     """
     recover(folder)
     path = folder / CONFIG
     if folder.is_file():
         raise WeightsError(
-            f"{folder}: a file; this needs a model folder, such as what it was exported from, or "
-            f"what 'mobilenetv2 weights import {folder} OUT' makes of it"
+            f"{folder}: a file; this needs a model folder, such as the one that it was exported "
+            f"from, or the one that 'mobilenetv2 weights import {folder} OUT' makes"
         )
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such model folder")
@@ -98,7 +98,7 @@ def load_config(folder: Path) -> ModelConfig:
         raise WeightsError(f"{path}: not JSON ({error})") from None
     try:
         config = ModelConfig.from_mapping(mapping, str(path))
-        resolve(config.spec)  # a network of these numbers may be impossible
+        resolve(config.spec)  # raises if such a network is impossible
     except SpecError as error:
         message = str(error)
         raise WeightsError(message if str(path) in message else f"{path}: {message}") from None
@@ -106,7 +106,7 @@ def load_config(folder: Path) -> ModelConfig:
 
 
 def _check_header(path: Path, config: ModelConfig) -> None:
-    """Compare the safetensors header with the spec before any array is read."""
+    """Raise unless the safetensors header fits the spec; no array is read."""
     if not path.is_file():
         raise WeightsError(f"{path.parent}: the weights file {path.name} is missing")
     size = path.stat().st_size

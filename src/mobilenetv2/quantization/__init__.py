@@ -1,1 +1,1 @@
-"""The network in eight-bit integers, measured against its float self."""
+"""Quantization of a network to 8-bit integers, measured against the float network."""

@@ -1,15 +1,16 @@
-"""What a tensor holds on calibration pictures, and the range that its 8 bits span.
+"""Calibration: statistics of tensors on calibration images, and the ranges of their 8 bits.
 
-Two passes: :func:`observe` finds each channel's extremes, :func:`count` then fills histograms that
-need no guess of their ends. The network runs in ONNX Runtime with every tensor as an output, a few
-pictures at a time, so that memory does not grow with their number.
+There are two passes: :func:`observe` finds each channel's extremes; :func:`count` then fills
+histograms between them. The network runs in ONNX Runtime with every tensor as an output, a few
+images at a time, so that the memory does not grow with their number.
 
-A wide range cuts nothing off and has coarse steps, a narrow one the other way round. The methods:
+A wide range clips nothing but has coarse steps; a narrow range clips values but has fine steps. The
+methods are:
 
-* 'min-max': nothing is cut off.
-* 'percentile': a small share of the values is, however large they are.
-* 'mse': the mean squared error of rounding and cutting together is least.
-* 'entropy': the distribution changes least (Kullback-Leibler divergence), as in TensorRT's
+* 'min-max': clip nothing.
+* 'percentile': clip a small fraction of the values.
+* 'mse': minimise the mean squared error of rounding and clipping together.
+* 'entropy': minimise the change of the distribution (Kullback-Leibler divergence), as in TensorRT's
   calibration (Migacz, GTC 2017).
 """
 
@@ -30,44 +31,44 @@ from mobilenetv2.runtime import onnxruntime
 from mobilenetv2.runtime.engine import Artifact
 
 BINS = 4096
-"""Sixteen for each of the 256 levels of a range that is not cut."""
+"""Number of bins, sixteen for each of the 256 levels of a range without clipping."""
 VALUES = 16_000_000
-"""Of all tensors together, that are in memory at a time."""
+"""Maximum number of values of all tensors that are in memory at a time."""
 
 Pictures = NDArray | Sequence[NDArray]
-"""uint8 (height, width, channels) each, at the network's size, as ``images.preprocess`` gives."""
+"""Images, uint8 (height, width, channels) each, at the network's size, as from ``preprocess``."""
 Method = Literal["min-max", "percentile", "mse", "entropy"]
 PERCENTILE = 99.99
 SHARES = np.linspace(1.0, 0.1, 91)
-"""Of the whole range, that are tried."""
+"""Fractions of the whole range that are tried."""
 ROUNDS = 2
-"""In which the two ends are moved, one after the other."""
+"""Number of rounds in which the two ends are moved in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One tensor, channel by channel; each float64 (channels,)."""
+    """Statistics of one tensor by channel; each array is float64 (channels,)."""
 
     low: NDArray
     high: NDArray
     mean: NDArray
-    """Over pictures and positions."""
+    """Mean over images and positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often a tensor's values come near each of evenly spaced centres."""
+    """Histogram of a tensor's values around evenly spaced centres."""
 
     low: float
-    """The first centre: the smallest value, 0 at the most."""
+    """First centre: the smallest value, or 0 if that is smaller."""
     high: float
-    """The last centre: the largest value, 0 at the least."""
+    """Last centre: the largest value, or 0 if that is larger."""
     counts: NDArray
-    """int64 (bins,)."""
+    """Number of values per bin, int64 (bins,)."""
 
     @property
     def centres(self) -> NDArray:
-        """float64 (bins,). What sits at the ends (0 and 6 of ReLU6) is counted exactly there."""
+        """Centres of the bins, float64 (bins,); both ends are centres themselves."""
         return np.linspace(self.low, self.high, len(self.counts))
 
 
@@ -94,7 +95,7 @@ def count(
     """Return histograms of every tensor, by name.
 
     Args:
-        observed: of the same graph and pictures.
+        observed: observations of the same graph on the same images.
     """
     ends = {
         name: (min(float(one.low.min()), 0.0), max(float(one.high.max()), 0.0))
@@ -115,10 +116,10 @@ def count(
 
 
 def run_graph(graph: Graph, pictures: Pictures) -> Iterator[dict[str, NDArray]]:
-    """Yield all tensors of a few pictures after the other: float32 (batch, channels, ...) by name.
+    """Yield all tensors for a few images at a time: float32 (batch, channels, ...) by name.
 
     Raises:
-        DataError: no picture.
+        DataError: there is no image.
     """
     if len(pictures) == 0:
         raise DataError("calibration: not one picture is given")
@@ -133,7 +134,7 @@ def run_graph(graph: Graph, pictures: Pictures) -> Iterator[dict[str, NDArray]]:
 
 
 def calibrate(histogram: Histogram, method: Method, tensor: Tensor | None = None) -> Range:
-    """Return the range by a method's name, never beyond what the tensor can hold."""
+    """Return the range found by a method, limited to the tensor's bounds."""
     chosen = METHODS[method](histogram)
     if tensor is None:
         return chosen
@@ -146,8 +147,10 @@ def min_max(histogram: Histogram) -> Range:
 
 
 def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
-    """Return a range with at least ``percent`` of the values inside, and half of the rest at the
-    most beyond either end."""
+    """Return a range that contains at least ``percent`` of the values.
+
+    At most half of the others lie beyond either end.
+    """
     total = np.cumsum(histogram.counts)
     beyond = total[-1] * (1 - percent / 100) / 2
     centres = histogram.centres
@@ -157,7 +160,7 @@ def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
 
 
 def mse(histogram: Histogram) -> Range:
-    """Return the range of the least mean squared error; :func:`min_max` is among those tried."""
+    """Return the range with the smallest mean squared error, among others of :func:`min_max`."""
     whole = best = min_max(histogram)
     least = squared_error(histogram, best)
     for end in ("high", "low") * ROUNDS:
@@ -170,7 +173,7 @@ def mse(histogram: Histogram) -> Range:
 
 
 def squared_error(histogram: Histogram, given: Range) -> float:
-    """Return the mean of (value - what its 8 bits stand for) squared."""
+    """Return the mean squared difference between values and their 8-bit representations."""
     centres = histogram.centres
     integers = np.clip(np.rint(centres / given.scale) + given.zero_point, 0, LEVELS)
     errors = (centres - given.scale * (integers - given.zero_point)) ** 2
@@ -178,16 +181,18 @@ def squared_error(histogram: Histogram, given: Range) -> float:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """Return the range of the least divergence of the distribution that is cut off and rounded from
-    that which is only cut off; both ends move towards 0 together."""
+    """Return the range with the smallest divergence of the rounded from the clipped distribution.
+
+    Both ends move towards 0 together.
+    """
     tried = [Range(share * histogram.low, share * histogram.high) for share in SHARES.tolist()]
     return min(tried, key=lambda candidate: divergence(histogram, candidate))
 
 
 def divergence(histogram: Histogram, given: Range) -> float:
-    """Return the Kullback-Leibler divergence in nats, infinite where a bin is hit no more.
+    """Return the Kullback-Leibler divergence in nats; infinite if a bin that was hit becomes empty.
 
-    Exact zeros, of which ReLU makes many, are left out: every range has them.
+    Exact zeros, of which ReLU makes many, are left out, since every range contains them.
     """
     centres, counts = histogram.centres, histogram.counts.astype(np.float64)
     counts = np.where(np.abs(centres) < 1e-12, 0.0, counts)

@@ -1,4 +1,4 @@
-"""Which photos calibrate and which judge: never the same ones, nor copies of each other."""
+"""Choice of photos for calibration and for measurement, which share no photo and no copies."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,38 +18,38 @@ from mobilenetv2.spec.records import Preprocessing
 
 SEED = 0
 OF_TRAINING = ("train", "selection")
-"""Parts of a run that its model has seen."""
+"""Parts of a run on which its model was trained."""
 SHARE = 0.5
-"""Of a folder without splits: at most this much calibrates."""
+"""Largest fraction of a folder without splits that is used for calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSet:
-    """What a quantised network is made with and judged on."""
+    """Photos with which a quantised network is made, and those on which it is measured."""
 
     pictures: NDArray
-    """uint8 (photos, height, width, channels), through the model's own preprocessing."""
+    """Calibration images, uint8 (photos, height, width, channels), preprocessed."""
     judged: Split
     training: Split | None
-    """Labelled photos that may be trained on, where there are any."""
+    """Labelled photos that may be used for training, if there are any."""
     source: str
-    """In words: how many photos, and from where."""
+    """Number and source of the calibration photos, in words."""
 
 
 def choose(
     dataset: Dataset, record: Preprocessing, count: int, split: str | None = None,
     folder: Path | None = None, parts: Mapping[str, str] | None = None,
 ) -> CalibrationSet:  # fmt: skip
-    """Photos to calibrate on and photos to judge on.
+    """Return photos for calibration and photos for measurement.
 
     Args:
-        count: how many calibrate, spread over the classes where there are classes.
-        split: what is judged on; None is test, else validation.
-        folder: photos to calibrate on, at any depth; None takes the dataset's training split.
-        parts: photo -> part of the run that the model was trained in, of a folder without splits.
+        count: number of calibration photos, spread evenly over classes if there are classes.
+        split: split for measurement; None means test, or else validation.
+        folder: photos for calibration, at any depth; None means the dataset's training split.
+        parts: part of the model's training run by photo, for a folder without splits.
 
     Raises:
-        DataError: no photos are left for one of the two, or the split is the training one.
+        DataError: no photos are left for one of the two, or the split is the training split.
     """
     if count < 1:
         raise DataError(f"--calibration-photos {count} must be at least 1")
@@ -90,7 +90,7 @@ def choose(
 def _divided(
     dataset: Dataset, count: int, split: str | None, elsewhere: bool, parts: Mapping[str, str]
 ) -> tuple[Split, Split | None]:
-    """(what is judged, what may be trained and calibrated on)."""
+    """Return the photos for measurement, and those for training and calibration."""
     if ALL not in dataset.splits:
         judged, training = dataset.split(split), dataset.splits.get("train")
         if training is judged and not elsewhere:
@@ -124,7 +124,7 @@ def _part(split: Split, parts: Mapping[str, str], names: Sequence[str]) -> Split
 
 
 def _spread(split: Split) -> list[str]:
-    """Names in an order that takes the classes in turn."""
+    """Return the names in an order in which the classes take turns."""
     random = np.random.default_rng(SEED)
     ranked: list[tuple[int, int, Photo]] = []
     for label in range(len(split.classes)):
@@ -139,7 +139,7 @@ def _spread(split: Split) -> list[str]:
 def _pictures(
     source: Source, names: Sequence[str], record: Preprocessing, count: int, seen: set[str]
 ) -> list[NDArray]:
-    """The first ``count`` that can be read and are not among ``seen``."""
+    """Return the first ``count`` images that can be read and are not among ``seen``."""
     found: list[NDArray] = []
     for name in track(names, "reading photos to calibrate on", min(count, len(names))):
         try:
@@ -156,5 +156,5 @@ def _pictures(
 
 
 def digest(data: bytes) -> str:
-    """Equal for exact copies of a photo."""
+    """Return a digest of a photo's bytes, equal for identical copies."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,20 +1,22 @@
-"""Cross-layer equalisation made for ReLU6: quiet channels use more of the 8 bits they share.
+"""Cross-layer equalisation for ReLU6: small channels use more of the 8 bits that they share.
 
-After Nagel et al., arXiv 1906.04721: a channel is divided by s where it is written and multiplied
-by s where it is read; the function stays, and what is rounded changes. Two things are not theirs.
+The method is Nagel et al., arXiv 1906.04721: a channel is divided by s in the layer that writes it
+and multiplied by s in the layers that read it. The function stays the same, but the rounding
+changes. Two things differ from the paper.
 
-* What shares a scale is asked for. With a scale a weight it is the weight's rows: a channel whose
-  row has the span a (of the weight's largest) and whose column in the next weight the span w is
-  divided by ``sqrt(a / w)``, which leaves both with the same, as in the paper. With a scale a
-  channel, rows need no help, but a tensor's channels still share one: a is then what the channel
-  holds in calibration, w is of the largest in the column's rows, and s goes only half as far
-  (:data:`EXPONENTS`), as rows of the next weight lose what its input wins.
-* ReLU6 stays ReLU6. It commutes with s only where its 6 is not reached, before and after. A
-  channel that reached 6 in calibration keeps s = 1; any other may grow until its largest value is
-  6 / :data:`MARGIN`, so that pictures that were not seen have some room. With a scale a channel
-  those behind a ReLU6 are left alone altogether: measured on Google's networks there is 0.2 to 0.5
-  dB in it, and pictures of another kind than those of calibration, which reach the moved 6, pay 9.
-  The linear tensors between blocks have no bound; those that additions tie together share one s.
+* The ratio depends on what shares a scale. With one scale per weight, the rows of the weight share
+  it. Let a be the span of a channel's row (relative to the weight's largest), and w the span of its
+  column in the next weight. The channel is divided by ``sqrt(a / w)``, after which both spans are
+  equal, as in the paper. With one scale per channel, rows need no equalisation, but the channels of
+  a tensor still share a scale. Then a is the channel's span in calibration, w is relative to the
+  largest in the column's rows, and s goes only half as far (:data:`EXPONENTS`), since the rows of
+  the next weight lose what its input gains.
+* ReLU6 stays ReLU6. It commutes with s only if its bound of 6 is not reached, before and after. A
+  channel that reached 6 in calibration keeps s = 1. Another channel may grow until its largest
+  value is 6 / :data:`MARGIN`, which leaves room for new images. With one scale per channel,
+  channels after a ReLU6 are not changed at all. On Google's networks this would gain 0.2 to 0.5 dB,
+  but images of another kind than those of calibration, which reach the moved 6, would lose 9 dB.
+  The linear tensors between blocks have no bound; those connected by additions share one s.
 """
 
 from collections.abc import Mapping
@@ -29,12 +31,12 @@ from mobilenetv2.model.folding import Folded
 from mobilenetv2.quantization.calibration import Observation
 
 MARGIN = 1.5
-"""Between the largest value in calibration and 6, for channels that are made louder."""
+"""Factor between the largest value in calibration and 6, for channels that are scaled up."""
 EXPONENTS = {True: 0.25, False: 0.5}
-"""Of a / w, by whether weights have a scale a channel."""
+"""Exponents of a / w by ``per_channel``."""
 TINY = 1e-30
 LARGEST_FACTOR = 64.0
-"""A channel that hardly ever speaks is not made louder than that, nor its weights."""
+"""Largest factor for a channel, or for its weights, so that rare values are not scaled too far."""
 
 
 @dataclass(slots=True)
@@ -45,11 +47,11 @@ class Stream:
     tensors: list[str]
     readers: list[str] = field(default_factory=list)
     bounded: bool = False
-    """One of them is behind a ReLU6."""
+    """True if one of them follows a ReLU6."""
 
 
 def streams(graph: Graph) -> list[Stream]:
-    """Return all of a graph's, in order; the picture and the logits belong to none."""
+    """Return all streams of a graph in order; the image and the logits belong to none."""
     order: list[Stream] = []
     by_tensor: dict[str, Stream] = {}
     for operation in graph.operations:
@@ -83,13 +85,13 @@ def streams(graph: Graph) -> list[Stream]:
 def equalise(
     graph: Graph, folded: Folded, observed: Mapping[str, Observation], per_channel: bool = True
 ) -> tuple[Folded, dict[str, NDArray]]:
-    """Return the weights of the same function with its channels scaled.
+    """Return weights of the same function with its channels scaled.
 
     Args:
-        graph: float, of the weights and biases ``folded``.
-        observed: of the graph on calibration pictures; on them the function is exactly the same
-            but for float32's rounding.
-        per_channel: whether weights will have a scale a channel.
+        graph: a float graph with the weights and biases ``folded``.
+        observed: observations of the graph on calibration images. On these the function stays the
+            same, except for float32's rounding.
+        per_channel: True if weights will have one scale per channel.
 
     Returns:
         The scaled weights and biases, float32, and for each tensor the s of its channels.
@@ -115,7 +117,7 @@ def equalise(
 def scaled(
     observed: Mapping[str, Observation], factors: Mapping[str, NDArray]
 ) -> dict[str, Observation]:
-    """Return what would be observed after equalisation."""
+    """Return the observations as they would be after equalisation."""
     return {
         name: Observation(*(part / factors[name] for part in (one.low, one.high, one.mean)))
         if name in factors
@@ -125,7 +127,7 @@ def scaled(
 
 
 def _along(weight: NDArray, s: NDArray, depthwise: bool) -> NDArray:
-    """Shaped for the channels that a layer reads: a depthwise one reads by its first axis."""
+    """Return s in the shape for a layer's input channels."""
     sides = [1] * weight.ndim
     sides[0 if depthwise else 1] = -1
     return s.reshape(sides)
@@ -135,7 +137,7 @@ def _factors(
     folded: Folded, depthwise: set[str], stream: Stream, observed: Mapping[str, Observation],
     per_channel: bool,
 ) -> NDArray:  # fmt: skip
-    """float64 (channels,), 1 where a channel has to stay."""
+    """Return the factors, float64 (channels,), with 1 for channels that must not change."""
     peaks = np.max([_loudest(observed[name]) for name in stream.tensors], axis=0)
     if stream.bounded and per_channel:
         return np.ones_like(peaks)
@@ -163,13 +165,13 @@ def _loudest(one: Observation) -> NDArray:
 
 
 def _rows(weight: NDArray) -> NDArray:
-    """Each row's largest weight, of the largest of all."""
+    """Return the largest weight of each row, relative to the largest of all."""
     peaks = np.abs(weight).reshape(len(weight), -1).max(1)
     return np.asarray(peaks / max(float(peaks.max()), TINY))
 
 
 def _columns(weight: NDArray, depthwise: bool, per_channel: bool) -> NDArray:
-    """The largest weight that reads each channel, of those that share its scale."""
+    """Return the relative size of the largest weight that reads each channel."""
     size = np.abs(weight).reshape(*weight.shape[:2], -1).max(2)
     if per_channel:
         size = size / np.maximum(size.max(1, keepdims=True), TINY)

@@ -1,4 +1,4 @@
-"""A trained network to eight bits with nothing but some pictures."""
+"""Post-training quantization of a network to 8 bits, which needs only some images."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -29,22 +29,22 @@ from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a network is quantised.
+    """Settings of post-training quantization.
 
-    The defaults are what did best on Google's networks and on one of clothes. What matters is a
-    scale a channel (without it nearly all answers change) and corrected biases (6 to 9 dB of the
-    logits' signal to noise, where folded weights were not of 8 bits before); 'min-max', 'mse' and
-    'percentile' are within 2 dB, 'entropy' cuts off too much, equalising is worth 0.2 dB or less.
+    The defaults were the best on Google's networks and on one of clothes. A scale per channel
+    matters most (without it nearly all answers change). Corrected biases gain 6 to 9 dB of the
+    logits' signal-to-noise ratio, if the folded weights were not 8-bit before. 'min-max', 'mse' and
+    'percentile' are within 2 dB, 'entropy' clips too much, and equalisation gains 0.2 dB or less.
     """
 
     method: Method = "mse"
-    """How a tensor's range is found (:mod:`mobilenetv2.quantization.calibration`)."""
+    """Method to find a tensor's range (:mod:`mobilenetv2.quantization.calibration`)."""
     equalise: bool = True
     correct_biases: bool = True
     per_channel: bool = True
-    """A scale for each of a weight's output channels; False is one a weight."""
+    """True for a scale per output channel of a weight, False for one per weight."""
     weight_bits: int = 8
-    """7 for processors whose int8 products saturate (:mod:`mobilenetv2.graph.onnx`)."""
+    """Bits of a weight; 7 is for processors whose int8 products saturate (see ``graph.onnx``)."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -55,7 +55,7 @@ class Settings:
             raise SpecError(f"weights of {self.weight_bits} bits are not there; 7 or 8 are")
 
     def words(self, pictures: int) -> str:
-        """Return what was done, for people and for a file's metadata."""
+        """Return a description of the method, for people and for a file's metadata."""
         parts = [
             f"post-training, ranges by {self.method} of {pictures} pictures",
             f"{self.weight_bits}-bit weights with a scale a "
@@ -67,18 +67,18 @@ class Settings:
 
 
 NAIVE = Settings("min-max", equalise=False, correct_biases=False, per_channel=False)
-"""What is done where nothing is known about the network."""
+"""Simplest settings, for comparison."""
 
 
 def quantise(
     config: ModelConfig, arrays: Arrays, pictures: Pictures, settings: Settings | None = None
 ) -> Scheme:
-    """Return the network in eight bits.
+    """Return the network in 8 bits.
 
     Args:
         arrays: canonical.
-        pictures: to calibrate on, uint8 (height, width, channels) each, at the network's size. Not
-            those that the result is judged on; one at least.
+        pictures: calibration images, at least one, uint8 (height, width, channels) each, at the
+            network's size. They must not be those on which the result is measured.
     """
     settings = settings or Settings()
     folded = fold(config.spec, arrays)
@@ -106,7 +106,7 @@ def quantise(
 
 
 def input_range(record: Preprocessing) -> Range:
-    """Return the range from black to white: what a picture can hold is known without any."""
+    """Return the range from black to white, which is known without any image."""
     ends = np.zeros((2, 1, 1, record.channels), np.uint8)
     ends[1] = 255
     values = engine_input(ends, record)
@@ -114,14 +114,14 @@ def input_range(record: Preprocessing) -> Range:
 
 
 def correct_biases(scheme: Scheme, observed: Mapping[str, Observation]) -> Folded:
-    """Return the scheme's float weights, with biases that make up for rounded weights' mean error.
+    """Return the float weights of a scheme, with biases that correct the mean error of rounding.
 
-    Rounding moves a weight by an error E that is the same for every picture. A layer's output
-    moves by E times the mean of its input on average, and its bias can take that back, from the
-    means of the float network alone (Nagel et al., arXiv 1906.04721).
+    Rounding changes a weight by an error E that is the same for every image. So a layer's output
+    changes on average by E times the mean of its input. The bias can compensate for this, with
+    means from the float network alone (Nagel et al., arXiv 1906.04721).
 
     Args:
-        observed: of the scheme's float network on calibration pictures.
+        observed: observations of the scheme's float network on calibration images.
     """
     graph = scheme.graph
     return {
@@ -134,11 +134,11 @@ def correct_biases(scheme: Scheme, observed: Mapping[str, Observation]) -> Folde
 
 
 def shift(scheme: Scheme, graph: Graph, layer: Conv | Linear, mean: NDArray) -> NDArray:
-    """Return how far a layer's rounded weights move its output on average, float32 (out_channels,).
+    """Return the mean change of a layer's output by rounded weights, float32 (out_channels,).
 
     Args:
-        graph: the scheme's.
-        mean: of each channel that the layer takes.
+        graph: the scheme's graph.
+        mean: mean of each input channel of the layer.
     """
     weight = scheme.folded[layer.name][0]
     scales = scheme.weight_scales(layer.name)
@@ -157,7 +157,7 @@ def shift(scheme: Scheme, graph: Graph, layer: Conv | Linear, mean: NDArray) -> 
 
 
 def inside(side: int, out: int, kernel: int, stride: int, before: int) -> NDArray:
-    """Return for each tap of a kernel how much of the time it is on the picture: padding is 0.
+    """Return the fraction of positions at which each tap of a kernel is inside the image.
 
     Returns:
         float64 (kernel,), from 0 to 1.

@@ -1,8 +1,8 @@
-"""A network in eight bits as data, and the pass that brings a graph to its integers.
+"""Quantization scheme of a network in 8 bits, and the conversion of a graph to its integers.
 
-Real number = scale x (integer - zero point). Weights are symmetric int8 (-127 to 127), one scale an
-output channel, or one a tensor; tensors between layers have one scale and zero point each, uint8
-here (int8 formats subtract 128 from both integer and zero point). Biases are int32 at the scale
+A real number is scale x (integer - zero point). Weights are symmetric int8 (-127 to 127), with one
+scale per output channel or per tensor. Tensors between layers have one scale and zero point each,
+uint8 here (int8 formats subtract 128 from integers and zero point). Biases are int32 at the scale
 of input x weight.
 """
 
@@ -22,77 +22,79 @@ from mobilenetv2.model.folding import Folded
 from mobilenetv2.spec.records import ModelConfig
 
 LEVELS = 255
-"""From the lowest to the highest integer of 8 bits."""
+"""Difference between the highest and the lowest integer of 8 bits."""
 MOST = 127
-"""The largest weight of 8 bits: -128 is left out, so that a weight and its negative are both
-there."""
+"""Largest weight of 8 bits; -128 is not used, so that every weight has a negative."""
 LARGEST_BIAS = 2**30
-"""Half of what int32 holds: the products are added to it."""
+"""Largest bias, half of int32's range, because products are added to it."""
 SMALLEST_SCALE = 1e-9
-"""A channel or tensor of zeros still has a scale."""
+"""Scale of a channel or tensor that has only zeros."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The real numbers that a tensor's 8 bits span; 0 is always one of them."""
+    """Range of real numbers that a tensor's 8 bits represent; it always contains 0."""
 
     low: float
     high: float
 
     @property
     def scale(self) -> float:
-        """As float32 has it: what runtimes compute with."""
+        """Scale rounded to float32, with which runtimes compute."""
         low, high = min(self.low, 0.0), max(self.high, 0.0)
         return float(np.float32(max((high - low) / LEVELS, SMALLEST_SCALE)))
 
     @property
     def zero_point(self) -> int:
-        """The uint8 integer that stands for 0."""
+        """Integer (uint8) that represents 0."""
         return int(np.clip(np.rint(-min(self.low, 0.0) / self.scale), 0, LEVELS))
 
     @property
     def steps(self) -> Steps:
-        """Scale and zero point, as a graph's tensor has them."""
+        """Scale and zero point for a graph's tensor."""
         return Steps(self.scale, self.zero_point)
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """The result of calibration, equalisation and bias correction."""
+    """Result of calibration, equalisation and bias correction."""
 
     config: ModelConfig
     folded: Folded
-    """float32 weights and biases, after equalisation and bias correction."""
+    """Weights and biases as float32, after equalisation and bias correction."""
     ranges: Mapping[str, Range]
-    """By tensor: 'input' (normalised), each layer's output after its activation ('stem',
-    'blocks.3.expand', 'head' ...), each residual sum ('blocks.3'), 'features', 'logits'."""
+    """Ranges by tensor.
+
+    The tensors are 'input' (normalised), each layer's output after its activation ('stem',
+    'blocks.3.expand', 'head' ...), each residual sum ('blocks.3'), 'features' and 'logits'.
+    """
     per_channel: bool = True
     method: str = ""
-    """What was done, in words, for the metadata."""
+    """Description of the method in words, for the metadata."""
     weight_bits: int = 8
-    """7 for processors whose int8 products saturate (:mod:`mobilenetv2.graph.onnx`)."""
+    """Bits of a weight; 7 is for processors whose int8 products saturate (see ``graph.onnx``)."""
 
     @property
     def most(self) -> int:
-        """The largest weight: 127 of 8 bits, 63 of 7."""
+        """Largest weight: 127 for 8 bits, 63 for 7."""
         return MOST >> (8 - self.weight_bits)
 
     @cached_property
     def graph(self) -> Graph:
-        """The float network."""
+        """Float graph of the network."""
         return lower_folded(self.config, self.folded)
 
     @cached_property
     def sources(self) -> dict[str, str]:
-        """Each layer's name -> the tensor that it takes."""
+        """Name of the input tensor of each layer."""
         return {layer.name: layer.input for layer in self.graph.layers()}
 
     def quantised(self, only: Collection[str] | None = None) -> Graph:
         """Return the graph with integers for weights and biases, and steps for its tensors.
 
         Args:
-            only: names of the layers whose weights, and of the tensors whose values, are
-                quantised; the rest stays float. None is all.
+            only: names of the layers whose weights, and of the tensors whose values, are quantised;
+                the rest stays float. None means all.
         """
         graph = self.graph
 
@@ -123,10 +125,10 @@ class Scheme:
         return dataclasses.replace(layer, weight=weight, bias=bias)
 
     def weight_scales(self, name: str) -> NDArray:
-        """Return float32 (out_channels,) of a layer; all the same where it is one a tensor.
+        """Return a layer's scales, float32 (out_channels,), all equal if there is one per tensor.
 
-        A channel of zeros may still have a bias, which is counted in these steps: they are made
-        large enough for it.
+        A channel of zeros may still have a bias. Since biases are counted in these steps, a scale
+        is large enough for its bias.
         """
         weight, bias = self.folded[name]
         peaks = np.abs(weight).reshape(len(weight), -1).max(1) / self.most
@@ -152,7 +154,7 @@ class Scheme:
 
 
 def save_scheme(scheme: Scheme, path: Path) -> None:
-    """Write a scheme as an .npz, for another process; its config is the model folder's."""
+    """Write a scheme as an .npz file for another process, without its config."""
     arrays = {
         f"{name}/{part}": values
         for name, pair in scheme.folded.items()
@@ -167,7 +169,7 @@ def save_scheme(scheme: Scheme, path: Path) -> None:
 
 
 def load_scheme(path: Path, config: ModelConfig) -> Scheme:
-    """Read what :func:`save_scheme` wrote."""
+    """Read a scheme that :func:`save_scheme` wrote."""
     with np.load(path) as stored:
         facts = json.loads(str(stored["facts"]))
         names = [name.removesuffix("/weight") for name in stored.files if name.endswith("/weight")]

@@ -1,4 +1,4 @@
-"""Which layers suffer: each is quantised alone, and the logits are compared with the float ones."""
+"""Sensitivity of each layer: only that layer is quantised, and the logits are compared."""
 
 import dataclasses
 import json
@@ -27,33 +27,33 @@ from mobilenetv2.text import finite
 
 RED = "#c0392b"
 WORST = 5
-"""Parts that the picture sets off."""
+"""Number of parts that the figure highlights."""
 PICTURES = 32
-"""That are run for each part, at the most."""
+"""Maximum number of images for each part."""
 BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """The network with one part of it in eight bits."""
+    """Effect of quantising one part of the network."""
 
     name: str
-    """A layer's, whose weights and output they are; 'blocks.N': the sum; 'input'."""
+    """Name of the part: a layer (weights and output), 'blocks.N' (the sum), or 'input'."""
     signal_to_noise: float
-    """Of the logits, in dB; infinite where nothing changed. Less is worse."""
+    """Signal-to-noise ratio of the logits in dB; infinite without a change, lower is worse."""
     agreement: float
-    """Share of the pictures whose first class is the float network's."""
+    """Fraction of the images whose first class is the float network's."""
 
 
 def measure(
     config: ModelConfig, arrays: Arrays, pictures: Pictures, settings: Settings | None = None
 ) -> list[Sensitivity]:
-    """Return every part alone, in network order, on the first :data:`PICTURES` pictures.
+    """Return the effect of every part, in network order, on the first :data:`PICTURES` images.
 
     Args:
         arrays: canonical.
-        pictures: uint8 (height, width, channels) each, at the network's size. They are calibrated
-            on too: this compares layers, it does not judge the network.
+        pictures: uint8 (height, width, channels) each, at the network's size. They are also used
+            for calibration, because this compares layers and does not measure the network.
     """
     settings, pictures = settings or Settings(), pictures[:PICTURES]
     plain = quantise(config, arrays, pictures, dataclasses.replace(settings, correct_biases=False))
@@ -72,7 +72,7 @@ def measure(
 def compare(
     name: str, exact: NDArray, rounded: NDArray, outputs: Outputs = "softmax"
 ) -> Sensitivity:
-    """Return the figures of a part from logits, (pictures, classes) each, and what they mean."""
+    """Return the figures of a part from exact and rounded logits, (images, classes) each."""
     exact, rounded = exact.astype(np.float64), rounded.astype(np.float64)
     noise, signal = float(((rounded - exact) ** 2).sum()), float((exact**2).sum())
     decibels = 10 * math.log10(signal / noise) if noise and signal else math.inf
@@ -81,7 +81,7 @@ def compare(
 
 
 def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
-    """Return what is shown as one, in network order -> the names that are quantised for it."""
+    """Return the quantised names of each part that is shown, in network order."""
     groups = {INPUT: frozenset({INPUT})}
     for operation in scheme.graph.operations:
         if isinstance(operation, Conv | Linear):
@@ -122,7 +122,7 @@ def save(rows: Sequence[Sensitivity], folder: Path) -> None:
 
 
 def draw(rows: Sequence[Sensitivity], path: Path) -> None:
-    """Draw a bar for every part, in network order from the top, the worst set off in red.
+    """Draw a bar for every part, in network order from the top, with the worst in red.
 
     Raises:
         MissingExtra: matplotlib is not installed.

@@ -1,8 +1,8 @@
-"""Quantisation-aware training: a few gentle epochs with the rounding inside.
+"""Quantisation-aware training: a few epochs at a low learning rate, with rounding in the network.
 
-For networks that lose too much otherwise. The ranges of the tensors stay those that calibration
-found; the weights learn to live with them. Half of what they learn from are the labels, half what
-the float network answers for the same picture.
+It is for networks that otherwise lose too much accuracy. The ranges of tensors stay as calibration
+found them, and the weights adapt to them. By default half of the loss is from the labels, and half
+from the float network's outputs for the same image.
 """
 
 import dataclasses
@@ -35,19 +35,19 @@ from mobilenetv2.training.schedule import cosine
 from mobilenetv2.training.steps.torch import cross_entropy
 
 LEARNING_RATE = 1e-4
-"""The longest step of a weight, as a share of its channel's largest: an integer is 1 / 127."""
+"""Largest step of a weight, relative to its channel's largest; an integer step is 1 / 127."""
 GENTLE = Augmentation(crop_least=0.5, flip=False)
-"""Right for text and digits, too."""
+"""Weak augmentation that also suits text and digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How it is trained: Adam, the rate falling along half a cosine."""
+    """Settings of training: Adam, with a learning rate that follows half a cosine."""
 
     epochs: int = 2
     batch_size: int = 32
     distillation: float = 0.5
-    """The share of the loss that is about the float network's answers, not the labels; 0 to 1."""
+    """Weight of the float network's outputs in the loss, from 0 to 1; the labels have the rest."""
     augmentation: Augmentation = GENTLE
     seed: int = 0
 
@@ -55,12 +55,12 @@ class Recipe:
 def train(
     scheme: Scheme, arrays: Arrays, split: Split, outputs: Sequence[int], recipe: Recipe
 ) -> Scheme:
-    """Return the scheme with trained weights; ranges and all else stay.
+    """Return the scheme with trained weights; everything else stays the same.
 
     Args:
-        arrays: of the float network, canonical: the teacher.
-        split: labelled photos. Not those that the result is judged on.
-        outputs: class of the split -> output of the network.
+        arrays: canonical, of the float network, which is the teacher.
+        split: labelled photos, which must not be those on which the result is measured.
+        outputs: output of the network for each class of the split.
 
     Raises:
         DataError: too many photos cannot be read.
@@ -114,12 +114,14 @@ def train(
 def loss_of(
     logits: Tensor, labels: Tensor, answers: Tensor, outputs: Outputs, share: float
 ) -> Tensor:
-    """Return the cross-entropy with the labels and, for its share, the divergence from the teacher:
-    the cross-entropy with its probabilities, less their entropy.
+    """Return the weighted sum of the cross-entropy with the labels and the teacher's divergence.
+
+    The divergence is the cross-entropy with the teacher's probabilities minus their entropy.
 
     Args:
-        logits, labels, answers: (batch, logits): the answers are the teacher's logits.
-        outputs: what logits mean.
+        logits, labels, answers: (batch, logits); answers are the teacher's logits.
+        outputs: meaning of the logits.
+        share: weight of the divergence, from 0 to 1.
     """
     soft = answers.softmax(1) if outputs == "softmax" else answers.sigmoid()
     with_teacher = cross_entropy(logits, soft, outputs) - cross_entropy(answers, soft, outputs)
@@ -127,16 +129,15 @@ def loss_of(
 
 
 class FakeQuantised(nn.Module):
-    """A scheme as a network that can be trained: (batch, channels, height, width), normalised, ->
-    logits (batch, n), with the rounding of eight bits inside.
+    """Trainable network of a scheme with the rounding of 8 bits, from images to logits (batch, n).
 
-    Values are rounded as the integers would round them but stay float32. Rounding has no slope; the
-    gradient goes straight through it, and is 0 where a value is beyond its range (Jacob et al.,
-    arXiv 1712.05877).
+    The input is (batch, channels, height, width), normalised. Values are rounded as integers would
+    be but stay float32. Rounding has no gradient, so the gradient passes straight through, and is 0
+    for a value outside its range (Jacob et al., arXiv 1712.05877).
 
-    What is trained is each weight as a share of its channel's largest, each bias as a share of its
-    layer's range. Folding leaves channels whose weights differ thousandfold; in shares a step is as
-    long for one as for the other.
+    The parameters are each weight relative to its channel's largest, and each bias relative to its
+    layer's range. Folding leaves channels whose weights differ by a factor of a thousand; with
+    relative parameters a step has the same effect on all.
     """
 
     def __init__(self, scheme: Scheme) -> None:
@@ -144,7 +145,7 @@ class FakeQuantised(nn.Module):
         self.scheme, self.graph = scheme, scheme.graph
         self.shares = nn.ParameterDict()
         self.units: dict[str, Tensor] = {}
-        """Name of a weight or bias -> what its shares are of."""
+        """Unit of each weight or bias, by which its relative parameter is multiplied."""
         for layer in self.graph.layers():
             weight, bias = (torch.tensor(values) for values in scheme.folded[layer.name])
             peaks = weight.abs().flatten(1).amax(1).clamp_min(SMALLEST_SCALE)
@@ -164,7 +165,7 @@ class FakeQuantised(nn.Module):
         return weight, bias
 
     def rounded(self, layer: Conv | Linear) -> tuple[Tensor, Tensor]:
-        """Return a layer's weight and bias as the integers have them."""
+        """Return a layer's weight and bias as the integers represent them."""
         weight, bias = self.real(layer.name)
         most = self.scheme.most
         with torch.no_grad():
@@ -178,7 +179,7 @@ class FakeQuantised(nn.Module):
         return weight, through((bias / steps).round() * steps, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, height, width), normalised -> logits (batch, n)."""
+        """Return logits (batch, n) for normalised (batch, channels, height, width)."""
         found = {INPUT: self.quantised(INPUT, x)}
         for operation in self.graph.operations:
             y = self.compute(operation, *(found[name] for name in operation.inputs))
@@ -186,7 +187,7 @@ class FakeQuantised(nn.Module):
         return found[LOGITS]
 
     def compute(self, operation: Operation, *inputs: Tensor) -> Tensor:
-        """Return what one operation makes of its inputs, in float."""
+        """Return the output of one operation, in float."""
         assert not isinstance(operation, Normalise)
         x = inputs[0]
         if isinstance(operation, Pool):
@@ -214,7 +215,7 @@ class FakeQuantised(nn.Module):
         return torch.fake_quantize_per_tensor_affine(x, steps.scale, steps.zero_point, 0, LEVELS)
 
     def folded(self) -> Folded:
-        """Return the weights and biases as they are now, float32, not rounded: a scheme's."""
+        """Return the current weights and biases of a scheme, float32, not rounded."""
         with torch.no_grad():
             return {
                 layer.name: (weight.numpy().copy(), bias.numpy().copy())
@@ -224,7 +225,7 @@ class FakeQuantised(nn.Module):
 
 
 def _key(name: str) -> str:
-    """PyTorch's names of parameters have no dots."""
+    """Return a name without dots, which PyTorch does not allow in names of parameters."""
     return name.replace(".", "_")
 
 

@@ -1,1 +1,4 @@
-"""WHAT the network is: records, resolved layers, names, counts. Standard library only."""
+"""Framework-free description of the network: records, resolved layers, names, counts.
+
+This package needs the standard library only.
+"""

@@ -1,4 +1,4 @@
-"""A spec resolved: one record per convolution and per block, every size and channel count known."""
+"""Resolved network: one record per convolution and per block, with all sizes and channel counts."""
 
 import math
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ Role = Literal[
     "classifier",
 ]  # fmt: skip
 Padding = tuple[tuple[int, int], tuple[int, int]]
-"""((top, bottom), (left, right)) in pixels."""
+"""Zero padding in pixels: ((top, bottom), (left, right))."""
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """One convolution with its BatchNorm and, unless linear, its activation."""
+    """One convolution with its BatchNorm and, unless it is linear, its activation."""
 
     name: str
-    """Canonical prefix of its parameters: 'stem', 'blocks.3.expand', 'head' ..."""
+    """Canonical prefix of the parameters: 'stem', 'blocks.3.expand', 'head' ..."""
     role: Role
     in_channels: int
     out_channels: int
@@ -31,18 +31,18 @@ class Convolution:
     padding: Padding
     bias: bool
     linear: bool
-    """No activation after BatchNorm: the projection's linear bottleneck."""
+    """True if no activation follows BatchNorm, as in the projection's linear bottleneck."""
     in_size: Size
     out_size: Size
 
     @property
     def groups(self) -> int:
-        """Every channel by itself in a depthwise convolution, otherwise one group."""
+        """Number of groups: the number of channels in a depthwise convolution, otherwise 1."""
         return self.in_channels if self.role == "depthwise" else 1
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
-        """(out, in / groups, kernel, kernel), as PyTorch lays it out."""
+        """Shape of the kernel in PyTorch's layout: (out, in / groups, kernel, kernel)."""
         return (self.out_channels, self.in_channels // self.groups, self.kernel, self.kernel)
 
 
@@ -51,28 +51,28 @@ class Linear:
     """One linear layer of the classifier."""
 
     name: str
-    """Canonical prefix of its parameters: 'hidden.0' ..., last 'classifier'."""
+    """Canonical prefix of the parameters: 'hidden.0' ..., for the last layer 'classifier'."""
     in_features: int
     out_features: int
     bias: bool
     activation: Literal["relu", "relu6"] | None
     dropout: float
-    """Probability that one of its outputs is dropped in training."""
+    """Probability that an output of this layer is dropped in training."""
 
     @property
     def weight_shape(self) -> tuple[int, int]:
-        """(out, in), as PyTorch lays it out."""
+        """Shape of the weight in PyTorch's layout: (out, in)."""
         return (self.out_features, self.in_features)
 
     @property
     def output(self) -> str:
-        """Name of the tensor that it gives: its own, or 'logits'."""
+        """Name of the output tensor: 'logits' for the last layer, otherwise the layer's name."""
         return "logits" if self.name == "classifier" else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: its main path, and what is added to it."""
+    """One block: its main path and its shortcut."""
 
     index: int
     stage: int
@@ -81,59 +81,59 @@ class Block:
     stride: int
     in_channels: int
     inner_channels: int
-    """Of the 3x3 convolution: the expanded channels, or the reduced ones of a bottleneck."""
+    """Channels of the 3x3 convolution: expanded, or reduced in a 'bottleneck' block."""
     out_channels: int
     steps: tuple[Convolution, ...]
-    """The main path, in the order in which it runs."""
+    """Convolutions of the main path, in the order in which they run."""
     shortcut: Convolution | None
-    """The projection shortcut's convolution; None for an identity or no shortcut."""
+    """Convolution of the projection shortcut; None for an identity or no shortcut."""
     residual: bool
-    """The block's input, or its projection shortcut, is added to its output."""
+    """True if the input, or its projection by the shortcut, is added to the output."""
 
     @property
     def convolutions(self) -> tuple[Convolution, ...]:
-        """In the order in which they run, the shortcut last."""
+        """All convolutions in the order in which they run, the shortcut last."""
         return (*self.steps, self.shortcut) if self.shortcut else self.steps
 
     @property
     def expand(self) -> Convolution | None:
-        """The expansion, where the block has one."""
+        """Expansion convolution; None if the block has none."""
         return next((step for step in self.steps if step.role == "expand"), None)
 
     @property
     def depthwise(self) -> Convolution:
-        """The 3x3 convolution of an inverted or a separable block."""
+        """Depthwise 3x3 convolution of an inverted or a separable block."""
         return next(step for step in self.steps if step.role == "depthwise")
 
     @property
     def project(self) -> Convolution:
-        """The linear projection of an inverted block."""
+        """Linear projection of an inverted block."""
         return next(step for step in self.steps if step.role == "project")
 
     @property
     def in_size(self) -> Size:
-        """Height and width that come in."""
+        """Height and width of the input."""
         return self.steps[0].in_size
 
     @property
     def out_size(self) -> Size:
-        """Height and width that go out."""
+        """Height and width of the output."""
         return self.steps[-1].out_size
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The whole network, resolved. Made by :func:`resolve`."""
+    """The whole network, resolved; :func:`resolve` makes it."""
 
     spec: NetworkSpec
     stem: Convolution
     blocks: tuple[Block, ...]
     head: Convolution | None
-    """None where the last block's output is pooled."""
+    """Last 1x1 convolution; None if the last block's output is pooled directly."""
 
     @property
     def convolutions(self) -> Iterator[Convolution]:
-        """Every convolution from the stem to the head."""
+        """All convolutions from the stem to the head."""
         yield self.stem
         for block in self.blocks:
             yield from block.convolutions
@@ -147,7 +147,7 @@ class Network:
 
     @property
     def linears(self) -> tuple[Linear, ...]:
-        """The classifier's linear layers in the order in which they run, 'classifier' last."""
+        """Linear layers of the classifier in the order in which they run, 'classifier' last."""
         found: list[Linear] = []
         channels, classifier = self.features, self.spec.classifier
         for index, hidden in enumerate(classifier.hidden):
@@ -160,16 +160,16 @@ class Network:
 
     @property
     def output_stride(self) -> int:
-        """Input pixels for one step on the last feature map: 32 in the paper."""
+        """Product of all strides: 32 in the paper."""
         return math.prod((self.stem.stride, *(block.stride for block in self.blocks)))
 
 
 @lru_cache(maxsize=256)
 def resolve(spec: NetworkSpec) -> Network:
-    """Work out every convolution of a spec.
+    """Return every convolution of a network, with sizes and channel counts.
 
     Raises:
-        SpecError: the strides leave less than one pixel of the picture.
+        SpecError: the strides leave less than one pixel of the input.
     """
     stem = _convolution(
         spec, "stem", "stem", spec.input_channels, spec.channels("stem"), spec.size,
@@ -191,7 +191,7 @@ def resolve(spec: NetworkSpec) -> Network:
     network = Network(spec, stem, tuple(blocks), head)
     if network.output_stride > max(spec.size):
         raise SpecError(
-            f"the strides multiply to {network.output_stride}, more than the picture's "
+            f"the strides multiply to {network.output_stride}, more than the input's "
             f"{spec.size[0]} x {spec.size[1]} pixels; use fewer strides or a larger size"
         )
     return network
@@ -209,7 +209,7 @@ def _block(
     residual = stage.kind != "separable" and spec.shortcut != "none"
     if stage.kind == "inverted":
         residual = residual and (same or (projected and stride == 1))
-    elif not same:  # ResNet projects wherever the shapes differ
+    elif not same:  # ResNet projects where the shapes differ
         projected = True
     if residual and projected:
         shortcut = _convolution(
@@ -225,7 +225,7 @@ def _steps(
     spec: NetworkSpec, name: str, stage: StageSpec, stride: int, channels: int, outs: int,
     size: Size,
 ) -> tuple[int, tuple[Convolution, ...]]:  # fmt: skip
-    """The channels inside a block, and its main path."""
+    """Return the channels inside a block and the convolutions of its main path."""
     plan: list[tuple[Role, int]]
     if stage.kind == "inverted":
         inner = stage.expansion * channels
@@ -267,7 +267,10 @@ def _convolution(
 
 
 def padding(rule: str, side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros (before, after) one side of ``side`` pixels under 'symmetric' or 'same'.
+    """Return the zeros (before, after) that pad one side of ``side`` pixels.
+
+    Args:
+        rule: 'symmetric' (PyTorch) or 'same' (TensorFlow).
 
     >>> padding("same", 224, 3, 2), padding("same", 225, 3, 2), padding("symmetric", 224, 3, 2)
     ((0, 1), (1, 1), (1, 1))
@@ -279,10 +282,12 @@ def padding(rule: str, side: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def require_inverted(spec: NetworkSpec, edition: str) -> tuple[tuple[Block, ...], Convolution]:
-    """The blocks and the head of a MobileNetV2, for editions that have nothing else.
+    """Return the blocks and the head of a MobileNetV2.
+
+    Editions call this that have no other kind of block.
 
     Raises:
-        SpecError: another kind of block, or no head.
+        SpecError: the network has another kind of block, or no head.
     """
     network = resolve(spec)
     others = sorted({block.kind for block in network.blocks} - {"inverted"})

@@ -1,7 +1,7 @@
-"""What a network costs: parameters, multiply-adds, receptive field, activation memory.
+"""Costs of a network: parameters, multiply-adds, receptive field, activation memory.
 
-Multiply-adds are those of the convolutions and the classifier, as the paper counts them:
-biases, BatchNorm, activations, additions and pooling are left out.
+Multiply-adds are counted as in the paper, for the convolutions and the classifier only. Biases,
+BatchNorm, activations, additions and pooling are left out.
 """
 
 import math
@@ -15,7 +15,7 @@ from mobilenetv2.spec.network import NetworkSpec, Size
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One row of the network's table."""
+    """One row of the network's table of layers."""
 
     name: str
     role: str
@@ -29,12 +29,12 @@ class Layer:
 
 
 def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
-    """One row for every convolution and every linear layer of the classifier."""
+    """Return one row for every convolution and every linear layer of the classifier."""
     network = resolve(spec)
     sizes: Counter[str] = Counter()
     for name, shape in parameter_shapes(spec).items():
         if not is_statistic(name):
-            # Without 'weight', or of a convolution 'conv.weight', 'bn.scale' ...
+            # Drop '.weight' of a linear layer, or '.conv.weight', '.bn.scale' ... of a convolution.
             owner = name.rsplit(".", 1 if is_classifier(name) else 2)[0]
             sizes[owner] += math.prod(shape)
     rows = [
@@ -57,17 +57,20 @@ def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
 
 
 def parameters(spec: NetworkSpec) -> int:
-    """Trained numbers: weights, biases, BatchNorm scale and shift (not the statistics)."""
+    """Return the number of trained parameters.
+
+    Weights, biases and BatchNorm's scale and shift count; BatchNorm's running statistics do not.
+    """
     return sum(layer.parameters for layer in layers(spec))
 
 
 def multiply_adds(spec: NetworkSpec) -> int:
-    """Of one picture at the spec's size."""
+    """Return the multiply-adds for one image of the spec's size."""
     return sum(layer.multiply_adds for layer in layers(spec))
 
 
 def multiply_adds_by_role(spec: NetworkSpec) -> dict[str, int]:
-    """Multiply-adds of all stems, expansions, depthwise convolutions ... together."""
+    """Return the multiply-adds for each role: 'stem', 'expand', 'depthwise' ..."""
     totals: Counter[str] = Counter()
     for layer in layers(spec):
         totals[layer.role] += layer.multiply_adds
@@ -75,7 +78,7 @@ def multiply_adds_by_role(spec: NetworkSpec) -> dict[str, int]:
 
 
 def receptive_field(spec: NetworkSpec) -> int:
-    """Side, in input pixels, of the square that one element of the last feature map sees."""
+    """Return the side, in input pixels, of the square that each last-map element depends on."""
     field, step = 1, 1
     for conv in resolve(spec).convolutions:
         if conv.role != "shortcut":  # parallel to the block's main path and never larger
@@ -85,7 +88,7 @@ def receptive_field(spec: NetworkSpec) -> int:
 
 
 def activation_memory(spec: NetworkSpec, bytes_per_value: int = 4) -> int:
-    """Bytes read and written by the convolutions of one picture: inputs plus outputs."""
+    """Return the bytes that the convolutions read and write for one image: inputs plus outputs."""
     return bytes_per_value * sum(
         _elements(conv.in_channels, conv.in_size) + _elements(conv.out_channels, conv.out_size)
         for conv in resolve(spec).convolutions
@@ -93,10 +96,10 @@ def activation_memory(spec: NetworkSpec, bytes_per_value: int = 4) -> int:
 
 
 def expanded_memory(spec: NetworkSpec, bytes_per_value: int = 4) -> int:
-    """The part of :func:`activation_memory` that is expanded tensors, written and read.
+    """Return the bytes of expanded tensors, written and read; a part of :func:`activation_memory`.
 
-    The stem's output, which a first block without an expansion reads as its expanded tensor,
-    is counted on reading only. Blocks of other kinds expand nothing.
+    A first block without an expansion reads the stem's output as its expanded tensor; that tensor
+    counts as read, not as written. Other kinds of blocks have no expanded tensor.
     """
     total = 0
     for block in resolve(spec).blocks:
@@ -109,9 +112,10 @@ def expanded_memory(spec: NetworkSpec, bytes_per_value: int = 4) -> int:
 
 
 def bottleneck_memory(spec: NetworkSpec, bytes_per_value: int = 2) -> int:
-    """Bytes of the largest tensor between blocks: the paper's Table 3 (16-bit activations).
+    """Return the bytes of the largest tensor between blocks.
 
-    The stem's output is not counted: it can be fused into the first block, as the paper does.
+    This is Table 3 of the paper, at 16 bits per activation. The stem's output is not counted, since
+    it can be fused into the first block, as in the paper.
     """
     return bytes_per_value * max(
         _elements(block.out_channels, block.out_size) for block in resolve(spec).blocks
@@ -119,15 +123,16 @@ def bottleneck_memory(spec: NetworkSpec, bytes_per_value: int = 2) -> int:
 
 
 def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None = None) -> int:
-    """The paper's section 5.1: the most that must be held at once while one block runs.
+    """Return the bytes that must be held at the same time while one block runs.
 
-    A block's input and output stay; of the expanded tensor only one of ``split`` slices exists
-    at a time, since the depthwise convolution works on every channel by itself. In a block of
-    another kind it is the input and output of one convolution, and the block's input beside them
-    where it is still to be added.
+    This is section 5.1 of the paper. An inverted block holds its input and output, and one of
+    ``split`` slices of the expanded tensor, because a depthwise convolution computes every channel
+    separately. Another kind of block holds the input and output of one convolution, and the block's
+    input until it is added.
 
     Args:
-        split: slices of the expansion; None splits it t ways, 1 holds all of it.
+        split: number of slices of the expanded tensor; None means the block's expansion factor, 1
+            holds all of it.
     """
     return bytes_per_value * max(_block_peak(block, split) for block in resolve(spec).blocks)
 

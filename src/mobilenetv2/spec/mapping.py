@@ -1,4 +1,4 @@
-"""Frozen records to and from plain mappings (JSON, TOML), checked key by key and type by type.
+"""Conversion of frozen records to and from mappings (JSON, TOML), with checks of keys and types.
 
 Bounds of a record's numbers are written beside their type: ``Annotated[float, "[0, 1)"]``.
 """
@@ -18,7 +18,7 @@ Record = TypeVar("Record")
 
 
 def to_mapping(record: Any) -> dict[str, Any]:
-    """A frozen record as dicts, lists, strings, numbers, booleans and None: ready for JSON."""
+    """Return a frozen record as plain values (dicts, lists, strings, numbers ...) for JSON."""
     return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
 
 
@@ -38,15 +38,15 @@ def from_mapping(
     where: str,
     error: type[MobileNetV2Error] = SpecError,
 ) -> Record:
-    """Build the record ``cls`` from a mapping; keys that are absent keep their defaults.
+    """Build the record ``cls`` from a mapping; absent keys keep their defaults.
 
     Args:
-        where: what is being read, for the message ("spec in shoes/config.json").
-        error: the error to raise.
+        where: name of the source for messages, e.g. "spec in shoes/config.json".
+        error: class of the error to raise.
 
     Raises:
-        error: unknown key (the nearest known one is suggested), missing key, or a value of
-            the wrong type; the record's own checks run as well.
+        error: unknown key (the nearest known one is suggested), missing key, or a value of the
+            wrong type; the record's own checks run as well.
     """
     if not isinstance(mapping, Mapping):
         raise error(f"{where}: expected a table of {cls.__name__}, found {mapping!r}")
@@ -72,10 +72,10 @@ def from_mapping(
 
 
 def check_types(record: Any) -> None:
-    """Raise unless the fields of a record have the types that they are declared with.
+    """Raise unless all fields of a record have their declared types.
 
     Raises:
-        SpecError: naming the first field that does not.
+        SpecError: a field has another type; the message names the first one.
     """
     hints = typing.get_type_hints(type(record))
     for field in dataclasses.fields(record):
@@ -83,7 +83,7 @@ def check_types(record: Any) -> None:
 
 
 def suggestion(word: str, known: typing.Iterable[str]) -> str:
-    """'did you mean ...?' for a near miss, otherwise the list of what is known."""
+    """Return 'did you mean ...?' if a known name is close, otherwise the list of known names."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
@@ -117,7 +117,7 @@ def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -
         try:
             return float(value)
         except OverflowError:
-            raise error(f"{where}: expected a number, found one beyond every float") from None
+            raise error(f"{where}: expected a number, found one too large for a float") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise error(f"{where}: expected {_word(hint)}, found {value!r}")
     return value
@@ -141,7 +141,7 @@ def _checked_tuple(
     arguments: tuple[Any, ...], value: Any, where: str, error: type[MobileNetV2Error]
 ) -> tuple[Any, ...]:
     if arguments == (int, int) and isinstance(value, int):
-        value = (value, value)  # height and width: one number is a square
+        value = (value, value)  # height and width: one number means a square
     if not isinstance(value, list | tuple):
         raise error(f"{where}: expected a list, found {value!r}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
@@ -160,13 +160,14 @@ def _word(hint: type) -> str:
 
 
 def check_bounds(record: Any, error: type[MobileNetV2Error]) -> None:
-    """Raise unless every number of a record lies within the bounds beside its type.
+    """Raise unless all numbers of a record lie within the bounds beside their types.
 
-    Bounds are an interval, '[' and ']' with the end, '(' and ')' without it, or several choices:
-    ``"0 or [1, 100]"``. None lies within all bounds; of a tuple, every item has to.
+    Bounds are an interval such as ``"[0, 1)"``: a square bracket includes the end, a round one
+    excludes it. Several choices are joined by 'or': ``"0 or [1, 100]"``. None lies within all
+    bounds. In a tuple every item is checked.
 
     Raises:
-        error: naming the field, its value and the bounds.
+        error: a number lies outside; the message names the field, its value and the bounds.
     """
     for name, bounds in _bounds_of(record.__class__).items():
         value = getattr(record, name)
@@ -178,7 +179,7 @@ def check_bounds(record: Any, error: type[MobileNetV2Error]) -> None:
 
 
 def bounds_in_words(bounds: str) -> str:
-    """Return '[0, 1)' as 'at least 0 and below 1'."""
+    """Return bounds as words: '[0, 1)' becomes 'at least 0 and below 1'."""
     return " or ".join(map(_choice_in_words, bounds.split(" or ")))
 
 

@@ -1,7 +1,7 @@
-"""Canonical parameter names and shapes: the paper's words, PyTorch's layouts.
+"""Canonical names and shapes of parameters: the paper's terms, PyTorch's layouts.
 
-Every BatchNorm is four tensors, ``scale`` and ``shift`` (trained), ``mean`` and ``variance``
-(running statistics); TensorFlow calls them gamma, beta, moving_mean and moving_variance.
+Every BatchNorm has four tensors: ``scale`` and ``shift`` (trained), ``mean`` and ``variance``
+(running statistics). TensorFlow calls them gamma, beta, moving_mean and moving_variance.
 """
 
 from mobilenetv2.spec.blocks import resolve
@@ -14,10 +14,10 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def parameter_shapes(spec: NetworkSpec) -> Shapes:
-    """Every canonical tensor of the network in the order in which it runs, with its shape.
+    """Return the shape of every canonical tensor, in the order in which the layers run.
 
-    Convolutions are (out, in / groups, kernel, kernel), linear layers (out, in), biases and
-    BatchNorm tensors (channels,).
+    Kernels of convolutions are (out, in / groups, kernel, kernel), weights of linear layers (out,
+    in), biases and BatchNorm tensors (channels,).
     """
     network = resolve(spec)
     shapes: Shapes = {}
@@ -35,20 +35,20 @@ def parameter_shapes(spec: NetworkSpec) -> Shapes:
 
 
 def is_classifier(name: str) -> bool:
-    """Return True for a canonical tensor of the classifier, its hidden layers included."""
+    """Return True if a canonical tensor belongs to the classifier or its hidden layers."""
     return name.startswith(("hidden.", "classifier."))
 
 
 def is_statistic(name: str) -> bool:
-    """Whether a canonical tensor is a BatchNorm running statistic, which is not trained."""
+    """Return True if a canonical tensor is a running statistic, which is not trained."""
     return name.rpartition(".")[2] in STATISTICS
 
 
 def intermediate_names(spec: NetworkSpec) -> tuple[str, ...]:
-    """Every named intermediate of a forward pass, in order.
+    """Return the names of all intermediate tensors of a forward pass, in order.
 
-    One for each convolution (after BatchNorm and activation), ``blocks.N`` after the shortcut
-    was added, ``features`` (pooled), ``hidden.N`` after its activation and ``logits``.
+    There is one name for each convolution (after BatchNorm and activation), ``blocks.N`` (after the
+    shortcut is added), ``features`` (pooled), ``hidden.N`` (after its activation) and ``logits``.
     """
     network = resolve(spec)
     names = [network.stem.name]

@@ -1,8 +1,10 @@
-"""WHAT the network is: frozen records, free of any framework.
+"""Records that describe a network, frozen and free of any framework.
 
-Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv 1801.04381,
-Table 2. A network is a stem (3x3 convolution), stages of inverted residual blocks, a head
-(1x1 convolution), global pooling, dropout and a classifier of one or more linear layers.
+A network is a stem (3x3 convolution), stages of inverted residual blocks, a head (1x1 convolution),
+global pooling, dropout and a classifier of one or more linear layers.
+
+Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv 1801.04381,
+Table 2.
 """
 
 import dataclasses
@@ -27,10 +29,13 @@ def _whole(name: str, value: object, least: int, most: int) -> None:
 
 
 BlockKind = Literal["inverted", "separable", "bottleneck"]
-"""'inverted': MobileNetV2's inverted residual: expand, depthwise, linear projection.
-'separable': MobileNetV1's (arXiv 1704.04861): depthwise, then pointwise, both activated.
-'bottleneck': ResNet's classic residual (arXiv 1512.03385): reduce, 3x3 convolution, expand; the
-activation follows the addition."""
+"""Kinds of block: 'inverted', 'separable' or 'bottleneck'.
+
+'inverted' is MobileNetV2's inverted residual: expand, depthwise, linear projection. 'separable' is
+MobileNetV1's block (arXiv 1704.04861): depthwise, then pointwise, both activated. 'bottleneck' is
+ResNet's block (arXiv 1512.03385): reduce, 3x3 convolution, expand; the activation follows the
+addition.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +43,17 @@ class StageSpec:
     """One row of the paper's Table 2: ``repeats`` blocks, the first of which has ``stride``."""
 
     expansion: int
-    """t: the expanded channels are t times the block's input channels. Of a 'bottleneck' it is
-    the reduction: the channels inside are its output channels divided by t. 'separable' has 1."""
+    """Expansion factor t: a block has t times its input channels inside.
+
+    In a 'bottleneck' it is the reduction: a block has its output channels divided by t inside.
+    'separable' blocks have t = 1.
+    """
     channels: int
-    """c: output channels at width 1.0."""
+    """Output channels c at width 1.0."""
     repeats: int
-    """n: number of blocks."""
+    """Number of blocks n."""
     stride: int
-    """s: stride of the first block's 3x3 convolution, 1 or 2; the others have 1."""
+    """Stride s of the first block's 3x3 convolution, 1 or 2; the other blocks have stride 1."""
     kind: BlockKind = "inverted"
 
     def __post_init__(self) -> None:
@@ -75,24 +83,34 @@ PAPER_STAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """What decides the numbers, beyond shapes and weights. Ports go wrong here."""
+    """Numeric settings that change the outputs, beyond shapes and weights.
+
+    Converted networks most often differ here.
+    """
 
     padding: Literal["symmetric", "same"] = "symmetric"
-    """Of the 3x3 convolutions at stride 2. 'symmetric' (PyTorch): one pixel on every side.
-    'same' (TensorFlow): even sizes get none before and one after, odd sizes one on each side;
-    the shapes are equal, the numbers are not."""
+    """Padding of the 3x3 convolutions at stride 2.
+
+    'symmetric' (PyTorch) adds one pixel on every side. 'same' (TensorFlow) adds one pixel after an
+    even size and one on each side of an odd size. The output shapes are equal, the values are not.
+    """
     epsilon: float = 1e-5
-    """BatchNorm's epsilon: 1e-5 in PyTorch's publications, 1e-3 in TensorFlow's."""
+    """Epsilon of BatchNorm: 1e-5 in PyTorch's publications, 1e-3 in TensorFlow's."""
     momentum: float = 0.1
-    """BatchNorm's momentum, meant as ``momentum_of`` says."""
+    """Momentum of BatchNorm, in the convention that ``momentum_of`` names."""
     momentum_of: Literal["new", "old"] = "new"
-    """Owner's convention: 'new' (PyTorch): running = (1 - momentum) * running + momentum * batch.
-    'old' (TensorFlow, Keras): running = momentum * running + (1 - momentum) * batch."""
+    """Convention of the momentum: share of the new batch, or of the old average.
+
+    'new' (PyTorch): running = (1 - momentum) * running + momentum * batch. 'old' (TensorFlow,
+    Keras): running = momentum * running + (1 - momentum) * batch.
+    """
     activation: Literal["relu6", "relu"] = "relu6"
     running_variance: Literal["unbiased", "biased"] = "unbiased"
-    """What moves into the running variance: the batch's variance with Bessel's correction, as
-    PyTorch and TensorFlow 1's fused kernel have it, or without, as Keras 3 and Flax have it.
-    Training normalises by the biased one everywhere."""
+    """Variance that updates the running variance: with Bessel's correction or without it.
+
+    'unbiased' is PyTorch's and the fused kernel's in TensorFlow 1; 'biased' is Keras 3's and
+    Flax's. In training every framework normalises by the biased variance.
+    """
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -103,16 +121,19 @@ class Numerics:
 
     @property
     def update_rate(self) -> float:
-        """The share that a new batch has in the running statistics: PyTorch's ``momentum``."""
-        # Rounded: 1 - 0.999 is 0.0010000000000000009, and config files should say 0.001.
+        """Share of the new batch in the running statistics: PyTorch's ``momentum``."""
+        # 1 - 0.999 is 0.0010000000000000009, but config files should say 0.001.
         return self.momentum if self.momentum_of == "new" else round(1 - self.momentum, 12)
 
 
 Pooling = Literal["average", "max"]
 """Mean or maximum of each channel over the last feature map."""
 Outputs = Literal["softmax", "sigmoid", "logit"]
-"""'softmax': one of n classes. 'sigmoid': any of n classes, each with a probability of its own
-(multi-label). 'logit': one number for two classes, the log-odds of the second."""
+"""Meaning of the outputs: 'softmax', 'sigmoid' or 'logit'.
+
+'softmax': one of n classes. 'sigmoid': any of n classes, each with its own probability
+(multi-label). 'logit': one number for two classes, the log-odds of the second.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +144,7 @@ class HiddenSpec:
     activation: Literal["relu", "relu6", "none"] = "relu"
     bias: bool = True
     dropout: float = 0.0
-    """Probability that one of its outputs is dropped in training."""
+    """Probability that an output of this layer is dropped in training."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -134,13 +155,13 @@ class HiddenSpec:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSpec:
-    """Everything behind the last feature map: pooling, linear layers, meaning of the outputs."""
+    """Everything after the last feature map: pooling, linear layers, meaning of the outputs."""
 
     pooling: Pooling = "average"
     hidden: tuple[HiddenSpec, ...] = ()
     """Linear layers before the last one, in the order in which they run."""
     bias: bool = True
-    """The last layer adds a bias."""
+    """True if the last layer adds a bias."""
     outputs: Outputs = "softmax"
 
     def __post_init__(self) -> None:
@@ -155,42 +176,48 @@ MOST_HIDDEN = 16
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A whole MobileNetV2, and every variant of it that was published, as data."""
+    """A whole MobileNetV2, or any published variant of it, as data."""
 
     width: float = 1.0
     """Width multiplier (alpha), applied to every channel count under ``rounding``."""
     size: Size = (224, 224)
     """Input height and width in pixels; one number means a square."""
     classes: int = 1000
-    """Classes that the outputs tell apart, the background class (if any) included."""
+    """Number of classes, including the background class if there is one."""
     input_channels: int = 3
     stages: tuple[StageSpec, ...] = PAPER_STAGES
     stem_channels: int = 32
     stem_stride: int = 2
     head_channels: int = 1280
     head: Literal["published", "scaled", "fixed", "none"] = "published"
-    """'published': scaled by the width only above 1.0; 'scaled': always (TF-slim without its
-    finegrain mode); 'fixed': never (timm's 110d and 120d); 'none': there is no head
-    convolution, the last block's output is pooled (MobileNetV1, ResNet)."""
+    """Rule for the head's channels: 'published', 'scaled', 'fixed' or 'none'.
+
+    'published': scaled by the width only above 1.0. 'scaled': always scaled (TF-slim without its
+    finegrain mode). 'fixed': never scaled (timm's 110d and 120d). 'none': there is no head
+    convolution, and the last block's output is pooled (MobileNetV1, ResNet).
+    """
     stem_fixed: bool = False
-    """The stem keeps its channels whatever the width (tonylins; timm's 110d and 120d)."""
+    """True if the width does not change the stem's channels (tonylins; timm's 110d and 120d)."""
     first_stage_fixed: bool = False
-    """Stages with expansion 1 keep their channels whatever the width (tonylins)."""
+    """True if the width does not change stages with expansion 1 (tonylins)."""
     rounding: Rounding = "nearest"
     divisor: int = 8
-    """Channel counts are multiples of this (4 in d-li14's width 0.1)."""
+    """Divisor of all channel counts (8; 4 in d-li14's width 0.1)."""
     shortcut: Literal["identity", "projection", "none"] = "identity"
-    """'identity': where the stride is 1 and channels are equal (the paper). 'projection': a 1x1
-    convolution with BatchNorm at every stride-1 block (the article's PyTorch version)."""
+    """Kind of shortcut: 'identity', 'projection' or 'none'.
+
+    'identity': where the stride is 1 and the channels are equal (the paper). 'projection': a 1x1
+    convolution with BatchNorm at every stride-1 block (the article's PyTorch version).
+    """
     expand: Literal["when-needed", "always"] = "when-needed"
-    """'when-needed': no expansion convolution where t = 1 (all published checkpoints)."""
+    """Rule for expansions at t = 1: 'when-needed' (all published checkpoints) has none there."""
     conv_bias: bool = False
-    """Convolutions keep a bias before BatchNorm (the article's PyTorch version)."""
+    """True if convolutions keep a bias before BatchNorm (the article's PyTorch version)."""
     dropout: float = 0.2
     """Probability that a pooled feature is dropped in training."""
     classifier: ClassifierSpec = field(default_factory=ClassifierSpec)
     background: Literal["first", "last"] | None = None
-    """Where the checkpoint has a class that means 'none of these' (TF-slim: first)."""
+    """Place of the class that means 'none of these', if there is one (TF-slim: first)."""
     numerics: Numerics = field(default_factory=Numerics)
 
     def __post_init__(self) -> None:
@@ -218,11 +245,11 @@ class NetworkSpec:
 
     @property
     def logits(self) -> int:
-        """Outputs of the classifier's last layer: 1 for two classes by one logit, else one each."""
+        """Number of outputs of the last layer: one per class, or a single logit for two classes."""
         return 1 if self.classifier.outputs == "logit" else self.classes
 
     def channels(self, place: Literal["stem", "head"]) -> int:
-        """Output channels of the stem or the head after the width multiplier."""
+        """Return the output channels of the stem or the head after the width multiplier."""
         if place == "stem":
             if self.stem_fixed:
                 return self.stem_channels
@@ -232,22 +259,22 @@ class NetworkSpec:
         return scale(self.rounding, self.head_channels, self.width, self.divisor, "head")
 
     def stage_channels(self, stage: StageSpec) -> int:
-        """Output channels of a stage's blocks after the width multiplier."""
+        """Return the output channels of a stage's blocks after the width multiplier."""
         if self.first_stage_fixed and stage.expansion == 1:
             return stage.channels
         return scale(self.rounding, stage.channels, self.width, self.divisor, "projection")
 
     def replace(self, **changes: Any) -> "NetworkSpec":
-        """A copy with some fields changed, checked again."""
+        """Return a copy with some fields changed and checked."""
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back to an equal record."""
+        """Return plain values for JSON; :meth:`from_dict` makes an equal record from them."""
         return to_mapping(self)
 
     @classmethod
     def from_dict(cls, mapping: object, where: str = "network spec") -> "NetworkSpec":
-        """Read what :meth:`to_dict` wrote; absent keys keep their defaults.
+        """Build a spec from the values of :meth:`to_dict`; absent keys keep their defaults.
 
         Raises:
             SpecError: an unknown key, a value of the wrong type, or an impossible network.

@@ -1,7 +1,7 @@
-"""The networks that were published, by name: what each implementation really computes.
+"""Published networks by name, with what each implementation computes.
 
-Facts read off the public implementations: torchvision, timm, keras.applications, TF-slim,
-Hugging Face transformers, tonylins/pytorch-mobilenet-v2 and d-li14/mobilenetv2.pytorch.
+Source: the public implementations of torchvision, timm, keras.applications, TF-slim, Hugging Face
+transformers, tonylins/pytorch-mobilenet-v2 and d-li14/mobilenetv2.pytorch.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ V1_STAGES = tuple(
     )
 )  # fmt: skip
 CLASSIC_STAGES = tuple(
-    # Four times the channels outside, the paper's own inside: what is narrow changes places.
+    # Wide outside (four times the paper's channels), narrow inside (the paper's channels).
     StageSpec(4, 4 * stage.channels, stage.repeats, stage.stride, "bottleneck")
     for stage in PAPER_STAGES
 )
@@ -49,10 +49,10 @@ class Published:
     preprocessing: Preprocessing
     about: str
     margin: int | None = None
-    """Pixels around the centre crop at every size; None: the margin scales with the size."""
+    """Pixels that are cropped off at every size; None scales the margin with the size."""
 
     def at(self, size: Size) -> Preprocessing:
-        """The preprocessing that was published for another input size."""
+        """Return the preprocessing that was published for another input size."""
         if self.margin is None:
             return self.preprocessing.at(size)
         resize = (size[0] + self.margin, size[1] + self.margin)
@@ -143,7 +143,7 @@ PUBLISHED: dict[str, Published] = {
 
 
 def published(name: str, **changes: Any) -> NetworkSpec:
-    """The spec of a published family, with changes such as ``width=0.5, size=160``.
+    """Return the spec of a published family, with changes such as ``width=0.5, size=160``.
 
     Raises:
         SpecError: the name is not one of :data:`PUBLISHED` or 'small'.
@@ -158,16 +158,16 @@ def published(name: str, **changes: Any) -> NetworkSpec:
 
 
 def small(size: int | tuple[int, int] = 32, **changes: Any) -> NetworkSpec:
-    """For small pictures: fewer strides, so that at least 4 x 4 pixels are left at the end.
+    """Return a spec with fewer strides, for small images.
 
-    At stride 32 a 32-pixel picture ends as a single pixel and the network sees no shape. Below
-    64 pixels the stem and the 32-channel stage keep their resolution (total stride 8), below 128
-    the stem alone does (16). Larger pictures get the paper's strides. (Were it the 24-channel stage
-    instead, a step on CIFAR-10 would take 1.6 times as long: its maps are most of the work.)
+    With stride 32 a 32-pixel image would end as a single pixel. Below 64 pixels the stem and the
+    32-channel stage have stride 1 (32 / 8 = 4 pixels at the end). Below 128 pixels only the stem
+    has. Larger images get the paper's strides.
     """
     side = size if isinstance(size, int) else min(size)
     stages = PAPER_STAGES
     if side < 64:
+        # Stride 1 in the 24-channel stage instead makes a step on CIFAR-10 1.6 times as slow.
         stages = (*stages[:2], StageSpec(6, 32, 3, 1), *stages[3:])
     stem_stride = 1 if side < 128 else 2
     defaults: dict[str, Any] = {"classes": 10, "stages": stages, "stem_stride": stem_stride}

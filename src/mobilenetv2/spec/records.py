@@ -1,4 +1,4 @@
-"""The records that travel with a network: preprocessing, labels, origin, metrics."""
+"""Records that accompany a network: preprocessing, labels, origin, metrics."""
 
 import dataclasses
 import json
@@ -22,24 +22,27 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """From a decoded picture to the numbers that the network takes.
+    """Conversion of a decoded image into the network's input.
 
-    In this order: keep the central part of each side, resize (always antialiased), crop the
-    centre, then ``(value - mean) / std`` on values from 0 to 255.
+    The steps are: keep the central part of each side, resize (always antialiased), crop the centre,
+    then compute ``(value - mean) / std`` on values from 0 to 255.
     """
 
     size: Size = (224, 224)
-    """Height and width that the network takes."""
+    """Height and width of the network's input, in pixels."""
     resize: Size = (256, 256)
-    """Height and width of the resized picture, before the centre crop."""
+    """Height and width of the resized image before the centre crop, in pixels."""
     fit: Literal["cover", "stretch"] = "cover"
-    """'cover': keep the aspect ratio and cover ``resize`` (for a square: its shorter side);
-    'stretch': exactly ``resize``, whatever the aspect ratio."""
+    """Rule for the aspect ratio: 'cover' keeps it, 'stretch' does not.
+
+    'cover' scales the image until it covers ``resize``; for a square that fits its shorter side.
+    'stretch' resizes to exactly ``resize``.
+    """
     central_fraction: float = 1.0
-    """Share of each side kept before resizing (TF-slim: 0.875)."""
+    """Share of each side that is kept before resizing (TF-slim: 0.875)."""
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
-    """Per channel, on the scale 0 to 255."""
+    """Mean per channel, on the scale 0 to 255."""
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
@@ -63,11 +66,11 @@ class Preprocessing:
 
     @property
     def channels(self) -> int:
-        """3 (red, green, blue) or 1 (grey)."""
+        """Number of channels: 3 (red, green, blue) or 1 (grey)."""
         return len(self.mean)
 
     def at(self, size: Size) -> "Preprocessing":
-        """The same rules for another input size; the margin around the crop scales along."""
+        """Return the same rules for another input size; the margin scales with it."""
         if size == self.size:
             return self
         height, width = (
@@ -77,14 +80,14 @@ class Preprocessing:
         return dataclasses.replace(self, size=size, resize=(height, width))
 
     def largest(self) -> "Preprocessing":
-        """The same numbers on the largest centred part of a picture that has the crop's shape."""
+        """Return the same rules, with the largest centred crop of the image and no margin."""
         return dataclasses.replace(self, resize=self.size, fit="cover", central_fraction=1.0)
 
     @classmethod
     def default(cls, spec: NetworkSpec) -> "Preprocessing":
-        """What a network trained from scratch gets: ImageNet statistics, a 7/8 centre crop.
+        """Return the preprocessing of a new network: ImageNet statistics, a 7/8 centre crop.
 
-        Up to 64 pixels the whole picture is used: small pictures have no margin to spare.
+        Up to 64 pixels there is no margin and the whole image is used.
         """
         margin = 1.0 if max(spec.size) <= 64 else 8 / 7
         resize = (round(spec.size[0] * margin), round(spec.size[1] * margin))
@@ -96,11 +99,11 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What the classifier's outputs mean, by index."""
+    """Names of the classifier's outputs, by index."""
 
     names: tuple[str, ...]
     wordnet: tuple[str | None, ...] = ()
-    """WordNet ids (n01440764) where the label table has them, else empty."""
+    """WordNet ids such as n01440764 if the label table has them, otherwise empty."""
     background: int | None = None
     """Index of the class that means 'none of these', if there is one."""
 
@@ -117,13 +120,13 @@ class Labels:
 
     @classmethod
     def numbered(cls, classes: int, background: Literal["first", "last"] | None = None) -> "Labels":
-        """'class 0', 'class 1' ...: where nothing better is known."""
+        """Return labels without meaning: 'class 0', 'class 1' ..."""
         names = tuple(f"class {index}" for index in range(classes))
         return cls(names, (), {"first": 0, "last": classes - 1, None: None}[background])
 
     @classmethod
     def imagenet(cls, background: Literal["first", "last"] | None = None) -> "Labels":
-        """The 1,000 ImageNet classes, with a background class before or after them if asked."""
+        """Return the 1,000 ImageNet classes, if requested with a background class."""
         names, ids = imagenet_classes()
         if background is None:
             return cls(names, ids)
@@ -134,7 +137,7 @@ class Labels:
 
 @lru_cache(maxsize=1)
 def imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(names, WordNet ids) of ImageNet's 1,000 classes, in index order: a table of facts."""
+    """Return the names and the WordNet ids of ImageNet's 1,000 classes, in index order."""
     text = files("mobilenetv2.spec").joinpath("imagenet.tsv").read_text("utf-8")
     rows = [line.split("\t") for line in text.splitlines()[1:]]
     return tuple(row[2] for row in rows), tuple(row[1] for row in rows)
@@ -145,37 +148,42 @@ RebasedOn = Literal["", "built-in photos", "given photos", "training photos"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the weights came from."""
+    """Source of the weights, and what was done to them on import."""
 
     source: str
-    """A file name, a catalogue name, or 'trained here'."""
+    """File name, catalogue name, or 'trained here'."""
     sha256: str | None = None
     dialect: str | None = None
     licence: str | None = None
     folded: bool = False
-    """BatchNorm came folded into the convolutions and is an identity that carries the bias:
-    such a network is rebased on data before it is trained."""
+    """True if BatchNorm was folded into the convolutions before the import.
+
+    Such a BatchNorm is an identity that carries the bias. The network is rebased on photos before
+    it is trained.
+    """
     note: str = ""
     rebased_on: RebasedOn = ""
-    """What the statistics of a BatchNorm that came folded were measured on; '': they are its own,
-    or it is folded still."""
+    """Photos on which the import measured the statistics of a folded BatchNorm.
+
+    '' means that the statistics are the checkpoint's own, or that BatchNorm is still folded.
+    """
 
     @property
     def needs_own_photos(self) -> bool:
-        """Whether training measures the statistics on its own photos first."""
+        """True if training first measures the BatchNorm statistics on its own photos."""
         return self.folded or self.rebased_on == "built-in photos"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Everything but the arrays: what ``config.json`` holds."""
+    """Contents of ``config.json``: everything but the arrays."""
 
     spec: NetworkSpec
     preprocessing: Preprocessing
     labels: Labels
     origin: Origin | None = None
     metrics: dict[str, float] = field(default_factory=dict)
-    """Measured figures by name, e.g. ``validation.top1``: fractions, not percent."""
+    """Measured figures by name, e.g. ``validation.top1``, as fractions, not percent."""
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -205,25 +213,25 @@ class ModelConfig:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """A class for each logit; one logit speaks for the second of two classes."""
+        """Class name of each logit; a single logit stands for the second of two classes."""
         return self.labels.names[-self.spec.logits :]
 
     @classmethod
     def default(cls, spec: NetworkSpec) -> "ModelConfig":
-        """For a network that nothing is known about yet but its spec."""
+        """Return a config for a new network: default preprocessing and numbered labels."""
         return cls(
             spec, Preprocessing.default(spec), Labels.numbered(spec.classes, spec.background)
         )
 
     def to_json(self) -> str:
-        """Indented JSON, ending in a newline."""
+        """Return indented JSON that ends in a newline."""
         return json.dumps(to_mapping(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], where: str) -> "ModelConfig":
-        """Read what :meth:`to_json` wrote.
+        """Build a config from what :meth:`to_json` wrote.
 
         Raises:
-            SpecError: with ``where`` in front, whatever does not fit.
+            SpecError: a key or value does not fit; the message begins with ``where``.
         """
         return from_mapping(cls, mapping, where)

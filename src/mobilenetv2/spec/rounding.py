@@ -1,8 +1,8 @@
-"""How a width multiplier turns a channel count into a whole, hardware-friendly number.
+"""Rules that turn a channel count times the width multiplier into a multiple of a divisor.
 
 Every published implementation scales by ``width`` and then makes the result divisible by
-``divisor`` (8, or 4 in d-li14's width 0.1), but they differ in the details, and a port that
-takes the wrong rule gets another network:
+``divisor`` (8, or 4 in d-li14's width 0.1), but they differ in the details. A port with the wrong
+rule is another network:
 
 ================== ============================================= =========================
 rule               what it does with ``channels * width``         who uses it
@@ -26,7 +26,7 @@ Place = Literal["stem", "projection", "head"]
 
 
 def make_divisible(value: float, divisor: int = 8, minimum: int | None = None) -> int:
-    """The nearest multiple of ``divisor``, at least ``minimum``, never below 90% of ``value``.
+    """Return the nearest multiple of ``divisor``: at least ``minimum`` and 90% of ``value``.
 
     >>> make_divisible(32 * 0.35), make_divisible(24 * 0.75)
     (16, 24)
@@ -36,7 +36,7 @@ def make_divisible(value: float, divisor: int = 8, minimum: int | None = None) -
 
 
 def scale(rule: Rounding, channels: int, width: float, divisor: int, place: Place) -> int:
-    """``channels`` scaled by ``width`` under the named rule, for the given place in the network.
+    """Return ``channels`` scaled by ``width`` under a rule, for a place in the network.
 
     Raises:
         SpecError: there is no such rule.

@@ -69,7 +69,7 @@ def test_a_zip_with_one_name_twice_is_refused(tmp_path: Path) -> None:
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(tmp_path / "a", "w") as archive:
         archive.writestr("a", "first")
         archive.writestr("a", "second")
-    with pytest.raises(WeightsError, match="'a' is there twice"), open_zip(tmp_path / "a"):
+    with pytest.raises(WeightsError, match="'a' occurs twice"), open_zip(tmp_path / "a"):
         pass
 
 
@@ -77,13 +77,16 @@ def test_a_zip_with_one_name_twice_is_refused(tmp_path: Path) -> None:
 def test_unusual_compression_is_refused(tmp_path: Path, compression: int) -> None:
     with zipfile.ZipFile(tmp_path / "a", "w", compression) as archive:
         archive.writestr("a", "first")
-    with pytest.raises(WeightsError, match="'a' is compressed unusually"), open_zip(tmp_path / "a"):
+    with (
+        pytest.raises(WeightsError, match="'a' is compressed by an unsupported"),
+        open_zip(tmp_path / "a"),
+    ):
         pass
 
 
 @pytest.mark.parametrize("declared", [0, 4, 6, 10**9])
 def test_a_member_of_another_size_than_declared_is_refused(tmp_path: Path, declared: int) -> None:
-    with pytest.raises(WeightsError, match="has not the size that it declares"):
+    with pytest.raises(WeightsError, match="size of a member differs from the declared"):
         copy_member(io.BytesIO(b"12345"), tmp_path / "a", declared)
     assert (tmp_path / "a").stat().st_size <= 5
     copy_member(io.BytesIO(b"12345"), tmp_path / "b", 5)

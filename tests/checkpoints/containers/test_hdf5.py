@@ -216,10 +216,10 @@ def no_json(file: Any, secret: Path) -> None:
 
 
 WRONG: list[tuple[Callable[[Any, Path], None], str]] = [
-    (external_link, "'a' is a link to another place or file, which is not followed"),
-    (soft_link, "'a' is a link to another place or file, which is not followed"),
-    (external_storage, "'a' is kept in another file"),
-    (virtual, "'a' is kept in another file"),
+    (external_link, "'a' is a link to another place or file, which is not read"),
+    (soft_link, "'a' is a link to another place or file, which is not read"),
+    (external_storage, "'a' is stored in another file"),
+    (virtual, "'a' is stored in another file"),
     (cycle, "'a/b/d' is linked to twice, or to itself"),
     (twice, "'b' is linked to twice, or to itself"),
     (deep, "groups more than 32 deep"),
@@ -234,10 +234,10 @@ WRONG: list[tuple[Callable[[Any, Path], None], str]] = [
     (reference, "'a' has values of type object"),
     (named_type, "'a' is neither an array nor a group"),
     (nothing, "'a' has values of type float32, which no network has|'a' has no values"),
-    (scaled, "'a' is compressed in a way that is not read"),
+    (scaled, "'a' is compressed by an unsupported filter"),
     (crowded, "more than 20,000 entries"),
-    (listed, "'bn/moving_mean:0' is listed and not there"),
-    (listed_elsewhere, "the layer '../secret' is listed and not there"),
+    (listed, "'bn/moving_mean:0' is listed but missing"),
+    (listed_elsewhere, "the layer '../secret' is listed but missing"),
     (listed_twice, "'bn/gamma:0' is listed twice"),
     (no_json, "its model_config is not JSON"),
 ]

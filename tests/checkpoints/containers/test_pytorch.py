@@ -198,7 +198,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "float8": (lambda: {"a": torch.zeros(3).to(torch.float8_e4m3fn)}, "float8_e4m3fn, which"),
     "no tensors": (lambda: {"epoch": 3}, r"no state dict with tensors \(it has: \['epoch'\]\)"),
     "a list": (lambda: [torch.zeros(3)], r"no state dict with tensors \(it has: list\)"),
-    "numbers as names": (lambda: {0: torch.zeros(3)}, "keys that are no names"),
+    "numbers as names": (lambda: {0: torch.zeros(3)}, "keys that are not names"),
     "shared too often": (
         lambda: dict.fromkeys(map(str, range(100)), torch.zeros(2**20)),
         "declared larger than the file can hold",

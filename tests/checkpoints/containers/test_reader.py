@@ -144,20 +144,20 @@ ENDS = {
     "busy": ("while True: pass", "more than 1.0 s of processor time"),
     "exit": ("os._exit(7)", "could not be read by its library"),
     "leaves": ("sys.exit(0)", "could not be read by its library"),
-    "silent": ("os._exit(0)", "gave no proper answer"),
+    "silent": ("os._exit(0)", "an invalid result"),
     "not an answer": (
-        "open('answer.json', 'w').write('[' * 100_000); os._exit(0)", "gave no proper answer",
+        "open('answer.json', 'w').write('[' * 100_000); os._exit(0)", "an invalid result",
     ),
     "another answer": (
-        "open('answer.json', 'w').write('{\"metadata\": 3}'); os._exit(0)", "no proper answer",
+        "open('answer.json', 'w').write('{\"metadata\": 3}'); os._exit(0)", "an invalid result",
     ),
     "link for an answer": (
-        "os.symlink('/etc/passwd', 'answer.json'); os._exit(0)", "gave no proper answer",
+        "os.symlink('/etc/passwd', 'answer.json'); os._exit(0)", "an invalid result",
     ),
     "link for arrays": (
         "open('answer.json', 'w').write('{\"metadata\": {}, \"order\": []}');"
         "os.symlink('/etc/passwd', 'arrays.safetensors'); os._exit(0)",
-        "no proper answer",
+        "an invalid result",
     ),
     "other arrays": (
         "open('answer.json', 'w').write('{\"metadata\": {}, \"order\": []}');"

@@ -90,7 +90,7 @@ WRONG = {
     "not JSON": (file(b"{nothing}"), "not JSON"),
     "deep": (file(b"[" * 100_000), "not JSON"),
     "not a table": (file([1]), "not a table"),
-    "twice": (file(b'{"a": 1, "a": 2}'), "a name is there twice"),
+    "twice": (file(b'{"a": 1, "a": 2}'), "a name occurs twice"),
     "metadata": (file({"__metadata__": {"a": 1}}), "its metadata is not a table of text"),
     "no shape": (file({"a": {"dtype": "F32", "data_offsets": [0, 8]}}, DATA), "is not dtype, sha"),
     "more than that": (file({"a": entry() | {"code": "import os"}}, DATA), "is not dtype, shape"),
@@ -111,7 +111,7 @@ WRONG = {
         file({"a": entry(), "b": entry(offsets=[4, 12])}, DATA + bytes(4)), "'b' begins at 4",
     ),
     "empty name": (file({"": entry()}, DATA), "a name of 0 characters"),
-    "half a pair": (file({"\ud800": entry()}, DATA), "characters that are no text"),
+    "half a pair": (file({"\ud800": entry()}, DATA), "characters that are not text"),
     "many": (
         file({str(n): entry(shape=[0], offsets=[0, 0]) for n in range(MOST_ENTRIES + 1)}),
         "more than 20,000 arrays",

@@ -309,7 +309,7 @@ def test_an_open_size() -> None:
 def test_a_width_that_is_asked_for() -> None:
     model = follow(config())
     assert spec_of(model, SHAPES, 0.35) == MODEL
-    with pytest.raises(DialectError, match="width 1 was asked for"):
+    with pytest.raises(DialectError, match="width 1 was requested"):
         spec_of(model, SHAPES, 1.0)
 
 

@@ -72,7 +72,7 @@ def test_the_likely_cause_is_named_when_another_width_was_asked_for() -> None:
     shapes = shapes_of("torchvision", published("tonylins", width=0.75))
     with pytest.raises(
         DialectError,
-        match=r"^looks like width 0\.75 in tonylins' rounding, but width 1 was asked for\n",
+        match=r"^looks like width 0\.75 in tonylins' rounding, but width 1 was requested\n",
     ) as caught:
         infer(TORCHVISION, shapes, TORCHVISION.bases[0], width=1.0)
     # The whole difference to what was asked for, by the file's own names.
@@ -110,13 +110,13 @@ def test_a_stage_table_of_ones_own_is_taken_when_given_and_checked() -> None:
     shapes = shapes_of("torchvision", spec)
     with pytest.raises(DialectError, match="give it with --spec FILE"):
         infer(TORCHVISION, shapes, TORCHVISION.bases[0])
-    assert infer(TORCHVISION, shapes, spec, exactly="was asked for") == spec
+    assert infer(TORCHVISION, shapes, spec, exactly="was requested") == spec
     other = spec.replace(head_channels=48)
-    with pytest.raises(DialectError, match=r"not the network that was asked for: .* another shape"):
-        infer(TORCHVISION, shapes, other, exactly="was asked for")
+    with pytest.raises(DialectError, match=r"not the network that was requested: .* another shape"):
+        infer(TORCHVISION, shapes, other, exactly="was requested")
     paper = shapes_of("torchvision", published("torchvision", width=0.5))
     with pytest.raises(DialectError, match=r"looks like width 0\.5 in torchvision's rounding"):
-        infer(TORCHVISION, paper, spec, exactly="was asked for")
+        infer(TORCHVISION, paper, spec, exactly="was requested")
 
 
 @pytest.mark.parametrize(

@@ -106,22 +106,22 @@ def mistakes() -> dict[str, Callable[[Chain, Place], object]]:
         "a tensor inside a block is used twice": twice_used,
         "convolutions beside the chain": branch,
         "a tensor outside the block": far,
-        "a second convolution takes the picture": lambda chain, _: convolve(chain, PICTURE),
+        "a second convolution takes the image": lambda chain, _: convolve(chain, PICTURE),
         "an activation before the first convolution": lambda chain, _: relu6(chain, PICTURE),
-        "a BatchNorm behind an activation": lambda chain, stem: chain.normalise(stem, NORM),
-        "two BatchNorms behind one": lambda chain, stem: chain.normalise(
+        "a BatchNorm after an activation": lambda chain, stem: chain.normalise(stem, NORM),
+        "two BatchNorms after one": lambda chain, stem: chain.normalise(
             chain.normalise(convolve(chain, stem), NORM), NORM
         ),
-        "a constant is applied behind a BatchNorm": lambda chain, stem: chain.affine(
+        "a constant is applied after a BatchNorm": lambda chain, stem: chain.affine(
             chain.normalise(convolve(chain, stem), NORM), np.ones(4), np.ones(4)
         ),
         "another size than the 4 channels": lambda chain, stem: chain.affine(
             convolve(chain, stem), np.ones(3), np.ones(4)
         ),
-        "an activation behind a shortcut's addition": lambda chain, stem: relu6(
+        "an activation after a shortcut's addition": lambda chain, stem: relu6(
             chain, chain.add(stem, block(chain, stem))
         ),
-        "an addition behind an activation": lambda chain, stem: chain.add(
+        "an addition after an activation": lambda chain, stem: chain.add(
             stem, relu6(chain, block(chain, stem))
         ),
     }

@@ -84,9 +84,9 @@ A = row("Conv2D", "a", "picture")
         ({"config": {}}, "not that of a functional Keras model"),
         ({"config": {"layers": [3]}}, "not that of a functional Keras model"),
         (model(), "not that of a functional Keras model"),
-        (model(PICTURE, row("Conv2D", "a", "x")), "a takes the output of x, which is not there"),
+        (model(PICTURE, row("Conv2D", "a", "x")), "a takes the output of x, which does not exist"),
         (model(PICTURE, A, A), "two layers are named 'a'"),
-        (model(PICTURE, row("InputLayer", "other")), "more than one picture"),
+        (model(PICTURE, row("InputLayer", "other")), "more than one image"),
         (model(PICTURE, A, row("Conv2D", "b", "picture")), "outputs of a, b are not used"),
         (model(PICTURE, A, output_layers=[["a", 0, 0], ["picture", 0, 0]]), "it has 2 outputs"),
         (model(PICTURE, A, output_layers=[["picture", 0, 0]]), "outputs of a are not used"),
@@ -219,7 +219,7 @@ def test_pictures() -> None:
     assert layer(batch_shape=[None, None, None, 3]).picture() == (None, 3)
     assert layer(batch_shape=[None, None, 64, 3]).picture() == ((64, 64), 3)
     for shape in (None, [None, 8], [None, 8, 8, None], [None, 0, 8, 3], [None, "8", 8, 3], 3):
-        with pytest.raises(DialectError, match="not pictures"):
+        with pytest.raises(DialectError, match="not images"):
             layer(batch_shape=shape).picture()
 
 
@@ -321,19 +321,19 @@ PAD: Named = ("ZeroPadding2D", {})
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([STEM, ("Rescaling", {"scale": 2})], r"l2 \(Rescaling\): stands not directly behind"),
+        ([STEM, ("Rescaling", {"scale": 2})], r"l2 \(Rescaling\): is not directly after"),
         ([NORM], r"l1 \(BatchNormalization\): .*before the first convolution"),
-        ([STEM, RELU6, NORM], r"l3 \(BatchNormalization\): .*behind an activation"),
-        ([STEM, PAD, NORM], r"l3 \(BatchNormalization\): a padding in front of something else"),
+        ([STEM, RELU6, NORM], r"l3 \(BatchNormalization\): .*after an activation"),
+        ([STEM, PAD, NORM], r"l3 \(BatchNormalization\): a padding before a layer that is not"),
         ([STEM, PAD], "it ends in a padding"),
-        ([STEM, POOL, STEM], r"l3 \(Conv2D\): .*behind the pooling"),
-        ([STEM, POOL, POOL], r"l3 \(GlobalAveragePooling2D\): .*behind the pooling"),
-        ([STEM, POOL, DENSE, DENSE], r"l4 \(Dense\): belongs behind the pooling alone"),
-        ([STEM, DENSE], r"l2 \(Dense\): belongs behind the pooling alone"),
-        ([STEM, ("Dropout", {"rate": 0.1})], r"l2 \(Dropout\): belongs behind the pooling"),
+        ([STEM, POOL, STEM], r"l3 \(Conv2D\): .*after the pooling"),
+        ([STEM, POOL, POOL], r"l3 \(GlobalAveragePooling2D\): .*after the pooling"),
+        ([STEM, POOL, DENSE, DENSE], r"l4 \(Dense\): is allowed only after the pooling"),
+        ([STEM, DENSE], r"l2 \(Dense\): is allowed only after the pooling"),
+        ([STEM, ("Dropout", {"rate": 0.1})], r"l2 \(Dropout\): is allowed only after the pooling"),
         ([STEM, POOL, *[("Dropout", {"rate": 0.1})] * 2], r"l4 \(Dropout\): a second dropout"),
-        ([STEM, ("Activation", {"activation": "softmax"})], "softmax does not belong behind the m"),
-        ([STEM, POOL, ("Activation", {"activation": "relu"})], "relu does not belong behind the p"),
+        ([STEM, ("Activation", {"activation": "softmax"})], "softmax does not belong after the m"),
+        ([STEM, POOL, ("Activation", {"activation": "relu"})], "relu does not belong after the p"),
         ([STEM, ("Add", {})], r"l2 \(Add\): takes 1 inputs"),
         ([STEM, ("GlobalMaxPooling2D", {})], r"l2 \(GlobalMaxPooling2D\): MobileNetV2 has no"),
         ([("Conv2D", {**STEM[1], "padding": "causal"})], r"l1 \(Conv2D\): padding 'causal'"),

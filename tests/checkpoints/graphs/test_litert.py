@@ -214,7 +214,7 @@ def test_graphs_that_only_resemble_the_network_are_refused(
         ("CONV_2D", {"activation": "TANH"}, "activations"),
         ("DEPTHWISE_CONV_2D", {"inputs": (0,)}, "leaves the chain"),
         ("CONV_2D", {"stride": (2, 1)}, "unequal strides"),
-        ("FULLY_CONNECTED", {"inputs": (10**6,)}, "a tensor that is not there"),
+        ("FULLY_CONNECTED", {"inputs": (10**6,)}, "a tensor that does not exist"),
         ("MEAN", {"kind": "RESHAPE"}, "no classifier after the pooling|unexpected operator"),
     ]:
         place = [operator.kind for operator in graph.operators].index(kind)
@@ -243,7 +243,7 @@ def test_a_label_list_inside_the_file_is_taken_and_a_damaged_one_is_an_error(
         damaged = data.copy()
         damaged[place] ^= 0xFF
         path.write_bytes(damaged)
-        with pytest.raises(DialectError, match=r"net\.tflite: its embedded label list is damaged"):
+        with pytest.raises(DialectError, match=r"net\.tflite: the list of labels in it is damaged"):
             import_checkpoint(path)
 
 

@@ -150,7 +150,7 @@ def test_a_head_of_hidden_layers_is_followed_in_order() -> None:
     for builder, words in (
         (built("TANH", "NONE"), "with activation TANH as a hidden layer"),
         (built("RELU", "RELU"), "with activation RELU as the classifier"),
-        (built("RELU", "NONE", "NONE"), "unexpected operator FULLY_CONNECTED behind the logits"),
+        (built("RELU", "NONE", "NONE"), "unexpected operator FULLY_CONNECTED after the logits"),
         (built("RELU"), "no classifier after the pooling"),
     ):
         refused(builder, words, head)
@@ -176,16 +176,16 @@ def test_behind_the_pooling_vectors_are_reshaped_and_requantised() -> None:
 
 def test_a_softmax_stands_behind_the_classifier_and_once() -> None:
     softened = Builder().pooled().then("SOFTMAX", VECTOR)
-    refused(softened.classified(), "unexpected operator SOFTMAX behind the features")
+    refused(softened.classified(), "unexpected operator SOFTMAX after the features")
     twice = Builder().pooled().classified().then("SOFTMAX", (1, 5)).then("SOFTMAX", (1, 5))
-    refused(twice, "unexpected operator SOFTMAX behind the probabilities")
+    refused(twice, "unexpected operator SOFTMAX after the probabilities")
 
 
 @pytest.mark.parametrize("kind", ["RELU6", "LOGISTIC", "MEAN", "PAD", "FULLY_CONNECTED"])
 def test_nothing_else_stands_behind_the_classifier(kind: str) -> None:
     refused(
         Builder().pooled().classified().then(kind, (1, 5), WEIGHT, BIAS),
-        f"unexpected operator {kind} behind the logits",
+        f"unexpected operator {kind} after the logits",
     )
 
 

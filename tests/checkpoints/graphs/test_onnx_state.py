@@ -117,13 +117,13 @@ def test_older_operators_have_their_axes_and_places_as_attributes() -> None:
 def test_what_would_take_much_memory_is_refused_before_it_does(
     kind: str, inputs: list[Any]
 ) -> None:
-    with pytest.raises(DialectError, match="blown up beyond the file's own size"):
+    with pytest.raises(DialectError, match="much larger than the file"):
         computed(kind, inputs, {})
 
 
 @pytest.mark.parametrize("to", [8, 15, 17])  # texts, complex numbers, 8-bit floats
 def test_a_cast_to_no_numbers_is_refused_before_it_is_made(to: int) -> None:
-    with pytest.raises(DialectError, match="no numbers of a network"):
+    with pytest.raises(DialectError, match="to an unsupported type"):
         computed("Cast", [X], {"to": to})
 
 
@@ -131,7 +131,7 @@ def test_many_small_steps_share_one_budget() -> None:
     arrays = {"x": np.ones(100_000, np.float32)}
     nodes = [Node("Neg", "", (f"x{i}" if i else "x",), (f"x{i + 1}",), {}) for i in range(200)]
     constants = Constants(Graph(tuple(nodes), arrays, {}, ("out",), 17))
-    with pytest.raises(DialectError, match="blown up"):
+    with pytest.raises(DialectError, match="much larger"):
         for node in nodes:
             assert constants.compute(node)
 
@@ -223,7 +223,7 @@ def test_the_pooling_ends_the_chain_and_a_linear_layer_follows() -> None:
     np.testing.assert_array_equal(linear.bias, np.ones(5))
     with pytest.raises(DialectError, match="a second linear layer"):
         found.classify(logits, weight, None)
-    with pytest.raises(DialectError, match="behind the pooling"):
+    with pytest.raises(DialectError, match="after the pooling"):
         found.at(logits, PICTURE)
 
 

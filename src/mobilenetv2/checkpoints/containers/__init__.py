@@ -1,7 +1,8 @@
-"""Foreign files read as data, never executed: bounds are checked before memory is taken.
+"""Readers of foreign files as data; nothing in a file is executed, and limits are checked first.
 
-Every reader raises a WeightsError for what is no such file, is damaged, hostile or of a type that
-no network has, or holds more than its bytes can; and an OSError where it cannot be opened.
+Every reader raises a WeightsError if the file is of another kind, damaged, hostile, of a type that
+no network has, or declares more than its bytes can hold. It raises an OSError if the file cannot be
+opened.
 """
 
 from dataclasses import dataclass, field
@@ -12,10 +13,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A foreign file's arrays under its own names, and the rest as plain JSON values."""
+    """Arrays of a foreign file under its own names, and the rest as plain JSON values."""
 
     arrays: dict[str, NDArray]
-    """As stored: floats, integers and booleans of any size, native byte order. NumPy has no
-    bfloat16, so that is widened to float32, which holds each of its values."""
+    """Arrays as stored: floats, integers and booleans of any size, in native byte order.
+
+    NumPy has no bfloat16, so such arrays are widened to float32, which holds every value.
+    """
     metadata: dict[str, Any] = field(default_factory=dict)
-    """``format`` is always there: pytorch, safetensors, keras-legacy, keras-3, hdf5, tensorflow."""
+    """Plain values; ``format`` always exists.
+
+    It is pytorch, safetensors, keras-legacy, keras-3, hdf5 or tensorflow.
+    """

@@ -1,7 +1,7 @@
-"""The bounds of all readers: nothing of a foreign file is taken for granted.
+"""Limits of all readers for sizes and names in foreign files.
 
-Sizes are held against the file's own before memory is taken, and no member of an archive is ever
-a path.
+Declared sizes are compared with the file's size before memory is allocated. The name of an
+archive's member is never used as a path.
 """
 
 import zipfile
@@ -17,38 +17,45 @@ from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.files import read_file
 
 LARGEST_FILE = 1024**3
-"""Bytes: a training checkpoint of the widest published network, with all its state, is a tenth."""
+"""Maximum size of a file in bytes, ten times that of the widest network's training checkpoint."""
 LARGEST_GRAPH = 512 * 1024**2
-"""Bytes of an ONNX or LiteRT file, which is read at once."""
+"""Maximum size of an ONNX or LiteRT file in bytes; such files are read at once."""
 MOST_ENTRIES = 20_000
-"""Arrays, nodes, groups or members: MobileNetV2 has 314 tensors, a checkpoint a few times that."""
+"""Maximum number of arrays, nodes, groups or members; MobileNetV2 has 314 tensors."""
 MOST_SIDES = 16
-"""Of a shape, and inputs and outputs of one operator: a vector may be listed many times."""
+"""Maximum number of dimensions of a shape, and of inputs and outputs of an operator.
+
+A vector may be listed many times in a file, so its length must be limited.
+"""
 LONGEST_NAME = 1024
 EXPANSION, ROOM = 4, 64 * 1024**2
-"""Arrays may take this many times the file's size, and this much beside it.
+"""Limit of the arrays' bytes: this factor times the file's size, plus this many bytes.
 
-Weights hardly compress, and the widest widening (bfloat16 to float32) takes twice the bytes.
+Weights hardly compress, and the largest widening (bfloat16 to float32) doubles the bytes.
 """
 LARGEST_JSON = 16 * 1024**2
 PIECE = 1024**2
-"""Bytes of an archive's member that are held at a time."""
+"""Number of bytes of an archive's member that are read at a time."""
 
 
 def most_bytes(size: int) -> int:
-    """Return how many bytes of arrays a file of ``size`` bytes may hold; beyond, it is a bomb."""
+    """Return the maximum bytes of arrays that a file of ``size`` bytes may hold."""
     return EXPANSION * size + ROOM
 
 
 class Budget:
-    """What a file's arrays may still take, counted before any of them is read."""
+    """Counter of the bytes and entries that a file's arrays may still use, before any is read."""
 
     def __init__(self, size: int) -> None:
-        """``size`` is the file's, in bytes."""
+        """Start with the budget of a file of ``size`` bytes."""
         self._left, self._entries = most_bytes(size), MOST_ENTRIES
 
     def take(self, name: str, count: int) -> None:
-        """Count one entry of ``count`` bytes."""
+        """Count one entry of ``count`` bytes.
+
+        Raises:
+            WeightsError: the budget is exceeded, or the name is invalid.
+        """
         self._entries -= 1
         self._left -= count
         if self._entries < 0:
@@ -61,35 +68,43 @@ class Budget:
 
 
 def check_name(name: str) -> None:
-    """Raise unless a name can be shown to people and written as JSON."""
+    """Raise unless a name can be shown to people and written as JSON.
+
+    Raises:
+        WeightsError: the name is empty, too long, or not valid text.
+    """
     if not 0 < len(name) <= LONGEST_NAME:
         raise WeightsError(f"damaged: an entry has a name of {len(name):,} characters")
     if clean(name) != name:
-        raise WeightsError(f"damaged: {clean(name)[:80]!r} has characters that are no text")
+        raise WeightsError(f"damaged: {clean(name)[:80]!r} has characters that are not text")
 
 
 def clean(text: str) -> str:
-    """Return the text with '?' for what cannot be written as UTF-8."""
+    """Return the text with '?' for characters that UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
 def numeric(array: NDArray, name: str) -> NDArray:
-    """Return the array in native byte order, contiguous; bfloat16 widened to float32."""
+    """Return the array in native byte order, contiguous; bfloat16 is widened to float32.
+
+    Raises:
+        WeightsError: the array has another type.
+    """
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise WeightsError(f"{name!r} has values of type {array.dtype}, which no network has")
-    # Not ascontiguousarray, which makes a vector of a scalar.
+    # ascontiguousarray would turn a scalar into a vector.
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 
 
 @contextmanager
 def damage(what: str, path: Path | None = None) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read into a :class:`WeightsError`.
+    """Convert any error while a file is read into a :class:`WeightsError`.
 
     Args:
-        what: kind of the file, which is then said to be damaged.
-        path: its name, where the errors inside do not begin with it yet.
+        what: kind of the file, which the message calls damaged.
+        path: name of the file, if errors in the block do not begin with it.
     """
     try:
         yield
@@ -97,7 +112,7 @@ def damage(what: str, path: Path | None = None) -> Iterator[None]:
         if path and isinstance(error, WeightsError):
             raise WeightsError(f"{path}: {error}") from None
         raise
-    except Exception as error:  # libraries raise what they like, and change it
+    except Exception as error:  # libraries raise errors of many types
         reason = clean(str(error) or type(error).__name__).strip().partition("\n")[0][:200]
         name = f"{path}: " if path else ""
         raise WeightsError(f"{name}damaged {what} ({reason}); download it again") from None
@@ -113,21 +128,23 @@ def read_graph_file(path: Path) -> bytes:
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip whose every member was read once and has the checksum that it should.
+    """Open a zip file after every member is read once and its checksum compared.
 
-    PyTorch and Keras do not look at checksums: damaged weights would come in unnoticed.
+    PyTorch and Keras do not compare checksums, so damaged weights would not be noticed.
 
     Raises:
-        WeightsError: damaged, too many members or bytes, one name twice, or encrypted.
+        WeightsError: damaged, too many members or bytes, a name that occurs twice, or encrypted.
     """
     with damage("zip file"), zipfile.ZipFile(path) as archive:
         budget, seen = Budget(path.stat().st_size), set()
         for member in archive.infolist():
             budget.take(member.filename, member.file_size)
             if member.filename in seen:
-                raise WeightsError(f"damaged: the member {member.filename!r} is there twice")
+                raise WeightsError(f"damaged: the member {member.filename!r} occurs twice")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise WeightsError(f"the member {member.filename!r} is compressed unusually")
+                raise WeightsError(
+                    f"the member {member.filename!r} is compressed by an unsupported method"
+                )
             seen.add(member.filename)
         for member in archive.infolist():
             with archive.open(member) as file:
@@ -137,7 +154,11 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def copy_member(source: IO[bytes], target: Path, size: int) -> None:
-    """Copy the ``size`` bytes that an archive declares, and not one more."""
+    """Copy a member whose declared size is ``size`` bytes.
+
+    Raises:
+        WeightsError: the member has another size.
+    """
     left = size
     with target.open("xb") as file:
         while piece := source.read(min(PIECE, left + 1)):
@@ -146,4 +167,4 @@ def copy_member(source: IO[bytes], target: Path, size: int) -> None:
                 break
             file.write(piece)
     if left:
-        raise WeightsError("damaged archive: a member has not the size that it declares")
+        raise WeightsError("damaged archive: the size of a member differs from the declared one")

@@ -1,8 +1,8 @@
-"""Keras's files by h5py: HDF5 of both ages, read and written, and ``.keras`` archives.
+"""HDF5 files of old and new Keras versions, read and written, and ``.keras`` archives.
 
-The file is walked link by link, and nothing is opened by a name that the file gives. Everything
-that could lead elsewhere, or to more than the file holds, is refused before a value is read. The
-functions that read run in a process of :mod:`~mobilenetv2.checkpoints.containers.reader` only.
+A file is walked link by link; no name from the file is used to open anything. Whatever could lead
+to another file, or to more data than the file holds, is refused before a value is read. The reading
+functions run only in a process of :mod:`~mobilenetv2.checkpoints.containers.reader`.
 """
 
 import io
@@ -21,16 +21,16 @@ from mobilenetv2.errors import WeightsError, require
 
 DEEPEST = 32
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
-"""The ones that come with h5py; others would load a plugin."""
+"""Filters that are part of h5py; other filters would load a plugin."""
 MODEL_CONFIG = "model_config"
 TEXTS = ("keras_version", "backend", MODEL_CONFIG, "name")
 CONFIG, METADATA, WEIGHTS = KERAS_MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
-"""Of a ``.keras`` archive. The configuration is read as JSON, never built."""
+"""Members of a ``.keras`` archive; the configuration is only read as JSON."""
 
 Layers = Sequence[tuple[str, Sequence[tuple[str, NDArray]]]]
-"""For every layer that has weights, in order, its name and its (weight name, array)."""
+"""Name of every layer with weights, in order, and its (weight name, array) pairs."""
 MADE_BY = {"backend": "tensorflow", "keras_version": "2.15.0"}
-"""What Keras looks for: kernels of other ages and backends would be turned round."""
+"""Attributes that Keras checks; it would transpose kernels of other versions and backends."""
 
 
 def read_keras_archive(path: Path, folder: Path) -> Container:
@@ -53,10 +53,10 @@ def read_keras_archive(path: Path, folder: Path) -> Container:
 
 
 def read_hdf5(path: Path) -> Container:
-    """Read every array, under Keras's names where the file lists them, else under its path.
+    """Read every array, under Keras's name if the file lists it, otherwise under its path.
 
-    * ``keras-legacy``: ``Conv1/kernel:0`` and so on; a weight name that does not begin with its
-      layer's gets that in front. ``metadata["layers"]`` is the order: [layer, [names]].
+    * ``keras-legacy``: ``Conv1/kernel:0`` and so on; a weight name without its layer's name gets
+      that as a prefix. ``metadata["layers"]`` is the order: [layer, [names]].
     * ``keras-3``: ``layers/conv2d/vars/0``; ``metadata["names"]`` has the groups' own names.
     """
     import h5py
@@ -66,7 +66,7 @@ def read_hdf5(path: Path) -> Container:
 
 
 class _Walk:
-    """One pass over one file, with what was found on the way."""
+    """State of one pass over one file."""
 
     def __init__(self, h5py: Any, size: int) -> None:
         self.h5py, self.size = h5py, size
@@ -91,7 +91,7 @@ class _Walk:
         return Container(arrays, metadata)
 
     def visit(self, thing: Any, path: str, depth: int) -> None:
-        """Note a group or dataset and, of a group, all that it holds."""
+        """Record a dataset, or a group with everything in it."""
         if depth > DEEPEST:
             raise WeightsError(f"damaged or hostile: groups more than {DEEPEST} deep")
         information = self.h5py.h5o.get_info(thing.id)
@@ -111,22 +111,22 @@ class _Walk:
             raise WeightsError(f"{path or '/'!r} has more than {bounds.MOST_ENTRIES:,} entries")
         for name in thing:
             inner = f"{path}/{name}" if path else name
-            if "/" in name:  # would be taken for a path
+            if "/" in name:  # h5py would take it for a path
                 named = bounds.clean(name)[:80]
                 raise WeightsError(f"damaged or hostile: an entry is named {named!r}")
             if thing.id.links.get_info(name.encode()).type != self.h5py.h5l.TYPE_HARD:
                 raise WeightsError(
                     f"{bounds.clean(inner)!r} is a link to another place or file, which is not "
-                    "followed; save the weights themselves"
+                    "read; save the weights themselves"
                 )
             self.visit(thing[name], inner, depth + 1)
 
     def declared(self, dataset: Any, path: str) -> int:
-        """Return the array's bytes, once its storage is known to be plain and inside the file."""
+        """Return the array's size in bytes; raise unless it is stored plainly in the file."""
         plist = dataset.id.get_create_plist()
         layout, h5d = plist.get_layout(), self.h5py.h5d
         if layout == h5d.VIRTUAL or (layout == h5d.CONTIGUOUS and plist.get_external_count()):
-            raise WeightsError(f"{path!r} is kept in another file, which is not followed")
+            raise WeightsError(f"{path!r} is stored in another file, which is not read")
         dtype, shape = dataset.dtype, dataset.shape
         if dtype.kind not in "fiub" or dtype.itemsize > 8 or shape is None:
             raise WeightsError(f"{path!r} has values of type {dtype}, which no network has")
@@ -134,7 +134,7 @@ class _Walk:
         filters = [plist.get_filter(index)[0] for index in range(plist.get_nfilters())]
         unknown = [number for number in filters if number not in FILTERS]
         if unknown:
-            raise WeightsError(f"{path!r} is compressed in a way that is not read ({unknown[0]})")
+            raise WeightsError(f"{path!r} is compressed by an unsupported filter ({unknown[0]})")
         held = dataset.id.get_storage_size()
         if held > self.size or (not filters and count > held):
             raise WeightsError(f"damaged or hostile: {path!r} is larger than the file")
@@ -148,7 +148,7 @@ class _Walk:
         return bounds.numeric(np.asarray(self.datasets[path][()]), path)
 
     def attribute(self, thing: Any, name: str) -> Any:
-        """Return an attribute of text; None where it is absent."""
+        """Return an attribute of text, or None if it is absent."""
         if name not in thing.attrs:
             return None
         identifier = self.h5py.h5a.open(thing.id, name.encode())
@@ -161,7 +161,7 @@ class _Walk:
         return None if self.h5py.check_string_dtype(dtype) is None else thing.attrs[name]
 
     def texts(self, thing: Any) -> dict[str, Any]:
-        """Return the attributes that Keras keeps words in; a configuration is read as JSON."""
+        """Return the text attributes of Keras; a configuration is read as JSON."""
         texts = {}
         for name in TEXTS:
             value = self.attribute(thing, name)
@@ -174,7 +174,7 @@ class _Walk:
         return texts
 
     def names(self, group: Any, attribute: str) -> list[str] | None:
-        """Return a list of names; a long one is in pieces: layer_names0, layer_names1 and so on."""
+        """Return a list of names; a long list is in parts: layer_names0, layer_names1 ..."""
         pieces = [self.attribute(group, attribute)]
         if pieces[0] is None:
             numbered = (self.attribute(group, f"{attribute}{n}") for n in itertools.count())
@@ -194,13 +194,13 @@ class _Walk:
             group = self.groups.get(f"{start}{layer}")
             if group is None:
                 named = bounds.clean(layer)
-                raise WeightsError(f"damaged: the layer {named!r} is listed and not there")
+                raise WeightsError(f"damaged: the layer {named!r} is listed but missing")
             listed = self.names(group, "weight_names") or []
             names = [n if n.startswith(f"{layer}/") else f"{layer}/{n}" for n in listed]
             for weight, name in zip(listed, names, strict=True):
                 path = f"{start}{layer}/{weight}"
                 if path not in self.datasets:
-                    raise WeightsError(f"damaged: {bounds.clean(name)!r} is listed and not there")
+                    raise WeightsError(f"damaged: {bounds.clean(name)!r} is listed but missing")
                 if name in arrays:
                     raise WeightsError(f"damaged: {name!r} is listed twice")
                 arrays[name] = self.array(path)
@@ -209,7 +209,11 @@ class _Walk:
 
 
 def parse_json(text: str, what: str) -> Any:
-    """Return the JSON of a foreign file."""
+    """Return the JSON of a foreign file.
+
+    Raises:
+        WeightsError: the text is not JSON.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -217,7 +221,7 @@ def parse_json(text: str, what: str) -> Any:
 
 
 def legacy_keras_bytes(layers: Layers) -> bytes:
-    """Return a ``.h5`` that ``load_weights`` of Keras 2 and 3 takes; same input, same bytes."""
+    """Return a ``.h5`` file for ``load_weights`` of Keras 2 and 3; same input, same bytes."""
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:
         root.attrs["layer_names"] = np.array([layer.encode() for layer, _ in layers], "S")
@@ -232,9 +236,10 @@ def legacy_keras_bytes(layers: Layers) -> bytes:
 
 
 def keras3_bytes(entries: Sequence[tuple[str, Sequence[NDArray]]]) -> bytes:
-    """Return a ``.weights.h5`` of Keras 3, of paths such as ``layers/conv2d`` and their variables.
+    """Return a ``.weights.h5`` file of Keras 3; same input, same bytes.
 
-    The same input always gives the same bytes.
+    Args:
+        entries: paths such as ``layers/conv2d``, each with its variables.
     """
     buffer = io.BytesIO()
     with require("h5py").File(buffer, "w") as root:

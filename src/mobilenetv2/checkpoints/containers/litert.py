@@ -1,8 +1,8 @@
-"""LiteRT (TensorFlow Lite) files as a plain list of operators with dequantised constants.
+"""Reader of LiteRT (TensorFlow Lite) files: a list of operators with dequantised constants.
 
-The flatbuffer's schema comes from the ``tflite`` package, which is generated from the official
-``schema.fbs``. Flatbuffers are not verified by Python's reader, so every failure inside it means
-a damaged file, and every count is held against a limit before it is believed.
+The schema comes from the ``tflite`` package, which is generated from the official ``schema.fbs``.
+Python's reader does not verify flatbuffers. So every error inside it means a damaged file, and
+every count is compared with a limit before it is used.
 """
 
 import dataclasses
@@ -20,48 +20,48 @@ from mobilenetv2.errors import WeightsError
 IDENTIFIER = b"TFL3"
 
 DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 9: "i1"}
-"""TensorType of the schema -> NumPy: the types that networks of this kind hold."""
+"""NumPy's type by the schema's TensorType, for the types that such networks have."""
 OPTIONS = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions", "FULLY_CONNECTED": "FullyConnectedOptions",
     "ADD": "AddOptions",
 }  # fmt: skip
-"""The schema's tables of options for the operators that have some that matter here."""
+"""Tables of options in the schema, for the operators whose options matter here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor: a constant has ``values``, everything else only a shape."""
+    """A tensor; only a constant has ``values``."""
 
     name: str
     shape: tuple[int, ...]
     values: NDArray | None
-    """Dequantised to float32 where the file says how, otherwise as stored."""
+    """Values as float32 if the tensor is quantised, otherwise as stored."""
     scale: NDArray | None
     zero_point: NDArray | None
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator with the options that matter to a convolutional network."""
+    """An operator with the options that matter in a convolutional network."""
 
     kind: str
-    """The schema's name: CONV_2D, DEPTHWISE_CONV_2D, ADD, MEAN ..."""
+    """Name in the schema: CONV_2D, DEPTHWISE_CONV_2D, ADD, MEAN ..."""
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     stride: tuple[int, int] = (1, 1)
     padding: str = ""
-    """'SAME' or 'VALID' for convolutions and pooling."""
+    """Padding of a convolution or pooling: 'SAME' or 'VALID'."""
     activation: str = "NONE"
-    """NONE, RELU, RELU6 ...: fused behind the operator."""
+    """Activation that is fused after the operator: NONE, RELU, RELU6 ..."""
     dilation: tuple[int, int] = (1, 1)
     window: tuple[int, int] = (0, 0)
-    """Height and width of what AVERAGE_POOL_2D takes the mean of."""
+    """Height and width of the window of AVERAGE_POOL_2D."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The file's only subgraph."""
+    """Content of the file's only subgraph."""
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
@@ -75,12 +75,12 @@ def read_litert(path: Path) -> Graph:
 
 
 def parse_litert(data: bytes, path: Path | None = None) -> Graph:
-    """Read a graph from bytes, as :func:`read_litert` does; ``path`` is where they came from.
+    """Read a graph from bytes; ``path`` is the file's name for messages.
 
     Raises:
-        WeightsError: damaged, or no LiteRT file.
+        WeightsError: the file is damaged, or not LiteRT.
     """
-    with bounds.damage("LiteRT file", path):  # an unverified flatbuffer gives errors of any kind
+    with bounds.damage("LiteRT file", path):  # a damaged flatbuffer raises errors of any type
         if data[4:8] != IDENTIFIER:
             raise WeightsError("not a LiteRT file (its identifier is not TFL3)")
         return _graph(data)
@@ -100,7 +100,7 @@ def _graph(data: bytes) -> Graph:
         codes.append(kinds.get(number, f"operator {number}"))
     tensors, left = [], 2 * len(data)
     for tensor in _entries(graph.TensorsLength(), graph.Tensors):
-        # Tensors may share a buffer, so that a small file could ask for any amount of memory.
+        # Tensors may share a buffer, so a small file could require any amount of memory.
         buffer = model.Buffers(tensor.Buffer())
         left -= buffer.DataLength() if buffer is not None else 0
         if left < 0:
@@ -117,7 +117,7 @@ def _graph(data: bytes) -> Graph:
 def _without_casts(
     tensors: list[Tensor], operators: list[Operator]
 ) -> tuple[list[Tensor], list[Operator]]:
-    """Widen the constants of float16 files, which have an operator for each to do so."""
+    """Remove the operators that widen float16 constants, and widen the constants instead."""
     tensors, kept = list(tensors), []
     for operator in operators:
         given = tensors[operator.inputs[0]].values if len(operator.inputs) == 1 else None
@@ -175,7 +175,7 @@ def _quantization(record: Any) -> tuple[NDArray | None, NDArray | None, int]:
 
 
 def _dequantised(stored: NDArray, scale: NDArray, zero_point: NDArray, axis: int) -> NDArray:
-    """(stored - zero point) x scale, one pair for the tensor or one for each slice of ``axis``."""
+    """Return (stored - zero point) x scale, with one pair per tensor or per slice of ``axis``."""
     shape = [1] * stored.ndim
     if scale.size > 1:
         shape[axis] = scale.size

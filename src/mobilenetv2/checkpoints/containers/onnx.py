@@ -1,9 +1,9 @@
-"""ONNX files as a plain list of nodes with their constants.
+"""Reader of ONNX files: a list of nodes with their constants.
 
-Read as data: nothing beside the file is opened (external data is refused), nothing in it is
-run, and every count and length is held against a limit or the bytes present before it is believed.
-A protobuf parser makes an object of some hundred bytes out of a field that takes two, so the fields
-are counted by their tags and lengths before anything is built from them.
+No other file is opened (external data is refused), nothing in the file is run, and every count and
+length is compared with a limit or with the file's size before it is used. A protobuf parser turns a
+field of two bytes into an object of some hundred bytes. So the fields are counted by their tags and
+lengths before the file is parsed.
 """
 
 import math
@@ -20,7 +20,7 @@ from mobilenetv2.errors import WeightsError
 
 MOST_FIELDS = 500_000
 MOST_VALUES = 10_000
-"""Of an attribute that is a list; larger ones are tensors."""
+"""Maximum length of a list attribute; larger lists are tensors."""
 LONGEST_METADATA = 4 * 1024**2
 
 STORED = {
@@ -28,13 +28,15 @@ STORED = {
     3: (1, "int32_data"), 2: (1, "int32_data"), 6: (4, "int32_data"), 7: (8, "int64_data"),
     9: (1, "int32_data"),
 }  # fmt: skip
-"""TensorProto's data type -> bytes of a value, and the field of the values where they are not raw:
-float, double, float16, bfloat16, int8, uint8, int32, int64, bool."""
+"""Bytes of a value, and field of values that are not raw, by TensorProto's data type.
+
+The types are float, double, float16, bfloat16, int8, uint8, int32, int64 and bool.
+"""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LONGEST_VARINT = 10
 Schema = Mapping[int, Any]
-"""Field number -> the schema of the message in it; fields that hold no message are left out."""
+"""Schema of the message in each field, by field number; fields without a message are left out."""
 
 _TENSOR: Schema = {13: {}}
 _ATTRIBUTE: dict[int, Any] = {5: _TENSOR, 10: _TENSOR}
@@ -43,31 +45,31 @@ _TYPE: Schema = {1: {2: {1: {}}}}
 _VALUE: Schema = {2: _TYPE, 4: {}}
 _GRAPH: Schema = {1: _NODE, 5: _TENSOR, 11: _VALUE, 12: _VALUE, 13: _VALUE, 14: {2: {}}, 16: {}}
 MESSAGES: Schema = {7: _GRAPH, 8: {}, 14: {}}
-"""Of onnx.proto, as far as it is let in: ModelProto's graph, opset imports and metadata."""
+"""Schema of onnx.proto as far as it is read: ModelProto's graph, opset imports and metadata."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator of the standard set."""
+    """An operator of the standard set."""
 
     kind: str
-    """Conv, Clip, Gemm ..."""
+    """Type of the operator: Conv, Clip, Gemm ..."""
     name: str
     inputs: tuple[str, ...]
-    """Names of tensors; '' where an optional one is left out."""
+    """Names of the input tensors; '' for an optional one that is left out."""
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
-    """Numbers, texts (str), arrays, or lists of them."""
+    """Numbers, texts, arrays, or lists of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The file's graph; control flow, functions and other operator sets are refused."""
+    """Graph of the file; control flow, functions and other operator sets are refused."""
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, NDArray]
     inputs: Mapping[str, tuple[int | None, ...]]
-    """Without constants: name -> shape, None where a side is open."""
+    """Shapes of the inputs (without constants) by name; None for a dynamic side."""
     outputs: tuple[str, ...]
     opset: int
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -79,10 +81,10 @@ def read_onnx(path: Path) -> Graph:
 
 
 def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
-    """Read a graph from bytes, as :func:`read_onnx` does; ``path`` is where they came from.
+    """Read a graph from bytes; ``path`` is the file's name for messages.
 
     Raises:
-        WeightsError: damaged, hostile, or with data outside the file.
+        WeightsError: the file is damaged, hostile, or has data outside of it.
     """
     import onnx
 
@@ -94,13 +96,13 @@ def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
             model = onnx.ModelProto.FromString(data)
         except WeightsError as error:
             raise WeightsError(f"not an ONNX file, or {error}") from None
-        except Exception as error:  # protobuf's own DecodeError, whose package is not ours to name
+        except Exception as error:  # protobuf's DecodeError, whose package is not a dependency
             raise WeightsError(f"not an ONNX file, or damaged ({error})") from None
         if not model.HasField("graph") or not model.graph.node:
             raise WeightsError("not an ONNX file (it has no graph)")
         if len(model.functions) or len(model.training_info):
             raise WeightsError("functions or training graphs in it are not read; export it inlined")
-        return _graph(model)  # there may be wrong types in a message that parsed
+        return _graph(model)  # may raise, too: a parsed message may have wrong types
 
 
 def _graph(model: Any) -> Graph:
@@ -121,7 +123,7 @@ def _graph(model: Any) -> Graph:
     return Graph(
         nodes=tuple(nodes),
         constants=constants,
-        # Old files list constants among the inputs too.
+        # Old files also list constants among the inputs.
         inputs={v.name: _shape(v) for v in graph.input if v.name not in constants},
         outputs=tuple(value.name for value in graph.output),
         opset=opsets[0] if opsets else 1,
@@ -158,7 +160,7 @@ def _attribute(proto: Any, kind: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number, a text or an array of what protobuf gives."""
+    """Return protobuf's value as a number, a text or an array."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, float):
@@ -167,7 +169,7 @@ def _plain(value: Any) -> Any:
 
 
 def short(value: float) -> float:
-    """Return a float32 as the number that was meant: 0.001, not 0.0010000000474974513."""
+    """Return a float32 as its shortest decimal: 0.001 instead of 0.0010000000474974513."""
     return float(str(np.float32(value)))
 
 
@@ -177,10 +179,10 @@ def _array(tensor: Any) -> NDArray:
 
     name = tensor.name or "a constant"
     if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
-        raise WeightsError(f"{name!r} lies in another file; export it with external_data=False")
+        raise WeightsError(f"{name!r} is in another file; export it with external_data=False")
     shape = tuple(tensor.dims)
     if len(shape) > bounds.MOST_SIDES or any(side < 0 for side in shape):
-        raise ValueError(f"{name!r} has {len(shape)} sides or one below 0")
+        raise ValueError(f"{name!r} has {len(shape)} dimensions or one below 0")
     if tensor.data_type not in STORED:
         raise WeightsError(f"{name!r} has values of type {tensor.data_type}, which are not read")
     size, words = STORED[tensor.data_type]
@@ -209,18 +211,22 @@ def _only_output(node: Node) -> str:
 def _shape(value: Any) -> tuple[int | None, ...]:
     sides = value.type.tensor_type.shape.dim
     if len(sides) > bounds.MOST_SIDES:
-        raise ValueError(f"the input {value.name!r} has {len(sides)} sides")
+        raise ValueError(f"the input {value.name!r} has {len(sides)} dimensions")
     return tuple(side.dim_value if side.dim_value > 0 else None for side in sides)
 
 
 def require_few_fields(data: bytes, schema: Schema, most: int) -> None:
-    """Raise if the message, with those of ``schema`` inside it, has more than ``most`` fields."""
+    """Raise if a message and those of ``schema`` inside it have more than ``most`` fields.
+
+    Raises:
+        WeightsError: there are more fields, or the message is damaged.
+    """
     if _left(memoryview(data), 0, len(data), schema, most) < 0:
         raise WeightsError(f"more than {most:,} fields; not a network of this kind")
 
 
 def _left(view: memoryview, place: int, end: int, schema: Schema, left: int) -> int:
-    """Return how many fields are left after a message; below 0 it is not read on."""
+    """Return the number of fields that are left after a message; reading stops below 0."""
     while place < end and left >= 0:
         left -= 1
         tag, place = _varint(view, place, end)
@@ -241,7 +247,7 @@ def _left(view: memoryview, place: int, end: int, schema: Schema, left: int) -> 
 
 
 def _varint(view: memoryview, place: int, end: int) -> tuple[int, int]:
-    """Return a number in groups of seven bits, and the place behind it."""
+    """Return a number in groups of seven bits, and the place after it."""
     value = 0
     for shift in range(LONGEST_VARINT):
         if place >= end:

@@ -1,11 +1,11 @@
-"""PyTorch files (the zip of today and the pickle of before 1.6): a state dict, found and checked.
+"""PyTorch files: the state dict in a zip, or in the pickle of versions before 1.6.
 
-:func:`read_pytorch` loads with ``weights_only``, which builds tensors and plain values and calls
-nothing else, and runs in a process of :mod:`~mobilenetv2.checkpoints.containers.reader` only.
+:func:`read_pytorch` loads with ``weights_only``, which builds only tensors and plain values. It
+runs only in a process of :mod:`~mobilenetv2.checkpoints.containers.reader`.
 """
 
 import io
-import pickle  # for the name of its error
+import pickle  # only for its error class
 import re
 import zipfile
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ from mobilenetv2.errors import WeightsError, require
 
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
 STORED = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
-"""Under which keys training checkpoints keep the network; the average is the better one."""
+"""Keys under which training checkpoints keep the network; averaged weights are preferred."""
 WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel, AveragedModel and torch.compile put before every name."""
+"""Prefixes that DataParallel, AveragedModel and torch.compile add to every name."""
 DEEPEST = 3
 WAY_OUT = "save the state dict alone: torch.save(model.state_dict(), FILE)"
 
@@ -30,20 +30,21 @@ WAY_OUT = "save the state dict alone: torch.save(model.state_dict(), FILE)"
 def read_pytorch(path: Path) -> Container:
     """Return the state dict of a file.
 
-    ``metadata`` has ``key``: where the state dict lay, e.g. ``state_dict_ema``; None at the top.
+    ``metadata["key"]`` is the key of the state dict, e.g. ``state_dict_ema``; None at the top
+    level.
     """
     import torch
 
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
         with bounds.open_zip(path):
-            pass  # its members are counted and their checksums compared
+            pass  # this counts the members and compares their checksums
     try:
         with torch.serialization.safe_globals(_harmless()):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    except Exception as error:  # of its own unpickler, of the zip reader, of building tensors
+    except Exception as error:  # from the unpickler, the zip reader, or the building of tensors
         raise WeightsError(_complaint(error)) from None
     place = _state_dict(loaded)
     if place is None:
@@ -52,7 +53,7 @@ def read_pytorch(path: Path) -> Container:
         )
         raise WeightsError(f"holds no state dict with tensors (it has: {held})")
     keys, found = place
-    found.pop("n_averaged", None)  # AveragedModel's own counter is no part of the network
+    found.pop("n_averaged", None)  # AveragedModel's counter does not belong to the network
     names = _unwrapped(list(found))
     budget = bounds.Budget(size)
     arrays: dict[str, NDArray] = {}
@@ -63,7 +64,7 @@ def read_pytorch(path: Path) -> Container:
 
 
 def _harmless() -> list[Any]:
-    """Return what published checkpoints keep beside tensors: attributes and NumPy's scalars."""
+    """Return harmless types that published checkpoints have: Namespace, NumPy's scalars."""
     import argparse
 
     scalar = np.float64(0).__reduce__()[0]
@@ -73,7 +74,7 @@ def _harmless() -> list[Any]:
 
 
 def _complaint(error: Exception) -> str:
-    # Not in PyTorch's words, which advise to switch off what keeps a file's code from running.
+    # PyTorch's own message recommends to turn weights_only off, which would run a file's code.
     message = str(error)
     if "TorchScript" in message:
         return f"a TorchScript program, which is not run here; {WAY_OUT}"
@@ -89,7 +90,7 @@ def _complaint(error: Exception) -> str:
 
 
 def _state_dict(loaded: Any, depth: int = DEEPEST) -> tuple[tuple[str, ...], dict[Any, Any]] | None:
-    """Return the best state dict behind the known keys, and the keys that lead to it."""
+    """Return the best state dict under the known keys, and the keys that lead to it."""
     import torch
 
     if not depth or not isinstance(loaded, Mapping):
@@ -97,16 +98,16 @@ def _state_dict(loaded: Any, depth: int = DEEPEST) -> tuple[tuple[str, ...], dic
     for key in (*AVERAGED, *STORED):
         if inner := _state_dict(loaded.get(key), depth - 1):
             return (key, *inner[0]), inner[1]
-    # Tensors with sides: averages keep their decay and their count of steps as tensors, too.
+    # Scalars do not count: averages also keep their decay and number of steps as tensors.
     if any(isinstance(item, torch.Tensor) and item.ndim > 0 for item in loaded.values()):
         return (), dict(loaded)
     return None
 
 
 def _unwrapped(names: list[Any]) -> list[str]:
-    """Return the names without the wrappers that all of them begin with."""
+    """Return the names without the wrappers' prefixes that all of them have."""
     if not all(isinstance(name, str) for name in names):
-        raise WeightsError("its state dict has keys that are no names")
+        raise WeightsError("its state dict has keys that are not names")
     prefix = ""
     while wrapper := next(
         (w for w in WRAPPERS if all(name.startswith(prefix + w) for name in names)), None
@@ -146,7 +147,7 @@ def pytorch_bytes(arrays: Mapping[str, NDArray]) -> bytes:
         MissingExtra: PyTorch is not installed.
     """
     torch = require("torch")
-    # A copy of each: torch shares NumPy's memory otherwise, and warns where it is read-only.
+    # Without copies torch shares NumPy's memory, and warns if it is read-only.
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     buffer = io.BytesIO()
     torch.save(tensors, buffer)

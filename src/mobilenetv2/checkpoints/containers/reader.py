@@ -1,12 +1,12 @@
-"""The way in for people's files: which container one is, and the reader for that.
+"""Reader of foreign weights files: recognises the container and runs its reader.
 
 PyTorch, HDF5 and TensorFlow are large native libraries that were not written for hostile files. So
-each reads in a process of its own, ``python -m mobilenetv2.checkpoints.containers.reader LIBRARY``.
-Jobs come as lines of JSON on its stdin, and each is done in a fork that is bounded in memory and
-time before it opens the file. What was read lies in the job's folder as JSON and a safetensors
-file, which are read as strictly as if they were foreign too; how the fork ended is a line of JSON
-on stdout, from a process that has touched nothing foreign. What this does not do is to keep a
-process that has been taken over from the person's files: that is a sandbox's work.
+each runs in a process of its own, ``python -m mobilenetv2.checkpoints.containers.reader LIBRARY``.
+Jobs arrive on its stdin as lines of JSON. For each job the process forks, and the child gets limits
+of memory and time before it opens the file. The result is JSON and a safetensors file in the job's
+folder, which are read with the same checks as foreign files. The parent, which reads no foreign
+bytes, reports on stdout as a line of JSON how the child ended. This is no sandbox: a process that a
+hostile file takes over could still read the user's files.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ READERS: dict[str, Callable[[Path, Path], Container]] = {
     "keras": hdf5.read_keras_archive,
     "tensorflow": tensorflow.read_tensorflow,
 }
-"""What a fork calls with the file and an empty folder."""
+"""Function that the child process calls with the file and an empty folder, by container."""
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
@@ -61,16 +61,16 @@ SUFFIXES: dict[str, str] = {
 }  # fmt: skip
 
 MEMORY = 384 * 1024**2
-"""Bytes beside four times the file's size, and beside what the library itself takes."""
+"""Bytes of memory allowed beside four times the file's size and the library's own memory."""
 SECONDS, SECONDS_PER_BYTE = 1.0, 1 / (16 * 1024**2)
-"""Of processor time: a checkpoint of 14 MB takes a tenth of a second."""
+"""Processor time allowed, in seconds and in seconds per byte; 14 MB take about 0.1 s."""
 WALL_SECONDS = 120
-"""Of a job; importing a library on a busy machine counts as one."""
+"""Timeout of a job in seconds of real time; importing the library counts as a job."""
 KEPT = (
     "PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG",
     "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
 )  # fmt: skip
-"""What Python and its libraries are found by, and nothing more: no tokens."""
+"""Environment variables that Python and its libraries need; others, such as tokens, are dropped."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -86,12 +86,12 @@ def read_container(path: Path) -> Container:
     """Read a foreign weights file: PyTorch, HDF5, .keras, safetensors or TensorFlow checkpoint.
 
     Args:
-        path: a file; for TensorFlow also a checkpoint's prefix (``model.ckpt`` where there is a
+        path: a file. For TensorFlow it may also be a checkpoint's prefix (``model.ckpt`` for
             ``model.ckpt.index``), a folder with a checkpoint, or a .tar.gz with one.
 
     Raises:
         WeightsError: not such a file, damaged, or of a type that no network has; or hostile: its
-            library crashed on it, took too long or too much memory.
+            library crashed, or took too much time or memory.
         MissingExtra: the library that reads it is not installed.
         OSError: it cannot be opened.
     """
@@ -105,7 +105,11 @@ def read_container(path: Path) -> Container:
 
 
 def recognise_kind(path: Path) -> Kind:
-    """Return which container a file is, by its first and last bytes."""
+    """Return the container of a file, recognised by its first and last bytes.
+
+    Raises:
+        WeightsError: the file does not exist, or its container is unknown.
+    """
     if path.is_dir() or tensorflow.index_of(tensorflow.prefix_of(path)).is_file():
         return "tensorflow"
     if not path.exists():
@@ -128,12 +132,12 @@ def recognise_kind(path: Path) -> Kind:
     if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= size - 8:
         return "safetensors"
     if path.suffix == ".onnx":
-        return "onnx"  # a protocol buffer, which begins with nothing of its own
+        return "onnx"  # a protocol buffer has no magic bytes
     raise WeightsError(f"{path}: {_complaint(path, start)}")
 
 
 def _kind_of_zip(path: Path, start: bytes) -> Kind:
-    """Look at the first member's name: reading the whole directory is the reader's part."""
+    """Return the container of a zip by its first member; the reader checks the others."""
     length = struct.unpack("<H", start[26:28])[0] if len(start) >= 30 else 0
     name = start[30 : 30 + length].decode("utf-8", "replace")
     if name in hdf5.KERAS_MEMBERS or name.startswith("assets"):
@@ -166,20 +170,25 @@ def _complaint(path: Path, start: bytes) -> str:
 
 
 class LibraryProcess(contextlib.AbstractContextManager["LibraryProcess"]):
-    """A process with one library in it, which reads one file after another."""
+    """A process with one library, which reads one file after another."""
 
     def __init__(self, library: Library) -> None:
-        """Nothing is started before the first file."""
+        """Prepare the process, which starts with the first file."""
         self.library = library
         self.memory = 0
-        """Bytes that the last file took beside the library, where the system tells."""
+        """Bytes of memory that the last file needed beside the library, or 0 if unknown."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def read_container(self, kind: Kind, path: Path) -> Container:
-        """Read a file of a kind that this library is for; raises as the function of that name."""
+        """Read a file for which this library is responsible.
+
+        Raises:
+            WeightsError, MissingExtra, OSError: the same as for the function
+                :func:`read_container`.
+        """
         size = _size(path)
         if size > bounds.LARGEST_FILE:
             raise WeightsError(f"{path}: {size:,} bytes are more than {bounds.LARGEST_FILE:,}")
@@ -198,7 +207,7 @@ class LibraryProcess(contextlib.AbstractContextManager["LibraryProcess"]):
             return _accept(path, folder, bounds.most_bytes(size) + bounds.LARGEST_JSON)
 
     def _ask(self, path: Path, job: str) -> dict[str, Any]:
-        """Return the process's reply to a job; empty where it gave none."""
+        """Return the process's reply to a job, or an empty dict if there is none."""
         if self._process is None:
             self._process = self._start()
             ready = _next_line(self._process)
@@ -223,7 +232,7 @@ class LibraryProcess(contextlib.AbstractContextManager["LibraryProcess"]):
             places = environment["PYTHONPATH"].split(os.pathsep)
             environment["PYTHONPATH"] = os.pathsep.join(str(Path(p).absolute()) for p in places)
         return subprocess.Popen(
-            # -P: nothing is imported from the folder it runs in.
+            # -P: nothing is imported from the current folder.
             [sys.executable, "-P", "-W", "ignore", "-m",
              "mobilenetv2.checkpoints.containers.reader", self.library],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -231,7 +240,7 @@ class LibraryProcess(contextlib.AbstractContextManager["LibraryProcess"]):
         )  # fmt: skip
 
     def close(self) -> None:
-        """End the process; another file starts it again."""
+        """End the process; the next file starts it again."""
         process, self._process = self._process, None
         if process is not None:
             _kill(process)
@@ -239,7 +248,7 @@ class LibraryProcess(contextlib.AbstractContextManager["LibraryProcess"]):
 
 
 def _next_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """Return the process's next line; empty where it ended, or had to be ended."""
+    """Return the process's next line, or an empty dict if the process ended or was killed."""
     assert process.stdout is not None
     timer = Timer(WALL_SECONDS, _kill, [process])
     timer.daemon = True
@@ -254,12 +263,12 @@ def _next_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     if not hasattr(os, "killpg"):
         process.kill()
-    elif process.returncode is None:  # its fork too: it leads a session, and was not waited for
+    elif process.returncode is None:  # it leads a session, so this kills its child, too
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of all that a path stands for."""
+    """Return the size in bytes of all files of a checkpoint."""
     prefix = tensorflow.prefix_of(path)
     files = [path]
     if path.is_dir():
@@ -270,7 +279,7 @@ def _size(path: Path) -> int:
 
 
 def _failure(reply: dict[str, Any], seconds: float) -> str:
-    """Return what a process that did not end as it should says of the file; '' where it did."""
+    """Return the reason for a failed reply in words; '' if the process ended normally."""
     if not reply:
         return "reading it did not end; the file is damaged or hostile"
     if number := reply["signal"]:
@@ -287,7 +296,7 @@ def _failure(reply: dict[str, Any], seconds: float) -> str:
 
 
 def _accept(path: Path, folder: Path, largest: int) -> Container:
-    """Read what the process left in the folder, as strictly as a foreign file."""
+    """Read the process's result from the folder, with the same checks as a foreign file."""
     answer, arrays = folder / ANSWER, folder / ARRAYS
     try:
         if answer.is_symlink() or answer.stat().st_size > bounds.LARGEST_JSON:
@@ -300,16 +309,16 @@ def _accept(path: Path, folder: Path, largest: int) -> Container:
         stored = safetensors.read_safetensors(arrays, largest).arrays
         return Container({name: stored[name] for name in said["order"]}, dict(said["metadata"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WeightsError(f"{path}: its reader gave no proper answer ({error})") from None
+        raise WeightsError(f"{path}: its reader returned an invalid result ({error})") from None
 
 
 # ---------------------------------------------------------------- in the process
 
 
 def serve_jobs(library: str) -> None:
-    """Import the library once, then read what stdin asks for until it ends."""
+    """Import the library once, then do the jobs on stdin until it ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # Whatever a library prints is nobody's reply.
+    # Output that a library prints must not be taken for a reply.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     try:
         require(library)
@@ -327,7 +336,7 @@ def serve_jobs(library: str) -> None:
 
 
 def in_fork(task: Callable[[], int]) -> dict[str, int]:
-    """Do something in a fork, or here where there are none; its status and its most memory."""
+    """Run a task in a fork, or here if there is none; return its status and peak memory."""
     if not hasattr(os, "fork"):
         return {"status": task(), "signal": 0, "memory": 0}
     child = os.fork()
@@ -336,7 +345,7 @@ def in_fork(task: Callable[[], int]) -> dict[str, int]:
         try:
             status = task()
         finally:
-            os._exit(status)  # no cleaning up in what may be damaged
+            os._exit(status)  # no cleanup in a process whose memory may be damaged
     _, ended, usage = os.wait4(child, 0)
     return {
         "status": os.waitstatus_to_exitcode(ended) if os.WIFEXITED(ended) else 0,
@@ -346,7 +355,7 @@ def in_fork(task: Callable[[], int]) -> dict[str, int]:
 
 
 def own_memory(field: str) -> int:
-    """Return bytes of this process, as Linux counts them; 0 elsewhere."""
+    """Return a figure of this process's memory in bytes on Linux, otherwise 0."""
     with contextlib.suppress(OSError), Path("/proc/self/status").open() as file:
         for line in file:
             if line.startswith(f"{field}:"):
@@ -355,16 +364,16 @@ def own_memory(field: str) -> int:
 
 
 def limit_process(job: dict[str, Any]) -> None:
-    """Bound this process: memory, processor time, size of written files, no core dumps."""
+    """Limit this process: memory, processor time, size of written files, no core dumps."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (job["written"], job["written"]))
     now = own_memory("VmData")
-    if now:  # elsewhere than on Linux the system does not hold anyone to it
+    if now:  # only Linux enforces this limit
         most = now + job["memory"]
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    whole = math.ceil(job["seconds"]) + 1  # which is all that the second one can count in
+    whole = math.ceil(job["seconds"]) + 1  # RLIMIT_CPU counts in whole seconds
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole))
     for number in (signal.SIGPROF, signal.SIGXCPU, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT):
         signal.signal(number, signal.SIG_DFL)
@@ -372,16 +381,16 @@ def limit_process(job: dict[str, Any]) -> None:
 
 
 def do_job(job: dict[str, Any]) -> int:
-    """Read the job's file and leave the answer in its folder; the exit status."""
+    """Read the job's file, write the result to its folder, and return the exit status."""
     folder, path = Path(job["folder"]), Path(job["path"])
     os.chdir(folder)
     if hasattr(os, "fork"):
-        limit_process(job)  # this process serves no other file
+        limit_process(job)  # limits this child process only
     inner = folder / "unpacked"
     inner.mkdir()
     try:
         try:
-            with bounds.damage("or hostile file"):  # what no reader thought of is its fault, too
+            with bounds.damage("or hostile file"):  # also for errors that no reader expects
                 found = READERS[job["kind"]](path, inner)
                 total = sum(array.nbytes for array in found.arrays.values())
                 if total > bounds.most_bytes(job["size"]):

@@ -1,7 +1,7 @@
 """Safetensors files: a header of JSON, then the arrays.
 
-The header is held against the file before any array is read. The library's own reader checks the
-same; this one adds limits, and never holds more than one array beside the result.
+The header is compared with the file's size before any array is read. The library's own reader has
+the same checks; this one adds limits, and holds only one array beside the result.
 """
 
 import json
@@ -70,7 +70,7 @@ def _header(text: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) != len(pairs):
-            raise ValueError("a name is there twice")
+            raise ValueError("a name occurs twice")
         return table
 
     try:
@@ -89,11 +89,11 @@ def _entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
         raise ValueError(f"{name!r} is not dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or not _naturals(shape) or not _naturals(offsets):
-        raise ValueError(f"{name!r} has an impossible dtype, shape or place")
+        raise ValueError(f"{name!r} has an impossible dtype, shape or offset")
     if code not in DTYPES:
         raise WeightsError(f"{name!r} has values of type {code}, which no network has")
     if len(offsets) != 2 or len(shape) > bounds.MOST_SIDES:
-        raise ValueError(f"{name!r} has {len(shape)} sides and {len(offsets)} offsets")
+        raise ValueError(f"{name!r} has {len(shape)} dimensions and {len(offsets)} offsets")
     begin, end = offsets
     if end - begin != math.prod(shape) * np.dtype(DTYPES[code]).itemsize:
         raise ValueError(f"{name!r} has {end - begin:,} bytes for {code} of shape {shape}")
@@ -101,7 +101,7 @@ def _entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
 
 
 def _naturals(values: Any) -> bool:
-    # A bool is an int in Python, not in JSON.
+    # In Python, unlike in JSON, a bool is an int.
     return isinstance(values, list) and all(
         type(value) is int and 0 <= value < 2**63 for value in values
     )
@@ -110,10 +110,10 @@ def _naturals(values: Any) -> bool:
 def safetensors_bytes(
     arrays: Mapping[str, NDArray], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return a whole file; the same arrays always give the same bytes.
+    """Return the bytes of a whole file; same arrays, same bytes.
 
     Raises:
-        WeightsError: an array of a type that the format has not.
+        WeightsError: an array has a type that the format does not have.
     """
     native = {}
     for name, array in arrays.items():

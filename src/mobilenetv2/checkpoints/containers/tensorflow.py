@@ -1,6 +1,6 @@
-"""TensorFlow checkpoints (TF-slim's): V2's index and data files, V1's single file, folders, tars.
+"""TensorFlow checkpoints, as TF-slim's: V2's index and data files, V1's file, folders, tars.
 
-:func:`read_tensorflow` runs in a process of :mod:`~mobilenetv2.checkpoints.containers.reader` only.
+:func:`read_tensorflow` runs only in a process of :mod:`~mobilenetv2.checkpoints.containers.reader`.
 """
 
 import math
@@ -18,18 +18,18 @@ from mobilenetv2.checkpoints.containers import Container, bounds
 from mobilenetv2.errors import WeightsError, require
 
 TABLE = struct.pack("<Q", 0xDB4775248B80FB57)
-"""The last bytes of a sorted table, which is what indices and old checkpoints are."""
+"""Last bytes of a sorted table, the format of indices and old checkpoints."""
 DATA = ".data-00000-of-00001"
-"""Ending of the file that holds a checkpoint's tensors; the checkpoint's own name is a prefix."""
+"""End of the name of a checkpoint's data file; the checkpoint's own name is the prefix."""
 PART = re.compile(r"(?P<stem>.+?)(?P<part>\.index|\.data-\d{5}-of-\d{5})", re.DOTALL)
 TAR_EXPANSION = 4
-"""A published archive also holds graphs and training state, which are passed over unread."""
+"""Factor for the size of an archive, which also holds graphs and training state."""
 LARGEST_STATE = 1024**2
 STATE = re.compile(rb'^model_checkpoint_path: "([^"]+)"', re.MULTILINE)
 
 
 def prefix_of(path: Path) -> Path:
-    """Return what TensorFlow calls a checkpoint, from the name of any of its files."""
+    """Return TensorFlow's name of a checkpoint, its prefix, for the name of any of its files."""
     part = PART.fullmatch(path.name)
     return path.with_name(part["stem"]) if part else path
 
@@ -40,13 +40,14 @@ def index_of(prefix: Path) -> Path:
 
 
 def read_tensorflow(path: Path, folder: Path) -> Container:
-    """Read every numeric variable, moving averages and training state included.
+    """Read every numeric variable, including moving averages and training state.
 
-    ``metadata`` has ``skipped``: names of what is not numbers (an object graph, for example).
+    ``metadata["skipped"]`` has the names of entries that are not numbers, for example an object
+    graph.
 
     Args:
         path: a checkpoint's prefix, any of its files, a folder with one, or a tar with one.
-        folder: an empty one, for links to the files under names without special characters.
+        folder: an empty folder for links to the files, under names without special characters.
     """
     from tensorflow import train
 
@@ -59,7 +60,7 @@ def read_tensorflow(path: Path, folder: Path) -> Container:
         link = stem.with_name(stem.name + file.name.removeprefix(prefix.name))
         try:
             link.symlink_to(file.resolve())
-        except OSError:  # Windows asks for a privilege
+        except OSError:  # links need a privilege on Windows
             shutil.copyfile(file, link)
     budget, total = bounds.Budget(size), 0
     arrays: dict[str, NDArray] = {}
@@ -70,8 +71,8 @@ def read_tensorflow(path: Path, folder: Path) -> Container:
         for name, shape in sorted(reader.get_variable_to_shape_map().items()):
             bounds.check_name(name)
             kind = kinds[name]
-            # Strings, resources and variants have no size; 8-bit floats and quantised types are
-            # left to bounds.numeric, which names them.
+            # Strings, resources and variants have no size. bounds.numeric refuses 8-bit floats and
+            # quantised types by name.
             if not (kind.is_floating or kind.is_integer or kind.is_bool or kind.is_complex):
                 skipped.append(name)
                 continue
@@ -92,7 +93,7 @@ def _newest(folder: Path) -> Path:
     if state.is_file():
         with state.open("rb") as file:
             found = STATE.search(file.read(LARGEST_STATE))
-        # Only its last part: a checkpoint that was moved still names the folder it came from.
+        # Only the last part, because a moved checkpoint still names its old folder.
         name = found[1].decode("utf-8", "replace").replace("\\", "/") if found else ""
         prefix = folder / (name.rpartition("/")[2] or "?")
         if index_of(prefix).is_file() or prefix.is_file():
@@ -111,7 +112,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _files(prefix: Path) -> tuple[Path, list[Path], int]:
-    """Return the index (or V1's only file), data files, and bytes of what holds the values."""
+    """Return the index (or V1's only file), the data files, and the bytes that hold values."""
     index = index_of(prefix)
     if not index.is_file():
         return prefix, [], prefix.stat().st_size
@@ -126,7 +127,11 @@ def _files(prefix: Path) -> tuple[Path, list[Path], int]:
 
 
 def extract_checkpoint(path: Path, folder: Path) -> Path:
-    """Return the prefix in ``folder`` of the one checkpoint that a tar has, under names of ours."""
+    """Extract the only checkpoint in a tar to ``folder`` under new names, and return its prefix.
+
+    Raises:
+        WeightsError: the tar is damaged, or does not have exactly one checkpoint.
+    """
     budget = bounds.Budget(path.stat().st_size * TAR_EXPANSION)
     parts: dict[str, list[str]] = {}
     with path.open("rb") as file:
@@ -152,7 +157,7 @@ def extract_checkpoint(path: Path, folder: Path) -> Path:
 
 
 def write_tensorflow(arrays: Mapping[str, NDArray], prefix: Path) -> None:
-    """Write ``prefix.index`` and ``prefix.data-00000-of-00001``: a V2 checkpoint, as slim reads it.
+    """Write a V2 checkpoint for TF-slim: ``prefix.index`` and a data file.
 
     Raises:
         MissingExtra: TensorFlow is not installed.

@@ -1,1 +1,1 @@
-"""Foreign checkpoints to the canonical form: names, layouts and numerics of each publisher."""
+"""Dialects of foreign checkpoints: names, layouts and numerics of each publisher."""

@@ -1,15 +1,14 @@
-"""timm's and Hugging Face transformers' dialects, whose configs beside the weights say all else.
+"""Dialects of timm and Hugging Face transformers, which have config files beside the weights.
 
-timm's ``config.json`` says preprocessing, labels and licence.
+timm's ``config.json`` has the preprocessing, labels and licence.
 
-Hugging Face has a ``preprocessor_config.json``, too. Two of its numbers are TensorFlow's, in a
-place where they mean something else. BatchNorm's momentum (0.997 in the code, PyTorch's convention)
-is repaired on the way in and not in the files. The published ``classifier_dropout_prob`` of 0.8 is
-slim's share to *keep*: it comes in as 0.2, and goes out again as 0.8 where the weights came from
-Hugging Face.
+Hugging Face also has a ``preprocessor_config.json``. Two of its numbers are TensorFlow's, with
+another meaning. BatchNorm's momentum (0.997 in the code, in PyTorch's convention) is corrected on
+import, and not changed in exported files. The published ``classifier_dropout_prob`` of 0.8 is
+TF-slim's probability to *keep* a feature. It is imported as 0.2, and exported as 0.8 if the weights
+came from Hugging Face.
 
-A network that this project does not have, and a value of another type than belongs in its place,
-are DialectErrors.
+A network that this project does not have, or a value of a wrong type, is a DialectError.
 """
 
 import json
@@ -32,7 +31,11 @@ from mobilenetv2.spec.records import Interpolation, Labels, ModelConfig, Preproc
 
 
 def field(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
-    """Return ``config[name]``, or the default where it is absent or null."""
+    """Return ``config[name]``, or the default if it is absent or null.
+
+    Raises:
+        DialectError: the value has another type than ``kind``.
+    """
     value = config.get(name)
     if value is None:
         return default
@@ -43,7 +46,11 @@ def field(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], d
 
 
 def sides(value: Any, name: str) -> Size:
-    """Return (height, width) of a side or a pair, as config files have them."""
+    """Return (height, width) for a side or a pair in a config file.
+
+    Raises:
+        DialectError: the value is neither.
+    """
     pair = [value, value] if isinstance(value, int) else value
     if isinstance(pair, Mapping):
         pair = [pair.get("height"), pair.get("width")]
@@ -53,7 +60,11 @@ def sides(value: Any, name: str) -> Size:
 
 
 def numbers(value: Any, name: str) -> tuple[float, ...]:
-    """Return one number for each channel."""
+    """Return one number for each channel.
+
+    Raises:
+        DialectError: the value is not a number or a list of numbers.
+    """
     values = [value] if isinstance(value, int | float) else value
     if isinstance(values, Sequence) and all(isinstance(one, int | float) for one in values):
         return tuple(float(one) for one in values)
@@ -64,7 +75,11 @@ def numbers(value: Any, name: str) -> tuple[float, ...]:
 
 
 def describe_timm(config: Mapping[str, Any]) -> Description:
-    """Return the preprocessing, labels and licence in a ``config.json``."""
+    """Return the preprocessing, labels and licence in a ``config.json``.
+
+    Raises:
+        DialectError: it is not a MobileNetV2's, or a value cannot be used.
+    """
     name = field(config, "architecture", str, "")
     if not name.startswith("mobilenetv2"):
         raise DialectError(f"config.json: architecture {name!r} is not a MobileNetV2")
@@ -77,7 +92,7 @@ def describe_timm(config: Mapping[str, Any]) -> Description:
     interpolation = field(published, "interpolation", str, "bicubic")
     if interpolation not in get_args(Interpolation) or not 0 < share <= 1:
         raise DialectError(f"config.json: crop_pct {share}, interpolation {interpolation!r}")
-    # floor, as timm's own transform has it
+    # rounded down, as in timm's own transform
     resize = (int(size[0] / share), int(size[1] / share))
     mean, std = (
         tuple(round(255 * one, 6) for one in numbers(published.get(name, [0.5] * 3), name))
@@ -101,7 +116,7 @@ TIMM = TensorDialect(
 RESAMPLING: dict[int, Interpolation] = {
     0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
 }  # fmt: skip
-"""Pillow's numbers."""
+"""Interpolation by Pillow's number."""
 PUBLISHED_DROPOUT, MEANT_DROPOUT = 0.8, 0.2
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 
@@ -114,7 +129,11 @@ def prefixed(foreign: Arrays) -> Arrays:
 
 
 def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> Description:
-    """Return what the two files say."""
+    """Return the description in the two config files.
+
+    Raises:
+        DialectError: the network is not supported, or a value cannot be used.
+    """
     if field(config, "output_stride", int, 32) != 32:
         raise DialectError(
             f"output_stride = {config['output_stride']}: dilated networks are for segmentation; "
@@ -196,7 +215,7 @@ def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessin
 
 
 def approximated(record: Preprocessing) -> bool:
-    """Return whether its resize only comes near: it has no central part, and covers squares."""
+    """Return True if the export can describe the resize only roughly."""
     square = record.resize[0] == record.resize[1]
     return record.central_fraction < 1 or (record.fit == "cover" and not square)
 
@@ -227,7 +246,7 @@ def compose(config: ModelConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         "output_stride": 32,
         "tf_padding": spec.numerics.padding == "same",
     }
-    # Its resize knows no central part; a larger resize cut to the same part is nearly that.
+    # Its resize has no central part; a larger resize with the same crop is nearly the same.
     resize = [round(side / record.central_fraction) for side in record.resize]
     square = record.fit == "cover" and resize[0] == resize[1]
     codes = {name: code for code, name in RESAMPLING.items()}
@@ -249,7 +268,7 @@ def compose(config: ModelConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def save_folder(config: ModelConfig, foreign: Arrays, out: Path) -> None:
-    """Write the weights and their two configs as a folder of the hub."""
+    """Write the weights and their two configs as a folder for the hub."""
     with atomic_folder(out) as folder:
         write_atomically(folder / WEIGHTS, safetensors_bytes(foreign, {"format": "pt"}))
         for name, content in zip((CONFIG, PREPROCESSOR), compose(config), strict=True):
@@ -260,8 +279,8 @@ def save_folder(config: ModelConfig, foreign: Arrays, out: Path) -> None:
 HUGGING_FACE = TensorDialect(
     "huggingface", ("huggingface",), tables.HUGGING_FACE,
     signature=("mobilenet_v2.conv_stem.first_conv.convolution.weight",),
-    # Its code has TensorFlow's 0.997 in PyTorch's convention, and slim's share of features to keep
-    # as the share to drop.
+    # Its code takes TensorFlow's momentum of 0.997 in PyTorch's convention, and TF-slim's
+    # probability to keep a feature as the probability to drop it.
     repairs={"numerics": SLIM, "dropout": MEANT_DROPOUT},
     records=frozenset({"padding", "epsilon", "activation"}),
     prepare=prefixed, configs=(CONFIG, PREPROCESSOR), describe=describe,

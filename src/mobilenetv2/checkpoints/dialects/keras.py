@@ -1,11 +1,12 @@
-"""keras.applications: one layer a name, as in :mod:`mobilenetv2.editions.keras.weights`.
+"""Dialect of keras.applications, with one layer per name.
 
-Weights come as legacy ``.h5`` (Keras 1 and 2, and what keras.applications publishes), as Keras 3's
-``.weights.h5`` (layers numbered by their class), or inside a ``.keras`` file or a whole model's
-``.h5``, which also say what the network is. Keras loads the old ``.h5`` by order, not by name, so
-that published files need not have today's names: keras-team/keras-applications calls the classifier
-``Logits``, and the code that the published files were made with,
-JonathanCMitchell/mobilenet_v2_keras, also has ``mobl3_conv_3_expand`` and ``bn3_conv_3_bn_expand``.
+Weights are in a legacy ``.h5`` (Keras 1 and 2, and published files), in Keras 3's ``.weights.h5``
+(layers numbered by class), or in a ``.keras`` file or a whole model's ``.h5``, which also describe
+the network. Keras loads a legacy ``.h5`` by order, not by name, so the names in published files may
+differ from today's. keras-team/keras-applications calls the classifier ``Logits``. The code that
+made the published files, JonathanCMitchell/mobilenet_v2_keras, also has ``mobl3_conv_3_expand`` and
+``bn3_conv_3_bn_expand``. The names of layers are those of
+:mod:`mobilenetv2.editions.keras.weights`.
 """
 
 import dataclasses
@@ -42,16 +43,16 @@ PARTS = {
     "batch_normalization": BATCH_NORM,
     "unbiased_batch_normalization": BATCH_NORM,
 }
-"""What the numbered variables of a layer's class are in Keras 3."""
+"""Variables of a layer in the order of Keras 3's numbers, by the layer's class."""
 
 # ---------------------------------------------------------------- names of every age
 
 
 def layer_names(foreign: Arrays) -> Arrays:
-    """Return 'Conv1/Conv1/kernel:0' and the like as 'Conv1/kernel': one form for every age.
+    """Return the arrays under short names: 'Conv1/Conv1/kernel:0' as 'Conv1/kernel'.
 
-    Layers that have other names, as in the first published files, get today's by their order, as
-    Keras itself loads such files; the only linear layer is the classifier, whatever its name.
+    Layers with other names, as in the first published files, get today's names by their order, as
+    in Keras itself. The only linear layer is the classifier, regardless of its name.
     """
     paths = {name: name.split("/") for name in foreign}
     variables = {name: _variable(path[-1]) for name, path in paths.items()}
@@ -60,7 +61,7 @@ def layer_names(foreign: Arrays) -> Arrays:
     for name, array in foreign.items():
         *path, _ = paths[name]
         if path and not variables[name].isdigit():
-            # A model inside the model is one layer of the old format, with all its variables.
+            # In the old format a nested model is one layer with all its variables.
             nested = owners[path[0], variables[name]] > 1
             layer = path[-1] if nested else path[0]
             short = f"{layer}/{variables[name]}"
@@ -80,13 +81,14 @@ def _renamed(name: str, names: Mapping[str, str]) -> str:
 
 
 def usual_names(arrays: Arrays) -> dict[str, str]:
-    """Return layer -> today's name, for those that have another.
+    """Return today's names of layers that have another name.
 
-    The shapes decide what a layer is, and the order which one; the network that comes out is held
-    against all shapes later. Where the layers are not MobileNetV2's, nothing is renamed.
+    The shapes decide the kind of a layer, and the order decides which one it is. The resulting
+    network is compared with all shapes later. If the layers are not MobileNetV2's, no layer is
+    renamed.
 
     Args:
-        arrays: 'layer/variable' -> array, layers in the order in which they run.
+        arrays: array by 'layer/variable', in the order in which the layers run.
     """
     layers = by_layer(arrays)
     linear = [name for name, parts in layers.items() if _rank(parts) == 2]
@@ -126,9 +128,9 @@ def _by_order(layers: Mapping[str, Mapping[str, NDArray]]) -> dict[str, str]:
 
 
 def _blocks(spatial: list[bool]) -> list[Pair]:
-    """The names of the convolutions between stem and head; nothing where they are no blocks.
+    """Return the names of the convolutions between stem and head; empty if they form no blocks.
 
-    ``spatial`` says of each whether it looks at 3 x 3 pixels: the depthwise ones do.
+    ``spatial`` is True for a 3 x 3 convolution, which in a block is the depthwise one.
     """
     kinds = "".join("d" if one else "p" for one in spatial)
     blocks = re.findall("p?dp", kinds)
@@ -145,13 +147,14 @@ def _blocks(spatial: list[bool]) -> list[Pair]:
 def named(
     foreign: Arrays, names: Mapping[str, str], spec: NetworkSpec, order: Sequence[str] = ()
 ) -> Arrays:
-    """Return Keras 3's 'layers/conv2d_3/vars/0' as 'block_1_project/kernel'.
+    """Return 'layers/conv2d_3/vars/0' as 'block_1_project/kernel', and so on.
 
     Args:
-        names: 'layers/conv2d_3/vars' -> the layer's name; where a file does not say it, layers are
-            taken in the order in which they are made for ``spec``.
-        order: the layers' names as they run, where the model's config says so: arrays then come
-            in it, and layers of other names are known by their place.
+        names: the layer's name by 'layers/conv2d_3/vars'. Without it, layers have the order in
+            which they are made for ``spec``.
+        order: names of the layers in the order in which they run, if the model's config has it. The
+            arrays are then returned in that order, and layers with other names are recognised by
+            it.
     """
     usual = {f"{folder}/vars": layer for folder, layer in numbered_layers(spec).items()}
     if not order and not set(usual.values()) & set(names.values()):
@@ -159,12 +162,12 @@ def named(
     arrays: Arrays = {}
     for name, array in foreign.items():
         folder, _, place = name.rpartition("/")
-        # Of a model inside the model: 'layers/functional/layers/conv2d_3/vars'.
+        # A nested model has 'layers/functional/layers/conv2d_3/vars'.
         inner = folder[max(folder.rfind("layers/"), 0) :]
         own = inner.removesuffix("/vars").rpartition("/")[2]
         parts = PARTS.get(re.sub(r"_\d+$", "", own), ())
         if not place.isdigit() or int(place) >= len(parts):
-            arrays[name] = array  # the optimiser's, or unknown: named in an error
+            arrays[name] = array  # of the optimiser, or unknown; a later error names it
             continue
         short = f"{names.get(folder) or usual.get(inner, own)}/{parts[int(place)]}"
         arrays[name if short in arrays or short in foreign else short] = array
@@ -175,7 +178,7 @@ def named(
 
 
 def numbered_layers(spec: NetworkSpec) -> dict[str, str]:
-    """Return 'layers/conv2d_3' -> 'block_1_project': layers as Keras 3 counts their classes."""
+    """Return the names of layers by Keras 3's numbers: 'layers/conv2d_3' is 'block_1_project'."""
     layers: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for layer in dict.fromkeys(key.foreign.split("/")[0] for key in EXPORTED.keys(spec)):
@@ -197,7 +200,7 @@ def _kind(layer: str) -> str:
 
 
 def inside(container: Container) -> tuple[Arrays, Description]:
-    """Return a file's arrays, Keras 3's numbers named, and what the model in it says."""
+    """Return a file's arrays under their layers' names, and the description of the model in it."""
     arrays, metadata = container.arrays, container.metadata
     config = metadata.get("config", metadata.get("model_config"))
     model = follow(config) if isinstance(config, Mapping) else None
@@ -208,12 +211,12 @@ def inside(container: Container) -> tuple[Arrays, Description]:
 
 
 def read_exported(path: Path, spec: NetworkSpec) -> Arrays:
-    """Return the canonical arrays of a ``.keras`` file that was made here of a network of ``spec``.
+    """Return the canonical arrays of a ``.keras`` file that this package made for ``spec``.
 
-    The file's own graph is not looked at, so that it may have any head.
+    The graph in the file is not read, so any head is allowed.
 
     Raises:
-        WeightsError: it is damaged, or has other tensors.
+        WeightsError: the file is damaged, or has other tensors.
         MissingExtra: h5py is not installed.
     """
     container = read_container(path)
@@ -224,7 +227,11 @@ def read_exported(path: Path, spec: NetworkSpec) -> Arrays:
 
 
 def describe(model: Structure) -> Description:
-    """Return what a model says: all but classes."""
+    """Return the description of a model: everything except the classes.
+
+    Raises:
+        DialectError: the model is another network.
+    """
     steps = [*in_order(model.steps)]
     norms = {(norm.epsilon, norm.momentum) for step in steps if (norm := step.batch_norm)}
     if not norms:
@@ -234,7 +241,7 @@ def describe(model: Structure) -> Description:
     [(epsilon, momentum)] = norms
     if momentum is not None and not 0 <= momentum <= 1:
         raise DialectError(f"BatchNorm momentum {momentum:g} must be between 0 and 1")
-    # Where the size makes both rules one, it is Keras's if Keras pads, or has its usual epsilon.
+    # If both rules agree at this size, it is Keras's if Keras pads or epsilon is Keras's usual one.
     strided = {step.padding for step in steps} - {""}
     pads_as_keras = model.same or epsilon == EXPORTED.numerics.epsilon or not strided
     numerics = dataclasses.replace(
@@ -252,27 +259,28 @@ def describe(model: Structure) -> Description:
 
 
 def normalisation(model: Structure) -> Normalisation | None:
-    """Return the normalisation that the model itself applies to pixels.
+    """Return the normalisation that the model applies to pixels, or None if it applies none.
 
-    None: it applies none, and takes pictures that are normalised already.
+    Raises:
+        DialectError: its factors and offsets are impossible.
     """
     if model.rescaling is None:
         return None
     factors, offsets = model.rescaling
     if all(math.isfinite(factor) and factor > 1e-9 for factor in factors):
         std = tuple(1 / factor for factor in factors)
-        # 0.0 - ...: never -0.0.
+        # Subtraction from 0.0 avoids -0.0.
         mean = tuple(0.0 - offset * one for offset, one in zip(offsets, std, strict=True))
         if all(map(math.isfinite, mean)):
             return mean, std
-    raise DialectError(f"its Rescaling is by {factors} and {offsets}, which no pictures need")
+    raise DialectError(f"its Rescaling is by {factors} and {offsets}, which no images need")
 
 
 # ---------------------------------------------------------------- writing
 
 
 def by_layer(foreign: Arrays) -> dict[str, dict[str, NDArray]]:
-    """Return layer -> variable -> array, in the order of the arrays."""
+    """Return the variables of each layer, in the order of the arrays."""
     layers: dict[str, dict[str, NDArray]] = {}
     for name, array in foreign.items():
         layer, _, variable = name.partition("/")
@@ -281,7 +289,7 @@ def by_layer(foreign: Arrays) -> dict[str, dict[str, NDArray]]:
 
 
 def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
-    """Write bare weights of either age, or a whole ``.keras`` model, as the suffix says."""
+    """Write old or new weights, or a whole ``.keras`` model, depending on the suffix."""
     name, layers = out.name.lower(), by_layer(foreign)
     if name.endswith(".keras"):
         spec, keras = config.spec, require("keras")
@@ -292,7 +300,7 @@ def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
             model.get_layer(layer).set_weights(list(parts.values()))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
-            # Probabilities come out of it, as is Keras's custom.
+            # The model returns probabilities, as is usual in Keras.
             model.save(path)
             content = path.read_bytes()
     elif name.endswith(".weights.h5"):
@@ -315,4 +323,4 @@ DIALECT = TensorDialect(
     inside=inside, prepare=layer_names, suffixes=(".weights.h5", ".h5", ".keras"), save=save,
 )  # fmt: skip
 EXPORTED = dataclasses.replace(DIALECT, table=dataclasses.replace(TABLE, hidden="hidden_{n}"))
-"""The same of our edition, whose classifier may have hidden layers."""
+"""Dialect of the Keras edition here, whose classifier may have hidden layers."""

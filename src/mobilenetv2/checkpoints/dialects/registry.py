@@ -1,9 +1,9 @@
-"""Every dialect by name, and which one a file is in.
+"""Registry of all dialects by name, and recognition of a file's dialect.
 
 A new dialect is a record here, its place in ``TENSORS`` (the order in which they are tried), and
 its name in ``cli.parser.DIALECTS``.
 
-Those whose files say nothing of the network are made here of their tables: torchvision,
+Dialects whose files do not describe the network are defined here, from their tables: torchvision,
 tonylins/pytorch-mobilenet-v2, d-li14/mobilenetv2.pytorch, the article's PyTorch version
 (:mod:`mobilenetv2.editions.article.torch`) and TF-slim.
 """
@@ -27,26 +27,28 @@ from mobilenetv2.spec.records import ModelConfig
 
 AVERAGE = "/ExponentialMovingAverage"
 SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
-"""Names of the slots of TensorFlow 1's optimisers; a second one ends in ``_1``."""
+"""Names of the slots of TensorFlow 1's optimisers; a second slot ends in ``_1``."""
 
 
 def bare_classifier(foreign: Arrays) -> Arrays:
-    """Return 'classifier.1' as 'classifier': the first version had a dropout in front of it."""
+    """Return 'classifier.1' of the first version, which had a dropout, as 'classifier'."""
     return {name.replace("classifier.1.", "classifier."): array for name, array in foreign.items()}
 
 
 def averaged(foreign: Arrays) -> Arrays:
-    """Return the arrays with every moving average, which were published as accurate, in the place
-    of what it averages."""
+    """Return the arrays with every moving average in place of the variable that it averages.
+
+    The published accuracies are those of the averages.
+    """
     return {name: foreign.get(name + AVERAGE, array) for name, array in foreign.items()}
 
 
 def save_slim(_: ModelConfig, foreign: Arrays, out: Path) -> None:
-    """Write a checkpoint of TensorFlow."""
+    """Write a TensorFlow checkpoint."""
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
         prefix = Path(folder) / out.name
         write_tensorflow(foreign, prefix)
-        # The old index first, the new one last: without it there is no checkpoint.
+        # Remove the old index first and add the new one last: without it there is no checkpoint.
         out.with_name(f"{out.name}.index").unlink(missing_ok=True)
         for part in TF_SLIM.parts:
             fresh = prefix.with_name(f"{prefix.name}{part}")
@@ -73,8 +75,8 @@ ARTICLE = TensorDialect(
 TF_SLIM = TensorDialect(
     "tf-slim", ("tf-slim",), tables.SLIM, words=tables.SLIM_WORDS,
     signature=("MobilenetV2/Conv/weights", "MobilenetV2/expanded_conv/project/weights"),
-    # The step, Adam's two powers, the slots, and the averages once they have taken the weights'
-    # places. Powers and step may lie in a scope.
+    # The step, Adam's two powers, the slots, and the averages, which have replaced the weights.
+    # Powers and step may be in a scope.
     dropped=(
         rf"(^|/)(global_step|beta[12]_power(_\d+)?)$|{AVERAGE}$|/({SLOTS})(_\d+)?$"
         r"|/biased$|/local_step$"
@@ -91,16 +93,16 @@ TENSORS: dict[str, TensorDialect] = {
         ARTICLE,
     )
 }  # fmt: skip
-"""Those that name their tensors, in the order in which a file is tried."""
+"""Dialects that name their tensors, in the order in which they are tried."""
 GRAPHS: dict[str, GraphDialect] = {one.name: one for one in (onnx.DIALECT, litert.DIALECT)}
 DIALECTS: dict[str, Dialect] = {**TENSORS, **GRAPHS}
 
 
 def find(name: str) -> Dialect:
-    """Return the dialect of that name.
+    """Return a dialect by name.
 
     Raises:
-        DialectError: there is none, with the nearest names.
+        DialectError: the name is unknown; the message suggests the nearest names.
     """
     if name not in DIALECTS:
         raise DialectError(f"dialect {name!r} is unknown; {suggestion(name, tuple(DIALECTS))}")
@@ -108,10 +110,13 @@ def find(name: str) -> Dialect:
 
 
 def find_graph(path: Path, name: str) -> GraphDialect | None:
-    """Return the dialect of a file that holds a graph; None of one that holds named tensors.
+    """Return the dialect of a file with a graph, or None for a file with named tensors.
 
     Args:
-        name: the dialect that was asked for, or 'auto'.
+        name: the requested dialect, or 'auto'.
+
+    Raises:
+        DialectError: the file is in another dialect than the requested one.
     """
     if name in GRAPHS:
         return GRAPHS[name]
@@ -123,7 +128,11 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
 
 
 def identify(container: Container, name: str) -> TensorCheckpoint:
-    """Open named tensors in a dialect, or in the first that knows their names ('auto')."""
+    """Open named tensors in a dialect, or with 'auto' in the first dialect that has their names.
+
+    Raises:
+        DialectError: the names are another dialect's, or of no known one.
+    """
     if name != "auto":
         dialect = find(name)
         assert isinstance(dialect, TensorDialect)
@@ -136,7 +145,7 @@ def identify(container: Container, name: str) -> TensorCheckpoint:
         hint = f"; its names are {other.dialect.name}'s" if other else ""
         raise DialectError(f"not in the dialect {name}{hint}")
     raw = container.arrays.keys()
-    # Layers that Keras numbers have names of their own, which say more.
+    # Keras 3's numbered layers also have names, which are more useful in the message.
     names = {name for one in TENSORS.values() for name in one.inside(container)[0]} - raw or raw
     first = ", ".join(repr(one) for one in sorted(names)[:4]) or "nothing"
     raise DialectError(

@@ -1,7 +1,7 @@
-"""How implementations name their layers and tensors: literal tables, and names made of them.
+"""Tables of the names that implementations give to layers and tensors.
 
-A dialect is one implementation's way of writing a MobileNetV2 down. It names its layers
-(:class:`KeyTable`) and the parts of a layer (:class:`Words`). :func:`keys` turns the two into one
+A dialect is one implementation's way to store a MobileNetV2. It names the layers
+(:class:`KeyTable`) and the parts of a layer (:class:`Words`). :func:`keys` combines the two to a
 foreign name for each canonical tensor of a spec.
 """
 
@@ -24,26 +24,30 @@ from mobilenetv2.spec.network import NetworkSpec
 
 Shape = tuple[int, ...]
 Pair = tuple[str, str]
-"""A convolution's foreign name and its BatchNorm's."""
+"""Foreign names of a convolution and of its BatchNorm."""
 Weight = tuple[str, Layout | None]
-"""A weight's name and layout (None: the canonical one)."""
+"""Name and layout of a weight; the layout None is the canonical one."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyTable:
-    """The layers of one implementation. Names may hold, of a block: ``{n}`` its index, ``{next}``
-    and ``{previous}`` the indices beside it, ``{stage}`` and ``{row}`` its stage from 0 and from 1,
-    ``{repeat}`` its place in the stage; everywhere ``{end}``, the number of blocks plus one."""
+    """Layers of one implementation.
+
+    Names of a block may contain ``{n}`` for its index, ``{next}`` and ``{previous}`` for the
+    indices beside it, ``{stage}`` and ``{row}`` for its stage, counted from 0 and from 1, and
+    ``{repeat}`` for its place in the stage. All names may contain ``{end}``, the number of blocks
+    plus one.
+    """
 
     stem: Pair
     first: Mapping[str, Pair]
-    """The first block's, by the part: 'expand' (where it has one), 'depthwise', 'project'."""
+    """Names in the first block by part: 'expand' (if it has one), 'depthwise', 'project'."""
     block: Mapping[str, Pair]
-    """Every other block's."""
+    """Names in every other block by part."""
     head: Pair
     classifier: str
     hidden: str = "no hidden.{n}"
-    """The classifier's hidden layers, ``{n}`` from 0: a name of no file where there are none."""
+    """Name of the classifier's hidden layers, ``{n}`` from 0; no file has the default name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The foreign counterpart of one canonical tensor."""
+    """Foreign counterpart of one canonical tensor."""
 
     canonical: str
     foreign: str
@@ -71,16 +75,16 @@ class Key:
     """Shape of the foreign array."""
 
     def to_canonical(self, array: NDArray) -> NDArray:
-        """Return the foreign array as it lies canonically."""
+        """Return a foreign array in the canonical layout."""
         return self.layout.to_canonical(array) if self.layout else array
 
     def from_canonical(self, array: NDArray) -> NDArray:
-        """Return the canonical array as it lies in the foreign file."""
+        """Return a canonical array in the layout of the foreign file."""
         return self.layout.from_canonical(array) if self.layout else array
 
 
 def keys(table: KeyTable, words: Words, spec: NetworkSpec) -> tuple[Key, ...]:
-    """Return the foreign counterpart of every canonical tensor of a network, in its order."""
+    """Return the foreign counterpart of every canonical tensor of a network, in order."""
     layers = _layers(table, spec)
     found = []
     for name, shape in parameter_shapes(spec).items():
@@ -100,7 +104,7 @@ def keys(table: KeyTable, words: Words, spec: NetworkSpec) -> tuple[Key, ...]:
 
 
 def _layers(table: KeyTable, spec: NetworkSpec) -> dict[str, Pair]:
-    """Canonical name of a layer -> its and its BatchNorm's foreign names."""
+    """Return a layer's foreign name and its BatchNorm's, by the layer's canonical name."""
     network = resolve(spec)
     whole = {"end": len(network.blocks) + 1}
     found = {"stem": _filled(table.stem, whole), "head": _filled(table.head, whole)}
@@ -114,7 +118,7 @@ def _layers(table: KeyTable, spec: NetworkSpec) -> dict[str, Pair]:
         }  # fmt: skip
         parts = table.block if block.index else table.first
         for convolution in block.convolutions:
-            # A part that the implementation does not have keeps a name that no file has.
+            # A part that the implementation does not have gets a name that no file has.
             pair = parts.get(convolution.role, (f"no {convolution.name}", f"no {convolution.name}"))
             found[convolution.name] = _filled(pair, places)
     for index, linear in enumerate(network.linears):
@@ -128,7 +132,7 @@ def _filled(pair: Pair, places: Mapping[str, int]) -> Pair:
 
 
 def _parts(prefix: str, **parts: str) -> dict[str, Pair]:
-    """Part -> pair, of a prefix and the two endings of a part, with a blank between them."""
+    """Return a pair for each part, from a prefix and the part's two endings."""
     pairs = {part: endings.split() for part, endings in parts.items()}
     return {
         part: (prefix + convolution, prefix + norm) for part, (convolution, norm) in pairs.items()
@@ -153,7 +157,7 @@ SLIM_WORDS = dataclasses.replace(
 
 # ---------------------------------------------------------------- layers
 
-# Everything lies in ``features``, blocks numbered from 1.
+# Everything is in ``features``, with blocks numbered from 1.
 TORCHVISION = KeyTable(
     stem=("features.0.0", "features.0.1"),
     first=_parts("features.{next}.conv.", depthwise="0.0 0.1", project="1 2"),
@@ -161,7 +165,7 @@ TORCHVISION = KeyTable(
     head=("features.{end}.0", "features.{end}.1"),
     classifier="classifier.1",
 )
-# A block is one flat nn.Sequential, activations counted.
+# A block is one flat nn.Sequential, in which activations have numbers, too.
 TONYLINS = KeyTable(
     stem=("features.0.0", "features.0.1"),
     first=_parts("features.{next}.conv.", depthwise="0 1", project="3 4"),
@@ -169,9 +173,9 @@ TONYLINS = KeyTable(
     head=("features.{end}.0", "features.{end}.1"),
     classifier="classifier",
 )
-# tonylins' blocks, the head outside of ``features``.
+# The blocks are tonylins'; the head is outside of ``features``.
 D_LI14 = dataclasses.replace(TONYLINS, head=("conv.0", "conv.1"))
-# A block's place is its stage and its repeat.
+# A block's name has its stage and its place in the stage.
 TIMM = KeyTable(
     stem=("conv_stem", "bn1"),
     first=_parts("blocks.{stage}.{repeat}.", depthwise="conv_dw bn1", project="conv_pw bn2"),
@@ -202,7 +206,7 @@ SLIM = KeyTable(
     head=("MobilenetV2/Conv_1", "MobilenetV2/Conv_1/BatchNorm"),
     classifier="MobilenetV2/Logits/Conv2d_1c_1x1",
 )
-# keras.applications' names, and the one in their style of our edition: shortcut.
+# The names are those of keras.applications; shortcut is added in the same style.
 _KERAS_PARTS = {
     part: f"{part} {part}_BN" for part in ("expand", "depthwise", "project", "shortcut")
 }
@@ -213,7 +217,7 @@ KERAS = KeyTable(
     head=("Conv_1", "Conv_1_bn"),
     classifier="predictions",
 )
-# The stem holds the first block, the others follow from 0.
+# The stem contains the first block; the other blocks are numbered from 0.
 _HUGGING_FACE_PARTS = {
     part: f"{word}.convolution {word}.normalization"
     for part, word in (("expand", "expand_1x1"), ("depthwise", "conv_3x3"),

@@ -1,8 +1,8 @@
-"""Dialects that name their tensors: the record of one, and which network a file's tensors are.
+"""Dialects that name their tensors, and inference of the network from a file's tensors.
 
-Width, rounding rule, depth and classes are read off the shapes: every network that the dialect
-publishes is tried at every width, then every other publisher's. Shapes do not say strides, so a
-stage table of one's own must be given, or described beside the tensors.
+Width, rounding rule, depth and classes follow from the shapes: every network that the dialect
+publishes is tried at every width, then every other publisher's. Strides do not follow from shapes,
+so another table of stages must be given by the user, or described beside the tensors.
 """
 
 import dataclasses
@@ -34,21 +34,24 @@ from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 COUNTER = "num_batches_tracked"
-"""PyTorch's count of batches: it matters only to a BatchNorm without momentum, so it has no
-canonical name, is dropped on the way in and begins at 0 on the way out."""
+"""Name of PyTorch's count of batches in a BatchNorm.
+
+It matters only to a BatchNorm without momentum. So it has no canonical name, is dropped on import
+and starts at 0 on export.
+"""
 COMPUTED = ("padding", "epsilon", "activation")
-"""Numerics that decide what a trained network answers; the others only matter in training."""
+"""Numerics that change the outputs of a trained network; the others only matter in training."""
 PUBLISHED_WIDTHS = (1.0, 1.4, 0.75, 0.5, 0.35, 1.3, 1.1, 1.2, 0.25, 0.1)
 WIDTHS = (*PUBLISHED_WIDTHS, *(step / 100 for step in range(5, 301)))
-"""Tried in this order: neighbouring widths may round to the same network."""
+"""Widths in the order in which they are tried, since several may round to one network."""
 HEADLESS = "Came without a classifier: this one is new, and says nothing before it is trained."
 Shapes = Mapping[str, Shape]
 
 
 def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
-    """Write a state dict, as safetensors or as PyTorch's own file, as the suffix says."""
+    """Write a state dict as safetensors or as PyTorch's own file, depending on the suffix."""
     if out.name.lower().endswith(".safetensors"):
-        content = safetensors_bytes(foreign, {"format": "pt"})  # what loaders of PyTorch look for
+        content = safetensors_bytes(foreign, {"format": "pt"})  # PyTorch's loaders expect this
     else:
         content = pytorch_bytes(foreign)
     write_atomically(out, content)
@@ -56,60 +59,63 @@ def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TensorDialect:
-    """All that is known of one implementation's files."""
+    """One implementation's files: names, networks, and functions to read and write them."""
 
     name: str
     families: tuple[str, ...]
-    """Names in :data:`PUBLISHED` of what its files hold; the first is the usual one."""
+    """Names in :data:`PUBLISHED` of the families in its files; the first is the usual one."""
     table: KeyTable
     signature: tuple[str, ...]
-    """Foreign names that only its files have all of."""
+    """Foreign names that together occur only in its files."""
     words: Words = PYTORCH
     dropped: str = r"$^"
-    """Pattern of foreign names that are known and mean nothing to a network that is used."""
+    """Pattern of known foreign names that the network does not need."""
     repairs: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Fields of the published spec that its code has wrong, as they are meant."""
+    """Corrections of fields in which the implementation's code differs from its intention."""
     records: frozenset[str] = frozenset()
-    """Numerics that its files can say: everything else is as its code has it."""
+    """Numerics that its files can describe; all others are those of its code."""
     inside: Callable[[Container], tuple[Arrays, Description]] = lambda container: (
         container.arrays,
         Description(),
     )
-    """Reads a container: its arrays, and what it says of the network."""
+    """Function that returns a container's arrays and the description of the network in it."""
     prepare: Callable[[Arrays], Arrays] = dict
-    """Brings the names that a file has into the one form of the table."""
+    """Function that changes the names in a file into those of the table."""
     configs: tuple[str, ...] = ()
-    """JSON files beside the weights on a model hub."""
+    """Names of the JSON files beside the weights on a model hub."""
     describe: Callable[..., Description] = Description
-    """Takes their contents (None: not there; the first is) and returns what they say."""
+    """Function that returns the description in these files; it takes their contents.
+
+    The first content always exists; others are None if the file does not exist.
+    """
     suffixes: tuple[str, ...] = (".pth", ".pt", ".bin", ".safetensors")
-    """What an exported file may end in; none for a folder."""
+    """Suffixes of an exported file; empty for a folder."""
     parts: tuple[str, ...] = ("",)
-    """Endings of the files behind the name of an export."""
+    """Suffixes that the files of an export add to its name."""
     folder: frozenset[str] = frozenset()
-    """Names in an export that is a folder, whose configs then say all that a sidecar would."""
+    """Names of the files in an export that is a folder; its configs replace the sidecar."""
     save: Callable[[ModelConfig, Arrays, Path], None] = save_pytorch
-    """Writes foreign arrays."""
+    """Function that writes foreign arrays."""
     approximates: Callable[[Preprocessing], bool] = lambda _: False
-    """Tells whether the configs in that folder only come near to a preprocessing."""
+    """Function that returns True if the folder's configs describe a preprocessing only roughly."""
 
     @property
     def bases(self) -> tuple[NetworkSpec, ...]:
-        """The spec of every family at width 1.0, repaired."""
+        """Spec of every family at width 1.0, with the corrections."""
         return tuple(PUBLISHED[name].spec.replace(**self.repairs) for name in self.families)
 
     @property
     def numerics(self) -> Numerics:
-        """What its files compute with, where they do not say."""
+        """Numerics of its files, if they do not describe them."""
         return self.bases[0].numerics
 
     @property
     def says_all(self) -> bool:
-        """Its own files carry labels and preprocessing, so that they need no sidecar."""
+        """True if its files contain labels and preprocessing, so that they need no sidecar."""
         return bool(self.folder)
 
     def other_numerics(self, spec: NetworkSpec) -> dict[str, tuple[Any, Any]]:
-        """Return what ``spec`` computes otherwise than its files will: field -> (ours, theirs)."""
+        """Return the numerics of ``spec`` that its files will not have: (ours, theirs) by field."""
         return {
             name: pair
             for name, pair in differences(spec.numerics, self.numerics).items()
@@ -117,7 +123,7 @@ class TensorDialect:
         }
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
-        """Return what was published with its networks, for the network's size and channels."""
+        """Return the dialect's preprocessing, at the network's size and channels."""
         return published_preprocessing(self.families[0], spec)
 
     def keys(self, spec: NetworkSpec) -> tuple[Key, ...]:
@@ -125,12 +131,12 @@ class TensorDialect:
         return keys(self.table, self.words, spec)
 
     def ignores(self, name: str) -> bool:
-        """Return whether a foreign tensor is known and dropped."""
+        """Return True if a foreign tensor is known and not needed."""
         counts = self.words == PYTORCH and name.endswith(f".{COUNTER}")
         return counts or re.search(self.dropped, name) is not None
 
     def open(self, container: Container) -> "TensorCheckpoint | None":
-        """Return the file's tensors under the names of the table; None: another dialect's."""
+        """Return the file's tensors under the table's names; None for another dialect's."""
         arrays, said = self.inside(container)
         arrays = self.prepare(arrays)
         if not set(self.signature) <= arrays.keys():
@@ -141,14 +147,14 @@ class TensorDialect:
         return TensorCheckpoint(self, kept, said, note)
 
     def decode(self, spec: NetworkSpec, foreign: Arrays) -> Arrays:
-        """Return canonical float32 arrays of foreign ones that fit ``spec``."""
+        """Return canonical float32 arrays for foreign ones that fit ``spec``."""
         return {
             key.canonical: key.to_canonical(np.asarray(foreign[key.foreign], np.float32))
             for key in self.keys(spec)
         }
 
     def encode(self, spec: NetworkSpec, arrays: Arrays) -> Arrays:
-        """Return foreign arrays of canonical ones, PyTorch's counters rebuilt."""
+        """Return foreign arrays for canonical ones, with PyTorch's counters."""
         foreign: Arrays = {}
         for key in self.keys(spec):
             array = np.ascontiguousarray(arrays[key.canonical], np.float32)
@@ -159,16 +165,16 @@ class TensorDialect:
         return foreign
 
     def express(self, spec: NetworkSpec) -> NetworkSpec | None:
-        """Return the dialect's network that has the same layers as ``spec``, if any."""
+        """Return the dialect's network with the same layers as ``spec``, or None."""
         head, plain = spec.classifier, spec
         if head == ClassifierSpec(outputs="sigmoid") and not self.says_all:
-            plain = spec.replace(classifier=ClassifierSpec())  # the sidecar says what they mean
+            plain = spec.replace(classifier=ClassifierSpec())  # the sidecar has their meaning
         candidates = _candidates(self, plain, self.families, (spec.width, *WIDTHS))
         found = next((one.spec for one in candidates if same_network(plain, one.spec)), None)
         return found and found.replace(classifier=head)
 
     def unlike(self, spec: NetworkSpec) -> str:
-        """Return in what a network that cannot be expressed differs from the usual one."""
+        """Return the fields in which a network differs from the usual one, for a message."""
         names = (
             "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
             "conv_bias", "classifier", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
@@ -177,13 +183,13 @@ class TensorDialect:
         return ", ".join(found) or f"width {spec.width:g}"
 
     def remarks(self, config: ModelConfig) -> Iterator[str]:
-        """Yield what a user should know who gives such a file to the dialect's own code."""
+        """Yield remarks for a user who loads such a file with the dialect's own code."""
         spec, usual, name = config.spec, self.bases[0], self.name
         if spec.classifier.outputs == "sigmoid":
             yield f"{name}'s own code takes the logits for a softmax's, and they are sigmoids'"
         if spec.dropout != usual.dropout and not self.says_all:
             yield f"{name}'s own model has a dropout of {usual.dropout:g}, not {spec.dropout:g}"
-        # By what its code moves BatchNorm's statistics, whatever was meant.
+        # The rate at which its code updates BatchNorm's statistics, without corrections.
         rate = PUBLISHED[self.families[0]].spec.numerics.update_rate
         if spec.numerics.update_rate != rate:
             yield (
@@ -192,25 +198,25 @@ class TensorDialect:
             )
         record = config.preprocessing
         if self.approximates(record):
-            yield f"{name} cannot say how pictures are resized here; its own way comes near"
+            yield f"{name} cannot describe the resizing of photos here; its own is similar"
         if not self.says_all and record != self.preprocessing(spec):
             yield (
                 f"give it pixels as (value - {_per_channel(record.mean)}) / "
-                f"{_per_channel(record.std)}: {name} files do not say so"
+                f"{_per_channel(record.std)}: {name} files do not describe it"
             )
 
     def places(self, out: Path) -> list[Path]:
-        """Return what an export to ``out`` writes."""
+        """Return the paths that an export to ``out`` writes."""
         beside = [] if self.says_all else [sidecar_path(out)]
         return [*(out.with_name(f"{out.name}{part}") for part in self.parts), *beside]
 
     def write(self, config: ModelConfig, arrays: Arrays, out: Path) -> None:
-        """Write canonical arrays of a network that the dialect can express, but for a sidecar."""
+        """Write canonical arrays of a network that the dialect can express, without a sidecar."""
         self.save(config, self.encode(config.spec, arrays), out)
 
 
 def differences(one: Numerics, other: Numerics) -> dict[str, tuple[Any, Any]]:
-    """Return what the two compute otherwise: field -> both values."""
+    """Return the numerics that change outputs and differ: both values by field."""
     pairs = {name: (getattr(one, name), getattr(other, name)) for name in COMPUTED}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
@@ -221,16 +227,16 @@ def _per_channel(values: tuple[float, ...]) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorCheckpoint:
-    """A file whose dialect is known: its tensors, and what it says of itself."""
+    """Tensors of a file whose dialect is known, and the description in it."""
 
     dialect: TensorDialect
     foreign: Arrays
-    """Under the names of the dialect's table, without what it drops."""
+    """Arrays under the names of the dialect's table, without those that it drops."""
     inside: Description
     note: str = ""
 
     def completed(self, labels: Labels | None) -> "TensorCheckpoint":
-        """Return the checkpoint with a classifier: a new one where the file has none."""
+        """Return the checkpoint with a classifier, a new one if the file has none."""
         keys = {key.canonical: key for key in self.dialect.keys(self.dialect.bases[0])}
         weight, bias = keys["classifier.weight"], keys["classifier.bias"]
         head = self.foreign.get(keys["head.bn.scale"].foreign)
@@ -246,27 +252,34 @@ class TensorCheckpoint:
         return dataclasses.replace(self, foreign=foreign, note=HEADLESS)
 
     def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
-        """Return the network: what is said of it, held against its shapes and the options."""
+        """Return the network that fits the description, the shapes and the options.
+
+        Args:
+            said: description beside or in the file.
+
+        Raises:
+            DialectError: they contradict each other, or no known network fits.
+        """
         shapes = {name: tuple(array.shape) for name, array in self.foreign.items()}
         stated = said.spec
         target = stated or options.spec or self.dialect.bases[0]
         if stated is None:
-            # A stage table of one's own has the dialect's numerics: a bare file never says others.
+            # A bare file cannot describe numerics, so a user's own stages have the dialect's.
             target = target.replace(numerics=self.dialect.numerics)
         size = options.size or (said.preprocessing.size if said.preprocessing else target.size)
-        exactly = "its config describes" if stated else "was asked for" if options.spec else ""
+        exactly = "its config describes" if stated else "was requested" if options.spec else ""
         target = target.replace(size=size, background=None)
         spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
         if options.width is not None and not has_width(spec, options.width):
             raise DialectError(
-                f"it is of width {spec.width:g}, but width {options.width:g} was asked for"
+                f"it is of width {spec.width:g}, but width {options.width:g} was requested"
             )
         if stated is not None and options.spec is not None:
             asked = options.spec.replace(classes=spec.classes, input_channels=spec.input_channels)
             others = differences(asked.numerics, spec.numerics)
             if others or not same_network(spec, asked):
                 raise DialectError(
-                    f"it says itself what it is, and --spec says something else "
+                    f"it describes itself, and --spec describes something else "
                     f"({', '.join(others) or 'other strides'}); leave --spec out"
                 )
         return spec
@@ -281,31 +294,32 @@ class TensorCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A network that a file may hold."""
+    """A network that a file may contain."""
 
     spec: NetworkSpec
     family: str
-    """Whose rounding and depth."""
+    """Family whose rounding and depth it has."""
 
     def __str__(self) -> str:
-        """For a message: "width 0.75 in tonylins' rounding"."""
+        """Return text for a message: "width 0.75 in tonylins' rounding"."""
         owner = f"{self.family}'" if self.family.endswith("s") else f"{self.family}'s"
         return f"width {self.spec.width:g} in {owner} rounding"
 
 
 def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: float | None = None,
           exactly: str = "") -> NetworkSpec:  # fmt: skip
-    """Return the network whose tensors these are.
+    """Return the network that has these tensors.
 
     Args:
-        shapes: foreign name -> shape, prepared, without what the dialect drops.
-        target: what the shapes do not say: size, numerics, dropout; with ``exactly`` all of it.
-        exactly: whose word on the network it is, for the message.
-        width: the width that was asked for, if any.
+        shapes: shape by foreign name, prepared, without what the dialect drops.
+        target: values that do not follow from shapes: size, numerics, dropout; with ``exactly`` the
+            whole network.
+        exactly: source of the network's description, for the message.
+        width: the requested width, if any.
 
     Raises:
-        DialectError: it is no network that is known, or another than was asked for; with the whole
-            difference to the nearest, and the likely cause.
+        DialectError: no known network fits, or not the requested one. The message has all
+            differences from the nearest network, and the likely cause.
     """
     classes, channels = _ends(dialect, shapes)
     target = target.replace(classes=classes, input_channels=channels)
@@ -321,7 +335,7 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
     if width is not None:
         candidates = _candidates(dialect, target, dialect.families[:1], [width])
         _, difference = _nearest(dialect, shapes, candidates)
-        asked = f"width {width:g} was asked for"
+        asked = f"width {width:g} was requested"
         cause = f"looks like {match}, but {asked}" if match else f"{asked}, and it is not"
         raise DialectError(f"{cause}\n{difference}".rstrip())
     nearest, difference = _nearest(dialect, shapes, _candidates(dialect, target, dialect.families))
@@ -333,14 +347,14 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
 
 
 def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
-    """Return whether two specs are the same layers, whatever rule their widths come from."""
+    """Return True if two specs have the same layers, whatever their rounding rules."""
     try:
         networks = [
             resolve(spec.replace(size=one.size, numerics=one.numerics)) for spec in (one, other)
         ]
     except SpecError:
         return False
-    # The same blocks may be told apart into stages differently (t = 6 twice, or once with n = 2).
+    # The same blocks may be grouped into other stages (t = 6 twice, or once with n = 2).
     first, second = (
         [net.stem, net.head, net.linears[-1].weight_shape, net.spec.classifier,
          *((block.steps, block.shortcut, block.residual) for block in net.blocks)]
@@ -350,7 +364,7 @@ def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
 
 
 def has_width(spec: NetworkSpec, width: float) -> bool:
-    """Return whether a network is the same at another width: neighbours may round alike."""
+    """Return True if a network is the same at another width, to which it may round."""
     return same_network(spec, spec.replace(width=width))
 
 
@@ -367,7 +381,7 @@ def _candidates(
         )  # fmt: skip
         if base.head == "none":
             continue
-        # timm's deeper networks have their width in the name.
+        # timm's deeper networks exist in one width each.
         for width in [base.width] if base.width != 1.0 else widths:
             spec = base.replace(width=width)
             if family == "d-li14" and width == 0.1:
@@ -384,7 +398,7 @@ def _match(
     stem = shapes[first.foreign][first.layout.axes[0] if first.layout else 0]
     for candidate in _candidates(dialect, target, families):
         if candidate.spec.channels("stem") != stem:
-            continue  # cheap, and most of them
+            continue  # a cheap test that excludes most candidates
         if not _difference(dialect, shapes, candidate.spec):
             return candidate
     return None
@@ -406,7 +420,11 @@ def _nearest(
 
 
 def _ends(dialect: TensorDialect, shapes: Shapes) -> tuple[int, int]:
-    """(classes, input channels): the two numbers that every network has its own."""
+    """Return (classes, input channels), two numbers that differ from file to file.
+
+    Raises:
+        DialectError: the first or the last tensor is missing or has a wrong shape.
+    """
     first, *_, _, bias = dialect.keys(dialect.bases[0])
     stem, classes = shapes.get(first.foreign), shapes.get(bias.foreign)
     if stem is None or len(stem) != 4:

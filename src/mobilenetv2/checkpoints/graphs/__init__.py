@@ -1,1 +1,1 @@
-"""Foreign graphs (ONNX, LiteRT, Keras) as this network."""
+"""Recognition of this network in foreign graphs (ONNX, LiteRT, Keras)."""

@@ -1,10 +1,10 @@
-"""A foreign graph followed as a chain of convolutions: what the readers of graphs share.
+"""Chain of convolutions in a foreign graph, shared by the readers of graphs.
 
-The names in an exported graph are left-overs of a converter, so the network is read off its
-structure. A reader goes through the operators in the order in which they run and tells a
-:class:`Chain` what happens to which tensor; the chain holds that against what MobileNetV2 does:
-one path from the picture to the pooling, with additions of a block's input on the way. Whatever is
-no MobileNetV2 classifier, or damaged, is a DialectError that says where it shows.
+Names in an exported graph come from a converter and mean little, so the network is recognised by
+its structure. A reader passes each operator, in the order in which they run, to a :class:`Chain`.
+The chain checks that they form a MobileNetV2: one path from the image to the pooling, with
+additions of blocks' inputs. A damaged graph or another network is a DialectError that names the
+place.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from mobilenetv2.spec.network import ClassifierSpec
 
 NOT_OURS = "not a MobileNetV2 classifier"
 PLAIN_HEAD = ClassifierSpec()
-"""The head that is expected where a file does not say it in a config of ours."""
+"""Head that is expected if the file has no config of this package."""
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """Zeros ((top, bottom), (left, right)) in pixels."""
 UNPADDED: Pads = ((0, 0), (0, 0))
@@ -31,8 +31,7 @@ ACTIVATIONS = {UNBOUNDED: "", (0.0, math.inf): "relu", (0.0, 6.0): "relu6"}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tensor on the chain: what a convolution gave, in its ``state``-th form (raw, activated,
-    added to ...)."""
+    """A tensor on the chain: a convolution's output after ``state`` changes."""
 
     step: int
     state: int
@@ -43,7 +42,7 @@ PICTURE = Place(-1, 0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchNorm:
-    """The four tensors of shape (channels,) and what goes with them."""
+    """Four BatchNorm tensors of shape (channels,), with epsilon and momentum."""
 
     scale: NDArray
     shift: NDArray
@@ -51,12 +50,12 @@ class BatchNorm:
     variance: NDArray
     epsilon: float
     momentum: float | None = None
-    """The share of the old average, where the file has it."""
+    """Share of the old average, if the file has it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One convolution, in canonical layout, and what follows it up to the next one."""
+    """One convolution in canonical layout, and what follows it until the next one."""
 
     source: Place
     depthwise: bool
@@ -64,35 +63,35 @@ class Step:
     bias: NDArray | None
     stride: int
     padding: str
-    """'same', 'symmetric', 'either' where the size makes them one, or '' at stride 1."""
+    """Padding rule: 'same', 'symmetric', 'either' if both agree at this size, or '' at stride 1."""
     bounds: tuple[float, float] = UNBOUNDED
-    """Values are kept between these: (0, 6) is ReLU6."""
+    """Bounds of the output's values; (0, 6) is ReLU6."""
     batch_norm: BatchNorm | None = None
     added: Place | None = None
-    """What is added behind it: the block's input, or its projection."""
+    """Tensor that is added after it: the block's input, or its projection."""
     projection: "Step | None" = None
-    """The convolution of a projection shortcut; set when the chain is finished."""
+    """Convolution of a projection shortcut, which :meth:`Chain.finish` sets."""
 
     @property
     def activation(self) -> str:
-        """'relu6', 'relu', '' for none, or the odd bounds in words."""
+        """Name of the activation: 'relu6', 'relu', '' for none, or other bounds in words."""
         return ACTIVATIONS.get(self.bounds, f"bounds {self.bounds[0]:g} to {self.bounds[1]:g}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
-    """One linear layer behind the pooling."""
+    """One linear layer after the pooling."""
 
     weight: NDArray
-    """float32 (outputs, inputs)."""
+    """Weight as float32 (outputs, inputs)."""
     bias: NDArray
-    """float32 (outputs,)."""
+    """Bias as float32 (outputs,)."""
     activation: str = ""
     """Activation of a hidden layer, as in :attr:`Step.activation`."""
 
 
 def in_order(steps: Sequence[Step]) -> Iterator[Step]:
-    """Yield every convolution in canonical order: a projection shortcut after its block's last."""
+    """Yield every convolution in canonical order: a projection after its block's others."""
     for step in steps:
         yield step
         if step.projection is not None:
@@ -100,7 +99,7 @@ def in_order(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 class Chain:
-    """The convolutions found so far. Every method returns the place of what it made."""
+    """Convolutions found so far; the methods that add to it return the place of the new tensor."""
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
@@ -112,33 +111,33 @@ class Chain:
     def convolve(self, step: Step) -> Place:
         """Append a convolution of ``step.source``."""
         if self._steps and step.source == PICTURE:
-            raise DialectError(f"{NOT_OURS}: a second convolution takes the picture")
+            raise DialectError(f"{NOT_OURS}: a second convolution takes the image")
         self._steps.append(step)
         self._states.append(0)
         return Place(len(self._steps) - 1, 0)
 
     def __getitem__(self, place: Place) -> Step:
-        """Return the convolution that made ``place``."""
+        """Return the convolution that computes ``place``."""
         return self._steps[place.step]
 
     def bound(self, place: Place, low: float, high: float) -> Place:
-        """Keep values between two bounds, as an activation does; several in a row narrow them."""
+        """Limit values to bounds, as an activation does; repeated bounds are combined."""
         step = self._untouched(place, "an activation")
         bounds = (max(step.bounds[0], low), min(step.bounds[1], high))
         return self._change(place, bounds=bounds)
 
     def normalise(self, place: Place, batch_norm: BatchNorm) -> Place:
-        """Put a BatchNorm right behind a convolution."""
+        """Add a BatchNorm directly after a convolution."""
         step = self._linear(place, "a BatchNorm")
         if step.batch_norm is not None:
-            raise DialectError(f"{NOT_OURS}: two BatchNorms behind one convolution")
+            raise DialectError(f"{NOT_OURS}: two BatchNorms after one convolution")
         return self._change(place, batch_norm=batch_norm)
 
     def affine(self, place: Place, factor: NDArray, offset: NDArray) -> Place:
-        """Apply ``y * factor + offset`` a channel: a bias, or a BatchNorm written out."""
+        """Apply ``y * factor + offset`` per channel: a bias, or a BatchNorm as arithmetic."""
         step = self._linear(place, "an addition or a product with a constant")
         if step.batch_norm is not None:
-            raise DialectError(f"{NOT_OURS}: a constant is applied behind a BatchNorm")
+            raise DialectError(f"{NOT_OURS}: a constant is applied after a BatchNorm")
         channels = step.weight.shape[0]
         if {factor.size, offset.size} - {1, channels}:
             raise DialectError(f"a constant of another size than the {channels} channels before it")
@@ -151,9 +150,9 @@ class Chain:
         return self._change(place, weight=weight, bias=bias)
 
     def add(self, first: Place, second: Place) -> Place:
-        """Add a shortcut: one of the two is a block's output, the other its input or projection."""
+        """Add a shortcut: one tensor is a block's output, the other its input or projection."""
         for main, other in ((first, second), (second, first)):
-            inputs = self._sources(main)[1:]  # a block has two or three convolutions
+            inputs = self._sources(main)[1:]  # for blocks of two or three convolutions
             projected = self._sources(other)[:1]
             if other in inputs or (projected and projected[0] in inputs):
                 self._linear(main, "an addition")
@@ -161,7 +160,7 @@ class Chain:
         raise DialectError(f"{NOT_OURS}: an addition of a tensor outside the block")
 
     def finish(self, end: Place) -> list[Step]:
-        """Return the convolutions from stem to ``end``, projections inside the block's last one."""
+        """Return the convolutions from the stem to ``end``, each with its projection."""
         path: list[Step] = []
         used, place = set(), end
         while place != PICTURE:
@@ -179,7 +178,7 @@ class Chain:
         return path[::-1]
 
     def _sources(self, place: Place, most: int = 3) -> list[Place]:
-        """What the convolution of ``place`` took, what the one before it took, and so on."""
+        """Return the inputs of up to ``most`` convolutions, from that of ``place`` backwards."""
         found: list[Place] = []
         while place != PICTURE and len(found) < most:
             place = self._steps[place.step].source
@@ -196,13 +195,13 @@ class Chain:
             raise DialectError(f"{NOT_OURS}: {what} before the first convolution")
         step = self._final(place)
         if step.added is not None:
-            raise DialectError(f"{NOT_OURS}: {what} behind a shortcut's addition")
+            raise DialectError(f"{NOT_OURS}: {what} after a shortcut's addition")
         return step
 
     def _linear(self, place: Place, what: str) -> Step:
         step = self._untouched(place, what)
         if step.bounds != UNBOUNDED:
-            raise DialectError(f"{NOT_OURS}: {what} behind an activation")
+            raise DialectError(f"{NOT_OURS}: {what} after an activation")
         return step
 
     def _change(self, place: Place, **changes: object) -> Place:
@@ -212,19 +211,23 @@ class Chain:
 
 
 def same_pads(kernel: int, stride: int, size: Sequence[int]) -> Pads:
-    """Return the zeros of TensorFlow's 'same' padding at that height and width in pixels."""
+    """Return the zeros of TensorFlow's 'same' padding for a height and width in pixels."""
     height, width = (padding("same", side, kernel, stride) for side in size)
     return height, width
 
 
 def add_pads(outer: Pads, inner: Pads) -> Pads:
-    """Return the zeros of two paddings, one inside the other."""
+    """Return the sum of two paddings, one inside the other."""
     ((a, b), (c, d)), ((e, f), (g, h)) = outer, inner
     return (a + e, b + f), (c + g, d + h)
 
 
 def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width in pixels that a convolution leaves."""
+    """Return the height and width, in pixels, of a convolution's output.
+
+    Raises:
+        DialectError: it is less than one pixel.
+    """
     height, width = (
         (side + sum(pad) - kernel) // stride + 1 for side, pad in zip(size, pads, strict=True)
     )
@@ -234,11 +237,14 @@ def size_after(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> t
 
 
 def padding_rule(kernel: int, stride: int, pads: Pads, size: tuple[int, int]) -> str:
-    """Return which of the two rules a convolution follows, as :attr:`Step.padding` has it.
+    """Return the padding rule of a convolution, as in :attr:`Step.padding`.
 
     Args:
-        pads: all zeros that are put around, by the convolution and by operators in front.
-        size: height and width in pixels before any of them.
+        pads: all zeros, of the convolution and of operators before it.
+        size: height and width in pixels without these zeros.
+
+    Raises:
+        DialectError: it follows neither rule.
     """
     half = kernel // 2
     symmetric = all(pad == (half, half) for pad in pads)

@@ -1,9 +1,9 @@
-"""A Keras model's own config, of a ``.keras`` file or a whole model's ``.h5``, followed as a chain.
+"""Keras model's config, from a ``.keras`` file or a whole model's ``.h5``, followed as a chain.
 
-It has what bare weights lack: strides, padding, BatchNorm's numbers, dropout, the input's size.
-Every class and setting is read, or refused by name. Configs of every age are read: Keras 3 writes
-tensors with their history, Keras 2 lists of [layer, node, tensor], and a Sequential model nothing,
-since its layers are a row. Models inside the model are opened.
+It has what bare weights lack: strides, padding, BatchNorm's numerics, dropout, the input's size.
+Every class and setting is supported, or refused by name. Configs of all Keras versions are read:
+Keras 3 writes tensors with their history, Keras 2 lists of [layer, node, tensor], and a Sequential
+model neither, since its layers form a row. Nested models are followed, too.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ from mobilenetv2.spec.network import Size
 MODELS = ("Functional", "Model", "Sequential")
 INPUT = "InputLayer"
 DEEPEST = 8
-"""Models inside models; the usual fine-tuned one has one inside another."""
+"""Maximum depth of nested models; a typical fine-tuned model has one inside another."""
 RENAMED = {f"BatchNormalization{age}": "BatchNormalization" for age in ("V1", "V2")}
-"""TensorFlow 1 wrote its own class names."""
+"""Class names by the names that TensorFlow 1 wrote."""
 NOT_A_MODEL = "its config is not that of a functional Keras model"
 UNBIASED = "UnbiasedBatchNormalization"
-"""The class in :mod:`mobilenetv2.editions.keras.network`."""
+"""Name of the class in :mod:`mobilenetv2.editions.keras.network`."""
 LAST: dict[str, Sequence[Any]] = {"data_format": ("channels_last",)}
 PLAIN: dict[str, Sequence[Any]] = {
     **LAST, "dilation_rate": (1, [1, 1]), "groups": (1,), "activation": ("linear",),
@@ -61,23 +61,24 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "Dropout": {},
     "Dense": {"activation": ("linear", "softmax"), "use_bias": (True,)},
 }
-"""Class -> setting -> values; an absent setting is Keras's default, which is among them."""
+"""Allowed values of settings by class; Keras's default is among them and may be absent."""
 LARGEST = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer that is no model itself.
+    """One layer that is not a model.
 
-    Its methods return a setting, or raise a DialectError with the layer and what the setting is.
+    Its methods return a setting, or raise a DialectError that names the layer and the setting's
+    value.
     """
 
     name: str
     kind: str
-    """Its class."""
+    """Name of the layer's class."""
     settings: Mapping[str, Any]
     inputs: tuple[str, ...]
-    """The layers whose outputs it takes; empty for the input."""
+    """Names of the layers whose outputs it takes; empty for the input."""
 
     def __str__(self) -> str:
         return f"layer {self.name} ({self.kind})"
@@ -103,7 +104,7 @@ class Layer:
         values = value if isinstance(value, list) else [default if value is None else value]
         try:
             numbers = tuple(float(one) for one in values if type(one) in (int, float))
-        except OverflowError:  # JSON has whole numbers of any length
+        except OverflowError:  # whole numbers in JSON have any length
             numbers = ()
         if len(numbers) != len(values) or len(numbers) not in (1, channels):
             wanted = "a number" if channels == 1 else f"a number, or {channels}"
@@ -126,7 +127,7 @@ class Layer:
         raise DialectError(f"{self} has {name} {value}")
 
     def zeros(self) -> Pads:
-        """Return the zeros of a ZeroPadding2D, which Keras writes n, [n, m] or [[a, b], [c, d]]."""
+        """Return the zeros of a ZeroPadding2D: n, [n, m] or [[a, b], [c, d]] in Keras."""
         value = self.settings.get("padding", 1)
         pair = value if isinstance(value, list) else [value, value]
         rows = [one if isinstance(one, list) else [one, one] for one in pair]
@@ -137,13 +138,13 @@ class Layer:
         return (flat[0], flat[1]), (flat[2], flat[3])
 
     def picture(self) -> tuple[Size | None, int]:
-        """Return (size, channels) that an InputLayer takes; the size is None where it is open."""
+        """Return (size, channels) of an InputLayer; the size is None if it is not fixed."""
         shape = self.settings.get("batch_shape") or self.settings.get("batch_input_shape")
         *sides, channels = shape[1:] if isinstance(shape, list) and len(shape) == 4 else (0,)
         known = [side for side in sides if side is not None]
         if not all(isinstance(one, int) and 1 <= one <= LARGEST for one in (*known, channels)):
             raise DialectError(
-                f"{self} takes {shape!r}, not pictures (batch, height, width, channels)"
+                f"{self} takes {shape!r}, not images (batch, height, width, channels)"
             )
         if not known:
             return None, channels
@@ -152,15 +153,19 @@ class Layer:
 
 
 def plain(value: Any) -> Any:
-    """Return a setting without the wrapping that Keras 2 gave to NumPy's numbers."""
+    """Return a setting; Keras 2 wraps NumPy's numbers in a table."""
     if isinstance(value, Mapping) and value.get("type") == "ndarray":
         return value.get("value")
     return value
 
 
 def layers_of(config: Mapping[str, Any]) -> dict[str, Layer]:
-    """Return name -> layer in the order in which they run; the last one gives the output."""
-    walk = _Opened()
+    """Return the layers by name, in the order in which they run; the last one is the output.
+
+    Raises:
+        DialectError: the config is not a functional model's, or has other outputs.
+    """
+    walk = _LayerCollector()
     try:
         output = walk.open(config, None, 0)
     except (KeyError, TypeError, ValueError, IndexError):
@@ -172,14 +177,14 @@ def layers_of(config: Mapping[str, Any]) -> dict[str, Layer]:
     return walk.found
 
 
-class _Opened:
-    """The layers of a model and of the models inside it."""
+class _LayerCollector:
+    """Collector of the layers of a model and of the models nested in it."""
 
     def __init__(self) -> None:
         self.found: dict[str, Layer] = {}
 
     def open(self, config: Mapping[str, Any], source: str | None, depth: int) -> str:
-        """Note the layers of a model that ``source`` feeds; the name of the one that ends it."""
+        """Add the layers of a model that ``source`` feeds, and return the last one's name."""
         if depth > DEEPEST:
             raise DialectError(f"models more than {DEEPEST} deep inside one another")
         body = config["config"]
@@ -202,7 +207,7 @@ class _Opened:
                     raise DialectError(f"layer {name} ({kind}) takes {len(inputs)} inputs")
                 last = self.open(row, inputs[0] if inputs else last, depth + 1)
             else:
-                if last is None:  # a Sequential model whose first layer says what goes in
+                if last is None:  # a Sequential model whose first layer has the input's shape
                     last = self.add(Layer(f"{name}_input", INPUT, settings, ()))
                 last = self.add(Layer(name, RENAMED.get(kind, kind), settings, inputs or (last,)))
             places[name] = last
@@ -217,19 +222,19 @@ class _Opened:
         if layer.name in self.found or not layer.name:
             raise DialectError(f"two layers are named {layer.name!r}")
         if layer.kind == INPUT and self.found:
-            raise DialectError("it takes more than one picture")
+            raise DialectError("it takes more than one image")
         self.found[layer.name] = layer
         return layer.name
 
 
 def _place(places: Mapping[str, str], name: str, taker: str) -> str:
     if name not in places:
-        raise DialectError(f"layer {taker} takes the output of {name}, which is not there")
+        raise DialectError(f"layer {taker} takes the output of {name}, which does not exist")
     return places[name]
 
 
 def _sources(value: Any, depth: int = 0) -> Iterator[str]:
-    """The layers that are named in nodes of any age."""
+    """Yield the names of the layers in a list of nodes, in the form of any Keras version."""
     if depth > DEEPEST:
         raise DialectError(NOT_A_MODEL)
     if isinstance(value, Mapping):
@@ -249,7 +254,7 @@ def _sources(value: Any, depth: int = 0) -> Iterator[str]:
 # ---------------------------------------------------------------- layers as a chain
 
 USUAL_SIZE = (224, 224)
-"""Where the input is open: keras.applications pads for even sizes then."""
+"""Size that is assumed if the input's is not fixed; keras.applications then pads for even sizes."""
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D")
 UPPER = {"relu6": 6.0, "relu": np.inf}
 Channels = tuple[float, ...]
@@ -257,22 +262,22 @@ Channels = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a layer gives."""
+    """Output of a layer."""
 
     place: Place
     channels: int
     size: Size
-    """Height and width in pixels, before ``pads``."""
+    """Height and width in pixels, without ``pads``."""
     stage: str = "map"
-    """'map', 'pooled', 'logits', or 'probabilities'."""
+    """Part of the network: 'map', 'pooled', 'logits', or 'probabilities'."""
     pads: Pads = UNPADDED
 
 
 def follow(config: Mapping[str, Any]) -> "Structure":
-    """Follow a model's layers from the picture to the classifier, or to the feature map.
+    """Follow a model's layers from the image to the classifier, or to the feature map.
 
     Raises:
-        DialectError: not the config of a model, or another network, with the layer that says so.
+        DialectError: not a model's config, or another network; the message names the layer.
     """
     layers = layers_of(config)
     walk = Structure(names=tuple(layers))
@@ -296,25 +301,25 @@ def follow(config: Mapping[str, Any]) -> "Structure":
 
 @dataclass(slots=True, eq=False)
 class Structure:
-    """A Keras model, as far as its config has been followed."""
+    """Structure of a Keras model, as far as its config has been followed."""
 
     names: tuple[str, ...]
-    """Its layers in the order in which they run."""
+    """Names of the layers in the order in which they run."""
     chain: Chain = dataclasses.field(default_factory=Chain)
     steps: list[Step] = dataclasses.field(default_factory=list)
-    """At the end: its convolutions, of the shapes that the config says, without values."""
+    """Convolutions at the end, with shapes from the config and without values."""
     size: Size | None = None
-    """Height and width of the input in pixels; None where they are open."""
+    """Height and width of the input in pixels; None if they are not fixed."""
     dropout: float = 0.0
     same: bool = False
-    """Some stride-2 convolution leaves the padding to Keras."""
+    """True if a convolution with stride 2 has Keras's own padding."""
     unbiased: bool = False
-    """BatchNorm is this project's, with PyTorch's running variance."""
+    """True if BatchNorm is this project's class, with PyTorch's running variance."""
     rescaling: tuple[Channels, Channels] | None = None
-    """(factor, offset) for each channel that the picture meets first."""
+    """Factors and offsets per channel that rescale the image first; None without them."""
 
     def take(self, layer: Layer, inputs: list[Output]) -> Output:
-        """Return what the layer gives for what it takes."""
+        """Return the output of a layer for its inputs."""
         if layer.kind == INPUT:
             self.size, channels = layer.picture()
             return Output(PICTURE, channels, self.size or USUAL_SIZE)
@@ -322,9 +327,9 @@ class Structure:
             raise DialectError(f"takes {len(inputs)} inputs")
         given = inputs[0]
         if any(one.pads != UNPADDED for one in inputs) and layer.kind not in CONVOLUTIONS:
-            raise DialectError("a padding in front of something else than a convolution")
+            raise DialectError("a padding before a layer that is not a convolution")
         if given.stage != "map" and layer.kind not in ("Dropout", "Dense", "Activation"):
-            raise DialectError(f"{NOT_OURS}: behind the pooling")
+            raise DialectError(f"{NOT_OURS}: a layer after the pooling")
         match layer.kind:
             case "Conv2D" | "DepthwiseConv2D":
                 return self._convolve(layer, given)
@@ -345,7 +350,7 @@ class Structure:
 
     def _rescale(self, layer: Layer, given: Output) -> Output:
         if given.place != PICTURE:
-            raise DialectError("stands not directly behind the input")
+            raise DialectError("is not directly after the input")
         scale = layer.per_channel("scale", 1.0, given.channels)
         offset = layer.per_channel("offset", 0.0, given.channels)
         if self.rescaling is not None:
@@ -401,13 +406,13 @@ class Structure:
         if name == "softmax" and given.stage == "logits":
             return dataclasses.replace(given, stage="probabilities")
         if name != "linear":
-            raise DialectError(f"{name} does not belong behind the {given.stage}")
+            raise DialectError(f"{name} does not belong after the {given.stage}")
         return given
 
     def _classify(self, layer: Layer, given: Output) -> Output:
-        """Dropout and the classifier."""
+        """Return the output of a dropout or of the classifier."""
         if given.stage != "pooled":
-            raise DialectError("belongs behind the pooling alone, and only one classifier")
+            raise DialectError("is allowed only after the pooling, with one classifier")
         if layer.kind == "Dropout":
             rate = layer.number("rate", 0.0)
             if self.dropout and rate:

@@ -1,8 +1,8 @@
-"""LiteRT (TensorFlow Lite) classifiers, float or quantised: the graph told to a :class:`Chain`.
+"""Reader of LiteRT (TensorFlow Lite) classifiers, float or quantised, as a :class:`Chain`.
 
-BatchNorm is folded into weights and biases already; it comes in as an identity that carries the
-bias. Files of :mod:`mobilenetv2.graph.litert` have their whole config in the zip archive
-behind the flatbuffer, others at most a list of labels.
+BatchNorm is already folded into weights and biases, so it is imported as an identity that carries
+the bias. Files of :mod:`mobilenetv2.graph.litert` have their whole config in the zip archive after
+the flatbuffer; other files have at most a list of labels.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ LARGEST_ENTRY = 4 * 1024**2
 NOTE = "BatchNorm was folded in the LiteRT file."
 SAME_VALUES = frozenset({"QUANTIZE", "DEQUANTIZE"})
 SAME_VECTOR = SAME_VALUES | {"RESHAPE", "SQUEEZE"}
-"""Behind the pooling, where there is one vector left to reshape."""
+"""Operators allowed after the pooling, where reshaping does not change the vector."""
 POOLING = {"average": ("MEAN", "AVERAGE_POOL_2D"), "max": ("REDUCE_MAX",)}
 CLASSIFYING = frozenset({"CONV_2D", "FULLY_CONNECTED"})
 BOUNDS = {
@@ -57,7 +57,11 @@ BOUNDS = {
 
 
 def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
-    """Follow the graph of a file, and read what lies behind it."""
+    """Follow the graph of a file, and read the config or labels in it.
+
+    Raises:
+        DialectError: another network, or a damaged config.
+    """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
     texts = _embedded(path)
@@ -66,7 +70,7 @@ def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
     steps, linears = follow(graph, head)
     shape = graph.tensors[graph.inputs[0]].shape
     if len(shape) != 4:
-        raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
+        raise DialectError(f"not an image classifier: its input has shape {list(shape)}")
     size, channels = shape[1:3], shape[3]
     if config:
         inside = describe_config(config)
@@ -82,7 +86,7 @@ def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
 
 
 def _normalisation(graph: Graph) -> tuple[float, float]:
-    """What a raw pixel means, as the input's quantisation says; else TensorFlow's -1 to 1."""
+    """Return (mean, std) of a raw pixel from the input's quantisation, or TensorFlow's -1 to 1."""
     tensor = graph.tensors[graph.inputs[0]]
     if tensor.scale is None or tensor.zero_point is None:
         return 127.5, 127.5
@@ -92,7 +96,7 @@ def _normalisation(graph: Graph) -> tuple[float, float]:
 
 
 def _embedded(path: Path) -> dict[str, str]:
-    """Name -> text of what LiteRT metadata keeps in a zip archive behind the flatbuffer."""
+    """Return the texts in the zip archive after the flatbuffer, by name."""
     if not zipfile.is_zipfile(path):
         return {}
     found: dict[str, str] = {}
@@ -105,17 +109,21 @@ def _embedded(path: Path) -> dict[str, str]:
     except (
         zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, NotImplementedError
     ) as error:  # fmt: skip
-        raise DialectError(f"its embedded label list is damaged ({error})") from None
+        raise DialectError(f"the list of labels in it is damaged ({error})") from None
     return found
 
 
 def follow(graph: Graph, head: ClassifierSpec = PLAIN_HEAD) -> tuple[list[Step], list[Linear]]:
-    """Return every convolution in order, and the linear layers of a head behind the pooling."""
+    """Return all convolutions in order, and the linear layers of a head after the pooling.
+
+    Raises:
+        DialectError: the graph is another network.
+    """
     chain, places, pads = Chain(), {graph.inputs[0]: PICTURE}, dict[int, Pads]()
     vectors = ["features", *(f"hidden.{i}" for i in range(len(head.hidden))), "logits"]
-    """Tensors that the linear layers take and give, one after the other."""
+    """Names of the tensors before, between and after the linear layers."""
     tails = dict[int, str]()
-    """Tensor behind the pooling -> what it holds: one of ``vectors``, or 'probabilities'."""
+    """Content of each tensor after the pooling: one of ``vectors``, or 'probabilities'."""
     steps: list[Step] | None = None
     linears: list[Linear] = []
     for operator in _from_input_to_output(graph):
@@ -130,7 +138,7 @@ def follow(graph: Graph, head: ClassifierSpec = PLAIN_HEAD) -> tuple[list[Step],
                 linears.append(_linear(graph, operator, hidden=len(linears) < len(head.hidden)))
                 tails[end] = vectors[len(linears)]
             elif kind not in SAME_VECTOR:
-                raise DialectError(f"{NOT_OURS}: unexpected operator {kind} behind the {before}")
+                raise DialectError(f"{NOT_OURS}: unexpected operator {kind} after the {before}")
             continue
         place = places.get(source)
         if place is None or steps is not None:
@@ -149,7 +157,7 @@ def follow(graph: Graph, head: ClassifierSpec = PLAIN_HEAD) -> tuple[list[Step],
         elif kind not in SAME_VALUES:
             raise DialectError(f"{NOT_OURS}: unexpected operator {kind} before the pooling")
         if source in pads:
-            raise DialectError(f"{NOT_OURS}: {kind} behind a PAD")
+            raise DialectError(f"{NOT_OURS}: {kind} after a PAD")
         places[end] = place
     if steps is None or not linears or tails.get(graph.outputs[0]) in (None, *vectors[:-1]):
         raise DialectError(f"{NOT_OURS}: no classifier after the pooling")
@@ -157,11 +165,11 @@ def follow(graph: Graph, head: ClassifierSpec = PLAIN_HEAD) -> tuple[list[Step],
 
 
 def _from_input_to_output(graph: Graph) -> Iterator[Operator]:
-    """The operators, each checked to take a tensor that is there and to give one."""
+    """Yield the operators after a check that their tensors exist and the last one is the output."""
     for operator in graph.operators:
         where = {*operator.inputs, *operator.outputs}
         if not where <= set(range(-1, len(graph.tensors))) or len(operator.outputs) != 1:
-            raise DialectError("damaged: an operator refers to a tensor that is not there")
+            raise DialectError("damaged: an operator refers to a tensor that does not exist")
         if not operator.inputs:
             raise DialectError(f"damaged: {operator.kind} without inputs")
         yield operator
@@ -192,18 +200,18 @@ def _convolution(
     kernel = max(weight.shape[2:])
     rule = ""
     if operator.padding == "SAME" and pads is None:
-        # By definition, at every size.
+        # SAME is defined for every size.
         rule = "" if stride == 1 else "either" if height % 2 and width % 2 else "same"
     elif operator.padding == "VALID":
         rule = padding_rule(kernel, stride, before, (height, width))
     else:
-        raise DialectError(f"a convolution padded {operator.padding} behind zeros {pads}")
+        raise DialectError(f"a convolution padded {operator.padding} after zeros {pads}")
     bounds = BOUNDS[operator.activation]
     return chain.convolve(Step(source, depthwise, weight, bias, stride, rule, bounds))
 
 
 def _require_whole_map(graph: Graph, operator: Operator) -> None:
-    """One mean for every channel: anything else gives a classifier other features."""
+    """Raise unless the pooling covers the whole map; other poolings give other features."""
     kind = operator.kind
     shape, left = (graph.tensors[at].shape for at in (operator.inputs[0], operator.outputs[0]))
     if len(shape) != 4 or operator.activation != "NONE":
@@ -239,7 +247,7 @@ def _linear(graph: Graph, operator: Operator, hidden: bool) -> Linear:
 
 
 def _constant(graph: Graph, operator: Operator, position: int) -> NDArray | None:
-    """The input at a position, where it is there and constant."""
+    """Return the constant input at a position, or None."""
     index = operator.inputs[position] if len(operator.inputs) > position else -1
     return graph.tensors[index].values if index >= 0 else None
 
@@ -270,7 +278,7 @@ def _addition(operator: Operator, chain: Chain, places: dict[int, Place]) -> Pla
 def _explicit_padding(graph: Graph, operator: Operator) -> Pads:
     values = _constant(graph, operator, 1)
     if values is None or values.shape != (4, 2) or values[0].any() or values[3].any():
-        raise DialectError("a PAD of more than height and width")
+        raise DialectError("a PAD of other axes than height and width")
     (_, (top, bottom), (left, right), _) = values.tolist()
     return (int(top), int(bottom)), (int(left), int(right))
 

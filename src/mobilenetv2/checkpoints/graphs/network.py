@@ -1,7 +1,7 @@
-"""Which network a graph is: a followed chain of convolutions as a spec and canonical arrays.
+"""Inference of a spec and canonical arrays from a chain of convolutions.
 
-ONNX and LiteRT files are dialects of their own (:class:`GraphDialect`): their names are a
-converter's, but the graph has the strides, paddings and activations that bare tensors lack.
+ONNX and LiteRT files are dialects of their own (:class:`GraphDialect`). Their names come from a
+converter, but the graph has the strides, paddings and activations that bare tensors lack.
 """
 
 import dataclasses
@@ -35,56 +35,63 @@ NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual 
 
 @dataclass(frozen=True, slots=True)
 class GraphDialect:
-    """A format whose files hold a graph: it says any MobileNetV2, and our whole config inside."""
+    """A format whose files contain a graph and our config, for any MobileNetV2."""
 
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[Path], Any]
-    """Reads a file as a graph."""
+    """Function that reads a file as a graph."""
     open: Callable[[Any, Path], "GraphCheckpoint"]
-    """Follows the graph of a file."""
+    """Function that follows the graph of a file."""
     render: Callable[[ModelConfig, Arrays], bytes]
-    """Returns the bytes of a file."""
+    """Function that returns the bytes of a file."""
     numerics: Mapping[str, Numerics]
-    """What its networks have by their padding rule, where the graph does not say."""
+    """Numerics by padding rule, for values that the graph does not have."""
     folder: frozenset[str] = frozenset()
     says_all: bool = True
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
-        """Return what goes with the padding, which tells whose network it is."""
+        """Return the usual preprocessing of networks with this padding."""
         owner = "keras" if spec.numerics.padding == "same" else "torchvision"
         record = published_preprocessing(owner, spec)
         mean, std = (tuple(round(one, 6) for one in values) for values in (record.mean, record.std))
         return dataclasses.replace(record, mean=mean, std=std)
 
     def places(self, out: Path) -> list[Path]:
-        """Return what an export to ``out`` writes."""
+        """Return the paths that an export to ``out`` writes."""
         return [out]
 
     def write(self, config: ModelConfig, arrays: Arrays, out: Path) -> None:
-        """Write a file that says all."""
+        """Write a file, which contains the whole config."""
         write_atomically(out, self.render(config, arrays))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphCheckpoint:
-    """A graph that was followed."""
+    """A graph that was followed successfully."""
 
     dialect: GraphDialect
     steps: Sequence[Step]
-    """Its convolutions, from the stem to the head."""
+    """Convolutions from the stem to the head."""
     linears: Sequence[Linear]
-    """Its linear layers behind the pooling; the last one gives the logits."""
+    """Linear layers after the pooling; the last one computes the logits."""
     size: Size
     channels: int
     unsure: str
-    """The padding rule to take where the size makes both one."""
+    """Padding rule to use if both rules agree at this size."""
     inside: Description
     note: str = ""
     pooling: str = "average"
 
     def infer(self, said: Description, _: ImportOptions) -> NetworkSpec:
-        """Return what is said of the network, held against the graph, else what the graph is."""
+        """Return the described network after a check against the graph, or else the graph's.
+
+        Args:
+            said: description in or beside the file.
+
+        Raises:
+            DialectError: the description contradicts the graph, or the graph is another network.
+        """
         spec = said.spec
         if spec is None:
             base = NetworkSpec(
@@ -106,7 +113,7 @@ class GraphCheckpoint:
         return spec
 
     def require_classifier(self, spec: NetworkSpec) -> None:
-        """Raise unless the graph's pooling and linear layers are those that ``spec`` describes."""
+        """Raise unless the graph's pooling and linear layers are those of ``spec``."""
         layers = resolve(spec).linears
         expected = spec.classifier.pooling, [(x.weight_shape, x.activation or "") for x in layers]
         found = self.pooling, [(x.weight.shape, x.activation) for x in self.linears]
@@ -130,7 +137,7 @@ class GraphCheckpoint:
 
 
 def require_fit(spec: NetworkSpec, steps: Sequence[Step]) -> None:
-    """Raise unless the graph computes what ``spec`` says, with the first one that differs."""
+    """Raise unless the graph computes ``spec``; the error names the first difference."""
     network = resolve(spec)
     layers, ordered = [*network.convolutions], [*in_order(steps)]
     if len(layers) != len(ordered):
@@ -146,7 +153,7 @@ def require_fit(spec: NetworkSpec, steps: Sequence[Step]) -> None:
 
 
 def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]:
-    """What the spec and the graph say of a convolution, in the same words."""
+    """Return a convolution of the spec and of the graph in the same words."""
     numerics = spec.numerics
     rule = numerics.padding if step.padding in ("same", "symmetric") else step.padding
     facts = (
@@ -164,7 +171,7 @@ def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]
 
 
 def arrays_of(spec: NetworkSpec, steps: Sequence[Step], linears: Sequence[Linear]) -> Arrays:
-    """Return canonical arrays. A BatchNorm that was folded is an identity that carries the bias."""
+    """Return canonical arrays; a folded BatchNorm becomes an identity that carries the bias."""
     arrays: Arrays = {}
     for layer, step in zip(resolve(spec).convolutions, in_order(steps), strict=True):
         given = np.zeros(step.weight.shape[0], np.float32) if step.bias is None else step.bias
@@ -191,7 +198,7 @@ def linear_arrays(spec: NetworkSpec, linears: Sequence[Linear]) -> Arrays:
 
 
 def is_folded(steps: Sequence[Step]) -> bool:
-    """Return whether some BatchNorm is gone."""
+    """Return True if any BatchNorm was folded."""
     return any(step.batch_norm is None for step in in_order(steps))
 
 
@@ -200,7 +207,7 @@ def is_folded(steps: Sequence[Step]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One block, as found."""
+    """One block found in the graph."""
 
     expansion: int
     channels: int
@@ -213,19 +220,22 @@ def infer(
     steps: Sequence[Step], base: NetworkSpec, usual: Mapping[str, Numerics], unsure: str,
     families: Sequence[str] = (),
 ) -> NetworkSpec:  # fmt: skip
-    """Return the published network whose tensors these are, else the stage table as found.
+    """Return the published network with these tensors, or else a spec with the stages as found.
 
     Args:
-        base: size, classes and channels.
-        usual: the numerics to take for each padding rule, where the graph does not say.
-        unsure: the padding rule to take where the size makes both one.
-        families: the published ones that are tried before the others.
+        base: a spec with size, classes and channels.
+        usual: numerics by padding rule, for values that the graph does not have.
+        unsure: padding rule to use if both rules agree at this size.
+        families: published families that are tried before the others.
+
+    Raises:
+        DialectError: the convolutions are not a MobileNetV2.
     """
     if len(steps) < 4:
         raise DialectError(NO_BLOCKS)
     base = base.replace(numerics=_numerics(steps, usual, unsure))
     rows = [*_rows(steps)]
-    base = base.replace(**_habits(rows, steps))
+    base = base.replace(**_deviations(rows, steps))
     shapes = [step.weight.shape for step in in_order(steps)]
     for spec in (*_published(base, rows, steps, families), _as_found(base, rows, steps)):
         if [layer.weight_shape for layer in resolve(spec).convolutions] == shapes:
@@ -249,7 +259,7 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
     padding = paddings.pop() if known else unsure
     numerics = usual[padding]
     if norms:
-        # Epsilon tells PyTorch's networks from TensorFlow's better than the padding does.
+        # Epsilon distinguishes PyTorch's networks from TensorFlow's better than the padding.
         epsilon, momentum = norms[0].epsilon, norms[0].momentum
         owner = min(usual, key=lambda rule: (abs(usual[rule].epsilon - epsilon), rule != unsure))
         padding = padding if known else owner
@@ -262,7 +272,7 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
 
 
 def _rows(steps: Sequence[Step]) -> Iterator[Row]:
-    """The blocks between stem and head."""
+    """Yield the blocks between stem and head."""
     channels, place = steps[0].weight.shape[0], 1
     while place < len(steps) - 1:
         length = 2 if steps[place].depthwise else 3
@@ -279,26 +289,29 @@ def _rows(steps: Sequence[Step]) -> Iterator[Row]:
         channels, place = out_channels, place + length
 
 
-def _habits(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
-    """What the graph shows of shortcuts, expansions and biases, where it is not the paper's."""
-    habits: dict[str, object] = {}
+def _deviations(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]:
+    """Return the changes to a spec for the graph's shortcuts, expansions and biases."""
+    changes: dict[str, object] = {}
     if any(row.steps[-1].projection for row in rows):
-        habits["shortcut"] = "projection"
+        changes["shortcut"] = "projection"
     elif not any(row.steps[-1].added for row in rows):
         same = any(row.stride == 1 and row.channels == row.in_channels for row in rows)
-        habits |= {"shortcut": "none"} if same else {}
+        changes |= {"shortcut": "none"} if same else {}
     if any(row.expansion == 1 and len(row.steps) == 3 for row in rows):
-        habits["expand"] = "always"
+        changes["expand"] = "always"
     if any(step.batch_norm and step.bias is not None and step.bias.any() for step in steps):
-        habits["conv_bias"] = True
-    return habits
+        changes["conv_bias"] = True
+    return changes
 
 
 def _published(
     base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step], families: Sequence[str]
 ) -> Iterator[NetworkSpec]:
-    """Every published network at every width that has these blocks; a family that is given has all
-    its widths before the others, which may round to the same channels at another width."""
+    """Yield every published network, at every width, that has these blocks.
+
+    All widths of the families in ``families`` come before other families, which may round to the
+    same channels at another width.
+    """
     triples = [(row.expansion, row.channels, row.stride) for row in rows]
     stem, head = steps[0].weight.shape[0], steps[-1].weight.shape[0]
     own = [_variants(triples, [family], finer=False) for family in families]
@@ -309,7 +322,7 @@ def _published(
                 rounding, divisor = change["rounding"], change["divisor"]
                 channels = scale(rounding, channels, width, divisor, "stem")
             if channels != stem:
-                continue  # before a record is made and checked
+                continue  # skip the slower construction of a spec
             spec = base.replace(**change, width=width, stem_stride=steps[0].stride)
             blocks = [
                 (stage.expansion, spec.stage_channels(stage), stage.stride if i == 0 else 1)
@@ -323,10 +336,10 @@ def _published(
 def _variants(
     triples: Sequence[tuple[int, int, int]], families: Iterable[str], finer: bool = True
 ) -> list[dict[str, Any]]:
-    """Changes to a spec: the families' depths and roundings that go with the blocks' expansions,
-    also by multiples of four where ``finer``.
+    """Return changes to a spec: depths and roundings of families with the blocks' expansions.
 
-    Networks for small pictures differ from the paper's in strides alone: those are as found.
+    With ``finer`` channels may be multiples of four. Strides are those found, since networks for
+    small images differ from the paper only in them.
     """
     fields = "head stem_fixed first_stage_fixed rounding divisor".split()
     variants: list[dict[str, Any]] = []
@@ -346,7 +359,7 @@ def _variants(
 
 
 def _as_found(base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step]) -> NetworkSpec:
-    """The stage table that the blocks spell."""
+    """Return a spec with the stages that the blocks form."""
     stages: list[StageSpec] = []
     for row in rows:
         last = stages[-1] if stages else None

@@ -1,8 +1,8 @@
-"""ONNX classifiers, whoever exported them: the graph, node by node, told to a ``Chain``.
+"""Reader of ONNX classifiers from any exporter, node by node, as a ``Chain``.
 
-PyTorch's exporters, tf2onnx, the model zoo's from MXNet, and :mod:`mobilenetv2.graph.onnx`,
-whose files carry their whole config. BatchNorm that was left in comes in bit for bit; where it was
-folded, it is an identity that carries the bias.
+It reads files of PyTorch's exporters, tf2onnx, the model zoo's from MXNet, and
+:mod:`mobilenetv2.graph.onnx`, whose files contain their whole config. A BatchNorm in the file is
+imported bit for bit; a folded one becomes an identity that carries the bias.
 """
 
 import dataclasses
@@ -63,16 +63,20 @@ OPEN = f"The ONNX file takes any size; {USUAL_SIZE[0]} x {USUAL_SIZE[1]} is assu
 PASSED_OVER = frozenset({"Identity", "Cast", "CastLike", "Dropout"})
 ENDS = frozenset({"Softmax", "LogSoftmax"})
 DAMAGE = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError)
-"""What inputs that are missing and attributes of other types than ONNX's end in."""
+"""Errors that missing inputs and attributes of wrong types cause."""
 LARGEST_PAD = 8
 ALMOST_SIX = 6.01
 POOLS = {"average": "GlobalAveragePool", "max": "GlobalMaxPool"}
 FLOAT = 1
-"""TensorProto.FLOAT."""
+"""Number of TensorProto.FLOAT."""
 
 
 def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
-    """Follow a graph, and read what it says beside its tensors."""
+    """Follow a graph, and read the config in it.
+
+    Raises:
+        DialectError: another network, or a damaged config.
+    """
     text = graph.metadata.get(CONFIG_KEY)
     config = None if text is None else parse_config(text)
     size, head = (config.spec.size, config.spec.classifier) if config else (USUAL_SIZE, PLAIN_HEAD)
@@ -96,14 +100,14 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
 
 
 def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
-    """What the graph does itself to pixels; None: nothing."""
+    """Return the normalisation that the graph applies to pixels, or None if it applies none."""
     # QuantizeLinear and its inverse leave rounding errors of float64.
     if np.allclose(factor, 1, rtol=1e-9) and np.allclose(offset, 0, atol=1e-9):
         return None
     with np.errstate(all="ignore"):
         mean, std = -offset / factor, 1 / factor
     if (std < 2).all():
-        mean, std = mean * 255, std * 255  # it takes values from 0 to 1
+        mean, std = mean * 255, std * 255  # the graph expects values from 0 to 1
     means, stds = (tuple(round(float(x), 6) for x in values) for values in (mean, std))
     return means, stds
 
@@ -112,7 +116,10 @@ def follow(graph: Graph, size: Size, head: ClassifierSpec = PLAIN_HEAD) -> State
     """Follow a graph to the logits of a head.
 
     Args:
-        size: taken where the graph leaves height and width open.
+        size: height and width that are used if the graph does not fix them.
+
+    Raises:
+        DialectError: the graph is another network.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
@@ -139,7 +146,7 @@ def _words(node: Node) -> str:
 
 
 def _needed(graph: Graph) -> Iterator[Node]:
-    """The nodes that the output depends on, in the order in which they run."""
+    """Return the nodes that the output depends on, in the order in which they run."""
     makers = {name: node for node in graph.nodes for name in node.outputs if name}
     waiting, needed = [*graph.outputs], set[int]()
     while waiting:
@@ -153,7 +160,7 @@ def _needed(graph: Graph) -> Iterator[Node]:
 def _take(state: State, node: Node) -> None:
     known = [state.tensors[name] for name in node.inputs if name in state.tensors]
     if not known:
-        raise DialectError(f"{NOT_OURS}: {node.kind} takes nothing of the chain")
+        raise DialectError(f"{NOT_OURS}: {node.kind} has no input from the chain")
     tensor, kind = known[0], node.kind
     if kind == "Shape":
         state.constants.known[node.outputs[0]] = shape_of(node, tensor.shape)
@@ -166,7 +173,7 @@ def _take(state: State, node: Node) -> None:
     if len(known) > 1 and kind != "Add":
         raise DialectError(f"{NOT_OURS}: {kind} of two tensors")
     if tensor.pads != UNPADDED and kind != "Conv":
-        raise DialectError(f"{NOT_OURS}: {kind} behind a Pad")
+        raise DialectError(f"{NOT_OURS}: {kind} after a Pad")
     state.tensors[node.outputs[0]] = HANDLERS[kind](state, node, tensor)
 
 
@@ -174,7 +181,7 @@ def _take(state: State, node: Node) -> None:
 
 
 def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Take a step of the chain, or a linear layer where it is over the pooled features."""
+    """Add a convolution to the chain, or a linear layer if its input is the pooled features."""
     weight = np.asarray(state.constants[node.inputs[1]], np.float32)
     bias = state.constants.option(node, "B", 2)
     bias = None if bias is None else np.asarray(bias, np.float32)
@@ -194,7 +201,7 @@ def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
     if tensor.place == PICTURE:
         state.picture = tensor
     elif tensor.axes != "NCHW":
-        raise DialectError(f"{NOT_OURS}: a convolution behind the pooling or of other axes")
+        raise DialectError(f"{NOT_OURS}: a convolution after the pooling or of other axes")
     strides, dilations = (
         [int(x) for x in node.attributes.get(name, [1, 1])] for name in ("strides", "dilations")
     )
@@ -209,7 +216,7 @@ def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
 
 
 def _pads(node: Node, kernel: int, stride: int, tensor: Tensor) -> Pads:
-    """All zeros around height and width: the convolution's own and a Pad's before it."""
+    """Return all zeros around height and width: the convolution's, and those of a Pad before it."""
     auto = node.attributes.get("auto_pad", "NOTSET")
     own = UNPADDED
     if auto == "NOTSET":
@@ -227,7 +234,7 @@ def _pads(node: Node, kernel: int, stride: int, tensor: Tensor) -> Pads:
 
 
 def batch_norm(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Take a BatchNorm behind a convolution; on the picture it is its normalisation."""
+    """Add a BatchNorm after a convolution; on the image it is the normalisation."""
     parts = [np.asarray(state.constants[name], np.float32) for name in node.inputs[1:5]]
     channels = tensor.shape[1] if len(tensor.shape) > 1 else 0
     if len(parts) != 4 or any(part.shape != (channels,) for part in parts):
@@ -245,7 +252,7 @@ def batch_norm(state: State, node: Node, tensor: Tensor) -> Tensor:
 
 
 def pool(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Take the mean or maximum over height and width, a mean at once or one after the other."""
+    """Add a mean or maximum over height and width, at once or one after the other."""
     if (node.kind == POOLS["max"]) != (state.head.pooling == "max"):
         raise DialectError(
             f"{NOT_OURS}: {node.kind} where {state.head.pooling} pooling is expected"
@@ -275,7 +282,7 @@ def pool(state: State, node: Node, tensor: Tensor) -> Tensor:
 
 
 def linear(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Take a linear layer as Gemm or MatMul."""
+    """Add a linear layer from a Gemm or MatMul."""
     weight = np.asarray(state.constants[node.inputs[1]], np.float32)
     options, bias = node.attributes, None
     if node.kind == "Gemm":
@@ -292,7 +299,7 @@ def linear(state: State, node: Node, tensor: Tensor) -> Tensor:
 
 
 def arithmetic(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Add, Sub, Mul, Div: take a shortcut, a bias, a BatchNorm written out, a normalisation."""
+    """Add a shortcut, a bias, a BatchNorm or a normalisation from Add, Sub, Mul or Div."""
     both = [state.tensors[name] for name in node.inputs if name in state.tensors]
     if len(both) == 2:
         if both[0].shape != both[1].shape or node.kind != "Add":
@@ -315,17 +322,17 @@ def arithmetic(state: State, node: Node, tensor: Tensor) -> Tensor:
         state.linears[-1] = Linear(last.weight, (last.bias + offset.ravel()).astype(np.float32))
         return tensor
     if tensor.stage != "map" or constant.ndim > len(tensor.shape):
-        raise DialectError(f"{NOT_OURS}: {node.kind} with a constant behind the pooling")
+        raise DialectError(f"{NOT_OURS}: {node.kind} with a constant after the pooling")
     if tensor.place == PICTURE:
         return tensor.normalised(factor, offset)
     axes = tensor.axes[len(tensor.axes) - constant.ndim :]
     if any(side > 1 and axis != "C" for side, axis in zip(constant.shape, axes, strict=True)):
-        raise DialectError(f"{node.kind} with a constant that varies over the picture")
+        raise DialectError(f"{node.kind} with a constant that varies over the image")
     return state.at(tensor, state.chain.affine(tensor.place, factor, offset))
 
 
 def activation(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Relu, Clip, Max, Min: take bounds."""
+    """Add the bounds of a Relu, Clip, Max or Min."""
     low, high = -math.inf, math.inf
     if node.kind == "Relu":
         low = 0.0
@@ -349,14 +356,14 @@ def _number(value: object, node: Node) -> float:
 
 
 def quantisation(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """QuantizeLinear and DequantizeLinear on the way: leave rounding out.
+    """Handle QuantizeLinear and DequantizeLinear, without their rounding.
 
-    A range that begins at 0 stands for the ReLU that quantisers leave out in front of it.
+    A range that begins at 0 represents the ReLU that quantisers remove before it.
     """
     scale = state.constants[node.inputs[1]].astype(np.float64)
     zero = np.asarray(state.constants.option(node, "zero_point", 2, np.uint8(0)))
     if scale.size != 1 or zero.size != 1 or zero.dtype.kind not in "iu" or not scale.all():
-        raise DialectError(f"{node.kind} of the picture with more than one scale")
+        raise DialectError(f"{node.kind} of the image with more than one scale")
     step, zero_point = float(scale.item()), int(zero.item())
     if tensor.place == PICTURE:
         if node.kind == "QuantizeLinear":
@@ -366,19 +373,19 @@ def quantisation(state: State, node: Node, tensor: Tensor) -> Tensor:
     bare = tensor.stage == "map" and state.chain[tensor.place].added is None
     if node.kind == "DequantizeLinear" or zero_point != limits.min or not bare:
         return tensor
-    # Calibration may have seen less than 6; six is then the bound that nothing reached.
+    # If calibration saw no value of 6, the range ends below; the activation is still ReLU6.
     high = 6.0 if (limits.max - zero_point) * step < ALMOST_SIX else math.inf
     return state.at(tensor, state.chain.bound(tensor.place, 0.0, high))
 
 
 def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Note zeros around height and width, for the next convolution."""
+    """Record zeros around height and width for the next convolution."""
     values = [int(value) for value in np.ravel(state.constants.option(node, "pads", 1, []))]
     fill = _number(state.constants.option(node, "value", 2, 0.0), node)
     axes = [int(axis) % 4 for axis in np.ravel(state.constants.option(node, "axes", 3, range(4)))]
     count, mode = len(axes), node.attributes.get("mode", "constant")
     if len(values) != 2 * count or len(tensor.shape) != 4 or mode != "constant" or fill:
-        raise DialectError("a Pad that is not of zeros around a picture")
+        raise DialectError("a Pad that is not of zeros around an image")
     around = dict.fromkeys(range(4), (0, 0))
     around |= {a: (values[i], values[i + count]) for i, a in enumerate(axes)}
     spatial = [tensor.axes.index(name) if name in tensor.axes else place
@@ -386,7 +393,7 @@ def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
     outside = set(range(4)) - set(spatial)
     bounded = 0 <= min(values) <= max(values) <= LARGEST_PAD
     if not bounded or any(around[a] != (0, 0) for a in outside):
-        raise DialectError(f"a Pad of {values}, not of height and width alone")
+        raise DialectError(f"a Pad of {values}, not only of height and width")
     shape = tuple(side + sum(around[a]) for a, side in enumerate(tensor.shape))
     return dataclasses.replace(tensor, shape=shape, pads=(around[spatial[0]], around[spatial[1]]))
 
@@ -407,19 +414,19 @@ HANDLERS: dict[str, Handler] = {
 
 
 def with_map(data: bytes, spec: NetworkSpec) -> tuple[bytes, Arrays]:
-    """Return a graph of ours with one more output, ``map``: the last feature map, to be pooled.
+    """Return a graph of this package with another output, ``map``: the last feature map.
 
     Args:
         data: an ONNX file, float or int8, whose first output is the logits.
-        spec: of the config inside it.
+        spec: the spec in its config.
 
     Returns:
-        The file, without a seal, whose new output is float32 (batch, channels, height, width); and
+        The file without a seal, whose new output is float32 (batch, channels, height, width); and
         the canonical arrays of its classifier.
 
     Raises:
         WeightsError: not an ONNX file, or damaged.
-        DialectError: a graph of another network, or one that pools otherwise.
+        DialectError: another network, or another pooling.
     """
     from onnx import ModelProto, helper
 
@@ -431,7 +438,7 @@ def with_map(data: bytes, spec: NetworkSpec) -> tuple[bytes, Arrays]:
     first = dataclasses.replace(graph, outputs=graph.outputs[:1])
     linears = follow(first, spec.size, spec.classifier).linears
     model = ModelProto.FromString(data)
-    # A cast, since a graph may compute in float16; of float32 it is nothing.
+    # The cast is for graphs that compute in float16; on float32 it does nothing.
     model.graph.node.append(helper.make_node("Cast", [pools[0].inputs[0]], [MAP], MAP, to=FLOAT))
     model.graph.output.append(helper.make_tensor_value_info(MAP, FLOAT, [None] * 4))
     return model.SerializeToString(), linear_arrays(spec, linears)
@@ -439,7 +446,7 @@ def with_map(data: bytes, spec: NetworkSpec) -> tuple[bytes, Arrays]:
 
 DIALECT = GraphDialect(
     "onnx", (FORMATS["onnx"].suffix,), read_onnx, open_graph,
-    # BatchNorm is left in, so that every tensor comes back.
+    # BatchNorm is not folded, so that every tensor can be imported again.
     lambda config, arrays: write_onnx(lower(config, arrays, folded=False)),
     {"same": SLIM, "symmetric": PYTORCH},
 )  # fmt: skip

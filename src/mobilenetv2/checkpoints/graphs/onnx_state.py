@@ -1,7 +1,7 @@
-"""What is known while an ONNX graph is followed: its constants, its tensors, how far it has come.
+"""State while an ONNX graph is followed: its constants, tensors and layers so far.
 
-Exporters leave arithmetic of constants in: paddings computed from the picture's size, weights that
-are dequantised or transposed on the way. It is worked out here; sizes are counted before.
+Exporters leave arithmetic on constants in the graph: paddings computed from the image's size,
+weights that are dequantised or transposed. It is computed here, after a check of the result's size.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import ClassifierSpec, Size
 
 ROOM = 64 * 1024**2
-"""Bytes that may be computed beside four times those of the constants."""
+"""Bytes that may be computed, beside four times those of the constants."""
 ELEMENTWISE = frozenset(
     "Add Sub Mul Div Mod Pow Max Min Neg Sqrt Reciprocal Floor Cast CastLike Identity".split()
 )
@@ -38,15 +38,15 @@ COMPUTED = ELEMENTWISE | set(
     "Shape Gather Slice Concat Unsqueeze Squeeze Reshape Transpose ConstantOfShape Expand "
     "DequantizeLinear QuantizeLinear".split()
 )
-"""Operators that are worked out where all that they take is constant."""
+"""Operators that are computed if all their inputs are constant."""
 HALVES = (10, 16)
-"""Numbers of TensorProto.DataType, of float16 and bfloat16; such values are kept as float32."""
+"""Numbers of float16 and bfloat16 in TensorProto.DataType; such values are kept as float32."""
 CASTS = (1, 2, 3, 6, 7, 9, 11, *HALVES)
-"""Those of what is cast to: numbers of at most eight bytes, as they are counted."""
+"""Numbers of the types allowed in a Cast, of at most eight bytes, for which results are counted."""
 
 
 class Constants:
-    """The graph's constants and what follows from them."""
+    """Constants of the graph, and values computed from them."""
 
     def __init__(self, graph: Graph) -> None:
         self.known: dict[str, NDArray] = dict(graph.constants)
@@ -62,7 +62,7 @@ class Constants:
         return self.known[name]
 
     def option(self, node: Node, name: str, place: int, default: Any = None) -> Any:
-        """Return what newer operators take as an input and older ones as an attribute."""
+        """Return a value that is an input in newer opsets and an attribute in older ones."""
         if name in node.attributes:
             return node.attributes[name]
         if len(node.inputs) > place and node.inputs[place]:
@@ -70,23 +70,23 @@ class Constants:
         return default
 
     def compute(self, node: Node) -> bool:
-        """Work out a node whose inputs are all known; return False if they are not."""
+        """Compute a node whose inputs are all known; return False if they are not."""
         given = [name for name in node.inputs if name]
         if node.kind == "CastLike":
-            given = given[:1]  # to the type of a tensor on the way, which is a float
+            given = given[:1]  # the second input only gives the type, which is a float
         if not all(name in self.known for name in given) or node.kind not in COMPUTED:
             return False
         inputs = [self.known[name] for name in given]
         try:
             if node.kind == "Cast" and node.attributes["to"] not in CASTS:
-                raise DialectError("a Cast of constants to what are no numbers of a network")
+                raise DialectError("a Cast of constants to an unsupported type")
             self._left -= 8 * _elements(node, inputs)
             if self._left < 0:
-                raise DialectError("constants are blown up beyond the file's own size")
+                raise DialectError("constants would become much larger than the file")
             self.known[node.outputs[0]] = self._value(node, inputs)
         except (DialectError, MemoryError):
             raise
-        except Exception as error:  # the evaluator, and NumPy in it, raise what they like
+        except Exception as error:  # the evaluator and NumPy raise errors of many types
             raise DialectError(f"{node.kind} of constants cannot be computed ({error})") from None
         return True
 
@@ -116,7 +116,7 @@ class Constants:
 
 
 def _elements(node: Node, inputs: Sequence[NDArray]) -> int:
-    """At least as many as the result has."""
+    """Return an upper bound of the number of elements in the result."""
     if node.kind in ELEMENTWISE:
         return math.prod(np.broadcast_shapes(*(array.shape for array in inputs)))
     total = sum(array.size for array in inputs)
@@ -137,13 +137,17 @@ def _whole(values: Any) -> list[int]:
 
 
 def shape_of(node: Node, shape: Sequence[int]) -> NDArray:
-    """Return what Shape gives: all sides of a tensor, or some of them."""
+    """Return the output of Shape: all sides of a tensor, or some of them."""
     start, end = node.attributes.get("start", 0), node.attributes.get("end", len(shape))
     return np.array(shape[start:end], np.int64)
 
 
 def target_shape(shape: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
-    """Return what Reshape makes of ``wanted``: 0 keeps a side, -1 takes what is left."""
+    """Return the output shape of a Reshape to ``wanted``: 0 keeps a side, -1 takes the rest.
+
+    Raises:
+        DialectError: the numbers of elements differ.
+    """
     sides = [shape[i] if side == 0 and i < len(shape) else side for i, side in enumerate(wanted)]
     if sides.count(-1) == 1:
         rest = math.prod(side for side in sides if side != -1)
@@ -154,7 +158,7 @@ def target_shape(shape: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]
 
 
 def dequantised(node: Node, inputs: Sequence[NDArray]) -> NDArray:
-    """Return (stored - zero point) x scale, in float64, rounded once."""
+    """Return (stored - zero point) x scale, computed in float64 and rounded once to float32."""
     stored, scale = inputs[0].astype(np.int64), inputs[1].astype(np.float64)
     zero = inputs[2].astype(np.int64) if len(inputs) > 2 else np.int64(0)
     if scale.size > 1:
@@ -169,65 +173,71 @@ UNKNOWN_AXES = "0123"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """What is known of a tensor that depends on the picture."""
+    """State of a tensor that depends on the image."""
 
     place: Place
     shape: tuple[int, ...]
     axes: str
-    """'NCHW' in the tensor's own order; of the picture, whose layout only the first convolution
-    tells, the digits of its axes; '?' for what is left behind the pooling."""
+    """Axes in the tensor's order: 'NCHW', digits for the image, or '?' after the pooling.
+
+    The first convolution determines the layout of the image; until then its axes are digits.
+    """
     pads: Pads = UNPADDED
-    """Zeros that a Pad put around it, for the convolution to take up."""
+    """Zeros that a Pad added, for the next convolution."""
     factor: NDArray | float = 1.0
-    """Of the picture: it holds ``pixel * factor + offset``, float64, to be broadcast."""
+    """Factor of the image, whose values are ``pixel * factor + offset``, float64, broadcast."""
     offset: NDArray | float = 0.0
     stage: str = "map"
-    """'map', 'pooled' up to the last hidden layer, or 'logits'."""
+    """Part of the network: 'map', 'pooled' (until the last hidden layer), or 'logits'."""
 
     @property
     def size(self) -> Size:
-        """Height and width in pixels, before ``pads``; the axes are known."""
+        """Height and width in pixels without ``pads``, if the axes are known."""
         height, width = (
             side - sum(pad) for side, pad in zip(self.shape[2:], self.pads, strict=True)
         )
         return height, width
 
     def normalised(self, factor: NDArray, offset: NDArray) -> "Tensor":
-        """Return the picture after ``y * factor + offset``."""
+        """Return the image after ``y * factor + offset``."""
         return dataclasses.replace(
             self, factor=self.factor * factor, offset=self.offset * factor + offset
         )
 
     def by_channel(self) -> tuple[NDArray, NDArray]:
-        """Return (factor, offset) of the picture, each (channels,)."""
+        """Return (factor, offset) of the image, each (channels,).
+
+        Raises:
+            DialectError: they vary over the image.
+        """
         channels, found = self.shape[1], []
         for values in (self.factor, self.offset):
             array = np.asarray(values, np.float64)
             wide = array.reshape((1,) * (4 - array.ndim) + array.shape)
             if wide.shape[1] not in (1, channels) or wide.size not in (1, channels):
-                raise DialectError("the picture is normalised by values that vary over it")
+                raise DialectError("the image is normalised by values that vary over it")
             found.append(np.broadcast_to(wide.ravel(), channels))
         return found[0], found[1]
 
 
 class State:
-    """A graph half followed."""
+    """State of a graph while it is followed."""
 
     def __init__(self, graph: Graph, size: Size, head: ClassifierSpec = PLAIN_HEAD) -> None:
-        """Begin with the picture; ``size`` is taken where the graph leaves it open."""
+        """Start with the image; ``size`` is used if the graph does not fix it."""
         self.head = head
         self.chain, self.constants = Chain(), Constants(graph)
         ((name, shape),) = graph.inputs.items()
         self.picture = Tensor(PICTURE, closed(shape, size), UNKNOWN_AXES)
-        """What the first convolution takes, once there is one."""
+        """Input of the first convolution, or before it the graph's input."""
         self.tensors = {name: self.picture}
         self.steps: list[Step] = []
-        """From the stem to the head, once they are pooled."""
+        """Convolutions from the stem to the head, after the pooling."""
         self.linears: list[Linear] = []
-        """Behind the pooling."""
+        """Linear layers after the pooling."""
 
     def pooled(self, tensor: Tensor) -> Tensor:
-        """End the chain. A map of one pixel counts as pooled: its mean is itself."""
+        """End the chain; a map of one pixel counts as pooled, because it is its own mean."""
         if tensor.stage != "map":
             return tensor
         sides = [side for side, axis in zip(tensor.shape, tensor.axes, strict=True) if axis in "HW"]
@@ -237,7 +247,7 @@ class State:
         return dataclasses.replace(tensor, stage="pooled")
 
     def classify(self, tensor: Tensor, weight: NDArray, bias: NDArray | None) -> Tensor:
-        """Take a linear layer, weight (classes, features)."""
+        """Add a linear layer, weight (classes, features)."""
         tensor = self.pooled(tensor)
         if tensor.stage != "pooled":
             raise DialectError(f"{NOT_OURS}: a second linear layer")
@@ -255,7 +265,7 @@ class State:
         return dataclasses.replace(tensor, stage=stage, shape=shape, axes="?" * len(shape))
 
     def bound(self, tensor: Tensor, low: float, high: float) -> Tensor:
-        """Keep values between two bounds, behind a hidden layer or on the chain."""
+        """Limit values to bounds, after a hidden layer or on the chain."""
         if tensor.stage != "pooled" or not self.linears or self.linears[-1].activation:
             return self.at(tensor, self.chain.bound(tensor.place, low, high))
         activation = ACTIVATIONS.get((low, high), f"bounds {low:g} to {high:g}")
@@ -263,16 +273,16 @@ class State:
         return tensor
 
     def at(self, tensor: Tensor, place: Place) -> Tensor:
-        """Return the tensor after something happened to it on the chain."""
+        """Return the tensor at another place of the chain."""
         if tensor.stage != "map":
-            raise DialectError(f"{NOT_OURS}: an operator of the chain behind the pooling")
+            raise DialectError(f"{NOT_OURS}: an operator of the chain after the pooling")
         return dataclasses.replace(tensor, place=place)
 
 
 def closed(shape: tuple[int | None, ...], size: Size) -> tuple[int, ...]:
-    """Return the input's shape; where sides are open, a batch of one and ``size``."""
+    """Return the input's shape, with a batch of one and ``size`` for sides that are not fixed."""
     if len(shape) != 4:
-        raise DialectError(f"not a picture classifier: its input has shape {list(shape)}")
+        raise DialectError(f"not an image classifier: its input has shape {list(shape)}")
     last = shape[3] in (1, 3) and shape[1] not in (1, 3)
     usual = (1, *size, 3) if last else (1, 3, *size)
     return tuple(side or filled for side, filled in zip(shape, usual, strict=True))
@@ -296,7 +306,7 @@ def transpose(state: State, node: Node, tensor: Tensor) -> Tensor:
 
 
 def reshape(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Flatten, reshape, squeeze, unsqueeze: nothing but the batch and the channels are left."""
+    """Flatten, reshape, squeeze or unsqueeze a tensor that has only batch and channels left."""
     shape, option = tensor.shape, state.constants.option
     if node.kind == "Reshape":
         shape = target_shape(shape, [int(side) for side in np.ravel(option(node, "shape", 1, []))])
