@@ -2,16 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, chunked, in_parallel
+from mobilenetv2.data.batches import batches, chunked
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.outputs import probabilities
@@ -57,39 +56,6 @@ def load_pictures(paths: Iterable[Path], record: Preprocessing) -> NDArray:
         ImageError: one that cannot be read.
     """
     return np.stack([preprocess(read_photo(path), record, str(path)) for path in paths])
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoOutputs:
-    """What the network gave for one photo, or why it gave nothing."""
-
-    photo: Path
-    outputs: NDArray | None
-    """float32 (outputs,): logits or features."""
-    error: str = ""
-
-
-def predict_photos(
-    predictor: Predictor, paths: Sequence[Path], record: Preprocessing
-) -> Iterator[PhotoOutputs]:
-    """Run a predictor on photos, in order: decoding runs ahead in threads, it takes batches."""
-
-    def load(path: Path) -> NDArray | ImageError:
-        try:
-            return preprocess(read_photo(path), record, str(path))
-        except ImageError as error:
-            return error
-
-    loaded = in_parallel(load, paths)
-    for start in range(0, len(paths), BATCH):
-        group = [(path, next(loaded)) for path in paths[start : start + BATCH]]
-        pictures = [picture for _, picture in group if not isinstance(picture, ImageError)]
-        outputs = iter(predictor(np.stack(pictures)) if pictures else ())
-        for path, picture in group:
-            if isinstance(picture, ImageError):
-                yield PhotoOutputs(path, None, str(picture))
-            else:
-                yield PhotoOutputs(path, next(outputs))
 
 
 @dataclass(frozen=True, slots=True)
