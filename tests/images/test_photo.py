@@ -11,7 +11,7 @@ from PIL import Image
 
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import read_photo
-from mobilenetv2.images.photo import network_picture, open_photo, path_of
+from mobilenetv2.images.photo import Photo, network_picture, open_photo, path_of
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
 
@@ -27,7 +27,7 @@ def test_every_form_of_a_photo_gives_the_same_picture(photos: Path) -> None:
     path = photos / "ball" / "01.jpg"
     expected = preprocess(read_photo(path), RECORD)
     with Image.open(path) as image:
-        forms = [path, str(path), path.read_bytes(), image, np.asarray(image)]
+        forms: list[Photo] = [path, str(path), path.read_bytes(), image, np.asarray(image)]
         for form in forms:
             np.testing.assert_array_equal(network_picture(form, RECORD), expected)
 

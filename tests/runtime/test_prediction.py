@@ -117,7 +117,7 @@ def test_features_are_the_pooled_ones(model: Path, photos: Path) -> None:
     network = mn.load(model)
     picture = preprocess(read_photo(path), network.config.preprocessing)
     loaded = load_model(model, "features", runtime="torch")
-    np.testing.assert_allclose(good.features, loaded.predict(picture[None])[0], atol=1e-4)
+    np.testing.assert_allclose(good.features, loaded.predict(np.stack([picture]))[0], atol=1e-4)
     assert good.photo == path and good.features.shape == (1280,)
 
 

@@ -4,14 +4,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import batches, chunked
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.photo import Photo, network_picture
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import track
@@ -49,13 +48,13 @@ def predict_split(
     return np.concatenate(outputs).astype(np.float32), labels
 
 
-def load_pictures(paths: Iterable[Path], record: Preprocessing) -> NDArray:
+def load_pictures(photos: Iterable[Photo], record: Preprocessing) -> NDArray:
     """Return photos as a network takes them: uint8 (photos, height, width, channels).
 
     Raises:
         ImageError: one that cannot be read.
     """
-    return np.stack([preprocess(read_photo(path), record, str(path)) for path in paths])
+    return np.stack([network_picture(photo, record) for photo in photos])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, overload
 
 from mobilenetv2.data.photos import collect
 from mobilenetv2.hub.catalogue import EMBEDDED
-from mobilenetv2.images.photo import Photo, path_of
+from mobilenetv2.images.photo import Photo, is_folder
 from mobilenetv2.runtime.answers import Answer as Answer
 from mobilenetv2.runtime.answers import Unreadable as Unreadable
 from mobilenetv2.runtime.loading import load_model
@@ -22,7 +22,7 @@ class Classifier:
     """A model that names what is on photos. No training framework is needed.
 
     A call with one photo gives an :class:`Answer`; with several photos or a folder it gives a list,
-    in the order of :func:`mobilenetv2.predict`. Arrays and Pillow images of exactly the network's
+    in the order of :func:`runtime.prediction.predict`. Arrays and Pillow images of exactly the network's
     own size are taken as they are, without resizing and cropping.
 
     Args:
@@ -91,7 +91,7 @@ class Classifier:
             ImageError: the one photo cannot be read.
             DataError: a name that is not there, or a folder without photos.
         """
-        if isinstance(photos, list | tuple | Iterator) or _is_folder(photos):
+        if isinstance(photos, list | tuple | Iterator) or is_folder(photos):
             return list(answers(self._loaded, collect(photos)))
         (answer,) = answers(self._loaded, [photos])
         if isinstance(answer, Unreadable):
@@ -102,8 +102,3 @@ class Classifier:
         height, width = self.config.spec.size
         classes = counted(self.config.spec.classes, "class")
         return f"Classifier({self._name!r}, {classes}, {height}x{width}, {self._loaded.runtime})"
-
-
-def _is_folder(photo: Photo) -> bool:
-    path = path_of(photo)
-    return path is not None and path.is_dir()
