@@ -107,7 +107,7 @@ def test_runtime_and_flips_are_recorded(model: Path, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "tset"}, "no photos of 'tset'"),
+        ({"split": "tset"}, "names photos of 'tset'"),
         ({"runtime": "onnx"}, "runtime 'onnx' is unknown"),
         ({"threads": 0}, "threads 0 must be at least 1"),
         ({"device": "gpu"}, "PyTorch cannot use it here"),

@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
+        if not words:
+            make_parser().print_help()
+            return 0
         parsed = make_parser().parse_args(words)
         parsed.command = shlex.join(["mobilenetv2", *words])  # for records of what was done
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")

@@ -241,10 +241,11 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     A folder of archives has neither folders nor photos.
 
     Raises:
-        DataError: none of them, not there, or an archive is damaged.
+        DataError: none of them, not there, a model's or a run's folder, or an archive is damaged.
         OSError: a pipe or a device, or it may not be read.
     """
     if path.is_dir():
+        require_no_model(path)
         found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
         named = [
             below

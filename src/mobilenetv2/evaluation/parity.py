@@ -196,8 +196,8 @@ def parity(
             'keras:torch' choose its backend. None: those that are installed and have the network;
             the others are named on stderr.
         size: height and width in pixels, or one number for both; None is the model's own.
-        photos: pictures to compare on, as for :func:`runtime.prediction.predict`; none given: two pictures
-            of noise.
+        photos: pictures to compare on, as for :func:`runtime.prediction.predict`; none given: two
+            pictures of noise.
         tolerance: largest difference as a share of max(1, the reference's largest value).
 
     Returns:

@@ -1,6 +1,5 @@
 """Answers of a model for one photo: its classes, its features, or why it cannot be read."""
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -160,6 +159,8 @@ def _before(photo: Path | None) -> str:
 
 
 def _escaped(text: str) -> str:
+    import html  # a notebook's: the command line does without it
+
     return html.escape(visible(text))
 
 

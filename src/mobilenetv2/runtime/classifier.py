@@ -22,8 +22,8 @@ class Classifier:
     """A model that names what is on photos. No training framework is needed.
 
     A call with one photo gives an :class:`Answer`; with several photos or a folder it gives a list,
-    in the order of :func:`runtime.prediction.predict`. Arrays and Pillow images of exactly the network's
-    own size are taken as they are, without resizing and cropping.
+    in the order of :func:`runtime.prediction.predict`. Arrays and Pillow images of exactly the
+    network's own size are taken as they are, without resizing and cropping.
 
     Args:
         model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``; the
