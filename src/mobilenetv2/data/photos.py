@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.sources import find_photos
+from mobilenetv2.data.sources import find_each, find_photos
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import Photo, path_of
 
@@ -37,14 +37,19 @@ def collect(photos: Photos) -> list[Photo] | Iterator[Photo]:
             "file's bytes, a Pillow image or an array uint8 (height, width, 3)"
         )
     given = list(photos)
-    find_photos(path for path in map(path_of, given) if path)  # all mistakes in one message
-    return list(_as_they_come(iter(given)))
+    found = iter(find_each(photo for photo in given if isinstance(photo, str | PathLike)))
+    together: list[Photo] = []
+    for photo in given:
+        together += next(found) if isinstance(photo, str | PathLike) else [photo]
+    return together
 
 
 def _as_they_come(photos: Iterator[Photo]) -> Iterator[Photo]:
     for photo in photos:
         path = path_of(photo)
-        if path is not None and path.is_dir():
+        if path is None:
+            yield photo
+        elif path.is_dir():
             yield from find_photos([path])
         else:
-            yield photo
+            yield path

@@ -272,10 +272,21 @@ def find_photos(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
         DataError: names that are not there, folders without photos, or a folder of a model or of
             a run, whose figures are no photos.
     """
-    found: list[Path] = []
+    return [photo for found in find_each(names) for photo in found]
+
+
+def find_each(names: Iterable[str | os.PathLike[str]]) -> list[list[Path]]:
+    """Return the photos of each name as :func:`find_photos` finds them.
+
+    Raises:
+        DataError: for the reasons of :func:`find_photos`; all names that are not there and all
+            folders without photos stand in one message.
+    """
+    found: list[list[Path]] = []
     missing: list[str] = []
     empty: list[str] = []
     for path in map(Path, names):
+        inside = [path]
         if path.is_dir():
             require_no_model(path)
             inside = [
@@ -283,13 +294,10 @@ def find_photos(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
                 for entry in FolderSource(path).names()
                 if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
             ]
-            found += inside
-            if not inside:
-                empty.append(str(path))
-        elif path.exists():
-            found.append(path)
-        else:
+            empty += [] if inside else [str(path)]
+        elif not path.exists():
             missing.append(str(path))
+        found.append(inside)
     mistakes = [f"{listed(missing, SHOWN)}: no such photo or folder"] if missing else []
     which = "this folder" if len(empty) == 1 else "these folders"
     mistakes += [f"{listed(empty, SHOWN)}: no photos in {which}"] if empty else []
