@@ -91,8 +91,8 @@ def test_unreadable_photos_are_left_out_and_named(
 def test_it_is_short_and_a_notebook_gets_tables(found: Evaluation, model: Path) -> None:
     low, high = found.interval
     assert repr(found) == (
-        f"Evaluation({model} on {found.result.data} (all): top-1 {found.top1:.1%} of 36 photos, "
-        f"95% interval {low:.1%} to {high:.1%})"
+        f"Evaluation({model} on {found.result.data} (all): {found.top1:.1%} top-1 accuracy "
+        f"(n = 36), 95% interval {low:.1%} to {high:.1%})"
     )
     page = found._repr_html_()
     assert page.count("<table>") == 2 and "<th>box, crate</th>" in page

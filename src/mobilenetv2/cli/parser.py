@@ -133,7 +133,7 @@ class Parser(argparse.ArgumentParser):
 
 
 Verbs = Any
-"""What ``add_subparsers`` returns; argparse has no public name for it."""
+"""Type of what ``add_subparsers`` returns; argparse has no public name for it."""
 
 
 def make_parser() -> Parser:

@@ -21,7 +21,7 @@ from mobilenetv2.model import store
 from mobilenetv2.spec.network import Size
 
 MISSING, ERROR = "edition: missing: ", "edition: error: "
-"""How the child's own messages begin."""
+"""Beginnings of the child's own messages."""
 AT_ONCE = 4
 """Pictures whose tensors are held at once."""
 
@@ -35,9 +35,9 @@ class Case:
     x: NDArray
     """float32 (pictures, height, width, channels), normalised."""
     size: Size | None = None
-    """Of the pictures, if not the model's own."""
+    """Height and width of the pictures, if not the model's own."""
     detailed: int = 2
-    """Pictures of which all tensors are compared; of the others only the logits."""
+    """Number of pictures of which all tensors are compared; of the others only the logits."""
 
 
 def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:

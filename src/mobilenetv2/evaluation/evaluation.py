@@ -203,11 +203,14 @@ def evaluate(
     Example:
         >>> import mobilenetv2 as mn
         >>> run = mn.train(photos, output="run", weights="embedded", recipe="head-only")
-        >>> result = mn.evaluate("run/best", photos)
-        >>> result.images, result.confusion.shape
-        (24, (2, 2))
+        >>> result = mn.evaluate("run/best", photos, split="validation")
         >>> result
-        Evaluation(run/best on ...: top-1 ...% of 24 photos, 95% interval ...)
+        Evaluation(run/best on ... (validation): ...% top-1 accuracy (n = 4), 95% interval ...)
+        >>> low, high = result.interval
+        >>> low < result.top1 <= high
+        True
+        >>> result.confusion.shape
+        (2, 2)
     """
     place, name = fspath(data), fspath(model)
     dataset = open_dataset(place)
@@ -246,7 +249,6 @@ def _explainer(model: Path, runtime: str | None, threads: int | None) -> Explain
 
 
 def _accuracy(metrics: Metrics) -> str:
-    what = "exact match" if metrics.labels else "top-1"
-    photos = counted(metrics.images, "photo")
+    what = "exact matches" if metrics.labels else "top-1 accuracy"
     bounds = interval(metrics.accuracy_interval)
-    return f"{what} {percent(metrics.accuracy)} of {photos}, 95% interval {bounds}"
+    return f"{percent(metrics.accuracy)} {what} (n = {metrics.images:,}), 95% interval {bounds}"

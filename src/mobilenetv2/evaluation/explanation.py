@@ -62,7 +62,7 @@ class Evidence:
 
     @property
     def where(self) -> str:
-        """Where the evidence lies: 'upper left', 'right', 'centre' ...; 'nowhere' without any."""
+        """Place of the evidence: 'upper left', 'right', 'centre' ...; 'nowhere' without any."""
         return self.place.words
 
     def to_dict(self) -> dict[str, object]:
@@ -76,7 +76,7 @@ class Evidence:
         }  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"Evidence({self.label} {percent(self.probability)}: {self.where})"
+        return f"Evidence({self.label} {percent(self.probability)}, {self.where})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -85,7 +85,7 @@ class Explanation:
 
     answer: Answer
     evidence: tuple[Evidence, ...]
-    """Of the classes asked for, else of the most probable ones, best first."""
+    """Evidence for the classes asked for, else for the most probable ones, best first."""
     picture: NDArray
     """uint8 (height, width, channels): the photo as the network sees it."""
     written: Path | None = None
@@ -98,7 +98,7 @@ class Explanation:
 
     @property
     def error(self) -> None:
-        """None: the photo was read. An :class:`runtime.answers.Unreadable` has an error here."""
+        """Always None: the photo was read. An :class:`runtime.answers.Unreadable` has an error."""
 
     @property
     def heat(self) -> NDArray:
@@ -107,7 +107,7 @@ class Explanation:
 
     @property
     def where(self) -> str:
-        """Where the evidence for the first class lies: 'upper left', 'right', 'centre' ..."""
+        """Place of the evidence for the first class: 'upper left', 'right', 'centre' ..."""
         return self.evidence[0].where
 
     @property
@@ -137,7 +137,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         name = "" if self.photo is None else f"{self.photo}: "
-        shares = ", ".join(repr(one).removeprefix("Evidence(")[:-1] for one in self.evidence)
+        shares = "; ".join(repr(one).removeprefix("Evidence(")[:-1] for one in self.evidence)
         return f"Explanation({name}{shares})"
 
     def _repr_png_(self) -> bytes:
@@ -225,7 +225,7 @@ def explain(
         (288, 288)
         >>> explanation.save("why.png")
         >>> mn.explain(photo, classes="cat").evidence
-        (Evidence(cat ...%: ...),)
+        (Evidence(cat ...%, ...),)
     """
     named = [classes] if isinstance(classes, str | int) else classes
     made = list(

@@ -35,7 +35,7 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import finite, plain
 
 TOLERANCE = 1e-4
-"""Of float32: a difference is at most this times max(1, the reference's largest value)."""
+"""Tolerance of float32: largest difference as a share of max(1, the reference's largest value)."""
 REFERENCE = "numpy:float64"
 MARGIN = 1e-3
 """Two logits closer than this may change places between editions."""
@@ -88,7 +88,7 @@ class Parity:
     """Edition -> (pictures, classes) of all pictures; first the reference's under its own name."""
     tolerance: float
     model: str = ""
-    """As a person gave it."""
+    """The model, as a person gave it."""
     size: Size | None = None
     """Height and width of the pictures; None: the model's own."""
 

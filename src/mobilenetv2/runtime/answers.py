@@ -45,7 +45,7 @@ class Answer:
     photo: Path | None = None
     """The photo's file; None for a photo in memory."""
     error: ClassVar[None] = None
-    """None: the photo was read. An :class:`Unreadable` has an error here."""
+    """Always None: the photo was read. An :class:`Unreadable` has an error here."""
 
     @property
     def index(self) -> int:
@@ -109,7 +109,7 @@ class Features:
     photo: Path | None = None
     """The photo's file; None for a photo in memory."""
     error: ClassVar[None] = None
-    """None: the photo was read. An :class:`Unreadable` has an error here."""
+    """Always None: the photo was read. An :class:`Unreadable` has an error here."""
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON: a line of ``mobilenetv2 predict --features --json``."""
