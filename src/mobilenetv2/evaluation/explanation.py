@@ -161,17 +161,17 @@ Several = list[Any] | tuple[Any, ...] | Iterator[Any]
 
 @overload
 def explain(
-    photos: Photo, model: str | PathLike[str] = ..., *, classes: Classes = ...,
-    top: int = ..., runtime: str | None = ..., threads: int | None = ...,
-    output: str | PathLike[str] | None = ..., overwrite: bool = ...,
+    photos: Photo, model: str | PathLike[str] = EMBEDDED, *, classes: Classes = (),
+    top: int = TOP, runtime: str | None = None, threads: int | None = None,
+    output: str | PathLike[str] | None = None, overwrite: bool = False,
 ) -> Explanation: ...  # fmt: skip
 
 
 @overload
 def explain(
-    photos: Several, model: str | PathLike[str] = ..., *, classes: Classes = ...,
-    top: int = ..., runtime: str | None = ..., threads: int | None = ...,
-    output: str | PathLike[str] | None = ..., overwrite: bool = ...,
+    photos: Several, model: str | PathLike[str] = EMBEDDED, *, classes: Classes = (),
+    top: int = TOP, runtime: str | None = None, threads: int | None = None,
+    output: str | PathLike[str] | None = None, overwrite: bool = False,
 ) -> list[Explanation | Unreadable]: ...  # fmt: skip
 
 

@@ -27,17 +27,17 @@ Made = TypeVar("Made")
 
 @overload
 def predict(
-    photos: Photos, model: str | PathLike[str] = ..., *, runtime: str | None = ...,
-    device: str = ..., threads: int | None = ..., batch: int = ..., flips: bool = ...,
-    features: Literal[False] = ..., progress: bool = ...,
+    photos: Photos, model: str | PathLike[str] = EMBEDDED, *, runtime: str | None = None,
+    device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
+    features: Literal[False] = False, progress: bool = False,
 ) -> Iterator[Answer | Unreadable]: ...  # fmt: skip
 
 
 @overload
 def predict(
-    photos: Photos, model: str | PathLike[str] = ..., *, runtime: str | None = ...,
-    device: str = ..., threads: int | None = ..., batch: int = ..., flips: bool = ...,
-    features: Literal[True], progress: bool = ...,
+    photos: Photos, model: str | PathLike[str] = EMBEDDED, *, runtime: str | None = None,
+    device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
+    features: Literal[True], progress: bool = False,
 ) -> Iterator[Features | Unreadable]: ...  # fmt: skip
 
 
