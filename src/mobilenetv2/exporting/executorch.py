@@ -13,7 +13,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_greetings
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.executorch import CONFIG_METHOD, create_engine
+from mobilenetv2.runtime.executorch import CONFIG_METHOD, load_engine
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 
@@ -49,4 +49,4 @@ def lowered(config: ModelConfig, arrays: Arrays) -> Any:
 
 def reload(out: Path, threads: int | None = None) -> Engine:
     """Return the engine that runs a file of ours in ExecuTorch's runtime."""
-    return create_engine(out, threads)
+    return load_engine(out, threads)

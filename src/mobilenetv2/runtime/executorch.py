@@ -32,7 +32,7 @@ def read_config(path: Path) -> ModelConfig:
     return engine.embedded_config(text, path)
 
 
-def create_engine(path: Path, threads: int | None = None) -> Engine:
+def load_engine(path: Path, threads: int | None = None) -> Engine:
     """Return the engine that runs a file of ours.
 
     Raises:
