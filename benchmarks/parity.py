@@ -16,8 +16,9 @@ from public_data import find
 
 from mobilenetv2.checkpoints import importer
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.evaluation.edition_runs import Case
 from mobilenetv2.evaluation.matching import match
-from mobilenetv2.evaluation.parity import Case, compare_editions, parse_editions
+from mobilenetv2.evaluation.parity import compare_editions, parse_editions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model import store

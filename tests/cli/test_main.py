@@ -1,17 +1,22 @@
 """From an error to one sentence and an exit status; tables."""
 
 import errno
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mobilenetv2 import errors
 from mobilenetv2.cli import describe
 from mobilenetv2.cli.main import main, table
+from mobilenetv2.hub.catalogue import DEFAULT
 
 OURS = [kind for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.MobileNetV2Error)]  # fmt: skip
@@ -31,6 +36,69 @@ def test_every_error_of_ours_is_one_line_and_status_2(
     monkeypatch.setattr(describe, "run", raising(kind("photos/: nothing there")))
     assert main(["describe"]) == 2
     assert capsys.readouterr() == ("", "mobilenetv2: error: photos/: nothing there\n")
+
+
+def test_the_command_alone_prints_its_help(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: mobilenetv2") and "train digits" in out and err == ""
+    monkeypatch.setattr(sys, "argv", ["mobilenetv2"])
+    assert main() == 0
+    assert capsys.readouterr() == (out, "")
+
+
+NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    return tmp_path / "noise.png"
+
+
+def test_without_a_model_the_embedded_one_answers_and_that_is_said_first(
+    photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(photo), "--json"]) == 0
+    out, err = capsys.readouterr()
+    (row,) = [json.loads(line) for line in out.splitlines()]
+    assert len({g["label"] for g in row["predictions"]} & set(NAMES)) == 5
+    assert err.startswith("no --model was given, so the embedded model answers: it sees 32 x 32")
+    assert f"knows only {', '.join(NAMES[:-1])} and truck." in err
+    assert f"add --model {DEFAULT}" in err and "train one and add --model RUN/best" in err
+    assert main(["predict", str(photo), "--json", "--model", "embedded"]) == 0
+    again, err = capsys.readouterr()
+    assert json.loads(again)["predictions"] == row["predictions"]
+    assert err == ""
+
+
+def test_explain_and_evaluate_do_without_one_too(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(photo), "--output", str(tmp_path / "out.png")]) == 0
+    assert "embedded" in capsys.readouterr().err and (tmp_path / "out.png").is_file()
+    for name in ("cat", "ship"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "a.png").write_bytes(photo.read_bytes())
+    assert main(["evaluate", str(tmp_path / "data"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "embedded" in err and json.loads(out)["images"] == 2
+
+
+def test_a_run_where_photos_or_a_model_are_expected_is_asked_about(
+    trained: Path, photos: Path, refused: Callable[..., str]
+) -> None:
+    best = trained / "best"
+    for verb in ("predict", "explain", "evaluate"):
+        message = refused(verb, trained)
+        assert message.startswith(f"{trained}: a run, not photos; did you mean it as the model:")
+        assert message.endswith(f"--model {best}?")
+        given = photos / "ball" if verb != "evaluate" else photos
+        assert f"did you mean {best}?" in refused(verb, given, "--model", trained)
+    assert f"did you mean {best}?" in refused("parity", trained)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.sources import MemorySource, find_photos, open_source
+from mobilenetv2.data.sources import MODEL, WEIGHTS, MemorySource, find_photos, open_source
 from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.model import store
 
 Pack = Callable[[str, Mapping[str, bytes]], Path]
 
@@ -192,5 +193,36 @@ def test_folders_give_their_photos_at_any_depth_in_order(photos: Path) -> None:
     found = find_photos([str(one), str(photos)])
     assert found[0] == one and len(found) == 37
     assert found[1:] == sorted(found[1:])
-    with pytest.raises(DataError, match="no such photo or folder"):
+
+
+def test_what_is_not_there_and_folders_without_photos_are_named_in_one_message(
+    photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"none: no such photo or folder$"):
         find_photos([str(photos / "none")])
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DataError, match=r"a: no photos in this folder$"):
+        find_photos([tmp_path / "a"])
+    (tmp_path / "b").mkdir()
+    given = [tmp_path / name for name in ("x.jpg", "a", "y.jpg", "b")]
+    with pytest.raises(DataError) as caught:
+        find_photos([*given, photos])
+    x, a, y, b = given
+    assert str(caught.value) == (
+        f"{x} and {y}: no such photo or folder; {a} and {b}: no photos in these folders"
+    )
+
+
+def test_a_run_or_a_model_where_photos_are_expected_is_asked_about(
+    trained: Path, model: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        find_photos([trained])
+    best = trained / "best"
+    assert str(caught.value) == (
+        f"{trained}: a run, not photos; did you mean it as the model: --model {best}?"
+    )
+    for folder in (best, model):
+        with pytest.raises(DataError, match=f"a model folder, not photos; .*--model {folder}"):
+            find_photos([folder])
+    assert (MODEL, WEIGHTS) == (store.CONFIG, store.WEIGHTS)

@@ -1,6 +1,7 @@
 """Parity: it names what departs, and passes only where nothing does."""
 
 import json
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,21 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import nn
 
 from mobilenetv2.checkpoints.importer import import_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.errors import MobileNetV2Error, installing
+from mobilenetv2.evaluation import parity as module
+from mobilenetv2.evaluation.edition_runs import Case
 from mobilenetv2.evaluation.parity import (
     REFERENCE,
-    Case,
     Difference,
     Parity,
     compare_editions,
     compare_tensors,
+    comparison_pictures,
     first_departure,
+    parity,
     parse_editions,
+    usable_editions,
 )
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import engine_input, preprocess
@@ -138,19 +144,71 @@ def test_a_tolerance_that_anything_or_nothing_passes_is_an_error(
     folder: Path, tolerance: float
 ) -> None:
     x = np.zeros((1, 40, 32, 3), np.float32)
-    with pytest.raises(MobileNetV2Error, match=r"--tolerance .* must be a finite number above 0"):
+    with pytest.raises(MobileNetV2Error, match=r"tolerance .* must be a finite number above 0"):
         compare_editions([Case(folder, x)], ["torch"], tolerance)
 
 
 def test_bad_editions_are_named(folder: Path) -> None:
-    with pytest.raises(MobileNetV2Error, match=r"--editions pytorch: unknown; .*torch"):
+    with pytest.raises(MobileNetV2Error, match=r"edition 'pytorch' is unknown; .*torch"):
         parse_editions("torch,pytorch")
-    with pytest.raises(MobileNetV2Error, match="none given"):
+    with pytest.raises(MobileNetV2Error, match="no editions given"):
         parse_editions(" , ")
     assert parse_editions("torch, keras:jax,torch") == ["torch", "keras:jax"]
+    assert parse_editions(["jax", "torch", "jax"]) == ["jax", "torch"]
     x = np.zeros((1, 16, 16, 3), np.float32)  # too small for the spec
     with pytest.raises(MobileNetV2Error, match="edition: size 16 must be"):
         compare_editions([Case(folder, x, (16, 16))], ["torch"])
+
+
+def test_grey_pictures_have_one_channel(photos: Path, tmp_path: Path) -> None:
+    config = ModelConfig.default(SPEC.replace(input_channels=1))
+    Image.new("L", (50, 40), 77).save(tmp_path / "grey.png")
+    names = [str(tmp_path / "grey.png"), str(photos / "box" / "00.png")]
+    assert comparison_pictures(config, (40, 32), names).shape == (2, 40, 32, 1)
+    assert comparison_pictures(config, (41, 33), []).shape == (2, 41, 33, 1)
+
+
+def test_without_editions_it_takes_those_that_are_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        module, "find_spec", lambda name: None if name in ("keras", "flax") else name
+    )
+    assert usable_editions(SPEC) == ["torch", "numpy"]
+    err = capsys.readouterr().err
+    for name, package in (("keras", "keras"), ("jax", "flax")):
+        assert f"the {name} edition is left out; {installing([package])} brings it" in err
+
+
+def test_from_python_it_is_one_call_with_a_short_answer(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 32, 3), np.uint8)
+    found = parity(folder, editions=["numpy"], photos=[picture, picture[:, ::-1]])
+    assert found.passed and (found.pictures, found.size, found.model) == (2, (40, 32), str(folder))
+    assert found.to_dict()["model"] == str(folder) and found.to_dict()["size"] == [40, 32]
+    assert repr(found) == (
+        f"Parity({folder}, passed: numpy the same at every tensor; tolerance 0.0001)"
+    )
+    assert "<td>the same at every tensor</td>" in found._repr_html_()
+    assert parity(folder, editions="numpy", size=64).size == (64, 64)
+    for options, message in (
+        ({"size": (64, 16)}, "size 64x16: size 16 must be"),
+        ({"editions": ["troch"]}, "edition 'troch' is unknown; did you mean 'torch'?"),
+        ({"tolerance": 0}, "tolerance 0 must be a finite number above 0"),
+        ({"photos": ["x.jpg"]}, "no such photo or folder"),
+    ):
+        with pytest.raises(MobileNetV2Error, match=re.escape(message)):
+            parity(folder, **{"editions": "numpy", **options})  # type: ignore[arg-type]
+
+
+def test_a_departure_is_in_the_short_answer_and_the_notebooks_table() -> None:
+    rows = [Difference("stem", 0.1, 1.0), Difference("logits", 0.3, 1.0)]
+    logits = {REFERENCE: np.ones((2, 2)), "torch": np.ones((2, 2))}
+    found = Parity({"torch": rows}, logits, 1e-4, "<b>")
+    assert repr(found) == "Parity(<b>, failed: torch departs first at stem; tolerance 0.0001)"
+    page = found._repr_html_()
+    assert "&lt;b&gt;: failed" in page and "departs first at stem" in page and "3.0e-01" in page
 
 
 SAME = Numerics("same", 1e-3)

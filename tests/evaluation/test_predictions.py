@@ -23,7 +23,6 @@ from mobilenetv2.evaluation.predictions import (
     Predictions,
     answers_of,
     load_pictures,
-    predict_photos,
     predict_split,
 )
 from mobilenetv2.images.decode import read_photo
@@ -192,21 +191,6 @@ def test_pictures_are_preprocessed_and_stacked(photos: Path) -> None:
     assert found.shape == (12, 32, 32, 3)
     expected = preprocess(read_photo(photos / "ball" / "02.png"), record)
     assert_array_equal(found[2], expected)
-
-
-def test_photos_are_answered_in_order_and_what_cannot_be_read_says_so(
-    photos: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    paths = [*find_photos([str(photos)])[:10], tmp_path / "broken.png", photos / "box" / "01.jpg"]
-    record = Preprocessing.default(NetworkSpec(size=(32, 32)))
-    found = list(predict_photos(lambda x: x.reshape(len(x), -1)[:, :4], paths, record))
-    assert [one.photo for one in found] == paths
-    assert found[10].outputs is None and "broken.png" in found[10].error
-    for one in (found[0], found[9], found[11]):
-        expected = preprocess(read_photo(one.photo), record).reshape(-1)[:4]
-        assert one.outputs is not None and one.error == ""
-        assert_array_equal(one.outputs, expected)
 
 
 NAMES = ("a", "b", "c")

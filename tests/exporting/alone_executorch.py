@@ -14,6 +14,7 @@ from mobilenetv2.exporting import executorch as format_
 from mobilenetv2.exporting.job import Options
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.runtime.executorch import read_config
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -33,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_config_is_inside(made: Path) -> None:
-    assert format_.config_inside(made) == ModelConfig.default(SPEC)
+    assert read_config(made) == ModelConfig.default(SPEC)
 
 
 def test_everything_is_handed_to_xnnpack() -> None:
@@ -78,7 +79,8 @@ def test_the_threads_are_chosen_before_anything_loads(made: Path, threads: int) 
         "from mobilenetv2.errors import ArtifactError\n"
         "from mobilenetv2.exporting import executorch\n"
         "path, threads = Path(sys.argv[1]), int(sys.argv[2])\n"
-        "config = executorch.config_inside(path)\n"
+        "from mobilenetv2.runtime.executorch import read_config\n"
+        "config = read_config(path)\n"
         "engine = executorch.reload(path, threads)\n"
         "from executorch.extension.pybindings import portable_lib as pool\n"
         "assert pool._threadpool_get_thread_count() == threads\n"

@@ -13,6 +13,12 @@ from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.outputs import softmax
+from mobilenetv2.runtime.loading import load_model
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,7 @@ def test_a_list_gives_a_list_in_order(classify: "mn.Classifier", photos: Path) -
     found = classify(paths)
     assert len(found) == 11
     for path, answer in zip(paths, found, strict=True):
+        assert answer.photo == path
         np.testing.assert_allclose(answer.probabilities, classify(path).probabilities, atol=1e-5)
     assert classify([]) == []
 
@@ -59,6 +66,50 @@ def test_what_is_no_photo(classify: "mn.Classifier", tmp_path: Path) -> None:
         classify(np.zeros((4, 4, 3)))
     with pytest.raises(ImageError, match=r"none\.jpg"):
         classify(tmp_path / "none.jpg")
+
+
+def test_a_folder_gives_its_answers_and_a_bad_photo_among_several_is_one(
+    classify: "mn.Classifier", photos: Path
+) -> None:
+    found = classify([photos / "ball", b"text"])
+    paths = sorted((photos / "ball").iterdir())
+    assert [answer.photo for answer in found] == [*paths, None]
+    assert [answer.label is None for answer in found] == [False] * 12 + [True]
+    for folder in (photos / "ball", str(photos / "ball")):
+        again: object = classify(folder)
+        assert isinstance(again, list) and [answer.photo for answer in again] == paths
+
+
+def test_an_array_of_the_networks_own_size_is_taken_as_it_is(tmp_path: Path) -> None:
+    spec = NetworkSpec(width=0.1, size=(96, 64), classes=3, head_channels=32)
+    config = ModelConfig.default(spec)
+    assert config.preprocessing.resize != config.preprocessing.size  # there is a margin to crop
+    store.save(tmp_path / "m", config, random_arrays(spec))
+    classify, loaded = mn.Classifier(tmp_path / "m"), load_model(tmp_path / "m")
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8)
+    expected = softmax(loaded.predict(pixels[None]))[0]
+    for photo in (pixels, Image.fromarray(pixels)):
+        np.testing.assert_allclose(classify(photo).probabilities, expected, atol=1e-6)
+    Image.fromarray(pixels).save(tmp_path / "own.png")
+    assert np.abs(classify(tmp_path / "own.png").probabilities - expected).max() > 1e-4
+
+
+def test_it_says_what_it_is(classify: "mn.Classifier", model: Path) -> None:
+    assert repr(classify) == f"Classifier('{model}', 3 classes, 32x32, onnxruntime)"
+    assert repr(mn.Classifier()) == "Classifier('embedded', 10 classes, 32x32, onnxruntime)"
+    torch = mn.Classifier(model, runtime="torch", threads=1)
+    assert repr(torch).endswith("32x32, torch)")
+
+
+def test_it_computes_in_pytorch_and_with_flips_too(model: Path, photos: Path) -> None:
+    path = photos / "box" / "00.png"
+    plain, flipped = (
+        [mn.Classifier(model, runtime=runtime, flips=flips)(path).probabilities
+         for runtime in ("onnxruntime", "torch")] for flips in (False, True)
+    )  # fmt: skip
+    np.testing.assert_allclose(plain[0], plain[1], atol=1e-4)
+    np.testing.assert_allclose(flipped[0], flipped[1], atol=1e-4)
+    assert np.abs(plain[0] - flipped[0]).max() > 1e-4
 
 
 def test_it_loads_no_training_framework(model: Path, photos: Path) -> None:

@@ -57,12 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.auditing.inspection import inspect
     from mobilenetv2.auditing.issues import Evidence, find_issues
     from mobilenetv2.auditing.page import audit_html
-    from mobilenetv2.cli.answering import load_predictor
     from mobilenetv2.data.dataset import open_dataset
     from mobilenetv2.evaluation.matching import match
     from mobilenetv2.evaluation.run_record import trained_on
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model.outputs import probabilities
+    from mobilenetv2.runtime.loading import load_model
 
     folder = Path(arguments.output) if arguments.output else None
     if folder is not None:
@@ -70,7 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
     config, predictor, outputs = None, None, np.zeros(0, np.int64)
     dataset = open_dataset(arguments.data)
     if arguments.model:
-        config, predictor, _ = load_predictor(arguments)
+        loaded = load_model(
+            arguments.model, runtime=arguments.runtime, device=arguments.device,
+            threads=arguments.threads, flips=arguments.flips,
+        )  # fmt: skip
+        config, predictor = loaded.config, loaded.predict
         outputs = np.array(match(dataset.classes, config.labels, dataset.place))
     elif (
         arguments.runtime or arguments.threads is not None or arguments.device != "cpu"

@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import table
+from mobilenetv2.cli.main import choose_model, table
 from mobilenetv2.cli.parser import Parser
-from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
-from mobilenetv2.progress import say
 from mobilenetv2.text import interval, percent
 
 if TYPE_CHECKING:
-    from mobilenetv2.evaluation.report.page import Explainer
-    from mobilenetv2.evaluation.report.result import Result
+    from mobilenetv2.evaluation.evaluation import Evaluation
 
 EXAMPLES = """\
   mobilenetv2 evaluate photos/ --model runs/photos/best
@@ -42,73 +37,24 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print (and write) the figures; 0."""
-    import numpy as np
+    from mobilenetv2.evaluation.evaluation import evaluate
 
-    from mobilenetv2.cli.answering import load_predictor, resolve_model
-    from mobilenetv2.data.dataset import open_dataset
-    from mobilenetv2.data.scan import readable_photos
-    from mobilenetv2.evaluation.matching import match
-    from mobilenetv2.evaluation.predictions import Predictions, predict_split
-    from mobilenetv2.evaluation.report.page import PAGE, write_report
-    from mobilenetv2.evaluation.report.result import Result
-    from mobilenetv2.evaluation.run_record import trained_on
-    from mobilenetv2.hub.models import locate
-
-    resolve_model(arguments)
-    config, predictor, runtime = load_predictor(arguments)
-    labels = config.labels
-    dataset = open_dataset(arguments.data)
-    known = trained_on(locate(arguments.model))
-    split = known.split_of(dataset, arguments.split)
-    caution = known.caution(split, arguments.data)
-    if caution:
-        say(f"note: {caution}")
-    outputs = match(split.classes, labels, dataset.place)
-    if arguments.report:
-        Path(arguments.report).mkdir(parents=True, exist_ok=True)
-    split, notes = readable_photos(split)
-    logits, folder_labels = predict_split(predictor, split, config.preprocessing)
-    truth = np.array(outputs)[folder_labels]
-    predictions = Predictions(logits, truth, labels.names, config.spec.classifier.outputs)
-    how = {
-        "runtime": runtime, "device": arguments.device, "flips": "yes" if arguments.flips else "no"
-    }  # fmt: skip
-    result = Result.of(arguments.model, arguments.data, split, config, predictions, how)
-    for note in notes:
-        say(note)
+    choose_model(arguments)
+    found = evaluate(
+        arguments.model, arguments.data, split=arguments.split, runtime=arguments.runtime,
+        device=arguments.device, threads=arguments.threads, flips=arguments.flips,
+        report=arguments.report,
+    )  # fmt: skip
     if arguments.json:
-        print(json.dumps(result.to_dict()))
+        print(json.dumps(found.to_dict()))
     else:
-        show(result, f"{arguments.model} on {arguments.data} ({split.name})")
-    if arguments.report:
-        folder, source = Path(arguments.report), locate(arguments.model)
-        if caution:
-            notes = [f"{caution[0].upper()}{caution[1:]}.", *notes]
-        write_report(folder, result, source, explainer(source, runtime, arguments.threads), notes)
-        say(f"report: {folder / PAGE}")
+        show(found, f"{arguments.model} on {arguments.data} ({found.split})")
     return 0
 
 
-def explainer(model: Path, runtime: str, threads: int | None) -> Explainer | None:
-    """Return what draws Grad-CAM; None for files that do not give their last feature map.
-
-    Args:
-        runtime: what ran the network.
-    """
-    from mobilenetv2.cli.answering import load_network
-    from mobilenetv2.evaluation.gradcam import class_weights
-    from mobilenetv2.evaluation.report.page import Explainer
-
-    try:
-        found = load_network(model, runtime, threads)
-    except (ArtifactError, SpecError, WeightsError):
-        return None
-    return Explainer(found.maps, partial(class_weights, found.config.spec, found.arrays))
-
-
-def show(result: Result, title: str) -> None:
+def show(found: Evaluation, title: str) -> None:
     """Print the table of classes, the worst first, and the totals."""
-    metrics = result.metrics
+    metrics = found.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
     columns = ["class", "photos", "recall", "95% interval", "precision", "95% interval"]
     lines = [
@@ -134,4 +80,4 @@ def show(result: Result, title: str) -> None:
         print(f"mAP     {percent(metrics.labels.mean_average_precision, 2)}")
         print(f"F1      {percent(metrics.labels.macro_f1, 2)}")
     print(f"loss    {metrics.loss:.4f}")
-    print(f"calibration error  {percent(result.calibration.error)}")
+    print(f"calibration error  {percent(found.calibration.error)}")

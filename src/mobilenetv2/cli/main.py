@@ -1,5 +1,6 @@
 """The entry point, which turns errors into one sentence and a status; and what verbs print."""
 
+import argparse
 import errno
 import importlib
 import json
@@ -11,7 +12,8 @@ from typing import Any
 
 from mobilenetv2.cli.parser import make_parser
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.text import visible
+from mobilenetv2.progress import say
+from mobilenetv2.text import listed, visible
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses: a user's mistake; part of the work failed; Ctrl-C."""
@@ -30,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
+        if not words:
+            make_parser().print_help()
+            return 0
         parsed = make_parser().parse_args(words)
         parsed.command = shlex.join(["mobilenetv2", *words])  # for records of what was done
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
@@ -55,6 +60,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str) -> int:
     print(f"mobilenetv2: error: {message}", file=sys.stderr)
     return MISTAKE
+
+
+def choose_model(arguments: argparse.Namespace) -> None:
+    """Set ``--model`` to the embedded one where nobody gave any, and say what that one knows."""
+    if arguments.model is not None:
+        return
+    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
+    from mobilenetv2.hub.models import embedded_folder
+    from mobilenetv2.model.store import load_config
+
+    arguments.model = EMBEDDED
+    config = load_config(embedded_folder())
+    names, (height, width) = config.labels.names, config.spec.size
+    say(
+        f"no --model was given, so the embedded model answers: it sees {height} x {width} pixels "
+        f"and knows only {listed(names, len(names))}. For ImageNet's 1,000 classes add --model "
+        f"{DEFAULT}; for classes of your own train one and add --model RUN/best"
+    )
 
 
 def json_line(value: object) -> str:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.parser import Parser, size
-from mobilenetv2.errors import SpecError
-from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mobilenetv2.evaluation.parity import Parity
-    from mobilenetv2.spec.network import NetworkSpec, Size
-    from mobilenetv2.spec.records import ModelConfig
 
 EXAMPLES = """\
   mobilenetv2 parity runs/photos/best
@@ -46,80 +39,23 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; 0, or 1 where an edition is outside tolerance."""
-    from mobilenetv2.evaluation.parity import (
-        LEAST_DEVIATION,
-        Case,
-        compare_editions,
-        parse_editions,
-    )
-    from mobilenetv2.hub.models import locate
-    from mobilenetv2.model.store import load_config
+    from mobilenetv2.evaluation.parity import parity
 
-    model = locate(arguments.model)
-    config = load_config(model)
-    height, width = sides = arguments.size or config.spec.size
-    try:
-        config.spec.replace(size=sides)
-    except SpecError as error:
-        raise SpecError(f"--size {height}x{width}: {error}") from None
-    editions = parse_editions(arguments.editions) if arguments.editions else usable(config.spec)
-    x = pictures(config, sides, arguments.photos)
-    (found,) = compare_editions([Case(model, x, sides)], editions, arguments.tolerance)
-    if found.deviation < LEAST_DEVIATION:
-        say(
-            "note: these pictures hardly tell the editions apart: the logits' standard deviation "
-            f"is {found.deviation:.3g}, below {LEAST_DEVIATION:g}; give --photos of several things"
-        )
+    found = parity(
+        arguments.model, editions=arguments.editions, size=arguments.size,
+        photos=arguments.photos, tolerance=arguments.tolerance,
+    )  # fmt: skip
     if arguments.json:
-        result = {"model": arguments.model, "size": list(sides), **found.to_dict()}
-        print(json.dumps(result, allow_nan=False))
+        print(json.dumps(found.to_dict(), allow_nan=False))
     else:
-        show(found, f"{arguments.model}, {len(x)} pictures of {height} x {width}")
+        show(found)
     return 0 if found.passed else PARTLY_FAILED
 
 
-def usable(spec: NetworkSpec) -> list[str]:
-    """Return the editions that are installed and have the network; name the others on stderr."""
-    from mobilenetv2.editions.edition import FRAMEWORKS, INVERTED_ONLY
-    from mobilenetv2.spec.blocks import require_inverted
-
-    found = []
-    for name, packages in FRAMEWORKS.items():
-        out = f"note: the {name} edition is left out"
-        if not all(map(find_spec, packages)):
-            say(f"{out}; pip install 'mobilenetv2[{name}]' brings it")
-            continue
-        try:
-            if name in INVERTED_ONLY:
-                require_inverted(spec, name)
-            found.append(name)
-        except SpecError as error:
-            say(f"{out}: {error}")
-    return found
-
-
-def pictures(config: ModelConfig, sides: Size, photos: list[str]) -> NDArray:
-    """Return photos through the model's preprocessing, or two pictures of noise.
-
-    Returns:
-        float32 (pictures, height, width, channels), normalised.
-    """
-    import numpy as np
-
-    from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluation.predictions import load_pictures
-    from mobilenetv2.images.preprocess import engine_input
-
-    if not photos:
-        shape = (2, *sides, config.spec.input_channels)
-        return np.random.default_rng(0).standard_normal(shape, np.float32)
-    record = config.preprocessing.at(sides)
-    return engine_input(load_pictures(find_photos(photos), record), record).transpose(0, 2, 3, 1)
-
-
-def show(found: Parity, title: str) -> None:
+def show(found: Parity) -> None:
     """Print every tensor, then the verdict in words."""
-    names = list(found.rows)
+    (height, width), names = found.size or (0, 0), list(found.rows)
+    title = f"{found.model}, {found.pictures} pictures of {height} x {width}"
     columns = ["tensor", "max |reference|"]
     for name in names:
         columns += [f"{name} abs", "rel"]
@@ -143,8 +79,7 @@ def show(found: Parity, title: str) -> None:
         )
     print(f"reference: NumPy in float64, its logits' standard deviation {found.deviation:.3g}")
     for name in names:
-        layer = found.departures.get(name)
-        verdict = f"departs first at {layer}" if layer else "the same at every tensor"
+        verdict = found.verdict(name)
         print(f"{name}: {verdict} (tolerance {found.tolerance:g} x max(1, max |reference|))")
     if found.disagreements:
         print(f"{found.disagreements} pictures have another best class in one of the editions")

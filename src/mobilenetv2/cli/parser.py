@@ -15,12 +15,14 @@ from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
 
 EXAMPLES = """\
-examples:
-  mobilenetv2 predict cat.jpg                            at once: a small model comes with it
-  mobilenetv2 train digits --output runs/digits          try it: built-in data, a minute or two
-  mobilenetv2 weights import model.tflite imagenet       published weights become a model folder
+examples, which need no files of yours:
+  mobilenetv2 train digits --output runs/digits          built-in photos: a minute or two
+  mobilenetv2 evaluate digits --model runs/digits/best   on 360 photos that it never saw
+  mobilenetv2 describe                                   the network, layer by layer
+examples with your photos, in photos/CLASS/, and a new one, new.jpg:
+  mobilenetv2 predict new.jpg                            a small model comes with it: ten classes
   mobilenetv2 audit photos/                              leaks, copies, damage: before training
-  mobilenetv2 train photos/ --weights imagenet --output runs/photos
+  mobilenetv2 train photos/ --output runs/photos         from published weights, fetched once
   mobilenetv2 evaluate photos/ --model runs/photos/best
   mobilenetv2 predict new.jpg --model runs/photos/best
   mobilenetv2 explain new.jpg --model runs/photos/best   where on the photo the evidence lies
@@ -131,7 +133,7 @@ class Parser(argparse.ArgumentParser):
 
 
 Verbs = Any
-"""What ``add_subparsers`` returns; argparse has no public name for it."""
+"""Type of what ``add_subparsers`` returns; argparse has no public name for it."""
 
 
 def make_parser() -> Parser:

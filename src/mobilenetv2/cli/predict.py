@@ -7,17 +7,13 @@ import csv
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
+from mobilenetv2.cli.main import PARTLY_FAILED, choose_model, json_line, table
 from mobilenetv2.cli.parser import Parser, require_positive
 from mobilenetv2.files import write_atomically
-from mobilenetv2.progress import say, track
+from mobilenetv2.progress import say
 from mobilenetv2.text import visible
-
-if TYPE_CHECKING:
-    from mobilenetv2.evaluation.predictions import PhotoOutputs
-    from mobilenetv2.spec.records import ModelConfig
 
 EXAMPLES = """\
   mobilenetv2 predict cat.jpg
@@ -44,58 +40,31 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print an answer for every photo; 1 if some could not be read, else 0."""
-    from mobilenetv2.cli.answering import load_predictor, resolve_model
-    from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluation.predictions import predict_photos
+    from mobilenetv2.runtime.answers import Features
+    from mobilenetv2.runtime.prediction import predict
 
     require_positive("--top", arguments.top)
-    paths = find_photos(arguments.images)
-    resolve_model(arguments)
-    features = arguments.features
-    config, predictor, _ = load_predictor(arguments, "features" if features else "logits")
-    answers = predict_photos(predictor, paths, config.preprocessing)
-    failed = 0
-    rows = []
-    for answer in track(answers, "predicting", len(paths)):
-        failed += bool(answer.error)
-        row = record(answer, config, arguments.top, features)
+    choose_model(arguments)
+    answers = predict(
+        arguments.images, arguments.model, runtime=arguments.runtime, device=arguments.device,
+        threads=arguments.threads, flips=arguments.flips, features=arguments.features,
+        progress=True,
+    )  # fmt: skip
+    rows, count, failed = [], 0, 0
+    for answer in answers:
+        row = answer.to_dict() if isinstance(answer, Features) else answer.to_dict(arguments.top)
+        count, failed = count + 1, failed + ("error" in row)
         if arguments.json:
             print(json_line(row), flush=True)
         else:
             rows.append(row)
     if arguments.csv:
-        write_csv(rows, Path(arguments.csv), features)
+        write_csv(rows, Path(arguments.csv), arguments.features)
     elif not arguments.json:
-        show(rows, features)
+        show(rows, arguments.features)
     if failed:
-        say(f"{failed} of {len(paths)} photos could not be read")
+        say(f"{failed} of {count} photos could not be read")
     return PARTLY_FAILED if failed else 0
-
-
-def record(
-    answer: PhotoOutputs, config: ModelConfig, top: int | None, features: bool
-) -> dict[str, Any]:
-    """Return one JSON line."""
-    from mobilenetv2.model.outputs import answering_classes, probabilities
-
-    image = str(answer.photo)
-    if answer.outputs is None:
-        return {"image": image, "error": answer.error}
-    if features:
-        return {"image": image, "features": [float(value) for value in answer.outputs]}
-    outputs = config.spec.classifier.outputs
-    values = probabilities(answer.outputs, outputs)
-    return {
-        "image": image,
-        "predictions": [
-            {
-                "index": index,
-                "label": config.labels.names[index],
-                "probability": float(values[index]),
-            }
-            for index in answering_classes(values, outputs, top)
-        ],
-    }
 
 
 def show(rows: list[dict[str, Any]], features: bool) -> None:

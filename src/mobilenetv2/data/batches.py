@@ -7,7 +7,7 @@ nothing has to be copied between processes.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -72,7 +72,7 @@ def workers() -> int:
 
 def in_parallel(
     function: Callable[[Job], Result],
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     threads: int | None = None,
     ahead: int = AHEAD,
 ) -> Iterator[Result]:

@@ -19,8 +19,11 @@ from PIL import Image
 from mobilenetv2.errors import DataError, ImageError, require
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS, SUFFIXES
+from mobilenetv2.text import SHOWN, listed
 
 DIGITS_OF_TEST = 360
+MODEL, WEIGHTS = "config.json", "model.safetensors"
+"""Files of every model folder (``model.store``, a room that this one does not know)."""
 
 
 class Source:
@@ -248,10 +251,11 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     A folder of archives must contain no folders and no photos.
 
     Raises:
-        DataError: the path does not exist, is of another kind, or an archive is damaged.
-        OSError: the path is a pipe or a device, or it may not be read.
+        DataError: none of them, not there, a model's or a run's folder, or an archive is damaged.
+        OSError: a pipe or a device, or it may not be read.
     """
     if path.is_dir():
+        require_no_model(path)
         found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
         named = [
             below
@@ -271,28 +275,54 @@ def open_source(path: Path, splits: Collection[str] = ()) -> Source:
     return kind(path)
 
 
-def find_photos(names: Iterable[str]) -> list[Path]:
-    """Return the photos among ``names``, and those in folders among them, at any depth, in order.
+def find_photos(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return the photos named, and those in the folders named, at any depth, in order.
 
     Raises:
-        DataError: a name does not exist, or a folder has no photos.
+        DataError: names that are not there, folders without photos, or a folder of a model or of
+            a run, whose figures are no photos.
     """
-    found: list[Path] = []
+    return [photo for found in find_each(names) for photo in found]
+
+
+def find_each(names: Iterable[str | os.PathLike[str]]) -> list[list[Path]]:
+    """Return the photos of each name as :func:`find_photos` finds them.
+
+    Raises:
+        DataError: for the reasons of :func:`find_photos`; all names that are not there and all
+            folders without photos stand in one message.
+    """
+    found: list[list[Path]] = []
+    missing: list[str] = []
+    empty: list[str] = []
     for path in map(Path, names):
+        inside = [path]
         if path.is_dir():
+            require_no_model(path)
             inside = [
                 path / entry
                 for entry in FolderSource(path).names()
                 if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
             ]
-            if not inside:
-                raise DataError(f"{path}: no photos in this folder")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError(f"{path}: no such photo or folder")
+            empty += [] if inside else [str(path)]
+        elif not path.exists():
+            missing.append(str(path))
+        found.append(inside)
+    mistakes = [f"{listed(missing, SHOWN)}: no such photo or folder"] if missing else []
+    which = "this folder" if len(empty) == 1 else "these folders"
+    mistakes += [f"{listed(empty, SHOWN)}: no photos in {which}"] if empty else []
+    if mistakes:
+        raise DataError("; ".join(mistakes))
     return found
+
+
+def require_no_model(folder: Path) -> None:
+    """Raise DataError for a model folder or a run folder where photos are expected."""
+    for model, what in ((folder / "best", "a run"), (folder, "a model folder")):
+        if (model / MODEL).is_file() and (model / WEIGHTS).is_file():
+            raise DataError(
+                f"{folder}: {what}, not photos; did you mean it as the model: --model {model}?"
+            )
 
 
 def _hidden(name: str) -> bool:

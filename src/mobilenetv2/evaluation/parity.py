@@ -1,48 +1,46 @@
-"""Compare the same weights in every edition, and under other numerics.
+"""Parity of the editions: the same weights in every framework, held against a reference.
 
-Every named tensor of each edition is held against the NumPy edition's in float64. Each runs in a
-process of its own: Keras has one backend in a process, and frameworks do not always get on with
-each other.
+Every named tensor of each edition is compared with the NumPy edition's in float64.
 """
 
 import dataclasses
-import json
 import math
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import combinations
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.editions.edition import FRAMEWORKS, find
+from mobilenetv2.data.photos import Photos, collect
+from mobilenetv2.editions.edition import FRAMEWORKS, INVERTED_ONLY, find
 from mobilenetv2.editions.keras_backend import BACKENDS
-from mobilenetv2.errors import MissingExtra, MobileNetV2Error
-from mobilenetv2.evaluation.predictions import BATCH, class_scores
-from mobilenetv2.model import store
+from mobilenetv2.errors import MobileNetV2Error, SpecError, installing
+from mobilenetv2.evaluation.edition_runs import Case, run_edition
+from mobilenetv2.evaluation.predictions import BATCH, class_scores, load_pictures
+from mobilenetv2.evaluation.report.html import element, plain_table
+from mobilenetv2.hub.models import locate
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.store import load_config
+from mobilenetv2.progress import say
+from mobilenetv2.spec.blocks import require_inverted
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.network import Size
+from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import finite, plain
 
 TOLERANCE = 1e-4
-"""Of float32: a difference is at most this times max(1, the reference's largest value)."""
+"""Tolerance of float32: largest difference as a share of max(1, the reference's largest value)."""
 REFERENCE = "numpy:float64"
 MARGIN = 1e-3
 """Two logits closer than this may change places between editions."""
 LEAST_DEVIATION = 0.5
 """Logits that deviate less from their mean say little about the layers before them."""
-MISSING, ERROR = "parity: missing: ", "parity: error: "
-"""How the child's own messages begin."""
-AT_ONCE = 4
-"""Pictures whose tensors are held at once."""
 Tensors = Mapping[str, NDArray]
 
 
@@ -80,7 +78,7 @@ def first_departure(rows: Sequence[Difference], tolerance: float = TOLERANCE) ->
     return next((row.name for row in rows if row.relative > tolerance), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Parity:
     """The comparison for one model and one batch of pictures."""
 
@@ -89,6 +87,10 @@ class Parity:
     logits: dict[str, NDArray]
     """Edition -> (pictures, classes) of all pictures; first the reference's under its own name."""
     tolerance: float
+    model: str = ""
+    """The model, as a person gave it."""
+    size: Size | None = None
+    """Height and width of the pictures; None: the model's own."""
 
     @property
     def departures(self) -> dict[str, str]:
@@ -113,6 +115,11 @@ class Parity:
         return float(self.logits[REFERENCE].std())
 
     @property
+    def pictures(self) -> int:
+        """Number of pictures."""
+        return len(self.logits[REFERENCE])
+
+    @property
     def disagreements(self) -> int:
         """Pictures with a clear best class in the reference where an edition has another."""
         single = self.logits[REFERENCE].shape[1] == 1  # the log-odds of the second of two classes
@@ -133,8 +140,9 @@ class Parity:
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON; None for what is infinite or not a number."""
         return {
+            "model": self.model, "size": list(self.size) if self.size else None,
             "passed": self.passed, "tolerance": self.tolerance, "reference": REFERENCE,
-            "pictures": len(self.logits[REFERENCE]), "logits_deviation": finite(self.deviation),
+            "pictures": self.pictures, "logits_deviation": finite(self.deviation),
             "first_departure": {name: self.departures.get(name) for name in self.rows},
             "disagreements": self.disagreements,
             "pairs": [
@@ -147,35 +155,134 @@ class Parity:
             },
         }  # fmt: skip
 
+    def verdict(self, edition: str) -> str:
+        """Return 'the same at every tensor', or where the edition departs first."""
+        layer = self.departures.get(edition)
+        return f"departs first at {layer}" if layer else "the same at every tensor"
 
-def parse_editions(names: str) -> list[str]:
-    """Return the editions of a list such as 'torch,keras:jax'.
+    def __repr__(self) -> str:
+        editions = "; ".join(f"{name} {self.verdict(name)}" for name in self.rows)
+        what = f"{self.model}, " if self.model else ""
+        outcome = "passed" if self.passed else "failed"
+        return f"Parity({what}{outcome}: {editions}; tolerance {self.tolerance:g})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, self.verdict(name), f"{max(row.relative for row in rows):.1e}")
+            for name, rows in self.rows.items()
+        ]
+        title = f"{self.model}: {'passed' if self.passed else 'failed'}"
+        note = f"{self.disagreements} pictures have another best class in one of the editions"
+        return element(
+            "div",
+            plain_table(rows, ("edition", "against NumPy in float64", "largest difference"), title),
+            element("p", note) if self.disagreements else None,
+        )
+
+
+def parity(
+    model: str | PathLike[str],
+    *,
+    editions: str | Sequence[str] | None = None,
+    size: int | Size | None = None,
+    photos: Photos = (),
+    tolerance: float = TOLERANCE,
+) -> Parity:
+    """Compare the editions of a model, tensor by tensor, with the NumPy edition in float64.
+
+    Args:
+        model: a model folder, a catalogue name, ``hf://OWNER/NAME`` or 'embedded'.
+        editions: of 'torch', 'keras', 'jax' and 'numpy'; 'keras:tensorflow', 'keras:jax' and
+            'keras:torch' choose its backend. None: those that are installed and have the network;
+            the others are named on stderr.
+        size: height and width in pixels, or one number for both; None is the model's own.
+        photos: pictures to compare on, as for :func:`runtime.prediction.predict`; none given: two
+            pictures of noise.
+        tolerance: largest difference as a share of max(1, the reference's largest value).
+
+    Returns:
+        The comparison; its ``passed`` says whether everything is within tolerance.
+
+    Raises:
+        WeightsError: the model cannot be had or read.
+        SpecError: the network cannot have that size.
+        DataError: a photo that is not there or cannot be read.
+        MobileNetV2Error: an unknown edition, one that could not be run, or an impossible tolerance.
+        MissingExtra: an edition's framework is not installed.
+
+    Example:
+        >>> import mobilenetv2 as mn
+        >>> found = mn.parity("embedded", editions="numpy,torch")
+        >>> found.passed
+        True
+        >>> found
+        Parity(embedded, passed: numpy the same at every tensor; torch ...; tolerance 0.0001)
+    """
+    name = fspath(model)
+    place = locate(name)
+    config = load_config(place)
+    height, width = sides = (size, size) if isinstance(size, int) else size or config.spec.size
+    try:
+        config.spec.replace(size=sides)
+    except SpecError as error:
+        raise SpecError(f"size {height}x{width}: {error}") from None
+    names = usable_editions(config.spec) if editions is None else parse_editions(editions)
+    x = comparison_pictures(config, sides, photos)
+    (found,) = compare_editions([Case(place, x, sides)], names, tolerance)
+    if found.deviation < LEAST_DEVIATION:
+        say(
+            "note: these pictures hardly tell the editions apart: the logits' standard deviation "
+            f"is {found.deviation:.3g}, below {LEAST_DEVIATION:g}; give photos of several things"
+        )
+    return dataclasses.replace(found, model=name, size=sides)
+
+
+def usable_editions(spec: NetworkSpec) -> list[str]:
+    """Return the editions that are installed and have the network; name the others on stderr."""
+    found = []
+    for name, packages in FRAMEWORKS.items():
+        out = f"note: the {name} edition is left out"
+        if missing := [package for package in packages if find_spec(package) is None]:
+            say(f"{out}; {installing(missing)} brings it")
+            continue
+        try:
+            if name in INVERTED_ONLY:
+                require_inverted(spec, name)
+            found.append(name)
+        except SpecError as error:
+            say(f"{out}: {error}")
+    return found
+
+
+def comparison_pictures(config: ModelConfig, sides: Size, photos: Photos = ()) -> NDArray:
+    """Return photos through the model's preprocessing; of none, two pictures of noise.
+
+    Returns:
+        float32 (pictures, height, width, channels), normalised.
+    """
+    given = list(collect(photos))
+    if not given:
+        shape = (2, *sides, config.spec.input_channels)
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
+    record = config.preprocessing.at(sides)
+    return engine_input(load_pictures(given, record), record).transpose(0, 2, 3, 1)
+
+
+def parse_editions(names: str | Sequence[str]) -> list[str]:
+    """Return the editions of a list, or of a text such as 'torch,keras:jax'.
 
     Raises:
         MobileNetV2Error: one is unknown, or there is none.
     """
     known = [*FRAMEWORKS, *(f"keras:{backend}" for backend in BACKENDS)]
-    editions = [name.strip() for name in names.split(",") if name.strip()]
+    words = names.split(",") if isinstance(names, str) else names
+    editions = [name.strip() for name in words if name.strip()]
     for name in editions:
         if name not in known:
-            raise MobileNetV2Error(f"--editions {name}: unknown; {suggestion(name, known)}")
+            raise MobileNetV2Error(f"edition {name!r} is unknown; {suggestion(name, known)}")
     if not editions:
-        raise MobileNetV2Error(f"--editions: none given; known are: {', '.join(known)}")
+        raise MobileNetV2Error(f"no editions given; known are: {', '.join(known)}")
     return list(dict.fromkeys(editions))
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One model on one batch of pictures."""
-
-    model: Path
-    """A model folder."""
-    x: NDArray
-    """float32 (pictures, height, width, channels), normalised."""
-    size: Size | None = None
-    """Of the pictures, if not the model's own."""
-    detailed: int = 2
-    """Pictures of which all tensors are compared; of the others only the logits."""
 
 
 def compare_editions(
@@ -189,7 +296,7 @@ def compare_editions(
         MissingExtra: an edition's framework is not installed.
     """
     if not (math.isfinite(tolerance) and tolerance > 0):
-        raise MobileNetV2Error(f"--tolerance {tolerance:g} must be a finite number above 0")
+        raise MobileNetV2Error(f"tolerance {tolerance:g} must be a finite number above 0")
     with tempfile.TemporaryDirectory(prefix="parity-") as name:
         folder = Path(name)
         for index, case in enumerate(cases):
@@ -202,60 +309,6 @@ def compare_editions(
                 logits[index][edition] = tensors.pop("all")
                 rows[index][edition] = compare_tensors(references[index], tensors)
     return [Parity(*both, tolerance) for both in zip(rows, logits, strict=True)]
-
-
-def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:
-    """Run one edition in a child process; return each case's tensors, 'all' being all logits.
-
-    ``folder`` has the pictures, ``x0.npy`` and so on; the child writes there too.
-    """
-    jobs = [
-        {"model": str(case.model), "size": case.size, "detailed": case.detailed} for case in cases
-    ]
-    child = subprocess.run(
-        [sys.executable, "-m", "mobilenetv2.evaluation.parity", edition, str(folder)],
-        input=json.dumps(jobs), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if child.returncode:
-        lines = child.stderr.strip().splitlines()
-        for line in lines:  # frameworks write there too
-            if line.startswith(MISSING):
-                raise MissingExtra(line.removeprefix(MISSING))
-            if line.startswith(ERROR):
-                raise MobileNetV2Error(f"{edition} edition: {line.removeprefix(ERROR)}")
-        last = lines[-1] if lines else "no message"
-        models = ", ".join(dict.fromkeys(str(case.model) for case in cases))
-        raise MobileNetV2Error(
-            f"{edition} edition on {models}: ended with status {child.returncode} ({last})"
-        )
-    results = []
-    for index in range(len(cases)):
-        with np.load(folder / f"tensors{index}.npz") as stored:
-            results.append(dict(stored))
-    return results
-
-
-def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
-    """Return every named tensor of the first ``detailed`` pictures, and under 'all' all logits."""
-    name, _, option = name.partition(":")
-    options: dict[str, Any] = {}
-    if option:
-        options[{"numpy": "dtype", "keras": "backend"}[name]] = option
-    config, arrays = store.load(Path(job["model"]))
-    if job["size"]:
-        size = (job["size"][0], job["size"][1])
-        config = dataclasses.replace(
-            config, spec=config.spec.replace(size=size), preprocessing=config.preprocessing.at(size)
-        )
-    edition = find(name)
-    network = edition.build(config, **options)
-    edition.load(network, arrays, job["model"])
-    tensors = edition.intermediates(network, x[: job["detailed"]])
-    logits = [tensors["logits"]]
-    for start in range(job["detailed"], len(x), AT_ONCE):
-        part = x[start : start + AT_ONCE]
-        logits.append(edition.intermediates(network, part)["logits"])
-    return {**tensors, "all": np.concatenate(logits)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,23 +349,3 @@ def numerics_effect(
         len(pictures), int((first == second).sum()),
         float(np.abs(one - other).max()), float(np.abs(one).max()),
     )  # fmt: skip
-
-
-def main(edition: str, folder: Path, jobs: list[dict[str, Any]]) -> None:
-    """Run one edition: pictures from ``FOLDER/x0.npy``, their tensors to ``FOLDER/tensors0.npz``.
-
-    Args:
-        jobs: what :func:`run_edition` writes to stdin, one for each file of pictures.
-    """
-    for index, job in enumerate(jobs):
-        stored: dict[str, Any] = compute(edition, job, np.load(folder / f"x{index}.npy"))
-        np.savez(folder / f"tensors{index}.npz", **stored)
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1], Path(sys.argv[2]), json.load(sys.stdin))
-    except MissingExtra as error:
-        sys.exit(f"{MISSING}{error}")
-    except MobileNetV2Error as error:
-        sys.exit(f"{ERROR}{error}")

@@ -2,17 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, chunked, in_parallel
+from mobilenetv2.data.batches import batches, chunked
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import read_photo
+from mobilenetv2.images.photo import Photo, network_picture
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import track
@@ -50,46 +48,13 @@ def predict_split(
     return np.concatenate(outputs).astype(np.float32), labels
 
 
-def load_pictures(paths: Iterable[Path], record: Preprocessing) -> NDArray:
+def load_pictures(photos: Iterable[Photo], record: Preprocessing) -> NDArray:
     """Return photos as a network takes them: uint8 (photos, height, width, channels).
 
     Raises:
         ImageError: one that cannot be read.
     """
-    return np.stack([preprocess(read_photo(path), record, str(path)) for path in paths])
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoOutputs:
-    """The network's output for one photo, or the reason why there is none."""
-
-    photo: Path
-    outputs: NDArray | None
-    """float32 (outputs,): logits or features."""
-    error: str = ""
-
-
-def predict_photos(
-    predictor: Predictor, paths: Sequence[Path], record: Preprocessing
-) -> Iterator[PhotoOutputs]:
-    """Run a predictor on photos, in order: decoding runs ahead in threads, it takes batches."""
-
-    def load(path: Path) -> NDArray | ImageError:
-        try:
-            return preprocess(read_photo(path), record, str(path))
-        except ImageError as error:
-            return error
-
-    loaded = in_parallel(load, paths)
-    for start in range(0, len(paths), BATCH):
-        group = [(path, next(loaded)) for path in paths[start : start + BATCH]]
-        pictures = [picture for _, picture in group if not isinstance(picture, ImageError)]
-        outputs = iter(predictor(np.stack(pictures)) if pictures else ())
-        for path, picture in group:
-            if isinstance(picture, ImageError):
-                yield PhotoOutputs(path, None, str(picture))
-            else:
-                yield PhotoOutputs(path, next(outputs))
+    return np.stack([network_picture(photo, record) for photo in photos])
 
 
 @dataclass(frozen=True, slots=True)

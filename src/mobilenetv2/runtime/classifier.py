@@ -1,124 +1,104 @@
-"""From photos to names, in Python: ``mn.Classifier("shoes")("photo.jpg").top(5)``."""
+"""From photos to names, in Python: ``mn.Classifier("shoes")("photo.jpg").label``."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from mobilenetv2.errors import ImageError
+from mobilenetv2.data.photos import collect
 from mobilenetv2.hub.catalogue import EMBEDDED
-from mobilenetv2.hub.models import locate
-from mobilenetv2.images.decode import decode, read_photo
-from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.model.outputs import probabilities
-from mobilenetv2.runtime.predictor import load_predictor
-from mobilenetv2.spec.records import Labels
+from mobilenetv2.images.photo import Photo, is_folder
+from mobilenetv2.runtime.answers import Answer as Answer
+from mobilenetv2.runtime.answers import Unreadable as Unreadable
+from mobilenetv2.runtime.loading import load_model
+from mobilenetv2.runtime.prediction import answers
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import counted
 
-BATCH = 8
-Photo = str | PathLike[str] | bytes | Image.Image | NDArray
-"""A path, a file's bytes, a Pillow image, or an array uint8 (height, width, 3), red first."""
-Photos = list[Any] | tuple[Any, ...]
-"""Several photos, each a :data:`Photo`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """One class with its probability."""
-
-    index: int
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Answer:
-    """The network's answer for one photo."""
-
-    probabilities: NDArray
-    """float64 (classes,): they sum to 1, but for a network whose outputs are 'sigmoid', where each
-    class has its own."""
-    labels: Labels
-
-    def __repr__(self) -> str:
-        best = ", ".join(f"{guess.label} {guess.probability:.1%}" for guess in self.top(3))
-        return f"Answer({best})"
-
-    def top(self, count: int = 5) -> list[Guess]:
-        """Return the most probable classes, best first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [
-            Guess(int(i), self.labels.names[i], float(self.probabilities[i])) for i in best.tolist()
-        ]
+Several = list[Any] | tuple[Any, ...] | Iterator[Any]
+"""Several photos, each a :data:`images.photo.Photo` or a folder."""
 
 
 class Classifier:
     """A model that names what is on photos. No training framework is needed.
 
+    A call with one photo gives an :class:`Answer`; with several photos or a folder it gives a list,
+    in the order of :func:`runtime.prediction.predict`. Arrays and Pillow images of exactly the
+    network's own size are taken as they are, without resizing and cropping.
+
     Args:
-        model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``; left out,
-            the embedded model of CIFAR-10's ten classes.
-        runtime: the engine; None is ONNX Runtime, or what runs such an exported file.
-        threads: of one operator; None leaves it to the engine.
+        model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``; the
+            default is the embedded model of CIFAR-10's ten classes.
+        runtime: what computes: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or 'torch'; None
+            is ONNX Runtime, or what runs such an exported file, or PyTorch for another device.
+        device: 'cpu', or a device of PyTorch such as 'cuda' or 'mps'.
+        threads: of the runtime; None leaves it to the runtime.
+        flips: answer each photo and its mirror image, and take the mean: surer, twice the time.
 
     Raises:
-        WeightsError, ArtifactError: the model cannot be had, read or run.
+        WeightsError, ArtifactError, SpecError: the model cannot be had, read or run.
+        MissingExtra: what computes is not installed.
+
+    Example:
+        >>> import mobilenetv2 as mn
+        >>> classify = mn.Classifier()
+        >>> classify
+        Classifier('embedded', 10 classes, 32x32, onnxruntime)
+        >>> answer = classify(photo)
+        >>> answer.label in classify.config.labels.names
+        True
+        >>> [round(guess.probability, 3) for guess in answer.top(3)]
+        [0...]
+        >>> len(classify(photos))
+        24
     """
 
     def __init__(
         self,
         model: str | PathLike[str] = EMBEDDED,
+        *,
         runtime: str | None = None,
+        device: str = "cpu",
         threads: int | None = None,
+        flips: bool = False,
     ) -> None:
-        self.config, self._predict = load_predictor(
-            locate(fspath(model)), runtime=runtime, threads=threads
+        self._name = fspath(model)
+        self._loaded = load_model(
+            model, runtime=runtime, device=device, threads=threads, flips=flips
         )
 
+    @property
+    def config(self) -> ModelConfig:
+        """The model's network, preprocessing, labels, origin and metrics."""
+        return self._loaded.config
+
+    # A folder's answers are a list, too, which no type says of a path: [folder] is typed as one.
     @overload
     def __call__(self, photos: Photo) -> Answer: ...
 
     @overload
-    def __call__(self, photos: Photos) -> list[Answer]: ...
+    def __call__(self, photos: Several) -> list[Answer | Unreadable]: ...
 
-    def __call__(self, photos: Photo | Photos) -> Answer | list[Answer]:
-        """Return one answer for one photo, a list for a list of photos.
+    def __call__(self, photos: Photo | Several) -> Answer | list[Answer | Unreadable]:
+        """Return one answer for one photo, a list for several photos or a folder.
+
+        Among several, a photo that cannot be read gets an :class:`Unreadable`.
+
+        Args:
+            photos: a path, a file's bytes, a Pillow image, an array uint8 (height, width, 3); a
+                list of them; or a folder, which is searched at any depth.
 
         Raises:
-            ImageError: a photo that cannot be read.
+            ImageError: the one photo cannot be read.
+            DataError: a name that is not there, or a folder without photos.
         """
-        if isinstance(photos, list | tuple):
-            parts = [photos[i : i + BATCH] for i in range(0, len(photos), BATCH)]
-            return [answer for part in parts for answer in self._answers(part)]
-        return self._answers([photos])[0]
+        if isinstance(photos, list | tuple | Iterator) or is_folder(photos):
+            return list(answers(self._loaded, collect(photos)))
+        (answer,) = answers(self._loaded, [photos])
+        if isinstance(answer, Unreadable):
+            raise answer.error
+        return answer
 
-    def _answers(self, photos: Sequence[Photo]) -> list[Answer]:
-        record = self.config.preprocessing
-        images = [preprocess(open_photo(photo), record, "photo") for photo in photos]
-        logits = self._predict(np.stack(images))
-        rows = probabilities(logits, self.config.spec.classifier.outputs)
-        return [Answer(row, self.config.labels) for row in rows]
-
-
-def open_photo(photo: Photo) -> Image.Image:
-    """Return a photo as an RGB image, in whichever form it comes.
-
-    Raises:
-        ImageError: it cannot be read, or is no image.
-    """
-    if isinstance(photo, Image.Image):
-        return photo.convert("RGB")
-    if isinstance(photo, bytes):
-        return decode(photo, "the photo's bytes")
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-            raise ImageError(
-                f"an array {photo.dtype} of shape {list(photo.shape)} is no picture: uint8 "
-                "(height, width, 3) is"
-            )
-        return Image.fromarray(photo)
-    return read_photo(Path(photo))
+    def __repr__(self) -> str:
+        height, width = self.config.spec.size
+        classes = counted(self.config.spec.classes, "class")
+        return f"Classifier({self._name!r}, {classes}, {height}x{width}, {self._loaded.runtime})"

@@ -86,6 +86,18 @@ def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
     )  # fmt: skip
 
 
+def plain_table(
+    rows: Iterable[Sequence[str]], columns: Sequence[str] = (), caption: str | None = None
+) -> Markup:
+    """Return a table for a notebook, whose own style it takes; each row begins with its name."""
+    head = element("tr", [element("th", name) for name in columns]) if columns else None
+    body = [
+        element("tr", element("th", name), [element("td", cell) for cell in cells])
+        for name, *cells in rows
+    ]
+    return element("table", element("caption", caption) if caption else None, head, body)
+
+
 def document(title: str, body: Markup, style: str = "", script: str = "") -> str:
     """Return a whole file in the style of the reports. It needs no other file and no network.
 

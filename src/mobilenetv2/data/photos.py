@@ -1,0 +1,55 @@
+"""Photos as a program gives them: one, a folder of them, or any number."""
+
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from mobilenetv2.data.sources import find_each, find_photos
+from mobilenetv2.errors import DataError
+from mobilenetv2.images.photo import Photo, path_of
+
+Photos: TypeAlias = Photo | Iterable[Photo]
+"""One photo, a folder, or several of both."""
+
+
+def collect(photos: Photos) -> list[Photo] | Iterator[Photo]:
+    """Return photos one by one, those in folders at any depth, in order.
+
+    Returns:
+        A list; an iterator where photos come from one, so that they are taken as they come.
+
+    Raises:
+        DataError: a name that is not there, a folder without photos, or neither a photo nor
+            several. An iterator's names are not looked up before their turn.
+    """
+    if isinstance(photos, str | PathLike):
+        return [*find_photos([photos])]
+    if isinstance(photos, bytes | Image.Image | np.ndarray):
+        return [photos]
+    if isinstance(photos, Iterator):
+        return _as_they_come(photos)
+    if not isinstance(photos, Iterable):
+        raise DataError(
+            f"a {type(photos).__name__} is neither a photo nor a list of photos; give a path, a "
+            "file's bytes, a Pillow image or an array uint8 (height, width, 3)"
+        )
+    given = list(photos)
+    found = iter(find_each(photo for photo in given if isinstance(photo, str | PathLike)))
+    together: list[Photo] = []
+    for photo in given:
+        together += next(found) if isinstance(photo, str | PathLike) else [photo]
+    return together
+
+
+def _as_they_come(photos: Iterator[Photo]) -> Iterator[Photo]:
+    for photo in photos:
+        path = path_of(photo)
+        if path is None:
+            yield photo
+        elif path.is_dir():
+            yield from find_photos([path])
+        else:
+            yield path

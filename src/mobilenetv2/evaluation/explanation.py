@@ -1,0 +1,387 @@
+"""Explanations of answers: where on a photo the evidence for a class lies (Grad-CAM), drawn."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenetv2.data.photos import Photos, collect
+from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
+from mobilenetv2.evaluation.gradcam import (
+    Whereabouts,
+    class_weights,
+    colours,
+    heat,
+    overlay,
+    whereabouts,
+)
+from mobilenetv2.evaluation.matching import match
+from mobilenetv2.files import write_atomically
+from mobilenetv2.hub.catalogue import EMBEDDED
+from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
+from mobilenetv2.images.photo import Photo, is_folder, network_picture, path_of
+from mobilenetv2.model.outputs import probabilities
+from mobilenetv2.progress import track
+from mobilenetv2.runtime.answers import Answer, Guess, Unreadable
+from mobilenetv2.runtime.loading import load_network
+from mobilenetv2.runtime.predictor import FeatureMap
+from mobilenetv2.spec.records import Labels
+from mobilenetv2.text import percent
+
+TOP = 3
+"""Classes that are explained, where nobody says how many."""
+SIDE = 288
+"""Pixels of a picture's longer side, as it is drawn."""
+ENDING = "-explained"
+PNG = ".png"
+TEXT = (
+    "Colour shows where the evidence for that answer lies, grey is none; each picture has a scale "
+    "of its own."
+)
+MOST_NAMED = 10
+"""Classes that an error names."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Evidence:
+    """The evidence for one class on one photo."""
+
+    index: int
+    label: str
+    probability: float
+    heat: NDArray
+    """float32 (height', width') from 0 to 1: the last feature map's cells, 1 is the most."""
+    place: Whereabouts
+
+    @property
+    def where(self) -> str:
+        """Place of the evidence: 'upper left', 'right', 'centre' ...; 'nowhere' without any."""
+        return self.place.words
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        return {
+            "index": self.index, "label": self.label, "probability": self.probability,
+            "heat": {
+                "where": self.place.words, "centre": self.place.centre, "rows": self.place.rows,
+                "columns": self.place.columns, "cells": self.heat.shape,
+            },
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"Evidence({self.label} {percent(self.probability)}, {self.where})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation:
+    """An answer to one photo, and where on the photo the evidence for its classes lies."""
+
+    answer: Answer
+    evidence: tuple[Evidence, ...]
+    """Evidence for the classes asked for, else for the most probable ones, best first."""
+    picture: NDArray
+    """uint8 (height, width, channels): the photo as the network sees it."""
+    written: Path | None = None
+    """The file that was drawn; None: none was asked for."""
+
+    @property
+    def photo(self) -> Path | None:
+        """The photo's file; None for a photo in memory."""
+        return self.answer.photo
+
+    @property
+    def error(self) -> None:
+        """Always None: the photo was read. An :class:`runtime.answers.Unreadable` has an error."""
+
+    @property
+    def heat(self) -> NDArray:
+        """float32 (height', width') from 0 to 1, of the first class."""
+        return self.evidence[0].heat
+
+    @property
+    def where(self) -> str:
+        """Place of the evidence for the first class: 'upper left', 'right', 'centre' ..."""
+        return self.evidence[0].where
+
+    @property
+    def image(self) -> Image.Image:
+        """The photo in grey under the heat of the first class: a Pillow image."""
+        return Image.fromarray(overlay(enlarge_picture(self.picture, SIDE), self.heat))
+
+    def top(self, count: int = 5) -> list[Guess]:
+        """Return the most probable classes, best first."""
+        return self.answer.top(count)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the drawing as a PNG file: the photo, and under the heat of each class.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_atomically(Path(path), self._repr_png_())
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON: a line of ``mobilenetv2 explain --json``."""
+        return {
+            "image": None if self.photo is None else str(self.photo),
+            "picture": None if self.written is None else str(self.written),
+            "explanations": [one.to_dict() for one in self.evidence],
+        }
+
+    def __repr__(self) -> str:
+        name = "" if self.photo is None else f"{self.photo}: "
+        shares = "; ".join(repr(one).removeprefix("Evidence(")[:-1] for one in self.evidence)
+        return f"Explanation({name}{shares})"
+
+    def _repr_png_(self) -> bytes:
+        height, width = self.picture.shape[:2]
+        large = enlarge_picture(self.picture, SIDE)
+        name = self.photo.name if self.photo else "photo"
+        tiles = [Tile(large, name, f"as the network sees it, {height} x {width}")]
+        for one in self.evidence:
+            detail = percent(one.probability)
+            if legible(one.label).count("?") > one.label.count("?"):
+                detail += f", class {one.index}"
+            tiles.append(Tile(overlay(large, one.heat), one.label, detail))
+        strip = np.asarray(colours(np.linspace(0, 1, 64)), np.uint8)
+        return sheet(tiles, Legend(TEXT, strip, "some", "most"))
+
+
+Classes = str | int | Sequence[str | int]
+Several = list[Any] | tuple[Any, ...] | Iterator[Any]
+"""Several photos, each a :data:`images.photo.Photo` or a folder."""
+
+
+@overload
+def explain(
+    photos: Photo, model: str | PathLike[str] = EMBEDDED, *, classes: Classes = (),
+    top: int = TOP, runtime: str | None = None, threads: int | None = None,
+    output: str | PathLike[str] | None = None, overwrite: bool = False,
+) -> Explanation: ...  # fmt: skip
+
+
+@overload
+def explain(
+    photos: Several, model: str | PathLike[str] = EMBEDDED, *, classes: Classes = (),
+    top: int = TOP, runtime: str | None = None, threads: int | None = None,
+    output: str | PathLike[str] | None = None, overwrite: bool = False,
+) -> list[Explanation | Unreadable]: ...  # fmt: skip
+
+
+def explain(
+    photos: Photo | Several,
+    model: str | PathLike[str] = EMBEDDED,
+    *,
+    classes: Classes = (),
+    top: int = TOP,
+    runtime: str | None = None,
+    threads: int | None = None,
+    output: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Explanation | list[Explanation | Unreadable]:
+    """Explain answers: where on a photo the evidence for each class lies (Grad-CAM).
+
+    Args:
+        photos: a path, a file's bytes, a Pillow image, an array uint8 (height, width, 3); a list of
+            them; or a folder, which is searched at any depth.
+        model: a model folder, an exported ONNX or Keras file, a catalogue name or
+            ``hf://OWNER/NAME``; the default is the embedded model of CIFAR-10's ten classes.
+        classes: explain these, whatever the answer is: by label, WordNet id or index. None given:
+            the ``top`` most probable ones.
+        top: classes that are explained.
+        runtime: what computes: 'onnxruntime', 'openvino', 'litert' or 'torch'; None is ONNX
+            Runtime.
+        threads: of the runtime; None leaves it to the runtime.
+        output: where the drawings are written: a .png file, or a folder for several; None writes
+            none.
+        overwrite: replace drawings that are there.
+
+    Returns:
+        One explanation for one photo; a list for several or for a folder, in which a photo that
+        cannot be read is an :class:`runtime.answers.Unreadable`.
+
+    Raises:
+        ImageError: the one photo cannot be read.
+        DataError: a name that is not there, a folder without photos, or no such class.
+        WeightsError, ArtifactError, SpecError: the model cannot be had, read, run or explained.
+        MissingExtra: what computes is not installed.
+        MobileNetV2Error: a drawing is there already, or ``output`` cannot be.
+
+    Example:
+        >>> import mobilenetv2 as mn
+        >>> explanation = mn.explain(photo)
+        >>> explanation.answer.label == explanation.top(1)[0].label
+        True
+        >>> explanation.where
+        '...'
+        >>> explanation.image.size
+        (288, 288)
+        >>> explanation.save("why.png")
+        >>> mn.explain(photo, classes="cat").evidence
+        (Evidence(cat ...%, ...),)
+    """
+    named = [classes] if isinstance(classes, str | int) else classes
+    made = list(
+        explanations(
+            photos, model, classes=[str(name) for name in named], top=top, runtime=runtime,
+            threads=threads, output=output, overwrite=overwrite,
+        )
+    )  # fmt: skip
+    if isinstance(photos, list | tuple | Iterator) or is_folder(photos):
+        return made
+    (one,) = made
+    if isinstance(one, Unreadable):
+        raise one.error
+    return one
+
+
+def explanations(
+    photos: Photos,
+    model: str | PathLike[str] = EMBEDDED,
+    *,
+    classes: Sequence[str] = (),
+    top: int = TOP,
+    runtime: str | None = None,
+    threads: int | None = None,
+    output: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Iterator[Explanation | Unreadable]:
+    """Yield the explanation of each photo as soon as it is made and, with ``output``, written.
+
+    Args:
+        progress: show the progress on stderr. All else is as for :func:`explain`.
+
+    Raises:
+        MobileNetV2Error: for the reasons of :func:`explain`, before the first explanation.
+    """
+    if top < 1:
+        raise MobileNetV2Error(f"top {top} must be at least 1")
+    found = list(collect(photos))
+    targets: Iterable[Path | None] = [None] * len(found)
+    if output is not None:
+        targets = plan_drawings([path_of(photo) for photo in found], fspath(output), overwrite)
+    network = load_network(model, runtime, threads)
+    indices = [find_class(name, network.config.labels) for name in classes]
+
+    def explained() -> Iterator[Explanation | Unreadable]:
+        for photo, target in zip(found, targets, strict=True):
+            try:
+                picture = network_picture(photo, network.config.preprocessing)
+            except ImageError as error:
+                yield Unreadable(error, path_of(photo))
+                continue
+            made = _explained(network, picture, path_of(photo), target, indices, top)
+            if target is not None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made.save(target)
+            yield made
+
+    return track(explained(), "explaining", len(found)) if progress else explained()
+
+
+def _explained(
+    network: FeatureMap, picture: NDArray, photo: Path | None, target: Path | None,
+    indices: list[int], top: int,
+) -> Explanation:  # fmt: skip
+    logits, maps = network.answer(picture[None])
+    config = network.config
+    outputs, names = config.spec.classifier.outputs, config.labels.names
+    shares = probabilities(logits[0], outputs)
+    answer = Answer(shares, config.labels, outputs, photo)
+    weights = partial(class_weights, config.spec, network.arrays, maps[0])
+    evidence = []
+    for index in indices or [guess.index for guess in answer.top(top)]:
+        map_ = heat(maps[0], weights(index))
+        evidence.append(
+            Evidence(index, names[index], float(shares[index]), map_, whereabouts(map_))
+        )
+    return Explanation(answer, tuple(evidence), picture, target)
+
+
+def plan_drawings(
+    photos: Sequence[Path | None], output: str, overwrite: bool = False
+) -> list[Path]:
+    """Return the file that is drawn for each photo; two of one name get numbers.
+
+    Args:
+        photos: their files; None for photos in memory, which are called 'photo'.
+        output: a .png file for one photo, a folder for any number.
+        overwrite: allow drawings that are there.
+
+    Raises:
+        MobileNetV2Error: one file for several photos, a drawing is there already, it is the photo
+            itself, or ``output`` is neither a .png file nor a folder.
+    """
+    single = output.lower().endswith(PNG) and not Path(output).is_dir()
+    if single and len(photos) > 1:
+        raise MobileNetV2Error(f"output {output}: one file for {len(photos)} photos; name a folder")
+    folder = Path(output)
+    if not single and folder.exists() and not folder.is_dir():
+        raise MobileNetV2Error(f"output {output}: neither a {PNG} file nor a folder")
+    targets: list[Path] = []
+    taken: set[str] = set()
+    following: dict[str, int] = {}
+    for path in photos:
+        name = path.stem if path else "photo"
+        target, stem = folder, name.casefold()  # some systems do not tell cases apart
+        if not single:
+            target = folder / f"{name}{ENDING}{PNG}"
+            while target.name.casefold() in taken:
+                number = following.get(stem, 2)
+                target = folder / f"{name}{ENDING}-{number}{PNG}"
+                following[stem] = number + 1
+        taken.add(target.name.casefold())
+        targets.append(target)
+    there = [target for target in targets if target.exists()]
+    # Each photo is looked up once: 10,000 photos and drawings make 100 million pairs.
+    given = {_file(path) for path in photos if path} if there else set()
+    for target in there:
+        if _file(target) in given:
+            raise MobileNetV2Error(f"{target}: the photo itself; choose another output")
+        if not overwrite or target.is_dir():
+            raise MobileNetV2Error(
+                f"{target}: is there already; overwrite replaces it, output names another place"
+            )
+    return targets
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """Return the device and the number on it: the same for two names of one file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def find_class(name: str, labels: Labels) -> int:
+    """Return the output that a person means: by label, a synonym of it, WordNet id or index.
+
+    Raises:
+        DataError: no class, or several, with the nearest names.
+    """
+    try:
+        return match((name,), labels, "class")[0]
+    except DataError:
+        same = [i for i, label in enumerate(labels.names) if name.casefold() in _synonyms(label)]
+        if len(same) > 1:
+            raise DataError(
+                f"class {name}: the name of {len(same)} classes; say which by index: "
+                f"{' or '.join(map(str, same))}"
+            ) from None
+        known = {synonym for label in labels.names for synonym in _synonyms(label)}
+        near = difflib.get_close_matches(name.casefold(), sorted(known), n=1)
+        some = ", ".join(labels.names[:MOST_NAMED]) + ", ..." * (len(labels) > MOST_NAMED)
+        hint = f"did you mean {near[0]!r}?" if near else f"its classes are: {some}"
+        raise DataError(
+            f"class {name}: no class of the model by label, WordNet id or index; {hint}"
+        ) from None
+
+
+def _synonyms(label: str) -> list[str]:
+    return [synonym.strip().casefold() for synonym in label.split(",")]

@@ -1,0 +1,177 @@
+"""Answers of a model for one photo: its classes, its features, or why it cannot be read."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import ImageError
+from mobilenetv2.model.outputs import answering_classes
+from mobilenetv2.spec.network import Outputs
+from mobilenetv2.spec.records import Labels
+from mobilenetv2.text import percent, visible
+
+SHOWN = 5
+"""Classes that a notebook shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One class with its probability."""
+
+    index: int
+    label: str
+    probability: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        return {"index": self.index, "label": self.label, "probability": self.probability}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """The network's answer for one photo."""
+
+    probabilities: NDArray
+    """float64 (classes,): they sum to 1, but for a network whose outputs are 'sigmoid', where each
+    class has its own."""
+    labels: Labels
+    outputs: Outputs = "softmax"
+    """'softmax' or 'logit': one class a photo; 'sigmoid': any number of classes."""
+    photo: Path | None = None
+    """The photo's file; None for a photo in memory."""
+    error: ClassVar[None] = None
+    """Always None: the photo was read. An :class:`Unreadable` has an error here."""
+
+    @property
+    def index(self) -> int:
+        """Index of the most probable class."""
+        return self.top(1)[0].index
+
+    @property
+    def label(self) -> str:
+        """Name of the most probable class."""
+        return self.labels.names[self.index]
+
+    @property
+    def probability(self) -> float:
+        """Probability of the most probable class, 0 to 1."""
+        return float(self.probabilities[self.index])
+
+    def top(self, count: int = 5) -> list[Guess]:
+        """Return the most probable classes, best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[: max(0, count)]
+        return self._guesses(best.tolist())
+
+    def named(self, most: int | None = None) -> list[Guess]:
+        """Return the classes that the network names, best first, as ``mobilenetv2 predict`` does.
+
+        Args:
+            most: how many at most; None is 5, or with 'sigmoid' outputs all of them.
+
+        Returns:
+            With 'sigmoid' outputs the classes above 0.5, of which there may be none.
+        """
+        return self._guesses(answering_classes(self.probabilities, self.outputs, most))
+
+    def to_dict(self, most: int | None = None) -> dict[str, object]:
+        """Return plain values for JSON: a line of ``mobilenetv2 predict --json``.
+
+        Args:
+            most: classes at most, as for :meth:`named`.
+        """
+        guesses = [guess.to_dict() for guess in self.named(most)]
+        return {"image": _text(self.photo), "predictions": guesses}
+
+    def _guesses(self, indices: Sequence[int]) -> list[Guess]:
+        names = self.labels.names
+        return [Guess(index, names[index], float(self.probabilities[index])) for index in indices]
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{guess.label} {percent(guess.probability)}" for guess in self.top(3))
+        return f"Answer({_before(self.photo)}{best})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(_bar(guess) for guess in self.top(SHOWN))
+        return f"<table>{_caption(self.photo)}{rows}</table>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Features:
+    """The network's pooled features of one photo, which its classifier would take."""
+
+    features: NDArray
+    """float32 (features,)."""
+    photo: Path | None = None
+    """The photo's file; None for a photo in memory."""
+    error: ClassVar[None] = None
+    """Always None: the photo was read. An :class:`Unreadable` has an error here."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON: a line of ``mobilenetv2 predict --features --json``."""
+        return {"image": _text(self.photo), "features": [float(x) for x in self.features]}
+
+    def __repr__(self) -> str:
+        return f"Features({_before(self.photo)}{len(self.features):,} numbers)"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Unreadable:
+    """The answer for a photo that cannot be read: no class, and the error that says why."""
+
+    error: ImageError
+    photo: Path | None = None
+    """The photo's file; None for a photo in memory."""
+    index: ClassVar[None] = None
+    label: ClassVar[None] = None
+    probability: ClassVar[float] = math.nan
+    probabilities: ClassVar[NDArray] = np.zeros(0)
+
+    def top(self, count: int = 5) -> list[Guess]:
+        """Return no class."""
+        return []
+
+    def named(self, most: int | None = None) -> list[Guess]:
+        """Return no class."""
+        return []
+
+    def to_dict(self, most: int | None = None) -> dict[str, object]:
+        """Return plain values for JSON: a line of ``mobilenetv2 predict --json``."""
+        return {"image": _text(self.photo), "error": str(self.error)}
+
+    def __repr__(self) -> str:
+        return f"Unreadable({self.error})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>Unreadable: {_escaped(str(self.error))}</p>"
+
+
+def _text(photo: Path | None) -> str | None:
+    return None if photo is None else str(photo)
+
+
+def _before(photo: Path | None) -> str:
+    return "" if photo is None else f"{photo}: "
+
+
+def _escaped(text: str) -> str:
+    import html  # a notebook's: the command line does without it
+
+    return html.escape(visible(text))
+
+
+def _caption(photo: Path | None) -> str:
+    return "" if photo is None else f"<caption>{_escaped(str(photo))}</caption>"
+
+
+def _bar(guess: Guess) -> str:
+    width = 0 if math.isnan(guess.probability) else 100 * guess.probability
+    bar = f'<div style="background:#4a7ebb;height:0.8em;width:{width:.1f}%"></div>'
+    return (
+        f"<tr><th>{_escaped(guess.label)}</th><td>{percent(guess.probability)}</td>"
+        f'<td style="width:12em">{bar}</td></tr>'
+    )
