@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 
 from mobilenetv2.data.dataset import open_dataset
 
@@ -19,7 +19,7 @@ SHOWN = 6
 
 
 def run(*arguments: str) -> None:
-    print(f"\n$ mobilenetv2 {' '.join(arguments)}", flush=True)
+    print(f"\n$ mobilenetv2 {' '.join(map(quoted, arguments))}", flush=True)
     subprocess.run([sys.executable, "-m", "mobilenetv2", *arguments], check=True)
 
 
@@ -35,16 +35,27 @@ def write_digits(folder: Path) -> list[Path]:
     return written["test"]
 
 
-def command() -> str:
-    """Return what to type for `mobilenetv2` in this shell, whether or not it is on the path."""
-    name = "mobilenetv2.exe" if os.name == "nt" else "mobilenetv2"
-    script = Path(sys.executable).with_name(name)
-    if not script.is_file():
-        return shlex.join([sys.executable, "-m", "mobilenetv2"])
-    if shutil.which(name) == str(script):
+def quoted(text: str, windows: bool = os.name == "nt") -> str:
+    """Return an argument as a shell takes it: PowerShell and cmd do not know ``shlex``'s quotes."""
+    if not windows:
+        return shlex.quote(text)
+    return f'"{text}"' if " " in text else text
+
+
+def command(script: PurePath, here: PurePath, found: str | None) -> str:
+    """Return what to type for `mobilenetv2`, whether or not its environment is activated.
+
+    Args:
+        script: The command that the install has made, beside this Python.
+        here: The folder in which the lines will be typed.
+        found: What the shell finds by the name alone.
+    """
+    if found and type(script)(found).parent == script.parent:
         return "mobilenetv2"
-    here = Path.cwd()
-    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+    windows = isinstance(script, PureWindowsPath)
+    short = script.relative_to(here) if script.is_relative_to(here) else script
+    line = quoted(str(short), windows)
+    return f"& {line}" if line.startswith('"') else line  # PowerShell calls a quoted path by &
 
 
 def main() -> None:
@@ -65,7 +76,11 @@ def main() -> None:
     run("evaluate", "digits", "--model", model, "--report", str(options.output / "report"))
     run("predict", str(photos), "--model", model, "--top", "2")
 
-    typed, again = command(), options.output / "again"
+    script = Path(sys.executable).with_name("mobilenetv2")
+    typed = f"{quoted(sys.executable)} -m mobilenetv2"
+    if script.is_file() or script.with_suffix(".exe").is_file():
+        typed = command(script, Path.cwd(), shutil.which("mobilenetv2"))
+    again, again_best = (quoted(str(options.output / name)) for name in ("again", "again/best"))
     print(f"""
 Done in {time.monotonic() - started:.0f} s. A MobileNetV2 learned real handwritten digits \
 from scratch, was measured
@@ -77,8 +92,9 @@ photos     {digits}/train has a folder of photos for each class
 
 To go on, type as it stands here (half a minute: a new classifier on the model in the package):
 
-  {typed} train {digits} --weights embedded --recipe head-only --output {again} --overwrite
-  {typed} predict {photos} --model {again}/best
+  {typed} train {quoted(str(digits))} --weights embedded --recipe head-only --output {again} \
+--overwrite
+  {typed} predict {quoted(str(photos))} --model {again_best}
 
 The same with your own photos: photos/ stands for your folder, with a folder of photos for each
 class in it, and new.jpg for a photo of yours. The first line fetches ImageNet weights, 14 MB, once.

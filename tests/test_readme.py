@@ -1,20 +1,34 @@
-"""The README's commands and the last lines of the demo, run as they stand there."""
+"""The lines of README, docs/ and the end of the demo, run as they stand."""
 
+import ast
+import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from types import ModuleType
+from typing import Any
 
 import pytest
-from PIL import Image
+
+import mobilenetv2 as mn
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-FIRST, _, REST = README.partition("\n## Install\n")
-INSTALL, _, USE = REST.partition("\n## What it does\n")
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+INDEX = DOCS / "README.md"
+MADE = DOCS / "recipe.md"
+"""A page that a test of its own makes."""
+PAGES = [README, *sorted(path for path in DOCS.glob("*.md") if path != MADE)]
+"""The pages whose lines are typed."""
+LONGEST = 150
+FOLD = 60
+"""Lines of README before its first task of the reader's own."""
+
 FETCHED = "litert-tf2-1.0-224"
 PUBLISHED = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 """What ``weights import`` of that name fetches: the cache is filled with it."""
@@ -23,8 +37,7 @@ NEW_SHELL = os.defpath
 TRAIN = "--epochs 1 --set train_scale=0.3 --set selection=0.3"
 QUICK = {
     # No test reaches the published default: some other weights are named.
-    "train photos/ --output": f"--weights embedded {TRAIN}",
-    "train photos/ --weights": TRAIN,
+    "train photos/ --output runs/photos": f"--weights embedded {TRAIN}",
     # An epoch's answers are close calls, and a dozen photos judge them.
     "quantize": "--force",
     "benchmark": "--runtime onnxruntime,litert --seconds 0.1",
@@ -32,16 +45,36 @@ QUICK = {
     "export runs/photos/best app/": "--precision float32",
 }
 """Appended to commands that begin so: they stay what they are, only shorter."""
+QUICK_PYTHON = {'mn.train("photos/", output="runs/photos")': 'weights="embedded"'}
+"""The same for a call of a program."""
+REPLACES = ("train photos/ --output runs/photos", 'output="runs/photos"')
+"""What writes the run folder that the other lines of a page take as there."""
 
 
-def blocks(text: str, language: str = "sh") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Language and text of what stands between fences."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def commands(text: str) -> list[str]:
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT).with_suffix(""))
+
+
+def commands(block: str) -> list[str]:
     """The lines that a person types, without comments."""
-    lines = [line for block in blocks(text) for line in block.splitlines()]
-    return [re.sub(r"\s*#.*", "", line) for line in lines if re.sub(r"\s*#.*", "", line)]
+    lines = [re.sub(r"\s*#.*", "", line) for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def all_commands(page: Path) -> list[str]:
+    text = page.read_text("utf-8")
+    return [
+        line for language, block in blocks(text) if language == "sh" for line in commands(block)
+    ]
+
+
+def programs(page: Path) -> list[str]:
+    return [block for language, block in blocks(page.read_text("utf-8")) if language == "python"]
 
 
 def last_lines(printed: str) -> list[str]:
@@ -64,7 +97,7 @@ def typed(line: str, folder: Path, cache: Path, **environment: str) -> str:
 
 
 def put_own_photos(folder: Path, photo_folder: Callable[[Path, int], Path]) -> None:
-    """What the README calls the reader's own: photos/, new.jpg, holiday/."""
+    """What the pages call the reader's own: photos/, new.jpg, holiday/."""
     photos = photo_folder(folder / "photos", 12)
     photo = next(path for path in photos.rglob("*.jpg"))
     (folder / "holiday").mkdir()
@@ -72,49 +105,115 @@ def put_own_photos(folder: Path, photo_folder: Callable[[Path, int], Path]) -> N
         copy.write_bytes(photo.read_bytes())
 
 
-def test_the_readme_shows_every_step_of_the_job() -> None:
-    verbs = {line.split()[1] for line in commands(FIRST + USE) if line.startswith("mobilenetv2 ")}
-    assert verbs == {"weights", "train", "evaluate", "predict", "describe", "parity",
-                     "export", "quantize", "benchmark"}  # fmt: skip
+def test_the_readme_is_short_and_its_first_screen_has_what_matters() -> None:
+    lines = README.read_text("utf-8").splitlines()
+    assert len(lines) <= LONGEST
+    screen = "\n".join(lines[:FOLD])
+    for part in ("![", "git clone", "PowerShell", "```sh", "95% interval", "```python", "Licence"):
+        assert part in screen, part
 
 
-def test_every_verb_and_option_of_the_readme_exists() -> None:
+def test_the_index_has_every_page() -> None:
+    index = INDEX.read_text("utf-8")
+    for page in DOCS.glob("*.md"):
+        assert page == INDEX or f"]({page.name})" in index, page.name
+
+
+def test_the_pages_show_every_verb() -> None:
+    from mobilenetv2.cli.parser import VERBS
+
+    lines = [line for page in PAGES for line in all_commands(page)]
+    shown = {line.split()[1] for line in lines if "mobilenetv2 " in line}
+    assert shown == set(VERBS)
+    command_line = (DOCS / "command-line.md").read_text("utf-8")
+    assert all(f"`{verb} " in command_line or f"`{verb}`" in command_line for verb in VERBS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_verb_and_option_of_a_page_exists(page: Path) -> None:
     from mobilenetv2.cli.parser import make_parser
 
-    for line in commands(FIRST + USE):
-        if not line.startswith(". "):
-            program, *arguments = shlex.split(line)
-            assert program == "mobilenetv2"
-            assert make_parser().parse_args(arguments).verb == arguments[0]
+    for line in all_commands(page):
+        program, *arguments = shlex.split(line)
+        assert PurePath(program).name == "mobilenetv2", line
+        assert make_parser().parse_args(arguments).verb == arguments[0]
 
 
-def test_every_key_of_a_recipe_that_the_readme_sets_exists() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_name_of_the_library_that_a_page_uses_exists(page: Path) -> None:
+    for program in programs(page):
+        ast.parse(program)
+    for used in re.findall(r"\bmn\.(\w+)", page.read_text("utf-8")):
+        assert used in dir(mn), used
+
+
+def test_every_key_of_a_recipe_that_a_page_sets_exists() -> None:
     from mobilenetv2.training.recipe_file import read_recipe
 
-    changes = re.findall(r"--set\s+'?([\w.]+=[^\s`']+)", README)
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    changes = re.findall(r"--set\s+'?([\w.]+=[^\s`']+)", text)
     assert changes
     for change in changes:
         read_recipe("finetune", [change])
 
 
-def test_the_first_screen_names_the_commands_that_do_everything() -> None:
-    screen = "\n".join(README.splitlines()[:20])
+def test_make_has_the_targets_that_the_readme_names() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in ("demo", "test"):
-        assert f"`make {target}`" in screen
+        assert f"`make {target}`" in README.read_text("utf-8")
         assert f"\n{target}:" in makefile
 
 
-def test_the_install_is_that_of_the_tested_versions() -> None:
+def test_the_install_has_extras_that_exist_and_names_the_tested_version() -> None:
+    page = (DOCS / "install.md").read_text("utf-8")
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    lines = re.findall(r'"\.\[([\w,]+)\]"', page + README.read_text("utf-8"))
+    extras = {extra for line in lines for extra in line.split(",")}
+    assert extras == {"torch", "export"}
+    named = re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", page, re.MULTILINE)
+    for extra in {extra for extras in named for extra in extras if extra} | extras:
+        assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
     constraints = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    (tested,) = re.findall(r"\(([\d.]+) is what we test\)", README)
+    (tested,) = re.findall(r"\(([\d.]+) is what we test\)", page)
     assert f"torch=={tested}" in constraints
 
 
-def test_every_linked_file_exists() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("page", [*PAGES, MADE], ids=name)
+def test_every_linked_file_exists(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         if "://" not in target:
-            assert (ROOT / target).exists(), target
+            assert (page.parent / target).exists(), target
+
+
+def demo_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("script", "here", "found", "expected"),
+    [
+        ("/home/a/clone/.venv/bin/mobilenetv2", "/home/a/clone", None, ".venv/bin/mobilenetv2"),
+        ("/home/a/clone/.venv/bin/mobilenetv2", "/home/a/clone",
+         "/home/a/clone/.venv/bin/mobilenetv2", "mobilenetv2"),
+        ("/opt/b c/bin/mobilenetv2", "/home/a", "/usr/bin/mobilenetv2",
+         "'/opt/b c/bin/mobilenetv2'"),
+        (r"C:\clone\.venv\Scripts\mobilenetv2", r"C:\clone", None,
+         r".venv\Scripts\mobilenetv2"),
+        (r"C:\clone\.venv\Scripts\mobilenetv2", r"C:\clone",
+         r"c:\clone\.venv\Scripts\mobilenetv2.EXE", "mobilenetv2"),
+        (r"C:\my venv\Scripts\mobilenetv2", r"C:\clone", None,
+         r'& "C:\my venv\Scripts\mobilenetv2"'),
+    ],
+)  # fmt: skip
+def test_the_demo_names_the_command_as_the_shell_finds_it(
+    script: str, here: str, found: str | None, expected: str
+) -> None:
+    kind = PureWindowsPath if script.startswith("C:") else PurePosixPath
+    assert demo_module().command(kind(script), kind(here), found) == expected
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +224,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """
     folder = tmp_path_factory.mktemp("clone")
     script = ROOT / "examples" / "demo.py"
-    line = shlex.join([sys.executable, str(script), "--epochs", "1"])
+    line = shlex.join([sys.executable, str(script), "--epochs", "1", "--output", "my demo"])
     return folder, typed(line, folder, folder / "cache", PATH=NEW_SHELL)
 
 
@@ -139,49 +238,57 @@ def test_what_the_demo_prints_last_runs_as_it_stands(
     assert len(lines) == 4
     for line in lines:
         assert typed(line, folder, folder / "cache", PATH=NEW_SHELL)
-    assert (folder / "demo" / "run" / "summary.md").is_file()
+    assert (folder / "my demo" / "run" / "summary.md").is_file()
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory,
+    photo_folder: Callable[[Path, int], Path],
+    public_folder: Callable[[str], Path],
+) -> Path:
+    """A reader's folder: own photos, a finished run, ``imagenet``, a filled cache, a clone's files.
+
+    Only to be copied.
+    """
+    folder = tmp_path_factory.mktemp("reader")
+    published = public_folder("published") / PUBLISHED
+    (folder / "cache" / FETCHED).mkdir(parents=True)
+    (folder / "cache" / FETCHED / PUBLISHED).write_bytes(published.read_bytes())
+    put_own_photos(folder, photo_folder)
+    for line in (
+        f"mobilenetv2 train photos/ --weights {FETCHED} --output runs/photos {TRAIN}",
+        f"mobilenetv2 weights import {FETCHED} imagenet",
+    ):
+        typed(line, folder, folder / "cache")
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (folder / "src").symlink_to(ROOT / "src")
+    return folder
 
 
 @pytest.mark.slow
-def test_the_first_lines_run_on_what_the_demo_made(
-    demo: tuple[Path, str], tmp_path: Path, photo_folder: Callable[[Path, int], Path]
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_line_of_a_page_runs(
+    page: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = demo
-    (tmp_path / "demo").symlink_to(folder / "demo")
-    put_own_photos(tmp_path, photo_folder)
-    activated, *lines = commands(FIRST)
-    assert activated == ". .venv/bin/activate"  # done: these commands are this environment's
-    for line in lines:
-        assert typed(line, tmp_path, tmp_path / "cache")
-    assert "neither training nor selection" in (
-        tmp_path / "runs" / "digits" / "summary.md"
-    ).read_text("utf-8")
-
-
-@pytest.mark.slow
-def test_every_further_line_runs(
-    tmp_path: Path, photo_folder: Callable[[Path, int], Path], public_folder: Callable[[str], Path]
-) -> None:
-    cache = tmp_path / "cache"
-    (cache / FETCHED).mkdir(parents=True)
-    (cache / FETCHED / PUBLISHED).write_bytes((public_folder("published") / PUBLISHED).read_bytes())
-    put_own_photos(tmp_path, photo_folder)
-    typed(f"mobilenetv2 train photos/ --weights {FETCHED} --output runs/photos", tmp_path, cache)
-    for line in commands(USE):
-        printed = typed(line, tmp_path, cache)
-        assert "--csv" in line or printed, line
-    assert (tmp_path / "holiday.csv").read_text("utf-8").startswith("image,rank")
-
-
-@pytest.mark.slow
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    import mobilenetv2 as mn
-
-    monkeypatch.chdir(tmp_path)
-    mn.save(mn.build(mn.NetworkSpec(width=0.1, classes=3, size=(32, 32))), "runs/photos/best")
-    Image.new("RGB", (40, 40), "red").save("new.jpg")
-    scope = {"x": torch.zeros(1, 3, 32, 32)}
-    exec(blocks(README, "python")[0], scope)
-    assert mn.load("shoes").spec.classes == 5
+    folder, scope = tmp_path / "reader", dict[str, Any]()
+    shutil.copytree(prepared, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MOBILENETV2_CACHE", str(folder / "cache"))
+    if page == INDEX:
+        shutil.rmtree("imagenet")
+    for language, block in blocks(page.read_text("utf-8")):
+        lines = commands(block) if language == "sh" else [block] if language == "python" else []
+        for line in lines:
+            if any(text in line for text in REPLACES) and "--resume" not in line:
+                shutil.rmtree("runs/photos")
+            if language == "sh":
+                printed = typed(line, folder, folder / "cache")
+                assert "--csv" in line or printed, line
+            else:
+                for call, extra in QUICK_PYTHON.items():
+                    line = line.replace(call, f"{call[:-1]}, {extra})")
+                exec(compile(line, str(page), "exec"), scope)
+    if page.name == "predict.md":
+        assert Path("holiday.csv").read_text("utf-8").startswith("image,rank")
