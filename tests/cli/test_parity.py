@@ -12,6 +12,7 @@ from PIL import Image
 from mobilenetv2.cli import parity as verb
 from mobilenetv2.cli.main import main
 from mobilenetv2.cli.parity import pictures, usable
+from mobilenetv2.errors import installing
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names
@@ -115,7 +116,7 @@ def test_without_editions_it_takes_those_that_are_installed(
     assert usable(SPEC) == ["torch", "numpy"]
     err = capsys.readouterr().err
     for name in ("keras", "jax"):
-        assert f"the {name} edition is left out; pip install 'mobilenetv2[{name}]' brings it" in err
+        assert f"the {name} edition is left out; install it with: {installing([name])}" in err
 
 
 def test_without_editions_it_takes_those_that_have_the_blocks(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.parser import Parser, size
-from mobilenetv2.errors import SpecError
+from mobilenetv2.errors import SpecError, installing
 from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def usable(spec: NetworkSpec) -> list[str]:
     for name, packages in FRAMEWORKS.items():
         out = f"note: the {name} edition is left out"
         if not all(map(find_spec, packages)):
-            say(f"{out}; pip install 'mobilenetv2[{name}]' brings it")
+            say(f"{out}; install it with: {installing([name])}")
             continue
         try:
             if name in INVERTED_ONLY:
