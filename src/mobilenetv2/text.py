@@ -1,7 +1,8 @@
 """Numbers and names as people read them, and numbers as JSON can hold them."""
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 SHOWN = 5
 """Names that a sentence quotes."""
@@ -70,3 +71,10 @@ def plain(record: object, *names: str) -> dict[str, object]:
         if isinstance(value, float | tuple):
             values[name] = finite(value) if isinstance(value, float) else list(value)
     return values
+
+
+def several(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return one name or path, or several, as a list of texts."""
+    if isinstance(given, str | os.PathLike):
+        return [os.fspath(given)]
+    return [os.fspath(one) for one in given]

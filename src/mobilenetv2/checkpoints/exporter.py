@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenetv2.checkpoints.description import digest, sidecar_path
-from mobilenetv2.checkpoints.dialects.registry import GRAPHS, TENSORS, find
+from mobilenetv2.checkpoints.dialects.registry import DIALECTS, GRAPHS, TENSORS, find
 from mobilenetv2.checkpoints.graphs.network import GraphDialect
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import require_only, write_atomically
@@ -23,6 +23,12 @@ class Exported:
     """The network that the other project's code makes of the file."""
     notes: tuple[str, ...]
     """What a person should know, a sentence each."""
+
+
+def dialects_of(out: Path) -> list[str]:
+    """Return the dialects whose files end as a path does, in the order in which they are tried."""
+    name = out.name.lower()
+    return [one.name for one in DIALECTS.values() if one.suffixes and name.endswith(one.suffixes)]
 
 
 def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Exported:
