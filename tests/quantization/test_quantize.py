@@ -88,7 +88,7 @@ def test_photos_that_are_missing(
     with pytest.raises(DataError, match="no photos to calibrate on that are not measured on"):
         quantize(model, tmp_path / "m.onnx", data=photos, calibration=photos)
     with pytest.raises(DataError, match="no training split, which train needs"):
-        quantize(model, tmp_path / "m.onnx", data=photos, calibration=photos / "ball", train=True)
+        quantize(model, tmp_path / "m.onnx", data=photos, calibration=other, train=True)
 
 
 def test_the_names_of_the_formats_are_the_tables() -> None:

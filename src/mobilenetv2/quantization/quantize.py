@@ -136,13 +136,8 @@ def quantize(
             photos.judged, outputs, config.preprocessing,
             create_engine(load_artifact(given.place)), config.spec.classifier.outputs,
         )  # fmt: skip
-        settings = Settings(
-            "mse" if method == "nncf" else method,
-            equalise,
-            bias_correction,
-            not per_tensor,
-            weight_bits,
-        )
+        ranges: Method = "mse" if method == "nncf" else method
+        settings = Settings(ranges, equalise, bias_correction, not per_tensor, weight_bits)
         say(f"calibrating on {photos.source}")
         scheme = post_training.quantise(config, arrays, photos.pictures, settings)
         if train:
