@@ -229,12 +229,14 @@ def test_engines_that_do_not_fit_are_refused_with_those_that_do(
     engine: str, format_: str, artifact: Callable[..., Artifact]
 ) -> None:
     made = artifact(format_)
-    with pytest.raises(ArtifactError, match=r"--threads 0 must be at least 1"):
+    with pytest.raises(ArtifactError, match=r"threads 0 must be at least 1"):
         create_engine(made, engine, threads=0)
-    with pytest.raises(ArtifactError, match="--runtime tensorrt: unknown"):
+    with pytest.raises(ArtifactError, match="runtime 'tensorrt' is unknown"):
         create_engine(made, "tensorrt")
     for other in set(ENGINES) - set(engines_of(format_)):
-        message = f"shoes: --runtime {other} does not run {format_} files; {engines_of(format_)[0]}"
+        message = (
+            f"shoes: the runtime {other} does not run {format_} files; {engines_of(format_)[0]}"
+        )
         with pytest.raises(ArtifactError, match=re.escape(message)):
             create_engine(made, other)
 

@@ -160,7 +160,7 @@ def build_artifact(
     engine = RUNTIMES[_engine_name(runtime or DEFAULT)]
     if not engine.builds:
         raise ArtifactError(
-            f"{path}: --runtime {engine.name} runs exported files only; make one with "
+            f"{path}: the runtime {engine.name} runs exported files only; make one with "
             f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
         )
     graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
@@ -191,11 +191,10 @@ def create_engine(
     name = _engine_name(name or known[0])
     if name not in known:
         raise ArtifactError(
-            f"{artifact.where}: --runtime {name} does not run {artifact.format} files; "
+            f"{artifact.where}: the runtime {name} does not run {artifact.format} files; "
             f"{' or '.join(known)} does"
         )
-    if threads is not None and threads < 1:
-        raise ArtifactError(f"--threads {threads} must be at least 1")
+    require_threads(threads)
     engine: Engine = _module("runtime", name).create_engine(artifact, threads)
     return engine
 
@@ -206,5 +205,11 @@ def _module(room: str, name: str) -> Any:
 
 def _engine_name(name: str) -> str:
     if name not in ENGINES:
-        raise ArtifactError(f"--runtime {name}: unknown; {suggestion(name, ENGINES)}")
+        raise ArtifactError(f"runtime {name!r} is unknown; {suggestion(name, ENGINES)}")
     return name
+
+
+def require_threads(threads: int | None) -> None:
+    """Raise ArtifactError unless a number of threads that was given is at least 1."""
+    if threads is not None and threads < 1:
+        raise ArtifactError(f"threads {threads} must be at least 1")

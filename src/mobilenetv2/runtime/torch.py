@@ -1,0 +1,81 @@
+"""PyTorch as a runtime of model folders: the edition, on any device that it has."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from numpy.typing import NDArray
+
+from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.outputs import require_answers
+from mobilenetv2.process import prepare_process
+from mobilenetv2.runtime.predictor import FeatureMap, Predictor, require_threads
+from mobilenetv2.spec.names import intermediate_names
+from mobilenetv2.spec.records import ModelConfig
+
+Output: TypeAlias = Literal["logits", "features"]
+
+if TYPE_CHECKING:
+    from mobilenetv2.editions.torch import MobileNetV2
+
+
+def load_predictor(
+    model: Path, outputs: Output = "logits", device: str = "cpu", threads: int | None = None
+) -> tuple[ModelConfig, Predictor]:
+    """Return the config of a model folder, and its predictor.
+
+    Raises:
+        WeightsError, SpecError: it cannot be read, or not answer.
+        ArtifactError: an exported file, or an impossible number of threads.
+        MobileNetV2Error: PyTorch cannot use the device here.
+        MissingExtra: PyTorch is not installed.
+    """
+    config, _, network = _network(model, outputs, threads)
+    from mobilenetv2.editions.torch.network import check_device, predictor
+
+    return config, predictor(network, check_device(device), outputs)
+
+
+def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
+    """Return the network of a model folder with its last feature map.
+
+    Raises:
+        MobileNetV2Error: for the reasons of :func:`load_predictor`, but for the device.
+    """
+    config, arrays, network = _network(model, "logits", threads)
+    from mobilenetv2.editions import torch as edition
+    from mobilenetv2.images.preprocess import normalise
+
+    names = intermediate_names(config.spec)
+    last, logits = names[names.index("features") - 1], names[-1]
+
+    def answer(pictures: NDArray) -> tuple[NDArray, NDArray]:
+        found = edition.intermediates(network, normalise(pictures, config.preprocessing))
+        return found[logits], found[last]
+
+    return FeatureMap(config, arrays, answer, lambda pictures: answer(pictures)[1])
+
+
+def _network(
+    model: Path, outputs: Output, threads: int | None
+) -> tuple[ModelConfig, Arrays, "MobileNetV2"]:
+    """Return the config, the arrays and the PyTorch edition, which has every network, with them."""
+    require_threads(threads)
+    if model.is_file():
+        raise ArtifactError(
+            f"{model}: an exported file, which the runtime torch and other devices than the cpu do "
+            "not run; give the model folder"
+        )
+    config, arrays = store.load(model)
+    if outputs == "logits":
+        require_answers(config.spec, str(model))
+    prepare_process()
+    torch = require("torch")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    from mobilenetv2.editions import torch as edition
+
+    network = edition.MobileNetV2(config)
+    edition.load(network, arrays, str(model))
+    return config, arrays, network
