@@ -59,7 +59,7 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The input of a check: the photos as they were read, and a model's view of the photos where one is given."""
+    """The input of a check: the photos as they were read, and a model's view of them, if any."""
 
     inspection: Inspection
     label_errors: Sequence[LabelError] = ()

@@ -1,7 +1,9 @@
 """A network written in another project's dialect, where that dialect can express it."""
 
+import contextlib
 import dataclasses
 import errno
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from mobilenetv2.spec.records import ModelConfig, Origin
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class Written:
     """What was written."""
 
     paths: tuple[Path, ...]
@@ -31,11 +33,21 @@ def dialects_of(out: Path) -> list[str]:
     return [one.name for one in DIALECTS.values() if one.suffixes and name.endswith(one.suffixes)]
 
 
-def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Exported:
-    """Return what an export would be, without writing anything: see :func:`export_checkpoint`."""
+def fitting_dialects(config: ModelConfig, names: Iterable[str]) -> list[str]:
+    """Return the dialects of these that express a network and compute with it as here."""
+    fitting = []
+    for name in names:
+        with contextlib.suppress(DialectError):
+            express_in(config, name)
+            fitting.append(name)
+    return fitting
+
+
+def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Written:
+    """Return what an export would be, without writing anything: see :func:`write_checkpoint`."""
     dialect, spec, origin = find(name), config.spec, config.origin
     if isinstance(dialect, GraphDialect):
-        return Exported((), config, ())  # it says and computes any network
+        return Written((), config, ())  # it says and computes any network
     theirs = dialect.express(spec)
     if theirs is None:
         inverted = {stage.kind for stage in spec.stages} == {"inverted"}
@@ -65,13 +77,13 @@ def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) ->
         origin = dataclasses.replace(origin, note=f"{origin.note} {notes[0]}".strip())
     notes += dialect.remarks(config)
     spec = theirs.replace(numerics=numerics, dropout=spec.dropout, background=spec.background)
-    return Exported((), dataclasses.replace(config, spec=spec, origin=origin), tuple(notes))
+    return Written((), dataclasses.replace(config, spec=spec, origin=origin), tuple(notes))
 
 
-def export_checkpoint(
+def write_checkpoint(
     config: ModelConfig, arrays: Arrays, name: str, out: Path,
     ignore_numerics: bool = False, overwrite: bool = False,
-) -> Exported:  # fmt: skip
+) -> Written:  # fmt: skip
     """Write a checkpoint; the file is there whole, or not at all.
 
     Args:

@@ -1,6 +1,6 @@
 """A published checkpoint, in any dialect, as this project's config and canonical arrays.
 
-:func:`import_checkpoint` is five steps: read, identify, describe, infer, decode. Where BatchNorm
+:func:`read_checkpoint` is five steps: read, identify, describe, infer, decode. Where BatchNorm
 came folded, :func:`import_network` puts measured statistics in.
 """
 
@@ -39,19 +39,19 @@ def import_network(
     """Import a checkpoint as a network that can be used and trained.
 
     Args:
-        path, options: as :func:`import_checkpoint` takes them.
+        path, options: as :func:`read_checkpoint` takes them.
         photos: those that the statistics of a BatchNorm that came folded are measured on, the more
             like those of its use the better; none: those in the package.
         rebase: False leaves such a BatchNorm the identity that it is in the file.
 
     Returns:
-        What ``import_checkpoint`` does, rebased where BatchNorm came folded.
+        What ``read_checkpoint`` does, rebased where BatchNorm came folded.
 
     Raises:
-        WeightsError, DialectError, MissingExtra: as ``import_checkpoint`` does.
+        WeightsError, DialectError, MissingExtra: as ``read_checkpoint`` does.
         ImageError: one of the photos cannot be read.
     """
-    config, arrays = import_checkpoint(path, options)
+    config, arrays = read_checkpoint(path, options)
     if rebase and config.origin is not None and config.origin.folded:
         from mobilenetv2.checkpoints.rebasing import rebase_imported  # Pillow comes in with it
 
@@ -59,9 +59,7 @@ def import_network(
     return config, arrays
 
 
-def import_checkpoint(
-    path: Path, options: ImportOptions | None = None
-) -> tuple[ModelConfig, Arrays]:
+def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[ModelConfig, Arrays]:
     """Read a file, a TensorFlow checkpoint's prefix, or a folder from a model hub.
 
     Returns:
