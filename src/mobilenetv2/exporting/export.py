@@ -59,7 +59,7 @@ def export(
         out: a file, whose ending tells the format, or a folder for several files.
         format: one format or several; None takes the one of the ending, 'all' every installed one.
         precision: of the weights, one or several: 'float32', 'float16' or 'bfloat16'.
-            :func:`mobilenetv2.quantize` makes int8.
+            :func:`mobilenetv2.quantization.quantize.quantize` makes int8.
         pictures: the file takes uint8 pictures (batch, height, width, channels) and normalises
             them itself.
         batch: a fixed size of batch; None leaves it open where the format can.
