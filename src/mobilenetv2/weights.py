@@ -226,7 +226,7 @@ def export_checkpoint(
 ) -> Exported:
     """Write a model's weights for another library, with its names and layouts.
 
-    For a file to run in ONNX Runtime, LiteRT and so on, see :func:`mobilenetv2.exporting.export.export`.
+    :func:`mobilenetv2.exporting.export.export` writes files to run: ONNX, LiteRT and so on.
 
     Args:
         model: a model folder, a published name, or a network of any edition.
