@@ -23,8 +23,8 @@ import numpy as np
 from machine import machine
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.exporter import export_checkpoint
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.exporter import write_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model import store
@@ -144,10 +144,10 @@ def rows(folder: Path) -> Iterator[str]:
         for direction, seed in (("ours in theirs", 0), ("theirs in ours", 1)):
             arrays = random_arrays(spec, seed)
             path = place / f"{seed}-{file}"
-            export_checkpoint(ModelConfig.default(spec), arrays, dialect, path)
+            write_checkpoint(ModelConfig.default(spec), arrays, dialect, path)
             load(path)
             if direction == "theirs in ours":
-                config, arrays = import_checkpoint(save(place))
+                config, arrays = read_checkpoint(save(place))
                 spec = config.spec.replace(size=size)
             expected, found = logits(x), ours(spec, arrays, x)
             difference = float(np.abs(found - expected).max())

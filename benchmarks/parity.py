@@ -97,7 +97,7 @@ def main() -> None:
 
 def photos(model: Path, names: list[str]) -> list[str]:
     """The published weights on the 100 photos of imagenet-samples."""
-    config, arrays = importer.import_checkpoint(find("published") / FILE)
+    config, arrays = importer.read_checkpoint(find("published") / FILE)
     store.save(model, config, arrays)
     split = open_dataset(find("imagenet-samples")).split(None)
     outputs = np.array(match(split.classes, config.labels, split.source.place))

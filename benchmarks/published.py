@@ -58,7 +58,7 @@ def main() -> None:
         "|---|---|---|---|",
     ]  # fmt: skip
     for name in FILES:
-        config, arrays = importer.import_checkpoint(find("published") / name)
+        config, arrays = importer.read_checkpoint(find("published") / name)
         network = edition.MobileNetV2(config)
         edition.load(network, arrays)
         ours, folders = predict_split(predictor(network), photos, config.preprocessing, name)

@@ -14,7 +14,7 @@ from mobilenetv2.spec.records import ModelConfig
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mobilenetv2"
-LEAVES = {"errors", "formats", "text", "__version__"}
+LEAVES = {"errors", "formats", "installation", "text", "__version__"}
 
 
 def table() -> dict[str, tuple[set[str], set[str]]]:

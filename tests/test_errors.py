@@ -8,6 +8,7 @@ import pytest
 
 from mobilenetv2 import errors
 from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error, require
+from mobilenetv2.installation import command
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "ai_edge_litert": "ai-edge-litert"}
 """Import names that are not the name to install."""
@@ -48,7 +49,7 @@ def test_a_missing_package_comes_with_the_line_that_installs_it(
     with pytest.raises(MissingExtra) as caught:
         require(package + part)
     assert str(caught.value).startswith(f"{package} is not installed")
-    assert str(caught.value).endswith(f"pip install 'mobilenetv2[{EXTRAS[package]}]'")
+    assert str(caught.value).endswith(f"install it with: {command([EXTRAS[package]])}")
     assert caught.value.__suppress_context__  # a person sees no chain of tracebacks
 
 

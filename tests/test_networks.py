@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import mobilenetv2 as mn
+from mobilenetv2.errors import installing
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 
@@ -232,4 +233,4 @@ except mn.MobileNetV2Error as error:
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     assert "torch is not installed" in run.stdout
-    assert "pip install 'mobilenetv2[torch]'" in run.stdout
+    assert installing(["torch"]) in run.stdout

@@ -78,13 +78,14 @@ EXTRAS = {
 
 
 def installing(packages: Iterable[str]) -> str:
-    """Return the command line that installs optional packages.
+    """Return the command line that installs optional packages, from where this package came.
 
     Args:
         packages: import names, each in :data:`EXTRAS`.
     """
-    extras = sorted({EXTRAS[package] for package in packages})
-    return f"pip install 'mobilenetv2[{','.join(extras)}]'"
+    from mobilenetv2 import installation  # for an error only: most processes never need it
+
+    return installation.command(EXTRAS[package] for package in packages)
 
 
 def disable_telemetry() -> None:

@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
+FormatName = Literal[
+    "onnx", "openvino", "litert", "savedmodel", "keras", "pt2", "executorch", "coreml", "ncnn",
+    "mnn",
+]  # fmt: skip
+"""Names of :data:`FORMATS`."""
+Int8Format = Literal["onnx", "openvino", "litert"]
+"""Names of the formats that ``quantize`` writes."""
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "bfloat16")
 """Precisions that ``export`` writes."""
 INT8: Precision = "int8"
@@ -63,6 +70,15 @@ class Format:
     def missing(self) -> list[str]:
         """Return the packages that are not installed."""
         return [package for package in self.packages if find_spec(package) is None]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON: what the format is for, and whether it can be written."""
+        missing = self.missing()
+        return {
+            "format": self.name, "installed": not missing, "missing": missing,
+            "precisions": self.precisions, "options": sorted(self.options),
+            "purpose": self.purpose, "devices": self.likes, "runs_here": self.runs_here,
+        }  # fmt: skip
 
     def files(self, path: Path) -> list[Path]:
         """Return the files of one export, ``path`` itself first."""

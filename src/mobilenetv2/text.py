@@ -1,7 +1,8 @@
 """Numbers and names as text for people, and numbers for JSON."""
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 
 SHOWN = 5
 """Maximum number of names that a sentence quotes."""
@@ -69,3 +70,10 @@ def plain(record: object, *names: str) -> dict[str, object]:
         if isinstance(value, float | tuple):
             values[name] = finite(value) if isinstance(value, float) else list(value)
     return values
+
+
+def several(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return one name or path, or several, as a list of texts."""
+    if isinstance(given, str | os.PathLike):
+        return [os.fspath(given)]
+    return [os.fspath(one) for one in given]

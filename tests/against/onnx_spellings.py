@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
@@ -267,7 +267,7 @@ def logits(model: Any, spec: NetworkSpec, arrays: Arrays) -> tuple[NDArray, NDAr
 def imported(model: Any, folder: Path, labels: Labels | None = None) -> tuple[ModelConfig, Arrays]:
     path = folder / "net.onnx"
     path.write_bytes(model.SerializeToString())
-    return import_checkpoint(path, ImportOptions(labels=labels))
+    return read_checkpoint(path, ImportOptions(labels=labels))
 
 
 # ---------------------------------------------------------------- normalisation inside

@@ -16,8 +16,8 @@ choose("tensorflow")
 
 import keras  # noqa: E402 - after the choice of its backend
 
-from mobilenetv2.checkpoints.exporter import export_checkpoint  # noqa: E402
-from mobilenetv2.checkpoints.importer import import_checkpoint  # noqa: E402
+from mobilenetv2.checkpoints.exporter import write_checkpoint  # noqa: E402
+from mobilenetv2.checkpoints.importer import read_checkpoint  # noqa: E402
 from mobilenetv2.editions import keras as edition  # noqa: E402
 from mobilenetv2.editions.article import keras as article  # noqa: E402
 from mobilenetv2.errors import DialectError  # noqa: E402
@@ -111,7 +111,7 @@ def test_our_file_in_their_model(
 ) -> None:
     spec, x = published("keras", width=0.35, size=(64, 97), classes=7), pictures((64, 97))
     arrays = random_arrays(spec)
-    export_checkpoint(ModelConfig.default(spec), arrays, "keras", tmp_path / file)
+    write_checkpoint(ModelConfig.default(spec), arrays, "keras", tmp_path / file)
     if file == "m.keras":  # a whole model, which ends in probabilities
         model = keras.models.load_model(tmp_path / file)
         model.layers[-1].activation = keras.activations.linear
@@ -140,7 +140,7 @@ def test_their_file_in_our_editions(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             model.save(tmp_path / file)
-    config, read = import_checkpoint(tmp_path / file)
+    config, read = read_checkpoint(tmp_path / file)
     assert config.origin is not None and config.origin.dialect == "keras"
     assert config.spec.size == ((224, 224) if file == "m.weights.h5" else size)
     assert config.spec.numerics == published("keras").numerics
@@ -155,7 +155,7 @@ def test_a_model_without_its_top(tmp_path: Path) -> None:
     spec = published("keras", width=0.35, size=64)
     model = original(spec, include_top=False)
     model.save_weights(tmp_path / "m.weights.h5")
-    config, arrays = import_checkpoint(tmp_path / "m.weights.h5")
+    config, arrays = read_checkpoint(tmp_path / "m.weights.h5")
     assert config.origin is not None and "without a classifier" in config.origin.note
     assert config.spec.classes == 1000
     head = model.get_layer("Conv_1").get_weights()[0]
@@ -172,7 +172,7 @@ def test_our_own_models_are_read_back_with_strides_padding_and_numerics(tmp_path
     ):
         network = edition.build(spec)
         network.save(tmp_path / "m.keras")
-        config, arrays = import_checkpoint(tmp_path / "m.keras")
+        config, arrays = read_checkpoint(tmp_path / "m.keras")
         assert config.spec.replace(rounding=spec.rounding, numerics=spec.numerics) == spec
         for field in ("padding", "epsilon", "activation", "running_variance", "update_rate"):
             assert getattr(config.spec.numerics, field) == getattr(spec.numerics, field), field
@@ -235,7 +235,7 @@ def test_layers_of_other_ages(
     spec = published("keras", width=0.35, size=(64, 96), classes=7)
     original_model, _ = randomised(spec)
     model, x = rebuilt(original_model, change), pictures(spec.size)
-    config, arrays = import_checkpoint(save(model, tmp_path / file))
+    config, arrays = read_checkpoint(save(model, tmp_path / file))
     assert config.spec == spec
     expected = model.predict_on_batch(x)
     for found in ours(config.spec, arrays, x):
@@ -282,7 +282,7 @@ def test_layers_that_mobilenetv2_does_not_have(
 ) -> None:
     model = rebuilt(original(published("keras", width=0.35, size=32, classes=3)), change)
     with pytest.raises(DialectError, match=message):
-        import_checkpoint(save(model, tmp_path / "m.keras"))
+        read_checkpoint(save(model, tmp_path / "m.keras"))
 
 
 def tuned(base: Any, how: str) -> Any:
@@ -318,7 +318,7 @@ def test_a_fine_tuned_model(
         model.save_weights(tmp_path / file)
     else:
         save(model, tmp_path / file)
-    config, arrays = import_checkpoint(tmp_path / file)
+    config, arrays = read_checkpoint(tmp_path / file)
     if file != "m.weights.h5":
         assert config.spec == spec.replace(dropout=0.3)
     expected = model.predict_on_batch(x)
@@ -334,7 +334,7 @@ def test_a_rescaling_in_the_model_becomes_preprocessing(
     full, _ = randomised(spec)
     inputs = keras.Input((64, 64, 3))
     model = keras.Model(inputs, full(keras.layers.Rescaling(1 / 64, -2)(inputs)))
-    config, arrays = import_checkpoint(save(model, tmp_path / "m.keras"))
+    config, arrays = read_checkpoint(save(model, tmp_path / "m.keras"))
     record = config.preprocessing
     assert (record.mean, record.std) == ((128.0,) * 3, (64.0,) * 3)
     pixels = np.random.default_rng(5).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
@@ -354,7 +354,7 @@ def test_the_articles_keras_version(
     drawn = random_arrays(model.spec)
     drawn["classifier.weight"] *= 4  # logits that vary
     article.load(model, drawn)
-    config, arrays = import_checkpoint(save(model, tmp_path / file))
+    config, arrays = read_checkpoint(save(model, tmp_path / file))
     assert config.spec.replace(rounding=model.spec.rounding) == model.spec
     expected = model.predict_on_batch(x)
     for found in ours(config.spec, arrays, x):

@@ -17,7 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.graph.lowering import lower
@@ -49,7 +49,7 @@ def export(model: Any, path: Path, size: tuple[int, int], **options: Any) -> Non
 
 def agree(path: Path, pictures: Fixture, assert_same: Fixture) -> tuple[ModelConfig, Arrays]:
     """The file, run by ONNX Runtime, and what came in, run by the plain reference."""
-    config, arrays = import_checkpoint(path)
+    config, arrays = read_checkpoint(path)
     network = plain.build(config, dtype=np.float64)
     plain.load(network, arrays)
     x: NDArray = pictures(config.spec.size)
@@ -201,13 +201,13 @@ def test_onnx_runtimes_quantiser(
             path, quantised, Pictures(), per_channel=per_channel,
             quant_format=quantization.QuantFormat.QDQ,
         )  # fmt: skip
-    found, back = import_checkpoint(quantised)
+    found, back = read_checkpoint(quantised)
     assert found.spec == spec  # its config is still in there
 
     bare = onnx.load(quantised)
     del bare.metadata_props[:]
     onnx.save(bare, quantised)
-    assert import_checkpoint(quantised)[0].spec == spec
+    assert read_checkpoint(quantised)[0].spec == spec
     network = plain.build(found, dtype=np.float64)
     plain.load(network, back)
     expected = runtime.InferenceSession(path).run(None, {"input": x})[0]
@@ -255,7 +255,7 @@ def test_tf2onnx_of_keras_applications(
             call, (picture,), opset=opset, output_path=str(path),
             inputs_as_nchw=["input:0", "input"] if channels_first else None,
         )  # fmt: skip
-    config, back = import_checkpoint(path)
+    config, back = read_checkpoint(path)
     expected_spec = published("paper", width=0.35, size=96, classes=7)
     assert config.spec == expected_spec
     network = plain.build(config, dtype=np.float64)

@@ -10,8 +10,8 @@ import torch
 from published_definitions import DLi14, Tonylins, slim_logits, slim_variables
 
 from mobilenetv2.checkpoints.containers import tensorflow as container
-from mobilenetv2.checkpoints.exporter import export_checkpoint
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.exporter import write_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -43,7 +43,7 @@ def test_pytorch_files_both_ways(
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
     randomise(theirs)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    config, arrays = import_checkpoint(tmp_path / "theirs.pth")
+    config, arrays = read_checkpoint(tmp_path / "theirs.pth")
     assert config.origin is not None and config.origin.dialect == name
     assert config.spec.width == width
     expected = theirs(pixels).numpy()
@@ -51,7 +51,7 @@ def test_pytorch_files_both_ways(
         assert_same(found["logits"], expected)
     spec = config.spec.replace(size=size)
     arrays = random_arrays(spec)
-    export_checkpoint(ModelConfig.default(spec), arrays, name, tmp_path / "ours.pth")
+    write_checkpoint(ModelConfig.default(spec), arrays, name, tmp_path / "ours.pth")
     theirs.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True), strict=True)
     expected = theirs(pixels).numpy()
     for found in ours(spec, arrays, x):
@@ -78,7 +78,7 @@ def test_tf_slims_checkpoints_both_ways(
             stored[f"{name}/ExponentialMovingAverage"] = value.numpy()
             stored[f"{name}/RMSProp"] = stored[f"{name}/RMSProp_1"] = np.zeros_like(value)
     container.write_tensorflow(stored, tmp_path / "model.ckpt-7")
-    config, arrays = import_checkpoint(tmp_path / "model.ckpt-7")
+    config, arrays = read_checkpoint(tmp_path / "model.ckpt-7")
     assert config.spec == published("tf-slim", width=width)
     assert config.labels.names[0] == "background"
     expected = slim_logits(tf, variables, x).numpy()
@@ -86,7 +86,7 @@ def test_tf_slims_checkpoints_both_ways(
         assert_same(found["logits"], expected)
     spec = published("tf-slim", width=width, size=size)
     arrays = random_arrays(spec)
-    export_checkpoint(ModelConfig.default(spec), arrays, "tf-slim", tmp_path / "ours.ckpt")
+    write_checkpoint(ModelConfig.default(spec), arrays, "tf-slim", tmp_path / "ours.ckpt")
     reader = tf.train.load_checkpoint(str(tmp_path / "ours.ckpt"))
     shapes = reader.get_variable_to_shape_map()
     assert {name: list(value.shape) for name, value in variables.items()} == shapes

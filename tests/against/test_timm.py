@@ -14,8 +14,8 @@ pytest.importorskip("timm", reason="timm is not installed (see CONTRIBUTING.md)"
 
 import timm
 
-from mobilenetv2.checkpoints.exporter import export_checkpoint
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.exporter import write_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.hub.catalogue import find
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
@@ -51,7 +51,7 @@ def test_our_file_in_their_model(
 ) -> None:  # fmt: skip
     spec, x = spec_of(family, width, size), pictures(size)
     arrays, file = random_arrays(spec), tmp_path / f"m.{suffix}"
-    export_checkpoint(ModelConfig.default(spec), arrays, "timm", file)
+    write_checkpoint(ModelConfig.default(spec), arrays, "timm", file)
     model = timm.create_model(name, num_classes=11, checkpoint_path=str(file)).eval()
     logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
     for found in ours(spec, arrays, x):
@@ -66,7 +66,7 @@ def test_their_file_in_our_editions(
     model, x = timm.create_model(name, num_classes=11).eval(), pictures(size)
     randomise(model)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "m.pth.tar")
-    config, arrays = import_checkpoint(tmp_path / "m.pth.tar")
+    config, arrays = read_checkpoint(tmp_path / "m.pth.tar")
     assert config.spec == spec_of(family, width, (224, 224))
     logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
     for found in ours(config.spec.replace(size=size), arrays, x):

@@ -14,8 +14,8 @@ pytest.importorskip("torchvision", reason="torchvision is not installed (see CON
 
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-from mobilenetv2.checkpoints.exporter import export_checkpoint
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.exporter import write_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.hub.catalogue import find
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
@@ -47,7 +47,7 @@ def test_our_file_in_their_model(
 ) -> None:  # fmt: skip
     spec, x = spec_of(width, size), pictures(size)
     arrays, model = random_arrays(spec), original(width)
-    export_checkpoint(ModelConfig.default(spec), arrays, "torchvision", tmp_path / "m.pth")
+    write_checkpoint(ModelConfig.default(spec), arrays, "torchvision", tmp_path / "m.pth")
     model.load_state_dict(torch.load(tmp_path / "m.pth", weights_only=True), strict=True)
     logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
     for found in ours(spec, arrays, x):
@@ -62,7 +62,7 @@ def test_their_file_in_our_editions(
     model, x = original(width), pictures(size)
     randomise(model)
     torch.save(model.state_dict(), tmp_path / "m.pth")
-    config, arrays = import_checkpoint(tmp_path / "m.pth")
+    config, arrays = read_checkpoint(tmp_path / "m.pth")
     assert config.spec == spec_of(width, (224, 224))
     logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
     for found in ours(config.spec.replace(size=size), arrays, x):

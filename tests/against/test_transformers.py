@@ -12,8 +12,8 @@ pytest.importorskip("transformers", reason="transformers is not installed (extra
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2Model
 
 from mobilenetv2.checkpoints.dialects import configs
-from mobilenetv2.checkpoints.exporter import export_checkpoint
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.exporter import write_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -59,7 +59,7 @@ def test_our_folder_in_their_model(
 ) -> None:  # fmt: skip
     spec, x = spec_of(width, size, tf_padding, 7), pictures(size)
     arrays = random_arrays(spec)
-    export_checkpoint(ModelConfig.default(spec), arrays, "huggingface", tmp_path / "hub")
+    write_checkpoint(ModelConfig.default(spec), arrays, "huggingface", tmp_path / "hub")
     model, report = MobileNetV2ForImageClassification.from_pretrained(
         tmp_path / "hub", output_loading_info=True
     )
@@ -85,7 +85,7 @@ def test_their_folder_in_our_editions(
     model, x = original(width, tf_padding, 7), pictures(size)
     randomise(model)
     model.save_pretrained(tmp_path / "hub")
-    config, arrays = import_checkpoint(tmp_path / "hub")
+    config, arrays = read_checkpoint(tmp_path / "hub")
     assert config.spec == spec_of(width, (224, 224), tf_padding, 7)
     assert config.labels.names[3] == "LABEL_3"
     logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).logits.numpy()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.auditing.inspection import Audit, Copies, Entry, Facts, connected, inspect
+from mobilenetv2.auditing.inspection import Copies, Entry, Facts, Inspection, connected, inspect
 from mobilenetv2.data.dataset import find_splits, open_dataset
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.spec.records import Preprocessing
@@ -33,7 +33,7 @@ def file(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return made.getvalue()
 
 
-def inspected(files: Mapping[str, bytes]) -> Audit:
+def inspected(files: Mapping[str, bytes]) -> Inspection:
     return inspect(find_splits(MemorySource("place", files)))[0]
 
 
@@ -204,8 +204,8 @@ def facts(width: int, height: int, mode: str = "RGB") -> Facts:
     return Facts(width, height, mode, False, False, False)
 
 
-def made(*photos: Entry, copies: tuple[Copies, ...] = ()) -> Audit:
-    return Audit("place", ("a", "b"), ("train", "test"), photos, copies, ("x.txt",), 2, 1)
+def made(*photos: Entry, copies: tuple[Copies, ...] = ()) -> Inspection:
+    return Inspection("place", ("a", "b"), ("train", "test"), photos, copies, ("x.txt",), 2, 1)
 
 
 SOME = made(

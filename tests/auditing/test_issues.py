@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from mobilenetv2.auditing import issues as audit_issues
-from mobilenetv2.auditing.inspection import Audit, Copies, Entry, Facts, LabelError
+from mobilenetv2.auditing.inspection import Copies, Entry, Facts, Inspection, LabelError
 from mobilenetv2.auditing.issues import CHECKS, Evidence, Issue, find_issues
 
 PLAIN = Facts(300, 200, "RGB", False, False, False)
@@ -21,15 +21,15 @@ def entries(split: str, counts: tuple[int, ...], facts: Facts | None = PLAIN) ->
 def audit(
     photos: list[Entry], *copies: Copies, classes: str = "abc", splits: str = "train test",
     ignored: tuple[str, ...] = (), links: int = 0, unsearched: int = 0,
-) -> Audit:  # fmt: skip
-    return Audit(
+) -> Inspection:  # fmt: skip
+    return Inspection(
         "place", tuple(classes), tuple(splits.split()), tuple(photos), copies, ignored, links,
         unsearched,
     )  # fmt: skip
 
 
 def issues(
-    found: Audit, doubts: Sequence[LabelError] = (), *more: Any, **named: Any
+    found: Inspection, doubts: Sequence[LabelError] = (), *more: Any, **named: Any
 ) -> list[Issue]:
     return find_issues(Evidence(found, doubts, *more, **named))
 
@@ -132,18 +132,18 @@ def test_a_model_that_doubts_no_label_that_it_was_trained_on_says_little() -> No
     assert issues(audit(SOUND), learnt=0) == []
 
 
-def audit_of(*facts: Facts | None) -> Audit:
+def audit_of(*facts: Facts | None) -> Inspection:
     photos = tuple(
         Entry(f"a/{i}", "all", 0, str(i), "" if one else "damaged", one)
         for i, one in enumerate(facts)
     )
-    return Audit("place", ("a",), ("all",), photos, (), (), 0)
+    return Inspection("place", ("a",), ("all",), photos, (), (), 0)
 
 
 PHOTO_KINDS = {"unreadable", "flat", "small", "long", "grey", "transparent", "turned"}
 
 
-def photo_issues(found: Audit, size: tuple[int, int] | None = None) -> list[Issue]:
+def photo_issues(found: Inspection, size: tuple[int, int] | None = None) -> list[Issue]:
     return [one for one in issues(found, size=size) if one.kind in PHOTO_KINDS]
 
 
@@ -201,7 +201,7 @@ def test_small_is_what_the_model_would_have_to_enlarge() -> None:
 
 def test_the_json_names_photos() -> None:
     photos = tuple(Entry(name, "all", 0, name, "bad", None) for name in ("a/1", "a/2", "a/3"))
-    audit = Audit("place", ("a",), ("all",), photos, (), (), 0)
+    audit = Inspection("place", ("a",), ("all",), photos, (), (), 0)
     found = Issue("leak", "grave", "title", "advice", ((0, 2), (1,)), {1: "odd"})
     assert found.to_dict(audit) == {
         "kind": "leak", "level": "grave", "title": "title", "advice": "advice",
@@ -211,7 +211,7 @@ def test_the_json_names_photos() -> None:
 
 def test_a_check_is_a_function_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     def many_photos(evidence: Evidence) -> Iterator[Issue]:
-        yield Issue("many", "grave", f"{len(evidence.audit.photos)} photos", "Buy a disk.")
+        yield Issue("many", "grave", f"{len(evidence.inspection.photos)} photos", "Buy a disk.")
 
     monkeypatch.setattr(audit_issues, "CHECKS", (*CHECKS, many_photos))
     found = issues(audit([*SOUND, *entries("test", (0, 1, 0), None)], links=1))

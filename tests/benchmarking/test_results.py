@@ -18,6 +18,7 @@ from mobilenetv2.benchmarking.results import (
     by_latency,
     compare_answers,
     draw,
+    tabulate,
 )
 from mobilenetv2.evaluation.metrics import wilson
 from mobilenetv2.formats import RUNTIMES
@@ -118,3 +119,18 @@ def test_failed_and_unmeasured_rows_are_left_out(tmp_path: Path) -> None:
 
 def test_every_runtime_has_a_shape_of_its_own() -> None:
     assert len(set(MARKERS)) == len(MARKERS) >= len(RUNTIMES)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("path", [None, Path("some/where.tflite")])
+def test_a_failed_row_is_as_long_as_a_measured_one(path: Path | None, labelled: bool) -> None:
+    named = path is not None
+    good = Row(
+        Candidate("litert", "litert", "int8", path), 3_500_000, 0.25, 80_000_000, 90_000_000,
+        [Speed(1, (0.01,), 0.05), Speed(32, (0.2,), 0.3)],
+        Agreement(40, 39, 0.5, 30 if labelled else None),
+    )  # fmt: skip
+    failed = Row(good.candidate, error="it broke")
+    columns, (one, other) = tabulate([good, failed], (1, 32))
+    assert len(columns) == len(one) == len(other) == 2 + 2 + 2 + 2 + 2 * labelled + 3 + named
+    assert other[2] == "failed" and (other[-1] == "where.tflite") == named

@@ -9,8 +9,8 @@ import pytest
 from heads import HEADS, with_head
 
 from mobilenetv2.checkpoints.description import digest, read_sidecar, sidecar_path
-from mobilenetv2.checkpoints.exporter import export_checkpoint, express_in
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.exporter import express_in, write_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.names import is_classifier
@@ -44,9 +44,9 @@ def test_a_round_trip_within_pytorchs_group_is_bit_for_bit(
     dialect: str, file: str, tmp_path: Path
 ) -> None:
     config, arrays = config_of(PYTORCH_SPEC), random_arrays(PYTORCH_SPEC)
-    made = export_checkpoint(config, arrays, dialect, tmp_path / file)
+    made = write_checkpoint(config, arrays, dialect, tmp_path / file)
     assert made.paths == (tmp_path / file, tmp_path / f"{file}.json")
-    found, back = import_checkpoint(tmp_path / file)
+    found, back = read_checkpoint(tmp_path / file)
     assert same(back, arrays)
     # What a state dict cannot say came along beside it.
     assert (found.labels, found.preprocessing, found.metrics) == (NAMES, PHOTOS, config.metrics)
@@ -64,8 +64,8 @@ def test_a_round_trip_within_tensorflows_group_is_bit_for_bit(
 ) -> None:
     pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra: keras)")
     config, arrays = config_of(SLIM_SPEC), random_arrays(SLIM_SPEC)
-    export_checkpoint(config, arrays, dialect, tmp_path / file)
-    found, back = import_checkpoint(tmp_path / file)
+    write_checkpoint(config, arrays, dialect, tmp_path / file)
+    found, back = read_checkpoint(tmp_path / file)
     assert same(back, arrays)
     assert (found.labels, found.preprocessing) == (NAMES, PHOTOS)
     assert found.spec.numerics.epsilon == 1e-3 and found.spec.numerics.padding == "same"
@@ -77,14 +77,14 @@ def test_through_every_dialect_of_a_group_and_back(tmp_path: Path) -> None:
     config, arrays = config_of(PYTORCH_SPEC), random_arrays(PYTORCH_SPEC)
     for step, dialect in enumerate(("torchvision", "timm", "d-li14", "torchvision")):
         path = tmp_path / f"{step}.safetensors"
-        export_checkpoint(config, arrays, dialect, path)
+        write_checkpoint(config, arrays, dialect, path)
         sidecar_path(path).unlink()
-        config, arrays = import_checkpoint(path)
+        config, arrays = read_checkpoint(path)
     assert same(arrays, random_arrays(PYTORCH_SPEC))
 
 
 def test_hugging_faces_files_are_its_own(tmp_path: Path) -> None:
-    export_checkpoint(config_of(SLIM_SPEC), random_arrays(SLIM_SPEC), "huggingface", tmp_path / "h")
+    write_checkpoint(config_of(SLIM_SPEC), random_arrays(SLIM_SPEC), "huggingface", tmp_path / "h")
     config = json.loads((tmp_path / "h" / "config.json").read_text())
     assert config["model_type"] == "mobilenet_v2" and config["depth_multiplier"] == 0.35
     assert config["id2label"]["4"] == "dress" and config["label2id"]["dress"] == 4
@@ -97,11 +97,11 @@ def test_hugging_faces_files_are_its_own(tmp_path: Path) -> None:
 
 def test_what_came_from_hugging_face_goes_back_with_its_published_dropout(tmp_path: Path) -> None:
     theirs = dataclasses.replace(config_of(SLIM_SPEC), origin=Origin("h", dialect="huggingface"))
-    export_checkpoint(theirs, random_arrays(SLIM_SPEC), "huggingface", tmp_path / "h")
+    write_checkpoint(theirs, random_arrays(SLIM_SPEC), "huggingface", tmp_path / "h")
     assert (
         json.loads((tmp_path / "h" / "config.json").read_text())["classifier_dropout_prob"] == 0.8
     )
-    found, _ = import_checkpoint(tmp_path / "h")
+    found, _ = read_checkpoint(tmp_path / "h")
     assert found.spec.dropout == 0.2
 
 
@@ -111,14 +111,14 @@ def test_other_numerics_are_refused_with_the_way_out_or_ignored_on_the_record(
     config, arrays = config_of(SLIM_SPEC), random_arrays(SLIM_SPEC)
     out = tmp_path / "m.safetensors"
     with pytest.raises(DialectError) as caught:
-        export_checkpoint(config, arrays, "torchvision", out)
+        write_checkpoint(config, arrays, "torchvision", out)
     message = str(caught.value)
     assert "padding same -> symmetric, epsilon 0.001 -> 1e-05" in message
     assert "keras, tf-slim, huggingface" in message and "--ignore-numerics" in message
     assert not any(tmp_path.iterdir())
-    made = export_checkpoint(config, arrays, "torchvision", out, ignore_numerics=True)
+    made = write_checkpoint(config, arrays, "torchvision", out, ignore_numerics=True)
     assert any("Numerics ignored on the way to torchvision" in note for note in made.notes)
-    found, back = import_checkpoint(out)
+    found, back = read_checkpoint(out)
     assert same(back, arrays)
     assert found.spec.numerics.padding == "symmetric" and found.spec.numerics.epsilon == 1e-5
     beside = read_sidecar(out)
@@ -127,10 +127,10 @@ def test_other_numerics_are_refused_with_the_way_out_or_ignored_on_the_record(
 
 
 def test_hugging_face_can_say_other_numerics(tmp_path: Path) -> None:
-    export_checkpoint(
+    write_checkpoint(
         config_of(PYTORCH_SPEC), random_arrays(PYTORCH_SPEC), "huggingface", tmp_path / "h"
     )
-    found, _ = import_checkpoint(tmp_path / "h")
+    found, _ = read_checkpoint(tmp_path / "h")
     assert found.spec.numerics.padding == "symmetric" and found.spec.numerics.epsilon == 1e-5
 
 
@@ -162,14 +162,14 @@ def test_what_training_there_would_do_otherwise_is_said() -> None:
 def test_files_of_the_wrong_ending_and_existing_ones(tmp_path: Path) -> None:
     config, arrays = config_of(PYTORCH_SPEC), random_arrays(PYTORCH_SPEC)
     with pytest.raises(DialectError, match=r"a torchvision file ends in \.pth or \.pt or"):
-        export_checkpoint(config, arrays, "torchvision", tmp_path / "m.h5")
+        write_checkpoint(config, arrays, "torchvision", tmp_path / "m.h5")
     out = tmp_path / "m.safetensors"
     out.write_bytes(b"mine")
     with pytest.raises(FileExistsError, match="is there already"):
-        export_checkpoint(config, arrays, "torchvision", out)
+        write_checkpoint(config, arrays, "torchvision", out)
     assert out.read_bytes() == b"mine"
-    export_checkpoint(config, arrays, "torchvision", out, overwrite=True)
-    assert import_checkpoint(out)[0].labels == NAMES
+    write_checkpoint(config, arrays, "torchvision", out, overwrite=True)
+    assert read_checkpoint(out)[0].labels == NAMES
     with pytest.raises(DialectError, match="dialect 'pytorch' is unknown"):
         express_in(config, "pytorch")
 
@@ -177,7 +177,7 @@ def test_files_of_the_wrong_ending_and_existing_ones(tmp_path: Path) -> None:
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
     config, arrays = config_of(PYTORCH_SPEC), random_arrays(PYTORCH_SPEC)
     for name in ("a.safetensors", "b.safetensors"):
-        export_checkpoint(config, arrays, "timm", tmp_path / name)
+        write_checkpoint(config, arrays, "timm", tmp_path / name)
     assert digest(tmp_path / "a.safetensors") == digest(tmp_path / "b.safetensors")
 
 
@@ -196,16 +196,16 @@ def test_folded_batch_norms_are_known_again(tmp_path: Path) -> None:
     assert not is_folded(arrays)
     for name in [name.removesuffix(".bn.shift") for name in arrays if name.endswith(".bn.shift")]:
         arrays |= identity_batch_norm(name, arrays[f"{name}.bn.shift"], 1e-3)
-    export_checkpoint(config_of(SLIM_SPEC), arrays, "huggingface", tmp_path / "h")
-    found, _ = import_checkpoint(tmp_path / "h")
+    write_checkpoint(config_of(SLIM_SPEC), arrays, "huggingface", tmp_path / "h")
+    found, _ = read_checkpoint(tmp_path / "h")
     assert found.origin is not None and found.origin.folded
 
 
 @pytest.mark.parametrize("spec", [PYTORCH_SPEC, published("small", width=0.35, classes=5, size=64)])
 def test_onnx_takes_any_network_and_keeps_every_bit(spec: NetworkSpec, tmp_path: Path) -> None:
     config, arrays = config_of(spec), random_arrays(spec)
-    export_checkpoint(config, arrays, "onnx", tmp_path / "m.onnx")
-    found, back = import_checkpoint(tmp_path / "m.onnx")
+    write_checkpoint(config, arrays, "onnx", tmp_path / "m.onnx")
+    found, back = read_checkpoint(tmp_path / "m.onnx")
     assert same(back, arrays)
     assert (found.spec, found.labels, found.preprocessing) == (spec, NAMES, PHOTOS)
 
@@ -217,8 +217,8 @@ def test_any_head_comes_back_from_a_graph_that_says_it(
 ) -> None:
     config = ModelConfig.default(spec := with_head(head))
     arrays, out = random_arrays(spec), tmp_path / f"m.{'tflite' if name == 'litert' else name}"
-    export_checkpoint(config, arrays, name, out)
-    found, back = import_checkpoint(out)
+    write_checkpoint(config, arrays, name, out)
+    found, back = read_checkpoint(out)
     assert found.spec == spec
     assert all(np.array_equal(back[n], arrays[n]) for n in arrays if is_classifier(n))
 
@@ -228,8 +228,8 @@ def test_litert_keeps_what_the_network_computes(tmp_path: Path) -> None:
     from mobilenetv2.editions import numpy as plain
 
     config, arrays = config_of(SLIM_SPEC), random_arrays(SLIM_SPEC)
-    export_checkpoint(config, arrays, "litert", tmp_path / "m.tflite")
-    found, back = import_checkpoint(tmp_path / "m.tflite")
+    write_checkpoint(config, arrays, "litert", tmp_path / "m.tflite")
+    found, back = read_checkpoint(tmp_path / "m.tflite")
     assert found.labels == NAMES and found.origin is not None and found.origin.folded
     x = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
     logits = []
@@ -245,12 +245,12 @@ def test_a_folder_with_anything_else_in_it_is_not_replaced(tmp_path: Path) -> No
     (tmp_path / "h").mkdir()
     (tmp_path / "h" / "thesis.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="would be lost") as caught:
-        export_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
+        write_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
     assert str(caught.value.filename).endswith("thesis.txt")
     assert (tmp_path / "h" / "thesis.txt").read_text() == "mine"
     (tmp_path / "h" / "thesis.txt").unlink()
-    export_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
-    export_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
+    write_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
+    write_checkpoint(config, arrays, "huggingface", tmp_path / "h", overwrite=True)
 
 
 def test_what_hugging_face_would_do_otherwise_is_said() -> None:
@@ -277,14 +277,14 @@ def test_a_slim_checkpoint_keeps_its_sidecar_by_any_of_its_names(tmp_path: Path)
     pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra: keras)")
     config, arrays = config_of(SLIM_SPEC), random_arrays(SLIM_SPEC)
     out = tmp_path / "slim" / "m.ckpt"
-    export_checkpoint(config, arrays, "tf-slim", out)
+    write_checkpoint(config, arrays, "tf-slim", out)
     names = (out, out.with_name("m.ckpt.index"), out.with_name("m.ckpt.data-00000-of-00001"),
              out.parent)  # fmt: skip
     for path in names:
-        found, back = import_checkpoint(path)
+        found, back = read_checkpoint(path)
         assert found.labels == NAMES and same(back, arrays), path
-    export_checkpoint(config, arrays, "tf-slim", out, overwrite=True)
-    assert import_checkpoint(out)[0].labels == NAMES
+    write_checkpoint(config, arrays, "tf-slim", out, overwrite=True)
+    assert read_checkpoint(out)[0].labels == NAMES
 
 
 @pytest.mark.parametrize("name", ["max pooling", "hidden 128", "one logit"])

@@ -15,7 +15,7 @@ from mobilenetv2.checkpoints.containers import safetensors
 from mobilenetv2.checkpoints.description import digest
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.dialects.tensors import COUNTER
-from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
@@ -52,7 +52,7 @@ def safe(tmp_path: Path) -> Write:
 
 @pytest.mark.parametrize("name", ["torchvision", "timm", "tonylins", "d-li14", "huggingface"])
 def test_the_dialect_is_recognised_and_every_tensor_is_the_files(name: str, safe: Write) -> None:
-    config, arrays = import_checkpoint(safe(foreign(name)))
+    config, arrays = read_checkpoint(safe(foreign(name)))
     assert config.origin is not None and config.origin.dialect == name
     assert same(arrays, random_arrays(SPEC))
     assert config.spec.numerics == registry.TENSORS[name].numerics
@@ -62,7 +62,7 @@ def test_the_dialect_is_recognised_and_every_tensor_is_the_files(name: str, safe
 
 def test_the_article_is_recognised(safe: Write) -> None:
     spec = published("article-torch", classes=3)
-    config, arrays = import_checkpoint(safe(foreign("article", spec)))
+    config, arrays = read_checkpoint(safe(foreign("article", spec)))
     assert config.spec == spec and same(arrays, random_arrays(spec))
 
 
@@ -71,7 +71,7 @@ def test_a_training_checkpoint_of_several_machines(tmp_path: Path) -> None:
     state = {f"module.{n}": torch.from_numpy(a) for n, a in foreign("timm").items()}
     path = tmp_path / "last.pth.tar"
     torch.save({"epoch": 3, "arch": "mobilenetv2_050", "state_dict": state}, path)
-    config, arrays = import_checkpoint(path)
+    config, arrays = read_checkpoint(path)
     assert config.origin is not None and config.origin.dialect == "timm"
     assert same(arrays, random_arrays(SPEC))
 
@@ -80,24 +80,24 @@ def test_size_labels_width_and_licence_as_wished(safe: Write) -> None:
     labels = Labels(("a", "b", "c", "d", "e"))
     path = safe(foreign("torchvision"))
     wishes = ImportOptions(labels=labels, size=(96, 160), width=0.35, licence="BSD-3-Clause")
-    config, _ = import_checkpoint(path, wishes)
+    config, _ = read_checkpoint(path, wishes)
     assert config.spec.size == config.preprocessing.size == (96, 160)
     assert config.labels == labels
     assert config.origin is not None
     assert (config.origin.licence, config.origin.sha256) == ("BSD-3-Clause", digest(path))
     with pytest.raises(DialectError, match="3 labels for 5 outputs"):
-        import_checkpoint(path, ImportOptions(labels=Labels(("a", "b", "c"))))
+        read_checkpoint(path, ImportOptions(labels=Labels(("a", "b", "c"))))
     with pytest.raises(DialectError, match="width 1 was requested"):
-        import_checkpoint(path, ImportOptions(width=1.0))
+        read_checkpoint(path, ImportOptions(width=1.0))
     with pytest.raises(DialectError, match=r"not in the dialect timm; its names are torchvision's"):
-        import_checkpoint(path, ImportOptions(dialect="timm"))
+        read_checkpoint(path, ImportOptions(dialect="timm"))
 
 
 def test_a_thousand_outputs_are_imagenets_and_one_more_is_background_first(safe: Write) -> None:
     spec = SPEC.replace(classes=1001)
-    config, _ = import_checkpoint(safe(foreign("huggingface", spec)))
+    config, _ = read_checkpoint(safe(foreign("huggingface", spec)))
     assert config.labels == Labels.imagenet("first") and config.spec.background == "first"
-    config, _ = import_checkpoint(safe(foreign("timm", SPEC.replace(classes=1000))))
+    config, _ = read_checkpoint(safe(foreign("timm", SPEC.replace(classes=1000))))
     assert config.labels == Labels.imagenet() and config.spec.background is None
     assert config.preprocessing.interpolation == "bicubic"
 
@@ -105,15 +105,15 @@ def test_a_thousand_outputs_are_imagenets_and_one_more_is_background_first(safe:
 def test_a_stage_table_of_ones_own(safe: Write) -> None:
     spec = published("small", width=0.35, classes=5)
     path = safe(foreign("torchvision", spec))
-    config, _ = import_checkpoint(path)
+    config, _ = read_checkpoint(path)
     assert config.spec.stem_stride == 2  # shapes do not say strides: torchvision's are assumed
-    config, arrays = import_checkpoint(path, ImportOptions(spec=spec.replace(classes=10)))
+    config, arrays = read_checkpoint(path, ImportOptions(spec=spec.replace(classes=10)))
     assert config.spec == spec and same(arrays, random_arrays(spec))
 
 
 def test_without_a_classifier_it_gets_a_new_one_and_says_so(safe: Write) -> None:
     bare = {n: a for n, a in foreign("timm").items() if not n.startswith("classifier")}
-    config, arrays = import_checkpoint(safe(bare), ImportOptions(labels=Labels(("cat", "dog"))))
+    config, arrays = read_checkpoint(safe(bare), ImportOptions(labels=Labels(("cat", "dog"))))
     assert config.spec.classes == 2 and config.origin is not None
     assert "without a classifier" in config.origin.note
     assert 0.005 < arrays["classifier.weight"].std() < 0.015
@@ -128,14 +128,14 @@ def test_a_model_saved_without_its_head_by_hugging_face_has_no_prefix(safe: Writ
         for n, a in foreign("huggingface").items()
         if not n.startswith("classifier")
     }
-    config, _ = import_checkpoint(safe(bare))
+    config, _ = read_checkpoint(safe(bare))
     assert config.origin is not None and config.origin.dialect == "huggingface"
     assert config.spec.classes == 1000
 
 
 def test_tonylins_first_version_had_its_classifier_behind_a_dropout(safe: Write) -> None:
     renamed = {n.replace("classifier.", "classifier.1."): a for n, a in foreign("tonylins").items()}
-    config, arrays = import_checkpoint(safe(renamed))
+    config, arrays = read_checkpoint(safe(renamed))
     assert config.origin is not None and config.origin.dialect == "tonylins"
     assert same(arrays, random_arrays(SPEC))
 
@@ -160,7 +160,7 @@ def test_a_hugging_face_folder_says_all_and_its_two_mistakes_are_mended(tmp_path
     }  # fmt: skip
     spec = published("huggingface", width=0.35, classes=3)
     arrays = foreign("huggingface", spec)
-    found, _ = import_checkpoint(
+    found, _ = read_checkpoint(
         hub(tmp_path / "hub", arrays, config=config, preprocessor_config=preprocessor)
     )
     numerics = found.spec.numerics
@@ -183,13 +183,13 @@ def test_timms_folder_brings_its_preprocessing(tmp_path: Path) -> None:
             "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
         },
     }  # fmt: skip
-    found, _ = import_checkpoint(hub(tmp_path / "hub", foreign("timm"), config=config))
+    found, _ = read_checkpoint(hub(tmp_path / "hub", foreign("timm"), config=config))
     record = found.preprocessing
     assert (record.size, record.resize) == ((192, 192), (219, 219))
     assert (record.mean, record.std) == (IMAGENET.mean, IMAGENET.std)
     other = hub(tmp_path / "other", foreign("timm"), config={"architecture": "resnet18"})
     with pytest.raises(DialectError, match=r"architecture 'resnet18' is not a MobileNetV2"):
-        import_checkpoint(other)
+        read_checkpoint(other)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_config_that_is_none_or_another_networks(
     config = {"model_type": "mobilenet_v2", "depth_multiplier": 0.35, **changes}
     folder = hub(tmp_path / "hub", foreign("huggingface"), config=config)
     with pytest.raises(DialectError, match=message) as caught:
-        import_checkpoint(folder)
+        read_checkpoint(folder)
     assert str(folder) in str(caught.value)
 
 
@@ -225,18 +225,18 @@ def _empty(folder: Path) -> Path:
 
 def test_what_is_no_checkpoint_of_this_network(tmp_path: Path, safe: Write) -> None:
     with pytest.raises(DialectError, match=r"its tensors begin with 'conv1\.weight'"):
-        import_checkpoint(safe({"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)}))
+        read_checkpoint(safe({"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)}))
     with pytest.raises(WeightsError, match=r"a folder without model\.safetensors"):
-        import_checkpoint(_empty(tmp_path))
+        read_checkpoint(_empty(tmp_path))
     store.save(tmp_path / "ours", ModelConfig.default(SPEC), random_arrays(SPEC))
     with pytest.raises(DialectError, match="a model folder already"):
-        import_checkpoint(tmp_path / "ours")
+        read_checkpoint(tmp_path / "ours")
     broken = foreign("torchvision")
     broken["features.3.conv.3.running_mean"][0] = np.nan
     with pytest.raises(WeightsError, match=r"blocks\.2\.project\.bn\.mean has values that are not"):
-        import_checkpoint(safe(broken))
+        read_checkpoint(safe(broken))
     with pytest.raises(DialectError, match="--width is not for litert files"):
-        import_checkpoint(tmp_path / "x.tflite", ImportOptions(width=1.0))
+        read_checkpoint(tmp_path / "x.tflite", ImportOptions(width=1.0))
 
 
 def test_the_counter_is_dropped_and_rebuilt() -> None:
@@ -254,7 +254,7 @@ def test_the_weights_file_of_a_hub_folder_brings_the_config_beside_it(tmp_path: 
     config = {"model_type": "mobilenet_v2", "depth_multiplier": 0.35, "tf_padding": False,
               "layer_norm_eps": 1e-5}  # fmt: skip
     folder = hub(tmp_path / "hub", foreign("huggingface"), config=config)
-    found, _ = import_checkpoint(folder / "model.safetensors")
+    found, _ = read_checkpoint(folder / "model.safetensors")
     assert (found.spec.numerics.padding, found.spec.numerics.epsilon) == ("symmetric", 1e-5)
 
 
@@ -262,10 +262,10 @@ def test_a_file_that_says_what_it_is_is_not_overruled(tmp_path: Path) -> None:
     config = {"model_type": "mobilenet_v2", "depth_multiplier": 0.35}
     folder = hub(tmp_path / "hub", foreign("huggingface"), config=config)
     with pytest.raises(DialectError, match=r"--spec says something else \(padding, epsilon\)"):
-        import_checkpoint(folder, ImportOptions(spec=published("torchvision", width=0.35)))
+        read_checkpoint(folder, ImportOptions(spec=published("torchvision", width=0.35)))
     with pytest.raises(DialectError, match=r"of width 0\.35, but width 1 was requested"):
-        import_checkpoint(folder, ImportOptions(width=1.0))
-    found, _ = import_checkpoint(
+        read_checkpoint(folder, ImportOptions(width=1.0))
+    found, _ = read_checkpoint(
         folder, ImportOptions(width=0.35, spec=published("keras", width=0.35))
     )
     assert found.spec.width == 0.35
@@ -280,18 +280,18 @@ def test_strides_that_a_sidecar_says_stay_when_a_width_is_asked_for(tmp_path: Pa
     config = ModelConfig.default(spec)
     origin = Origin("here", sha256=digest(path), note="Numerics ignored.")
     sidecar_path(path).write_text(dataclasses.replace(config, origin=origin).to_json())
-    found, _ = import_checkpoint(path, ImportOptions(width=0.35))
+    found, _ = read_checkpoint(path, ImportOptions(width=0.35))
     assert found.spec == spec
     assert found.origin is not None and found.origin.note == "Numerics ignored."
     with pytest.raises(DialectError, match="other strides"):
-        import_checkpoint(path, ImportOptions(spec=published("torchvision", width=0.35)))
+        read_checkpoint(path, ImportOptions(spec=published("torchvision", width=0.35)))
 
 
 def test_published_dropout_alone_is_mended(tmp_path: Path) -> None:
     for stated, meant in ((0.8, 0.2), (0.6, 0.6), (0.2, 0.2), (0.0, 0.0)):
         config = {"depth_multiplier": 0.35, "classifier_dropout_prob": stated}
         folder = hub(tmp_path / str(stated), foreign("huggingface"), config=config)
-        assert import_checkpoint(folder)[0].spec.dropout == meant
+        assert read_checkpoint(folder)[0].spec.dropout == meant
 
 
 def test_a_graph_is_known_by_its_content(tmp_path: Path) -> None:
@@ -301,16 +301,16 @@ def test_a_graph_is_known_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "renamed").write_bytes(
         write_litert(lower(ModelConfig.default(spec), random_arrays(spec)))
     )
-    found, _ = import_checkpoint(tmp_path / "renamed")
+    found, _ = read_checkpoint(tmp_path / "renamed")
     assert found.origin is not None and found.origin.dialect == "litert"
     with pytest.raises(DialectError, match="in the dialect litert, not timm"):
-        import_checkpoint(tmp_path / "renamed", ImportOptions(dialect="timm"))
+        read_checkpoint(tmp_path / "renamed", ImportOptions(dialect="timm"))
 
 
 def test_an_average_that_was_preferred_is_named(tmp_path: Path) -> None:
     state = {n: torch.from_numpy(a) for n, a in foreign("timm").items()}
     worse = {n: t + 1 for n, t in state.items()}
     torch.save({"state_dict": worse, "state_dict_ema": state}, tmp_path / "m.pth")
-    found, arrays = import_checkpoint(tmp_path / "m.pth")
+    found, arrays = read_checkpoint(tmp_path / "m.pth")
     assert same(arrays, random_arrays(SPEC))
     assert found.origin is not None and "state_dict_ema" in found.origin.note

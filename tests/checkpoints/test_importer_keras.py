@@ -12,7 +12,7 @@ pytest.importorskip("h5py", reason="h5py is not installed (extra: keras; make te
 
 from mobilenetv2.checkpoints.containers import hdf5
 from mobilenetv2.checkpoints.dialects.keras import DIALECT, by_layer, numbered_layers
-from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.published import published
@@ -69,7 +69,7 @@ def legacy(path: Path, rename: Callable[[str], str], found: Layers) -> Path:
 
 @pytest.mark.parametrize("rename", GENERATIONS)
 def test_every_generation_of_names(rename: Callable[[str], str], tmp_path: Path) -> None:
-    config, arrays = import_checkpoint(legacy(tmp_path / "m.h5", rename, layers()))
+    config, arrays = read_checkpoint(legacy(tmp_path / "m.h5", rename, layers()))
     assert config.origin is not None and config.origin.dialect == "keras"
     assert config.spec == SPEC and same(arrays, ARRAYS)
 
@@ -78,7 +78,7 @@ def test_every_generation_of_names(rename: Callable[[str], str], tmp_path: Path)
 def test_without_the_classifier(rename: Callable[[str], str], tmp_path: Path) -> None:
     found = {layer: parts for layer, parts in layers().items() if layer != "predictions"}
     path = legacy(tmp_path / "m_no_top.h5", rename, found)
-    config, arrays = import_checkpoint(path, ImportOptions(labels=Labels(("cat", "dog"))))
+    config, arrays = read_checkpoint(path, ImportOptions(labels=Labels(("cat", "dog"))))
     assert config.origin is not None and "without a classifier" in config.origin.note
     assert all(np.array_equal(arrays[n], ARRAYS[n]) for n in ARRAYS if "classifier" not in n)
 
@@ -91,7 +91,7 @@ def test_by_order_every_shape_is_checked(rename: Callable[[str], str], tmp_path:
     swapped[one], swapped[other] = swapped[other], swapped[one]
     path = legacy(tmp_path / "m.h5", rename, {name: found[name] for name in swapped})
     with pytest.raises(DialectError, match=r"2 of another shape .first: block_4_depthwise/kernel"):
-        import_checkpoint(path)
+        read_checkpoint(path)
 
 
 def test_a_base_model_inside_in_the_old_format(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_base_model_inside_in_the_old_format(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     dense = [(f"model/dense_3/{variable}:0", array) for variable, array in head.items()]
     path.write_bytes(hdf5.legacy_keras_bytes([("mobilenetv2_0.35_96", flat), ("dense_3", dense)]))
-    config, arrays = import_checkpoint(path)
+    config, arrays = read_checkpoint(path)
     assert config.spec == SPEC and same(arrays, ARRAYS)
 
 
@@ -128,7 +128,7 @@ def test_a_base_model_inside_in_keras_3(names: bool, tmp_path: Path) -> None:
         with h5py.File(path, "r+") as file:
             for folder, name in said.items():
                 file[folder].attrs["name"] = name
-    config, arrays = import_checkpoint(path)
+    config, arrays = read_checkpoint(path)
     assert config.spec == SPEC and same(arrays, ARRAYS)
 
 
@@ -140,4 +140,4 @@ def test_two_linear_layers_are_no_classifier(tmp_path: Path) -> None:
     with pytest.raises(
         DialectError, match=r"(?s)no MobileNetV2 that was published.*dense_1/kernel"
     ):
-        import_checkpoint(path)
+        read_checkpoint(path)

@@ -1,6 +1,7 @@
 """The verb: files that are there and verified, a list, and errors in one sentence."""
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from mobilenetv2 import formats
 from mobilenetv2.cli.main import main
+from mobilenetv2.errors import installing
 from mobilenetv2.formats import FORMATS
 
 
@@ -62,7 +64,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
     assert main(words) == 2
     error = capsys.readouterr().err
     assert "openvino needs openvino, mnn needs MNN" in error
-    assert "pip install 'mobilenetv2[export,openvino]'" in error
+    assert installing(["MNN", "openvino"]) in error and "[export,openvino]'" in error
     assert not (tmp_path / "o").exists()
 
 
@@ -80,4 +82,38 @@ def test_what_is_wrong_is_one_sentence(
         status = main(["export", *words])
         error = capsys.readouterr().err
         assert status in (1, 2) and message in error and "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", [["export"], ["export", "OUT"], ["predict"], ["quantize"]])
+def test_a_foreign_file_as_model_leads_to_its_import(
+    verb: list[str], photos: Path, tmp_path: Path, refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("net-7ebf.v2.pth").write_bytes(b"PK")
+    name = verb[0]
+    words: dict[str, list[str]] = {
+        "export": ["net-7ebf.v2.pth", *(["x.onnx"] if "OUT" in verb else [])],
+        "predict": [str(photos / "ball"), "--model", "net-7ebf.v2.pth"],
+        "quantize": ["net-7ebf.v2.pth", "x.onnx", "--data", str(photos)],
+    }
+    advice = "first 'mobilenetv2 weights import net-7ebf.v2.pth net-7ebf', then give net-7ebf"
+    assert advice in refused(name, *words[name])
+
+
+def test_weights_for_another_library_lead_to_the_other_export(
+    model: Path, tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    advice = "'mobilenetv2 weights export MODEL net.pth --dialect torchvision'"
+    assert advice in refused("export", "net.pth") and advice in refused("export", model, "net.pth")
+    advice = "'mobilenetv2 weights export MODEL net.h5 --dialect keras'"
+    assert advice in refused("export", model, "net.h5")
+    assert "export needs MODEL and OUT" in refused("export", "net.onnx")
+    assert "export needs MODEL and OUT" in refused("export", model)
+    for name in ("net.onnx", "net.tflite", "net.pte"):
+        advice = f"'mobilenetv2 export MODEL {name}'"
+        assert advice in refused("weights", "export", model, name)
+    assert "name one, as in --dialect torchvision" in refused("weights", "export", model, "x.pth")
     assert list(tmp_path.iterdir()) == []

@@ -50,7 +50,7 @@ def test_what_is_wrong_is_one_sentence(
         ([*base, str(tmp_path / "m.onnx"), "--data", "nowhere"], "nowhere"),
         (
             [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--epochs", "2"],
-            "--epochs is of --train",
+            "epochs are for train",
         ),
         (
             [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--calibration", str(photos)],
@@ -66,7 +66,7 @@ def test_what_is_wrong_is_one_sentence(
                 "nncf",
                 "--per-tensor",
             ],
-            "leave out --per-tensor",
+            "leave out per_tensor",
         ),
         (
             [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--format", "onnx,litert"],

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from mobilenetv2 import weights as front
 from mobilenetv2.checkpoints import importer
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.cli import weights
 from mobilenetv2.cli.main import main
-from mobilenetv2.cli.weights import label_file
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.hub import catalogue as published_names
 from mobilenetv2.hub import models
@@ -26,7 +26,8 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.weights import labels_of
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_a_download_as_json(place: Path, capsys: pytest.CaptureFixture[str]) -> 
         }  # fmt: skip
 
 
-@pytest.mark.parametrize("verified", sorted(weights.VERIFIED))
+@pytest.mark.parametrize("verified", sorted(models.CHECKED))
 def test_every_way_of_checking_has_its_words(
     verified: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,7 +192,7 @@ def test_an_unknown_name_is_not_fetched(place: Path) -> None:
 @pytest.fixture
 def importable(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that reads as the random model: reading itself is tested in its own room."""
-    monkeypatch.setattr(importer, "import_checkpoint", lambda *_: store.load(model))
+    monkeypatch.setattr(importer, "read_checkpoint", lambda *_: store.load(model))
     file = tmp_path / "published.tflite"
     file.write_bytes(b"")
     return file
@@ -318,19 +319,19 @@ def test_a_published_name_is_fetched_and_copied(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(models, "locate", lambda name: model)
+    monkeypatch.setattr(front, "locate", lambda name: model)
     out = tmp_path / "out"
     assert main(["weights", "import", "timm-100", str(out)]) == 0
     assert main(["weights", "import", "hf://owner/name", str(out), "--overwrite"]) == 0
     assert store.load_config(out) == store.load_config(model)
     capsys.readouterr()
     capped = refused("weights", "import", "timm-100", tmp_path / "other", "--width", "0.5")
-    assert "--width is for files; 'weights fetch' gives one" in capped
+    assert "width is for files; 'weights fetch' gives one" in capped
 
 
 def test_a_list_of_names_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes("background\ncat\n".encode("utf-8-sig"))
-    assert label_file(tmp_path / "names.txt").background == 0
+    assert labels_of(tmp_path / "names.txt") == Labels(("background", "cat"), background=0)
 
 
 @pytest.fixture
@@ -348,7 +349,7 @@ def test_it_prints_the_paths_and_what_a_person_should_know(
                  "huggingface"]) == 0  # fmt: skip
     out, _ = capsys.readouterr()
     assert out == f"{tmp_path / 'h'}\n"
-    assert import_checkpoint(tmp_path / "h")[0].spec.classes == 4
+    assert read_checkpoint(tmp_path / "h")[0].spec.classes == 4
 
 
 def test_ignored_numerics_are_measured_on_photos(

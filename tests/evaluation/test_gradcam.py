@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.network import normalise
 from mobilenetv2.evaluation.gradcam import (
@@ -234,7 +234,7 @@ def test_the_heat_of_a_real_network_lies_on_the_bird(
 ) -> None:
     """Weakly supervised: the network has only ever seen the names of pictures."""
     published_file = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
-    config, tensors = import_checkpoint(published_file)
+    config, tensors = read_checkpoint(published_file)
     store.save(tmp_path / "m", config, tensors)
     network = load_feature_map(tmp_path / "m")
     photo = public_folder("photos") / "bird_segmentation.bmp"

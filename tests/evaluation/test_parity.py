@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import MobileNetV2Error, installing
@@ -248,7 +248,7 @@ def test_published_weights_agree_on_real_photos(
     public_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     path = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
-    config, arrays = import_checkpoint(path)
+    config, arrays = read_checkpoint(path)
     store.save(tmp_path / "model", config, arrays)
     files = sorted(public_folder("imagenet-samples").glob("*/*"))[::17][:5]
     assert len(files) == 5

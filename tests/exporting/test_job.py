@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilenetv2.checkpoints.exporter import dialects_of
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.exporting import direct, job, verify
 from mobilenetv2.exporting.job import (
@@ -114,7 +115,7 @@ def test_names_in_a_folder_say_what_is_in_them(tmp_path: Path) -> None:
 def test_a_file_without_a_format_is_asked_about(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"m\.dat: which format\? No format"):
         requests([], [Options()], tmp_path / "m.dat")
-    with pytest.raises(ArtifactError, match="--format keras has no --pictures"):
+    with pytest.raises(ArtifactError, match="format keras has no option pictures"):
         requests(["keras"], [Options(pictures=True)], tmp_path)
 
 
@@ -161,15 +162,25 @@ def test_random_tensors_are_the_same_every_time() -> None:
 
 
 def test_an_option_that_a_format_has_not_is_named() -> None:
-    with pytest.raises(ArtifactError, match="--format litert has no bfloat16; it has float32, fl"):
+    with pytest.raises(ArtifactError, match="format litert has no bfloat16; it has float32, fl"):
         require_honoured(FORMATS["litert"], Options("bfloat16"))
     with pytest.raises(
-        ArtifactError, match="--format mnn has no --any-size, which is for onnx, openv"
+        ArtifactError, match="format mnn has no option any_size, which is for onnx, op"
     ):
         require_honoured(FORMATS["mnn"], Options(any_size=True))
     require_honoured(FORMATS["onnx"], Options("float16", True, 4, False, 15))
     for batch in (0, -1):
-        with pytest.raises(ArtifactError, match=f"--batch {batch} must be at least 1"):
+        with pytest.raises(ArtifactError, match=f"batch {batch} must be at least 1"):
             Options(batch=batch)
-    with pytest.raises(ArtifactError, match="--format onx: unknown; did you mean 'onnx'"):
+    with pytest.raises(ArtifactError, match="format 'onx' is unknown; did you mean 'onnx'"):
         find_formats(["onx"], Path("m.onnx"))
+    assert find_formats(["tflite", "litert"], Path("out")) == [FORMATS["litert"]]
+
+
+@pytest.mark.parametrize("name", ["m.pth", "m.safetensors", "m.h5", "m.bin", "M.PT"])
+def test_weights_for_another_library_are_written_by_another_verb(name: str) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        find_formats([], Path(name))
+    (dialect, *_) = dialects_of(Path(name))
+    advice = f"'mobilenetv2 weights export MODEL {name} --dialect {dialect}'"
+    assert advice in str(caught.value) and "export_checkpoint" in str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import litert as container
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
@@ -77,7 +77,7 @@ def test_it_comes_back_as_the_same_network_with_its_config(name: str, tmp_path: 
     spec, path = SPECS[name], tmp_path / "net.tflite"
     config, arrays = config_of(spec), random_arrays(spec)
     path.write_bytes(write_litert(lower(config, arrays)))
-    back, found = import_checkpoint(path)
+    back, found = read_checkpoint(path)
     assert dataclasses.replace(back, origin=config.origin) == config
     assert back.origin is not None and back.origin.folded
     assert (back.origin.dialect, back.origin.licence) == ("litert", "Apache-2.0")
@@ -91,7 +91,7 @@ def test_the_graph_alone_says_the_same_network(name: str, tmp_path: Path) -> Non
     spec, path = SPECS[name], tmp_path / "net.tflite"
     data = write_litert(lower(config_of(spec), random_arrays(spec)))
     path.write_bytes(data[: data.rindex(b"PK\x03\x04", 0, data.rindex(b"PK\x03\x04"))])
-    config, _ = import_checkpoint(path)
+    config, _ = read_checkpoint(path)
     # Whose epsilon was folded, a graph cannot say: LiteRT files are TensorFlow's.
     slim = dataclasses.replace(published("paper").numerics, padding=spec.numerics.padding)
     assert config.spec == spec.replace(numerics=slim)
@@ -101,7 +101,7 @@ def test_the_labels_lie_where_litert_metadata_has_them(tmp_path: Path) -> None:
     spec, path = SPECS["small"], tmp_path / "net.tflite"
     data = write_litert(lower(config_of(spec), random_arrays(spec)))
     path.write_bytes(data.replace(b"config.json", b"other0.json"))
-    assert import_checkpoint(path)[0].labels == config_of(spec).labels
+    assert read_checkpoint(path)[0].labels == config_of(spec).labels
 
 
 def test_relu6_is_fused_and_symmetric_padding_is_a_pad_in_front(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_config_that_is_not_the_graphs_is_an_error(tmp_path: Path) -> None:
 
     path.write_bytes(data[: archive(data)] + other[archive(other) :])
     with pytest.raises(DialectError, match=r"net\.tflite: the config inside it describes another"):
-        import_checkpoint(path)
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -202,6 +202,6 @@ def test_a_damaged_file_is_imported_or_an_error_of_ours(seed: int, tmp_path: Pat
             damaged = damaged[: random.integers(0, len(data))]
         path.write_bytes(damaged)
         try:
-            import_checkpoint(path)
+            read_checkpoint(path)
         except WeightsError as error:
             assert str(error).startswith(f"{path}: ")

@@ -14,7 +14,7 @@ from graph_forms import Form, sources, tensors
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import litert as container
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.graph.litert import write_litert
@@ -244,7 +244,7 @@ def test_an_import_takes_it_back_as_what_its_integers_stand_for(tmp_path: Path) 
     spec, scheme = SPECS["same, odd"], scheme_of(SPECS["same, odd"])
     path = tmp_path / "m.tflite"
     path.write_bytes(write_litert(scheme.quantised()))
-    config, arrays = import_checkpoint(path)
+    config, arrays = read_checkpoint(path)
     assert config.spec == spec
     for name, (weight, _) in fold(spec, arrays).items():
         scales = scheme.weight_scales(name).reshape(-1, *[1] * (weight.ndim - 1))

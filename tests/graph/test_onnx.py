@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.lowering import lower
@@ -68,7 +68,7 @@ def test_it_comes_back_with_its_whole_config(name: str, folded: bool, tmp_path: 
     spec, path = SPECS[name], tmp_path / "net.onnx"
     config, arrays = config_of(spec), random_arrays(spec)
     path.write_bytes(write_onnx(lower(config, arrays, folded)))
-    back, found = import_checkpoint(path)
+    back, found = read_checkpoint(path)
     assert dataclasses.replace(back, origin=config.origin) == config
     assert back.origin is not None and back.origin.folded == folded
     assert (back.origin.source, back.origin.licence) == ("net.onnx", "Apache-2.0")
@@ -106,7 +106,7 @@ def test_labels_given_by_hand_win_over_those_inside(tmp_path: Path) -> None:
     spec, path = SPECS["small"], tmp_path / "net.onnx"
     path.write_bytes(write_onnx(lower(config_of(spec), random_arrays(spec))))
     mine = Labels(tuple("abcdefghij"), background=0)
-    config, _ = import_checkpoint(path, ImportOptions(labels=mine))
+    config, _ = read_checkpoint(path, ImportOptions(labels=mine))
     assert (config.labels, config.spec.background) == (mine, "first")
 
 
@@ -114,7 +114,7 @@ def test_what_came_in_folded_stays_marked_so(tmp_path: Path) -> None:
     spec, path = SPECS["small"], tmp_path / "net.onnx"
     config = dataclasses.replace(config_of(spec), origin=Origin("x.tflite", folded=True))
     path.write_bytes(write_onnx(lower(config, random_arrays(spec), folded=False)))
-    origin = import_checkpoint(path)[0].origin
+    origin = read_checkpoint(path)[0].origin
     assert origin is not None and origin.folded
 
 
@@ -151,4 +151,4 @@ def test_a_config_that_is_not_the_graphs_is_an_error(
     entry.value = text
     path.write_bytes(model.SerializeToString())
     with pytest.raises(DialectError, match=rf"net\.onnx: the config inside it .*{message}"):
-        import_checkpoint(path)
+        read_checkpoint(path)

@@ -95,7 +95,7 @@ def test_what_cannot_be_is_said(split: Path, photos: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match="no photos to calibrate on that are not measured on"):
         choose(open_dataset(photos), RECORD, 5, folder=photos)
     shutil.rmtree(split / "train")
-    with pytest.raises(DataError, match="no training split to calibrate on; give --calibration"):
+    with pytest.raises(DataError, match="no training split to calibrate on; give calibration, a"):
         choose(open_dataset(split), RECORD, 5)
-    with pytest.raises(DataError, match="--calibration-photos 0 must be at least 1"):
+    with pytest.raises(DataError, match="calibration_photos 0 must be at least 1"):
         choose(open_dataset(photos), RECORD, 0)

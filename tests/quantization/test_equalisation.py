@@ -8,7 +8,7 @@ import pytest
 from graph_forms import graph_of, sources, tensors
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
@@ -145,7 +145,7 @@ def test_a_published_network_stays_the_same_on_photos(
     public_folder: Callable[[str], Path], per_channel: bool
 ) -> None:
     published = public_folder("published")
-    config, arrays = import_checkpoint(published / "mobilenet_v2_1.0_224_quant.tflite")
+    config, arrays = read_checkpoint(published / "mobilenet_v2_1.0_224_quant.tflite")
     files = sorted((public_folder("clothing") / "train").rglob("*.jpg"))[::400]
     pixels = np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])
     folded = fold(config.spec, arrays)

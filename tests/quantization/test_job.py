@@ -97,7 +97,7 @@ def test_names_of_files(tmp_path: Path) -> None:
         job.requests([], tmp_path / "m.mnn")
     with pytest.raises(ArtifactError, match="2 are asked for; name a folder"):
         job.requests(["onnx", "litert"], tmp_path / "m.onnx")
-    with pytest.raises(ArtifactError, match="nncf is for --format openvino alone"):
+    with pytest.raises(ArtifactError, match="nncf is for the format openvino alone"):
         job.requests(["onnx"], tmp_path / "m.onnx", nncf=True)
 
 

@@ -9,7 +9,7 @@ import pytest
 from graph_forms import tensors
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.errors import DataError, SpecError, WeightsError
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import write_onnx
@@ -108,7 +108,7 @@ def test_what_cannot_be_is_refused() -> None:
 def imagenet(public_folder: Callable[[str], Path]) -> tuple[ModelConfig, Arrays, NDArray, NDArray]:
     """Google's network, photos of clothes to calibrate on, ImageNet's to judge on."""
     file = public_folder("published") / "mobilenet_v2_1.0_224_quant.tflite"
-    config, arrays = import_checkpoint(file)
+    config, arrays = read_checkpoint(file)
 
     def pixels(files: list[Path]) -> NDArray:
         return np.stack([preprocess(read_photo(file), config.preprocessing) for file in files])

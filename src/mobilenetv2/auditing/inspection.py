@@ -72,7 +72,7 @@ class Copies:
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Inspection:
     """All that was found in a set of photos."""
 
     place: str
@@ -163,7 +163,7 @@ def inspect(
     dataset: Dataset,
     record: Preprocessing | None = None,
     predictor: Callable[[NDArray], NDArray] | None = None,
-) -> tuple[Audit, NDArray | None]:
+) -> tuple[Inspection, NDArray | None]:
     """Read every photo of every split, and find copies.
 
     Args:
@@ -210,7 +210,7 @@ def inspect(
             answer()
     answer()
     copies, unsearched = _copies(photos, views)
-    audit = Audit(
+    audit = Inspection(
         dataset.place, dataset.classes, tuple(dataset.splits), tuple(photos), copies,
         dataset.ignored, dataset.links, unsearched,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mobilenetv2.auditing.inspection import Audit, Copies, Entry, Facts, LabelError
+from mobilenetv2.auditing.inspection import Copies, Entry, Facts, Inspection, LabelError
 from mobilenetv2.text import counted, quoted
 
 FEW = 10
@@ -43,25 +43,25 @@ class Issue:
     advice: str
     """Advice in one sentence."""
     groups: tuple[tuple[int, ...], ...] = ()
-    """Photos by their index in the audit; those of one group belong together."""
+    """Photos by their places in the inspection; those of one group belong together."""
     notes: dict[int, str] = field(default_factory=dict)
     """Notes on single photos, by their index."""
 
-    def to_dict(self, audit: Audit) -> dict[str, object]:
+    def to_dict(self, seen: Inspection) -> dict[str, object]:
         """Return plain values for JSON."""
-        names = [[audit.photos[place].name for place in group] for group in self.groups]
+        names = [[seen.photos[place].name for place in group] for group in self.groups]
         return {
             "kind": self.kind, "level": self.level, "title": self.title, "advice": self.advice,
             "photos": names,
-            "notes": {audit.photos[place].name: note for place, note in self.notes.items()},
+            "notes": {seen.photos[place].name: note for place, note in self.notes.items()},
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Input of a check: the audit and, if a model is given, its doubts about labels."""
+    """The input of a check: the photos as they were read, and a model's view of them, if any."""
 
-    audit: Audit
+    inspection: Inspection
     label_errors: Sequence[LabelError] = ()
     """Labels that the model doubts, the most confident doubt first."""
     size: tuple[int, int] | None = None
@@ -93,8 +93,8 @@ def on_copies(
 
     def check_copies(evidence: Evidence) -> Iterator[Issue]:
         groups: list[Copies] = []
-        for group in evidence.audit.copies:
-            photos = [evidence.audit.photos[place] for place in group.photos]
+        for group in evidence.inspection.copies:
+            photos = [evidence.inspection.photos[place] for place in group.photos]
             splits, labels = {photo.split for photo in photos}, {photo.label for photo in photos}
             # Files that are damaged alike are no copies; they are reported as unreadable.
             if any(photo.facts for photo in photos) and chosen(len(splits), len(labels)):
@@ -116,7 +116,7 @@ def on_photos(
     """Return a check of single photos, whose ``what`` completes '3 photos ...'."""
 
     def check_photos(evidence: Evidence) -> Iterator[Issue]:
-        photos = evidence.audit.photos
+        photos = evidence.inspection.photos
         places = [place for place, photo in enumerate(photos) if chosen(photo)]
         if places:
             title = f"{counted(len(places), 'photo')} {what.format(be=_be(len(places)))}"
@@ -126,11 +126,13 @@ def on_photos(
     return check_photos
 
 
-def on_set(kind: str, level: Level, titles: Callable[[Audit], Iterator[str]], advice: str) -> Check:
+def on_set(
+    kind: str, level: Level, titles: Callable[[Inspection], Iterator[str]], advice: str
+) -> Check:
     """Return a check of the whole set, for which each title is an issue."""
 
     def check_set(evidence: Evidence) -> Iterator[Issue]:
-        for title in titles(evidence.audit):
+        for title in titles(evidence.inspection):
             yield Issue(kind, level, title, advice)
 
     return check_set
@@ -162,7 +164,7 @@ def small_photos(evidence: Evidence) -> Iterator[Issue]:
 
 def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
     """Yield an issue if the model doubts labels, or if it was trained on photos and doubts none."""
-    doubts, learnt, names = evidence.label_errors, evidence.learnt, evidence.audit.classes
+    doubts, learnt, names = evidence.label_errors, evidence.learnt, evidence.inspection.classes
     which = "of this set" if evidence.same_set else "of the same names as in this set"
     caution = (
         f"The model was trained on {counted(learnt, 'photo')} {which} and may know their "
@@ -191,25 +193,25 @@ def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
     )  # fmt: skip
 
 
-def single_class(audit: Audit) -> Iterator[str]:
+def single_class(seen: Inspection) -> Iterator[str]:
     """Yield a title if there is only one class."""
-    if len(audit.classes) == 1:
-        yield f"There is only one class, {audit.classes[0]!r}"
+    if len(seen.classes) == 1:
+        yield f"There is only one class, {seen.classes[0]!r}"
 
 
-def empty_classes(audit: Audit) -> Iterator[str]:
+def empty_classes(seen: Inspection) -> Iterator[str]:
     """Yield a title for each split in which classes have no photos."""
-    for split in audit.splits:
-        empty = [n for n, c in zip(audit.classes, audit.counts(split), strict=True) if not c]
+    for split in seen.splits:
+        empty = [n for n, c in zip(seen.classes, seen.counts(split), strict=True) if not c]
         if empty:
             where = "" if split == "all" else f" in {split}"
             none = f"no photos that can be read{where}"
             yield f"{_classes_have(empty)} {none}: {quoted(empty)}"
 
 
-def small_classes(audit: Audit) -> Iterator[str]:
+def small_classes(seen: Inspection) -> Iterator[str]:
     """Yield a title if classes have too few photos for training."""
-    few = [n for n, c in zip(audit.classes, audit.counts(), strict=True) if 0 < c < FEW]
+    few = [n for n, c in zip(seen.classes, seen.counts(), strict=True) if 0 < c < FEW]
     if few:
         yield f"{_classes_have(few)} fewer than {FEW} photos: {quoted(few)}"
 
@@ -218,33 +220,33 @@ def _classes_have(names: Sequence[str]) -> str:
     return f"{counted(len(names), 'class')} {'has' if len(names) == 1 else 'have'}"
 
 
-def imbalance(audit: Audit) -> Iterator[str]:
+def imbalance(seen: Inspection) -> Iterator[str]:
     """Yield a title if the sizes of classes differ much."""
-    counts = audit.counts()
-    if min(counts) and audit.imbalance() >= UNEQUAL:
-        smallest, largest = (audit.classes[counts.index(x)] for x in (min(counts), max(counts)))
+    counts = seen.counts()
+    if min(counts) and seen.imbalance() >= UNEQUAL:
+        smallest, largest = (seen.classes[counts.index(x)] for x in (min(counts), max(counts)))
         yield (
-            f"The largest class has {audit.imbalance():.1f} times the photos of the smallest: "
+            f"The largest class has {seen.imbalance():.1f} times the photos of the smallest: "
             f"{largest!r} {max(counts):,}, {smallest!r} {min(counts):,}"
         )
 
 
-def unsearched(audit: Audit) -> Iterator[str]:
+def unsearched(seen: Inspection) -> Iterator[str]:
     """Yield a title if the search for near duplicates is not complete."""
-    if audit.unsearched:
-        pairs = counted(audit.unsearched, "pair")
+    if seen.unsearched:
+        pairs = counted(seen.unsearched, "pair")
         yield f"{pairs} of photos may be near copies and were not compared"
 
 
-def links(audit: Audit) -> Iterator[str]:
+def links(seen: Inspection) -> Iterator[str]:
     """Yield a title if links were not followed."""
-    if audit.links:
-        yield f"{counted(audit.links, 'link')} {_be(audit.links, past=True)} not followed"
+    if seen.links:
+        yield f"{counted(seen.links, 'link')} {_be(seen.links, past=True)} not followed"
 
 
-def ignored(audit: Audit) -> Iterator[str]:
+def ignored(seen: Inspection) -> Iterator[str]:
     """Yield a title if files are not photos by their suffix."""
-    if names := audit.ignored:
+    if names := seen.ignored:
         named = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
         yield f"{counted(len(names), 'file')} {_be(len(names), past=True)} skipped: {named}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilenetv2 import __version__
-from mobilenetv2.auditing.inspection import Audit
+from mobilenetv2.auditing.inspection import Inspection
 from mobilenetv2.auditing.issues import LEVELS, Issue
 from mobilenetv2.data.dataset import Dataset, Photo
 from mobilenetv2.errors import ImageError
@@ -34,35 +34,35 @@ STYLE = """
 """  # noqa: E501
 
 
-def audit_html(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> str:
-    """Return the whole page.
+def audit_html(seen: Inspection, issues: Sequence[Issue], dataset: Dataset) -> str:
+    """Return the whole file.
 
     Args:
         issues: the most severe first.
         dataset: source of the thumbnails; a photo that no longer exists has none.
     """
-    shown = thumbnails(audit, issues, dataset)
-    name = Path(audit.place).name or audit.place
+    shown = thumbnails(seen, issues, dataset)
+    name = Path(seen.place).name or seen.place
     sections: list[Child] = []
     for level, title in LEVELS.items():
         here = [one for one in issues if one.level == level]
         if here:
-            parts = [_issue(audit, one, shown) for one in here]
+            parts = [_issue(seen, one, shown) for one in here]
             sections.append(element("section", element("h2", title), parts, id=level))
     if not sections:
         sections.append(element("section", element("p", "Nothing to mend.", class_="lead")))
     body = element(
         "body",
-        element("header", element("h1", name), element("p", _summary(audit), class_="soft")),
+        element("header", element("h1", name), element("p", _summary(seen), class_="soft")),
         sections,
-        element("section", element("h2", "Classes"), _classes(audit), id="classes"),
-        element("section", element("h2", "Sizes"), _sizes(audit), id="sizes"),
-        element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}, {audit.place}"),
+        element("section", element("h2", "Classes"), _classes(seen), id="classes"),
+        element("section", element("h2", "Sizes"), _sizes(seen), id="sizes"),
+        element("footer", f"mobilenetv2 {__version__}, {date.today().isoformat()}, {seen.place}"),
     )
     return document(f"{name}: audit", body, STYLE)
 
 
-def thumbnails(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> dict[int, str]:
+def thumbnails(seen: Inspection, issues: Sequence[Issue], dataset: Dataset) -> dict[int, str]:
     """Return data URLs of the photos on the page, by their index."""
     places = sorted(
         {
@@ -70,12 +70,12 @@ def thumbnails(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> dict[
             for one in issues
             for group in one.groups[:MOST_GROUPS]
             for place in group[:MOST_IN_GROUP]
-            if audit.photos[place].facts is not None
+            if seen.photos[place].facts is not None
         }
     )
     shown = {}
     for place in track(places, "thumbnails", len(places)):
-        entry = audit.photos[place]
+        entry = seen.photos[place]
         try:
             image = dataset.splits[entry.split].image(Photo(entry.name, entry.label))
         except ImageError:
@@ -84,16 +84,16 @@ def thumbnails(audit: Audit, issues: Sequence[Issue], dataset: Dataset) -> dict[
     return shown
 
 
-def _summary(audit: Audit) -> str:
-    splits = "" if audit.splits == ("all",) else f" in {', '.join(audit.splits)}"
+def _summary(seen: Inspection) -> str:
+    splits = "" if seen.splits == ("all",) else f" in {', '.join(seen.splits)}"
     return (
-        f"{counted(len(audit.photos), 'photo')} of {counted(len(audit.classes), 'class')}{splits}, "
-        f"{sum(audit.counts()):,} of them readable"
+        f"{counted(len(seen.photos), 'photo')} of {counted(len(seen.classes), 'class')}{splits}, "
+        f"{sum(seen.counts()):,} of them readable"
     )
 
 
-def _issue(audit: Audit, one: Issue, shown: dict[int, str]) -> Markup:
-    groups = [_group(audit, one, group, shown) for group in one.groups[:MOST_GROUPS]]
+def _issue(seen: Inspection, one: Issue, shown: dict[int, str]) -> Markup:
+    groups = [_group(seen, one, group, shown) for group in one.groups[:MOST_GROUPS]]
     more = len(one.groups) - MOST_GROUPS
     return element(
         "div",
@@ -105,16 +105,16 @@ def _issue(audit: Audit, one: Issue, shown: dict[int, str]) -> Markup:
     )  # fmt: skip
 
 
-def _group(audit: Audit, one: Issue, group: tuple[int, ...], shown: dict[int, str]) -> Markup:
-    figures = [_figure(audit, one, place, shown) for place in group[:MOST_IN_GROUP]]
+def _group(seen: Inspection, one: Issue, group: tuple[int, ...], shown: dict[int, str]) -> Markup:
+    figures = [_figure(seen, one, place, shown) for place in group[:MOST_IN_GROUP]]
     more = len(group) - MOST_IN_GROUP
     rest = element("p", f"and {more:,} more", class_="soft") if more > 0 else None
     return element("div", figures, rest, class_="together" if len(group) > 1 else None)
 
 
-def _figure(audit: Audit, one: Issue, place: int, shown: dict[int, str]) -> Markup:
-    photo = audit.photos[place]
-    class_ = audit.classes[photo.label]
+def _figure(seen: Inspection, one: Issue, place: int, shown: dict[int, str]) -> Markup:
+    photo = seen.photos[place]
+    class_ = seen.classes[photo.label]
     where = "" if photo.split == "all" else f" · {photo.split}"
     note = one.notes.get(place)
     return element(
@@ -130,25 +130,25 @@ def _figure(audit: Audit, one: Issue, place: int, shown: dict[int, str]) -> Mark
     )  # fmt: skip
 
 
-def _classes(audit: Audit) -> Markup:
-    splits = audit.splits if len(audit.splits) > 1 else ()
-    counted_in = {split: audit.counts(split) for split in splits}
-    counted_in["together" if splits else "photos"] = counts = audit.counts()
+def _classes(seen: Inspection) -> Markup:
+    splits = seen.splits if len(seen.splits) > 1 else ()
+    counted_in = {split: seen.counts(split) for split in splits}
+    counted_in["together" if splits else "photos"] = counts = seen.counts()
     columns = {
-        title: dict(zip(audit.classes, numbers, strict=True))
+        title: dict(zip(seen.classes, numbers, strict=True))
         for title, numbers in counted_in.items()
     }
     order = sorted(range(len(counts)), key=lambda label: counts[label])
-    return count_table(columns, [audit.classes[label] for label in order])
+    return count_table(columns, [seen.classes[label] for label in order])
 
 
-def _sizes(audit: Audit) -> Child:
-    sizes = audit.sizes()
+def _sizes(seen: Inspection) -> Child:
+    sizes = seen.sizes()
     if not sizes:
         return element("p", "No photo can be read.", class_="lead")
     rows: list[tuple[str, Child]] = []
     for name, values in sizes.items():
         least, median, most = (f"{v:.2f}" if name == "aspect" else f"{v:,.0f}" for v in values)
         rows.append((name, f"{least} to {most}, median {median}"))
-    rows += [(f"mode {mode}", f"{count:,}") for mode, count in audit.modes().items()]
+    rows += [(f"mode {mode}", f"{count:,}") for mode, count in seen.modes().items()]
     return definitions(rows)

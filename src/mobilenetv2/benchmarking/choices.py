@@ -76,7 +76,7 @@ def choose_candidates(
         candidates = cross(names, precisions or ["float32", *([INT8] if int8 else [])])
     elif precisions:
         raise ArtifactError(
-            f"{exported}: an exported file has its precision; --precision is for a model folder"
+            f"{exported}: an exported file has its precision; precision is for a model folder"
         )
     else:
         candidates = candidates_of_file(exported, names)
@@ -97,7 +97,7 @@ def _installed(candidates: Sequence[Candidate], asked: bool) -> list[Candidate]:
         elif who.runtime not in absent:
             absent[who.runtime if who.precision != INT8 else f"{who.runtime} int8"] = packages
     for label, packages in absent.items():
-        text = f"for want of {' and '.join(packages)}; {installing(packages)} brings it"
+        text = f"for want of {' and '.join(packages)}; install it with: {installing(packages)}"
         if asked or not kept:
             raise MissingExtra(f"{label} cannot be measured, {text}")
         say(f"note: {label} is left out, {text}")
@@ -116,7 +116,7 @@ def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]
         if not able:
             others = [name for name in RUNTIMES if RUNTIMES[name].own.has(precision)]
             raise ArtifactError(
-                f"--precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
+                f"precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
             )
         candidates += [Candidate(name, RUNTIMES[name].own.name, precision) for name in able]
     return candidates
@@ -136,7 +136,7 @@ def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
         ArtifactError: there is none.
     """
     if not folder.is_dir():
-        raise ArtifactError(f"--artifacts {folder}: no such folder")
+        raise ArtifactError(f"artifacts {folder}: no such folder")
     candidates = [
         each
         for file in sorted(folder.iterdir())
@@ -145,7 +145,7 @@ def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
     ]
     if not candidates:
         raise ArtifactError(
-            f"--artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
+            f"artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
             f"names end in {', '.join(e for e, made in BY_ENDING.items() if made.readable)}"
         )
     return candidates
@@ -203,8 +203,8 @@ def choose_photos(
             return Photos(pictures, source)
         if not calibration:
             raise ArtifactError(
-                "--precision int8 needs photos to calibrate on; give --calibration FOLDER, or "
-                "--data with a training split"
+                "precision int8 needs photos to calibrate on; give calibration, a folder of "
+                "photos, or data with a training split"
             )
         paths = draw_some(find_photos([calibration]), CALIBRATED)
         calibrated_on = f"{len(paths)} photos of {calibration}"

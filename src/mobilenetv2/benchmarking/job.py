@@ -106,7 +106,7 @@ def _calibrate(job: Job, folder: Path) -> dict[str, str]:
     """Quantise once for all formats; return where it lies, as part of a request."""
     pictures = job.photos.calibration
     if pictures is None:
-        raise ArtifactError("int8 needs photos to calibrate on; give --calibration FOLDER")
+        raise ArtifactError("int8 needs photos to calibrate on; give a folder: calibration")
     say(f"calibrating int8 on {len(pictures)} photos")
     scheme = folder / "scheme.npz"
     save_scheme(post_training.quantise(*store.load(job.model), pictures), scheme)
@@ -133,7 +133,7 @@ def _load(job: Job, row: Row, process: Process, path: Path) -> None:
         if free is not None and free < LEAST_MEMORY:
             raise ArtifactError(
                 f"only {free / 1e6:.0f} MB of memory are free, so it was not started; choose fewer "
-                "with --runtime"
+                "runtimes"
             )
         answer = process.ask({
             "do": "load", "runtime": row.candidate.runtime, "format": row.candidate.format,

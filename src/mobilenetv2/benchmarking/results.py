@@ -15,7 +15,7 @@ from mobilenetv2.evaluation.metrics import wilson
 from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
 from mobilenetv2.evaluation.predictions import best_classes, largest_difference
 from mobilenetv2.spec.network import Outputs
-from mobilenetv2.text import finite
+from mobilenetv2.text import finite, interval
 
 COLOURS = {"float32": BLUE, "float16": "#1d9a6c", "bfloat16": "#8b5cf6", "int8": "#d9622b"}
 OTHER = GREY
@@ -149,6 +149,46 @@ def by_latency(rows: Sequence[Row], batch: int) -> list[Row]:
         return speed.median if speed and not row.error else math.inf
 
     return sorted(rows, key=key)
+
+
+def tabulate(rows: Sequence[Row], batches: Sequence[int]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns, and a row of texts for each candidate."""
+    labelled = any(row.agreement and row.agreement.right is not None for row in rows)
+    named = any(row.candidate.path for row in rows)
+    columns = ["runtime", "precision", f"ms at {batches[0]}", "p95"]
+    columns += [f"/s at {batch}" for batch in batches]
+    columns += ["same answer", "difference"]
+    columns += ["top-1", "95% interval"] if labelled else []
+    columns += ["size", "memory", "load", *(["file"] if named else [])]
+    return columns, [cells(row, batches, labelled, named) for row in rows]
+
+
+def cells(row: Row, batches: Sequence[int], labelled: bool, named: bool) -> list[str]:
+    """Return the texts of one candidate; a failed one has a dash for each figure.
+
+    Args:
+        labelled: with accuracy.
+        named: with the name of the file.
+    """
+    who, speed, agreement = row.candidate, row.speed(batches[0]), row.agreement
+    start, file = [who.runtime, who.precision], [who.path.name if who.path else "made here"]
+    end = file if named else []
+    if row.error or speed is None or agreement is None:
+        gap = 2 + len(batches) + 2 + 2 * labelled + 3
+        return [*start, "failed", *["-"] * (gap - 1), *end]
+    line = [*start, f"{1e3 * speed.median:.2f}", f"{1e3 * speed.p95:.2f}"]
+    for batch in batches:
+        each = row.speed(batch)
+        line.append(f"{each.throughput:.1f}" if each else "-")
+    line += [f"{agreement.same / agreement.photos:.1%}", f"{agreement.difference:.1e}"]
+    if labelled:
+        right = agreement.right or 0
+        line += [f"{right / agreement.photos:.1%}", interval(wilson(right, agreement.photos))]
+    line += [
+        f"{(row.bytes or 0) / 1e6:.1f} MB", f"{(row.memory or 0) / 1e6:.0f} MB",
+        f"{row.load or 0:.2f} s",
+    ]  # fmt: skip
+    return [*line, *end]
 
 
 def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:

@@ -1,12 +1,14 @@
 """Export of a network in another project's dialect, if that dialect can express it."""
 
+import contextlib
 import dataclasses
 import errno
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenetv2.checkpoints.description import digest, sidecar_path
-from mobilenetv2.checkpoints.dialects.registry import GRAPHS, TENSORS, find
+from mobilenetv2.checkpoints.dialects.registry import DIALECTS, GRAPHS, TENSORS, find
 from mobilenetv2.checkpoints.graphs.network import GraphDialect
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import require_only, write_atomically
@@ -15,8 +17,8 @@ from mobilenetv2.spec.records import ModelConfig, Origin
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """Files of an export, and remarks for the user."""
+class Written:
+    """What was written."""
 
     paths: tuple[Path, ...]
     config: ModelConfig
@@ -25,15 +27,27 @@ class Exported:
     """Remarks for the user, one sentence each."""
 
 
-def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Exported:
-    """Return the result of :func:`export_checkpoint` without writing anything.
+def dialects_of(out: Path) -> list[str]:
+    """Return the dialects whose files end as a path does, in the order in which they are tried."""
+    name = out.name.lower()
+    return [one.name for one in DIALECTS.values() if one.suffixes and name.endswith(one.suffixes)]
 
-    Raises:
-        DialectError: the dialect cannot express the network.
-    """
+
+def fitting_dialects(config: ModelConfig, names: Iterable[str]) -> list[str]:
+    """Return the dialects of these that express a network and compute with it as here."""
+    fitting = []
+    for name in names:
+        with contextlib.suppress(DialectError):
+            express_in(config, name)
+            fitting.append(name)
+    return fitting
+
+
+def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Written:
+    """Return what an export would be, without writing anything: see :func:`write_checkpoint`."""
     dialect, spec, origin = find(name), config.spec, config.origin
     if isinstance(dialect, GraphDialect):
-        return Exported((), config, ())  # it says and computes any network
+        return Written((), config, ())  # it says and computes any network
     theirs = dialect.express(spec)
     if theirs is None:
         inverted = {stage.kind for stage in spec.stages} == {"inverted"}
@@ -63,14 +77,14 @@ def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) ->
         origin = dataclasses.replace(origin, note=f"{origin.note} {notes[0]}".strip())
     notes += dialect.remarks(config)
     spec = theirs.replace(numerics=numerics, dropout=spec.dropout, background=spec.background)
-    return Exported((), dataclasses.replace(config, spec=spec, origin=origin), tuple(notes))
+    return Written((), dataclasses.replace(config, spec=spec, origin=origin), tuple(notes))
 
 
-def export_checkpoint(
+def write_checkpoint(
     config: ModelConfig, arrays: Arrays, name: str, out: Path,
     ignore_numerics: bool = False, overwrite: bool = False,
-) -> Exported:  # fmt: skip
-    """Write a checkpoint in another project's format; an error leaves no partial file.
+) -> Written:  # fmt: skip
+    """Write a checkpoint; the file is there whole, or not at all.
 
     Args:
         arrays: canonical.

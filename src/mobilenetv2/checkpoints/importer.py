@@ -1,7 +1,7 @@
 """Import of a published checkpoint, in any dialect, as a config and canonical arrays.
 
-:func:`import_checkpoint` has five steps: read, identify, describe, infer, decode.
-:func:`import_network` also replaces a folded BatchNorm's statistics with measured ones.
+:func:`read_checkpoint` is five steps: read, identify, describe, infer, decode. Where BatchNorm
+came folded, :func:`import_network` puts measured statistics in.
 """
 
 import dataclasses
@@ -39,19 +39,19 @@ def import_network(
     """Import a checkpoint as a network that can be used and trained.
 
     Args:
-        path, options: the same as for :func:`import_checkpoint`.
-        photos: photos on which the statistics of a folded BatchNorm are measured, best those of the
-            network's use; empty means photos in the package.
-        rebase: False keeps a folded BatchNorm as an identity.
+        path, options: as :func:`read_checkpoint` takes them.
+        photos: those that the statistics of a BatchNorm that came folded are measured on, the more
+            like those of its use the better; none: those in the package.
+        rebase: False leaves such a BatchNorm the identity that it is in the file.
 
     Returns:
-        The result of ``import_checkpoint``, rebased if BatchNorm was folded.
+        What ``read_checkpoint`` does, rebased where BatchNorm came folded.
 
     Raises:
-        WeightsError, DialectError, MissingExtra: the same as for ``import_checkpoint``.
-        ImageError: a photo cannot be read.
+        WeightsError, DialectError, MissingExtra: as ``read_checkpoint`` does.
+        ImageError: one of the photos cannot be read.
     """
-    config, arrays = import_checkpoint(path, options)
+    config, arrays = read_checkpoint(path, options)
     if rebase and config.origin is not None and config.origin.folded:
         from mobilenetv2.checkpoints.rebasing import rebase_imported  # Pillow comes in with it
 
@@ -59,10 +59,8 @@ def import_network(
     return config, arrays
 
 
-def import_checkpoint(
-    path: Path, options: ImportOptions | None = None
-) -> tuple[ModelConfig, Arrays]:
-    """Import a file, a TensorFlow checkpoint's prefix, or a folder of a model hub.
+def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[ModelConfig, Arrays]:
+    """Read a file, a TensorFlow checkpoint's prefix, or a folder from a model hub.
 
     Returns:
         The config, and canonical float32 arrays. They are bit-identical to those of the file,

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.parser import Parser, names
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error, installing
+from mobilenetv2.errors import MobileNetV2Error, installing
 from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
-    from mobilenetv2.exporting.job import Outcome, Request, V
+    from mobilenetv2.exporting.job import Outcome, V
     from mobilenetv2.exporting.verify import Comparison
-
-EVERY = list(FORMATS)
-"""What the parser makes of --format all."""
 
 EXAMPLES = """\
   mobilenetv2 export runs/photos/best photos.onnx
@@ -27,6 +24,9 @@ EXAMPLES = """\
   mobilenetv2 export runs/photos/best photos.onnx --pictures --batch 1
   mobilenetv2 export runs/photos/best all/ --format all --photos holiday/
   mobilenetv2 export --list
+
+Weights for another library (.pth, .safetensors, .h5), to be trained on or read by its own code:
+  mobilenetv2 weights export runs/photos/best photos.pth --dialect torchvision
 """
 
 
@@ -34,7 +34,7 @@ def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_shared("model", "out", nargs="?")
     parser.add_argument(
-        "--format", type=names(FORMATS), default=[], metavar="A,B",
+        "--format", type=names(FORMATS), metavar="A,B",
         help=f"of {', '.join(FORMATS)}; or all that are installed",
     )  # fmt: skip
     parser.add_argument(
@@ -57,69 +57,55 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the files, print what was compared; 1 where a file could not be kept, else 0."""
     if arguments.list:
         return show_list(arguments.json)
-    if arguments.model is None or arguments.out is None:
-        raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
-    from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluation.predictions import load_pictures
-    from mobilenetv2.exporting.job import make_files, require_new
-    from mobilenetv2.exporting.verify import Exporter, Reference, sample_pictures
-    from mobilenetv2.hub.models import locate
-    from mobilenetv2.model import store
-    from mobilenetv2.model.outputs import require_answers
+    from mobilenetv2.exporting.export import export
 
-    config, arrays = store.load(locate(arguments.model))
-    require_answers(config.spec, arguments.model)
-    requested = chosen(arguments)
-    if not requested:
-        raise ArtifactError(f"{arguments.out}: no format has all that is asked for")
-    if not arguments.overwrite:
-        require_new(requested)
-    record, photos = config.preprocessing, find_photos(arguments.photos)
-    shown = load_pictures(photos, record) if arguments.photos else sample_pictures(record)
-    made = make_files(Exporter(Reference(config, arrays, shown)), requested)
-    outcomes = reported(made, arguments.json)
+    require_both(arguments.model, arguments.out)
+    outcomes, status = reported(
+        lambda tell: export(
+            arguments.model, arguments.out,
+            format="all" if arguments.format == list(FORMATS) else arguments.format,
+            precision=arguments.precision, pictures=arguments.pictures, batch=arguments.batch,
+            any_size=arguments.any_size, opset=arguments.opset, photos=arguments.photos,
+            overwrite=arguments.overwrite, on_outcome=tell,
+        ),
+        arguments.json,
+    )  # fmt: skip
     if not arguments.json:
         show(outcomes)
-    return status(outcomes)
+    return status
+
+
+def require_both(model: str | None, out: str | None) -> None:
+    """Raise MobileNetV2Error unless MODEL and OUT are given; a file alone gets the advice that
+    fits it."""
+    if out is not None:
+        return
+    if model is not None:
+        from mobilenetv2.exporting.job import find_formats
+        from mobilenetv2.hub.models import locate
+
+        place = Path(model)
+        locate(model) if place.exists() or not place.suffix else find_formats([], place)
+    raise MobileNetV2Error("export needs MODEL and OUT; 'mobilenetv2 export --list' needs none")
 
 
 def reported(
-    made: Iterable[Outcome[V]], as_json: bool, facts: Mapping[str, Any] | None = None
-) -> list[Outcome[V]]:
-    """Return the outcomes; each is printed as a line of JSON, and its error told, as it comes."""
-    outcomes = []
-    for outcome in made:
-        outcomes.append(outcome)
+    make: Callable[[Callable[[Outcome[V]], None]], list[Outcome[V]]], as_json: bool
+) -> tuple[list[Outcome[V]], int]:
+    """Return the outcomes and the exit status; each is told as it comes, as a line of JSON."""
+    from mobilenetv2.exporting.job import NotKept
+
+    def tell(outcome: Outcome[V]) -> None:
         if as_json:
-            print(json.dumps(outcome.to_dict(facts)), flush=True)
+            print(json.dumps(outcome.to_dict()), flush=True)
         if outcome.error:
-            say(f"{outcome.request.format.name}: {outcome.error}")
-    return outcomes
+            say(f"{outcome.format}: {outcome.error}")
 
-
-def status(outcomes: Sequence[Outcome[Any]]) -> int:
-    """Return the exit status."""
-    return PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
-
-
-def chosen(arguments: argparse.Namespace) -> list[Request]:
-    """Return what the options ask for."""
-    from mobilenetv2.exporting.job import Options, require_packages
-    from mobilenetv2.exporting.verify import possible_requests, requests
-
-    out = Path(arguments.out)
-    options = [
-        Options(precision, arguments.pictures, arguments.batch, arguments.any_size, arguments.opset)
-        for precision in arguments.precision
-    ]
-    if arguments.format == EVERY:
-        requested, notes = possible_requests(options, out)
-        for note in notes:
-            say(f"note: {note}")
-        return requested
-    requested = requests(arguments.format, options, out)
-    require_packages(request.format for request in requested)
-    return requested
+    try:
+        outcomes = make(tell)
+    except NotKept as failed:
+        outcomes = failed.outcomes
+    return outcomes, PARTLY_FAILED if any(outcome.error for outcome in outcomes) else 0
 
 
 def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
@@ -127,7 +113,7 @@ def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
     rows = []
     for outcome in outcomes:
         verdict, request = outcome.verdict, outcome.request
-        cells: list[Any] = [request.format.name, request.options.precision]
+        cells: list[Any] = [outcome.format, outcome.precision]
         if verdict is None:
             rows.append([*cells, "-", "-", "-", "-", "failed"])
             continue
@@ -143,7 +129,7 @@ def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
         rows,
         texts=(0, 1, 6),
     )
-    unseen = [o.request.format.name for o in outcomes if not o.request.format.runs_here]
+    unseen = [outcome.format for outcome in outcomes if not outcome.request.format.runs_here]
     if unseen:
         say(
             f"note: {', '.join(unseen)} does not run on this system; it was compared by computing "
@@ -153,25 +139,21 @@ def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
 
 def show_list(as_lines: bool) -> int:
     """Print every format: what it is for, and whether it can be written here; 0."""
+    if as_lines:
+        for made in FORMATS.values():
+            print(json.dumps(made.to_dict()))
+        return 0
     rows = []
     for name, made in FORMATS.items():
         missing = made.missing()
-        if as_lines:
-            print(json.dumps({
-                "format": name, "installed": not missing, "missing": missing,
-                "precisions": made.precisions, "options": sorted(made.options),
-                "purpose": made.purpose, "devices": made.likes, "runs_here": made.runs_here,
-            }))  # fmt: skip
-            continue
         state = "yes" if not missing else installing(missing)
         if not made.runs_here:
             state += " (checked by its specification, does not run here)"
         ending = made.suffix or "a folder"
         rows.append([name, ending, ", ".join(made.precisions), made.purpose, made.likes, state])
-    if rows:
-        table(
-            None, ("format", "file", "precisions", "what it is for", "likes", "installed"), rows,
-            texts=(0, 1, 2, 3, 4, 5),
-        )  # fmt: skip
-        say(f"int8 of {', '.join(OF_INT8)} is made by 'mobilenetv2 quantize'")
+    table(
+        None, ("format", "file", "precisions", "what it is for", "likes", "installed"), rows,
+        texts=(0, 1, 2, 3, 4, 5),
+    )  # fmt: skip
+    say(f"int8 of {', '.join(OF_INT8)} is made by 'mobilenetv2 quantize'")
     return 0

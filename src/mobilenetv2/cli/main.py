@@ -32,10 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
+        parser = make_parser()
+        if "_ARGCOMPLETE" in os.environ:  # a shell asks how the line may go on
+            importlib.import_module("mobilenetv2.cli.completion").complete(parser)
         if not words:
-            make_parser().print_help()
+            parser.print_help()
             return 0
-        parsed = make_parser().parse_args(words)
+        parsed = parser.parse_args(words)
         parsed.command = shlex.join(["mobilenetv2", *words])  # for records of what was done
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
         status: int = verb.run(parsed)

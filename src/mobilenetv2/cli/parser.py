@@ -37,8 +37,8 @@ VERBS = {
     "evaluate": "measure a model on labelled photos",
     "predict": "name what is on photos",
     "explain": "draw where on photos the evidence for each answer lies (Grad-CAM)",
-    "weights": "bring published weights in, and take weights out",
-    "export": "write a model for other runtimes, verified before it is there",
+    "weights": "import published weights, and export weights for other libraries",
+    "export": "write a model as a file to run: ONNX, LiteRT, Core ML ..., verified",
     "quantize": "make a model int8, measured against its float self on held-out photos",
     "benchmark": "compare runtimes and precisions: speed, accuracy, size, memory",
     "parity": "prove that every framework's edition computes the same, layer by layer",
@@ -144,10 +144,25 @@ def make_parser() -> Parser:
         epilog=EXAMPLES,
     )
     parser.add_argument("-V", "--version", action="version", version=f"mobilenetv2 {__version__}")
+    parser.add_argument(
+        "--completion", choices=("bash", "zsh"), action=_PrintScript,
+        help="print a script that completes this command with Tab; in ~/.bashrc or ~/.zshrc: "
+        'eval "$(mobilenetv2 --completion bash)"',
+    )  # fmt: skip
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, help_ in VERBS.items():
         add_page(verbs, name, help_, _fill_verb)
     return parser
+
+
+class _PrintScript(argparse.Action):
+    """An option that prints the script for a shell, and ends."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        from mobilenetv2.cli.completion import script
+
+        print(script(values))
+        parser.exit()
 
 
 def _fill_verb(parser: Parser) -> None:
@@ -196,4 +211,5 @@ def names(known: Collection[str]) -> Callable[[str], list[str]]:
                 )
         return list(dict.fromkeys(found))
 
+    parse.known = (*known, "all")  # type: ignore[attr-defined]  # for the completion
     return parse

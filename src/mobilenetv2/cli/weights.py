@@ -2,46 +2,29 @@
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import DIALECTS, Parser, add_examples, add_page, size
-from mobilenetv2.errors import DialectError, RunError, WeightsError
-from mobilenetv2.files import read_file, require_only
 from mobilenetv2.formats import FORMATS, GRAPHS
-from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED, HUB, Checkpoint, catalogue
 from mobilenetv2.progress import say
-from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.records import Labels, ModelConfig
+
+if TYPE_CHECKING:
+    from mobilenetv2.hub.catalogue import Checkpoint
+    from mobilenetv2.weights import Imported
 
 EXAMPLES = """\
   mobilenetv2 weights list --dialect timm
   mobilenetv2 weights fetch timm-100
   mobilenetv2 weights import mobilenet_v2-7ebf99e0.pth imagenet
   mobilenetv2 weights export imagenet mobilenetv2.safetensors --dialect timm
+
+A file to run in ONNX Runtime, LiteRT and so on:
+  mobilenetv2 export imagenet imagenet.onnx
 """
-SORTS: dict[str, Callable[[Checkpoint], float]] = {
-    "name": lambda entry: 0,  # the name alone
-    "width": lambda entry: entry.width,
-    "size": lambda entry: entry.size,
-    "top1": lambda entry: math.inf if entry.top1 is None else -entry.top1,  # the best first
-    "file_size": lambda entry: math.inf if entry.file_size is None else entry.file_size,
-}
-"""Keys of ``--sort``; what is not known comes last."""
-VERIFIED = {
-    "published": "the same as published",
-    "prefix": "begins as published",
-    "hub": "the same as the hub's",
-    "first seen": "unverified: none is published; the same as at the first download",
-    "recorded": "unverified: none is published; recorded to compare the next download with",
-    "nothing": "unverified: the hub has none",
-}
-"""What is said of the SHA-256 of a download."""
 
 
 def add_options(parser: Parser) -> None:
@@ -66,7 +49,7 @@ def _add_list(parser: Parser) -> None:
     parser.add_argument("--dialect", metavar="NAME", help="only this publisher's")
     parser.add_argument("--width", type=float, help="only this width multiplier")
     parser.add_argument(
-        "--sort", choices=list(SORTS),
+        "--sort", choices=("name", "width", "size", "top1", "file_size"),
         help="the column to sort by (default: publisher by publisher)",
     )  # fmt: skip
     parser.add_shared("--json")
@@ -75,52 +58,28 @@ def _add_list(parser: Parser) -> None:
 def list_published(arguments: argparse.Namespace) -> None:
     """Print the table of published checkpoints."""
     from mobilenetv2.hub import models
-    from mobilenetv2.hub.catalogue import DEFAULT
+    from mobilenetv2.hub.catalogue import list_checkpoints
 
-    entries = chosen(arguments.dialect, arguments.width)
-    entries.sort(key=lambda entry: (SORTS[arguments.sort or "name"](entry), entry.name))
+    entries = list_checkpoints(arguments.dialect, arguments.width, arguments.sort or "name")
     here = {entry.name for entry in entries if models.is_cached(entry)}
-    if not arguments.json:
+    if arguments.json:
+        print(json.dumps([{**one.to_dict(), "cached": one.name in here} for one in entries]))
+    else:
         show_list(entries, here)
-        return
-    fields = (
-        "name dialect width size classes background top1 licence file_size sha256 sha256_prefix "
-        "preprocessing where file note"
-    ).split()
-    print(json.dumps([
-        {
-            **{field: getattr(entry, field) for field in fields}, "verified": entry.verified,
-            "cached": entry.name in here, "default": entry.name == DEFAULT,
-        }
-        for entry in entries
-    ]))  # fmt: skip
 
 
-def chosen(dialect: str | None, width: float | None) -> list[Checkpoint]:
-    """Return the checkpoints of a dialect and a width."""
-    entries = list(catalogue().values())
-    dialects = {entry.dialect for entry in entries}
-    if dialect is not None and dialect not in dialects:
-        raise WeightsError(f"dialect {dialect!r}: none published; {suggestion(dialect, dialects)}")
-    entries = [entry for entry in entries if dialect in (None, entry.dialect)]
-    widths = sorted({entry.width for entry in entries})
-    if width is not None and width not in widths:
-        known = ", ".join(f"{one:g}" for one in widths)
-        raise WeightsError(f"width {width:g}: none published; there are {known}")
-    return [entry for entry in entries if width in (None, entry.width)]
-
-
-def show_list(entries: list[Checkpoint], here: set[str]) -> None:
+def show_list(entries: Sequence["Checkpoint"], here: set[str]) -> None:
     """Print checkpoints as a table.
 
     Args:
         here: names of those in the cache.
     """
+    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
 
     def known(value: Any, form: str = "") -> str:
         return "-" if value is None else format(value, form)
 
-    def checksum(entry: Checkpoint) -> str:
+    def checksum(entry: "Checkpoint") -> str:
         if entry.sha256:
             return "SHA-256"
         return f"{len(entry.sha256_prefix)} digits" if entry.sha256_prefix else "unverified"
@@ -165,14 +124,11 @@ def fetch(arguments: argparse.Namespace) -> None:
 
     fetched = models.fetch(arguments.name)
     if arguments.json:
-        print(json.dumps({
-            "name": fetched.name, "path": str(fetched.path), "file": str(fetched.file),
-            "sha256": fetched.sha256, "verified": fetched.verified, "cached": fetched.cached,
-        }))  # fmt: skip
+        print(json.dumps(fetched.to_dict()))
         return
     print(f"{'path':8} {fetched.path}")
     print(f"{'sha-256':8} {fetched.sha256}")
-    print(f"{'checked':8} {VERIFIED[fetched.verified]}")
+    print(f"{'checked':8} {fetched.checked}")
     if fetched.cached:
         say("it was in the cache already")
 
@@ -220,82 +176,23 @@ def _add_import(parser: Parser) -> None:
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Import a file, a folder of a model hub, or a TensorFlow checkpoint."""
-    from mobilenetv2.checkpoints.importer import ImportOptions, import_network
-    from mobilenetv2.hub.models import find_spec, locate
-    from mobilenetv2.model import store
+    from mobilenetv2.weights import import_checkpoint
 
-    source, out = Path(arguments.file), Path(arguments.out)
-    if out.exists() and not arguments.overwrite:
-        raise RunError(f"{out} exists; choose another place, or give --overwrite to replace it")
-    if out.exists() and not (out / store.CONFIG).is_file():
-        raise RunError(f"{out}: not a model folder, so not overwritten")
-    require_only(out, store.FILES)
-    if arguments.file.startswith(HUB) or (not source.exists() and arguments.file in catalogue()):
-        # A published checkpoint by name: what MODEL would be, as a folder of one's own.
-        for option in ("labels", "width", "size", "spec", "photos", "no-rebase"):
-            if getattr(arguments, option.replace("-", "_")):
-                raise DialectError(
-                    f"{arguments.file}: --{option} is for files; 'weights fetch' gives one"
-                )
-        config, arrays = store.load(locate(arguments.file))
-    elif source.exists() or source.with_name(f"{source.name}.index").is_file():
-        options = ImportOptions(
-            dialect=arguments.dialect,
-            labels=label_file(Path(arguments.labels)) if arguments.labels else None,
-            width=arguments.width,
-            size=arguments.size,
-            spec=find_spec(arguments.spec) if arguments.spec else None,
-        )
-        photos: Sequence[Path] = ()
-        if arguments.photos:
-            from mobilenetv2.data.sources import find_photos
-
-            photos = find_photos(arguments.photos)
-        config, arrays = import_network(source, options, photos, rebase=not arguments.no_rebase)
-    else:
-        raise WeightsError(f"{source}: no such file")
-    store.save(out, config, arrays)
+    imported = import_checkpoint(
+        arguments.file, dialect=arguments.dialect, labels=arguments.labels, width=arguments.width,
+        size=arguments.size, spec=arguments.spec, photos=arguments.photos or (),
+        rebase=not arguments.no_rebase, output=arguments.out, overwrite=arguments.overwrite,
+    )  # fmt: skip
     if arguments.json:
-        print(json.dumps({"model": str(out), **facts(config)}))
+        print(json.dumps({"model": arguments.out, **imported.to_dict()}))
     else:
-        show_imported(config, out)
+        show_imported(imported, Path(arguments.out))
 
 
-def label_file(path: Path) -> Labels:
-    """Read names of the outputs, one a line.
-
-    Raises:
-        DialectError: not a text.
-    """
-    from mobilenetv2.checkpoints.description import read_labels
-
-    try:
-        return read_labels(read_file(path).decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DialectError(f"{path}: not a text in UTF-8 ({error})") from None
-
-
-def facts(config: ModelConfig) -> dict[str, object]:
-    """Return what was read from a file, as plain values."""
-    spec = config.spec
-    return {
-        "dialect": config.origin.dialect if config.origin else None,
-        "width": spec.width,
-        "size": list(spec.size),
-        "classes": spec.classes,
-        "background": config.labels.background,
-        "padding": spec.numerics.padding,
-        "epsilon": spec.numerics.epsilon,
-        "parameters": parameters(spec),
-        "multiply_adds": multiply_adds(spec),
-        "mean": list(config.preprocessing.mean),
-        "std": list(config.preprocessing.std),
-    }
-
-
-def show_imported(config: ModelConfig, out: Path) -> None:
+def show_imported(imported: "Imported", out: Path) -> None:
     """Print the same in words."""
-    for key, value in facts(config).items():
+    config = imported.config
+    for key, value in imported.to_dict().items():
         print(f"{key.replace('_', ' '):14} {value:,}" if key in ("parameters", "multiply_adds")
               else f"{key:14} {value}")  # fmt: skip
     print(f"{'labels':14} {', '.join(config.labels.names[:4])} ...")
@@ -311,7 +208,9 @@ def _add_export(parser: Parser) -> None:
         parser,
         "  mobilenetv2 weights export runs/photos/best photos.pth --dialect torchvision\n"
         "  mobilenetv2 weights export imagenet photos.weights.h5 --dialect keras\n"
-        "  mobilenetv2 weights export imagenet hub/ --dialect huggingface\n",
+        "  mobilenetv2 weights export imagenet hub/ --dialect huggingface\n"
+        "\nA file to run in ONNX Runtime, LiteRT and so on, verified:\n"
+        "  mobilenetv2 export runs/photos/best photos.onnx\n",
     )  # fmt: skip
     parser.add_shared("model")
     parser.add_argument(
@@ -320,7 +219,10 @@ def _add_export(parser: Parser) -> None:
         f".keras; .ckpt; {'; '.join(FORMATS[name].suffix for name in GRAPHS)}), or a folder for "
         "huggingface",
     )  # fmt: skip
-    parser.add_argument("--dialect", choices=DIALECTS, required=True, help="whose names")
+    parser.add_argument(
+        "--dialect", choices=DIALECTS,
+        help="whose names (default: the only one that such a file and network allow)",
+    )  # fmt: skip
     parser.add_flag("--ignore-numerics",
         "write them although the other project computes otherwise; says what that changes",
     )  # fmt: skip
@@ -334,49 +236,22 @@ def _add_export(parser: Parser) -> None:
 
 def export_file(arguments: argparse.Namespace) -> None:
     """Write the checkpoint, say what a person should know of it, and what it changes."""
-    import numpy as np
+    from mobilenetv2.weights import export_checkpoint
 
-    from mobilenetv2.checkpoints.exporter import export_checkpoint
-    from mobilenetv2.data.sources import find_photos
-    from mobilenetv2.evaluation.predictions import load_pictures
-    from mobilenetv2.hub.models import locate
-    from mobilenetv2.images.preprocess import preprocess
-    from mobilenetv2.model import store
-
-    config, arrays = store.load(locate(arguments.model))
-    record, shown = config.preprocessing, None
-    if arguments.ignore_numerics:  # before anything is written: a photo may be unreadable
-        if arguments.photos:
-            shown = load_pictures(find_photos(arguments.photos), record)
-        else:
-            from mobilenetv2.data.sources import photographs
-
-            built_in = [preprocess(photo, record, "a built-in photo") for photo in photographs()]
-            shown = np.stack(built_in)
     made = export_checkpoint(
-        config, arrays, arguments.dialect, Path(arguments.out),
-        arguments.ignore_numerics, arguments.overwrite,
+        arguments.model, arguments.out, dialect=arguments.dialect,
+        ignore_numerics=arguments.ignore_numerics, photos=arguments.photos,
+        overwrite=arguments.overwrite,
     )  # fmt: skip
     for note in made.notes:
         say(f"note: {note}")
-    effect = None
-    if shown is not None and made.config.spec.numerics != config.spec.numerics:
-        from mobilenetv2.evaluation.parity import numerics_effect
-
-        effect = numerics_effect(config, made.config, arrays, shown)
     if arguments.json:
-        written: dict[str, object] = {
-            "paths": [str(path) for path in made.paths], "notes": list(made.notes),
-        }  # fmt: skip
-        if effect:
-            written |= {"photos": effect.pictures, "agreements": effect.agreements,
-                        "logits_difference": effect.difference}  # fmt: skip
-        print(json.dumps(written))
+        print(json.dumps(made.to_dict()))
         return
     for path in made.paths:
         print(path)
-    if effect:
-        print(f"numerics ignored: {effect}", file=sys.stderr)
+    if made.effect:
+        print(f"numerics ignored: {made.effect}", file=sys.stderr)
 
 
 ACTIONS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {
@@ -386,7 +261,8 @@ ACTIONS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Names
     ),
     "import": ("turn a published checkpoint into a model folder", _add_import, import_file),
     "export": (
-        "write a model folder as another project's checkpoint", _add_export, export_file,
+        "write a model's weights for another library: torchvision, timm, Keras ...", _add_export,
+        export_file,
     ),
 }  # fmt: skip
 """Action -> (its help, what adds its options, what runs it)."""

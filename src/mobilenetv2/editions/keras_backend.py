@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
-from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error, require
+from mobilenetv2.errors import MissingExtra, MobileNetV2Error, installing, require
 
 Backend = Literal["tensorflow", "jax", "torch"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -47,7 +47,7 @@ def choose(backend: str | None = None) -> str:
     if find_spec(backend) is None:
         raise MissingExtra(
             f"Keras's backend {backend} is not installed; install it with: "
-            f"pip install 'mobilenetv2[{EXTRAS[backend]}]', "
+            f"{installing([backend])}, "
             f"or choose another of {', '.join(BACKENDS)} with {VARIABLE}"
         )
     os.environ[VARIABLE] = backend

@@ -48,5 +48,5 @@ def lowered(config: ModelConfig, arrays: Arrays) -> Any:
 
 
 def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return the engine that runs a file of ours in ExecuTorch's runtime."""
+    """Return the engine that runs a file of this package in ExecuTorch's runtime."""
     return load_engine(out, threads)

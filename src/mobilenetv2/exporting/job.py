@@ -13,7 +13,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ from uuid import uuid4
 from mobilenetv2 import __version__
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
 from mobilenetv2.files import TEMPORARY, remove_orphans, sha256_of_file, take_place
-from mobilenetv2.formats import ENGINES, FORMATS, RUNTIMES, Format, Precision
+from mobilenetv2.formats import ALIASES, ENGINES, FORMATS, RUNTIMES, Format, Precision
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.engine import Engine
@@ -53,7 +53,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
-            raise ArtifactError(f"--batch {self.batch} must be at least 1")
+            raise ArtifactError(f"batch {self.batch} must be at least 1")
 
 
 Writer = Callable[[ModelConfig, Arrays, Path, Options], None]
@@ -116,27 +116,60 @@ class Verdict(Protocol):
 V = TypeVar("V", bound=Verdict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Outcome(Generic[V]):
-    """What became of a request."""
+    """One file that was asked for: where it is and how near it came, or why it was not kept."""
 
     request: Request
     verdict: V | None
-    """None where it came to none."""
+    """The comparison with the network; None where the file could not be compared."""
     size: int = 0
     """Bytes of all its files; 0 where it was not kept."""
     error: str = ""
+    """Why the file was not kept, in one sentence; '' where it was."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries of the JSON, such as the photos that int8 was calibrated on."""
 
-    def to_dict(self, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return plain values for JSON, with what else is to be said of the file."""
-        request = self.request
+    @property
+    def path(self) -> Path:
+        """The file, or the folder of a format that is one."""
+        return self.request.out
+
+    @property
+    def format(self) -> str:
+        """Name of the format."""
+        return self.request.format.name
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the weights."""
+        return self.request.options.precision
+
+    def __repr__(self) -> str:
+        result = repr(self.error) if self.error else f"{self.size:,} bytes"
+        return f"<{self.request.label} {str(self.path)!r}: {result}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
         values: dict[str, Any] = {
-            "format": request.format.name, "precision": request.options.precision,
-            "file": str(request.out), **(facts or {}),
+            "format": self.format, "precision": self.precision, "file": str(self.path),
+            **self.facts,
         }  # fmt: skip
         if self.verdict is not None:
             values |= self.verdict.to_dict()
         return values | ({"error": self.error} if self.error else {"bytes": self.size})
+
+
+class NotKept(ArtifactError):
+    """None of the files that were asked for could be kept.
+
+    Args:
+        outcomes: one for each file, with its error.
+    """
+
+    def __init__(self, outcomes: Sequence[Outcome[Any]]) -> None:
+        self.outcomes = list(outcomes)
+        super().__init__("; ".join(f"{one.path}: {one.error}" for one in outcomes))
 
 
 class Maker(Protocol[V]):
@@ -155,11 +188,30 @@ class Maker(Protocol[V]):
         """Return what else is written down beside a file."""
 
 
-def make_files(maker: Maker[V], requests: Sequence[Request]) -> Iterator[Outcome[V]]:
-    """Make every file, one after the other; each is announced, and each outcome yielded."""
+def make_files(
+    maker: Maker[V], requests: Sequence[Request], facts: Mapping[str, Any] | None = None,
+    on_outcome: Callable[[Outcome[V]], object] | None = None,
+) -> list[Outcome[V]]:  # fmt: skip
+    """Make every file, one after the other; each is announced.
+
+    Args:
+        facts: further entries of each outcome's JSON.
+        on_outcome: called with each outcome as soon as it is there.
+    """
+    outcomes: list[Outcome[V]] = []
     for index, request in enumerate(requests, 1):
         say(f"{index} of {len(requests)}: {request.label}")
-        yield make_file(maker, request)
+        outcomes.append(replace(make_file(maker, request), facts=facts or {}))
+        if on_outcome is not None:
+            on_outcome(outcomes[-1])
+    return outcomes
+
+
+def require_kept(outcomes: list[Outcome[V]]) -> list[Outcome[V]]:
+    """Return the outcomes of a job; raise NotKept where not one file could be kept."""
+    if all(outcome.error for outcome in outcomes):
+        raise NotKept(outcomes)
+    return outcomes
 
 
 def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
@@ -286,16 +338,27 @@ def find_formats(names: Sequence[str], out: Path) -> list[Format]:
     Raises:
         ArtifactError: there is no such format, or the file's name says none.
     """
-    for name in names:
+    known = [ALIASES.get(name, name) for name in names]
+    for name in known:
         if name not in FORMATS:
-            raise ArtifactError(f"--format {name}: unknown; {suggestion(name, FORMATS)}")
-    fitting = [] if names else _by_name(out)
-    if not names and not fitting:
+            raise ArtifactError(f"format {name!r} is unknown; {suggestion(name, FORMATS)}")
+    if known:
+        return [FORMATS[name] for name in dict.fromkeys(known)]
+    if fitting := _by_name(out):
+        return [max(fitting, key=lambda one: len(one.suffix))]
+    from mobilenetv2.checkpoints.exporter import dialects_of  # every dialect comes in with it
+
+    if dialects := dialects_of(out):
         raise ArtifactError(
-            f"{out}: which format? No format's file ends so; give --format, such as --format "
-            f"{','.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
+            f"{out}: weights for another library, while 'export' writes files to run, such as "
+            f"model.onnx; 'mobilenetv2 weights export MODEL {out} --dialect "
+            f"{dialects[0]}' writes them (export_checkpoint in Python); dialects of such a file: "
+            f"{', '.join(dialects)}"
         )
-    return [FORMATS[name] for name in names] or [max(fitting, key=lambda one: len(one.suffix))]
+    raise ArtifactError(
+        f"{out}: which format? No format's file ends so; name one (--format), such as "
+        f"{', '.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
+    )
 
 
 def _by_name(out: Path) -> list[Format]:
@@ -306,15 +369,14 @@ def require_honoured(made: Format, options: Options) -> None:
     """Raise ArtifactError unless a format honours every option that is not left alone."""
     if options.precision not in made.precisions:
         raise ArtifactError(
-            f"--format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
+            f"format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
         )
     usual = Options()
-    for field in ("pictures", "batch", "any_size", "opset"):
-        if getattr(options, field) != getattr(usual, field) and field not in made.options:
-            flag = field.replace("_", "-")
-            able = [one.name for one in FORMATS.values() if field in one.options]
+    for option in ("pictures", "batch", "any_size", "opset"):
+        if getattr(options, option) != getattr(usual, option) and option not in made.options:
+            able = [one.name for one in FORMATS.values() if option in one.options]
             raise ArtifactError(
-                f"--format {made.name} has no --{flag}, which is for {', '.join(able)}"
+                f"format {made.name} has no option {option}, which is for {', '.join(able)}"
             )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, installing
 from mobilenetv2.evaluation.predictions import best_classes, largest_difference
 from mobilenetv2.exporting.job import (
     Options,
@@ -219,7 +219,7 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
     """
     possible: list[Request] = []
     refused: dict[str, list[str]] = {}
-    absent: dict[str, str] = {}
+    absent: dict[str, list[str]] = {}
     for name, made in FORMATS.items():
         for each in options:
             try:
@@ -229,14 +229,15 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
                 refused.setdefault(reason, []).append(name)
                 continue
             if packages := made.missing():
-                absent[name] = f"{name} ({' and '.join(packages)})"
+                absent[name] = packages
             else:
                 possible += place_files([made], [each], out)
     notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
     if absent:
+        named = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
+        lacking = [package for packages in absent.values() for package in packages]
         notes.append(
-            f"left out for want of packages: {', '.join(absent.values())}; pip install "
-            "'mobilenetv2[export]' brings them"
+            f"left out for want of packages: {named}; install them with: {installing(lacking)}"
         )
     return possible, notes
 

@@ -7,6 +7,7 @@ None; nothing is guessed.
 
 import csv
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -95,6 +96,49 @@ class Checkpoint:
         if self.resize is not None:
             rules = dataclasses.replace(rules, resize=(self.resize, self.resize))
         return rules
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del values["resize"]
+        return {**values, "verified": self.verified, "default": self.name == DEFAULT}
+
+
+Order = Literal["name", "width", "size", "top1", "file_size"]
+ORDERS: dict[Order, Callable[[Checkpoint], float]] = {
+    "name": lambda entry: 0,  # the name alone
+    "width": lambda entry: entry.width,
+    "size": lambda entry: entry.size,
+    "top1": lambda entry: math.inf if entry.top1 is None else -entry.top1,  # the best first
+    "file_size": lambda entry: math.inf if entry.file_size is None else entry.file_size,
+}
+"""Keys of an order; what is not known comes last, and equals are in the order of their names."""
+
+
+def list_checkpoints(
+    dialect: str | None = None, width: float | None = None, sort: Order = "name"
+) -> list[Checkpoint]:
+    """Return the published checkpoints, in an order.
+
+    Args:
+        dialect: only this publisher's.
+        width: only this width multiplier.
+        sort: the key of the order.
+
+    Raises:
+        WeightsError: none are published in that dialect or width.
+    """
+    entries = list(catalogue().values())
+    dialects = {entry.dialect for entry in entries}
+    if dialect is not None and dialect not in dialects:
+        raise WeightsError(f"dialect {dialect!r}: none published; {suggestion(dialect, dialects)}")
+    entries = [entry for entry in entries if dialect in (None, entry.dialect)]
+    widths = sorted({entry.width for entry in entries})
+    if width is not None and width not in widths:
+        known = ", ".join(f"{one:g}" for one in widths)
+        raise WeightsError(f"width {width:g}: none published; there are {known}")
+    found = [entry for entry in entries if width in (None, entry.width)]
+    return sorted(found, key=lambda entry: (ORDERS[sort](entry), entry.name))
 
 
 @lru_cache(maxsize=1)

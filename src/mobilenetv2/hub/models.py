@@ -46,6 +46,15 @@ VARIABLE = "MOBILENETV2_CACHE"
 FIRST_SEEN = "first-seen"
 
 Verified = Literal["published", "prefix", "hub", "first seen", "recorded", "nothing"]
+CHECKED: dict[Verified, str] = {
+    "published": "the same as published",
+    "prefix": "begins as published",
+    "hub": "the same as the hub's",
+    "first seen": "unverified: none is published; the same as at the first download",
+    "recorded": "unverified: none is published; recorded to compare the next download with",
+    "nothing": "unverified: the hub has none",
+}
+"""What is said of the SHA-256 of a download."""
 
 
 # ---------------------------------------------------------------- MODEL
@@ -92,8 +101,13 @@ def _mistake(path: Path) -> str:
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
         return f"the weights of a file; did you mean {path.with_suffix('.xml')}?"
     if not path.is_dir():
-        advice = f"'mobilenetv2 weights import {path} OUT' makes one"
-        return "" if made else f"a file, not a model folder; {advice}"
+        if made:
+            return ""
+        name = path.name.partition(".")[0] or "NAME"
+        return (
+            f"a file, not a model folder; first 'mobilenetv2 weights import {path} {name}', then "
+            f"give {name}"
+        )
     if (path / "best" / store.CONFIG).is_file():
         return f"a run, not a model folder; did you mean {path / 'best'}?"
     exported = sorted(inside for inside in path.glob("*") if inside.suffix in EXPORTED)
@@ -193,6 +207,18 @@ class Fetched:
     """
     cached: bool
     """True if the checkpoint was already here and no network access was needed."""
+
+    @property
+    def checked(self) -> str:
+        """What is known of the SHA-256, in words."""
+        return CHECKED[self.verified]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        return {
+            "name": self.name, "path": str(self.path), "file": str(self.file),
+            "sha256": self.sha256, "verified": self.verified, "cached": self.cached,
+        }  # fmt: skip
 
 
 def cache_folder() -> Path:

@@ -52,7 +52,7 @@ def choose(
         DataError: no photos are left for one of the two, or the split is the training split.
     """
     if count < 1:
-        raise DataError(f"--calibration-photos {count} must be at least 1")
+        raise DataError(f"calibration_photos {count} must be at least 1")
     # A run's own record is of its own photos: another folder is divided anew.
     own = {photo.name for one in dataset.splits.values() for photo in one.photos}
     known = parts if parts and own & parts.keys() else {}
@@ -73,14 +73,14 @@ def choose(
         source, found = training.source, _spread(training)
     else:
         raise DataError(
-            f"{dataset.place}: it has no training split to calibrate on; give --calibration FOLDER "
-            "with photos that the result is not measured on"
+            f"{dataset.place}: it has no training split to calibrate on; give calibration, a "
+            "folder of photos that the result is not measured on"
         )
     pictures = _pictures(source, found, record, count, seen)
     if not pictures:
         raise DataError(
             f"{source.place}: no photos to calibrate on that are not measured on, too; give other "
-            "ones with --calibration"
+            "ones as calibration"
         )
     return CalibrationSet(
         np.stack(pictures), judged, training, f"{len(pictures)} photos of {source.place}"
@@ -96,7 +96,7 @@ def _divided(
         if training is judged and not elsewhere:
             raise DataError(
                 f"{dataset.place}: its training split cannot be calibrated and measured on at "
-                "once; give --split or --calibration"
+                "once; give split or calibration"
             )
         return judged, None if training is judged else training
     whole = dataset.splits[ALL]

@@ -173,8 +173,8 @@ class Quantiser:
             return ""
         return (
             f"it loses {verdict.drop:.1f} points of top-1 where at most {MOST_LOST:.1f} are "
-            "allowed, so it was not kept; more calibration photos, another --method or --train "
-            "may help, and --force keeps it"
+            "allowed, so it was not kept; more calibration photos, another method or train "
+            "may help, and force keeps it"
         )
 
     def facts(self, request: Request) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class Quantiser:
 
 
 def requests(names: Sequence[str], out: Path, nncf: bool = False) -> list[Request]:
-    """Return what ``--format A,B`` asks for, as :func:`mobilenetv2.exporting.verify.requests`.
+    """Return a request for each format, as :func:`mobilenetv2.exporting.verify.requests`.
 
     Args:
         nncf: OpenVINO's file by NNCF, which makes no others.
@@ -201,7 +201,7 @@ def requests(names: Sequence[str], out: Path, nncf: bool = False) -> list[Reques
         if not made.int8:
             raise ArtifactError(f"{out}: int8 is made of {', '.join(OF_INT8)}, not of {made.name}")
     if nncf and [made.name for made in formats] != ["openvino"]:
-        raise ArtifactError("--method nncf is for --format openvino alone")
+        raise ArtifactError("method nncf is for the format openvino alone")
     return place_files(formats, [Options(INT8)], out)
 
 

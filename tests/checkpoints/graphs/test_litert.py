@@ -16,7 +16,7 @@ from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
 from mobilenetv2.checkpoints.description import read_labels
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.graphs.litert import DIALECT
-from mobilenetv2.checkpoints.importer import ImportOptions, import_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
@@ -52,7 +52,7 @@ def files(public_folder: Callable[[str], Path]) -> Path:
 def test_a_published_file_is_the_network_it_says(
     file: str, mean: float, std: float, files: Path
 ) -> None:
-    config, arrays = import_checkpoint(files / file)
+    config, arrays = read_checkpoint(files / file)
     classes, background = (965, "last") if file == BIRDS else (1001, "first")
     assert config.spec == NetworkSpec(classes=classes, background=background, numerics=SLIM)  # type: ignore[arg-type]
     assert config.preprocessing == Preprocessing(mean=(mean,) * 3, std=(std,) * 3)
@@ -70,7 +70,7 @@ def test_a_published_file_is_the_network_it_says(
 def test_imagenets_labels_come_with_their_wordnet_ids_behind_the_background(
     file: str, files: Path
 ) -> None:
-    config, _ = import_checkpoint(files / file)
+    config, _ = read_checkpoint(files / file)
     assert config.labels == Labels.imagenet("first")
     assert config.labels.wordnet[:2] == (None, "n01440764")
     text = (files / "imagenet_labels.txt").read_text("utf-8")
@@ -78,7 +78,7 @@ def test_imagenets_labels_come_with_their_wordnet_ids_behind_the_background(
 
 
 def test_the_birds_have_their_own_labels_and_their_background_last(files: Path) -> None:
-    config, _ = import_checkpoint(files / BIRDS)
+    config, _ = read_checkpoint(files / BIRDS)
     expected = (files / "inat_bird_labels.txt").read_text("utf-8").splitlines()
     assert list(config.labels.names) == expected
     assert (config.labels.background, config.labels.wordnet) == (964, ())
@@ -86,15 +86,15 @@ def test_the_birds_have_their_own_labels_and_their_background_last(files: Path) 
 
 def test_labels_given_by_hand_win_and_must_fit(files: Path) -> None:
     mine = Labels(tuple(f"bird {index}" for index in range(965)))
-    config, _ = import_checkpoint(files / BIRDS, ImportOptions(labels=mine))
+    config, _ = read_checkpoint(files / BIRDS, ImportOptions(labels=mine))
     assert config.labels == mine and config.spec.background is None
     with pytest.raises(DialectError, match=rf"{BIRDS}: 2 labels for 965 outputs"):
-        import_checkpoint(files / BIRDS, ImportOptions(labels=Labels(("a", "b"))))
+        read_checkpoint(files / BIRDS, ImportOptions(labels=Labels(("a", "b"))))
 
 
 def test_a_segmentation_network_is_refused(files: Path) -> None:
     with pytest.raises(DialectError, match=r"deeplabv3_mnv2_pascal_quant\.tflite: "):
-        import_checkpoint(files / "deeplabv3_mnv2_pascal_quant.tflite")
+        read_checkpoint(files / "deeplabv3_mnv2_pascal_quant.tflite")
 
 
 # ---------------------------------------------------------------- graphs made from a known spec
@@ -200,7 +200,7 @@ def imported(
     read_as(graph, monkeypatch)
     path = folder / "net.tflite"
     path.touch()
-    return import_checkpoint(path)
+    return read_checkpoint(path)
 
 
 def test_graphs_that_only_resemble_the_network_are_refused(
@@ -224,7 +224,7 @@ def test_graphs_that_only_resemble_the_network_are_refused(
         read_as(odd, monkeypatch)
         (tmp_path / "net.tflite").touch()
         with pytest.raises(DialectError, match=rf"net\.tflite: .*({message})"):
-            import_checkpoint(tmp_path / "net.tflite")
+            read_checkpoint(tmp_path / "net.tflite")
 
 
 def test_a_label_list_inside_the_file_is_taken_and_a_damaged_one_is_an_error(
@@ -236,7 +236,7 @@ def test_a_label_list_inside_the_file_is_taken_and_a_damaged_one_is_an_error(
     path, names = tmp_path / "net.tflite", [f"flower {index}" * 20 for index in range(7)]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("labels.txt", "\n".join(names))
-    assert import_checkpoint(path)[0].labels == Labels(tuple(names))
+    assert read_checkpoint(path)[0].labels == Labels(tuple(names))
     data = bytearray(path.read_bytes())
     start = 30 + len("labels.txt")
     for place in range(start, start + 40):
@@ -244,7 +244,7 @@ def test_a_label_list_inside_the_file_is_taken_and_a_damaged_one_is_an_error(
         damaged[place] ^= 0xFF
         path.write_bytes(damaged)
         with pytest.raises(DialectError, match=r"net\.tflite: the list of labels in it is damaged"):
-            import_checkpoint(path)
+            read_checkpoint(path)
 
 
 # ---------------------------------------------------------------- damaged files, real photos
@@ -266,7 +266,7 @@ def test_a_damaged_file_is_imported_or_an_error_of_ours(
     path = tmp_path / "net.tflite"
     path.write_bytes(content)
     try:
-        config, arrays = import_checkpoint(path)
+        config, arrays = read_checkpoint(path)
     except WeightsError as error:
         assert str(error).startswith(f"{path}: ")
     else:
@@ -298,7 +298,7 @@ def both_logits(path: Path, photos: list[Path]) -> tuple[ModelConfig, NDArray, N
     from mobilenetv2.editions.torch.network import predictor
 
     torch.set_num_threads(1)
-    config, arrays = import_checkpoint(path)
+    config, arrays = read_checkpoint(path)
     network = MobileNetV2(config)
     load(network, arrays)
     predict = predictor(network)
@@ -353,7 +353,7 @@ def test_a_float16_file_comes_in_with_its_halves(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(
         write_litert(lower(ModelConfig.default(spec), arrays), half=True)
     )
-    config, found = import_checkpoint(tmp_path / "m.tflite")
+    config, found = read_checkpoint(tmp_path / "m.tflite")
     assert config.spec == spec
     for name, (weight, bias) in fold(spec, arrays).items():
         again = fold(spec, found)[name]

@@ -22,7 +22,7 @@ from onnx_spellings import (
     tensor,
 )
 
-from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
@@ -203,7 +203,7 @@ def test_a_damaged_file_is_imported_or_an_error_of_ours(
             damaged = damaged[: random.integers(0, len(data))]
         path.write_bytes(damaged)
         try:
-            config, arrays = import_checkpoint(path)
+            config, arrays = read_checkpoint(path)
         except WeightsError as error:
             assert str(error).startswith(f"{path}: ")
             outcomes.add("refused")

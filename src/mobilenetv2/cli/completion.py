@@ -1,0 +1,67 @@
+"""Shell completion: verbs, options, choices, names and files, while somebody types.
+
+The shell runs the command for each Tab with the line so far in the environment (argcomplete);
+nothing but the standard library and the catalogue's table is read for it.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+
+from mobilenetv2.cli.parser import Parser
+
+MODELS = frozenset(("MODEL", "MODEL|none", "NAME"))
+"""Metavars of options that take a published name."""
+
+Completer = Callable[..., list[str]]
+
+
+def complete(parser: Parser) -> None:
+    """Answer the shell, and end the process."""
+    import argcomplete
+
+    for action in fill(parser):
+        known: Sequence[str] | None = getattr(action.type, "known", None)
+        if known:
+            action.completer = list_completer(known)  # type: ignore[attr-defined]  # its interface
+        elif action.metavar in MODELS and action.dest in ("model", "weights", "name"):
+            action.completer = complete_model  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser, append_space=None)
+
+
+def fill(parser: Parser) -> Iterator[argparse.Action]:
+    """Add the options of a parser and of all below it; yield each of them."""
+    parser.fill()
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from fill(below)
+
+
+def list_completer(known: Sequence[str]) -> Completer:
+    """Return what completes the last name of 'A,B'."""
+
+    def suggest(prefix: str, **_: object) -> list[str]:
+        before, comma, _last = prefix.rpartition(",")
+        taken = before.split(",")
+        return [f"{before}{comma}{name}" for name in known if name not in taken]
+
+    return suggest
+
+
+def complete_model(prefix: str, **_: object) -> list[str]:
+    """Return the published names, and the files and folders that begin so."""
+    from argcomplete.completers import FilesCompleter
+
+    from mobilenetv2.hub.catalogue import EMBEDDED, catalogue
+
+    files: list[str] = FilesCompleter()(prefix)
+    return [*files, EMBEDDED, *catalogue()]
+
+
+def script(shell: str) -> str:
+    """Return the script that a shell reads once, so that it asks this command for completions."""
+    from argcomplete.shell_integration import shellcode
+
+    text: str = shellcode(["mobilenetv2"], shell=shell)
+    return text

@@ -1,0 +1,204 @@
+"""The command line that adds optional packages to this installation, from where it came.
+
+The distribution is on no package index, so that its name there could be claimed by anybody:
+nobody is told to install ``mobilenetv2[...]`` by its name. PEP 610's ``direct_url.json``, which
+every installer writes, says where the installed distribution came from.
+"""
+
+import ast
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+NAME = "mobilenetv2"
+HARMLESS = re.compile(r"[\w./:@%+=-]+")
+"""Words that POSIX shells and PowerShell take as they are."""
+INTERPRETED = re.compile(r"[$`\"]" if os.name == "nt" else r"[$`\"\\]")
+"""Characters that a shell of this system interprets between double quotes."""
+
+
+def command(extras: Iterable[str]) -> str:
+    """Return the command line that installs extras of this distribution.
+
+    A folder, an archive or a repository that this distribution was installed from is named with
+    the extras; without one, the packages that the extras need are named themselves.
+    """
+    named = sorted(set(extras))
+    wanted = f"[{','.join(named)}]"
+    try:
+        distribution = metadata.distribution(NAME)
+    except metadata.PackageNotFoundError:  # the source tree itself is on the path
+        root = Path(__file__).parents[2]
+        if (root / "pyproject.toml").is_file():
+            return join([*installer(), "-e", shown(root) + wanted])
+        return f"{join([*installer(), f'.{wanted}'])} in the folder of its source"
+    if origin := source(distribution, wanted):
+        return join([*installer(), *origin])
+    return join([*adder(), *packages(distribution.requires or [], named)])
+
+
+def source(distribution: metadata.Distribution, wanted: str) -> list[str]:
+    """Return what is installed anew, as arguments of the installer.
+
+    Args:
+        wanted: the extras, as in ``[torch,keras]``.
+
+    Returns:
+        Nothing where the distribution came from an index, or its source is gone.
+    """
+    origin = direct_url(distribution)
+    url, folder = str(origin.get("url", "")), origin.get("dir_info")
+    place = local_path(url)
+    if place is not None and (place.is_dir() if folder is not None else place.is_file()):
+        editable = isinstance(folder, Mapping) and folder.get("editable") is True
+        return [*(["-e"] if editable else []), shown(place) + wanted]
+    repository = origin.get("vcs_info")
+    if isinstance(repository, Mapping):
+        revision = repository.get("requested_revision")
+        at = f"@{revision}" if revision else ""
+        return [f"{NAME}{wanted} @ {repository.get('vcs', 'git')}+{url}{at}"]
+    return [f"{NAME}{wanted} @ {url}"] if url and place is None else []
+
+
+def direct_url(distribution: metadata.Distribution) -> Mapping[str, Any]:
+    """Return the origin that an installer wrote down; nothing where it came from an index."""
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return {}
+    return origin if isinstance(origin, Mapping) else {}
+
+
+def local_path(url: str) -> Path | None:
+    """Return the path of a ``file:`` address; None of every other."""
+    from urllib.parse import urlsplit
+
+    if not url.startswith("file:"):
+        return None
+    from urllib.request import url2pathname
+
+    return Path(url2pathname(urlsplit(url).path))
+
+
+def shown(place: Path) -> str:
+    """Return a place as an argument: the current folder as '.', every other one by its path."""
+    try:
+        here = place.is_dir() and place.samefile(Path.cwd())
+    except OSError:
+        here = False
+    return "." if here else str(place)
+
+
+def installer() -> list[str]:
+    """Return the program that installs this distribution into its environment."""
+    if in_uv_tool():
+        return ["uv", "tool", "install", "--force"]
+    if in_pipx():
+        return ["pipx", "install", "--force"]
+    return ["pip", "install"] if find_spec("pip") else ["uv", "pip", "install"]
+
+
+def adder() -> list[str]:
+    """Return the program that installs other packages beside this distribution."""
+    if in_uv_tool():
+        return ["uv", "pip", "install", "--python", sys.prefix]
+    return ["pipx", "inject", NAME] if in_pipx() else installer()
+
+
+def in_uv_tool() -> bool:
+    """Return whether 'uv tool install' made this environment."""
+    return (Path(sys.prefix) / "uv-receipt.toml").is_file()
+
+
+def in_pipx() -> bool:
+    """Return whether pipx made this environment."""
+    return (Path(sys.prefix) / "pipx_metadata.json").is_file()
+
+
+# ---------------------------------------------------------------- packages of an extra
+
+
+def packages(requires: Sequence[str], extras: Iterable[str]) -> list[str]:
+    """Return the names of the packages that extras need on this machine, each once.
+
+    Args:
+        requires: lines of ``Requires-Dist``, such as ``torch>=2.9; extra == 'torch'``. An extra
+            that is made of others (``mobilenetv2[torch]``) stands for their packages.
+    """
+    found: dict[str, None] = {}
+    todo, seen = list(extras), set[str]()
+    while todo:
+        extra = todo.pop(0)
+        if extra in seen:
+            continue
+        seen.add(extra)
+        for line in requires:
+            requirement, _, marker = line.partition(";")
+            if not marker or not fits(marker, extra):
+                continue
+            parts = re.match(r"\s*([\w.-]+)\s*(?:\[([^]]*)\])?", requirement)
+            if parts is None:
+                continue
+            if parts[1] == NAME:
+                todo += [word.strip() for word in (parts[2] or "").split(",")]
+            else:
+                found[parts[1]] = None
+    return list(found)
+
+
+def fits(marker: str, extra: str) -> bool:
+    """Return whether an environment marker names an extra and is met on this machine.
+
+    Markers of equality alone are understood, which are all that this distribution has.
+    """
+    values = {
+        "extra": extra, "platform_system": platform.system(),
+        "platform_machine": platform.machine(), "sys_platform": sys.platform, "os_name": os.name,
+    }  # fmt: skip
+
+    def value(node: ast.expr) -> object:
+        match node:
+            case ast.BoolOp(op=ast.And(), values=parts):
+                return all(value(part) for part in parts)
+            case ast.BoolOp(values=parts):
+                return any(value(part) for part in parts)
+            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+                return value(left) == value(right)
+            case ast.Compare(left=left, ops=[ast.NotEq()], comparators=[right]):
+                return value(left) != value(right)
+            case ast.Name(id=name):
+                return values[name]
+            case ast.Constant(value=constant):
+                return constant
+        raise ValueError(f"{marker!r} is not understood")
+
+    try:
+        parsed = ast.parse(marker.strip(), mode="eval").body
+        return "extra" in marker and bool(value(parsed))
+    except (SyntaxError, ValueError, KeyError):
+        return False
+
+
+# ---------------------------------------------------------------- shells
+
+
+def join(words: Iterable[str]) -> str:
+    """Return a command line that POSIX shells and PowerShell read alike, where quotes can do it."""
+    return " ".join(map(quote, words))
+
+
+def quote(word: str) -> str:
+    """Return a word in the quotes that it needs."""
+    if HARMLESS.fullmatch(word):
+        return word
+    if "'" not in word:
+        return f"'{word}'"
+    return shlex.quote(word) if INTERPRETED.search(word) else f'"{word}"'

@@ -1,0 +1,304 @@
+"""Checkpoints of other projects: imported as a network of this one, and written out again."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.checkpoints.description import ImportOptions, read_labels
+from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
+from mobilenetv2.checkpoints.importer import import_network
+from mobilenetv2.data.sources import find_photos, photographs
+from mobilenetv2.errors import DialectError, RunError, WeightsError
+from mobilenetv2.evaluation.parity import NumericsEffect, numerics_effect
+from mobilenetv2.evaluation.predictions import load_pictures
+from mobilenetv2.exporting.given_model import AnyModel, located
+from mobilenetv2.files import read_file, require_only
+from mobilenetv2.formats import BY_ENDING
+from mobilenetv2.hub.catalogue import HUB, catalogue
+from mobilenetv2.hub.models import find_spec, locate
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.network import NetworkSpec, Size
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.text import several
+
+ARCHIVES = (".tgz", ".tar.gz", ".tar")
+"""Endings of TensorFlow checkpoints as they are published."""
+
+
+class Imported(NamedTuple):
+    """A checkpoint as a network of this project: ``config, arrays = import_checkpoint(...)``."""
+
+    config: ModelConfig
+    arrays: Arrays
+    """Canonical arrays in float32, by their names."""
+
+    def __repr__(self) -> str:
+        spec, origin = self.config.spec, self.config.origin
+        source = f" from {origin.source} ({origin.dialect})" if origin else ""
+        return (
+            f"<MobileNetV2 {spec.width:g} at {spec.size[0]} x {spec.size[1]}, {spec.classes} "
+            f"classes{source}>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was read as plain values for JSON."""
+        spec, record = self.config.spec, self.config.preprocessing
+        return {
+            "dialect": self.config.origin.dialect if self.config.origin else None,
+            "width": spec.width,
+            "size": list(spec.size),
+            "classes": spec.classes,
+            "background": self.config.labels.background,
+            "padding": spec.numerics.padding,
+            "epsilon": spec.numerics.epsilon,
+            "parameters": parameters(spec),
+            "multiply_adds": multiply_adds(spec),
+            "mean": list(record.mean),
+            "std": list(record.std),
+        }
+
+
+def import_checkpoint(
+    file: str | PathLike[str],
+    *,
+    dialect: str = "auto",
+    labels: str | PathLike[str] | Sequence[str] | Labels | None = None,
+    width: float | None = None,
+    size: int | Size | None = None,
+    spec: NetworkSpec | str | PathLike[str] | None = None,
+    photos: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
+    rebase: bool = True,
+    output: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Imported:
+    """Import a checkpoint of another project: torchvision, timm, Keras, TensorFlow and others.
+
+    Nothing in the file is executed.
+
+    Args:
+        file: a .pth, .safetensors, .h5, .keras, .onnx or .tflite file; a TensorFlow checkpoint's
+            prefix, folder or .tgz; a folder of the Hugging Face hub; or a published name, which is
+            fetched.
+        dialect: whose names the tensors have; 'auto' finds out.
+        labels: names of the outputs, if they are not in the file: a text file with one name a
+            line, a list, or a record.
+        width: the width multiplier that the network must have.
+        size: height and width in pixels, if the file does not say them.
+        spec: the whole network, where it is none that was published: a record, a JSON file or a
+            model folder.
+        photos: where BatchNorm came folded (.tflite, most .onnx): photos, or folders of photos, to
+            measure its statistics on, like those that the network is for. None: six that come with
+            this package.
+        rebase: False leaves such a BatchNorm an identity, which training destroys.
+        output: a model folder to write, too.
+        overwrite: replace an existing model folder.
+
+    Returns:
+        The config and the arrays, which unpack: ``config, arrays = import_checkpoint(...)``.
+
+    Raises:
+        WeightsError: no such file, or a damaged or hostile one.
+        DialectError: not a MobileNetV2, or another than was asked for.
+        RunError: the model folder exists.
+        ImageError: one of the photos cannot be read.
+        MissingExtra: the library that reads such a file is not installed.
+
+    Example:
+        >>> _ = mn.export_checkpoint("embedded", folder / "small.onnx", dialect="onnx")
+        >>> config, arrays = mn.import_checkpoint(folder / "small.onnx")
+        >>> config.spec.classes, config.labels.names[:2]
+        (10, ('airplane', 'automobile'))
+    """
+    name, source = fspath(file), Path(file)
+    if output is not None:
+        require_replaceable(Path(output), overwrite)
+    if source.exists() or source.with_name(f"{source.name}.index").is_file():
+        options = ImportOptions(
+            dialect=dialect,
+            labels=labels_of(labels),
+            width=width,
+            size=(size, size) if isinstance(size, int) else size,
+            spec=spec if isinstance(spec, NetworkSpec | None) else find_spec(fspath(spec)),
+        )
+        imported = Imported(*import_network(source, options, find_photos(several(photos)), rebase))
+    else:
+        _require_name(name)
+        given = {
+            "labels": labels, "width": width, "size": size, "spec": spec,
+            "photos": photos or None, "rebase": None if rebase else rebase,
+        }  # fmt: skip
+        for option, value in given.items():
+            if value is not None:
+                raise DialectError(f"{name}: {option} is for files; 'weights fetch' gives one")
+        imported = Imported(*store.load(locate(name)))
+    if output is not None:
+        store.save(Path(output), *imported)
+    return imported
+
+
+def _require_name(name: str) -> None:
+    """Raise WeightsError for the path of a file that is not there: every other text is a name."""
+    path = Path(name)
+    ends = dialects_of(path) or path.name.lower().endswith(ARCHIVES)
+    if not name.startswith(HUB) and name not in catalogue() and (ends or len(path.parts) > 1):
+        raise WeightsError(f"{path}: no such file")
+
+
+def labels_of(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Labels | None:
+    """Return names of the outputs: of a text file with one name a line, or as they are given.
+
+    Raises:
+        DialectError: not a text.
+    """
+    if given is None or isinstance(given, Labels):
+        return given
+    if not isinstance(given, str | PathLike):
+        return read_labels("\n".join(given))
+    path = Path(given)
+    try:
+        return read_labels(read_file(path).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DialectError(f"{path}: not a text in UTF-8 ({error})") from None
+
+
+def require_replaceable(out: Path, overwrite: bool) -> None:
+    """Raise unless a model folder can be written: a new one, or an old one to be replaced.
+
+    Raises:
+        RunError: it exists and is not to be replaced, or is no model folder.
+        FileExistsError: it holds files that would be lost.
+    """
+    if out.exists() and not overwrite:
+        raise RunError(f"{out} exists; choose another place, or give --overwrite to replace it")
+    if out.exists() and not (out / store.CONFIG).is_file():
+        raise RunError(f"{out}: not a model folder, so not overwritten")
+    require_only(out, store.FILES)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A checkpoint that was written for another project."""
+
+    paths: tuple[Path, ...]
+    """The files: the checkpoint, and a sidecar with labels and preprocessing where it needs one."""
+    dialect: str
+    """Whose names the tensors have."""
+    notes: tuple[str, ...]
+    """What a person should know before using the file, a sentence each."""
+    config: ModelConfig
+    """The network that the other project's code makes of the file."""
+    effect: NumericsEffect | None = None
+    """How answers change where the other project computes otherwise; None where it does not."""
+
+    def __repr__(self) -> str:
+        return f"<{self.dialect} checkpoint {str(self.paths[0])!r}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values: dict[str, Any] = {
+            "paths": [str(path) for path in self.paths], "dialect": self.dialect,
+            "notes": list(self.notes),
+        }  # fmt: skip
+        if self.effect is not None:
+            values |= {
+                "photos": self.effect.pictures, "agreements": self.effect.agreements,
+                "logits_difference": self.effect.difference,
+            }  # fmt: skip
+        return values
+
+
+def export_checkpoint(
+    model: AnyModel,
+    out: str | PathLike[str],
+    *,
+    dialect: str | None = None,
+    ignore_numerics: bool = False,
+    photos: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
+    overwrite: bool = False,
+) -> Exported:
+    """Write a model's weights for another library, with its names and layouts.
+
+    :func:`mobilenetv2.exporting.export.export` writes files to run: ONNX, LiteRT and so on.
+
+    Args:
+        model: a model folder, a published name, or a network of any edition.
+        out: the file, whose ending chooses its kind (.pth, .safetensors; .h5, .weights.h5, .keras;
+            .ckpt; .onnx, .tflite), or a folder for 'huggingface'.
+        dialect: whose names: 'torchvision', 'timm', 'keras', 'tf-slim', 'huggingface', 'tonylins',
+            'd-li14', 'article', 'onnx' or 'litert'; None takes the only one that such a file and
+            this network allow.
+        ignore_numerics: write weights that the other project computes otherwise with.
+        photos: with ``ignore_numerics``: photos, or folders of photos, to see the change on; none:
+            two that come with scikit-learn.
+        overwrite: replace an existing file.
+
+    Returns:
+        The paths, notes for a person, and what ignored numerics change.
+
+    Raises:
+        DialectError: the dialect cannot express the network, several could, or the ending is none
+            of its.
+        WeightsError: the model cannot be had or read.
+        MissingExtra: the library that writes such a file is not installed.
+        FileExistsError: the file is there already.
+
+    Example:
+        >>> net = mn.build(mn.published("torchvision", width=0.35, classes=3, size=64))
+        >>> made = mn.export_checkpoint(net, folder / "net.safetensors", dialect="torchvision")
+        >>> [path.name for path in made.paths]
+        ['net.safetensors', 'net.safetensors.json']
+    """
+    place = Path(out)
+    with located(model) as given:
+        config, arrays = store.load(given.place)
+    name = dialect or guess_dialect(config, place)
+    shown = None
+    if ignore_numerics:  # before anything is written: a photo may be unreadable
+        shown = _shown(several(photos), config.preprocessing)
+    made = write_checkpoint(config, arrays, name, place, ignore_numerics, overwrite)
+    effect = None
+    if shown is not None and made.config.spec.numerics != config.spec.numerics:
+        effect = numerics_effect(config, made.config, arrays, shown)
+    return Exported(made.paths, name, made.notes, made.config, effect)
+
+
+def guess_dialect(config: ModelConfig, out: Path) -> str:
+    """Return the only dialect that a file's ending and its network allow.
+
+    Raises:
+        DialectError: there are several, or none; or the ending is that of a file to run.
+    """
+    made = BY_ENDING.get(out.suffix.lower())
+    if made is not None and made.name != "keras":
+        weights = f"; {made.title} with the weights by their names: --dialect {made.name}"
+        raise DialectError(
+            f"{out}: a file to run is written by 'mobilenetv2 export MODEL {out}' (export in "
+            f"Python){weights if made.graph else ''}"
+        )
+    names = dialects_of(out)
+    if not names:
+        raise DialectError(
+            f"{out}: which dialect? No checkpoint ends so; 'huggingface' writes a folder, the "
+            "others files such as weights.safetensors, .pth, .h5 or .ckpt"
+        )
+    fitting = fitting_dialects(config, names) or names
+    if len(fitting) > 1:
+        raise DialectError(
+            f"{out}: which dialect? Such a file can be of {', '.join(fitting)}; name one, as in "
+            f"--dialect {fitting[0]}"
+        )
+    return fitting[0]
+
+
+def _shown(photos: Sequence[str], record: Preprocessing) -> NDArray:
+    if photos:
+        return load_pictures(find_photos(photos), record)
+    return np.stack([preprocess(photo, record, "a built-in photo") for photo in photographs()])

@@ -1,0 +1,39 @@
+"""A model by its folder, by a name, or as a network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilenetv2 import networks
+from mobilenetv2.errors import MobileNetV2Error, WeightsError
+from mobilenetv2.exporting.given_model import located
+from mobilenetv2.model import store
+
+
+def test_a_folder_and_a_name_are_where_they_are(model: Path) -> None:
+    for given in (model, str(model)):
+        with located(given) as found:
+            assert (found.place, found.name) == (model, str(model))
+    with located("embedded") as found:
+        assert (found.place / "config.json").is_file() and found.name == "embedded"
+
+
+@pytest.mark.parametrize("edition", ["torch", "numpy"])
+def test_a_network_lies_in_a_folder_for_the_time(model: Path, edition: str) -> None:
+    network = networks.load(model, edition=edition)  # type: ignore[arg-type]
+    with located(network) as found:
+        place = found.place
+        assert found.name == "MobileNetV2"
+        config, arrays = store.load(place)
+    assert not place.exists()
+    theirs_config, theirs = store.load(model)
+    assert config == theirs_config and theirs.keys() == arrays.keys()
+    assert all(np.array_equal(theirs[name], arrays[name]) for name in arrays)
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(WeightsError, match="nowhere: no such model folder"), located("nowhere"):
+        pass
+    with pytest.raises(MobileNetV2Error, match="is no edition's network"), located(3):
+        pass
