@@ -53,7 +53,9 @@ def test_loose_photos_and_empty_class_folders_are_named_in_one_message() -> None
         found("a/1.jpg", "b/", "c/", *loose)
     message = str(caught.value)
     assert "7 photos lie outside the class folders ('0.jpg', '1.jpg'," in message
-    assert message.endswith("add photos to the empty class folders 'b', 'c', or remove what is empty")
+    assert message.endswith(
+        "add photos to the empty class folders 'b', 'c', or remove what is empty"
+    )
     with pytest.raises(DataError, match=r"^place: 7 photos .* such as place/CLASS/0\.jpg$"):
         found(*loose)
 

@@ -67,8 +67,12 @@ def test_the_start_says_which_weights_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert begin(tmp_path / "a", Path("imagenet")).read_start() == (tmp_path / "imagenet", "torch")
-    assert begin(tmp_path / "b").read_start() == (None, "torch")
+    assert begin(tmp_path / "a", Path("imagenet")).read_start() == (
+        tmp_path / "imagenet",
+        "torch",
+        False,
+    )
+    assert begin(tmp_path / "b").read_start() == (None, "torch", False)
 
 
 def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(
@@ -92,7 +96,7 @@ def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> Non
 def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     (run.path / "old").write_text("")
-    with pytest.raises(RunError, match="run exists; choose another --output, or give --resume"):
+    with pytest.raises(RunError, match="run exists; choose another output, or give --resume"):
         open_run(run.path)
     open_run(run.path, overwrite=True)
     assert (run.path / "old").exists()
@@ -109,7 +113,7 @@ def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:
     for path in (folder, file):
         with pytest.raises(RunError, match=r"not a run folder \(it has no recipe.toml\), so not"):
             open_run(path, overwrite=True)
-        with pytest.raises(RunError, match="exists; choose another --output"):
+        with pytest.raises(RunError, match="exists; choose another output"):
             open_run(path)
     assert (folder / "mine.txt").read_text() == file.read_text() == "mine"
 
@@ -136,7 +140,7 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     run.split.unlink()
     run.start.unlink()  # only the recipe had been written
-    with pytest.raises(RunError, match=r"does not say what .* begin it again with --overwrite"):
+    with pytest.raises(RunError, match=r"does not say what .* begin it again with overwrite"):
         run.read_start()
     assert open_run(run.path, overwrite=True).path == run.path
 

@@ -53,13 +53,13 @@ def initial_model(
     if head.outputs == "logit" and len(classes) != 2:
         raise RecipeError(
             f"classifier.outputs = 'logit' tells two classes apart, and these are {len(classes)}; "
-            "--set classifier.outputs=softmax (one of them) or sigmoid (any of them)"
+            "set classifier.outputs=softmax (one of them) or sigmoid (any of them)"
         )
     if head.outputs == "softmax" and len(classes) == 1:
         raise RecipeError(
             f"classifier.outputs = 'softmax' chooses between classes, and {classes[0]!r} is the "
             "only one: it would always be the answer; give a second class folder, of what is not "
-            "in this one (one number can tell the two apart: --set classifier.outputs=logit)"
+            "in this one (one number can tell the two apart: set classifier.outputs=logit)"
         )
     if weights is None:
         changes = {"size": network.size} if network.size else {}
@@ -88,7 +88,7 @@ def initial_model(
     if new and recipe.trained == "head":
         raise RecipeError(
             "trained = 'head' fits one linear layer, and classifier.hidden asks for new layers "
-            "before it, which take steps; --set trained=all or later, or leave classifier.hidden "
+            "before it, which take steps; set trained=all or later, or leave classifier.hidden "
             "out"
         )
     return config, arrays
@@ -135,7 +135,7 @@ def fit_head(run: Run) -> None:
         predict_linear(head.arrays, selection, names, spec.classifier.outputs)
     )
     say(
-        f"head on cached features: train top-1 {head.train.top1:.1%} | selection loss "
+        f"head on cached features: train top-1 {head.train.top1:.1%} | validation loss "
         f"{tempered.loss:.3f} top-1 {head.selection.top1:.1%} (C = {head.inverse_penalty:g})"
     )
     # Epoch 0, which may stay the best. Its training figures are of the photos as they are, those of

@@ -271,10 +271,10 @@ class Recipe(Table):
                 "data.phases": "[]", "averaging.reestimate": "0", "freezing.unfreeze_epochs": "0",
                 "freezing.blocks": "0",
             }  # fmt: skip
-            if given := [f"--set {key}={none}" for key, none in unfit.items() if self.get(key)]:
+            if given := [f"{key}={none}" for key, none in unfit.items() if self.get(key)]:
                 raise RecipeError(
                     "trained = 'later' trains on maps of one size, cached behind frozen blocks, "
-                    f"and measures no statistics anew; give {' '.join(given)}, take --recipe "
+                    f"and measures no statistics anew; set {' '.join(given)}, take recipe "
                     "later-blocks, or train 'all'"
                 )
         if self.optimizer.name == "muon" and self.freezing.batch_norm == "frozen":
@@ -310,23 +310,23 @@ def check_start(recipe: Recipe, from_weights: bool) -> None:
     if recipe.trained != "all" and not from_weights:
         raise RecipeError(
             f"trained = {recipe.trained!r} builds on the features of given weights; give "
-            "--weights, or train from scratch with trained = 'all'"
+            "weights, or train from scratch with trained = 'all'"
         )
     if recipe.freezing.blocks and not from_weights:
         raise RecipeError(
             f"freezing.blocks = {recipe.freezing.blocks} keeps what given weights know; give "
-            "--weights, or --set freezing.blocks=0"
+            "weights, or set freezing.blocks=0"
         )
     teacher, share = recipe.distillation.teacher, recipe.distillation.share
     if share and not teacher:
         raise RecipeError(
-            f"distillation.share = {share:g} needs a teacher: --set "
+            f"distillation.share = {share:g} needs a teacher: set "
             "distillation.teacher=RUN/best, a model folder or an exported file (or do without "
-            "one: --set distillation.share=0)"
+            "one: set distillation.share=0)"
         )
     if teacher and not share:
         raise RecipeError(
-            "distillation.teacher needs the share of its answers in the targets: --set "
+            "distillation.teacher needs the share of its answers in the targets: set "
             "distillation.share=0.7"
         )
 
@@ -353,6 +353,6 @@ def check_edition(recipe: Recipe, edition: str) -> None:
         value = recipe.get(key)
         if value not in values:
             raise RecipeError(
-                f"{key} = {value!r} is not supported by the {edition} edition; use "
-                f"--set {key}={values[0]} or --edition torch"
+                f"{key} = {value!r} is not supported by the {edition} edition; "
+                f"set {key}={values[0]}, or use edition torch"
             )

@@ -18,7 +18,6 @@ from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
 from mobilenetv2.training.recipe import ALIASES, Recipe
 
-
 Changes = Mapping[str, object] | Iterable[str]
 """Changes of a recipe: ``{"optimizer.learning_rate": 0.01}``, or texts such as 'epochs=3'."""
 
@@ -124,6 +123,8 @@ def _plain(value: object) -> object:
     """Return a value of Python as TOML has it: lists, tables, texts, numbers."""
     if is_dataclass(value):
         return to_mapping(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return os.fspath(value) if isinstance(value, PathLike) else value

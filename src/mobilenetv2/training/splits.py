@@ -84,8 +84,8 @@ def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
         for name, count in zip(split.classes, split.counts(), strict=True):
             if count == 0:
                 raise DataError(
-                    f"{place}: class {name!r} has too few different photos to train on, to choose "
-                    "by and to hold out; give it at least 3, better 30"
+                    f"{place}: class {name!r} has too few different photos for a training, a "
+                    "validation and a test split; give it at least 3, better 30"
                 )
     return Splits(train, selection, held_out)
 
@@ -143,12 +143,12 @@ def choose(
         changes["trained"] = "head"
         reasons.append(
             f"only a new classifier: {count} photos are fewer than the {FEW} with which moving the "
-            "whole network pays (--set trained=all moves it)"
+            "whole network pays (set trained=all to move it)"
         )
     elif recipe.trained == "all":
         if "batch_size" not in kept and count < FEWEST_STEPS * recipe.batch_size:
             size_chosen = changes["batch_size"] = max(2, count // FEWEST_STEPS)
-            reasons.append(f"batch_size {size_chosen}: {count} photos make few steps of an epoch")
+            reasons.append(f"batch_size {size_chosen}: {count} photos give few steps an epoch")
         counts = [number for number in train.counts() if number]
         ratio = max(counts) / min(counts)
         if "data.balance" not in kept and ratio >= IMBALANCE:
