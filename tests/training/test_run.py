@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+import mobilenetv2 as mn
 from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import ImageError, RecipeError, RunError
@@ -243,3 +247,82 @@ def test_resuming_with_other_photos_is_an_error(
     }
     with pytest.raises(RunError, match=expected[change]):
         carry_out(Job(str(data), run, None, read_recipe(str(run / "recipe.toml")), resume=True))
+
+
+CELL = """
+import asyncio, os, signal, sys, threading, time
+from pathlib import Path
+import mobilenetv2 as mn
+from mobilenetv2.errors import Stopped
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as a kernel does for a cell
+options = dict(
+    weights=None, epochs=200, changes={{"network.name": "small", "network.width": 0.1,
+    "network.size": 32, "batch_size": 4}},
+)
+
+def interrupt():
+    while not Path("run/metrics.csv").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+async def cell():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    threading.Thread(target=interrupt).start()
+    try:
+        mn.train({data!r}, "run", **options)
+    except Stopped as stopped:
+        assert isinstance(stopped, KeyboardInterrupt) and stopped.folder == "run"
+        print("\\n".join(stopped._render_traceback_()))
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+async def threaded():
+    # No handler can be set there; the training goes on.
+    options["epochs"] = 1
+    run = await asyncio.to_thread(mn.train, {data!r}, "other", **options)
+    print(run)
+
+asyncio.run(cell())
+assert not Path("run/summary.md").exists() and Path("run/checkpoint.safetensors").exists()
+asyncio.run(threaded())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
+@pytest.mark.slow
+def test_ctrl_c_stops_a_cell_as_it_stops_the_command(photos: Path, tmp_path: Path) -> None:
+    code = CELL.format(data=str(photos))
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=240
+    )
+    assert run.returncode == 0, run.stderr
+    stopped, other = run.stdout.splitlines()
+    assert stopped.startswith("Stopped: training was stopped and is saved; to continue, give the")
+    assert re.fullmatch(r"<Run other: \d of 6 new photos were right, 1 epoch>", other)
+    assert "stopping after this step" in run.stderr
+    assert "outside the main thread Ctrl-C does not stop" in run.stderr
+
+
+def test_a_private_run_names_no_photo_and_no_place_where_it_is_shared(
+    photos: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "class 4b"))
+    run = mn.train(data, tmp_path / "run", weights=None, recipe=QUICK, epochs=1, private=True)
+    assert json.loads((run.folder / "start.json").read_text("utf-8"))["private"] is True
+    assert not (run.folder / "mistakes.png").exists()
+    names = [path.name for path in data.rglob("*.*")]
+    shared = [run.report, run.folder / "summary.md", *run.folder.glob("*.png")]
+    assert len(shared) == 6
+    for path in shared:
+        content = path.read_bytes()
+        for secret in (*names, "class 4b", str(tmp_path), tmp_path.name):
+            assert secret.encode() not in content, (path, secret)
+        assert b"data:image/jpeg" not in content and b"data:image/png" not in content
+    assert str(data) in (run.folder / "start.json").read_text("utf-8")
+    assert "report: " not in run.summary and "left out of this report" in run.summary
+
+
+def test_a_run_is_loaded_as_a_classifier(photos: Path, tmp_path: Path) -> None:
+    run = mn.train(photos, tmp_path / "run", weights=None, recipe=QUICK, epochs=0)
+    (answer,) = run.classifier()(photos / "box" / "00.png").top(1)
+    assert answer.label in ("ball", "box", "triangle")

@@ -1,4 +1,4 @@
-"""From what a person asks for to a job: the recipe, the weights and what goes together."""
+"""Arguments of a person become a job: the recipe, the weights, and which go together."""
 
 import os
 from os import PathLike

@@ -109,7 +109,7 @@ def take_figures(run: Run) -> Result:
 
 
 def _explainer(run: Run) -> Explainer | None:
-    """What draws Grad-CAM; None for networks that no engine here has."""
+    """Return the parts for Grad-CAM; None for networks that no engine here has."""
     try:
         found = load_feature_map(run.best)
     except SpecError:

@@ -60,20 +60,20 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.best, self.last = path / "best", path / "last"
-        """Models of the best epoch on the selection photos, and of the last one."""
+        """Models of the epoch with the lowest validation loss, and of the last one."""
         self.checkpoint = path / "checkpoint.safetensors"
-        """Everything that resuming needs."""
+        """The file that resuming needs."""
         self.maps = path / "maps.npy"
         """Cached maps of the frozen blocks, where only the later ones train; gone at the end."""
         self.recipe, self.start = path / RECIPE, path / START
         """The recipe as it was run; the data, weights, edition and precision of the start."""
         self.split = path / SPLIT
-        """Which photo went where."""
+        """The table of photos and their splits."""
         self.report, self.summary = path / "report.html", path / "summary.md"
         """All of the result on one page, and in words: a run that has its summary is finished."""
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Write ``metrics.csv``, one row an epoch, and ``curves.png``. The selection loss is the
+        """Write ``metrics.csv``, one row an epoch, and ``curves.png``. The validation loss is the
         temperature-scaled one, whether the run ends calibrated or not."""
         table = [{k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows]
         write_atomically(self.path / METRICS, _csv(COLUMNS, [row.values() for row in table]))
@@ -161,7 +161,7 @@ class RunFolder:
 
 
 def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFolder:
-    """Return the folder of a new run, or of one to go on with. Nothing is written yet.
+    """Return the folder of a new run, or of one to continue. Nothing is written yet.
 
     Raises:
         PermissionError: nothing may be written there.
@@ -234,27 +234,27 @@ def require_tensorboard() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything that the rest of a run depends on: written after every epoch, every few minutes
+    """The state that the rest of a run depends on: written after every epoch, every few minutes
     and on Ctrl-C, as arrays and JSON, read as data."""
 
     config: ModelConfig
     recipe: Recipe
     trainer: State
     average: Arrays
-    """Empty where there is none."""
+    """The EMA weights; empty without averaging."""
     averaged_steps: int
     rows: list[Row]
-    """Of metrics.csv."""
+    """Rows of ``metrics.csv`` so far."""
     epoch: int
     step: int
     """Steps done within the epoch."""
     sums: list[float]
     """Loss, right answers and count of the epoch so far."""
     seconds: float
-    """That the steps of the epoch so far took."""
+    """Seconds of the epoch's steps so far."""
 
     def save(self, path: Path) -> None:
-        """Replace the file as a whole, or not at all."""
+        """Write the checkpoint; an existing file is replaced as a whole, or not at all."""
         from safetensors.numpy import save
 
         facts = {

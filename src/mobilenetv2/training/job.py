@@ -29,7 +29,7 @@ from mobilenetv2.training.steps import Trainer
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to train, on what, and where to."""
+    """A training job: the data, the start, the recipe and the place of the result."""
 
     data: str
     """A folder, an archive, or 'digits'."""
@@ -68,14 +68,14 @@ class Trial(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class Run:
-    """A training run, as :func:`mobilenetv2.train` returns it once it is finished.
+    """A training run, as :func:`training.run.train` returns it once it is finished.
 
     ``best`` is the model, ``metrics`` has the final figures, ``summary`` says it in words, and
     ``report`` is all of it on one page.
     """
 
     job: Job
-    """What was asked for."""
+    """The job that this run does."""
     files: RunFolder
     """The paths inside the run folder."""
     recipe: Recipe

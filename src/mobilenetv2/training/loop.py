@@ -110,7 +110,7 @@ class Loop:
         self.seconds = time.monotonic() - started
 
     def finish_epoch(self) -> None:
-        """Measure the weights, and write down all that there is."""
+        """Measure the weights, and write figures, models and the checkpoint."""
         run, recipe = self.run, self.run.recipe
         # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
         self.trainer.thaw(self.epoch + self.step / self.steps)
@@ -140,7 +140,7 @@ class Loop:
 
     def judge(self, arrays: Arrays) -> tuple[Arrays, Metrics]:
         """Return the weights as they are saved, and their temperature-scaled figures on the
-        selection photos. The trainer goes on with its own weights afterwards."""
+        validation split. The trainer goes on with its own weights afterwards."""
         if not finite(arrays):
             raise self.diverged()
         run, recipe, trainer = self.run, self.run.recipe, self.trainer
@@ -171,7 +171,7 @@ class Loop:
         ).save(run.files.checkpoint)  # fmt: skip
 
     def diverged(self) -> RunError:
-        """Return what to say of a run that fell apart."""
+        """Return the error of a run whose loss or weights are not numbers."""
         last, rate = self.run.files.last, self.run.recipe.optimizer.learning_rate
         text = (
             f"the loss or a weight is not a number in epoch {self.epoch + 1}; begin again with a "
@@ -186,7 +186,7 @@ class Average:
     It is kept in NumPy on canonical arrays, so that it is one and the same for every edition.
 
     Args:
-        decay: the share that each step keeps of the average, less in the first steps.
+        decay: EMA decay, lower in the first steps.
         breadth: the mean age of what is averaged, as a share of the steps so far, until ``decay``
             makes it less. 0.1 is TensorFlow's rule; at 0.5 all steps count alike.
     """
@@ -196,7 +196,7 @@ class Average:
         self.arrays: Arrays = {}
 
     def update(self, arrays: Arrays) -> None:
-        """Take the weights after a step in."""
+        """Update the average with the weights after a step."""
         # A short run's average must not be mostly what it began with.
         growing = (1 + self.steps) / (1 / self.breadth + self.steps)
         kept = min(self.decay, growing) if self.steps else 0.0
@@ -210,7 +210,7 @@ class Average:
 
 
 def describe_epoch(row: Row, epochs: int) -> str:
-    """Return one line for one epoch."""
+    """Return the figures of an epoch as one line."""
     return (
         f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.3f} "
         f"top-1 {row['train_top1']:.1%} | validation loss {row['selection_loss']:.3f} "
@@ -220,7 +220,7 @@ def describe_epoch(row: Row, epochs: int) -> str:
 
 
 def finite(arrays: State) -> bool:
-    """Return whether every number in there is one."""
+    """Return True if every number is finite."""
     return all(np.isfinite(array).all() for array in arrays.values())
 
 
@@ -262,15 +262,15 @@ OUT_OF_MEMORY = (
     "out of memory", "allocate memory", "not enough memory", "resource_exhausted",
     "oom when allocating",
 )  # fmt: skip
-"""PyTorch and JAX say it through a RuntimeError, TensorFlow through an error of its own, in words
-of which one is among these."""
+"""Words of which one is in the error of a framework that is out of memory."""
 
 
 @contextmanager
 def out_of_memory_guard(doing: str) -> Iterator[None]:
-    """Turn a lack of memory, whatever a framework calls it, into a RunError of one sentence.
+    """Turn out of memory, whatever a framework calls it, into a RunError of one sentence.
 
-    ``doing`` is what needs it: 'a step of 32 pictures of 224 x 224'.
+    Args:
+        doing: the work that needs the memory, such as 'a step of 32 pictures'.
     """
     try:
         yield

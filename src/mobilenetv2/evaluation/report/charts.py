@@ -15,13 +15,13 @@ LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 12.0, 34.0
 PARTS = {"train": "training", "selection": "validation"}
 """Split in ``metrics.csv`` -> its name in a chart."""
 MOST_DOTS = 60
-"""Epochs. Of more, only the lines are seen; a value still shows under the pointer."""
+"""Epochs up to which dots are drawn; of more, a value still shows under the pointer."""
 MARGIN = 0.06
 """Room above and below a curve, as a share of its height."""
 RELIABILITY_HEIGHT, COUNTS_HEIGHT = 336.0, 38.0
-"""Of a reliability diagram, and of the counts below it."""
+"""Heights of a reliability diagram, and of the counts below it."""
 WELL_MATCHED = 0.01
-"""A smaller difference of confidence and accuracy is not worth a word."""
+"""Difference of confidence and accuracy below which they are called well matched."""
 
 
 def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:

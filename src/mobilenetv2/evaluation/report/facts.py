@@ -20,7 +20,7 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import duration
 
 MOST = 60
-"""Classes. A table of more is closed until it is opened."""
+"""Classes up to which a table is open."""
 OF_A_HEAD = frozenset(
     {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
 )
