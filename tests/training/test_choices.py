@@ -76,8 +76,8 @@ def test_changes_are_a_mapping_or_texts() -> None:
 
 def test_the_photos_choose_only_what_nobody_set() -> None:
     job = choose_job("photos", changes={"batch_size": 8}, epochs=2, find_rate=True)
-    assert job.kept == {"batch_size", "epochs", "optimizer.learning_rate"}
-    assert choose_job("photos", minutes=2).kept == {"epochs"}
+    assert job.kept == frozenset({"batch_size", "epochs", "optimizer.learning_rate"})
+    assert choose_job("photos", minutes=2).kept == frozenset({"epochs"})
     assert choose_job("photos", recipe="finetune").kept is None
     assert choose_job("photos", weights=None).kept is None
 

@@ -23,6 +23,7 @@ from mobilenetv2.training.folder import (
     Checkpoint,
     Row,
     RunFolder,
+    new_folder,
     open_run,
 )
 from mobilenetv2.training.recipe import Recipe
@@ -116,6 +117,26 @@ def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="exists; choose another output"):
             open_run(path)
     assert (folder / "mine.txt").read_text() == file.read_text() == "mine"
+
+
+def test_a_folder_that_nobody_named_is_claimed_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shoes.zip").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path)
+    runs = Path("runs")
+    with new_folder("shoes.zip") as first, new_folder("shoes.zip") as second:
+        assert (first, second) == (runs / "shoes", runs / "shoes-2")
+        (first / "recipe.toml").write_text("")
+        with new_folder("digits") as built_in, pytest.raises(RunError, match="among the photos of"):
+            assert built_in == runs / "digits"
+            new_folder("link").__enter__()
+    assert capsys.readouterr().err.splitlines()[1] == f"the run folder is {second}"
+    assert [path.name for path in runs.iterdir()] == ["shoes"]
+    with pytest.raises(KeyError), new_folder("photos/"):
+        raise KeyError
+    assert [path.name for path in runs.iterdir()] == ["shoes"]
 
 
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:

@@ -203,10 +203,10 @@ def new_folder(data: str) -> Iterator[Path]:
     Raises:
         RunError: it would lie among the photos.
     """
-    place = Path(data).resolve()
+    place = Path(os.path.abspath(data))  # a link keeps its name
     name = data if data == BUILT_IN else (place.stem if place.is_file() else place.name)
     runs = Path(RUNS)
-    if data != BUILT_IN and runs.resolve().is_relative_to(place):
+    if data != BUILT_IN and runs.resolve().is_relative_to(place.resolve()):
         raise RunError(
             f"{runs / name}: the run would lie among the photos of {data}; choose another output"
         )

@@ -163,7 +163,8 @@ class Data(Table):
     """0: photos as they are. 1: every class equally often. Between: its count to this power."""
     view: Literal["largest", "weights"] = "largest"
     """Part of a photo that evaluation and use see. 'largest': the largest centred part of the
-    network's shape. 'weights': what the weights came with, mostly a centre crop that cuts off an eighth."""
+    network's shape. 'weights': what the weights came with, mostly a centre crop that cuts off an
+    eighth."""
     train_scale: Annotated[float, "[0.1, 4]"] = 1.0
     """Sides of the pictures while training, as a share of the network's size: smaller is faster,
     and random crops show things larger than the evaluation does (arXiv 1906.06423)."""

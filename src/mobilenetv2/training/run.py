@@ -75,12 +75,14 @@ def train(
         Stopped: Ctrl-C. Everything is saved, and ``resume`` continues.
 
     Example:
-        >>> run = mn.train("digits", changes={"network.width": 0.1}, epochs=1)
-        >>> run.held_out, run.best.is_dir()
-        ('test', True)
+        >>> run = mn.train(photos, "shoes", weights="embedded", recipe="head-only")
         >>> print(run.summary)
-        # digits
-        ...of 360 new photos were right...
+        # shoes
+        ... of 4 new photos were right ...
+        >>> run.best
+        PosixPath('shoes/best')
+        >>> run.metrics["validation.images"]
+        4.0
     """
     return carry_out(
         choose_job(

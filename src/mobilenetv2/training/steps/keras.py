@@ -42,7 +42,7 @@ def check_device(device: str) -> None:
     """Raise MobileNetV2Error where the edition cannot use the device."""
     if device != "cpu":
         raise MobileNetV2Error(
-            f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
+            f"device {device}: Keras's backend chooses its device by itself; leave device out"
         )
 
 
