@@ -203,7 +203,8 @@ def new_folder(data: str) -> Iterator[Path]:
     Raises:
         RunError: it would lie among the photos.
     """
-    place = Path(os.path.abspath(data))  # a link keeps its name
+    place = Path(data).absolute()  # a link keeps its name
+    place = place.resolve() if ".." in place.parts else place
     name = data if data == BUILT_IN else (place.stem if place.is_file() else place.name)
     runs = Path(RUNS)
     if data != BUILT_IN and runs.resolve().is_relative_to(place.resolve()):

@@ -114,7 +114,8 @@ class TorchTrainer(Trainer):
 
     def _masks(self, count: int) -> list[Tensor | None]:
         """Return dropout's masks of the features and of each hidden layer: (count, width); None
-        keeps all. Drawn here, for parts of a batch that run at the same time would draw in any order."""
+        keeps all. They are drawn here: parts of a batch that run at the same time would draw in any
+        order."""
         hidden, last = hidden_layers(self.network), self.network.classifier
         width = hidden[0].in_features if hidden else last.in_features
         places = [(self.network.dropout, width), *((y.dropout, y.out_features) for y in hidden)]
