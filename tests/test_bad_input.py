@@ -57,7 +57,7 @@ def test_class_lists_that_differ_between_splits(
 @pytest.mark.parametrize(
     "options, parts",
     [
-        (["--set", "epoch=3"], ["--set", "'epoch'", "did you mean 'epochs'"]),
+        (["--set", "epoch=3"], ["changed", "'epoch'", "did you mean 'epochs'"]),
         (["--set", "epochs=many"], ["epochs", "whole number", "'many'"]),
         (["--seed", "-1"], ["seed -1", "at least 0"]),
         (["--recipe", "scrach"], ["scrach", "did you mean 'scratch'"]),
@@ -85,7 +85,7 @@ def test_options_that_would_change_a_run_to_go_on_with_are_named(
     (tmp_path / "run" / "recipe.toml").write_text("")
     command = ["train", str(photos), "--output", tmp_path / "run", "--resume"]
     message = refused(*command, "--seed", "1", "--set", "epochs=3")
-    assert message.endswith("leave out --set, --seed")
+    assert message.endswith("leave out changes (--set), seed")
     (tmp_path / "run" / "summary.md").write_text("")
     assert f"its model is {tmp_path / 'run' / 'best'}" in refused(*command, "--seed", "1")
 
@@ -132,6 +132,6 @@ def test_an_output_that_exists(
     (tmp_path / "run" / "thesis.doc").write_text("years of work")
     command = ["train", photos, "--output", tmp_path / "run", *quick]
     message = refused(*command)
-    assert f"{tmp_path / 'run'} exists" in message and "--output" in message
+    assert f"{tmp_path / 'run'} exists" in message and "another output" in message
     assert "not a run folder" in refused(*command, "--overwrite")
     assert "no run to resume" in refused("train", photos, "--output", tmp_path / "run", "--resume")

@@ -134,3 +134,55 @@ def test_leaving_the_loop_early_gives_the_terminal_back() -> None:
 def test_under_a_bar_what_is_printed_still_goes_to_stdout() -> None:
     lines, _ = on_a_terminal(last=-1)
     assert lines == [str(item) for item in range(40)]
+
+
+class Shell:
+    """A notebook's shell, as far as progress looks at it."""
+
+    kernel, execution_count = object(), 1
+
+
+class Handle:
+    def __init__(self, shown: list[dict[str, str]]) -> None:
+        self.update = lambda data, raw: shown.append(data)
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A process that serves a notebook: what its cells displayed and, of each, the states."""
+    shell, cells = Shell(), list[list[dict[str, str]]]()
+
+    def display(data: dict[str, str], raw: bool, display_id: bool) -> Handle:
+        cells.append([data])
+        return Handle(cells[-1])
+
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    monkeypatch.setattr(progress, "_status_line", progress.Status())
+    return SimpleNamespace(shell=shell, cells=cells)
+
+
+def test_in_a_notebook_a_cell_has_one_bar_which_is_emptied(
+    notebook: SimpleNamespace, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("epoch 1/2", "<b>"):
+        for _ in track(range(4), label, total=4):
+            clock.now += 0.3
+    say("a summary")
+    (states,) = notebook.cells
+    texts = [state["text/plain"] for state in states]
+    expected = "{}: 2 of 4, 3/s, 1 s left|{}: 4 of 4, 3/s, 0 s left|".split("|")
+    assert texts == [text.format(label) for label in ("epoch 1/2", "<b>") for text in expected]
+    assert '<progress value="0.500">' in states[0]["text/html"]
+    assert "&lt;b&gt;: 2 of 4" in states[3]["text/html"] and states[-1]["text/html"] == ""
+    assert capsys.readouterr() == ("a summary\n", "")  # stderr would look like an error
+    notebook.shell.execution_count = 2
+    for _ in track(range(2), "reading", total=2):
+        clock.now += 1
+    assert len(notebook.cells) == 2
+
+
+def test_ipython_on_a_terminal_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    for ipython in (SimpleNamespace(get_ipython=lambda: object()), SimpleNamespace(), None):
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        assert progress.notebook() is None

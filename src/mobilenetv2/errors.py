@@ -48,6 +48,27 @@ class RunError(MobileNetV2Error):
     """A run folder that already exists, does not exist, or cannot be resumed."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C (or SIGTERM) stopped a training run after a step; everything is saved.
+
+    It is a ``KeyboardInterrupt``, so that a loop which skips errors does not skip it.
+
+    Args:
+        folder: the run folder, which ``resume`` takes.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
+        super().__init__(
+            f"training was stopped and is saved; to continue, give the same data, output "
+            f"{self.folder!r} and resume"
+        )
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: one line, for nothing went wrong."""
+        return [f"Stopped: {self}"]
+
+
 class MissingExtra(MobileNetV2Error):
     """A package that is not installed and that an optional feature needs."""
 

@@ -1,32 +1,100 @@
-"""Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
+import html
+import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_UPDATES = 0.5
+"""Seconds between two states of a bar in a notebook: each is a message to the browser."""
 
 
 def say(line: str) -> None:
-    """Print one line to stderr; stdout is for results only."""
-    print(line, file=sys.stderr, flush=True)
+    """Print one line for the person watching, on stderr: stdout is for results.
+
+    In a notebook it goes to stdout, for there lines on stderr look like errors.
+    """
+    print(line, file=sys.stdout if notebook() else sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Iterator[Item]:
-    """Yield ``items`` and show the progress, the rate and the time left.
+    """Yield ``items`` while showing how far the work is, at what rate, and the time left.
 
     Args:
-        label: name of the work, e.g. "epoch 3/10".
-        total: number of units of work in all.
-        weight: units (photos, say) for which each item stands; the last item may have fewer.
+        label: the work, such as "epoch 3/10".
+        total: units of work in all.
+        weight: units (photos, say) that each item stands for; the last item may have fewer.
     """
-    if sys.stderr.isatty():
+    if shell := notebook():
+        yield from _status(items, label, total, weight, shell)
+    elif sys.stderr.isatty():
         yield from _bar(items, label, total, weight)
     else:
         yield from _lines(items, label, total, weight)
+
+
+def notebook() -> Any:
+    """Return the shell of the notebook that this process serves; None where it serves none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython and hasattr(ipython, "get_ipython") else None
+    return shell if hasattr(shell, "kernel") else None
+
+
+@dataclass(slots=True)
+class Status:
+    """The line of a notebook's cell that shows what is going on; a cell has one, which is reused.
+
+    Bars of rich would need ipywidgets, and one bar for each epoch would leave gaps in the output.
+    """
+
+    cell: tuple[int, int] = (0, 0)
+    handle: Any = None
+
+    def show(self, shell: Any, text: str, share: float) -> None:
+        """Show a bar, its share done from 0 to 1, and text."""
+        bar = f'<progress value="{share:.3f}"></progress> <code>{html.escape(text)}</code>'
+        cell, data = self._cell_of(shell), {"text/plain": text, "text/html": bar}
+        if self.handle is None or cell != self.cell:
+            display = importlib.import_module("IPython.display").display
+            self.cell, self.handle = cell, display(data, raw=True, display_id=True)
+        else:
+            self.handle.update(data, raw=True)
+
+    def clear(self, shell: Any) -> None:
+        """Empty the line, if this cell has one."""
+        if self.handle is not None and self.cell == self._cell_of(shell):
+            self.handle.update({"text/plain": "", "text/html": ""}, raw=True)
+
+    @staticmethod
+    def _cell_of(shell: Any) -> tuple[int, int]:
+        return id(shell), shell.execution_count
+
+
+_status_line = Status()
+
+
+def _status(
+    items: Iterable[Item], label: str, total: int, weight: int, shell: Any
+) -> Iterator[Item]:
+    start = shown = time.monotonic()
+    done = 0
+    try:
+        for item in items:
+            yield item
+            done = min(done + weight, total)
+            now = time.monotonic()
+            if now - shown >= SECONDS_BETWEEN_UPDATES:
+                text = describe(label, done, total, now - start)
+                _status_line.show(shell, text, done / max(1, total))
+                shown = now
+    finally:
+        _status_line.clear(shell)
 
 
 def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator[Item]:
@@ -63,7 +131,12 @@ def _lines(items: Iterable[Item], label: str, total: int, weight: int) -> Iterat
         done = min(done + weight, total)
         now = time.monotonic()
         if now - said >= SECONDS_BETWEEN_LINES and done < total:
-            rate = done / (now - start)
-            left = (total - done) / rate
-            say(f"{label}: {done} of {total}, {rate:.0f}/s, {left:.0f} s left")
+            say(describe(label, done, total, now - start))
             said = now
+
+
+def describe(label: str, done: int, total: int, seconds: float) -> str:
+    """Return 'epoch 1/2: 64 of 170, 4/s, 26 s left'."""
+    rate = done / max(seconds, 1e-9)
+    left = (total - done) / max(rate, 1e-9)
+    return f"{label}: {done} of {total}, {rate:.0f}/s, {left:.0f} s left"

@@ -42,8 +42,22 @@ def test_a_class_that_only_one_split_has_is_a_class_of_all() -> None:
     ],
 )
 def test_a_photo_outside_the_class_folders_is_named(names: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match=r"^place/(\w+/)*stray\.jpg: this photo lies outside"):
+    message = r"^place: 1 photo lies outside the class folders \('(\w+/)*stray\.jpg'\); move each"
+    with pytest.raises(DataError, match=message):
         found(*names)
+
+
+def test_loose_photos_and_empty_class_folders_are_named_in_one_message() -> None:
+    loose = [f"{number}.jpg" for number in range(7)]
+    with pytest.raises(DataError) as caught:
+        found("a/1.jpg", "b/", "c/", *loose)
+    message = str(caught.value)
+    assert "7 photos lie outside the class folders ('0.jpg', '1.jpg'," in message
+    assert message.endswith(
+        "add photos to the empty class folders 'b', 'c', or remove what is empty"
+    )
+    with pytest.raises(DataError, match=r"^place: 7 photos .* such as place/CLASS/0\.jpg$"):
+        found(*loose)
 
 
 @pytest.mark.parametrize("names", [(), ("a/notes.txt", "b/notes.txt")])

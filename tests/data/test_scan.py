@@ -123,6 +123,14 @@ def test_splits_whose_classes_differ_are_an_error_that_names_class_and_split(png
         check_classes(dataset)
 
 
+def test_what_lacks_photos_in_several_splits_is_one_message(png: Png) -> None:
+    files = ("train/a/1.png", "train/b/2.png", "test/a/3.png", "test/c/5.png")
+    dataset = dataset_of({name: png(i) for i, name in enumerate(files)})
+    expected = r"of class 'c' in train \(test has some\), nor of class 'b' in test \(train has some"
+    with pytest.raises(DataError, match=expected):
+        check_classes(dataset)
+
+
 def test_of_many_empty_classes_a_few_are_named(png: Png) -> None:
     files = {f"train/{i:02}/1.png": png(i) for i in range(9)} | {"test/00/1.png": png(99)}
     with pytest.raises(DataError, match=r"'01', '02', '03', '04', '05' \.\.\. in test \(train has"):

@@ -18,7 +18,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.training.finalise import _named, finalise, summary, take_figures
+from mobilenetv2.training.finalise import finalise, summary, take_figures
 from mobilenetv2.training.folder import COLUMNS, Row, RunFolder
 from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.recipe import Cache, Recipe
@@ -85,7 +85,7 @@ def test_a_run_killed_after_it_and_resumed_has_the_same_weights_and_figures(
     run, again = too_sure(tmp_path), too_sure(tmp_path / "other")
     take_figures(run)
     weights = (run.best / "model.safetensors").read_bytes()
-    again.folder = run.folder
+    again.files = run.files
     take_figures(again)
     assert (run.best / "model.safetensors").read_bytes() == weights
     assert again.metrics == pytest.approx(run.metrics, rel=1e-6)
@@ -159,11 +159,11 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
     made, text = summed(tmp_path / "..", ALL_RIGHT, figures("aabbbb", "abbbbb"))
     assert "width 0.35 at 32 x 48 pixels" in text
     assert "trained on photos/ in 1.5 minutes: 2 epochs of the network" in text
-    assert "accuracy on validation, " in text
-    assert "83.3% (n = 6, 95% interval 43.6% to 97.0%)" in text
-    assert "| photos | number | top-1 | loss |\n|" in text  # of three classes five are all
-    assert "| train | 30 | 100.0% | 0.000 |" in text
-    assert "| validation | 6 | 83.3% | 1.500 |" in text
+    assert "accuracy on the test split ('validation'): 83.3% (n = 6, 95% interval 43.6%" in text
+    assert "| split | photos | top-1 | 95% interval | loss | calibration error |\n|" in text
+    assert "| training split | 30 | 100.0% | 88.6% to 100.0% | 0.000 | - |" in text
+    assert "| test split ('validation') | 6 | 83.3% | 43.6% to 97.0% | 1.500 | - |" in text
+    assert "called train, selection, validation." in text
     assert (made.held_out, made.epochs, made.seconds) == ("validation", 2, 90)
 
 
@@ -173,8 +173,8 @@ def test_of_more_than_five_classes_the_top_five_are_stated(tmp_path: Path) -> No
     found = measure(Predictions(logits, np.arange(6), tuple("abcdef")))
     parts = {"train": found, "validation": found}
     text = summary(finished(tmp_path, config, PLAIN, parts, []))
-    assert "| photos | number | top-1 | top-5 | loss |\n|" in text
-    assert "| validation | 6 | 83.3% | 83.3% |" in text
+    assert "| 95% interval | top-5 | loss |" in text
+    assert "| 6 | 83.3% | 43.6% to 97.0% | 83.3% |" in text
 
 
 def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(
@@ -185,15 +185,15 @@ def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(
     run.rows = [dict.fromkeys(COLUMNS, 0.5) | figures | {"epoch": epoch} for epoch in (1, 2)]
     finalise(run)
     assert run.seconds == 3000
-    assert "in 50.0 minutes" in run.folder.summary.read_text("utf-8")
+    assert "in 50.0 minutes" in run.files.summary.read_text("utf-8")
 
 
 def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) -> None:
     made, text = summed(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.4)
-    assert "2 epochs of the network, none with a lower temperature-scaled selection loss" in text
+    assert "2 epochs of the network, none with a lower temperature-scaled validation loss" in text
     assert made.epochs == 2
     text = summed(tmp_path, HALF_RIGHT, HALF_RIGHT, head=0.4)[1]
-    assert "more epochs would help" not in text  # of the classifier that was kept
+    assert "more epochs" not in text  # of the classifier that was kept
     assert "none with" not in summed(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.6)[1]
 
 
@@ -210,22 +210,29 @@ def test_it_calls_the_network_by_its_blocks(tmp_path: Path) -> None:
     assert "\nA MobileNetV1 of width 0.25 at 32 x 32" in text
 
 
+def test_it_begins_with_how_many_new_photos_were_right_and_what_to_do_next(tmp_path: Path) -> None:
+    made, text = summed(tmp_path / "my run", ALL_RIGHT, figures("aabbbb", "abbbbb"))
+    lines = text.splitlines()
+    assert lines[0] == "# my run"
+    assert lines[2].startswith("5 of 6 new photos were right (83.3%). ")
+    assert "expect between 43.6% and 97.0% to be right (95% interval)" in lines[2]
+    assert lines[4] == "## What to do next"
+    steps = [line for line in lines if line.startswith("- ")]
+    assert "the 1 photo that went wrong: report.html" in steps[0]
+    command = f"`mobilenetv2 predict PHOTO --model '{made.best}'`"
+    assert command in steps[1] and f"`mobilenetv2.Classifier({str(made.best)!r})" in steps[1]
+    assert "Add photos of the classes" in steps[3]
+    assert text.index("## Details") > text.index(steps[-1])
+
+
 @pytest.mark.parametrize(
     "train, held_out, advice",
     [
-        (
-            ALL_RIGHT,
-            HALF_RIGHT,
-            "Overfitting: top-1 accuracy on training photos is 50 points higher",
-        ),
+        (ALL_RIGHT, HALF_RIGHT, "only 50% of new ones, 50 points less. More photos or stronger"),
         (ALL_RIGHT, figures("abc" * 10, "abc" * 8 + "aba" * 2), "7 points"),
-        (HALF_RIGHT, HALF_RIGHT, "Underfitting"),
+        (HALF_RIGHT, HALF_RIGHT, "Underfitting: only 50% of the photos"),
         (HALF_RIGHT, ALL_RIGHT, "Underfitting"),
-        (
-            ALL_RIGHT,
-            ALL_RIGHT,
-            "No overfitting",
-        ),
+        (ALL_RIGHT, ALL_RIGHT, "No overfitting"),
     ],
 )
 def test_the_advice_follows_from_the_two_figures(
@@ -234,20 +241,27 @@ def test_the_advice_follows_from_the_two_figures(
     assert advice in summed(tmp_path, train, held_out)[1]
 
 
-def test_the_weakest_classes_come_with_what_they_are_taken_for(tmp_path: Path) -> None:
-    text = summed(tmp_path, ALL_RIGHT, figures("aaccab" + "cc", "aabbbb" + "cc"))[1]
-    assert "Weakest classes: bee (recall 25%, n = 4, most often predicted as cat)." in text
-    assert "Every class has a recall of 100% (n = 30)." in summed(tmp_path, ALL_RIGHT, ALL_RIGHT)[1]
-
-
 def test_of_a_classifier_alone_the_advice_is_not_of_epochs(tmp_path: Path) -> None:
     text = summed(tmp_path, ALL_RIGHT, HALF_RIGHT, epochs=0)[1]
-    assert "50 points" in text and "more epochs" not in text and "the default" in text
+    assert "50 points" in text and "more epochs" not in text and "at least 400" in text
     assert "more epochs" not in summed(tmp_path, HALF_RIGHT, HALF_RIGHT, epochs=0)[1]
 
 
-def test_the_name_of_a_folder_is_no_markup() -> None:
-    assert _named("<b>hat & cap") == "&lt;b&gt;hat &amp; cap"
+def test_the_name_of_a_folder_is_no_markup(tmp_path: Path) -> None:
+    names = ("<b>hat & cap", "bee", "cat")
+    wrong = measure(Predictions(np.eye(3)[[1] * 6], np.array([0, 0, 1, 1, 2, 2]), names))
+    text = summed(tmp_path, wrong, wrong, epochs=0)[1]
+    assert "&lt;b&gt;hat &amp; cap (0 of 2 found, taken for bee)" in text or "mostly" in text
+    assert "<b>" not in text
+
+
+def test_a_private_summary_names_no_place(tmp_path: Path) -> None:
+    run, _ = summed(tmp_path / "secret" / "run", ALL_RIGHT, HALF_RIGHT)
+    run.job = replace(run.job, private=True, data="/home/anna/class 4b")
+    text = summary(run)
+    assert not any(word in text for word in ("secret", "anna", "4b", str(tmp_path)))
+    assert "--model best" in text and "left out of this report" in text
+    assert "Keep split.csv, start.json, recipe.toml, checkpoint.safetensors to yourself" in text
 
 
 def test_curves_are_shown_where_there_were_epochs(tmp_path: Path) -> None:
@@ -267,3 +281,18 @@ def test_it_becomes_json(tmp_path: Path) -> None:
         "seconds": 90,
         "metrics": {},
     }
+
+
+def test_a_finished_run_is_short_and_a_table_with_a_picture_in_a_notebook(tmp_path: Path) -> None:
+    run = summed(tmp_path / "<i>", ALL_RIGHT, figures("aabbbb", "abbbbb"))[0]
+    assert repr(run) == f"<Run {tmp_path / '<i>'}: 5 of 6 new photos were right, 2 epochs>"
+    assert "<img" not in run._repr_html_()
+    run.folder.mkdir()
+    (run.folder / "confusion.png").write_bytes(b"a picture")
+    shown = run._repr_html_()
+    assert "<b>5 of 6 new photos were right (83.3%).</b>" in shown and "&lt;i&gt;" in shown
+    assert 'src="data:image/png;base64,YSBwaWN0dXJl"' in shown and "<i>" not in shown
+    assert "<th>test split ('validation')</th><td>6</td><td>83.3%</td>" in shown
+    run.figures = {}
+    assert repr(run) == f"<Run {tmp_path / '<i>'}: not finished, 2 epochs>"
+    assert run._repr_html_() == f"<p>&lt;Run {tmp_path}/&lt;i&gt;: not finished, 2 epochs&gt;</p>"

@@ -23,6 +23,7 @@ from mobilenetv2.training.folder import (
     Checkpoint,
     Row,
     RunFolder,
+    new_folder,
     open_run,
 )
 from mobilenetv2.training.recipe import Recipe
@@ -67,8 +68,12 @@ def test_the_start_says_which_weights_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert begin(tmp_path / "a", Path("imagenet")).read_start() == (tmp_path / "imagenet", "torch")
-    assert begin(tmp_path / "b").read_start() == (None, "torch")
+    assert begin(tmp_path / "a", Path("imagenet")).read_start() == (
+        tmp_path / "imagenet",
+        "torch",
+        False,
+    )
+    assert begin(tmp_path / "b").read_start() == (None, "torch", False)
 
 
 def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(
@@ -92,7 +97,7 @@ def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> Non
 def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     (run.path / "old").write_text("")
-    with pytest.raises(RunError, match="run exists; choose another --output, or give --resume"):
+    with pytest.raises(RunError, match="run exists; choose another output, or give --resume"):
         open_run(run.path)
     open_run(run.path, overwrite=True)
     assert (run.path / "old").exists()
@@ -109,9 +114,29 @@ def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:
     for path in (folder, file):
         with pytest.raises(RunError, match=r"not a run folder \(it has no recipe.toml\), so not"):
             open_run(path, overwrite=True)
-        with pytest.raises(RunError, match="exists; choose another --output"):
+        with pytest.raises(RunError, match="exists; choose another output"):
             open_run(path)
     assert (folder / "mine.txt").read_text() == file.read_text() == "mine"
+
+
+def test_a_folder_that_nobody_named_is_claimed_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shoes.zip").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path)
+    runs = Path("runs")
+    with new_folder("shoes.zip") as first, new_folder("shoes.zip") as second:
+        assert (first, second) == (runs / "shoes", runs / "shoes-2")
+        (first / "recipe.toml").write_text("")
+        with new_folder("digits") as built_in, pytest.raises(RunError, match="among the photos of"):
+            assert built_in == runs / "digits"
+            new_folder("link").__enter__()
+    assert capsys.readouterr().err.splitlines()[1] == f"the run folder is {second}"
+    assert [path.name for path in runs.iterdir()] == ["shoes"]
+    with pytest.raises(KeyError), new_folder("photos/"):
+        raise KeyError
+    assert [path.name for path in runs.iterdir()] == ["shoes"]
 
 
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
@@ -136,7 +161,7 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     run.split.unlink()
     run.start.unlink()  # only the recipe had been written
-    with pytest.raises(RunError, match=r"does not say what .* begin it again with --overwrite"):
+    with pytest.raises(RunError, match=r"does not say what .* begin it again with overwrite"):
         run.read_start()
     assert open_run(run.path, overwrite=True).path == run.path
 

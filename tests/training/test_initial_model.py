@@ -142,13 +142,13 @@ def test_a_recipe_says_what_the_classifier_is_and_the_weights_say_the_rest(tmp_p
 @pytest.mark.parametrize(
     ("changes", "classes", "message"),
     [
-        ({"classifier.outputs": "logit"}, 3, r"two classes apart, and these are 3; --set"),
+        ({"classifier.outputs": "logit"}, 3, r"two classes apart, and these are 3; set"),
         (
             {},
             1,
             r"'softmax' .* only one: .* second class folder, .*outputs=logit",
         ),
-        ({"trained": "head", "classifier.hidden": (HiddenSpec(8),)}, 2, r"--set trained=all"),
+        ({"trained": "head", "classifier.hidden": (HiddenSpec(8),)}, 2, r"set trained=all"),
     ],
 )
 def test_a_classifier_that_cannot_be_is_refused(

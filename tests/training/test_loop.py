@@ -19,7 +19,7 @@ from torch.nn import functional
 from mobilenetv2.data.augment import Augmentation, Mixing
 from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split, open_dataset
-from mobilenetv2.errors import ImageError, RunError
+from mobilenetv2.errors import ImageError, RunError, Stopped
 from mobilenetv2.evaluation.metrics import measure
 from mobilenetv2.model import store
 from mobilenetv2.spec.names import is_statistic
@@ -31,7 +31,6 @@ from mobilenetv2.training.inputs import PhotoViews
 from mobilenetv2.training.job import Run
 from mobilenetv2.training.loop import (
     Average,
-    Stopped,
     describe_epoch,
     out_of_memory_guard,
 )
@@ -101,7 +100,7 @@ def test_an_epoch_is_one_line() -> None:
         "selection_top1": 0.9, "seconds": 61.4, "images_per_second": 50.2,
     }  # fmt: skip
     assert describe_epoch(row, 8) == (
-        "epoch 2/8: train loss 1.500 top-1 62.5% | selection loss 0.750 top-1 90.0% | 61 s, "
+        "epoch 2/8: train loss 1.500 top-1 62.5% | validation loss 0.750 top-1 90.0% | 61 s, "
         "50 photos/s"
     )
 

@@ -254,11 +254,11 @@ def test_one_number_is_a_square_and_the_last_change_wins() -> None:
 @pytest.mark.parametrize(
     "change, message",
     [
-        ("epochs", "--set 'epochs' must be key=value"),
-        ("=3", "--set '=3' must be key=value"),
+        ("epochs", "the change 'epochs' of the recipe must be KEY=VALUE"),
+        ("=3", "the change '=3' of the recipe must be KEY=VALUE"),
         ("classifier={hide=3}", "unknown key 'classifier.hide'; did you mean 'classifier.hidden'?"),
         ("epochs.more=3", "unknown key 'epochs.more'; did you mean 'epochs'?"),
-        ("epoch=3", "recipe finetune with --set: unknown key 'epoch'; did you mean 'epochs'?"),
+        ("epoch=3", "recipe finetune, changed: unknown key 'epoch'; did you mean 'epochs'?"),
         ("augmentation.flip=perhaps", "flip: expected true or false, found 'perhaps'"),
     ],
 )

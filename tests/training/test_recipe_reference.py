@@ -24,8 +24,9 @@ Made from the record (`src/mobilenetv2/training/recipe.py`) by
 `tests/training/test_recipe_reference.py`; edit there. A recipe is a TOML file, or a name:
 {", ".join(f"`{name}`" for name in recipe_names())}
 (`recipes/` has them with comments). Keys that a file leaves out have their defaults. `--set
-KEY=VALUE` changes one: `--set optimizer.momentum=0.8`. RUN/recipe.toml has all keys as they were
-run.
+KEY=VALUE` changes one: `--set optimizer.momentum=0.8`, or from Python
+`mobilenetv2.train(..., changes={{"optimizer.momentum": 0.8}})`. RUN/recipe.toml has all keys as
+they were run.
 
 Many keys have a second name, without a table, under which they stood in recipes before there were
 tables: `--set momentum=0.8` and files of then are read as before.

@@ -9,8 +9,9 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.training.job import Job
 from mobilenetv2.training.recipe_file import read_recipe, recipe_names
-from mobilenetv2.training.run import Job, train
+from mobilenetv2.training.run import carry_out
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 HEADER = ("Source", "Hardware", "Time", "Expected", "Command")
@@ -40,7 +41,7 @@ def test_it_runs(name: str, photos: Path, weights: Path, tmp_path: Path) -> None
         changes = [*SMALL, f"distillation.teacher={teacher}"]
     recipe = read_recipe(name, changes)
     out = tmp_path / "run"
-    summary = train(Job(str(photos), out, None if scratch else weights, recipe))
+    summary = carry_out(Job(str(photos), out, None if scratch else weights, recipe))
     assert summary.figures["train"].images > 0
     assert json.loads((out / "best" / "config.json").read_text("utf-8"))["metrics"]
     trained = recipe.trained != "head"

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+import mobilenetv2 as mn
 from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import ImageError, RecipeError, RunError
@@ -21,9 +25,10 @@ from mobilenetv2.spec.network import HiddenSpec
 from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.training import run as room
 from mobilenetv2.training.folder import RunFolder
+from mobilenetv2.training.job import Job
 from mobilenetv2.training.recipe import Distillation, Recipe
 from mobilenetv2.training.recipe_file import read_recipe
-from mobilenetv2.training.run import Job, train
+from mobilenetv2.training.run import carry_out
 
 QUICK = Recipe().changed(
     epochs=1, batch_size=4, network="small", width=0.1, size=(32, 32), precision="float32"
@@ -37,13 +42,13 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     rebased = Mock(side_effect=rebase_on)
     monkeypatch.setattr("mobilenetv2.training.initial_model.rebase_on", rebased)
     job = Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None))
-    origin = train(job).config.origin
+    origin = carry_out(job).config.origin
     assert origin is not None
     assert re.fullmatch(r"BatchNorm rebased on \d+ views of training photos.", origin.note)
     assert origin == Origin("x", note=origin.note, rebased_on="training photos")
     (tmp_path / "run" / "summary.md").unlink()
-    train(replace(job, resume=True))
-    train(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
+    carry_out(replace(job, resume=True))
+    carry_out(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))
     assert rebased.call_count == 1
 
 
@@ -53,13 +58,13 @@ def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
     """It is right on every selection photo, and smoothed labels make the epochs' losses larger."""
     recipe = QUICK.changed(size=None, selection=0.3, epochs=2, calibrate=False)
     found = {
-        part: train(Job(str(photos), tmp_path / part, model, recipe.changed(trained=part)))
+        part: carry_out(Job(str(photos), tmp_path / part, model, recipe.changed(trained=part)))
         for part in ("head", "all")
     }
     assert found["all"].epochs == 2
     arrays = [store.load(summary.best)[1] for summary in found.values()]
     assert all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
-    last = store.load(found["all"].folder.last)[1]
+    last = store.load(found["all"].files.last)[1]
     assert not np.array_equal(last["classifier.weight"], arrays[0]["classifier.weight"])
     with (tmp_path / "all" / "metrics.csv").open(newline="") as file:
         rows = [*csv.DictReader(file)]
@@ -85,7 +90,7 @@ def test_a_model_sees_the_largest_view_or_that_of_its_weights(
     seen = Preprocessing((32, 32), (40, 40), "stretch", 0.9)
     store.save(tmp_path / "model", replace(config, preprocessing=seen), arrays)
     recipe = Recipe().changed(trained="head", selection=0.3, size=(48, 40), view=view)
-    found = train(Job(str(photos), tmp_path / "run", tmp_path / "model", recipe)).config
+    found = carry_out(Job(str(photos), tmp_path / "run", tmp_path / "model", recipe)).config
     assert found.preprocessing == expected
 
 
@@ -93,7 +98,7 @@ def test_a_head_only_run_leaves_everything_but_the_classifier(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
     recipe = Recipe().changed(trained="head", selection=0.3)
-    summary = train(Job(str(photos), tmp_path / "run", model, recipe))
+    summary = carry_out(Job(str(photos), tmp_path / "run", model, recipe))
     config, arrays = store.load(tmp_path / "run" / "best")
     _, before = store.load(model)
     assert config.labels.names == ("ball", "box", "triangle")
@@ -108,17 +113,17 @@ def test_an_existing_run_is_an_error_and_a_finished_one_is_not_resumed(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     job = Job(str(photos), trained, None, QUICK)
-    with pytest.raises(RunError, match="exists; choose another --output, or give --resume"):
-        train(job)
+    with pytest.raises(RunError, match="exists; choose another output, or give resume"):
+        carry_out(job)
     with pytest.raises(RunError, match=r"this run is finished; its model is .*best"):
-        train(replace(job, resume=True))
+        carry_out(replace(job, resume=True))
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
 
 def test_overwriting_replaces_a_run_as_a_whole(trained: Path, photos: Path, tmp_path: Path) -> None:
     run = RunFolder(Path(shutil.copytree(trained, tmp_path / "run")))
     (run.path / "mine").write_text("")
-    train(Job(str(photos), run.path, None, QUICK.changed(epochs=0), overwrite=True))
+    carry_out(Job(str(photos), run.path, None, QUICK.changed(epochs=0), overwrite=True))
     assert not (run.path / "mine").exists() and not run.checkpoint.exists()
     assert run.summary.is_file()
 
@@ -143,7 +148,7 @@ def test_an_unreadable_photo_is_left_out_and_named(
 ) -> None:
     data = Path(shutil.copytree(photos, tmp_path / "data"))
     (data / "box" / "bad.jpg").write_text("not a picture")
-    train(Job(str(data), tmp_path / "run", None, QUICK.changed(epochs=0, most_unreadable=0.1)))
+    carry_out(Job(str(data), tmp_path / "run", None, QUICK.changed(epochs=0, most_unreadable=0.1)))
     assert f"left out, unreadable: {data / 'box' / 'bad.jpg'}: not a pic" in capsys.readouterr().err
     assert "bad.jpg" not in (tmp_path / "run" / "split.csv").read_text()
 
@@ -155,7 +160,7 @@ def test_a_start_that_is_refused_leaves_nothing(
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr(room, "rebased", Mock(side_effect=ImageError("a photo is gone")))
     with pytest.raises(ImageError):
-        train(Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None)))
+        carry_out(Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None)))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -176,23 +181,23 @@ def test_a_teacher_is_found_again_from_anywhere(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"trained": "head"}, "give --weights, or train from scratch"),
-        ({"trained": "later"}, "give --weights, or train from scratch"),
-        ({"frozen_blocks": 3}, "give --weights, or --set freezing.blocks=0"),
+        ({"trained": "head"}, "give weights, or train from scratch"),
+        ({"trained": "later"}, "give weights, or train from scratch"),
+        ({"frozen_blocks": 3}, "give weights, or set freezing.blocks=0"),
     ],
 )
 def test_what_builds_on_weights_needs_some(
     change: dict[str, Any], message: str, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(**change)))
+        carry_out(Job(str(photos), tmp_path / "run", None, QUICK.changed(**change)))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("distillation", "message"),
     [
-        (Distillation(share=0.7), "distillation.share = 0.7 needs a teacher: --set"),
+        (Distillation(share=0.7), "distillation.share = 0.7 needs a teacher: set"),
         (Distillation("runs/big"), "distillation.teacher needs the share of its answers"),
     ],
 )
@@ -200,7 +205,9 @@ def test_a_teacher_and_its_share_come_together(
     distillation: Distillation, message: str, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        train(Job(str(photos), tmp_path / "run", None, QUICK.changed(distillation=distillation)))
+        carry_out(
+            Job(str(photos), tmp_path / "run", None, QUICK.changed(distillation=distillation))
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,14 +217,14 @@ def test_hidden_layers_that_are_new_are_not_left_untrained_by_the_default(
     """Of so few photos it fits the last layer alone."""
     recipe = QUICK.changed({"classifier.hidden": (HiddenSpec(8),)}, size=None)
     with pytest.raises(RecipeError, match="hidden asks for new layers"):
-        train(Job(str(photos), tmp_path / "run", model, recipe, kept=frozenset()))
+        carry_out(Job(str(photos), tmp_path / "run", model, recipe, kept=frozenset()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_head_takes_no_steps_to_try_rates_with(photos: Path, model: Path, tmp_path: Path) -> None:
     recipe = QUICK.changed(trained="head")
-    with pytest.raises(RecipeError, match="--find-rate tries rates of steps"):
-        train(Job(str(photos), tmp_path / "run", model, recipe, find_rate=True))
+    with pytest.raises(RecipeError, match="find_rate tries rates of steps"):
+        carry_out(Job(str(photos), tmp_path / "run", model, recipe, find_rate=True))
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "moved"])
@@ -239,4 +246,83 @@ def test_resuming_with_other_photos_is_an_error(
         "moved": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
     }
     with pytest.raises(RunError, match=expected[change]):
-        train(Job(str(data), run, None, read_recipe(str(run / "recipe.toml")), resume=True))
+        carry_out(Job(str(data), run, None, read_recipe(str(run / "recipe.toml")), resume=True))
+
+
+CELL = """
+import asyncio, os, signal, sys, threading, time
+from pathlib import Path
+import mobilenetv2 as mn
+from mobilenetv2.errors import Stopped
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as a kernel does for a cell
+options = dict(
+    weights=None, epochs=200, changes={{"network.name": "small", "network.width": 0.1,
+    "network.size": 32, "batch_size": 4}},
+)
+
+def interrupt():
+    while not Path("run/metrics.csv").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+async def cell():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    threading.Thread(target=interrupt).start()
+    try:
+        mn.train({data!r}, "run", **options)
+    except Stopped as stopped:
+        assert isinstance(stopped, KeyboardInterrupt) and stopped.folder == "run"
+        print("\\n".join(stopped._render_traceback_()))
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+async def threaded():
+    # No handler can be set there; the training goes on.
+    options["epochs"] = 1
+    run = await asyncio.to_thread(mn.train, {data!r}, "other", **options)
+    print(run)
+
+asyncio.run(cell())
+assert not Path("run/summary.md").exists() and Path("run/checkpoint.safetensors").exists()
+asyncio.run(threaded())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
+@pytest.mark.slow
+def test_ctrl_c_stops_a_cell_as_it_stops_the_command(photos: Path, tmp_path: Path) -> None:
+    code = CELL.format(data=str(photos))
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=240
+    )
+    assert run.returncode == 0, run.stderr
+    stopped, other = run.stdout.splitlines()
+    assert stopped.startswith("Stopped: training was stopped and is saved; to continue, give the")
+    assert re.fullmatch(r"<Run other: \d of 6 new photos were right, 1 epoch>", other)
+    assert "stopping after this step" in run.stderr
+    assert "outside the main thread Ctrl-C does not stop" in run.stderr
+
+
+def test_a_private_run_names_no_photo_and_no_place_where_it_is_shared(
+    photos: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "class 4b"))
+    run = mn.train(data, tmp_path / "run", weights=None, recipe=QUICK, epochs=1, private=True)
+    assert json.loads((run.folder / "start.json").read_text("utf-8"))["private"] is True
+    assert not (run.folder / "mistakes.png").exists()
+    names = [path.name for path in data.rglob("*.*")]
+    shared = [run.report, run.folder / "summary.md", *run.folder.glob("*.png")]
+    assert len(shared) == 6
+    for path in shared:
+        content = path.read_bytes()
+        for secret in (*names, "class 4b", str(tmp_path), tmp_path.name):
+            assert secret.encode() not in content, (path, secret)
+        assert b"data:image/jpeg" not in content and b"data:image/png" not in content
+    assert str(data) in (run.folder / "start.json").read_text("utf-8")
+    assert "report: " not in run.summary and "left out of this report" in run.summary
+
+
+def test_a_run_is_loaded_as_a_classifier(photos: Path, tmp_path: Path) -> None:
+    run = mn.train(photos, tmp_path / "run", weights=None, recipe=QUICK, epochs=0)
+    (answer,) = run.classifier()(photos / "box" / "00.png").top(1)
+    assert answer.label in ("ball", "box", "triangle")

@@ -19,9 +19,10 @@ from mobilenetv2.evaluation import plots
 from mobilenetv2.spec.published import published
 from mobilenetv2.training import splits as choice
 from mobilenetv2.training import trials
+from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.recipe import Cache, Recipe
 from mobilenetv2.training.recipe_file import read_recipe
-from mobilenetv2.training.run import Job, Run, train
+from mobilenetv2.training.run import carry_out
 from mobilenetv2.training.splits import Splits, divide
 from mobilenetv2.training.trials import Times, describe_time, find_rate, measure_times, suggest_rate
 
@@ -167,7 +168,7 @@ def test_the_default_is_the_same_however_busy_the_machine_is(
         job = Job(
             str(photos), tmp_path / name, model, recipe, kept=frozenset({"trained"}), minutes=None
         )
-        train(job)
+        carry_out(job)
         run = tmp_path / name
         found.append([
             (run / "recipe.toml").read_bytes(),
@@ -193,5 +194,5 @@ def test_minutes_become_epochs_of_the_recipe_that_is_written(
 def test_impossible_minutes_are_refused(minutes: float, photos: Path, tmp_path: Path) -> None:
     job = Job(str(photos), tmp_path / "run", None, RECIPE, minutes=minutes)
     with pytest.raises(RecipeError, match=r"--minutes .* above 0"):
-        train(job)
+        carry_out(job)
     assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ an archive.
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +17,7 @@ from PIL import Image
 from mobilenetv2.data.sources import Source, open_source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES, decode
+from mobilenetv2.text import counted, quoted
 
 SPLITS = {
     "train": "train", "training": "train",
@@ -141,14 +142,15 @@ def find_splits(source: Source) -> Dataset:
             name = _split_name(folder, depth, in_splits)
             if name:
                 grouped.setdefault(name, {}).setdefault(folder.parts[depth], [])
+    loose: list[str] = []
     for photo in photos:
         name = _split_name(photo, depth, in_splits) if len(photo.parts) >= depth + 2 else ""
-        if not name:
-            raise DataError(
-                f"{source.place}/{photo}: this photo lies outside the class folders; "
-                "move it into the folder of its class"
-            )
-        grouped.setdefault(name, {}).setdefault(photo.parts[depth], []).append(str(photo))
+        if name:
+            grouped.setdefault(name, {}).setdefault(photo.parts[depth], []).append(str(photo))
+        else:
+            loose.append(str(photo))
+    if loose:
+        raise DataError(_loose(source.place, loose, grouped))
     classes = tuple(sorted({name for split in grouped.values() for name in split}))
     index = {name: label for label, name in enumerate(classes)}
     splits = {
@@ -163,6 +165,24 @@ def find_splits(source: Source) -> Dataset:
         source.place, classes, {name: splits[name] for name in order}, ignored,
         source.links,
     )  # fmt: skip
+
+
+def _loose(
+    place: str, photos: Sequence[str], grouped: Mapping[str, Mapping[str, Sequence[str]]]
+) -> str:
+    """Return what to say of photos outside class folders, and of empty class folders beside."""
+    empty = sorted({c for found in grouped.values() for c, inside in found.items() if not inside})
+    lie = "lies" if len(photos) == 1 else "lie"
+    text = (
+        f"{place}: {counted(len(photos), 'photo')} {lie} outside the class folders "
+        f"({quoted(photos)}); move each into the folder of its class"
+    )
+    if not grouped:
+        text += f", such as {place}/CLASS/{PurePosixPath(photos[0]).name}"
+    if empty:
+        word = "class folder" if len(empty) == 1 else "class folders"
+        text += f"; and add photos to the empty {word} {quoted(empty)}, or remove what is empty"
+    return text
 
 
 def stratified_split(

@@ -104,6 +104,7 @@ def check_classes(dataset: Dataset) -> None:
             f"{dataset.place}: only one class ({dataset.classes[0]!r}); a classifier needs at "
             "least two folders of photos"
         )
+    lacking = []
     for split in dataset.splits.values():
         empty = [c for c, n in zip(split.classes, split.counts(), strict=True) if n == 0]
         if not empty:
@@ -114,9 +115,11 @@ def check_classes(dataset: Dataset) -> None:
             if other.counts()[split.classes.index(empty[0])]
         ]
         have = f" ({' and '.join(others)} has some)" if others else ""
+        lacking.append(f"class {quoted(empty)}{_inside(split)}{have}")
+    if lacking:
         raise DataError(
-            f"{dataset.place}: no readable photos of class {quoted(empty)}{_inside(split)}{have}; "
-            "every split needs photos of every class, so add some or remove the class"
+            f"{dataset.place}: no readable photos of {', nor of '.join(lacking)}; every split "
+            "needs photos of every class, so add some or remove the class"
         )
 
 

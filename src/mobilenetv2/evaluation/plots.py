@@ -30,13 +30,15 @@ TILE = 1.6
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw loss and top-1 by epoch, of the training and the selection photos: ``metrics.csv``."""
+    """Draw loss and top-1 by epoch, on the training and the validation split: ``metrics.csv``."""
     figure, axes = canvas(1, 2, (10, 4))
     epochs = [row["epoch"] for row in rows]
     for axis, what, title in zip(axes, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
-        for part, colour in (("train", GREY), ("selection", BLUE)):
+        for part, name, colour in (
+            ("train", "training", GREY), ("selection", "validation", BLUE)
+        ):  # fmt: skip
             values = [row[f"{part}_{what}"] for row in rows]
-            axis.plot(epochs, values, color=colour, marker="o", markersize=3, label=part)
+            axis.plot(epochs, values, color=colour, marker="o", markersize=3, label=name)
             axis.annotate(
                 f"{values[-1]:.3f}", (epochs[-1], values[-1]), color=colour, fontsize=9,
                 textcoords="offset points", xytext=(4, 4), ha="right",

@@ -1,1 +1,1 @@
-"""From labelled photos to a trained model folder."""
+"""Training: labelled photos become a model folder."""

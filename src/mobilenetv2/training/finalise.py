@@ -2,8 +2,11 @@
 
 import dataclasses
 import html
+import math
+import shlex
 import time
 from functools import partial
+from pathlib import Path
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.evaluation.calibration import (
@@ -15,16 +18,21 @@ from mobilenetv2.evaluation.calibration import (
 )
 from mobilenetv2.evaluation.gradcam import class_weights
 from mobilenetv2.evaluation.metrics import Metrics, measure
-from mobilenetv2.evaluation.report.page import Explainer, draw_plots, write_page
+from mobilenetv2.evaluation.report.page import PRIVATE, Explainer, draw_plots, write_page
 from mobilenetv2.evaluation.report.result import Result
-from mobilenetv2.evaluation.run_record import best_epoch
+from mobilenetv2.evaluation.report.words import (
+    class_advice,
+    expectation,
+    first_sentence,
+    split_words,
+)
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model import store
 from mobilenetv2.model.card import kind
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.predictor import load_feature_map
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.text import counted, interval, visible
+from mobilenetv2.text import counted, interval, percent, visible
 from mobilenetv2.training.job import Run
 from mobilenetv2.training.splits import FEW, sample
 
@@ -32,21 +40,29 @@ TRAIN_SAMPLE = 1000
 """Training photos on which the final figures are taken, too, to be shown beside the others."""
 CLOSE = 0.05
 """A larger gap between training and held-out accuracy is called overfitting."""
+LEARNT = 0.9
+"""A lower accuracy on training photos is called underfitting."""
+KEPT_PRIVATE = ("split.csv", "start.json", "recipe.toml", "checkpoint.safetensors")
+"""Files of a run folder that name photos or places, whatever the report shows."""
 
 
 def finalise(run: Run) -> None:
     """Fit the best model's temperature, take its figures once, write report and summary."""
-    run.folder.maps.unlink(missing_ok=True)
+    run.files.maps.unlink(missing_ok=True)
     if not run.rows:
-        for model in (run.best, run.folder.last):
+        for model in (run.best, run.files.last):
             store.save(model, run.config, run.trainer.dump())
     result = take_figures(run)
     seconds, explainer = time.monotonic() - run.started, _explainer(run)
     # A resumed run has its earlier epochs behind it.
     run.seconds = max(seconds, sum(row["seconds"] for row in run.rows))
-    write_page(run.report, result, run.best, explainer, seconds=seconds)
-    draw_plots(run.folder.path, result, explainer)
-    write_atomically(run.folder.summary, summary(run))
+    steps = next_steps(run)
+    write_page(
+        run.report, result, run.best, explainer, seconds=seconds, private=run.job.private,
+        steps=steps,
+    )  # fmt: skip
+    draw_plots(run.folder, result, explainer, run.job.private)
+    write_atomically(run.files.summary, summary(run))
 
 
 def take_figures(run: Run) -> Result:
@@ -59,18 +75,18 @@ def take_figures(run: Run) -> Result:
         measured[TEMPERATURE] = config.metrics[TEMPERATURE]
     elif run.recipe.calibrate and len(splits.selection) < FEWEST:
         say(
-            f"no temperature scaling: it takes {FEWEST} photos of the selection split, which has "
+            f"no temperature scaling: it takes {FEWEST} photos of the validation split, which has "
             f"{len(splits.selection)}"
         )
     elif run.recipe.calibrate:
-        measured[TEMPERATURE] = fit_temperature(run.predict(splits.selection, "selection"))
+        measured[TEMPERATURE] = fit_temperature(run.predict(splits.selection, "validation"))
         arrays = temper(arrays, measured[TEMPERATURE])
         trainer.load(arrays)
     name = splits.held_out.name
     for split, label in (
-        (sample(splits.train, TRAIN_SAMPLE, run.recipe.seed), "a sample of train"),
-        (splits.selection, "selection"),
-        (splits.held_out, "held out"),
+        (sample(splits.train, TRAIN_SAMPLE, run.recipe.seed), "training photos"),
+        (splits.selection, "validation photos"),
+        (splits.held_out, "test photos"),
     ):
         predictions = run.predict(split, label)
         run.figures[split.name] = measure(predictions)
@@ -79,8 +95,8 @@ def take_figures(run: Run) -> Result:
         before = measure_calibration(predictions.scaled(measured[TEMPERATURE])).error
         measured[f"{name}.calibration_error_before"] = before
         say(
-            f"temperature {measured[TEMPERATURE]:.2f}: expected calibration error on {name} "
-            f"{before:.3f} before, {measured[f'{name}.calibration_error']:.3f} after"
+            f"temperature {measured[TEMPERATURE]:.2f}: expected calibration error on the test "
+            f"split {before:.3f} before, {measured[f'{name}.calibration_error']:.3f} after"
         )
     measured |= {
         f"{part}.{figure}": float(getattr(metrics, figure))
@@ -93,7 +109,7 @@ def take_figures(run: Run) -> Result:
 
 
 def _explainer(run: Run) -> Explainer | None:
-    """What draws Grad-CAM; None for networks that no engine here has."""
+    """Return the parts for Grad-CAM; None for networks that no engine here has."""
     try:
         found = load_feature_map(run.best)
     except SpecError:
@@ -102,102 +118,136 @@ def _explainer(run: Run) -> Explainer | None:
 
 
 def summary(run: Run) -> str:
-    """Return ``summary.md``: what was done and how well, in words."""
-    recipe, spec, rows, figures = run.recipe, run.config.spec, run.rows, run.figures
-    result = figures[run.held_out]
+    """Return ``summary.md``: how good the model is and what to do next, then the expert's lines."""
+    spec, figures = run.config.spec, run.figures
+    result, private = figures[run.held_out], run.job.private
+    data = "" if private else f" on {visible(run.job.data)}"
+    temperature = run.metrics.get(TEMPERATURE)
+    lines = [
+        f"# {visible(run.folder.name)}",
+        "",
+        f"{first_sentence(result)} They were used neither to train nor to choose the model. "
+        f"{expectation(result)}",
+        "",
+        "## What to do next",
+        "",
+        *(f"- {step}" for step in next_steps(run, escape=True)),
+        "",
+        "## Details",
+        "",
+        f"A {kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
+        f"{spec.size[1]} pixels ({parameters(spec):,} parameters, "
+        f"{multiply_adds(spec):,} multiply-adds), trained{data} in "
+        f"{run.seconds / 60:.1f} minutes: {_how(run)}.",
+        "",
+        f"Top-1 accuracy on the {split_words(run.held_out)}: {result.top1:.1%} "
+        f"(n = {result.images}, 95% interval {interval(result.top1_interval)}).",
+        "",
+        *_table(run, top5=spec.classes > 5),
+        "",
+        "The validation split selects the checkpoint; the test split is used once, for the final "
+        f"figures. In files and in JSON the three are called {', '.join(figures)}."
+        + (f" Temperature scaling by {temperature:.2f}." if temperature else ""),
+        "",
+        *([f"{PRIVATE} Keep {', '.join(KEPT_PRIVATE)} to yourself.", ""] if private else []),
+        "![curves](curves.png)" if run.rows else "",
+        *(f"![{name}]({name}.png)" for name in ("confusion", "classes", "reliability")),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def next_steps(run: Run, escape: bool = False) -> list[str]:
+    """Return what a person can do after training, a sentence or two each.
+
+    Args:
+        escape: make the names of classes safe for Markdown.
+    """
+    result = run.figures[run.held_out]
+    best = Path("best") if run.job.private else run.best
+    where = ", run in this folder" if run.job.private else ""
+    tick = "`" if escape else ""
+    advice = class_advice(result)
+    safe = html.escape(visible(advice), quote=False) if escape else advice
+    wrong = result.images - round(result.accuracy * result.images)
+    look = (
+        f"Look at the {counted(wrong, 'photo')} that went wrong: {run.report.name} shows what the "
+        "model saw. Wrong labels show up there, too."
+        if wrong and not run.job.private
+        else f"Look at {run.report.name}: all of the result on one page."
+    )
+    return [
+        look,
+        f"Name what is on a new photo{where}: {tick}mobilenetv2 predict PHOTO --model "
+        f"{shlex.quote(str(best))}{tick} or, from Python, "
+        f"{tick}mobilenetv2.Classifier({str(best)!r})('PHOTO'){tick}.",
+        _fit_advice(run.figures["train"], result, run.moved),
+        *([] if _underfits(run.figures["train"], run.moved) else [safe]),
+    ]
+
+
+def _how(run: Run) -> str:
+    """Return what was trained, and which checkpoint was kept."""
+    recipe = run.recipe
     part = (
         f"what follows the first {recipe.cache.blocks} blocks"
         if recipe.trained == "later"
         else "the network"
     )
     how = f"{counted(run.epochs, 'epoch')} of {part}" if run.epochs else "only a new classifier"
-    moved = bool(rows) and best_epoch(rows) > 0
-    if rows and not moved:
+    if run.rows and not run.moved:
         how += (
-            ", none with a lower temperature-scaled selection loss "
-            f"(n = {figures['selection'].images}) than the new classifier alone, whose checkpoint "
-            "is kept"
+            ", none with a lower temperature-scaled validation loss "
+            f"(n = {run.figures['selection'].images}) than the new classifier alone, whose "
+            "checkpoint is kept"
         )
-    lines = [
-        f"# {run.folder.path.name}",
-        "",
-        f"A {kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
-        f"{spec.size[1]} pixels ({parameters(spec):,} parameters, "
-        f"{multiply_adds(spec):,} multiply-adds), trained on {run.job.data} in "
-        f"{run.seconds / 60:.1f} minutes: {how}.",
-        "",
-        f"Top-1 accuracy on {run.held_out}, which is used for neither training nor selection: "
-        f"{result.top1:.1%} (n = {result.images}, 95% interval {interval(result.top1_interval)}).",
-        "",
-        *_table(figures, top5=spec.classes > 5),
-        "",
-        _advice(figures["train"], result, moved),
-        "",
-        _weakest(result),
-        "",
-        f"All of it on one page, with the most confident errors: {run.report.name}",
-        "",
-        "![curves](curves.png)" if rows else "",
-        "![confusion](confusion.png)",
-        "![classes](classes.png)",
-        "![reliability](reliability.png)",
-        "",
-    ]
-    return "\n".join(lines)
+    return how
 
 
-def _table(figures: dict[str, Metrics], top5: bool) -> list[str]:
-    """A row for each part. Five answers out of five classes are always enough: no top-5 then."""
-    header = ["photos", "number", "top-1", *(["top-5"] if top5 else []), "loss"]
+def _table(run: Run, top5: bool) -> list[str]:
+    """Return a row for each split. Five answers out of five classes are always enough: no top-5
+    then."""
+    more = ["top-5"] if top5 else []
+    header = ["split", "photos", "top-1", "95% interval", *more, "loss", "calibration error"]
     rows = [header, ["---"] * len(header)]
-    for part, metrics in figures.items():
-        shares = [metrics.top1, *([metrics.top5] if top5 else [])]
-        cells = [part, str(metrics.images), *(f"{share:.1%}" for share in shares)]
-        rows.append([*cells, f"{metrics.loss:.3f}"])
+    for name, metrics in run.figures.items():
+        shares = [f"{metrics.top5:.1%}"] if top5 else []
+        error = run.metrics.get(f"{name}.calibration_error", math.nan)
+        sample = " (a sample)" if name == "train" and metrics.images == TRAIN_SAMPLE else ""
+        rows.append([
+            split_words(name) + sample, str(metrics.images), f"{metrics.top1:.1%}",
+            interval(metrics.top1_interval), *shares, f"{metrics.loss:.3f}", percent(error),
+        ])  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _advice(train: Metrics, held_out: Metrics, moved: bool) -> str:
-    gap = train.top1 - held_out.top1
+def _fit_advice(train: Metrics, test: Metrics, moved: bool) -> str:
+    """Return what the figures of training and new photos say together.
+
+    Args:
+        moved: the network moved, not only its classifier.
+    """
+    gap = train.top1 - test.top1
     if gap > CLOSE:
         more = (
-            "more photos or stronger augmentation would help more than more epochs"
+            "More photos or stronger augmentation help more than more epochs."
             if moved
-            else f"more photos would help, and with at least {FEW} to train on the default moves "
-            "the whole network"
+            else f"More photos help; with at least {FEW} to train on, the whole network is trained."
         )
         return (
-            f"Overfitting: top-1 accuracy on training photos is {100 * gap:.0f} points higher than "
-            f"on new ones; {more}."
+            f"Overfitting: {train.top1:.0%} of the photos that it was trained on are right, but "
+            f"only {test.top1:.0%} of new ones, {100 * gap:.0f} points less. {more}"
         )
-    if moved and train.top1 < 0.9:
+    if _underfits(train, moved):
         return (
-            "Underfitting: top-1 accuracy on training photos is below 90%; more epochs would help."
+            f"Underfitting: only {train.top1:.0%} of the photos that it was trained on are right. "
+            "Train for more epochs."
         )
     return (
-        "No overfitting: top-1 accuracy on new photos is about that on training photos or higher."
+        "No overfitting: new photos are right about as often as those that it was trained on, so "
+        "that training has done its part."
     )
 
 
-def _named(name: str) -> str:
-    return html.escape(visible(name), quote=False)
-
-
-def _weakest(metrics: Metrics) -> str:
-    found = [(row.recall, index) for index, row in enumerate(metrics.classes) if row.photos]
-    parts = []
-    for recall, index in sorted(found)[:3]:
-        if recall == 1:
-            continue
-        row, answers = metrics.classes[index], metrics.confusion[index].copy()
-        answers[index] = 0
-        taken_for = metrics.classes[int(answers.argmax())].name
-        parts.append(
-            f"{_named(row.name)} (recall {recall:.0%}, n = {row.photos}, most often predicted as "
-            f"{_named(taken_for)})"
-        )
-    return (
-        f"Weakest classes: {'; '.join(parts)}."
-        if parts
-        else f"Every class has a recall of 100% (n = {metrics.images})."
-    )
+def _underfits(train: Metrics, moved: bool) -> bool:
+    return moved and train.top1 < LEARNT

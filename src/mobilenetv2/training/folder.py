@@ -9,30 +9,45 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 
-from mobilenetv2.data.dataset import Split, absolute_place
+from mobilenetv2.data.dataset import BUILT_IN, Split, absolute_place
 from mobilenetv2.errors import RunError, require
 from mobilenetv2.evaluation import plots
 from mobilenetv2.evaluation.run_record import METRICS, RECIPE, SPLIT, START
 from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import parse_recipe, recipe_toml
 from mobilenetv2.training.steps import State, TrainedEdition
 
+RUNS = "runs"
+"""The folder of run folders that nobody named, in the working directory."""
 Row = dict[str, float]
-"""Of ``metrics.csv``: the figures of an epoch."""
+"""The figures of an epoch, a row of ``metrics.csv``."""
 COLUMNS = (
     "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
     "seconds", "images_per_second",
 )  # fmt: skip
+
+
+class Start(NamedTuple):
+    """The beginning of a run, as ``start.json`` has it."""
+
+    weights: Path | None
+    """The model folder it started from; None: from scratch."""
+    edition: TrainedEdition
+    private: bool
+    """True: photos and paths stay out of the report."""
 
 
 class RunFolder:
@@ -45,20 +60,20 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.best, self.last = path / "best", path / "last"
-        """Models of the best epoch on the selection photos, and of the last one."""
+        """Models of the epoch with the lowest validation loss, and of the last one."""
         self.checkpoint = path / "checkpoint.safetensors"
-        """Everything that resuming needs."""
+        """The file that resuming needs."""
         self.maps = path / "maps.npy"
         """Cached maps of the frozen blocks, where only the later ones train; gone at the end."""
         self.recipe, self.start = path / RECIPE, path / START
         """The recipe as it was run; the data, weights, edition and precision of the start."""
         self.split = path / SPLIT
-        """Which photo went where."""
+        """The table of photos and their splits."""
         self.report, self.summary = path / "report.html", path / "summary.md"
         """All of the result on one page, and in words: a run that has its summary is finished."""
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Write ``metrics.csv``, one row an epoch, and ``curves.png``. The selection loss is the
+        """Write ``metrics.csv``, one row an epoch, and ``curves.png``. The validation loss is the
         temperature-scaled one, whether the run ends calibrated or not."""
         table = [{k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows]
         write_atomically(self.path / METRICS, _csv(COLUMNS, [row.values() for row in table]))
@@ -80,7 +95,7 @@ class RunFolder:
 
     def begin(
         self, recipe: Recipe, splits: Sequence[Split], data: str, weights: Path | None,
-        edition: str, computes: str | None,
+        edition: str, computes: str | None, private: bool = False,
     ) -> None:  # fmt: skip
         """Make the folder. Called once everything that can be checked has been checked.
 
@@ -90,6 +105,7 @@ class RunFolder:
         Args:
             data: recorded so that it can be found from anywhere.
             computes: the numbers and the device of a step, for the report.
+            private: recorded, so that a resumed run keeps photos out of its report, too.
         """
         if self.recipe.is_file():  # open_run allowed it to be overwritten
             shutil.rmtree(self.path)
@@ -99,6 +115,7 @@ class RunFolder:
             "weights": str(weights.resolve()) if weights else None,
             "edition": edition,
             "computes": computes,
+            **({"private": True} if private else {}),
         }
         rows = [(s.name, s.classes[photo.label], photo.name) for s in splits for photo in s.photos]
         try:
@@ -109,8 +126,8 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
 
-    def read_start(self) -> tuple[Path | None, str]:
-        """Return the weights that the run was started with (None: from scratch), and its edition.
+    def read_start(self) -> "Start":
+        """Return what the run was started with.
 
         Raises:
             RunError: there is no such record, or it names an edition that cannot train.
@@ -120,12 +137,13 @@ class RunFolder:
             weights, edition = started["weights"], str(started.get("edition", "torch"))
             if edition not in get_args(TrainedEdition):
                 raise ValueError(f"edition {edition!r} is unknown")
+            private = bool(started.get("private", False))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"{self.start}: does not say what the run started from ({error}); "
-                "begin it again with --overwrite"
+                "begin it again with overwrite"
             ) from None
-        return (Path(weights) if weights else None), edition
+        return Start(Path(weights) if weights else None, cast(TrainedEdition, edition), private)
 
     def read_checkpoint(self, recipe: Recipe) -> "Checkpoint | None":
         """Return where the run stands, None before the first checkpoint.
@@ -143,7 +161,7 @@ class RunFolder:
 
 
 def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFolder:
-    """Return the folder of a new run, or of one to go on with. Nothing is written yet.
+    """Return the folder of a new run, or of one to continue. Nothing is written yet.
 
     Raises:
         PermissionError: nothing may be written there.
@@ -167,12 +185,46 @@ def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFo
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         if not overwrite:
             raise RunError(
-                f"{path} exists; choose another --output, or give --resume to go on with it "
-                "or --overwrite to replace it"
+                f"{path} exists; choose another output, or give resume to continue it or overwrite "
+                "to replace it"
             )
         if not folder.recipe.is_file():
             raise RunError(f"{path}: not a run folder (it has no recipe.toml), so not overwritten")
     return folder
+
+
+@contextmanager
+def new_folder(data: str) -> Iterator[Path]:
+    """Make ``runs/NAME``, NAME after the data, and yield it; ``runs/NAME-2`` ... where it exists.
+
+    The folder is claimed by making it, so that two runs that begin together never share one. It is
+    removed at the end if nothing was written into it.
+
+    Raises:
+        RunError: it would lie among the photos.
+    """
+    place = Path(data).absolute()  # a link keeps its name
+    place = place.resolve() if ".." in place.parts else place
+    name = data if data == BUILT_IN else (place.stem if place.is_file() else place.name)
+    runs = Path(RUNS)
+    if data != BUILT_IN and runs.resolve().is_relative_to(place.resolve()):
+        raise RunError(
+            f"{runs / name}: the run would lie among the photos of {data}; choose another output"
+        )
+    made_runs = not runs.exists()
+    runs.mkdir(exist_ok=True)
+    for number in count(1):
+        path = runs / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            break
+    say(f"the run folder is {path}")
+    try:
+        yield path
+    finally:
+        for folder in (path, *([runs] if made_runs else [])):
+            with suppress(OSError):  # it is not empty: the run has begun
+                folder.rmdir()
 
 
 def require_tensorboard() -> None:
@@ -183,27 +235,27 @@ def require_tensorboard() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything that the rest of a run depends on: written after every epoch, every few minutes
+    """The state that the rest of a run depends on: written after every epoch, every few minutes
     and on Ctrl-C, as arrays and JSON, read as data."""
 
     config: ModelConfig
     recipe: Recipe
     trainer: State
     average: Arrays
-    """Empty where there is none."""
+    """The EMA weights; empty without averaging."""
     averaged_steps: int
     rows: list[Row]
-    """Of metrics.csv."""
+    """Rows of ``metrics.csv`` so far."""
     epoch: int
     step: int
     """Steps done within the epoch."""
     sums: list[float]
     """Loss, right answers and count of the epoch so far."""
     seconds: float
-    """That the steps of the epoch so far took."""
+    """Seconds of the epoch's steps so far."""
 
     def save(self, path: Path) -> None:
-        """Replace the file as a whole, or not at all."""
+        """Write the checkpoint; an existing file is replaced as a whole, or not at all."""
         from safetensors.numpy import save
 
         facts = {

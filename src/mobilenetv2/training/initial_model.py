@@ -35,7 +35,7 @@ from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.splits import sample
 
 INVERSE_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-"""scikit-learn's C: the choice is made on the selection photos."""
+"""scikit-learn's C; the one with the lowest validation loss is kept."""
 MOST_ITERATIONS = 300
 PLAIN = ClassifierSpec()
 REBASED_ON = 256
@@ -53,13 +53,13 @@ def initial_model(
     if head.outputs == "logit" and len(classes) != 2:
         raise RecipeError(
             f"classifier.outputs = 'logit' tells two classes apart, and these are {len(classes)}; "
-            "--set classifier.outputs=softmax (one of them) or sigmoid (any of them)"
+            "set classifier.outputs=softmax (one of them) or sigmoid (any of them)"
         )
     if head.outputs == "softmax" and len(classes) == 1:
         raise RecipeError(
             f"classifier.outputs = 'softmax' chooses between classes, and {classes[0]!r} is the "
             "only one: it would always be the answer; give a second class folder, of what is not "
-            "in this one (one number can tell the two apart: --set classifier.outputs=logit)"
+            "in this one (one number can tell the two apart: set classifier.outputs=logit)"
         )
     if weights is None:
         changes = {"size": network.size} if network.size else {}
@@ -88,14 +88,14 @@ def initial_model(
     if new and recipe.trained == "head":
         raise RecipeError(
             "trained = 'head' fits one linear layer, and classifier.hidden asks for new layers "
-            "before it, which take steps; --set trained=all or later, or leave classifier.hidden "
+            "before it, which take steps; set trained=all or later, or leave classifier.hidden "
             "out"
         )
     return config, arrays
 
 
 def _classifier(spec: NetworkSpec, recipe: Recipe) -> ClassifierSpec:
-    """The classifier that a recipe asks for on a network."""
+    """Return the classifier that a recipe asks for on a network."""
     known, asked = spec.classifier, recipe.classifier
     hidden = known.hidden if asked.hidden is None else asked.hidden
     return ClassifierSpec(asked.pooling or known.pooling, hidden, asked.bias, asked.outputs)
@@ -135,7 +135,7 @@ def fit_head(run: Run) -> None:
         predict_linear(head.arrays, selection, names, spec.classifier.outputs)
     )
     say(
-        f"head on cached features: train top-1 {head.train.top1:.1%} | selection loss "
+        f"head on cached features: train top-1 {head.train.top1:.1%} | validation loss "
         f"{tempered.loss:.3f} top-1 {head.selection.top1:.1%} (C = {head.inverse_penalty:g})"
     )
     # Epoch 0, which may stay the best. Its training figures are of the photos as they are, those of
@@ -173,13 +173,13 @@ def fit_logistic(
     train: tuple[NDArray, NDArray], selection: tuple[NDArray, NDArray], names: tuple[str, ...],
     classifier: ClassifierSpec = PLAIN,
 ) -> Head:  # fmt: skip
-    """Fit one layer for each penalty and keep that of the lowest loss on the selection photos.
+    """Fit one layer for each penalty and keep the one with the lowest validation loss.
 
     Features are standardised while fitting, and that is folded into the result.
 
     Args:
         train: (float (photos, features), int (photos,)); every class has photos.
-        selection: the same of the selection split.
+        selection: the same of the validation split.
         names: of the classes.
         classifier: what the outputs mean: one problem of n classes, one for each class ('sigmoid')
             or one for the second of two ('logit'); without a bias there is no intercept.
@@ -217,7 +217,7 @@ def predict_linear(
 def _solve(
     features: NDArray, labels: NDArray, classes: int, c: float, classifier: ClassifierSpec
 ) -> tuple[NDArray, NDArray]:
-    """(logits, features) and (logits,) of scikit-learn's solution."""
+    """Return scikit-learn's solution: weights (logits, features) and biases (logits,)."""
     linear = require("sklearn.linear_model")
 
     def fit(wanted: NDArray) -> tuple[NDArray, NDArray]:
@@ -225,7 +225,7 @@ def _solve(
             C=c, max_iter=MOST_ITERATIONS, fit_intercept=classifier.bias
         )
         with warnings.catch_warnings():
-            # Not converged is fine: the selection photos judge the result as it is.
+            # Not converged is fine: the validation split judges the result as it is.
             warnings.simplefilter("ignore", require("sklearn.exceptions").ConvergenceWarning)
             model.fit(features, wanted)
         return np.asarray(model.coef_), np.asarray(model.intercept_)
@@ -243,6 +243,6 @@ def _solve(
 
 
 def _rank(head: Head) -> tuple[float, float]:
-    # As for epochs, the loss: top-1 accuracy is chance where the selection split is small.
+    # As for epochs, the loss: top-1 accuracy is chance where the validation split is small.
     # Not tempered, for where photos are few no temperature follows.
     return -head.selection.loss, head.selection.top1

@@ -1,4 +1,4 @@
-"""What a step is taken on: random views of photos, and what they should be answered with.
+"""The inputs of a training step: random views of photos, and their targets.
 
 A view is a function of (seed, epoch, index), so that any batch can be made again.
 """
@@ -40,7 +40,7 @@ class Views(Protocol):
 
 @dataclass(slots=True)
 class PhotoViews:
-    """Pictures, augmented anew each time.
+    """Random views of photos, new in each epoch.
 
     Decoding is what costs, so it is done once where memory allows: small pictures are held whole
     (:mod:`mobilenetv2.data.caches`), photos a little larger than their views.
@@ -73,7 +73,7 @@ class PhotoViews:
         return height, width
 
     def view(self, index: int, epoch: int) -> NDArray:
-        """uint8 (height, width, channels)."""
+        """Return one view of a photo: uint8 (height, width, channels)."""
         photo = self.split.photos[index]
         source = self.split if self._resized_cache is None else self._resized_cache
         image, name = source.image(photo), self.split.full_name(photo)
@@ -82,7 +82,7 @@ class PhotoViews:
         return augment(image, how, self.record, self.size(epoch), random, name)
 
     def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
-        """uint8 (batch, height, width, channels) and indices; see :class:`Views`."""
+        """Yield (uint8 images (batch, height, width, channels), indices) for each chunk."""
         size, how = self.size(epoch), self.recipe.augmentation
         if not caches.fits_in_memory(len(self), how, self.record, size):
             self._image_cache = None
@@ -104,10 +104,11 @@ class Teacher:
     outputs: tuple[int, ...]
     """Class of the data -> the teacher's class."""
     meaning: Outputs = "softmax"
-    """What the teacher's logits mean."""
+    """The meaning of the teacher's logits."""
 
     def probabilities(self, pictures: NDArray, temperature: float) -> NDArray:
-        """uint8 (batch, height, width, channels) -> float64 (batch, classes)."""
+        """Return the probabilities of uint8 images (batch, height, width, channels): float64
+        (batch, classes)."""
         if pictures.shape[1:3] != self.size:
             pictures = np.stack([_resized(picture, self.size) for picture in pictures])
         logits = self.answer(pictures) / temperature
@@ -134,20 +135,20 @@ def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What pictures should be answered with: labels, smoothed, mixed, and what a teacher says."""
+    """The targets of images: labels, smoothed, mixed, and a teacher's answers."""
 
     labels: NDArray
-    """int64 (photos,)."""
+    """The class of each photo: int64 (photos,)."""
     classes: int
     recipe: Recipe
     teacher: Teacher | None = None
     outputs: Outputs = "softmax"
-    """What the logits mean that are trained."""
+    """The meaning of the logits that are trained."""
 
     def make(
         self, pictures: NDArray, indices: NDArray, epoch: int, step: int
     ) -> tuple[NDArray, NDArray]:
-        """Return a batch as it is trained on, and its targets.
+        """Return a batch and its targets, both mixed where the recipe asks for it.
 
         Args:
             pictures: uint8 (batch, height, width, channels), or maps.

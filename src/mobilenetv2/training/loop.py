@@ -1,6 +1,7 @@
 """The training loop, to be read from top to bottom: one for every edition."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from types import FrameType
 import numpy as np
 
 from mobilenetv2.data.batches import chunked, epoch_order
-from mobilenetv2.errors import MobileNetV2Error, RunError
+from mobilenetv2.errors import MobileNetV2Error, RunError, Stopped
 from mobilenetv2.evaluation.calibration import measure_tempered
 from mobilenetv2.evaluation.metrics import Metrics
 from mobilenetv2.evaluation.run_record import best_epoch
@@ -27,7 +28,7 @@ SAVED_EVERY = 300.0
 
 
 def fit(run: Run) -> None:
-    """Go through the epochs that are left; ``run.best`` and ``run.folder.last`` hold the result.
+    """Go through the epochs that are left; ``run.best`` and ``run.files.last`` hold the result.
 
     Raises:
         Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
@@ -46,8 +47,8 @@ def fit(run: Run) -> None:
             loop.train_epoch(stop)
             loop.finish_epoch()
             if stop():
-                raise Stopped
-    run.folder.maps.unlink(missing_ok=True)
+                raise Stopped(run.folder)
+    run.files.maps.unlink(missing_ok=True)
     if loop.epoch < run.recipe.epochs:
         say(f"no better epoch for {run.recipe.patience}: stopped early")
 
@@ -70,7 +71,7 @@ class Loop:
             self.sums = np.array(saved.sums, float)
         # Cached maps are what the weights of now make of the photos.
         photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
-        self.views = self.trainer.views(photos, run.folder.maps)
+        self.views = self.trainer.views(photos, run.files.maps)
         self.targets = run.targets_of(run.splits.train)
         self.batch_size = min(recipe.batch_size, len(photos))
         self.steps = len(photos) // self.batch_size
@@ -102,14 +103,14 @@ class Loop:
             self.seconds = now - started
             if stop():
                 self.save()
-                raise Stopped
+                raise Stopped(self.run.folder)
             if now - saved_at > SAVED_EVERY:
                 self.save()
                 saved_at = now
         self.seconds = time.monotonic() - started
 
     def finish_epoch(self) -> None:
-        """Measure the weights, and write down all that there is."""
+        """Measure the weights, and write figures, models and the checkpoint."""
         run, recipe = self.run, self.run.recipe
         # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
         self.trainer.thaw(self.epoch + self.step / self.steps)
@@ -131,15 +132,15 @@ class Loop:
         self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, np.zeros(3)
         if best_epoch(run.rows) == self.epoch:
             store.save(run.best, run.config, arrays)
-        store.save(run.folder.last, run.config, arrays)
-        run.folder.write_metrics(run.rows)
+        store.save(run.files.last, run.config, arrays)
+        run.files.write_metrics(run.rows)
         self.save()
         if recipe.tensorboard:
-            run.folder.log_tensorboard(run.rows[-1])
+            run.files.log_tensorboard(run.rows[-1])
 
     def judge(self, arrays: Arrays) -> tuple[Arrays, Metrics]:
         """Return the weights as they are saved, and their temperature-scaled figures on the
-        selection photos. The trainer goes on with its own weights afterwards."""
+        validation split. The trainer goes on with its own weights afterwards."""
         if not finite(arrays):
             raise self.diverged()
         run, recipe, trainer = self.run, self.run.recipe, self.trainer
@@ -154,7 +155,7 @@ class Loop:
             todo = self.views.batches(chunks, self.epoch)
             trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
             arrays = trainer.dump()
-        predictions = run.predict(run.splits.selection, "selection")
+        predictions = run.predict(run.splits.selection, "validation")
         trainer.load(current)
         return arrays, measure_tempered(predictions)
 
@@ -167,14 +168,14 @@ class Loop:
             run.config, run.recipe, state, average.arrays if average else {},
             average.steps if average else 0, run.rows, self.epoch, self.step, self.sums.tolist(),
             self.seconds,
-        ).save(run.folder.checkpoint)  # fmt: skip
+        ).save(run.files.checkpoint)  # fmt: skip
 
     def diverged(self) -> RunError:
-        """Return what to say of a run that fell apart."""
-        last, rate = self.run.folder.last, self.run.recipe.optimizer.learning_rate
+        """Return the error of a run whose loss or weights are not numbers."""
+        last, rate = self.run.files.last, self.run.recipe.optimizer.learning_rate
         text = (
             f"the loss or a weight is not a number in epoch {self.epoch + 1}; begin again with a "
-            f"lower learning_rate than {rate:g} (--set optimizer.learning_rate=...)"
+            f"lower learning_rate than {rate:g} (optimizer.learning_rate)"
         )
         return RunError(f"{text}; {last} is as the epoch before left it" if last.is_dir() else text)
 
@@ -185,7 +186,7 @@ class Average:
     It is kept in NumPy on canonical arrays, so that it is one and the same for every edition.
 
     Args:
-        decay: the share that each step keeps of the average, less in the first steps.
+        decay: EMA decay, lower in the first steps.
         breadth: the mean age of what is averaged, as a share of the steps so far, until ``decay``
             makes it less. 0.1 is TensorFlow's rule; at 0.5 all steps count alike.
     """
@@ -195,7 +196,7 @@ class Average:
         self.arrays: Arrays = {}
 
     def update(self, arrays: Arrays) -> None:
-        """Take the weights after a step in."""
+        """Update the average with the weights after a step."""
         # A short run's average must not be mostly what it began with.
         growing = (1 + self.steps) / (1 / self.breadth + self.steps)
         kept = min(self.decay, growing) if self.steps else 0.0
@@ -209,36 +210,47 @@ class Average:
 
 
 def describe_epoch(row: Row, epochs: int) -> str:
-    """Return one line for one epoch."""
+    """Return the figures of an epoch as one line."""
     return (
         f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.3f} "
-        f"top-1 {row['train_top1']:.1%} | selection loss {row['selection_loss']:.3f} "
+        f"top-1 {row['train_top1']:.1%} | validation loss {row['selection_loss']:.3f} "
         f"top-1 {row['selection_top1']:.1%} | {row['seconds']:.0f} s, "
         f"{row['images_per_second']:.0f} photos/s"
     )
 
 
 def finite(arrays: State) -> bool:
-    """Return whether every number in there is one."""
+    """Return True if every number is finite."""
     return all(np.isfinite(array).all() for array in arrays.values())
 
 
-class Stopped(Exception):
-    """A person asked for the end (Ctrl-C); everything is saved."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C (or a polite kill) came; a second one aborts."""
+    """Yield a function that tells whether Ctrl-C (or SIGTERM) came; a second one aborts.
+
+    The handlers of before come back at the end. Only the main thread gets signals: in another one
+    the function is always false, and a person is told.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        say("note: outside the main thread Ctrl-C does not stop the training")
+        yield lambda: False
+        return
     asked: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        say("stopping after this step; everything will be saved")
+        say("stopping after this step; everything will be saved (Ctrl-C again aborts)")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A handler that is not Python's (None) could not be put back.
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler is not None}
+    for number in before:
+        signal.signal(number, ask)
     try:
         yield lambda: bool(asked)
     finally:
@@ -250,15 +262,15 @@ OUT_OF_MEMORY = (
     "out of memory", "allocate memory", "not enough memory", "resource_exhausted",
     "oom when allocating",
 )  # fmt: skip
-"""PyTorch and JAX say it through a RuntimeError, TensorFlow through an error of its own, in words
-of which one is among these."""
+"""Words of which one is in the error of a framework that is out of memory."""
 
 
 @contextmanager
 def out_of_memory_guard(doing: str) -> Iterator[None]:
-    """Turn a lack of memory, whatever a framework calls it, into a RunError of one sentence.
+    """Turn out of memory, whatever a framework calls it, into a RunError of one sentence.
 
-    ``doing`` is what needs it: 'a step of 32 pictures of 224 x 224'.
+    Args:
+        doing: the work that needs the memory, such as 'a step of 32 pictures'.
     """
     try:
         yield
@@ -268,7 +280,7 @@ def out_of_memory_guard(doing: str) -> Iterator[None]:
         lacking = not told and any(words in text for words in OUT_OF_MEMORY)
         if isinstance(error, MemoryError) or lacking:
             raise RunError(
-                f"out of memory in {doing}; begin again with a lower batch_size or size (--set "
-                "batch_size=16)"
+                f"out of memory in {doing}; begin again with a lower batch_size or size, such as "
+                "batch_size=16"
             ) from None
         raise

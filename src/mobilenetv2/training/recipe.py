@@ -1,4 +1,4 @@
-"""How to train, as one frozen record of tables: every key, its bounds, and what goes with what.
+"""Recipes of training, as one frozen record of tables: every key, its bounds, and its meaning.
 
 :mod:`mobilenetv2.training.recipe_file` reads and writes it. docs/recipe.md is made from this file:
 the text under a key is its meaning.
@@ -16,7 +16,7 @@ from mobilenetv2.spec.mapping import check_bounds
 from mobilenetv2.spec.network import HiddenSpec, Outputs, Pooling
 
 LARGEST_SEED = 2**63 - 1
-"""PyTorch's generators take no larger one."""
+"""Largest seed that PyTorch's generators take."""
 
 TABLES_OF_ALIASES = {
     "network": ("width", "size", "dropout", "initialisation"),
@@ -63,12 +63,12 @@ class Network(Table):
     """Probability that a pooled feature is dropped in training. Absent: what the network's spec
     says."""
     initialisation: Literal["torchvision", "paper"] = "torchvision"
-    """How weights start that do not come from ``--weights``."""
+    """Initialisation of the weights that are new."""
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier(Table):
-    """What follows the last feature map. The last layer is always new."""
+    """The layers after the last feature map. The last layer is always new."""
 
     pooling: Pooling | None = None
     """Mean or maximum of each channel over the last feature map. Absent: as the weights have it,
@@ -90,7 +90,7 @@ class Classifier(Table):
 
 @dataclass(frozen=True, slots=True)
 class Optimizer(Table):
-    """How weights move. The rate is for the batch size given."""
+    """The optimiser. Its learning rate is for the batch size given."""
 
     name: Literal["sgd", "adamw", "rmsprop", "muon"] = "sgd"
     """'sgd' has Nesterov's correction. 'muon' is 'sgd' with orthogonal steps for the pointwise
@@ -98,9 +98,9 @@ class Optimizer(Table):
     learning_rate: Annotated[float, "[0, inf)"] = 0.02
     """The schedule's peak."""
     momentum: Annotated[float, "[0, 1)"] = 0.9
-    """Of SGD (Nesterov's), RMSProp and Muon."""
+    """Momentum of SGD (Nesterov's), RMSProp and Muon."""
     weight_decay: Annotated[float, "[0, inf)"] = 4e-5
-    """Not on BatchNorm and biases, nor on what Muon turns."""
+    """Weight decay; BatchNorm, biases and what Muon turns have none."""
     gradient_clip: Annotated[float, "[0, inf)"] = 0.0
     """Longest gradient, all weights together; a longer one is shortened to it. 0: any."""
     layer_decay: Annotated[float, "(0, 1]"] = 1.0
@@ -117,7 +117,7 @@ class Schedule(Table):
     warmup_epochs: Annotated[float, "[0, inf)"] = 0.5
     """Epochs over which the rate rises to its peak."""
     epoch_factor: Annotated[float, "(0, 1]"] = 0.98
-    """What an epoch leaves of the rate of the 'exponential' schedule."""
+    """Factor of the learning rate after each epoch of the 'exponential' schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,7 @@ class Averaging(Table):
     """The exponential moving average of the weights, which is what is measured and saved."""
 
     decay: Annotated[float, "[0, 1)"] = 0.0
-    """EMA decay: the share of the average that a step keeps, less in the first steps. 0: there is
-    no average."""
+    """EMA decay, lower in the first steps. 0: no average."""
     breadth: Annotated[float, "[0.01, 0.5]"] = 0.1
     """Mean age of what is averaged, as a share of the steps so far, while ``decay`` allows it; at
     0.5 all steps count alike. A broad average does what a falling rate does (Polyak)."""
@@ -137,10 +136,10 @@ class Averaging(Table):
 
 @dataclass(frozen=True, slots=True)
 class Freezing(Table):
-    """What does not learn, or not from the start."""
+    """Layers that are not trained, or not from the start."""
 
     blocks: Annotated[int, "[0, inf)"] = 0
-    """So many of the first blocks, and the stem, stay as the weights have them, BatchNorm too.
+    """Number of first blocks that, with the stem, stay as the weights have them, BatchNorm too.
     Their maps are the largest: with 3 a step takes two thirds of the time. 0: all learns."""
     unfreeze_epochs: Annotated[float, "[0, inf)"] = 0.0
     """Epochs over which the layers join one by one, from the classifier down (gradual
@@ -152,19 +151,20 @@ class Freezing(Table):
 
 @dataclass(frozen=True, slots=True)
 class Data(Table):
-    """What the photos are used for, and at which size."""
+    """The use of the photos, and their size."""
 
     selection: Annotated[float, "(0, 1)"] = 0.1
-    """Share of the training photos held out to choose the best epoch."""
+    """Share of the training photos that becomes the validation split, which selects the epoch."""
     validation: Annotated[float, "(0, 1)"] = 0.2
-    """Share held out for the final figures where the data has no validation or test split."""
+    """Share that becomes the test split where the data has no validation/ or test/ folder."""
     most_unreadable: Annotated[float, "[0, 1)"] = 0.01
     """More unreadable photos than this share are an error."""
     balance: Annotated[float, "[0, 1]"] = 0.0
     """0: photos as they are. 1: every class equally often. Between: its count to this power."""
     view: Literal["largest", "weights"] = "largest"
-    """What evaluation and use see of a photo. 'largest': the largest centred part of the network's
-    shape. 'weights': what the weights came with, mostly a centre crop that cuts off an eighth."""
+    """Part of a photo that evaluation and use see. 'largest': the largest centred part of the
+    network's shape. 'weights': what the weights came with, mostly a centre crop that cuts off an
+    eighth."""
     train_scale: Annotated[float, "[0.1, 4]"] = 1.0
     """Sides of the pictures while training, as a share of the network's size: smaller is faster,
     and random crops show things larger than the evaluation does (arXiv 1906.06423)."""
@@ -188,7 +188,7 @@ class Distillation(Table):
     teacher: str = ""
     """A model folder or a file of ``export``, its classes those of the data. '': there is none."""
     share: Annotated[float, "[0, 1]"] = 0.0
-    """Of the targets that are the teacher's probabilities; the rest are the labels. Without a
+    """Share of the targets that is the teacher's probabilities; the rest are the labels. Without a
     teacher it is 0, with one it is not."""
     temperature: Annotated[float, "[0.1, 100]"] = 1.0
     """A temperature above 1 softens the teacher's targets. (Hinton et al. soften the student's,
@@ -200,14 +200,14 @@ class Cache(Table):
     """The frozen part of ``trained = 'later'``: what it gives is computed once."""
 
     blocks: Annotated[int, "[0, inf)"] = 14
-    """So many blocks, and the stem, are frozen. At most all of them: then only the head trains."""
+    """Number of blocks that, with the stem, are frozen. At most all: then only the head trains."""
     views: Annotated[int, "[1, 1000]"] = 4
     """Random views of each photo that are computed; the epochs take turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computation(Table):
-    """What a step computes in. None of it follows from how fast a machine is."""
+    """The arithmetic of a step. None of it follows from how fast a machine is."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """'auto': bfloat16 where the processor computes in it, else float32. The run's own recipe.toml
@@ -235,15 +235,15 @@ class Recipe(Table):
     """Share of the targets that goes to all classes alike; where each class has a probability of
     its own, half of it is for the class and half against."""
     patience: Annotated[int, "[0, inf)"] = 0
-    """Stop after so many epochs without a better selection loss. 0: never."""
+    """Epochs without a lower validation loss after which training stops. 0: never."""
     calibrate: bool = True
-    """Divide the classifier by a temperature that is fitted on the selection photos at the end
-    (where they are at least 50), so that probabilities mean what they say (Guo et al., arXiv
-    1706.04599)."""
+    """Temperature scaling: divide the classifier by a temperature that is fitted on the validation
+    split at the end (where it has at least 50 photos), so that probabilities mean what they say
+    (Guo et al., arXiv 1706.04599)."""
     tensorboard: bool = False
     """Log every epoch for TensorBoard, too, into RUN/tensorboard."""
     seed: Annotated[int, "[0, inf)"] = 0
-    """Of the splits, the new weights, the order of photos, their views and dropout."""
+    """Seed of the splits, the new weights, the order of photos, their views and dropout."""
     network: Network = field(default_factory=Network)
     classifier: Classifier = field(default_factory=Classifier)
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -271,10 +271,10 @@ class Recipe(Table):
                 "data.phases": "[]", "averaging.reestimate": "0", "freezing.unfreeze_epochs": "0",
                 "freezing.blocks": "0",
             }  # fmt: skip
-            if given := [f"--set {key}={none}" for key, none in unfit.items() if self.get(key)]:
+            if given := [f"{key}={none}" for key, none in unfit.items() if self.get(key)]:
                 raise RecipeError(
                     "trained = 'later' trains on maps of one size, cached behind frozen blocks, "
-                    f"and measures no statistics anew; give {' '.join(given)}, take --recipe "
+                    f"and measures no statistics anew; set {' '.join(given)}, take recipe "
                     "later-blocks, or train 'all'"
                 )
         if self.optimizer.name == "muon" and self.freezing.batch_norm == "frozen":
@@ -310,23 +310,23 @@ def check_start(recipe: Recipe, from_weights: bool) -> None:
     if recipe.trained != "all" and not from_weights:
         raise RecipeError(
             f"trained = {recipe.trained!r} builds on the features of given weights; give "
-            "--weights, or train from scratch with trained = 'all'"
+            "weights, or train from scratch with trained = 'all'"
         )
     if recipe.freezing.blocks and not from_weights:
         raise RecipeError(
             f"freezing.blocks = {recipe.freezing.blocks} keeps what given weights know; give "
-            "--weights, or --set freezing.blocks=0"
+            "weights, or set freezing.blocks=0"
         )
     teacher, share = recipe.distillation.teacher, recipe.distillation.share
     if share and not teacher:
         raise RecipeError(
-            f"distillation.share = {share:g} needs a teacher: --set "
+            f"distillation.share = {share:g} needs a teacher: set "
             "distillation.teacher=RUN/best, a model folder or an exported file (or do without "
-            "one: --set distillation.share=0)"
+            "one: set distillation.share=0)"
         )
     if teacher and not share:
         raise RecipeError(
-            "distillation.teacher needs the share of its answers in the targets: --set "
+            "distillation.teacher needs the share of its answers in the targets: set "
             "distillation.share=0.7"
         )
 
@@ -337,7 +337,7 @@ TORCH_ONLY: dict[str, tuple[object, ...]] = {
     "freezing.unfreeze_epochs": (0.0,), "computation.accumulate": (1,),
     "computation.replicas": (1,), "computation.precision": ("float32", "auto"),
 }  # fmt: skip
-"""What the other editions have of the keys that PyTorch alone has in full."""
+"""Key -> the values that the other editions have, where PyTorch alone has all."""
 SUPPORTED: dict[str, dict[str, tuple[object, ...]]] = {
     "torch": {},
     # A Keras layer with frozen statistics has frozen scales, too.
@@ -353,6 +353,6 @@ def check_edition(recipe: Recipe, edition: str) -> None:
         value = recipe.get(key)
         if value not in values:
             raise RecipeError(
-                f"{key} = {value!r} is not supported by the {edition} edition; use "
-                f"--set {key}={values[0]} or --edition torch"
+                f"{key} = {value!r} is not supported by the {edition} edition; "
+                f"set {key}={values[0]}, or use edition torch"
             )

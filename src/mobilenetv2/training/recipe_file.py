@@ -1,14 +1,16 @@
-"""Recipes as TOML: read by name, from a file or with ``--set key=value``, and written.
+"""Recipes as TOML: read by name or from a file, changed key by key, and written.
 
-Files and ``--set`` may give a key by its other name, too (:data:`training.recipe.ALIASES`).
+Files and changes may give a key by its other name, too (:data:`training.recipe.ALIASES`).
 """
 
 import json
+import os
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +18,47 @@ from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
 from mobilenetv2.training.recipe import ALIASES, Recipe
 
+Changes = Mapping[str, object] | Iterable[str]
+"""Changes of a recipe: ``{"optimizer.learning_rate": 0.01}``, or texts such as 'epochs=3'."""
 
-def read_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
-    """Return a recipe by its name or from a TOML file, with changes such as 'epochs=3'.
 
-    ``augmentation.flip=false`` reaches into a table; values are written as in TOML, and a text
-    needs no quotes.
+def read_recipe(recipe: str | PathLike[str] | Recipe, changes: Changes = ()) -> Recipe:
+    """Return a recipe by its name or from a TOML file, with some keys changed.
+
+    Args:
+        recipe: the name of a recipe of the package, a TOML file, or a recipe as it is.
+        changes: a mapping of keys, or texts 'KEY=VALUE' with values as in TOML, where a text needs
+            no quotes. ``augmentation.flip`` reaches into a table.
 
     Raises:
-        RecipeError: no such recipe, an unknown key, or an impossible value.
+        RecipeError: there is no such recipe, a key is unknown, or a value impossible.
     """
+    if isinstance(recipe, Recipe):
+        mapping, where = to_mapping(recipe), "the recipe"
+    else:
+        name = os.fspath(recipe)
+        mapping, where = _read_mapping(name)
+    for key, value in parse_changes(changes).items():
+        _put(mapping, key, value, f"{where}, changed")
+    return from_mapping(Recipe, mapping, where, RecipeError)
+
+
+def _read_mapping(name_or_file: str) -> tuple[dict[str, Any], str]:
+    """Return the keys of a recipe in their tables, and what it is called in messages."""
     known = recipe_names()
     if name_or_file in known:
         entry, where = _folder().joinpath(f"{name_or_file}.toml"), f"recipe {name_or_file}"
     else:
-        entry, where = Path(name_or_file), str(name_or_file)
+        entry, where = Path(name_or_file), name_or_file
         if not entry.is_file():
             raise RecipeError(
                 f"recipe {name_or_file!r} is neither a file nor known; "
                 f"{suggestion(name_or_file, known)}"
             )
     try:
-        mapping = in_tables(tomllib.loads(entry.read_text("utf-8")), where)
+        return in_tables(tomllib.loads(entry.read_text("utf-8")), where), where
     except ValueError as error:
         raise RecipeError(f"{where}: not TOML ({error})") from None
-    for change in changes:
-        where = f"recipe {name_or_file} with --set"
-        for key, value in parse_change(change).items():
-            _put(mapping, key, value, where)
-    return from_mapping(Recipe, mapping, where, RecipeError)
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
@@ -72,20 +86,48 @@ def recipe_names() -> list[str]:
     )
 
 
-def keys_of(changes: Iterable[str]) -> set[str]:
-    """Return the keys that ``--set`` changes, each by its own name: 'optimizer.momentum'."""
-    return {key for change in changes for key in parse_change(change)}
+def keys_of(changes: Changes) -> set[str]:
+    """Return the keys that changes set, each by its own name: 'optimizer.momentum'."""
+    return set(parse_changes(changes))
+
+
+def parse_changes(changes: Changes) -> dict[str, Any]:
+    """Return key -> value of changes, each key by its own name.
+
+    Raises:
+        RecipeError: a text is not KEY=VALUE.
+    """
+    found: dict[str, Any] = {}
+    if isinstance(changes, Mapping):
+        for key, value in changes.items():
+            found |= _flat(key, _plain(value))
+        return found
+    for change in [changes] if isinstance(changes, str) else changes:
+        found |= parse_change(change)
+    return found
 
 
 def parse_change(change: str) -> dict[str, Any]:
-    """Return the keys and values of a ``--set``: one, or those of an inline table.
+    """Return the keys and values of a text KEY=VALUE: one, or those of an inline table.
 
-    Raise RecipeError if it is not key=value.
+    Raises:
+        RecipeError: it is not KEY=VALUE.
     """
     key, equals, text = change.partition("=")
     if not equals or not key:
-        raise RecipeError(f"--set {change!r} must be key=value")
+        raise RecipeError(f"the change {change!r} of the recipe must be KEY=VALUE")
     return _flat(key.strip(), _value(text.strip()))
+
+
+def _plain(value: object) -> object:
+    """Return a value of Python as TOML has it: lists, tables, texts, numbers."""
+    if is_dataclass(value):
+        return to_mapping(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, PathLike) else value
 
 
 def every_key() -> list[str]:

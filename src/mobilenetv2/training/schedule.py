@@ -1,4 +1,4 @@
-"""What changes over a run and from layer to layer: rates, sizes of pictures, what trains.
+"""Schedules over a run and over the layers: learning rates, image sizes, which layers train.
 
 A layer's depth is how far it is from the classifier. Early layers know edges and colours, which any
 photo needs; late ones know the classes that they were trained for. So the early ones may move less

@@ -1,4 +1,4 @@
-"""What each photo of a run is for, and what the photos make of the default recipe.
+"""The splits of a run, and the keys of the default recipe that the photos choose.
 
 Only the photos choose, and only keys that nobody set are chosen: the same photos, seed and recipe
 give the same recipe on every machine, however busy it is.
@@ -26,7 +26,7 @@ no epoch on 84.5% (benchmarks/clothing.md)."""
 EPOCHS = (4, 30)
 """The fewest and the most."""
 FEWEST_STEPS = 8
-"""Of an epoch: with fewer, a smaller batch gives more of them."""
+"""Steps of an epoch; with fewer, a smaller batch gives more of them."""
 IMBALANCE = 10.0
 """Times that the largest class is the smallest one, from which the small ones are helped. At 7
 times (clothes) that gained nothing: a run with it was right on 92.1% of 722 held-out photos, one
@@ -40,7 +40,7 @@ MOVING = frozenset({
     "optimizer.layer_decay", "schedule.name", "classifier.fit_first", "classifier.hidden",
     "freezing.blocks", "freezing.unfreeze_epochs",
 })  # fmt: skip
-"""Who sets one of these keys wants the network to move."""
+"""Keys of the recipe; a person who sets one wants the network to move."""
 SMALL_PHOTO, SMALL_SIZE = 100, 128
 """Pixels: photos smaller than the first are trained on at the second."""
 SAMPLE = 64
@@ -48,22 +48,22 @@ SAMPLE = 64
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """What each photo is for."""
+    """The training, validation and test split of a run."""
 
     train: Split
     selection: Split
-    """Chooses the best epoch or the best penalty."""
+    """The validation split, which selects the best epoch or the best penalty."""
     held_out: Split
-    """Used once, for the final figures."""
+    """The test split, used once, for the final figures."""
 
     @property
     def parts(self) -> tuple[Split, Split, Split]:
-        """All three."""
+        """The three splits."""
         return self.train, self.selection, self.held_out
 
 
 def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
-    """Split off what the data does not bring: a final held-out part, and a selection split.
+    """Split off what the data does not bring: a test split, and a validation split.
 
     Raise DataError if a class has too few photos to hold any out.
     """
@@ -84,8 +84,8 @@ def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
         for name, count in zip(split.classes, split.counts(), strict=True):
             if count == 0:
                 raise DataError(
-                    f"{place}: class {name!r} has too few different photos to train on, to choose "
-                    "by and to hold out; give it at least 3, better 30"
+                    f"{place}: class {name!r} has too few different photos for a training, a "
+                    "validation and a test split; give it at least 3, better 30"
                 )
     return Splits(train, selection, held_out)
 
@@ -143,12 +143,12 @@ def choose(
         changes["trained"] = "head"
         reasons.append(
             f"only a new classifier: {count} photos are fewer than the {FEW} with which moving the "
-            "whole network pays (--set trained=all moves it)"
+            "whole network pays (set trained=all to move it)"
         )
     elif recipe.trained == "all":
         if "batch_size" not in kept and count < FEWEST_STEPS * recipe.batch_size:
             size_chosen = changes["batch_size"] = max(2, count // FEWEST_STEPS)
-            reasons.append(f"batch_size {size_chosen}: {count} photos make few steps of an epoch")
+            reasons.append(f"batch_size {size_chosen}: {count} photos give few steps an epoch")
         counts = [number for number in train.counts() if number]
         ratio = max(counts) / min(counts)
         if "data.balance" not in kept and ratio >= IMBALANCE:

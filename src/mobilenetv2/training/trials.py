@@ -3,7 +3,7 @@
 The learning-rate finder is the range test of Smith, arXiv 1506.01186, with the smoothing and the
 stopping rule that fast.ai made usual: the rate rises from step to step until the loss does, too.
 
-The time a run takes is said before it begins, and ``--minutes`` goes by it; nothing else does.
+The time a run takes is said before it begins, and ``minutes`` goes by it; nothing else does.
 """
 
 import math
@@ -119,7 +119,7 @@ class Times:
     """Photos a second in steps of training."""
 
     def whole(self, epochs: int) -> float:
-        """Seconds of a run of so many epochs."""
+        """Return the seconds of a run of so many epochs."""
         return self.before + epochs * self.epoch + self.after
 
     def epochs(self, minutes: float) -> int:
@@ -153,7 +153,7 @@ def describe_time(times: Times, recipe: Recipe) -> str:
 
 
 def _seconds_an_answer(run: Run) -> float:
-    """Of one photo in evaluation, decoding included."""
+    """Return the seconds of one photo in evaluation, decoding included."""
     split, seen, answer = run.splits.selection, run.config.preprocessing, run.trainer.predictor()
     whole = min(ANSWERED, len(split)) // BATCH * BATCH or len(split)
     predict_split(answer, sample(split, min(whole, BATCH), 0), seen)  # it is compiled
@@ -163,8 +163,8 @@ def _seconds_an_answer(run: Run) -> float:
 
 
 def _seconds_a_photo(run: Run) -> tuple[float, float]:
-    """Of one photo in a step as later epochs have it, with photos held in memory and views made
-    beside steps; and of one view whose maps are cached."""
+    """Return the seconds of one photo in a step of later epochs, with photos held in memory and
+    views made beside steps; and of one view whose maps are cached."""
     recipe, trainer = run.recipe, run.trainer
     batch_size = min(recipe.batch_size, len(run.splits.train))
     few = sample(run.splits.train, WARMING * batch_size, 0)

@@ -93,7 +93,7 @@ def test_every_value_is_there_and_inside_the_chart(count: int, parse: Callable[[
     assert len(dots) == 5 * count
     for dot in dots:
         assert 0 <= float(dot["cx"]) <= WIDTH and 0 <= float(dot["cy"]) <= HEIGHT
-    assert f"epoch {count}: train {1 - 0.5 / count:.1%}" in page.text("title")
+    assert f"epoch {count}: training {1 - 0.5 / count:.1%}" in page.text("title")
     assert f"epoch {count}: {0.1 / count:.2g}" in page.text("title")
     assert page.text("title").count("was kept") == 3
 

@@ -22,6 +22,7 @@ from mobilenetv2.evaluation.predictions import Predictions
 from mobilenetv2.evaluation.report.page import Explainer, figures_json, write_page, write_report
 from mobilenetv2.evaluation.report.result import Result
 from mobilenetv2.evaluation.run_record import read_run
+from mobilenetv2.spec.records import Origin
 
 Page = Callable[..., Any]
 ONES = Explainer(lambda shown: np.ones((len(shown), 2, 2, 4)), lambda map_, index: np.ones(4))
@@ -72,7 +73,7 @@ def test_a_model_alone_has_what_can_be_said_of_it(
     page = written(make_result())
     check_self_contained(page)
     assert sections(page) == [
-        "classes", "confusion", "calibration", "mistakes", "unsure", "data", "model",
+        "next", "classes", "confusion", "calibration", "mistakes", "unsure", "data", "model",
         "environment",
     ]  # fmt: skip
     assert [link["href"][1:] for link in page.of("a")] == sections(page)
@@ -84,7 +85,7 @@ def test_a_model_in_its_run_tells_of_its_training(
 ) -> None:
     page = written(make_result(), source=trained / "best", notes=["Beware <of> it."], seconds=90.0)
     check_self_contained(page)
-    assert sections(page)[0] == "training" and "recipe" in sections(page)
+    assert sections(page)[:2] == ["next", "training"] and "recipe" in sections(page)
     assert page.text("h1") == "shapes" and "Beware <of> it." in page.text("p")
     assert "1.5 minutes" in page.text("dd")
     assert len(page.of("svg")) > 3
@@ -123,7 +124,7 @@ def test_a_page_of_any_of_n_shows_what_fits(
     page = written(result, explainer=ONES)
     check_self_contained(page)
     assert sections(page) == [
-        "classes", "calibration", "mistakes", "data", "model", "environment"
+        "next", "classes", "calibration", "mistakes", "data", "model", "environment"
     ]  # fmt: skip
     assert result.metrics.labels is not None
     assert page.text().count(f"{result.metrics.labels.exact_match:.1%}") >= 2  # title, headline
@@ -352,6 +353,51 @@ def test_with_an_explainer_each_mistake_is_beside_its_grad_cam(
     for (picture, _), (pair, _) in zip(plain, explained, strict=True):
         np.testing.assert_array_equal(pair[:, : picture.shape[1]], picture)
         assert pair.shape[1] > 2 * picture.shape[1]
+
+
+def test_what_to_do_next_is_said_first(make_result: Callable[..., Result], written: Page) -> None:
+    page = written(make_result(), steps=["Look <here>.", "Do that."])
+    assert page.text("li").startswith("Look <here>.Do that.")
+    assert "Add photos of the classes" in written(make_result()).text("li")
+
+
+def test_a_private_report_shows_no_photo_and_no_place(
+    make_result: Callable[..., Result], trained: Path, tmp_path: Path, parse: Callable[[str], Any]
+) -> None:
+    made = make_result()
+    origin = Origin("/home/anna/weights/net.h5", note="read from /home/anna")
+    result = dataclasses.replace(
+        made, model="/home/anna/runs/x/best", data="/home/anna/class 4b",
+        config=dataclasses.replace(made.config, origin=origin),
+    )  # fmt: skip
+    place, run = result.split.source.place, tmp_path / "run"
+    shutil.copytree(trained, run)
+    recipe = (run / "recipe.toml").read_text("utf-8")
+    recipe = recipe.replace('teacher = ""', 'teacher = "/home/anna/big/best"')
+    (run / "recipe.toml").write_text(recipe, "utf-8")
+    start = json.loads((run / "start.json").read_text("utf-8"))
+    start["weights"] = "/home/anna/imagenet"
+    (run / "start.json").write_text(json.dumps(start), "utf-8")
+    notes = ["It was trained on these.", f"left out, unreadable: {place}/box/bad.jpg: no photo"]
+    folder = tmp_path / "report"
+    folder.mkdir()
+    write_report(folder, result, run / "best", ONES, notes)
+    assert (folder / "mistakes.png").exists()
+    write_report(folder, result, run / "best", ONES, notes, private=True)
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html", "metrics.json", "confusion.png", "classes.png", "reliability.png",
+        "curves.png",
+    }  # fmt: skip
+    secrets = ["/home", "anna", "class 4b", place, str(tmp_path), "bad.jpg", start["data"]]
+    secrets += [photo.name.rpartition("/")[2] for photo in result.split.photos]
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in content], path
+    page = parse((folder / "report.html").read_text("utf-8"))
+    check_self_contained(page)
+    assert page.of("img") == [] and "unsure" not in sections(page)
+    assert "left out of this report" in page.text("p") and notes[0] in page.text("p")
+    assert {"imagenet", "best", "net.h5"} <= {t for tag, t in page.texts if tag == "dd"}
 
 
 def test_figures_are_json_with_a_row_of_the_matrix_a_line() -> None:

@@ -29,8 +29,10 @@ def test_the_figure_comes_with_its_interval_in_words(
     low, high = metrics.top1_interval
     right = int((result.predictions.logits.argmax(1) == result.predictions.truth).sum())
     assert page.text().startswith(f"{metrics.top1:.1%}")
-    assert f"{right} of 36 photos" in page.text("b")
-    assert f"true accuracy lies between {low:.1%} and {high:.1%}" in page.text("p")
+    assert f"{right} of 36 photos were right" in page.text("b")
+    assert f"expect between {low:.1%} and {high:.1%} to be right" in page.text("p")
+    new = dataclasses.replace(result, split=dataclasses.replace(result.split, name="test"))
+    assert f"{right} of 36 new photos were right" in parse(headline(new)).text("b")
     assert f"{result.calibration.error:.1%}" in page.text("b")
 
 
@@ -71,7 +73,7 @@ def test_photos_to_train_on_tell_no_true_accuracy(
     seen = dataclasses.replace(result, split=dataclasses.replace(result.split, name=name))
     text = parse(headline(seen)).text("p")
     low, high = result.metrics.top1_interval
-    assert f"95% interval is {low:.1%} to {high:.1%}, but" in text and "true accuracy" not in text
+    assert f"95% interval is {low:.1%} to {high:.1%}, but" in text and "expect" not in text
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,8 @@ def test_the_headline_of_any_of_n_has_its_figures(
     page = parse(headline(several))
     assert page.text().startswith(f"{labels.exact_match:.1%}")
     right = round(36 * labels.exact_match)
-    assert f"every class of {right} of 36 photos" in page.text("b")
+    assert f"{right} of 36 photos were right" in page.text("b")
+    assert "every class of a photo was decided right" in page.text("b")
     assert f"{labels.mean_average_precision:.1%}mAP" in page.text("b", "span")
     assert f"{labels.macro_f1:.1%}F1" in page.text("b", "span")
     assert "binary cross-entropy" in page.text("small")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from mobilenetv2.data.augment import targets
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.editions.torch import MobileNetV2
-from mobilenetv2.errors import RecipeError
+from mobilenetv2.errors import RecipeError, Stopped
 from mobilenetv2.spec.published import published
 from mobilenetv2.training import loop
 from mobilenetv2.training.inputs import PhotoViews
-from mobilenetv2.training.loop import Stopped
+from mobilenetv2.training.job import Job
 from mobilenetv2.training.recipe import Cache, Recipe
-from mobilenetv2.training.run import Job, train
+from mobilenetv2.training.run import carry_out
 from mobilenetv2.training.schedule import depth
 from mobilenetv2.training.steps.torch import AT_ONCE, CachedFeaturesTrainer, TorchTrainer
 
@@ -121,7 +121,7 @@ def test_a_run_goes_on_bit_for_bit_with_its_maps_or_without(
 ) -> None:
     recipe = RECIPE.changed(epochs=2, batch_size=8, cache=Cache(1, 2), head_first=True)
     job = Job(str(photos), tmp_path / "whole", model, recipe)
-    train(job)
+    carry_out(job)
     assert not (tmp_path / "whole" / "maps.npy").exists()
 
     @contextmanager
@@ -132,11 +132,11 @@ def test_a_run_goes_on_bit_for_bit_with_its_maps_or_without(
     with monkeypatch.context() as patched:
         patched.setattr(loop, "stop_on_interrupt", at_once)
         with pytest.raises(Stopped):
-            train(stopped)
+            carry_out(stopped)
     assert (tmp_path / "stopped" / "maps.npy").is_file()
     if maps == "gone":
         (tmp_path / "stopped" / "maps.npy").unlink()
-    train(replace(stopped, resume=True))
+    carry_out(replace(stopped, resume=True))
     for name in ("best", "last"):
         files = [tmp_path / run / name / "model.safetensors" for run in ("whole", "stopped")]
         assert files[0].read_bytes() == files[1].read_bytes()

@@ -12,15 +12,16 @@ from mobilenetv2.text import counted, interval, percent
 WIDTH, HEIGHT = 360.0, 236.0
 """Units of a chart, about pixels on a telephone: its letters are legible there."""
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 12.0, 34.0
-PARTS = ("train", "selection")
+PARTS = {"train": "training", "selection": "validation"}
+"""Split in ``metrics.csv`` -> its name in a chart."""
 MOST_DOTS = 60
-"""Epochs. Of more, only the lines are seen; a value still shows under the pointer."""
+"""Epochs up to which dots are drawn; of more, a value still shows under the pointer."""
 MARGIN = 0.06
 """Room above and below a curve, as a share of its height."""
 RELIABILITY_HEIGHT, COUNTS_HEIGHT = 336.0, 38.0
-"""Of a reliability diagram, and of the counts below it."""
+"""Heights of a reliability diagram, and of the counts below it."""
 WELL_MATCHED = 0.01
-"""A smaller difference of confidence and accuracy is not worth a word."""
+"""Difference of confidence and accuracy below which they are called well matched."""
 
 
 def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
@@ -141,7 +142,9 @@ def _curve_chart(
         parts.append(frame.line(points, name))
         for epoch, value in points:
             if math.isfinite(value):
-                said = f"epoch {epoch:g}: {name + ' ' if name in PARTS else ''}{value:{shown}}"
+                said = (
+                    f"epoch {epoch:g}: {PARTS[name] + ' ' if name in PARTS else ''}{value:{shown}}"
+                )
                 parts.append(
                     element(
                         "circle", element("title", said), cx=frame.across(epoch),
@@ -152,7 +155,9 @@ def _curve_chart(
     last = [
         element(
             "span",
-            f"{name} {values[-1]:{shown}}" if name in PARTS else f"at most {max(finite):{shown}}",
+            f"{PARTS[name]} {values[-1]:{shown}}"
+            if name in PARTS
+            else f"at most {max(finite):{shown}}",
             class_=f"key {name}",
         )
         for name, values in series.items()

@@ -10,6 +10,7 @@ from mobilenetv2 import __version__
 from mobilenetv2.evaluation.report.html import Child, Markup, definitions, element
 from mobilenetv2.evaluation.report.result import Result, temperature_of
 from mobilenetv2.evaluation.report.tables import count_table
+from mobilenetv2.evaluation.report.words import split_words
 from mobilenetv2.evaluation.run_record import RunRecord, epochs_of
 from mobilenetv2.model.card import classifier_words, kind
 from mobilenetv2.model.store import WEIGHTS
@@ -19,20 +20,23 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import duration
 
 MOST = 60
-"""Classes. A table of more is closed until it is opened."""
+"""Classes up to which a table is open."""
 OF_A_HEAD = frozenset(
     {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
 )
 """Keys of a recipe, without their tables, that mean something to a classifier alone."""
 PACKAGES = ("numpy", "Pillow", "torch", "keras", "tensorflow", "jax", "onnxruntime", "openvino")
 CPU = Path("/proc/cpuinfo")
+TEACHER = "distillation.teacher"
+"""The key of a recipe that is a place."""
 
 
 def data(result: Result, run: RunRecord | None) -> Markup:
     """Count the photos of each class, in the splits of the run and in what was measured here."""
-    columns: dict[str, Mapping[str, int]] = dict(run.parts) if run else {}
+    parts: Mapping[str, Mapping[str, int]] = run.parts if run else {}
+    columns = {split_words(name): counts for name, counts in parts.items()}
     here = {row.name: row.photos for row in result.metrics.classes if row.photos}
-    if columns.get(result.split.name) != here:
+    if parts.get(result.split.name) != here:
         columns["measured here"] = here
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
     block = count_table(columns, names)
@@ -41,14 +45,24 @@ def data(result: Result, run: RunRecord | None) -> Markup:
     return element("details", element("summary", f"{len(names)} classes"), block)
 
 
-def recipe(run: RunRecord, seconds: float | None) -> Markup:
-    """Return what was set, and how long it took."""
+def recipe(run: RunRecord, seconds: float | None, private: bool = False) -> Markup:
+    """Return the settings of a run, and how long it took.
+
+    Args:
+        private: name no data, and weights and teacher without their places.
+    """
     # A resumed run was timed from there on only; its rows are of all epochs.
     took = max(seconds or 0.0, run.seconds)
+    weights = run.started.get("weights", "random weights") if run.started else None
+    if private and weights:
+        weights = Path(weights).name
     rows: list[tuple[str, Child]] = [
         # Not where on a person's disk: the page is made to be shown to others.
-        ("trained on", Path(run.started["data"]).name if "data" in run.started else None),
-        ("started from", run.started.get("weights", "random weights") if run.started else None),
+        (
+            "trained on",
+            Path(run.started["data"]).name if "data" in run.started and not private else None,
+        ),
+        ("started from", weights),
         ("edition", run.started.get("edition")),
         ("computed in", run.started.get("computes")),
         ("epochs run", f"{epochs_of(run.rows)}"),
@@ -56,17 +70,27 @@ def recipe(run: RunRecord, seconds: float | None) -> Markup:
     ]
     head = run.recipe.get("trained") == "head"
     rows += [
-        (key.replace("_", " "), value)
+        (key.replace("_", " "), Path(value).name if private and key == TEACHER else value)
         for key, value in run.recipe.items()
         if not head or key.rpartition(".")[2] in OF_A_HEAD
     ]
     return definitions(rows)
 
 
-def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None) -> Markup:
-    """Return what network it is, what it costs, where it came from, and how it was run."""
+def model(
+    config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None,
+    private: bool = False,
+) -> Markup:  # fmt: skip
+    """Return the network, its costs, its origin, and how it was run.
+
+    Args:
+        private: name the origin without its place.
+    """
     spec, seen, origin = config.spec, config.preprocessing, config.origin
     temperature = temperature_of(config)
+    weights = origin.source if origin else None
+    if private and weights:
+        weights = weights.replace("\\", "/").rpartition("/")[2]
     file = source / WEIGHTS if source and source.is_dir() else source
     size = file.stat().st_size if file and file.is_file() else None
     rows: list[tuple[str, Child]] = [
@@ -84,10 +108,10 @@ def model(config: ModelConfig, source: Path | None, how: Mapping[str, str] | Non
             "temperature",
             f"{temperature:.3f} (the classifier was divided by it)" if temperature else None,
         ),
-        ("weights from", origin.source if origin else None),
+        ("weights from", weights),
         ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
         ("licence", (origin.licence if origin else None) or "unknown"),
-        ("note", origin.note or None if origin else None),
+        ("note", origin.note or None if origin and not private else None),
         *(how or {}).items(),
     ]
     return definitions(rows)

@@ -29,6 +29,7 @@ from mobilenetv2.evaluation.report.html import (
 )
 from mobilenetv2.evaluation.report.result import Answer, Result
 from mobilenetv2.evaluation.report.tables import class_table, confusion_table, headline
+from mobilenetv2.evaluation.report.words import class_advice, split_words
 from mobilenetv2.evaluation.run_record import RunRecord, read_run
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.display import SMALL, data_url
@@ -51,6 +52,10 @@ CURVES, RELIABILITY = "curves.png", "reliability.png"
 PLOTS = (CURVES, CONFUSION, CLASSES, RELIABILITY, MISTAKEN)
 MATRIX = "confusion"
 """The key of the figures whose rows get a line each."""
+PRIVATE = (
+    "Photos, their names and the places of files are left out of this report, so that it can be "
+    "shared."
+)
 ON_THE_SHEET = 24
 """Photos on the sheet of mistakes."""
 
@@ -66,7 +71,8 @@ class Explainer:
 
 def write_page(
     path: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
-    notes: Sequence[str] = (), seconds: float | None = None,
+    notes: Sequence[str] = (), seconds: float | None = None, steps: Sequence[str] = (),
+    private: bool = False,
 ) -> RunRecord | None:  # fmt: skip
     """Write the report as one HTML file.
 
@@ -76,6 +82,9 @@ def write_page(
         explainer: for Grad-CAM; without one the page says that there is none.
         notes: sentences that a reader should know before the figures.
         seconds: that training took; None is the sum of its epochs.
+        steps: sentences on what to do next; without any, the classes that need photos are named.
+        private: leave photos, their names and the places of files out, and say so. Notes that
+            name a place are left out, too. Names of classes stay.
 
     Returns:
         The run around the model.
@@ -84,31 +93,38 @@ def write_page(
         ImageError: a photo in it cannot be read any more.
     """
     run = read_run(source) if source else None
+    hidden = element("p", PRIVATE, class_="soft")
     sections: list[tuple[str, str, Child]] = [
+        ("next", "What to do next", _next(steps or [class_advice(result.metrics)])),
         ("training", "Training", _training(run)),
         ("classes", "Classes", _classes(result)),
         ("confusion", "Confusion", _confusion(result)),
         ("calibration", "Calibration", _calibration(result)),
-        ("mistakes", "Most confident errors", _mistakes(result, explainer)),
-        ("unsure", "Right, but unsure", _unsure(result)),
+        (
+            "mistakes", "Most confident errors",
+            hidden if private else _mistakes(result, explainer),
+        ),
+        ("unsure", "Right, but unsure", None if private else _unsure(result)),
         ("data", "Data", facts.data(result, run)),
-        ("recipe", "Recipe", facts.recipe(run, seconds) if run else None),
-        ("model", "Model", facts.model(result.config, source, result.how)),
+        ("recipe", "Recipe", facts.recipe(run, seconds, private) if run else None),
+        ("model", "Model", facts.model(result.config, source, result.how, private)),
         ("environment", "Environment", definitions(facts.environment())),
-    ]
+    ]  # fmt: skip
     kept = [(key, title, body) for key, title, body in sections if body is not None]
     spec = result.config.spec
     title = run.name if run else Path(result.model).name or result.model
+    place = "" if private else f" of {result.data}"
     sub = (
         f"{kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
-        f"{spec.size[1]} pixels · {result.split.name} of {result.data}"
+        f"{spec.size[1]} pixels · {split_words(result.split.name)}{place}"
     )
     links = [element("a", title, href=f"#{key}") for key, title, _ in kept]
     script = resource("sort.js")
+    told = [note for note in notes if not (private and _names_a_place(note, result))]
     body = element(
         "body",
         element("header", element("h1", title), element("p", sub, class_="soft")),
-        [element("p", note, class_="note") for note in notes],
+        [element("p", note, class_="note") for note in [*told, *([PRIVATE] if private else [])]],
         headline(result),
         element("nav", links),
         [element("section", element("h2", title), body, id=key) for key, title, body in kept],
@@ -120,12 +136,21 @@ def write_page(
     return run
 
 
+def _next(steps: Sequence[str]) -> Markup:
+    return element("ul", [element("li", step) for step in steps], class_="next")
+
+
+def _names_a_place(note: str, result: Result) -> bool:
+    return "/" in note or "\\" in note or result.split.source.place in note
+
+
 def _training(run: RunRecord | None) -> Child:
     if not run or not run.rows:
         return None
     text = (
-        "By epoch, on the training split and on the validation split ('selection'), whose loss is "
-        "temperature-scaled. The dashed line is the checkpoint that was kept."
+        "By epoch, on the training split and on the validation split, whose loss is "
+        "temperature-scaled. The dashed line is the checkpoint that was kept: the one with the "
+        "lowest validation loss."
     )
     if run.rows[0]["epoch"] == 0:
         text += (
@@ -158,9 +183,9 @@ def _confusion(result: Result) -> Child:
 def _calibration(result: Result) -> Child:
     now = result.calibration
     text = (
-        "Whether answers of, say, 90% are right nine times out of ten: then the dots lie on the "
-        f"diagonal. The calibration error is their mean distance from it, weighted by {now.noun}s "
-        "(15 bins)."
+        "Answers given with 90%, say, should be right nine times out of ten: then the dots lie on "
+        "the diagonal. The calibration error is their mean distance from it, weighted by "
+        f"{now.noun}s (15 bins)."
     )
     if now.decisions:
         text += " A decision is the yes or no to one class of one photo."
@@ -211,24 +236,28 @@ def _unsure(result: Result) -> Child:
 
 def write_report(
     folder: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
-    notes: Sequence[str] = (),
+    notes: Sequence[str] = (), private: bool = False,
 ) -> None:  # fmt: skip
     """Write the page, the plots and the figures as JSON into an existing folder.
 
     The page comes first, for it fails where a photo is gone; the figures come last. Plots of an
     older report go, even where there is no new one. Without matplotlib there are no PNG files, and
-    a person is told. Arguments as for :func:`write_page`.
+    a person is told. Arguments as for :func:`write_page`; ``private`` leaves photos and places out
+    of all files.
     """
-    run = write_page(folder / PAGE, result, source, explainer, notes)
+    run = write_page(folder / PAGE, result, source, explainer, notes, private=private)
     for name in PLOTS:
         (folder / name).unlink(missing_ok=True)
     try:
-        draw_plots(folder, result, explainer)
+        draw_plots(folder, result, explainer, private)
         if run and run.rows:
             plots.curves(run.rows, folder / CURVES)
     except MissingExtra as error:
         say(f"note: no PNG files: {error}")
-    write_atomically(folder / FIGURES, figures_json(result.to_dict()))
+    figures = result.to_dict()
+    if private:
+        figures |= {"model": Path(result.model).name, "data": None}
+    write_atomically(folder / FIGURES, figures_json(figures))
 
 
 def figures_json(figures: Mapping[str, object]) -> str:
@@ -245,10 +274,15 @@ def figures_json(figures: Mapping[str, object]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None) -> None:
+def draw_plots(
+    folder: Path, result: Result, explainer: Explainer | None = None, private: bool = False
+) -> None:
     """Draw ``confusion.png`` of the classes that have photos or were answered (none where a photo
     may have several), ``classes.png`` of those that have photos, ``reliability.png``, and
     ``mistakes.png``, each with Grad-CAM beside it where there is an explainer.
+
+    Args:
+        private: draw no ``mistakes.png``, and name no data.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -257,14 +291,15 @@ def draw_plots(folder: Path, result: Result, explainer: Explainer | None = None)
     if not result.predictions.several:
         met = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
         names = [metrics.classes[index].name for index in met]
-        what = f"{Path(result.data).name}, {result.split.name}"
+        what = split_words(result.split.name)
+        what = what if private else f"{Path(result.data).name}, {what}"
         title = f"{what}: {metrics.top1:.1%} of {metrics.images}"
         plots.confusion(matrix[np.ix_(met, met)], names, folder / CONFUSION, title)
     rows = [(row.name, row.recall, row.recall_interval) for row in metrics.classes if row.photos]
     plots.per_class(rows, folder / CLASSES)
     plots.reliability(result.calibrations(), folder / RELIABILITY)
     errors = result.most_confident_errors(ON_THE_SHEET)
-    if not errors:
+    if not errors or private:
         return
     photos, labels = images(result, errors), result.predictions.names
     if explainer:

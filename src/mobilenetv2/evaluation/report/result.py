@@ -22,13 +22,13 @@ class Answer:
     """
 
     photo: int
-    """Its place in the split."""
+    """Index of the photo in the split."""
     truth: tuple[int, ...]
     """The classes of the photo."""
     answer: int
     """The class that was answered, or decided on."""
     probability: float
-    """Of that class."""
+    """Probability of that class."""
     of_truth: float
     """The probability of the true class; NaN where a photo may have several."""
     right: bool
@@ -39,12 +39,12 @@ class Result:
     """A model on a split, measured."""
 
     model: str
-    """As a person gave it."""
+    """Name of the model, as a person gave it."""
     data: str
     split: Split
     config: ModelConfig
     predictions: Predictions
-    """For the photos of the split, in its order."""
+    """Logits and labels of the photos of the split, in its order."""
     answers: Answers
     """The answer to each photo; where one may have several classes, to each class of each."""
     metrics: Metrics
@@ -52,7 +52,7 @@ class Result:
     before: Calibration | None
     """The calibration without the temperature; None: the model has none."""
     how: Mapping[str, str] = field(default_factory=dict)
-    """What computed the answers: 'runtime', 'device', 'flips'; empty where it is not known."""
+    """Settings that computed the answers: 'runtime', 'device', 'flips'; empty where unknown."""
 
     @classmethod
     def of(

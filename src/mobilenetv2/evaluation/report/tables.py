@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.data.dataset import ALL
 from mobilenetv2.evaluation.metrics import ClassFigures, Metrics
 from mobilenetv2.evaluation.report.html import Child, Markup, element
 from mobilenetv2.evaluation.report.result import Result
+from mobilenetv2.evaluation.report.words import expectation, first_sentence, split_words
 from mobilenetv2.evaluation.run_record import SEEN
 from mobilenetv2.text import counted, interval, listed, percent
 
@@ -23,11 +25,11 @@ NAMED = 2
 def headline(result: Result) -> Markup:
     """Return the accuracy with its interval, in words, and smaller figures beside it."""
     metrics, labels = result.metrics, result.metrics.labels
-    right = round(metrics.accuracy * metrics.images)
     several = result.predictions.several
+    photos = "photo" if result.split.name in (*SEEN, ALL) else "new photo"
     named = "exact match" if several else "top-1"
     loss = "binary cross-entropy" if labels else "cross-entropy"
-    cards = [("photos", f"{metrics.images:,}", f"of {result.split.name}")]
+    cards = [("photos", f"{metrics.images:,}", split_words(result.split.name))]
     if not several and len(result.predictions.names) > 5:  # five of five are always enough
         cards.append(("top-5", f"{metrics.top5:.1%}", "the truth is among five"))
     if labels:
@@ -41,7 +43,9 @@ def headline(result: Result) -> Markup:
         ("loss", "-" if math.isnan(metrics.loss) else f"{metrics.loss:.3f}", loss),
         ("calibration error", percent(result.calibration.error), "0% is perfect"),
     ]
-    what = "It is right on every class of" if several else "It is right on"
+    said = first_sentence(metrics, photos)
+    if several:
+        said += " Right means that every class of a photo was decided right."
     return element(
         "section",
         element(
@@ -54,8 +58,7 @@ def headline(result: Result) -> Markup:
         element(
             "div",
             element(
-                "p", element("b", f"{what} {right:,} of {metrics.images:,} photos."),
-                f" {_meaning(result)}", class_="lead",
+                "p", element("b", said), f" {_meaning(result)}", class_="lead",
             ),
             element("p", weakest(metrics), class_="lead"),
             class_="said",
@@ -79,13 +82,10 @@ def _meaning(result: Result) -> str:
     low, high = result.metrics.accuracy_interval
     if result.split.name in SEEN:
         return (
-            f"The 95% interval is {interval((low, high))}, but of photos that models are trained "
-            "on or chosen by: on new ones it may be right less often."
+            f"The 95% interval is {interval((low, high))}, but the model was trained on or chosen "
+            "by such photos: on new ones it may be right less often."
         )
-    return (
-        f"From so many one can tell that its true accuracy lies between {low:.1%} and {high:.1%} "
-        "(95% interval)."
-    )
+    return expectation(result.metrics)
 
 
 def weakest(metrics: Metrics) -> str:

@@ -155,7 +155,7 @@ class JaxTrainer(Trainer):
         nnx.update(self.network, jax.device_put(nnx.state(self.network), self.where))
 
     def _saved(self) -> Any:
-        """Of dropout's random state only the count: the key is made from the recipe's seed."""
+        """Return the state, of dropout's the count alone: the key comes from the recipe's seed."""
         return nnx.state(self.network, nnx.Any(nnx.Param, nnx.BatchStat, nnx.RngCount))
 
 
@@ -182,7 +182,7 @@ def _make_measure(
 
 
 def _joined(share: float, mean: jax.Array, new: jax.Array) -> jax.Array:
-    """The mean with a new value in it, of which it is ``share``. What never moves stays exact."""
+    """Return the mean with a share of a new value in it. What never moves stays exact."""
     return mean + (new - mean) * share
 
 

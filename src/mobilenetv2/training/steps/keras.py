@@ -42,7 +42,7 @@ def check_device(device: str) -> None:
     """Raise MobileNetV2Error where the edition cannot use the device."""
     if device != "cpu":
         raise MobileNetV2Error(
-            f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
+            f"device {device}: Keras's backend chooses its device by itself; leave device out"
         )
 
 
@@ -59,15 +59,15 @@ class SoftCrossEntropy(keras.losses.Loss):
     """With soft targets; TensorFlow's own takes for granted that they add up to 1 exactly."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """(batch, classes) each -> (batch,)."""
+        """Return the loss of each photo, (batch,), from targets and logits (batch, classes)."""
         return -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
 
 
 class BinaryCrossEntropy(keras.losses.Loss):
-    """Of logits, summed over them; Keras's own takes their mean."""
+    """Binary cross-entropy summed over the logits; Keras's own takes their mean."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """(batch, logits) each -> (batch,)."""
+        """Return the loss of each photo, (batch,), from targets and logits (batch, logits)."""
         return ops.sum(ops.softplus(y_pred) - y_true * y_pred, axis=-1)
 
 

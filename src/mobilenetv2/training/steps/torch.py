@@ -61,12 +61,12 @@ def make_trainer(
 
 
 class Part(NamedTuple):
-    """What a step makes of some pictures of its batch: sums over them."""
+    """Sums over a part of a batch."""
 
     loss: float
     right: int
     gradients: tuple[Tensor, ...]
-    """Of the parameters that learn."""
+    """Gradients of the parameters that learn."""
 
 
 class TorchTrainer(Trainer):
@@ -113,8 +113,9 @@ class TorchTrainer(Trainer):
         return sum(part.loss for part in parts) / len(pictures), sum(part.right for part in parts)
 
     def _masks(self, count: int) -> list[Tensor | None]:
-        """What dropout leaves of the features and of each hidden layer: (count, width); None: all.
-        Drawn here, for parts of a batch that run at the same time would draw in any order."""
+        """Return dropout's masks of the features and of each hidden layer: (count, width); None
+        keeps all. They are drawn here: parts of a batch that run at the same time would draw in any
+        order."""
         hidden, last = hidden_layers(self.network), self.network.classifier
         width = hidden[0].in_features if hidden else last.in_features
         places = [(self.network.dropout, width), *((y.dropout, y.out_features) for y in hidden)]
@@ -236,7 +237,7 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def divided(count: int, recipe: Recipe) -> list[slice]:
-    """The parts of a batch of ``count`` pictures: BatchNorm needs two in each."""
+    """Return the parts of a batch of ``count`` images: BatchNorm needs two in each."""
     computation = recipe.computation
     parts = max(1, min(computation.accumulate * computation.replicas, count // 2))
     edges = [count * part // parts for part in range(parts + 1)]
@@ -262,7 +263,7 @@ class CachedFeaturesTrainer(TorchTrainer):
         return cached_maps(self, photos, cache)
 
     def early(self, pictures: NDArray) -> NDArray:
-        """uint8 (batch, height, width, channels) -> float16 maps (batch, h, w, k)."""
+        """Return float16 maps (batch, h, w, k) of uint8 images (batch, height, width, channels)."""
         self.network.eval()
         with torch.inference_mode():
             x = self.network.stem(super()._inputs(pictures))
@@ -283,7 +284,7 @@ class MapViews:
     """float16 (views, photos, h, w, k), read from the file as it is needed."""
 
     def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
-        """float16 (batch, h, w, k) and indices: the epochs take turns with the views."""
+        """Yield (float16 maps (batch, h, w, k), indices): the epochs take turns with the views."""
         maps = self.maps[epoch % len(self.maps)]
         return batches(lambda index: np.asarray(maps[index]), chunks)
 
@@ -328,7 +329,7 @@ def reserve(path: Path) -> None:
 def _maps(
     trainer: CachedFeaturesTrainer, photos: PhotoViews, views: int
 ) -> Iterator[tuple[int, NDArray]]:
-    """(place among all views, maps) of a batch at a time."""
+    """Yield (place among all views, maps), a batch at a time."""
     count = len(photos.split)
     for number in range(views):
         todo = photos.batches(chunked(range(count), AT_ONCE), number)

@@ -112,7 +112,7 @@ class Replicas:
     def each(
         self, function: Callable[[Any, slice], Result], parts: Sequence[slice]
     ) -> list[Result]:
-        """``function`` of a network and each part, as many at a time as there are networks.
+        """Call ``function`` on a network and each part, as many at a time as there are networks.
 
         BatchNorm's running statistics end as the mean of what the parts of a time made of them.
         """
@@ -154,7 +154,7 @@ class Replicas:
 
 
 def one_thread_each(count: int) -> ThreadPoolExecutor:
-    """Threads that share PyTorch's cores evenly; everybody else's number stays as it is."""
+    """Return threads that share PyTorch's cores evenly; everybody else's number stays as it is."""
     threads, all_here = torch.get_num_threads(), Barrier(count)
 
     def take_share() -> None:
@@ -171,7 +171,7 @@ def one_thread_each(count: int) -> ThreadPoolExecutor:
 
 
 def sharing(network: nn.Module) -> nn.Module:
-    """A copy with the same parameters, not equal ones, and buffers of its own."""
+    """Return a copy that shares the parameters and has buffers of its own."""
     replica = copy.deepcopy(network)
     for module, original in zip(replica.modules(), network.modules(), strict=True):
         for name, parameter in original._parameters.items():

@@ -105,7 +105,7 @@ class RMSProp(torch.optim.Optimizer):
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Whether it is the weight of a pointwise convolution: (outputs, inputs, 1, 1)."""
+    """Return True for the weight of a pointwise convolution: (outputs, inputs, 1, 1)."""
     return parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
 
 

@@ -1,0 +1,140 @@
+"""Arguments of a person become a job: the recipe, the weights, and which go together."""
+
+import os
+from os import PathLike
+from pathlib import Path
+from typing import get_args
+
+from mobilenetv2.data.dataset import BUILT_IN
+from mobilenetv2.errors import MobileNetV2Error, RecipeError, RunError, WeightsError
+from mobilenetv2.hub.catalogue import DEFAULT
+from mobilenetv2.hub.models import locate
+from mobilenetv2.progress import say
+from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.training.folder import open_run
+from mobilenetv2.training.job import Job
+from mobilenetv2.training.recipe import Recipe
+from mobilenetv2.training.recipe_file import Changes, keys_of, read_recipe
+from mobilenetv2.training.steps import TrainedEdition
+
+PUBLISHED, SCRATCH = "default", "none"
+"""The weights of a person who names none, and of one who wants a network from scratch."""
+Place = str | PathLike[str]
+
+
+def choose_job(
+    data: Place, output: Place | None = None, *, weights: Place | None = PUBLISHED,
+    recipe: str | PathLike[str] | Recipe | None = None, changes: Changes = (),
+    epochs: int | None = None, minutes: float | None = None, seed: int | None = None,
+    find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
+    resume: bool = False, overwrite: bool = False, private: bool = False,
+) -> Job:  # fmt: skip
+    """Return the job of the arguments of :func:`training.run.train`.
+
+    Neither photos nor weights are looked at: a mistake in what is given costs no download.
+
+    Raises:
+        MobileNetV2Error: an argument is unknown or impossible, or does not go with another.
+    """
+    data, output = os.fspath(data), None if output is None else Path(output)
+    if edition is not None and edition not in (known := get_args(TrainedEdition)):
+        raise MobileNetV2Error(f"edition {edition!r} is unknown; {suggestion(str(edition), known)}")
+    if resume:
+        if output is None:
+            raise RunError("resume needs the run folder to continue; give it as output")
+        if overwrite:
+            raise RunError("resume continues a run and overwrite replaces it; leave one out")
+        started = open_run(output, resume=True)
+        _refuse_changes(
+            weights=weights != PUBLISHED, recipe=recipe is not None, changes=bool(changes),
+            epochs=epochs is not None, minutes=minutes is not None, seed=seed is not None,
+            find_rate=find_rate, edition=edition is not None,
+        )  # fmt: skip
+        begun = started.read_start()
+        return Job(
+            data, output, begun.weights, read_recipe(started.recipe), begun.edition, device,
+            resume=True, private=private or begun.private,
+        )  # fmt: skip
+    if overwrite and output is None:
+        raise RunError("overwrite needs the run folder to replace; give it as output")
+    start = _start(data, weights)
+    chosen = _recipe(start is not None, data, recipe, changes, epochs, minutes, seed, find_rate)
+    # The photos may choose only where nobody named a recipe, and only what nobody set.
+    kept = None if recipe is not None or start is None else keys_of(changes)
+    if kept is not None:
+        kept |= {"epochs"} if (epochs, minutes) != (None, None) else set()
+        kept |= {"optimizer.learning_rate"} if find_rate else set()
+    return Job(
+        data, output, start, chosen, edition or "torch", device, overwrite=overwrite,
+        kept=None if kept is None else frozenset(kept), find_rate=find_rate, minutes=minutes,
+        private=private, default_weights=weights == PUBLISHED,
+    )  # fmt: skip
+
+
+def _refuse_changes(**given: bool) -> None:
+    """Raise RunError where an argument would make another run of the one to continue."""
+    if names := [name.replace("changes", "changes (--set)") for name, is_ in given.items() if is_]:
+        raise RunError(
+            "resume continues with the run's own recipe, weights and edition; leave out "
+            f"{', '.join(names)}"
+        )
+
+
+def _start(data: str, weights: Place | None) -> str | Path | None:
+    """Return the weights to start from, by name; None: from scratch."""
+    if weights is None or weights == SCRATCH or (weights == PUBLISHED and data == BUILT_IN):
+        return None
+    if weights == PUBLISHED:
+        return DEFAULT
+    return weights if isinstance(weights, str) else Path(weights)
+
+
+def _recipe(
+    from_weights: bool, data: str, recipe: str | PathLike[str] | Recipe | None, changes: Changes,
+    epochs: int | None, minutes: float | None, seed: int | None, find_rate: bool,
+) -> Recipe:  # fmt: skip
+    """Return the recipe that is asked for, with its changes."""
+    changed = keys_of(changes)
+    if epochs is not None and minutes is not None:
+        raise RecipeError("epochs and minutes both say how long to train; leave one out")
+    for name, asked, key in (
+        ("find_rate", find_rate, "optimizer.learning_rate"),
+        ("minutes", minutes is not None, "epochs"),
+    ):
+        if asked and key in changed:
+            raise RecipeError(f"{name} chooses {key}, which is set, too; leave one out")
+    scratch = BUILT_IN if data == BUILT_IN else "scratch"
+    named = recipe if recipe is not None else "finetune" if from_weights else scratch
+    numbers = {"epochs": epochs, "seed": seed}
+    found = read_recipe(
+        read_recipe(named, changes), {k: v for k, v in numbers.items() if v is not None}
+    )
+    if found.trained == "head" and (epochs, minutes) != (None, None):
+        name = "minutes" if epochs is None else "epochs"
+        raise RecipeError(
+            f"{name} counts passes over the photos, and trained = 'head' takes none; leave it "
+            "out, or set trained=all"
+        )
+    return found
+
+
+def locate_weights(job: Job) -> Path | None:
+    """Return the model folder that a job starts from, fetched and imported if need be.
+
+    Raises:
+        WeightsError: it cannot be had, or is no model.
+    """
+    if job.weights is None:
+        return None
+    name = os.fspath(job.weights)
+    if not job.default_weights:
+        return locate(name)
+    say(f"starting from {name}, published ImageNet weights; weights takes others")
+    try:
+        return locate(name)
+    except WeightsError as error:
+        raise WeightsError(
+            f"no weights given, and the default cannot be had: {error}; turn a published file "
+            "into a model folder with 'mobilenetv2 weights import FILE imagenet' and give it as "
+            "weights, or train from scratch with weights none"
+        ) from None
