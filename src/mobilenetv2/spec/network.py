@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.mapping import check_types, from_mapping, to_mapping
+from mobilenetv2.spec.mapping import (
+    check_types,
+    from_mapping,
+    short_repr,
+    suggestion,
+    to_mapping,
+)
 from mobilenetv2.spec.rounding import Rounding, scale
 
 Size = tuple[int, int]
@@ -101,6 +107,9 @@ class Numerics:
         if not 0 <= self.momentum <= 1:
             raise SpecError(f"BatchNorm momentum {self.momentum!r} must be between 0 and 1")
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
     @property
     def update_rate(self) -> float:
         """The share that a new batch has in the running statistics: PyTorch's ``momentum``."""
@@ -142,6 +151,9 @@ class ClassifierSpec:
     bias: bool = True
     """The last layer adds a bias."""
     outputs: Outputs = "softmax"
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -237,9 +249,44 @@ class NetworkSpec:
             return stage.channels
         return scale(self.rounding, stage.channels, self.width, self.divisor, "projection")
 
+    def __repr__(self) -> str:
+        channels = ", ".join(str(stage.channels) for stage in self.stages)
+        stages = f"<{len(self.stages)} stages: {channels} channels>"
+        return short_repr(self, "width", "size", "classes", stages=stages)
+
     def replace(self, **changes: Any) -> "NetworkSpec":
-        """A copy with some fields changed, checked again."""
+        """Return a copy with some fields changed, checked again.
+
+        Raises:
+            SpecError: an unknown field, or an impossible network.
+        """
+        fields = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in fields:
+                raise SpecError(f"a network has no field {name!r}; {suggestion(name, fields)}")
         return dataclasses.replace(self, **changes)
+
+    def at(
+        self,
+        width: float | None = None,
+        size: "int | Size | None" = None,
+        classes: int | None = None,
+    ) -> "NetworkSpec":
+        """Return the network at another width, size or number of classes; None keeps this one's.
+
+        Args:
+            width: width multiplier.
+            size: height and width in pixels; one number means a square.
+            classes: another number of them drops a background class.
+
+        Raises:
+            SpecError: an impossible network.
+        """
+        changes: dict[str, Any] = {"width": width, "size": size, "classes": classes}
+        given = {name: value for name, value in changes.items() if value is not None}
+        if given.get("classes", self.classes) != self.classes:
+            given["background"] = None
+        return self.replace(**given)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back to an equal record."""
