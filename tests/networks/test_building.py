@@ -1,17 +1,20 @@
-"""The verbs of the Python interface."""
+"""Networks built of a spec, and converted from one framework to another."""
 
 import subprocess
 import sys
 from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
 import torch
 
 import mobilenetv2 as mn
+from mobilenetv2.editions.numpy.network import MobileNetV2 as NumpyNetwork
+from mobilenetv2.editions.torch.network import MobileNetV2 as TorchNetwork
+from mobilenetv2.errors import SpecError
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 
@@ -23,22 +26,6 @@ needs_all = pytest.mark.skipif(
 )
 
 
-def test_a_network_is_built_saved_and_loaded_again(tmp_path: Path) -> None:
-    labels = mn.Labels(("ant", "bee", "cat"))
-    config = mn.ModelConfig(SPEC, mn.Preprocessing.default(SPEC), labels, metrics={"a.b": 0.5})
-    network = mn.build(config).train()
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32))
-    network(x)  # moves the running statistics
-    mn.save(network, tmp_path / "saved")
-    again = mn.load(str(tmp_path / "saved"))
-    assert again.config == config
-    assert not again.training
-    with torch.inference_mode():
-        expected, found = network.eval()(x), again(x)
-    assert torch.equal(found, expected)
-    assert float(expected.std()) > 0
-
-
 def test_a_spec_is_enough_and_options_go_to_the_edition() -> None:
     torch.manual_seed(0)
     usual = mn.build(mn.NetworkSpec(width=0.35, classes=5, size=(64, 96)))
@@ -48,34 +35,6 @@ def test_a_spec_is_enough_and_options_go_to_the_edition() -> None:
     # TF-slim starts linear layers with a standard deviation of 0.09, torchvision with 0.01.
     deviation = [float(network.classifier.weight.detach().std()) for network in (usual, paper)]
     assert deviation[1] > 5 * deviation[0]
-
-
-def test_saving_replaces_a_folder_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    network = mn.build(SPEC)
-    mn.save(network, folder)
-    (folder / "old").write_text("")
-    before = (folder / "model.safetensors").read_bytes()
-    with torch.no_grad():
-        network.classifier.bias[1] = float("nan")
-    with pytest.raises(
-        mn.MobileNetV2Error, match=r"classifier.bias has values that are not finite"
-    ):
-        mn.save(network, folder)
-    assert (folder / "model.safetensors").read_bytes() == before and (folder / "old").exists()
-    with torch.no_grad():
-        network.classifier.bias[1] = 0.0
-    mn.save(network, folder)
-    assert not (folder / "old").exists()
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_loading_gives_the_stored_numbers(tmp_path: Path) -> None:
-    arrays = random_arrays(SPEC)
-    store.save(tmp_path / "m", mn.ModelConfig.default(SPEC), arrays)
-    state = mn.load(tmp_path / "m").state_dict()
-    np.testing.assert_array_equal(state["head.bn.running_var"], arrays["head.bn.variance"])
-    np.testing.assert_array_equal(state["classifier.weight"], arrays["classifier.weight"])
 
 
 def filled(edition: Any, **options: Any) -> Any:
@@ -119,19 +78,6 @@ def test_conversion_keeps_every_digit_of_float64() -> None:
     assert mn.convert(network, "numpy").arrays["classifier.bias"][0] == 1
     kept = mn.convert(network, "numpy", dtype="float64").arrays["classifier.bias"]
     assert kept.dtype == np.float64 and kept[0] == 1 + 2**-40
-
-
-def test_loading_for_other_classes_draws_a_classifier_by_seed(tmp_path: Path) -> None:
-    mn.save(filled("torch"), tmp_path / "m")
-    one, same, other = (
-        mn.load(tmp_path / "m", "numpy", classes=4, seed=seed).arrays for seed in (None, 0, 1)
-    )
-    assert one["classifier.weight"].shape[0] == 4
-    assert np.array_equal(one["classifier.weight"], same["classifier.weight"])
-    assert not np.array_equal(one["classifier.weight"], other["classifier.weight"])
-    assert np.array_equal(one["head.conv.weight"], random_arrays(SHALLOW)["head.conv.weight"])
-    named = mn.load(tmp_path / "m", classes=mn.Labels(("a", "b")))
-    assert named.config.labels.names == ("a", "b") and named.config.spec.classes == 2
 
 
 @pytest.mark.parametrize("edition", ["torch", "numpy"])
@@ -216,6 +162,32 @@ def test_another_edition_or_no_model_folder_is_an_error(tmp_path: Path) -> None:
         mn.load(tmp_path / "nothing")
     with pytest.raises(mn.MobileNetV2Error, match=r"not a model folder, it has no config.json"):
         mn.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("timm", r"not 'timm'; create_model\('timm'\) takes a name"),
+        ({"width": 1.0}, "build takes a NetworkSpec or a ModelConfig, not {"),
+        (None, "not None"),
+    ],
+)
+def test_only_a_spec_is_built(spec: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        mn.build(spec)
+    with pytest.raises(SpecError, match=message):
+        mn.build(spec, "numpy")
+
+
+def test_every_edition_has_its_own_class() -> None:
+    """mypy reads this one, too."""
+    assert_type(mn.build(SPEC), TorchNetwork)
+    assert_type(mn.build(SPEC, "numpy", seed=1), NumpyNetwork)
+    plain = mn.convert(mn.build(SPEC), "numpy")
+    assert_type(plain, NumpyNetwork)
+    assert isinstance(plain, NumpyNetwork) and isinstance(mn.build(SPEC), TorchNetwork)
+    chosen: str = "numpy"
+    assert mn.build(SPEC, chosen).config.spec == SPEC
 
 
 def test_importing_loads_no_framework_and_building_without_one_says_what_to_install() -> None:

@@ -84,7 +84,7 @@ def weights_of(
         return chosen.checkpoint
     if alias.family not in FAMILIES:
         raise WeightsError(
-            f"{name}: published at width {alias.width:g} and {alias.size} pixels only"
+            f"{name}: weights are published at width {alias.width:g} and {alias.size} pixels only"
         )
     spec = spec_of(alias.family).at(alias.width if width is None else width, size or alias.size)
     wanted = spec.width, spec.size
@@ -103,7 +103,7 @@ def weights_of(
     sides = "x".join(map(str, dict.fromkeys(spec.size)))
     raise WeightsError(
         f"{name}: no weights are published at width {spec.width:g} and {sides} pixels; there are "
-        f"{_offers(offered)}"
+        f"{_offers(offered)} pixels"
     )
 
 

@@ -63,7 +63,7 @@ def build(
         >>> spec = mn.NetworkSpec(width=0.35, size=96, classes=3)
         >>> net = mn.build(spec, seed=0)
         >>> sum(parameter.numel() for parameter in net.parameters())
-        399987
+        399971
     """
     from mobilenetv2.editions.edition import find
 
@@ -99,14 +99,14 @@ def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -
 
     Args:
         network: a network of any edition; it stays as it is.
-        edition: the other framework, as in :func:`build`.
-        options: as in :func:`build`; under ``dtype="float64"`` no digit is lost.
+        edition: the other framework, as in ``build``.
+        options: as in ``build``; under ``dtype="float64"`` no digit is lost.
 
     Returns:
         The new network, in evaluation mode where the framework has modes.
 
     Raises:
-        MobileNetV2Error: not a network of an edition, or as in :func:`build`.
+        MobileNetV2Error: not a network of an edition, or as in ``build``.
 
     Example:
         >>> net = mn.build(mn.NetworkSpec(width=0.1, size=32, classes=3))

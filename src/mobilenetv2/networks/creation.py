@@ -134,7 +134,7 @@ def create_model(
     """Return a network by the name that people know it by, with published or fresh weights.
 
     Args:
-        name: one of :func:`list_models`: torchvision's 'mobilenet_v2', timm's 'mobilenetv2_100',
+        name: one of ``list_models``: torchvision's 'mobilenet_v2', timm's 'mobilenetv2_100',
             Keras' 'MobileNetV2' (with ``width`` and ``size``), Hugging Face's
             'google/mobilenet_v2_1.0_224', TF-slim's 'mobilenet_v2_1.0_224', the catalogue's
             'timm-100', or a published family such as 'paper' or 'small'.
@@ -150,7 +150,7 @@ def create_model(
             ``nnx.Module``, 'numpy' the plain reference.
         features_only: a backbone instead, which gives feature maps.
         out_indices: the feature maps by number, as in timm; None is every one.
-        options: as in :func:`build`.
+        options: as in ``build``.
 
     Returns:
         The network, its :class:`ModelConfig` in ``.config``: in evaluation mode with
@@ -198,7 +198,7 @@ def create_model(
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
-    """Return the names that :func:`create_model` takes.
+    """Return the names that ``create_model`` takes.
 
     Args:
         pattern: only names that fit it, with ``*``, ``?`` and ``[...]`` as in file names; upper

@@ -1,6 +1,5 @@
 """A network layer by layer, and what it costs."""
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.networks.building import network_config
 from mobilenetv2.spec import count
 from mobilenetv2.spec.count import Layer
+from mobilenetv2.spec.mapping import to_mapping
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -114,14 +114,7 @@ class Description:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON: what ``mobilenetv2 describe --json`` prints."""
-        values: dict[str, object] = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
-        return values | {
-            "multiply_adds_by_role": dict(self.multiply_adds_by_role),
-            "spec": self.spec.to_dict(),
-            "layers": [dataclasses.asdict(layer) for layer in self.layers],
-        }
+        return to_mapping(self)
 
     def __repr__(self) -> str:
         return (
@@ -167,7 +160,7 @@ def describe(
     """Return what a network consists of, layer by layer, and what it costs.
 
     Args:
-        model: a name of :func:`list_models`, a model folder, a JSON file of a spec, a spec or
+        model: a name of ``list_models``, a model folder, a JSON file of a spec, a spec or
             config, or a network of any edition.
         width: another width multiplier.
         size: another height and width of the input in pixels.

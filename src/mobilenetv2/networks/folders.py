@@ -108,15 +108,15 @@ def load(
     """Return the network of a model folder, or of published weights, in evaluation mode.
 
     Args:
-        folder: a model folder; a name of :func:`list_models` with weights ('mobilenetv2_100',
+        folder: a model folder; a name of ``list_models`` with weights ('mobilenetv2_100',
             'timm-100'), which are fetched, checked and kept in the cache; ``hf://OWNER/NAME``; or
             'embedded'.
-        edition: the framework, as in :func:`build`.
+        edition: the framework, as in ``build``.
         classes: a new, freshly initialised classifier for these classes: their names, or how many.
             None keeps the classifier.
         features_only: a backbone instead, which gives feature maps.
         out_indices: the feature maps by number, as in timm; None is every one.
-        options: as in :func:`build`.
+        options: as in ``build``.
 
     Returns:
         The network, its :class:`ModelConfig` in ``.config``; or the edition's own module for
@@ -125,7 +125,7 @@ def load(
     Raises:
         WeightsError: not a model folder, a damaged one, or weights that cannot be had.
         SpecError: impossible classes, an unknown option, or one with an impossible value.
-        MobileNetV2Error: as in :func:`build`.
+        MobileNetV2Error: as in ``build``.
 
     Example:
         >>> net = mn.load("embedded", classes=["hat", "shoes"])
@@ -161,7 +161,7 @@ def save(
     An existing folder is replaced as a whole, or not at all.
 
     Args:
-        network: what :func:`build`, :func:`create_model`, :func:`load` or :func:`convert` returned.
+        network: what ``build``, ``create_model``, ``load`` or ``convert`` returned.
         folder: the model folder; its parents are made.
         classes: names for the outputs, where the network has none yet or others. None keeps those
             of ``network.config``.
