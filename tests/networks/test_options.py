@@ -1,5 +1,6 @@
 """Options of the editions: the unknown are met with what is meant, in every verb."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.networks import create_model
 from mobilenetv2.networks.options import ELSEWHERE, KerasOptions, Options, check_names
 
-SPEC = mn.NetworkSpec(width=0.1, size=32, classes=3)
+SPEC = mn.NetworkSpec(width=0.1, size=(32, 32), classes=3)
 
 
 @pytest.mark.parametrize(
@@ -25,12 +26,13 @@ SPEC = mn.NetworkSpec(width=0.1, size=32, classes=3)
 )
 def test_an_unknown_option_is_named_with_what_is_meant(option: str, message: str) -> None:
     options: dict[str, Any] = {option: 1}
-    for verb, call in {
+    calls: dict[str, Callable[[], object]] = {
         "create_model": lambda: create_model("mobilenet_v2", **options),
         "build": lambda: mn.build(SPEC, **options),
         "load": lambda: mn.load("embedded", **options),
         "convert": lambda: mn.convert(mn.build(SPEC, "numpy"), "torch", **options),
-    }.items():
+    }
+    for verb, call in calls.items():
         with pytest.raises(SpecError, match=f"{verb} has no argument '{option}'; {message}"):
             call()
 
