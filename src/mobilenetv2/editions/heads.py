@@ -126,9 +126,7 @@ def _check_widths(linears: Sequence[LinearPart[Layer]], spec: NetworkSpec) -> No
     width = resolve(spec).features
     for layer in linears:
         if layer.inputs != width:
-            raise undescribed(
-                f"a linear layer takes {layer.inputs} features where {width} come in"
-            )
+            raise undescribed(f"a linear layer takes {layer.inputs} features where {width} come in")
         width = layer.outputs
 
 

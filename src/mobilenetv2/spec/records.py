@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -114,6 +115,36 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @classmethod
+    def of(cls, classes: "Labels | int | Iterable[str]") -> "Labels":
+        """Return the labels of classes that are given by name or by number.
+
+        Args:
+            classes: names in the order of the outputs; or how many classes, which are then called
+                'class 0', 'class 1' ...; or labels, which are returned as they are.
+
+        Raises:
+            SpecError: there is no class, or something that is no name.
+
+        Example:
+            >>> mn.Labels.of(["hat", "shoes"])
+            Labels(...)
+        """
+        if isinstance(classes, Labels):
+            return classes
+        if not isinstance(classes, str | bool) and hasattr(classes, "__index__"):
+            count = operator.index(classes)
+            if count < 1:
+                raise SpecError(f"{count} classes; there must be at least 1")
+            return cls.numbered(count)
+        names = () if isinstance(classes, str | bool | Mapping) else classes
+        names = tuple(names) if isinstance(names, Iterable) else ()
+        if not names or not all(isinstance(name, str) and name for name in names):
+            raise SpecError(
+                f"classes {classes!r} must be a number of classes or a list of their names"
+            )
+        return cls(tuple(map(str, names)))
 
     @classmethod
     def numbered(cls, classes: int, background: Literal["first", "last"] | None = None) -> "Labels":
