@@ -120,7 +120,7 @@ def edition_of(network: Any) -> "EditionName":
     keras = sys.modules.get("keras")
     layers: set[str] = set()
     if keras and isinstance(network, keras.Model):
-        layers = {layer.name for layer in network.layers}
+        layers = {layer.name for layer in network._flatten_layers()}
         if "Conv1" in layers:
             return "keras"
     article = sys.modules.get("mobilenetv2.editions.article.torch")
@@ -140,9 +140,12 @@ def network_config(network: Any) -> ModelConfig:
     """What a network is and takes.
 
     Raises:
-        MobileNetV2Error: it has lost it, as a Keras model does that was read from a file.
+        MobileNetV2Error: it has lost it, as a Keras model does that was read from a file; or its
+            classifier was replaced by one that no spec can describe.
     """
-    config = getattr(network, "config", None)
+    from mobilenetv2.editions.edition import find
+
+    config = find(edition_of(network)).config_of(network)
     if not isinstance(config, ModelConfig):
         raise MobileNetV2Error(
             "this network does not say what it is; set its .config to the ModelConfig of the one "
