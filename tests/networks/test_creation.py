@@ -4,6 +4,7 @@ from typing import Any, assert_type
 
 import numpy as np
 import pytest
+import torch
 
 import mobilenetv2 as mn
 from mobilenetv2.editions.numpy.network import MobileNetV2 as NumpyNetwork
@@ -115,6 +116,34 @@ def test_what_cannot_be_made_is_named(
     monkeypatch.chdir(pytestconfig.rootpath)
     with pytest.raises(error, match=message):
         create_model(*arguments, **options)
+
+
+def test_backbones_by_name() -> None:
+    backbone = create_model("mobilenetv2_050", features_only=True, out_indices=(1, 2, 3, 4))
+    assert backbone.feature_info.channels() == [16, 16, 48, 160]
+    assert backbone.feature_info.reduction() == [4, 8, 16, 32]
+    maps = backbone(torch.zeros(1, 3, 96, 64))
+    assert [tuple(found.shape) for found in maps] == [
+        (1, 16, 24, 16), (1, 16, 12, 8), (1, 48, 6, 4), (1, 160, 3, 2),
+    ]  # fmt: skip
+    trained = create_model("embedded", pretrained=True, features_only=True, edition="numpy")
+    arrays = store.load(embedded_folder())[1]
+    np.testing.assert_array_equal(
+        trained.network.arrays["stem.conv.weight"], arrays["stem.conv.weight"]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("edition", "package"), [("keras", "keras"), ("jax", "flax")])
+def test_backbones_of_the_other_editions(edition: str, package: str) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed (extra: {edition})")
+    backbone: Any = create_model(
+        "embedded", True, edition=edition, features_only=True, out_indices=(0, 2)
+    )
+    x = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    plain = create_model("embedded", True, edition="numpy", features_only=True, out_indices=(0, 2))
+    for found, expected in zip(backbone(x), plain(x.transpose(0, 3, 1, 2)), strict=True):
+        np.testing.assert_allclose(np.asarray(found), expected.transpose(0, 2, 3, 1), atol=1e-4)
 
 
 def test_every_edition_makes_its_own_class() -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import mobilenetv2 as mn
+from mobilenetv2.editions.numpy.network import FeaturesOnly as NumpyFeatures
 from mobilenetv2.editions.numpy.network import MobileNetV2 as NumpyNetwork
+from mobilenetv2.editions.torch.features import FeaturesOnly as TorchFeatures
 from mobilenetv2.editions.torch.network import MobileNetV2 as TorchNetwork
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.model import store
@@ -49,14 +51,14 @@ def test_saving_replaces_a_folder_as_a_whole_or_not_at_all(tmp_path: Path) -> No
     (folder / "old").write_text("")
     before = (folder / "model.safetensors").read_bytes()
     with torch.no_grad():
-        network.classifier.bias[1] = float("nan")
+        network.state_dict()["classifier.bias"][1] = float("nan")
     with pytest.raises(
         mn.MobileNetV2Error, match=r"classifier.bias has values that are not finite"
     ):
         mn.save(network, folder)
     assert (folder / "model.safetensors").read_bytes() == before and (folder / "old").exists()
     with torch.no_grad():
-        network.classifier.bias[1] = 0.0
+        network.state_dict()["classifier.bias"][1] = 0.0
     mn.save(network, folder)
     assert not (folder / "old").exists()
     assert list(tmp_path.iterdir()) == [folder]
@@ -136,6 +138,37 @@ def test_what_is_no_folder_and_no_name_is_an_error(tmp_path: Path) -> None:
 def test_indices_are_of_feature_maps(saved: Path) -> None:
     with pytest.raises(SpecError, match="out_indices chooses feature maps; give features_only"):
         mn.load(saved, out_indices=(1,))  # type: ignore[call-overload]
+
+
+def test_a_backbone_gives_the_maps_of_the_network(saved: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 48, 32)).astype(np.float32)
+    every = mn.load(saved, features_only=True)
+    assert_type(every, TorchFeatures)
+    chosen = mn.load(saved, features_only=True, out_indices=(1, 0))
+    plain = mn.load(saved, "numpy", features_only=True)
+    assert_type(plain, NumpyFeatures)
+    with torch.inference_mode():
+        maps, two = every(torch.from_numpy(x)), chosen(torch.from_numpy(x))
+    assert len(maps) == 2 and not every.training
+    assert torch.equal(two[0], maps[1]) and torch.equal(two[1], maps[0])
+    for found, expected in zip(maps, plain(x), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert expected.std() > 0
+    with pytest.raises(SpecError, match="out_indices 9 is no feature map"):
+        mn.load(saved, features_only=True, out_indices=(9,))
+
+
+def test_another_classifier_is_saved_with_its_names(saved: Path, tmp_path: Path) -> None:
+    network = mn.load(saved)
+    network.classifier = torch.nn.Linear(1280, 2)
+    mn.save(network, tmp_path / "m", classes=["hat", "shoes"])
+    again = mn.load(tmp_path / "m")
+    assert again.config.labels.names == ("hat", "shoes")
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32))
+    with torch.inference_mode():
+        assert torch.equal(again(x), network(x))
+    with pytest.raises(SpecError, match="3 classes for a network of 2 outputs"):
+        mn.save(network, tmp_path / "m", classes=3)
 
 
 def test_every_edition_loads_its_own_class(saved: Path) -> None:

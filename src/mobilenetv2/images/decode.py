@@ -12,6 +12,8 @@ What a picture may be and what becomes of it:
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,14 +96,34 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
         raise ImageError(f"{name}: the file is empty")
     if len(data) > limits.bytes:
         raise ImageError(f"{name}: {len(data):,} bytes are more than the limit of {limits.bytes:,}")
+    with _reported(name, limits, data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return _upright_rgb(image, name, limits)
+
+
+def convert(image: Image.Image, name: str, limits: Limits = LIMITS) -> Image.Image:
+    """Return a Pillow image as :func:`decode` returns the one in its file.
+
+    Raises:
+        ImageError: as :func:`decode`.
+    """
+    with _reported(name, limits):
+        return _upright_rgb(image, name, limits)
+
+
+def _upright_rgb(image: Image.Image, name: str, limits: Limits) -> Image.Image:
+    _check_size(image.size, name, limits)
+    image.load()
+    return _rgb(_upright(image), name)
+
+
+@contextmanager
+def _reported(name: str, limits: Limits, data: bytes = b"") -> Iterator[None]:
+    """Raise whatever Pillow raises in the block as an ImageError: a context manager."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of large pictures and odd metadata; our own limits decide.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image.size, name, limits)
-                image.load()
-                return _rgb(_upright(image), name)
+            yield
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {_what_instead(data)}") from None
     except ImageError:

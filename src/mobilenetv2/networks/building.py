@@ -146,7 +146,7 @@ def edition_of(network: object) -> "EditionName":
     keras = sys.modules.get("keras")
     layers: set[str] = set()
     if keras and isinstance(network, keras.Model):
-        layers = {layer.name for layer in network.layers}
+        layers = {layer.name for layer in network._flatten_layers()}
         if "Conv1" in layers:
             return "keras"
     article = sys.modules.get("mobilenetv2.editions.article.torch")
@@ -163,12 +163,15 @@ def edition_of(network: object) -> "EditionName":
 
 
 def network_config(network: object) -> ModelConfig:
-    """Return the config of a network.
+    """Return the config of a network, with the classifier that it has now.
 
     Raises:
-        MobileNetV2Error: it has none, such as a Keras model that was read from a file.
+        MobileNetV2Error: it has none, such as a Keras model that was read from a file; or its
+            classifier was replaced by one that no spec can describe.
     """
-    config = getattr(network, "config", None)
+    from mobilenetv2.editions.edition import find
+
+    config = find(edition_of(network)).config_of(network)
     if not isinstance(config, ModelConfig):
         raise MobileNetV2Error(
             "this network does not say what it is; set its .config to the ModelConfig of the one "

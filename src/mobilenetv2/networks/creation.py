@@ -12,24 +12,27 @@ from mobilenetv2.networks.folders import load
 from mobilenetv2.networks.options import (
     KerasOptions,
     Options,
+    backbone,
     check_indices,
     check_names,
-    feature_maps,
 )
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 if TYPE_CHECKING:
     import keras
-    from torch import nn
 
     from mobilenetv2.networks.options import (
+        Backbone,
         Classes,
+        JaxBackbone,
         JaxNetwork,
         Network,
+        NumpyBackbone,
         NumpyNetwork,
+        TorchBackbone,
         TorchNetwork,
-    )
+    )  # fmt: skip
     from mobilenetv2.spec.network import NetworkSpec, Size
 
 
@@ -45,6 +48,19 @@ def create_model(
     features_only: Literal[False] = False,
     **options: Unpack[Options],
 ) -> "TorchNetwork": ...
+@overload
+def create_model(
+    name: str,
+    pretrained: bool | str = False,
+    *,
+    num_classes: "Classes | None" = None,
+    width: float | None = None,
+    size: "int | Size | None" = None,
+    edition: Literal["torch"] = "torch",
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    **options: Unpack[Options],
+) -> "TorchBackbone": ...
 @overload
 def create_model(
     name: str,
@@ -78,6 +94,19 @@ def create_model(
     num_classes: "Classes | None" = None,
     width: float | None = None,
     size: "int | Size | None" = None,
+    edition: Literal["jax"],
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    **options: Unpack[Options],
+) -> "JaxBackbone": ...
+@overload
+def create_model(
+    name: str,
+    pretrained: bool | str = False,
+    *,
+    num_classes: "Classes | None" = None,
+    width: float | None = None,
+    size: "int | Size | None" = None,
     edition: Literal["numpy"],
     features_only: Literal[False] = False,
     **options: Unpack[Options],
@@ -87,13 +116,14 @@ def create_model(
     name: str,
     pretrained: bool | str = False,
     *,
+    num_classes: "Classes | None" = None,
     width: float | None = None,
     size: "int | Size | None" = None,
-    edition: Literal["torch"] = "torch",
+    edition: Literal["numpy"],
     features_only: Literal[True],
     out_indices: Sequence[int] | None = None,
     **options: Unpack[Options],
-) -> "nn.Module": ...
+) -> "NumpyBackbone": ...
 @overload
 def create_model(
     name: str,
@@ -114,11 +144,24 @@ def create_model(
     num_classes: "Classes | None" = None,
     width: float | None = None,
     size: "int | Size | None" = None,
+    edition: str,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    **options: Unpack[KerasOptions],
+) -> "Backbone": ...
+@overload
+def create_model(
+    name: str,
+    pretrained: bool | str = False,
+    *,
+    num_classes: "Classes | None" = None,
+    width: float | None = None,
+    size: "int | Size | None" = None,
     edition: str = "torch",
     features_only: bool,
     out_indices: Sequence[int] | None = None,
     **options: Unpack[KerasOptions],
-) -> object: ...
+) -> "Network | Backbone": ...
 def create_model(
     name: str,
     pretrained: bool | str = False,
@@ -130,7 +173,7 @@ def create_model(
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
     **options: Unpack[KerasOptions],
-) -> object:
+) -> "Network | Backbone":
     """Return a network by the name that people know it by, with published or fresh weights.
 
     Args:
@@ -194,7 +237,7 @@ def create_model(
     else:
         spec = spec.replace(background=labels.background_place)
     network = build(ModelConfig(spec, _preprocessing(name, spec), labels), edition, **options)
-    return feature_maps(found, network, out_indices) if features_only else network
+    return backbone(found, network, out_indices) if features_only else network
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:

@@ -12,23 +12,26 @@ from mobilenetv2.networks.building import edition_of, evaluating, network_config
 from mobilenetv2.networks.options import (
     KerasOptions,
     Options,
+    backbone,
     check_indices,
     check_names,
-    feature_maps,
 )
 from mobilenetv2.spec.records import Labels, ModelConfig
 
 if TYPE_CHECKING:
     import keras
-    from torch import nn
 
     from mobilenetv2.networks.options import (
+        Backbone,
         Classes,
+        JaxBackbone,
         JaxNetwork,
         Network,
+        NumpyBackbone,
         NumpyNetwork,
+        TorchBackbone,
         TorchNetwork,
-    )
+    )  # fmt: skip
 
 
 @overload
@@ -40,6 +43,16 @@ def load(
     features_only: Literal[False] = False,
     **options: Unpack[Options],
 ) -> "TorchNetwork": ...
+@overload
+def load(
+    folder: str | PathLike[str],
+    edition: Literal["torch"] = "torch",
+    *,
+    classes: "Classes | None" = None,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    **options: Unpack[Options],
+) -> "TorchBackbone": ...
 @overload
 def load(
     folder: str | PathLike[str],
@@ -62,6 +75,16 @@ def load(
 @overload
 def load(
     folder: str | PathLike[str],
+    edition: Literal["jax"],
+    *,
+    classes: "Classes | None" = None,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    **options: Unpack[Options],
+) -> "JaxBackbone": ...
+@overload
+def load(
+    folder: str | PathLike[str],
     edition: Literal["numpy"],
     *,
     classes: "Classes | None" = None,
@@ -71,12 +94,13 @@ def load(
 @overload
 def load(
     folder: str | PathLike[str],
-    edition: Literal["torch"] = "torch",
+    edition: Literal["numpy"],
     *,
+    classes: "Classes | None" = None,
     features_only: Literal[True],
     out_indices: Sequence[int] | None = None,
     **options: Unpack[Options],
-) -> "nn.Module": ...
+) -> "NumpyBackbone": ...
 @overload
 def load(
     folder: str | PathLike[str],
@@ -89,13 +113,23 @@ def load(
 @overload
 def load(
     folder: str | PathLike[str],
+    edition: str,
+    *,
+    classes: "Classes | None" = None,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    **options: Unpack[KerasOptions],
+) -> "Backbone": ...
+@overload
+def load(
+    folder: str | PathLike[str],
     edition: str = "torch",
     *,
     classes: "Classes | None" = None,
     features_only: bool,
     out_indices: Sequence[int] | None = None,
     **options: Unpack[KerasOptions],
-) -> object: ...
+) -> "Network | Backbone": ...
 def load(
     folder: str | PathLike[str],
     edition: str = "torch",
@@ -104,7 +138,7 @@ def load(
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
     **options: Unpack[KerasOptions],
-) -> object:
+) -> "Network | Backbone":
     """Return the network of a model folder, or of published weights, in evaluation mode.
 
     Args:
@@ -150,7 +184,7 @@ def load(
     network: Network = found.build(config, **options)
     found.load(network, arrays, str(folder))
     evaluating(network)
-    return feature_maps(found, network, out_indices) if features_only else network
+    return backbone(found, network, out_indices) if features_only else network
 
 
 def save(

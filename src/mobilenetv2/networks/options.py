@@ -1,7 +1,7 @@
 """Types of what networks are made with and of what is made: an edition's options and its class."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.mapping import suggestion
@@ -10,18 +10,25 @@ if TYPE_CHECKING:
     import keras
 
     from mobilenetv2.editions.edition import Dtype, Edition
-    from mobilenetv2.editions.jax.network import MobileNetV2 as _Jax
+    from mobilenetv2.editions.jax import network as jax_network
+    from mobilenetv2.editions.jax.features import FeaturesOnly as _JaxFeatures
     from mobilenetv2.editions.keras_backend import Backend
-    from mobilenetv2.editions.numpy.network import MobileNetV2 as _NumPy
-    from mobilenetv2.editions.torch.network import MobileNetV2 as _Torch
+    from mobilenetv2.editions.numpy import network as numpy_network
+    from mobilenetv2.editions.torch import network as torch_network
+    from mobilenetv2.editions.torch.features import FeaturesOnly as _TorchFeatures
     from mobilenetv2.model.initialisation import Initialisation
     from mobilenetv2.spec.records import Labels
 
-    TorchNetwork: TypeAlias = _Torch
-    JaxNetwork: TypeAlias = _Jax
-    NumpyNetwork: TypeAlias = _NumPy
+    TorchNetwork: TypeAlias = torch_network.MobileNetV2
+    JaxNetwork: TypeAlias = jax_network.MobileNetV2
+    NumpyNetwork: TypeAlias = numpy_network.MobileNetV2
     Network: TypeAlias = TorchNetwork | keras.Model | JaxNetwork | NumpyNetwork
     """A network of any edition."""
+    TorchBackbone: TypeAlias = _TorchFeatures
+    JaxBackbone: TypeAlias = _JaxFeatures
+    NumpyBackbone: TypeAlias = numpy_network.FeaturesOnly
+    Backbone: TypeAlias = TorchBackbone | keras.Model | JaxBackbone | NumpyBackbone
+    """A network of any edition that gives feature maps."""
     Classes: TypeAlias = Labels | int | Sequence[str]
     """Classes by label record, by number or by name."""
 
@@ -82,15 +89,15 @@ def check_names(verb: str, edition: str, options: Mapping[str, object], *own: st
         raise SpecError(f"{verb} has no argument {name!r}; {hint}")
 
 
-def feature_maps(found: "Edition", network: "Network", indices: Sequence[int] | None) -> object:
-    """Return a network as a backbone: a module of its framework that gives feature maps.
+def backbone(found: "Edition", network: "Network", indices: Sequence[int] | None) -> "Backbone":
+    """Return a network as a module of its framework that gives feature maps.
 
     Args:
         found: the network's edition.
-        indices: of the maps that are returned; None is every one.
+        indices: numbers of the maps that are returned; None is every one.
     """
-    chosen = () if indices is None else (tuple(indices),)
-    return cast(object, found.features_only(network, *chosen))
+    made: Backbone = found.features_only(network, indices)
+    return made
 
 
 def check_indices(features_only: bool, indices: Sequence[int] | None) -> None:

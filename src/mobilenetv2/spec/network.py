@@ -251,7 +251,8 @@ class NetworkSpec:
 
     def __repr__(self) -> str:
         channels = ", ".join(str(stage.channels) for stage in self.stages)
-        stages = f"<{len(self.stages)} stages: {channels} channels>"
+        blocks = sum(stage.repeats for stage in self.stages)
+        stages = f"<{len(self.stages)} stages, {blocks} blocks: {channels} channels>"
         return short_repr(self, "width", "size", "classes", stages=stages)
 
     def replace(self, **changes: Any) -> "NetworkSpec":

@@ -1,0 +1,69 @@
+"""One photo, in whichever form a program has it, as a network takes it."""
+
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenetv2.errors import ImageError
+from mobilenetv2.images.decode import convert, decode, read_photo
+from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.spec.records import Preprocessing
+
+Photo: TypeAlias = str | PathLike[str] | bytes | Image.Image | NDArray
+"""A path, a file's bytes, a Pillow image, or an array uint8 (height, width, 3), red first, or
+(height, width), grey."""
+
+
+def network_picture(photo: Photo, record: Preprocessing) -> NDArray:
+    """Return a photo at the network's size.
+
+    An array or a Pillow image of exactly the network's own size is taken as it is: a program has
+    prepared it. Everything else is resized and cropped as the record says, a file of that size,
+    too, so that a photo gets the same answer here as on the command line and in an evaluation.
+
+    Returns:
+        uint8 (height, width, channels), at ``record.size``.
+
+    Raises:
+        ImageError: it cannot be read, or is no photo.
+    """
+    image = open_photo(photo)
+    prepared = isinstance(photo, Image.Image | np.ndarray)
+    if prepared and image.size == record.size[::-1]:
+        record = record.largest()
+    return preprocess(image, record, str(path_of(photo) or "photo"))
+
+
+def open_photo(photo: Photo) -> Image.Image:
+    """Return a photo as an upright RGB image.
+
+    Raises:
+        ImageError: it cannot be read, or is no photo.
+    """
+    if isinstance(photo, bytes):
+        return decode(photo, "the photo's bytes")
+    if isinstance(photo, Image.Image):
+        return convert(photo, "photo")
+    if isinstance(photo, np.ndarray):
+        sides = photo.shape[:2] if photo.shape[2:] in ((), (3,)) else ()
+        if photo.dtype != np.uint8 or len(sides) != 2:
+            raise ImageError(
+                f"an array {photo.dtype} of shape {list(photo.shape)} is no picture: uint8 "
+                "(height, width, 3) is"
+            )
+        return convert(Image.fromarray(np.ascontiguousarray(photo)), "photo")
+    if isinstance(photo, str | PathLike):
+        return read_photo(Path(photo))
+    raise ImageError(
+        f"a {type(photo).__name__} is no photo: a path, a file's bytes, a Pillow image or an array "
+        "uint8 (height, width, 3) is"
+    )
+
+
+def path_of(photo: Photo) -> Path | None:
+    """Return where a photo lies; None for one in memory."""
+    return Path(photo) if isinstance(photo, str | PathLike) else None
