@@ -32,7 +32,7 @@ def by_the_edition(model: Path, photos: list[Path]) -> tuple[np.ndarray, np.ndar
     pictures = np.stack([preprocess(read_photo(path), record) for path in photos])
     x = torch.from_numpy(engine_input(pictures, record))
     with torch.inference_mode():
-        features = network.features(x)
+        features = network.pooled_features(x)
         return features.numpy(), network.classifier(features).double().softmax(1).numpy()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenetv2.errors import RecipeError, SpecError
-from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
+from mobilenetv2.spec.mapping import from_mapping, short_repr, suggestion, to_mapping
 from mobilenetv2.spec.network import NetworkSpec
 
 
@@ -125,3 +125,31 @@ def test_a_records_own_complaint_says_where() -> None:
 def test_a_records_own_complaint_is_of_the_kind_asked_for() -> None:
     with pytest.raises(RecipeError):
         from_mapping(NetworkSpec, {"width": 0}, "here", RecipeError)
+
+
+@dataclass(frozen=True)
+class Shown:
+    text: str = "usual"
+    number: int = 3
+    many: tuple[int, ...] = field(default_factory=tuple)
+
+
+@pytest.mark.parametrize(
+    ("record", "always", "shown", "expected"),
+    [
+        (Shown(), (), {}, "Shown()"),
+        (Shown(), ("number",), {}, "Shown(number=3)"),
+        (Shown(many=(1, 2)), (), {}, "Shown(many=(1, 2))"),
+        (Shown("x" * 100), (), {}, f"Shown(text='{'x' * 60}'...)"),
+        (Shown("y", 4), (), {"text": "<y>", "number": ""}, "Shown(text=<y>)"),
+    ],
+)
+def test_a_short_repr_leaves_out_what_is_usual(
+    record: Shown, always: tuple[str, ...], shown: dict[str, str], expected: str
+) -> None:
+    assert short_repr(record, *always, **shown) == expected
+
+
+def test_names_that_are_near_are_suggested_though_they_are_not_listed() -> None:
+    assert suggestion("mobilenet", ["paper"], near=["mobilenets"]) == "did you mean 'mobilenets'?"
+    assert suggestion("other", ["paper", "keras"], near=["xyz"]) == "known are: keras, paper"

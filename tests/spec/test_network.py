@@ -1,5 +1,6 @@
 """The records of a network and their checks."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -8,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.network import NetworkSpec, Numerics, StageSpec
+from mobilenetv2.spec.network import (
+    PAPER_STAGES,
+    ClassifierSpec,
+    NetworkSpec,
+    Numerics,
+    StageSpec,
+)
 from mobilenetv2.spec.published import KERAS, PUBLISHED, PYTORCH, published
 
 STAGES = st.lists(
@@ -162,3 +169,33 @@ def test_stages_may_come_as_a_list_and_a_spec_can_be_a_key() -> None:
 def test_wrong_types_given_directly_are_named(changes: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=next(iter(changes))):
         NetworkSpec(**changes)
+
+
+def test_a_repr_has_what_is_not_usual() -> None:
+    assert repr(NetworkSpec()) == "NetworkSpec(width=1.0, size=(224, 224), classes=1000)"
+    spec = NetworkSpec(stages=PAPER_STAGES[:2], numerics=Numerics("same"), classes=2,
+                       classifier=ClassifierSpec(outputs="logit"))  # fmt: skip
+    assert repr(spec) == (
+        "NetworkSpec(width=1.0, size=(224, 224), classes=2, "
+        "stages=<2 stages, 3 blocks: 16, 24 channels>, classifier=ClassifierSpec(outputs='logit'), "
+        "numerics=Numerics(padding='same'))"
+    )
+
+
+def test_records_that_look_alike_are_still_told_apart() -> None:
+    deeper = tuple(dataclasses.replace(stage, repeats=stage.repeats + 1) for stage in PAPER_STAGES)
+    other = NetworkSpec(stages=deeper)
+    assert other != NetworkSpec() and hash(other) != hash(NetworkSpec())
+    assert NetworkSpec.from_dict(other.to_dict()) == other
+
+
+def test_another_width_size_or_number_of_classes() -> None:
+    spec = NetworkSpec(classes=1001, background="first")
+    assert spec.at() == spec == spec.at(1.0, 224, 1001)
+    assert spec.at(0.5, (96, 64)) == spec.replace(width=0.5, size=(96, 64))
+    assert spec.at(classes=10) == spec.replace(classes=10, background=None)
+
+
+def test_an_unknown_field_is_met_with_the_near_one() -> None:
+    with pytest.raises(SpecError, match="a network has no field 'widht'; did you mean 'width'"):
+        NetworkSpec().replace(widht=0.5)

@@ -115,3 +115,14 @@ def test_an_unknown_name_is_met_with_the_near_one_or_with_all() -> None:
         published("tim")
     with pytest.raises(SpecError, match="network 'resnet' is unknown; known are: article-keras"):
         published("resnet")
+    for name in ("mobilenetv2", "mobilenet-v2", "mobilenet_v3"):
+        with pytest.raises(SpecError, match="did you mean 'mobilenet_v2'"):
+            published(name)
+    with pytest.raises(SpecError, match="no field 'alpha'"):
+        published("keras", alpha=0.5)
+
+
+def test_other_classes_drop_the_background() -> None:
+    assert published("tf-slim", classes=10).background is None
+    assert published("tf-slim", classes=1001).background == "first"
+    assert published("tf-slim", classes=10, background="last").background == "last"

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
-from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.spec.records import (
     Labels,
     ModelConfig,
@@ -153,3 +154,66 @@ def test_one_number_is_a_square_in_a_whole_config_too() -> None:
 @pytest.mark.parametrize("side", [96, 160])
 def test_hugging_faces_margin_is_32_pixels_at_every_size(side: int) -> None:
     assert PUBLISHED["huggingface"].at((side, side)).resize == (side + 32, side + 32)
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "small"])
+def test_a_config_is_shown_in_two_lines(name: str) -> None:
+    spec = published(name)
+    labels = Labels.imagenet(spec.background) if spec.classes >= 1000 else Labels.numbered(10)
+    origin = Origin("weights.pth", "ab" * 32, name, "Apache-2.0", note="x" * 500)
+    family = PUBLISHED.get(name)
+    rules = family.preprocessing if family else Preprocessing.default(spec)
+    config = ModelConfig(spec, rules, labels, origin, {"test.top1": 0.9, "test.top5": 0.99})
+    assert len(repr(config)) < 800 and "\n" not in repr(config)
+    assert f"spec={spec!r}, preprocessing={rules!r}, labels={labels!r}" in repr(config)
+    assert repr(origin) == (
+        f"Origin(source='weights.pth', sha256='abababababab...', dialect={name!r}, "
+        "licence='Apache-2.0')"
+    )
+    assert repr(config).endswith("metrics=<2 figures>)")
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (Labels.imagenet(), "Labels(1000: tench, goldfish, great white shark, ...)"),
+        (Labels(("hat", "shoes")), "Labels(2: hat, shoes)"),
+        (Labels.imagenet("last"), "Labels(1001: tench, goldfish, great white shark, ...; back"),
+        (Labels(("a\nb\x1b[2J" + "c" * 90,)), "Labels(1: a b\ufffd[2J" + "c" * 17 + ")"),
+    ],
+)
+def test_labels_show_their_number_and_the_first_names(labels: Labels, shown: str) -> None:
+    assert repr(labels).startswith(shown) and len(repr(labels)) < 110
+    assert repr(labels).isprintable()
+
+
+def test_a_repr_has_what_is_not_usual() -> None:
+    assert repr(Preprocessing()) == "Preprocessing(size=(224, 224), resize=(256, 256))"
+    assert repr(Preprocessing(fit="stretch")).endswith("resize=(256, 256), fit='stretch')")
+    assert repr(Origin("trained here")) == "Origin(source='trained here')"
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [
+        (2, ("class 0", "class 1")),
+        (["hat", "shoes"], ("hat", "shoes")),
+        ((name for name in ("a", "b")), ("a", "b")),
+        (Labels(("a",)), ("a",)),
+        (np.int32(1), ("class 0",)),
+    ],
+)
+def test_labels_of_a_number_or_of_names(classes: Any, names: tuple[str, ...]) -> None:
+    assert Labels.of(classes).names == names
+
+
+@pytest.mark.parametrize("classes", ["hat", 0, -3, True, None, 2.0, [], [3], [""], {"a": "b"}])
+def test_what_gives_no_labels_is_named(classes: Any) -> None:
+    with pytest.raises(SpecError, match=r"classes .* must be"):
+        Labels.of(classes)
+
+
+def test_the_place_of_the_background() -> None:
+    places = {labels.background_place for labels in map(Labels.imagenet, ("first", "last", None))}
+    assert places == {"first", "last", None}
+    assert Labels.imagenet("first").background_place == "first"

@@ -1,7 +1,7 @@
-"""What every edition offers, whatever its framework: the same five functions."""
+"""The functions that every edition offers, whatever its framework."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
@@ -12,7 +12,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 EditionName = Literal["torch", "keras", "jax", "numpy"]
 Dtype = Literal["float32", "float64"]
@@ -22,8 +22,11 @@ INVERTED_ONLY = ("keras", "jax")
 
 
 class Edition(Protocol):
-    """The module ``mobilenetv2.editions.NAME``. A network is the framework's own object and has
-    its :class:`ModelConfig` in ``.config``."""
+    """The module ``mobilenetv2.editions.NAME``.
+
+    A network is the framework's own object. It has its :class:`ModelConfig` in ``.config`` and its
+    preprocessing in ``.transform``, an :class:`mobilenetv2.images.transform.Transform`.
+    """
 
     def build(
         self,
@@ -57,6 +60,52 @@ class Edition(Protocol):
 
     def dump(self, network: Any, dtype: Dtype = "float32") -> Arrays:
         """The network's weights as canonical arrays: copies."""
+
+    def config_of(self, network: Any) -> ModelConfig:
+        """Return what a network is and takes, with the classifier that it has now.
+
+        Raises:
+            SpecError: a user put a classifier on it that no spec can describe; the message says
+                what cannot be described.
+            MobileNetV2Error: the network has lost its config.
+        """
+
+    def reset_classifier(
+        self, network: Any, classes: int | Iterable[str] | Labels, seed: int | None = None
+    ) -> Any:
+        """Return the network with a new, freshly initialised classifier; hidden layers stay.
+
+        Args:
+            network: it is changed in place and returned; but for Keras, where the result is a new
+                model that shares the network's layers.
+            classes: how many, or their names in the order of the outputs.
+            seed: of the new weights; None is 0, but in PyTorch, where it is drawn.
+
+        Raises:
+            SpecError: no classes, or no names.
+        """
+
+    def features_only(self, network: Any, out_indices: Sequence[int] | None = None) -> Any:
+        """Return the network as a backbone: a module of the framework that gives feature maps.
+
+        The backbone shares the network's weights: training one trains the other. Its maps are those
+        of timm's ``features_only=True``: the last one of each resolution, from the stem to the last
+        block. The head convolution and the classifier are not computed.
+
+        Args:
+            network: the network.
+            out_indices: maps that are returned, in this order, such as ``(2, 3, 4)``; negative
+                numbers count from the end. None is all of them: ``(0, 1, 2, 3, 4)`` for the
+                published networks.
+
+        Returns:
+            A module from pictures to a list of feature maps in the framework's layout, with the
+            table of channels and strides as ``.feature_info``
+            (:class:`mobilenetv2.editions.feature_info.FeatureInfo`).
+
+        Raises:
+            SpecError: an index is no number of a feature map.
+        """
 
     def predictor(
         self,

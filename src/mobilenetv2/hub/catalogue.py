@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.spec.records import Preprocessing
 
 DEFAULT = "timm-100"
@@ -87,6 +88,16 @@ class Checkpoint:
     def verified(self) -> bool:
         """True if a checksum is published, even if only its first digits."""
         return bool(self.sha256 or self.sha256_prefix)
+
+    @property
+    def spec(self) -> NetworkSpec | None:
+        """The network, 1000 classes where it has no classifier; None where its file says it."""
+        if self.preprocessing is None:
+            return None
+        return published(
+            self.preprocessing, width=self.width, size=self.size, classes=self.classes or 1000,
+            background=self.background,
+        )  # fmt: skip
 
     def published_preprocessing(self) -> Preprocessing | None:
         """Return the preprocessing of the publisher's evaluation; None if the file has its own."""

@@ -1,7 +1,7 @@
 """Models by name, and the user's cache of published models.
 
-A MODEL is a model folder, a catalogue name, ``hf://OWNER/NAME``, or ``embedded``, the model in the
-package.
+A MODEL is a model folder, a name of the catalogue or one that people know (``spec.aliases``),
+``hf://OWNER/NAME``, or ``embedded``, the model in the package.
 
 The cache is the platform's cache folder, or the folder that ``MOBILENETV2_CACHE`` names. It holds::
 
@@ -33,11 +33,12 @@ from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import huggingface
 from mobilenetv2.hub.catalogue import EMBEDDED, HUB, Checkpoint, catalogue, find
 from mobilenetv2.hub.download import Checksum, download
+from mobilenetv2.hub.names import FAMILIES, spec_of, weights_of
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
+from mobilenetv2.spec.aliases import aliases
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.published import PUBLISHED, published
+from mobilenetv2.spec.network import NetworkSpec, Size
 
 MODELS = "models"
 EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
@@ -76,15 +77,15 @@ def locate(model: str) -> Path:
         if mistake := _mistake(path):
             raise WeightsError(f"{path}: {mistake}")
         return path  # the store says what is wrong with a file, or with another folder
-    if model.startswith(HUB) or model in catalogue():
-        return imported(model)
     if model == EMBEDDED:
         return embedded_folder()
+    if model.startswith(HUB) or model in catalogue() or model in aliases():
+        return imported(model)
     # A folder whose replacement was interrupted is brought back by its reader.
     if path.with_name(f".previous-{path.name}").exists():
         return path
     beside = sorted(str(folder.parent) for folder in path.parent.glob(f"*/{store.CONFIG}"))
-    hint = suggestion(model, [*beside, *(() if "/" in model else catalogue())])
+    hint = suggestion(model, [*beside, *(() if "/" in model else catalogue())], near=aliases())
     raise WeightsError(
         f"{model}: no such model folder, nor a name in the catalogue; "
         + (hint if hint.startswith("did you") else "'mobilenetv2 weights list' shows them")
@@ -128,7 +129,7 @@ def embedded_folder() -> Path:
 def imported(name: str) -> Path:
     """Return the model folder of a published checkpoint in the cache, importing it if needed."""
     fetched = fetch(name)
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name.removeprefix(HUB))
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", fetched.name.removeprefix(HUB))
     key = f"{slug}-{_digits(fetched)}-{__version__}-{IMPORT_REVISION}"
     target = cache_folder() / MODELS / key
     if not (target / store.CONFIG).is_file():
@@ -164,26 +165,44 @@ def _import_options(fetched: "Fetched") -> ImportOptions:
     )  # fmt: skip
 
 
-def find_spec(name: str) -> NetworkSpec:
-    """Return the spec of a published network, a model folder, a catalogue name or a JSON file.
+def find_spec(
+    name: str,
+    width: float | None = None,
+    size: int | Size | None = None,
+    classes: int | None = None,
+) -> NetworkSpec:
+    """Return a published network, a model folder's, a named one's, or one from a JSON file.
+
+    Args:
+        width: another width multiplier.
+        size: another height and width in pixels.
+        classes: another number of classes; a background class is dropped.
 
     Raises:
-        SpecError: none of these exists, or it is not a valid spec.
+        SpecError: none of them, or not a spec.
+        WeightsError: a folder that is no model folder.
     """
-    path = Path(name)
+    changes = width, size, classes
+    path, entry = Path(name), catalogue().get(name)
+    if name in FAMILIES:
+        return spec_of(name, *changes)
     if path.is_dir():
-        return store.load_config(path).spec
+        return store.load_config(path).spec.at(*changes)
     if path.is_file():
-        try:
-            mapping = json.loads(read_file(path).decode("utf-8"))
-        except ValueError as error:
-            raise SpecError(f"{path}: not JSON ({error})") from None
-        if isinstance(mapping, dict) and "spec" in mapping:
-            mapping = mapping["spec"]
-        return NetworkSpec.from_dict(mapping, str(path))
-    if name not in PUBLISHED and (name.startswith(HUB) or name in catalogue()):
-        return store.load_config(locate(name)).spec
-    return published(name)
+        return _spec_in_json(path).at(*changes)
+    if name.startswith(HUB) or (entry and entry.preprocessing is None):  # its file says it
+        return store.load_config(locate(name)).spec.at(*changes)
+    return spec_of(name, *changes)
+
+
+def _spec_in_json(path: Path) -> NetworkSpec:
+    try:
+        mapping = json.loads(read_file(path).decode("utf-8"))
+    except ValueError as error:
+        raise SpecError(f"{path}: not JSON ({error})") from None
+    if isinstance(mapping, dict) and "spec" in mapping:
+        mapping = mapping["spec"]
+    return NetworkSpec.from_dict(mapping, str(path))
 
 
 # ---------------------------------------------------------------- the cache
@@ -231,7 +250,7 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str) -> Fetched:
-    """Fetch and verify a catalogue name or ``hf://OWNER/NAME``, unless it is in the cache.
+    """Fetch and verify a named checkpoint or ``hf://OWNER/NAME``, unless it is in the cache.
 
     Raises:
         WeightsError: the name is unknown, or the checkpoint cannot be fetched or differs from the
@@ -241,9 +260,9 @@ def fetch(name: str) -> Fetched:
     """
     if name.startswith(HUB):
         return _from_hub(name, name, None, None)
-    checkpoint = find(name)
+    checkpoint = find(weights_of(name) if name in aliases() else name)
     if checkpoint.where.startswith(HUB):
-        return _from_hub(name, checkpoint.where, checkpoint.file, checkpoint.sha256)
+        return _from_hub(checkpoint.name, checkpoint.where, checkpoint.file, checkpoint.sha256)
     return _from_web(checkpoint)
 
 

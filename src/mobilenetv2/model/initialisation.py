@@ -85,17 +85,31 @@ def replace_classifier(
         classifier: another head; None keeps the network's, but a single logit becomes a softmax if
             there are more than two classes.
     """
-    labels = Labels.numbered(labels) if isinstance(labels, int) else labels
-    head = classifier or config.spec.classifier
-    if head.outputs == "logit" and len(labels) != 2 and classifier is None:
-        head = dataclasses.replace(head, outputs="softmax")  # one logit is for two classes only
-    spec = config.spec.replace(classes=len(labels), background=None, classifier=head)
-    shapes = parameter_shapes(spec)
+    changed = with_classes(config, labels, classifier)
+    shapes = parameter_shapes(changed.spec)
     kept = {
         name: array
         for name, array in arrays.items()
         if array.shape == shapes.get(name) and not name.startswith("classifier.")
     }
     fresh = {name: shape for name, shape in shapes.items() if name not in kept}
-    changed = dataclasses.replace(config, spec=spec, labels=labels, metrics={})
     return changed, kept | initialise(fresh, initialisation, seed)
+
+
+def with_classes(
+    config: ModelConfig, labels: Labels | int, classifier: ClassifierSpec | None = None
+) -> ModelConfig:
+    """Return the config of the same network for other classes, without measured metrics.
+
+    Args:
+        config: the config before.
+        labels, classifier: as :func:`replace_classifier` takes them.
+    """
+    labels = Labels.numbered(labels) if isinstance(labels, int) else labels
+    head = classifier or config.spec.classifier
+    if head.outputs == "logit" and len(labels) != 2 and classifier is None:
+        head = dataclasses.replace(head, outputs="softmax")  # one logit tells no more than two
+    spec = config.spec.replace(
+        classes=len(labels), background=labels.background_place, classifier=head
+    )
+    return dataclasses.replace(config, spec=spec, labels=labels, metrics={})

@@ -71,6 +71,31 @@ def from_mapping(
         raise error(f"{where}: {problem}") from None
 
 
+LONGEST_TEXT = 60
+"""Characters of a text that a short ``repr`` shows."""
+
+
+def short_repr(record: Any, *always: str, **shown: str) -> str:
+    """Return a record as 'Name(field=value, ...)' with only the fields that are not the default.
+
+    Args:
+        always: fields that are shown even so.
+        shown: fields that are shown in another way: name -> text, '' leaves it out.
+    """
+    parts = []
+    for field in dataclasses.fields(record):
+        value, default = getattr(record, field.name), field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if value == default and field.name not in always:
+            continue
+        text = shown.get(field.name, repr(value))
+        if field.name not in shown and isinstance(value, str) and len(value) > LONGEST_TEXT:
+            text = f"{value[:LONGEST_TEXT]!r}..."
+        parts += [f"{field.name}={text}"] if text else []
+    return f"{type(record).__name__}({', '.join(parts)})"
+
+
 def check_types(record: Any) -> None:
     """Raise unless all fields of a record have their declared types.
 
@@ -82,11 +107,15 @@ def check_types(record: Any) -> None:
         _checked(hints[field.name], getattr(record, field.name), field.name, SpecError)
 
 
-def suggestion(word: str, known: typing.Iterable[str]) -> str:
-    """Return 'did you mean ...?' if a known name is close, otherwise the list of known names."""
+def suggestion(word: str, known: typing.Iterable[str], near: typing.Iterable[str] = ()) -> str:
+    """Return 'did you mean ...?' for a near miss, otherwise the list of what is known.
+
+    Args:
+        near: more names that may be meant, but are too many to list.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
+    found = difflib.get_close_matches(word, [*names, *near], n=1)
+    return f"did you mean {found[0]!r}?" if found else f"known are: {', '.join(names)}"
 
 
 def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -> Any:

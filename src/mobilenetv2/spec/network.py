@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.mapping import check_types, from_mapping, to_mapping
+from mobilenetv2.spec.mapping import (
+    check_types,
+    from_mapping,
+    short_repr,
+    suggestion,
+    to_mapping,
+)
 from mobilenetv2.spec.rounding import Rounding, scale
 
 Size = tuple[int, int]
@@ -119,6 +125,9 @@ class Numerics:
         if not 0 <= self.momentum <= 1:
             raise SpecError(f"BatchNorm momentum {self.momentum!r} must be between 0 and 1")
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
     @property
     def update_rate(self) -> float:
         """Share of the new batch in the running statistics: PyTorch's ``momentum``."""
@@ -163,6 +172,9 @@ class ClassifierSpec:
     bias: bool = True
     """True if the last layer adds a bias."""
     outputs: Outputs = "softmax"
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -264,9 +276,45 @@ class NetworkSpec:
             return stage.channels
         return scale(self.rounding, stage.channels, self.width, self.divisor, "projection")
 
+    def __repr__(self) -> str:
+        channels = ", ".join(str(stage.channels) for stage in self.stages)
+        blocks = sum(stage.repeats for stage in self.stages)
+        stages = f"<{len(self.stages)} stages, {blocks} blocks: {channels} channels>"
+        return short_repr(self, "width", "size", "classes", stages=stages)
+
     def replace(self, **changes: Any) -> "NetworkSpec":
-        """Return a copy with some fields changed and checked."""
+        """Return a copy with some fields changed, checked again.
+
+        Raises:
+            SpecError: an unknown field, or an impossible network.
+        """
+        fields = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in fields:
+                raise SpecError(f"a network has no field {name!r}; {suggestion(name, fields)}")
         return dataclasses.replace(self, **changes)
+
+    def at(
+        self,
+        width: float | None = None,
+        size: "int | Size | None" = None,
+        classes: int | None = None,
+    ) -> "NetworkSpec":
+        """Return the network at another width, size or number of classes; None keeps this one's.
+
+        Args:
+            width: width multiplier.
+            size: height and width in pixels; one number means a square.
+            classes: another number of them drops a background class.
+
+        Raises:
+            SpecError: an impossible network.
+        """
+        changes: dict[str, Any] = {"width": width, "size": size, "classes": classes}
+        given = {name: value for name, value in changes.items() if value is not None}
+        if given.get("classes", self.classes) != self.classes:
+            given["background"] = None
+        return self.replace(**given)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; :meth:`from_dict` makes an equal record from them."""

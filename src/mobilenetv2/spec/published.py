@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mobilenetv2.errors import SpecError
+from mobilenetv2.spec.aliases import aliases
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics, Size, StageSpec
 from mobilenetv2.spec.records import Preprocessing
@@ -143,18 +144,38 @@ PUBLISHED: dict[str, Published] = {
 
 
 def published(name: str, **changes: Any) -> NetworkSpec:
-    """Return the spec of a published family, with changes such as ``width=0.5, size=160``.
+    """Return the spec of a published network.
+
+    Args:
+        name: a family of :data:`PUBLISHED` ('timm'), 'small', or a name that people know
+            ('mobilenet_v2' is torchvision's, 'mobilenetv2_140' timm's).
+        changes: fields of :class:`NetworkSpec`, such as ``width=0.5, size=160``. Other ``classes``
+            drop a background class.
 
     Raises:
-        SpecError: the name is not one of :data:`PUBLISHED` or 'small'.
+        SpecError: an unknown name or field, or an impossible network.
+
+    Example:
+        >>> mn.published("mobilenetv2_140").width
+        1.4
+        >>> mn.published("keras", width=0.35, size=96, classes=10)
+        NetworkSpec(width=0.35, size=(96, 96), classes=10, rounding='truncate-nearest', ...)
     """
+    known = aliases()
+    if name in known and name not in PUBLISHED:
+        alias = known[name]
+        return published(alias.family, **{"width": alias.width, "size": alias.size, **changes})
     if name == "small":
         return small(**changes)
     if name not in PUBLISHED:
-        raise SpecError(f"network {name!r} is unknown; {suggestion(name, [*PUBLISHED, 'small'])}")
+        hint = suggestion(name, [*PUBLISHED, "small"], near=known)
+        raise SpecError(f"network {name!r} is unknown; {hint}")
     if name == "d-li14" and changes.get("width") == 0.1:
         changes = {"divisor": 4, **changes}
-    return PUBLISHED[name].spec.replace(**changes)
+    spec = PUBLISHED[name].spec
+    if changes.get("classes", spec.classes) != spec.classes:
+        changes = {"background": None, **changes}
+    return spec.replace(**changes)
 
 
 def small(size: int | tuple[int, int] = 32, **changes: Any) -> NetworkSpec:

@@ -3,18 +3,23 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.mapping import check_types, from_mapping, to_mapping
+from mobilenetv2.spec.mapping import check_types, from_mapping, short_repr, to_mapping
 from mobilenetv2.spec.network import NetworkSpec, Size
+from mobilenetv2.text import visible
 
 FORMAT_VERSION = 1
 Interpolation = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+
+SHOWN_NAMES, LONGEST_NAME = 3, 24
+"""Labels that a ``repr`` shows, and the characters of each."""
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -63,6 +68,9 @@ class Preprocessing:
             raise SpecError(f"preprocessing mean {self.mean!r} must be finite")
         if not all(math.isfinite(value) and value > 0 for value in self.std):
             raise SpecError(f"preprocessing std {self.std!r} must be finite and above 0")
+
+    def __repr__(self) -> str:
+        return short_repr(self, "size", "resize")
 
     @property
     def channels(self) -> int:
@@ -118,6 +126,44 @@ class Labels:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def background_place(self) -> Literal["first", "last"] | None:
+        """Place of the background class among the classes, if there is one."""
+        return None if self.background is None else "last" if self.background else "first"
+
+    def __repr__(self) -> str:
+        shown = ", ".join(visible(name[:LONGEST_NAME]) for name in self.names[:SHOWN_NAMES])
+        more = ", ..." if len(self) > SHOWN_NAMES else ""
+        background = "" if self.background is None else f"; background: {self.background}"
+        return f"Labels({len(self)}: {' '.join(shown.split())}{more}{background})"
+
+    @classmethod
+    def of(cls, classes: "Labels | int | Iterable[str]") -> "Labels":
+        """Return the labels of classes that are given by name or by number.
+
+        Args:
+            classes: names in the order of the outputs; or how many classes, which are then called
+                'class 0', 'class 1' ...; or labels, which are returned as they are.
+
+        Raises:
+            SpecError: there is no class, or something that is no name.
+
+        Example:
+            >>> mn.Labels.of(["hat", "shoes"])
+            Labels(2: hat, shoes)
+        """
+        if isinstance(classes, Labels):
+            return classes
+        if isinstance(classes, SupportsIndex) and not isinstance(classes, bool):
+            count = operator.index(classes)
+            if count < 1:
+                raise SpecError(f"classes {count} must be at least 1")
+            return cls.numbered(count)
+        names = tuple(classes) if isinstance(classes, Iterable) else ()
+        if isinstance(classes, str | Mapping) or not names or not all(map(_is_name, names)):
+            raise SpecError(f"classes {classes!r} must be a number, or a list of names")
+        return cls(tuple(map(str, names)))
+
     @classmethod
     def numbered(cls, classes: int, background: Literal["first", "last"] | None = None) -> "Labels":
         """Return labels without meaning: 'class 0', 'class 1' ..."""
@@ -133,6 +179,10 @@ class Labels:
         if background == "first":
             return cls(("background", *names), (None, *ids), 0)
         return cls((*names, "background"), (*ids, None), len(names))
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name)
 
 
 @lru_cache(maxsize=1)
@@ -167,6 +217,9 @@ class Origin:
 
     '' means that the statistics are the checkpoint's own, or that BatchNorm is still folded.
     """
+
+    def __repr__(self) -> str:
+        return short_repr(self, sha256=f"'{(self.sha256 or '')[:12]}...'", note="")
 
     @property
     def needs_own_photos(self) -> bool:
@@ -210,6 +263,9 @@ class ModelConfig:
                 f"preprocessing gives {self.preprocessing.size} pixels, "
                 f"the network takes {self.spec.size}"
             )
+
+    def __repr__(self) -> str:
+        return short_repr(self, metrics=f"<{len(self.metrics)} figures>")
 
     @property
     def output_names(self) -> tuple[str, ...]:

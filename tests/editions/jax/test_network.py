@@ -42,13 +42,13 @@ def test_a_second_predictor_is_not_compiled_anew(
     arrays, _, _ = reference(SHALLOW)
     network = built(SHALLOW, arrays)
     pictures = np.zeros((1, 40, 33, 3), np.uint8)
-    traced, features = [], edition.MobileNetV2.features
+    traced, features = [], edition.MobileNetV2.pooled_features
 
     def counted(network: Any, x: Any) -> Any:
         traced.append(1)
         return features(network, x)
 
-    monkeypatch.setattr(edition.MobileNetV2, "features", counted)
+    monkeypatch.setattr(edition.MobileNetV2, "pooled_features", counted)
     first, second = (edition.predictor(network, outputs="features")(pictures) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert len(traced) == 1

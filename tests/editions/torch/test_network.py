@@ -101,7 +101,7 @@ def test_dropout_is_the_specs_and_only_in_training() -> None:
     network.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network.dropout.train()  # everything else stays in evaluation mode
     network(x)
-    features = network.features(x)
+    features = network.pooled_features(x)
     kept = seen[0] != 0
     assert 0.2 < kept.float().mean() < 0.8
     torch.testing.assert_close(seen[0][kept], 2 * features[kept])

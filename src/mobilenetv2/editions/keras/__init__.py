@@ -17,8 +17,12 @@ from mobilenetv2.spec.records import ModelConfig
 if TYPE_CHECKING:
     import keras
 
+    from mobilenetv2.editions.keras.network import features_only as features_only
+    from mobilenetv2.editions.keras.network import forward_features as forward_features
     from mobilenetv2.editions.keras.network import intermediates as intermediates
     from mobilenetv2.editions.keras.network import predictor as predictor
+    from mobilenetv2.editions.keras.network import reset_classifier as reset_classifier
+    from mobilenetv2.editions.keras.top import config_of as config_of
     from mobilenetv2.editions.keras.weights import dump as dump
     from mobilenetv2.editions.keras.weights import load as load
 
@@ -72,7 +76,13 @@ def read(
     return read(path, config)
 
 
-HOMES = {"dump": "weights", "load": "weights", "intermediates": "network", "predictor": "network"}
+HOMES = {
+    "config_of": "top", "dump": "weights", "load": "weights",
+    **dict.fromkeys(
+        ("features_only", "forward_features", "intermediates", "predictor", "reset_classifier"),
+        "network",
+    ),
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

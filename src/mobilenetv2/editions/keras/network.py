@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -13,26 +13,28 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype, check_options
-from mobilenetv2.editions.keras.weights import (
+from mobilenetv2.editions.feature_info import feature_info
+from mobilenetv2.editions.keras.names import (
     CLASSIFIER,
     POOLS,
     activation_name,
-    assign,
     batch_norm_name,
     block_prefix,
     convolution_name,
-    dump,
     intermediate_layers,
     linear_name,
     linear_output_name,
 )
+from mobilenetv2.editions.keras.top import attach, config_of, linear_layers
+from mobilenetv2.editions.keras.weights import assign, dump
 from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.images.preprocess import normalise
-from mobilenetv2.model.initialisation import Initialisation, initialise
+from mobilenetv2.images.transform import ArrayTransform
+from mobilenetv2.model.initialisation import Initialisation, initialise, with_classes
 from mobilenetv2.spec.blocks import Block, Convolution, Linear, require_inverted, resolve
-from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.names import is_classifier, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 LAST = "channels_last"
 """Said to every layer: a user's keras.json may have another default."""
@@ -51,6 +53,11 @@ def MobileNetV2(
     name: str = "mobilenetv2",
 ) -> keras.Model:
     """A ``keras.Model`` from normalised pictures (batch, height, width, channels) to logits.
+
+    ``model.config`` is the record of what it is and takes, and ``model.transform`` the
+    preprocessing: from a photo to a float32 array (height, width, channels). A model that is built
+    on its layers, or on it, can be saved by :func:`mobilenetv2.save`, too: with Dense layers on
+    ``include_top=False, pooling="avg"``.
 
     It is made of Keras's own layers, so a ``.keras`` file of it can be read without this package
     (BatchNorm under PyTorch's numerics excepted, see :class:`UnbiasedBatchNormalization`).
@@ -104,9 +111,14 @@ def MobileNetV2(
     elif pooling is not None:
         x = make.pool(x, {"avg": "average", "max": "max"}[pooling])
     model = keras.Model(inputs, x, name=name)
-    model.config = config
+    _finish(model, config)
     assign(model, initialise(parameter_shapes(spec), initialisation, seed or 0))
     return model
+
+
+def _finish(model: keras.Model, config: ModelConfig) -> None:
+    attach(model, config)
+    model.transform = ArrayTransform(config.preprocessing)
 
 
 def _shape(spec: NetworkSpec, wish: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
@@ -212,6 +224,81 @@ class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
+def forward_features(network: keras.Model, x: Any) -> Any:
+    """Return the last feature map (batch, ..., k) of (batch, height, width, channels), normalised.
+
+    It makes a model for the call: in a loop, make it once of the layer ``out_relu``.
+    """
+    return keras.Model(network.input, network.get_layer(activation_name("head")).output)(x)
+
+
+def features_only(network: keras.Model, out_indices: Sequence[int] | None = None) -> keras.Model:
+    """Return the network as a backbone that gives a list of feature maps; layers are shared.
+
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.features_only`.
+
+    Returns:
+        A ``keras.Model`` (batch, height, width, channels) -> list of (batch, ..., k), with the
+        table of channels and strides as ``.feature_info``.
+
+    Example:
+        # needs: keras
+        >>> import numpy as np
+        >>> from mobilenetv2.editions import keras as edition
+        >>> network = edition.build(mn.NetworkSpec(width=0.35, size=64))
+        >>> backbone = edition.features_only(network, (3, 4))
+        >>> [tuple(found.shape) for found in backbone(np.zeros((1, 64, 64, 3), np.float32))]
+        [(1, 4, 4, 32), (1, 2, 2, 112)]
+    """
+    spec = config_of(network).spec
+    info, sources = feature_info(spec, out_indices), intermediate_layers(spec)
+    maps = [network.get_layer(sources[found.module]).output for found in info.chosen]
+    backbone = keras.Model(network.input, maps, name=f"{network.name}_features")
+    backbone.feature_info = info
+    return backbone
+
+
+def reset_classifier(
+    network: keras.Model, classes: int | Iterable[str] | Labels, seed: int | None = None
+) -> keras.Model:
+    """Return a new model with the network's layers and a new classifier; hidden layers stay.
+
+    A functional model cannot be changed in place: the network stays, and shares its layers with
+    the model that is returned, which has to be compiled anew.
+
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.reset_classifier`.
+
+    Example:
+        # needs: keras
+        >>> from mobilenetv2.editions import keras as edition
+        >>> network = edition.build(mn.NetworkSpec(width=0.35, size=64, classes=10))
+        >>> edition.reset_classifier(network, ["hat", "shoes"]).output.shape
+        (None, 2)
+    """
+    check_options(seed=seed)
+    config = with_classes(config_of(network), Labels.of(classes))
+    spec, dtype = config.spec, network.get_layer(activation_name("head")).dtype
+    *hidden, last = resolve(spec).linears
+    if dense := linear_layers(network, config_of(network).spec):
+        x = dense["classifier"].input
+    else:
+        make, x = Layers(spec.numerics, dtype), network.output
+        x = make.pool(x, spec.classifier.pooling) if len(x.shape) == 4 else x
+        if spec.dropout:
+            x = layers.Dropout(spec.dropout, seed=seed or 0, name="dropout", dtype=dtype)(x)
+        for layer in hidden:
+            x = make.hidden(x, layer, seed or 0)
+    x = layers.Dense(last.out_features, use_bias=last.bias, name=CLASSIFIER, dtype=dtype)(x)
+    model = keras.Model(network.input, x, name=network.name)
+    _finish(model, config)
+    shapes = parameter_shapes(spec)
+    fresh = {name: shape for name, shape in shapes.items() if name.startswith("classifier.")}
+    if not dense:
+        fresh = {name: shape for name, shape in shapes.items() if is_classifier(name)}
+    assign(model, initialise(fresh, "torchvision", seed or 0))
+    return model
+
+
 def predictor(
     network: keras.Model, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
@@ -225,12 +312,12 @@ def predictor(
         raise MobileNetV2Error(
             f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
         )
-    pool = POOLS[network.config.spec.classifier.pooling]
+    pool = POOLS[config_of(network).spec.classifier.pooling]
     end = _layer(network, CLASSIFIER if outputs == "logits" else pool)
     model = keras.Model(network.input, end.output)
 
     def predict(pictures: NDArray) -> NDArray:
-        x = normalise(pictures, network.config.preprocessing).astype(end.dtype)
+        x = normalise(pictures, config_of(network).preprocessing).astype(end.dtype)
         return np.asarray(model.predict_on_batch(x), np.float32)
 
     return predict
@@ -242,7 +329,7 @@ def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
     Raises:
         MobileNetV2Error: the network has no logits.
     """
-    sources = intermediate_layers(network.config.spec) | {"logits": CLASSIFIER}
+    sources = intermediate_layers(config_of(network).spec) | {"logits": CLASSIFIER}
     dtype = _layer(network, CLASSIFIER).dtype
     ends = {name: _layer(network, layer).output for name, layer in sources.items()}
     # Not predict_on_batch: it makes float32 of float64 on some backends.
@@ -279,7 +366,7 @@ def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = N
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(f"{where}: Keras cannot read it ({reason})") from None
     if config is not None:
-        network.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
+        _finish(network, config if isinstance(config, ModelConfig) else ModelConfig.default(config))
         if not _fits(network):
             raise WeightsError(f"{where}: not the network of the config that was given")
     return network
@@ -291,6 +378,6 @@ def _fits(network: keras.Model) -> bool:
         arrays = dump(network)
     except (KeyError, AttributeError):  # no such layer, or one without a bias
         return False
-    shapes = parameter_shapes(network.config.spec)
+    shapes = parameter_shapes(config_of(network).spec)
     same = all(array.shape == shapes[name] for name, array in arrays.items())
     return same and len(arrays) == len(network.weights)

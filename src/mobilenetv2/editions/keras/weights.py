@@ -1,5 +1,6 @@
-"""Names of the Keras layers: those of keras.applications, and in their style where it has none."""
+"""The variables of a Keras model under their canonical names."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,12 @@ import keras
 import numpy as np
 
 from mobilenetv2.editions.edition import Dtype
+from mobilenetv2.editions.heads import FOLDED, came_folded
+from mobilenetv2.editions.keras.names import CLASSIFIER as CLASSIFIER
+from mobilenetv2.editions.keras.names import POOLS as POOLS
+from mobilenetv2.editions.keras.names import batch_norm_name as batch_norm_name
+from mobilenetv2.editions.keras.names import convolution_name as convolution_name
+from mobilenetv2.editions.keras.top import body_of, config_of, linear_layers
 from mobilenetv2.model.arrays import (
     TENSORFLOW_CONVOLUTION,
     TENSORFLOW_DEPTHWISE,
@@ -15,71 +22,7 @@ from mobilenetv2.model.arrays import (
     Layout,
     check_arrays,
 )
-from mobilenetv2.spec.blocks import Convolution, Linear, resolve
-from mobilenetv2.spec.names import Shapes, intermediate_names, is_classifier, parameter_shapes
-from mobilenetv2.spec.network import NetworkSpec
-
-CLASSIFIER = "predictions"
-POOLS = {"average": "global_average_pooling2d", "max": "global_max_pooling2d"}
-
-
-def linear_name(name: str) -> str:
-    """Return the Dense layer of a canonical linear layer: 'hidden.0' -> 'hidden_0'."""
-    return CLASSIFIER if name == "classifier" else name.replace(".", "_")
-
-
-def linear_output_name(layer: Linear) -> str:
-    """Return the layer whose output is a linear layer's, after its activation."""
-    return linear_name(layer.name) + (f"_{layer.activation}" if layer.activation else "")
-
-
-def block_prefix(index: int) -> str:
-    """'expanded_conv_' for the first block, whose convolution is not expanded, else 'block_N_'."""
-    return f"block_{index}_" if index else "expanded_conv_"
-
-
-def convolution_name(name: str) -> str:
-    """A canonical convolution's layer.
-
-    >>> [convolution_name(n) for n in ("stem", "blocks.0.project", "blocks.3.expand", "head")]
-    ['Conv1', 'expanded_conv_project', 'block_3_expand', 'Conv_1']
-    """
-    if name in ("stem", "head"):
-        return {"stem": "Conv1", "head": "Conv_1"}[name]
-    _, index, part = name.split(".")
-    return block_prefix(int(index)) + part
-
-
-def batch_norm_name(name: str) -> str:
-    """The BatchNorm behind a canonical convolution."""
-    special = {"stem": "bn_Conv1", "head": "Conv_1_bn"}
-    return special.get(name) or f"{convolution_name(name)}_BN"
-
-
-def activation_name(name: str) -> str:
-    """The activation behind that."""
-    return "out_relu" if name == "head" else f"{convolution_name(name)}_relu"
-
-
-def output_name(layer: Convolution) -> str:
-    """The layer whose output is the canonical convolution's named intermediate."""
-    return batch_norm_name(layer.name) if layer.linear else activation_name(layer.name)
-
-
-def intermediate_layers(spec: NetworkSpec) -> dict[str, str]:
-    """Canonical intermediate -> layer, without the logits.
-
-    A block without a shortcut ends with its projection: two names, one layer.
-    """
-    network = resolve(spec)
-    sources = {layer.name: output_name(layer) for layer in network.convolutions}
-    for block in network.blocks:
-        end = f"{block_prefix(block.index)}add" if block.residual else output_name(block.project)
-        sources[f"blocks.{block.index}"] = end
-    sources["features"] = POOLS[spec.classifier.pooling]
-    sources |= {linear.output: linear_output_name(linear) for linear in network.linears}
-    return {name: sources[name] for name in intermediate_names(spec) if name != "logits"}
-
+from mobilenetv2.spec.names import is_classifier, parameter_shapes
 
 BATCH_NORM = {
     "scale": "gamma",
@@ -90,11 +33,13 @@ BATCH_NORM = {
 
 
 def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
-    """Put canonical arrays into a network.
+    """Copy canonical arrays into a network; warn where they would not survive training.
 
     A network without its top is given the classifier's arrays too, and has no place for them.
     """
-    check_arrays(network.config.spec, arrays, where)
+    check_arrays(config_of(network).spec, arrays, where)
+    if came_folded(config_of(network)):
+        warnings.warn(FOLDED, stacklevel=2)
     assign(network, arrays)
 
 
@@ -117,14 +62,15 @@ def dump(network: keras.Model, dtype: Dtype = "float32") -> Arrays:
 
 def _variables(network: keras.Model) -> Iterator[tuple[str, Any, Layout | None]]:
     """Canonical name, the variable that holds it, and how it lies there."""
-    shapes: Shapes = parameter_shapes(network.config.spec)
-    by_name = {layer.name: layer for layer in network.layers}
-    for name in shapes:
+    spec = config_of(network).spec
+    linears = linear_layers(network, spec)
+    by_name = {layer.name: layer for layer in body_of(network).layers}
+    for name in parameter_shapes(spec):
         owner, part = name.rsplit(".", 1)
         if is_classifier(name):
-            if CLASSIFIER not in by_name:
+            if owner not in linears:
                 continue  # include_top=False
-            layer = by_name[linear_name(owner)]
+            layer = linears[owner]
             variable = {"weight": "kernel", "bias": "bias"}[part]
             layout = TENSORFLOW_LINEAR if part == "weight" else None
         elif owner.endswith(".bn"):

@@ -2,6 +2,17 @@
 
 from mobilenetv2.editions.numpy.network import MobileNetV2 as MobileNetV2
 from mobilenetv2.editions.numpy.network import MobileNetV2 as build
-from mobilenetv2.editions.numpy.network import dump, intermediates, load, predictor
+from mobilenetv2.editions.numpy.network import (
+    config_of,
+    dump,
+    features_only,
+    intermediates,
+    load,
+    predictor,
+    reset_classifier,
+)
 
-__all__ = ["MobileNetV2", "build", "dump", "intermediates", "load", "predictor"]
+__all__ = [
+    "MobileNetV2", "build", "config_of", "dump", "features_only", "intermediates", "load",
+    "predictor", "reset_classifier",
+]  # fmt: skip

@@ -1,21 +1,23 @@
 """MobileNetV2 in NumPy: the plain reference. It computes inference and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mobilenetv2.editions.edition import Dtype, check_options
+from mobilenetv2.editions.feature_info import feature_info
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.images.preprocess import normalise
+from mobilenetv2.images.transform import PlanarTransform
 from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.model.initialisation import Initialisation, initialise
+from mobilenetv2.model.initialisation import Initialisation, initialise, replace_classifier
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
 from mobilenetv2.spec.names import BATCH_NORM, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 ACTIVATIONS: dict[str | None, Callable[[NDArray], NDArray]] = {
     "relu6": operations.relu6,
@@ -48,32 +50,49 @@ class MobileNetV2:
         """What the network is."""
         return self.config.spec
 
+    @property
+    def transform(self) -> PlanarTransform:
+        """The preprocessing, from a photo to a float32 array (channels, height, width)."""
+        return PlanarTransform(self.config.preprocessing)
+
     def __call__(self, x: NDArray) -> NDArray:
-        """(batch, channels, height, width), normalised -> logits (batch, classes)."""
+        """Return the logits (batch, n) of (batch, channels, height, width), normalised."""
         return self.intermediates(x)["logits"]
 
-    def features(self, x: NDArray) -> NDArray:
-        """(batch, channels, height, width) -> pooled features (batch, head channels)."""
-        return self.intermediates(x)["features"]
+    def forward_features(self, x: NDArray) -> NDArray:
+        """Return the last feature map (batch, k, ...) of (batch, channels, height, width)."""
+        return self._body(x, {})
+
+    def pooled_features(self, x: NDArray) -> NDArray:
+        """Return the pooled features (batch, k) of (batch, channels, height, width)."""
+        return POOLS[self.spec.classifier.pooling](self.forward_features(x))
 
     def intermediates(self, x: NDArray) -> dict[str, NDArray]:
-        """One forward pass with every tensor of :func:`spec.names.intermediate_names`, in order.
+        """Return every tensor of :func:`spec.names.intermediate_names`, in order, of one pass.
 
         Args:
             x: (batch, channels, height, width), normalised; any size, not only the spec's.
         """
-        network, tensors = resolve(self.spec), dict[str, NDArray]()
-        y = tensors["stem"] = self._layer(network.stem, x.astype(self.dtype))
-        for block in network.blocks:
-            y = self._block(block, y, tensors)
-        if network.head:
-            y = tensors["head"] = self._layer(network.head, y)
+        tensors = dict[str, NDArray]()
+        y = self._body(x, tensors)
         y = tensors["features"] = POOLS[self.spec.classifier.pooling](y)
-        for linear in network.linears:
+        for linear in resolve(self.spec).linears:
             weight = self.arrays[f"{linear.name}.weight"]
             y = operations.linear(y, weight, self.arrays.get(f"{linear.name}.bias"))
             y = tensors[linear.output] = ACTIVATIONS[linear.activation](y)
         return tensors
+
+    def _body(self, x: NDArray, tensors: dict[str, NDArray], last: str | None = None) -> NDArray:
+        """Return the last feature map, or that of the module ``last``; note every tensor."""
+        network = resolve(self.spec)
+        y = tensors["stem"] = self._layer(network.stem, x.astype(self.dtype))
+        for block in network.blocks:
+            if last in tensors:
+                return y
+            y = self._block(block, y, tensors)
+        if network.head and last not in tensors:
+            y = tensors["head"] = self._layer(network.head, y)
+        return y
 
     def _block(self, block: Block, x: NDArray, tensors: dict[str, NDArray]) -> NDArray:
         """One block: its steps one after the other, and what is added to them."""
@@ -113,6 +132,65 @@ class MobileNetV2:
         )
         y = convolve(x, self.arrays[f"{layer.name}.conv.weight"], layer.stride, (rows, columns))
         return y + self.arrays[f"{layer.name}.conv.bias"][:, None, None] if layer.bias else y
+
+
+class FeaturesOnly:
+    """A network as a backbone: (batch, channels, height, width) -> a list of feature maps.
+
+    It computes with the network's own arrays. ``feature_info`` is the table of the maps.
+
+    Args:
+        network: the network.
+        out_indices: maps that are returned, in this order; None is all of them.
+
+    Raises:
+        SpecError: an index is no number of a feature map.
+    """
+
+    def __init__(self, network: MobileNetV2, out_indices: Sequence[int] | None = None) -> None:
+        self.network, self.feature_info = network, feature_info(network.spec, out_indices)
+
+    def __call__(self, x: NDArray) -> list[NDArray]:
+        """Return the maps of pictures (batch, channels, height, width), normalised."""
+        chosen, tensors = self.feature_info.chosen, dict[str, NDArray]()
+        self.network._body(x, tensors, max(chosen, key=lambda found: found.index).module)
+        return [tensors[found.module] for found in chosen]
+
+
+def features_only(network: MobileNetV2, out_indices: Sequence[int] | None = None) -> FeaturesOnly:
+    """Return the network as a backbone that gives a list of feature maps; weights are shared.
+
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.features_only`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mobilenetv2.editions import numpy as edition
+        >>> network = edition.build(mn.NetworkSpec(width=0.35, size=64))
+        >>> backbone = edition.features_only(network, (3, 4))
+        >>> [found.shape for found in backbone(np.zeros((1, 3, 64, 64)))]
+        [(1, 32, 4, 4), (1, 112, 2, 2)]
+    """
+    return FeaturesOnly(network, out_indices)
+
+
+def reset_classifier(
+    network: MobileNetV2, classes: int | Iterable[str] | Labels, seed: int | None = None
+) -> MobileNetV2:
+    """Return the network with a new classifier; it is changed in place.
+
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.reset_classifier`.
+    """
+    check_options(seed=seed)
+    network.config, arrays = replace_classifier(
+        network.config, network.arrays, Labels.of(classes), seed=seed or 0
+    )
+    network.arrays = {name: array.astype(network.dtype) for name, array in arrays.items()}
+    return network
+
+
+def config_of(network: MobileNetV2) -> ModelConfig:
+    """Return what a network is and takes."""
+    return network.config
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:

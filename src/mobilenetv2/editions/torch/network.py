@@ -1,138 +1,57 @@
 """MobileNetV2 in PyTorch, read off the spec. Module names are the canonical parameter names."""
 
-from collections.abc import Callable
-from typing import Literal
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mobilenetv2.editions.edition import Dtype, check_options
-from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.model.initialisation import Initialisation, initialise
-from mobilenetv2.spec.blocks import Block as BlockRecord
-from mobilenetv2.spec.blocks import Convolution, Linear, resolve
+from mobilenetv2.editions.heads import (
+    FOLDED,
+    Head,
+    came_folded,
+    describe_head,
+    head_config,
+)
+from mobilenetv2.editions.torch.classifier import Classifier, list_parts
+from mobilenetv2.editions.torch.features import Features, TensorTransform
+from mobilenetv2.editions.torch.layers import BLOCKS, POOLS, Block
+from mobilenetv2.editions.torch.layers import ConvBN as ConvBN
+from mobilenetv2.editions.torch.layers import HiddenLayer as HiddenLayer
+from mobilenetv2.editions.torch.weights import assign
+from mobilenetv2.errors import MobileNetV2Error, SpecError
+from mobilenetv2.model.initialisation import Initialisation, initialise, with_classes
+from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
-from mobilenetv2.spec.network import BlockKind, NetworkSpec, Numerics
-from mobilenetv2.spec.records import ModelConfig, Preprocessing
-
-ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
-
-
-class ConvBN(nn.Module):
-    """Convolution, BatchNorm and, unless the layer is linear, the activation.
-
-    (batch, in_channels, height, width) -> (batch, out_channels, ceil(height / stride), ...).
-    """
-
-    def __init__(self, layer: Convolution, numerics: Numerics) -> None:
-        super().__init__()
-        # Zeros after every even and before every odd side: 'same' at stride 2 is the one case
-        # that PyTorch's own padding cannot express.
-        self.pad_same = numerics.padding == "same" and layer.stride == 2 and layer.kernel == 3
-        self.conv = nn.Conv2d(
-            layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
-            padding=0 if self.pad_same else layer.kernel // 2,
-            groups=layer.groups, bias=layer.bias,
-        )  # fmt: skip
-        self.bn = BatchNorm(layer.out_channels, numerics)
-        # Not in place: on CPUs PyTorch computes that in a new tensor, too, and copies it back.
-        self.activation = nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, channels, height, width), convolved, normalised and activated."""
-        if self.pad_same:
-            height, width = x.shape[-2:]
-            x = functional.pad(x, (width % 2, 1, height % 2, 1))
-        y: Tensor = self.activation(self.bn(self.conv(x)))
-        return y
-
-
-class InvertedResidual(nn.Module):
-    """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
-
-    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
-        super().__init__()
-        self.residual = block.residual
-        self.expand = ConvBN(block.expand, numerics) if block.expand else None
-        self.depthwise = ConvBN(block.depthwise, numerics)
-        self.project = ConvBN(block.project, numerics)
-        self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
-        y: Tensor = x if self.expand is None else self.expand(x)
-        y = self.project(self.depthwise(y))
-        if self.residual:
-            y = y + (x if self.shortcut is None else self.shortcut(x))
-        return y
-
-
-class SeparableBlock(nn.Module):
-    """MobileNetV1's: a depthwise convolution, then a pointwise one, both activated."""
-
-    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
-        super().__init__()
-        self.depthwise, self.pointwise = (ConvBN(step, numerics) for step in block.steps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
-        y: Tensor = self.pointwise(self.depthwise(x))
-        return y
-
-
-class Bottleneck(nn.Module):
-    """ResNet's classic residual: compress, convolve, expand; activated after the addition."""
-
-    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
-        super().__init__()
-        self.residual = block.residual
-        self.reduce, self.convolve, self.expand = (ConvBN(step, numerics) for step in block.steps)
-        self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
-        self.activation = ACTIVATIONS[numerics.activation]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
-        y: Tensor = self.expand(self.convolve(self.reduce(x)))
-        if self.residual:
-            y = y + (x if self.shortcut is None else self.shortcut(x))
-        y = self.activation(y)
-        return y
-
-
-class HiddenLayer(nn.Linear):
-    """A linear layer before the classifier, its activation, and dropout of what it gives.
-
-    (batch, in_features) -> (batch, out_features).
-    """
-
-    def __init__(self, layer: Linear) -> None:
-        super().__init__(layer.in_features, layer.out_features, layer.bias)
-        self.dropout = nn.Dropout(layer.dropout)
-        self.activation = ACTIVATIONS[layer.activation]() if layer.activation else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, in_features) -> (batch, out_features)."""
-        y: Tensor = self.dropout(self.activation(super().forward(x)))
-        return y
-
-
-Block = InvertedResidual | SeparableBlock | Bottleneck
-BLOCKS: dict[BlockKind, type[Block]] = {
-    "inverted": InvertedResidual,
-    "separable": SeparableBlock,
-    "bottleneck": Bottleneck,
-}
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 
 class MobileNetV2(nn.Module):
     """The whole network, with the record of what it is and takes in ``config``.
 
+    It can be used as torchvision's and timm's: ``network.features`` is a module,
+    ``network.classifier = nn.Linear(network.num_features, 5)`` gives it another classifier, and
+    :func:`mobilenetv2.save` writes it with that one. A linear layer that is assigned takes the last
+    layer's place behind ``network.dropout``; any other module the place of dropout, hidden layers
+    and last layer.
+
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. Without a seed
     one is drawn from PyTorch's random state (``torch.manual_seed``).
+
+    Example:
+        >>> import torch
+        >>> from mobilenetv2.editions.torch import MobileNetV2
+        >>> network = MobileNetV2(mn.NetworkSpec(width=0.35, size=64, classes=10), seed=0)
+        >>> for parameter in network.features.parameters():
+        ...     parameter.requires_grad = False
+        >>> network.classifier = torch.nn.Linear(network.num_features, 2)
+        >>> network.config.spec.classes
+        2
     """
 
     def __init__(
@@ -145,23 +64,187 @@ class MobileNetV2(nn.Module):
         super().__init__()
         dtype = check_options(dtype, seed)
         if seed is None:  # before PyTorch's layers draw random numbers that nobody keeps
-            seed = int(torch.randint(2**31, (), device="cpu"))
-        self.config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
-        network, numerics = resolve(self.spec), self.spec.numerics
+            seed = _drawn_seed()
+        self._config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
+        self._features = (Features(),)  # in a tuple: its modules are registered already
+        network, numerics = resolve(self.body_spec), self.body_spec.numerics
         self.stem = ConvBN(network.stem, numerics)
         self.blocks = nn.ModuleList(BLOCKS[block.kind](block, numerics) for block in network.blocks)
         self.head = ConvBN(network.head, numerics) if network.head else None
         *hidden, last = network.linears
         self.hidden = nn.ModuleList(HiddenLayer(linear) for linear in hidden)
-        self.dropout = nn.Dropout(self.spec.dropout)
-        self.classifier = nn.Linear(last.in_features, last.out_features, last.bias)
-        assign(self, initialise(parameter_shapes(self.spec), initialisation, seed))
+        self.dropout = nn.Dropout(self.body_spec.dropout)
+        self.classifier: nn.Module = Classifier(last, self.dropout)
+        assign(self, initialise(parameter_shapes(self.body_spec), initialisation, seed))
         self.to(getattr(torch, dtype))
+
+    # ------------------------------------------------------------ what the network is
+
+    @property
+    def config(self) -> ModelConfig:
+        """What the network is and takes, with the classifier that it has now.
+
+        A classifier that was put in its place has numbered labels until a config with labels is
+        set: ``network.config = dataclasses.replace(network.config, labels=...)``.
+
+        Raises:
+            SpecError: a classifier that no spec can describe; the message says why.
+        """
+        if self._own_classifier and not self._relabelled:
+            return self._config
+        return head_config(self._config, self.describe_classifier().spec, not self._relabelled)
+
+    @config.setter
+    def config(self, config: ModelConfig) -> None:
+        self._config, self._assigned = config, False
+        if isinstance(self.classifier, Classifier):
+            self.classifier.replaced = False
 
     @property
     def spec(self) -> NetworkSpec:
         """What the network is."""
         return self.config.spec
+
+    @property
+    def body_spec(self) -> NetworkSpec:
+        """The spec whose body this is; its classifier may have been replaced."""
+        return self._config.spec
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return self.stem.conv.weight.dtype
+
+    @property
+    def num_features(self) -> int:
+        """Channels of the pooled features, which the classifier takes; timm's name."""
+        return resolve(self.body_spec).features
+
+    @property
+    def last_channel(self) -> int:
+        """The same as :attr:`num_features`; torchvision's name."""
+        return self.num_features
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the classifier's last linear layer; 0 where it has none. timm's name."""
+        linears = [m for m in self.classifier.modules() if isinstance(m, nn.Linear)]
+        return linears[-1].out_features if linears else 0
+
+    # ------------------------------------------------------------ body and classifier
+
+    @property
+    def features(self) -> Features:
+        """Stem, blocks and head as one module, as torchvision's: the last map of pictures."""
+        modules = [self.stem, *self.blocks, *([] if self.head is None else [self.head])]
+        (features,) = self._features
+        if [*map(id, features)] != [*map(id, modules)]:
+            features = Features(*modules)
+            features.training = self.training
+            self._features = (features,)
+        return features
+
+    @property
+    def transform(self) -> TensorTransform:
+        """The preprocessing, from a photo to a float32 tensor (channels, height, width).
+
+        ``network.transform(photo)`` gives the tensor, ``network.transform()`` the callable.
+        """
+        return TensorTransform(self._config.preprocessing)
+
+    def get_classifier(self) -> nn.Module:
+        """Return the classifier: its last linear layer, or the module that took its place."""
+        return self.classifier
+
+    def reset_classifier(
+        self, classes: int | Iterable[str] | Labels, seed: int | None = None
+    ) -> None:
+        """Give the network a new classifier for these classes, in place; hidden layers stay.
+
+        Args:
+            classes: how many, or their names in the order of the outputs. 0 leaves the pooled
+                features, as in timm.
+            seed: of the new weights; None draws one from PyTorch's random state.
+
+        Raises:
+            SpecError: no classes.
+
+        Example:
+            >>> network = mn.build(mn.NetworkSpec(width=0.35, size=64, classes=10))
+            >>> network.reset_classifier(["hat", "shoes"])
+            >>> network.config.labels.names
+            ('hat', 'shoes')
+        """
+        if isinstance(classes, int) and not isinstance(classes, bool) and classes == 0:
+            self.classifier = nn.Identity()
+            return
+        labels = Labels.of(classes)
+        check_options(seed=seed)
+        try:
+            kept, config = self.describe_classifier().layers[:-1], self.config
+        except SpecError:  # what cannot be described cannot be kept
+            bare = ClassifierSpec(self.body_spec.classifier.pooling)
+            kept, config = (), with_classes(self._config, labels, bare)
+        config = with_classes(config, labels)
+        *hidden, last = resolve(config.spec).linears
+        layers = nn.ModuleList(HiddenLayer(linear) for linear in hidden)
+        for layer, old in zip(layers, kept, strict=True):
+            layer.weight, layer.bias = old.weight, old.bias
+        self.hidden, self.dropout.p = layers, config.spec.dropout
+        self.classifier = Classifier(last, self.dropout)
+        self.config = config
+        shapes = {n: s for n, s in parameter_shapes(config.spec).items() if "classifier." in n}
+        seed = _drawn_seed() if seed is None else seed
+        assign(self, initialise(shapes, "torchvision", seed))
+        weight = self.stem.conv.weight
+        for module in (self.hidden, self.classifier):
+            module.to(weight.device, weight.dtype).train(self.training)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "features":
+            raise AttributeError(
+                "features shows the network's modules; replace stem, blocks or head instead"
+            )
+        if name == "classifier" and isinstance(value, nn.Module):
+            self._assigned = not isinstance(value, Classifier)
+            if self._assigned:
+                self._make_room(value)
+        super().__setattr__(name, value)
+
+    def _make_room(self, module: nn.Module) -> None:
+        """Take away what a classifier that is assigned replaces."""
+        first = next((m for m in module.modules() if isinstance(m, nn.Linear)), None)
+        width = cast(HiddenLayer, self.hidden[-1]).out_features if self.hidden else None
+        if first is not None and first.in_features == width:
+            return  # it continues the hidden layers
+        self.hidden = nn.ModuleList()
+        if not isinstance(module, nn.Linear):
+            self.dropout.p = 0.0  # it brings its own
+
+    @property
+    def _own_classifier(self) -> bool:
+        return isinstance(self.classifier, Classifier)
+
+    @property
+    def _relabelled(self) -> bool:
+        """Return True where the labels are those of another classifier."""
+        own = self.classifier
+        return self._assigned or (isinstance(own, Classifier) and own.replaced)
+
+    def describe_classifier(self) -> Head[nn.Linear]:
+        """Return the spec with the classifier that the network has, and its linear layers.
+
+        Raises:
+            SpecError: no spec can describe it; the message says why.
+        """
+        parts = list_parts([self.dropout, self.hidden, self.classifier])
+        return describe_head(parts, self.body_spec)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; warn where training would destroy weights whose BatchNorm came folded."""
+        if mode and came_folded(self._config):
+            warnings.warn(FOLDED, stacklevel=2)
+        return super().train(mode)
 
     def place(self, device: torch.device) -> "MobileNetV2":
         """Move to a device, kernels in channels_last memory, where convolutions are fastest."""
@@ -169,22 +252,41 @@ class MobileNetV2(nn.Module):
         self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
-    def features(self, x: Tensor, start: int | None = None) -> Tensor:
-        """(batch, channels, height, width) -> pooled features (batch, head channels).
+    # ------------------------------------------------------------ what it computes
+
+    def forward_features(self, x: Tensor, start: int | None = None) -> Tensor:
+        """Return the last feature map (batch, k, ...) of (batch, channels, height, width).
 
         Args:
+            x: normalised pictures.
             start: ``x`` is what goes into that block; None: pictures.
         """
         if start is None:
             x = self.stem(x)
         for block in self.blocks[start or 0 :]:
             x = block(x)
-        if self.head is not None:
-            x = self.head(x)
-        return POOLS[self.spec.classifier.pooling](x, 1).flatten(1)
+        return x if self.head is None else self.head(x)
+
+    def pooled_features(self, x: Tensor, start: int | None = None) -> Tensor:
+        """Return the pooled features (batch, k) of (batch, channels, height, width).
+
+        Args:
+            x, start: as :meth:`forward_features` takes them.
+        """
+        return self.forward_head(self.forward_features(x, start), pre_logits=True)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return the logits (batch, n) of the last feature map (batch, k, height, width).
+
+        Args:
+            x: what :meth:`forward_features` returns.
+            pre_logits: return the pooled features (batch, k) instead.
+        """
+        x = POOLS[self.body_spec.classifier.pooling](x, 1).flatten(1)
+        return x if pre_logits else self.classify(x)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Pooled features (batch, channels) -> logits (batch, n)."""
+        """Return the logits (batch, n) of pooled features (batch, k)."""
         y = self.dropout(features)
         for layer in self.hidden:
             y = layer(y)
@@ -192,13 +294,14 @@ class MobileNetV2(nn.Module):
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, height, width), normalised -> logits (batch, n)."""
-        return self.classify(self.features(x))
+        """Return the logits (batch, n) of (batch, channels, height, width), normalised."""
+        return self.forward_head(self.forward_features(x))
 
     def intermediates(self, x: Tensor) -> dict[str, Tensor]:
-        """One forward pass with every tensor of :func:`spec.names.intermediate_names`, in order.
+        """Return every tensor of :func:`spec.names.intermediate_names`, in order, of one pass.
 
-        The last is ``logits``; what :meth:`forward` returns is the same.
+        The last is ``logits``; what :meth:`forward` returns is the same. Hidden layers inside a
+        module that took the classifier's place are left out.
         """
         tensors: dict[str, Tensor] = {}
         hooks = [
@@ -210,7 +313,7 @@ class MobileNetV2(nn.Module):
             if isinstance(module, ConvBN | HiddenLayer | Block)
         ]
         try:
-            tensors["features"] = features = self.features(x)
+            tensors["features"] = features = self.pooled_features(x)
             tensors["logits"] = self.classify(features)
         finally:
             for hook in hooks:
@@ -218,79 +321,28 @@ class MobileNetV2(nn.Module):
         return tensors
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """PyTorch's own, and where the numerics ask for it, without Bessel's correction.
+def _drawn_seed() -> int:
+    return int(torch.randint(2**31, (), device="cpu"))
 
-    (batch, channels, height, width) -> the same. The parameters and their names are PyTorch's.
+
+def reset_classifier(
+    network: MobileNetV2, classes: int | Iterable[str] | Labels, seed: int | None = None
+) -> MobileNetV2:
+    """Return the network with a new classifier; it is changed in place.
+
+    The arguments are those of :meth:`MobileNetV2.reset_classifier`.
     """
-
-    def __init__(self, channels: int, numerics: Numerics) -> None:
-        super().__init__(channels, eps=numerics.epsilon, momentum=numerics.update_rate)
-        self.biased = numerics.running_variance == "biased"
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (batch, channels, height, width)."""
-        if not (self.biased and self.training):
-            return super().forward(x)
-        assert self.running_var is not None and self.momentum is not None
-        # A copy: autograd keeps what the kernel was given, and it must not change afterwards.
-        moved = self.running_var.clone()
-        y = functional.batch_norm(
-            x, self.running_mean, moved, self.weight, self.bias, True, self.momentum, self.eps
-        )
-        # PyTorch moved it by n / (n - 1) times the variance that Keras and Flax would take.
-        count = x.numel() // x.shape[1]
-        with torch.no_grad():
-            self.running_var.mul_((1 - self.momentum) / count).add_(
-                moved, alpha=(count - 1) / count
-            )
-        return y
+    network.reset_classifier(classes, seed)
+    return network
 
 
-POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "average": functional.adaptive_avg_pool2d,
-    "max": functional.adaptive_max_pool2d,
-}
-BATCH_NORM = {
-    "bn.scale": "bn.weight",
-    "bn.shift": "bn.bias",
-    "bn.mean": "bn.running_mean",
-    "bn.variance": "bn.running_var",
-}
-"""Canonical -> PyTorch. ``num_batches_tracked`` has no canonical name: it only matters to a
-BatchNorm without momentum, which this network does not have."""
+def config_of(network: MobileNetV2) -> ModelConfig:
+    """Return what a network is and takes, with the classifier that it has now.
 
-_BACK = {theirs: ours for ours, theirs in BATCH_NORM.items()}
-
-
-def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """Put canonical arrays into a network; it stays on its device."""
-    check_arrays(network.spec, arrays, where)
-    assign(network, arrays)
-
-
-def assign(network: MobileNetV2, arrays: Arrays) -> None:
-    """:func:`load` for some of the network's tensors, unchecked."""
-    state = network.state_dict()
-    with torch.no_grad():
-        for name, array in arrays.items():
-            state[_renamed(name, BATCH_NORM)].copy_(torch.tensor(np.asarray(array)))
-
-
-def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """Return the canonical arrays of a network, on the CPU."""
-    return {
-        _renamed(name, _BACK): tensor.detach().to("cpu", getattr(torch, dtype)).numpy().copy()
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
-def _renamed(name: str, table: dict[str, str]) -> str:
-    for old, new in table.items():
-        if name.endswith(f".{old}"):
-            return name.removesuffix(old) + new
-    return name
+    Raises:
+        SpecError: a classifier that no spec can describe.
+    """
+    return network.config
 
 
 def normalise(
@@ -322,9 +374,8 @@ def predictor(
     def predict(pictures: NDArray) -> NDArray:
         network.eval()
         with torch.inference_mode():
-            x = normalise(pictures, network.config.preprocessing, where)
-            x = x.to(network.classifier.weight.dtype)
-            y = network(x) if outputs == "logits" else network.features(x)
+            x = normalise(pictures, network.transform.preprocessing, where).to(network.dtype)
+            y = network(x) if outputs == "logits" else network.pooled_features(x)
         return np.asarray(y.float().cpu().numpy())
 
     return predict
@@ -332,7 +383,7 @@ def predictor(
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
     """Return every named tensor of a forward pass."""
-    weight = network.classifier.weight
+    weight = network.stem.conv.weight
     network.eval()
     with torch.inference_mode():
         y = torch.from_numpy(np.ascontiguousarray(x)).to(weight.device, weight.dtype)

@@ -131,7 +131,7 @@ class TorchTrainer(Trainer):
         """Loss and gradients, summed over some pictures of a batch."""
         x = self._inputs(pictures)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            y = _masked(network.features(x, self.start), masks[0])
+            y = _masked(network.pooled_features(x, self.start), masks[0])
             for layer, mask in zip(hidden_layers(network), masks[1:], strict=True):
                 y = _masked(layer.activation(nn.Linear.forward(layer, y)), mask)
             logits = network.classifier(y)

@@ -1,0 +1,178 @@
+"""A classifier that was put onto a network, described as data so that it can be saved.
+
+An edition lists the layers behind the pooled features as parts, in the order in which they run;
+:func:`describe_head` makes a spec of them, or says what cannot be described.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec, Outputs
+from mobilenetv2.spec.records import Labels, ModelConfig
+
+Layer = TypeVar("Layer")
+
+
+@dataclass(frozen=True, slots=True)
+class LinearPart(Generic[Layer]):
+    """A linear layer of the framework's."""
+
+    inputs: int
+    outputs: int
+    bias: bool
+    layer: Layer
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutPart:
+    """Dropout of what comes in."""
+
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationPart:
+    """An activation between two linear layers."""
+
+    name: Literal["relu", "relu6"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPart:
+    """What makes probabilities of the logits, and ends the classifier."""
+
+    outputs: Literal["softmax", "sigmoid"]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPart:
+    """A layer that no spec has."""
+
+    name: str
+
+
+Part = LinearPart[Layer] | DropoutPart | ActivationPart | OutputPart | OtherPart
+
+
+@dataclass(frozen=True, slots=True)
+class Head(Generic[Layer]):
+    """A described classifier, and the framework's linear layers in their order."""
+
+    spec: NetworkSpec
+    layers: tuple[Layer, ...]
+
+
+def describe_head(parts: Iterable[Part[Layer]], spec: NetworkSpec) -> Head[Layer]:
+    """Return the network with the classifier that the parts make.
+
+    Args:
+        parts: what runs behind the pooled features.
+        spec: the network; its own classifier is replaced.
+
+    Returns:
+        The spec, and the linear layers. One output is a logit that tells two classes apart.
+
+    Raises:
+        SpecError: the parts are no classifier that a spec can describe.
+    """
+    linears: list[LinearPart[Layer]] = []
+    drops, activations, ending = [0.0], list[Literal["none", "relu", "relu6"]](), None
+    for part in parts:
+        if ending is not None:
+            raise undescribed(f"a layer follows its {ending}")
+        if isinstance(part, OtherPart):
+            raise undescribed(f"it has a {part.name}")
+        if isinstance(part, DropoutPart):  # two in a row drop as one of this probability
+            drops[-1] = 1 - (1 - drops[-1]) * (1 - part.probability)
+        elif isinstance(part, OutputPart):
+            ending = part.outputs
+        elif isinstance(part, LinearPart):
+            linears.append(part)
+            drops.append(0.0)
+            activations.append("none")
+        elif not linears:
+            raise undescribed(f"it begins with {part.name}")
+        elif activations[-1] != "none" or (part.name == "relu6" and drops[-1]):
+            raise undescribed(f"its {part.name} does not follow a linear layer directly")
+        else:
+            activations[-1] = part.name
+    if not linears:
+        raise undescribed("it has no linear layer")
+    if activations[-1] != "none" or drops[-1]:
+        raise undescribed("an activation or dropout follows its last linear layer")
+    _check_widths(linears, spec)
+    *hidden, last = linears
+    classifier = ClassifierSpec(
+        spec.classifier.pooling,
+        tuple(
+            HiddenSpec(layer.outputs, activation, layer.bias, round(drop, 12))
+            for layer, activation, drop in zip(hidden, activations, drops[1:], strict=False)
+        ),
+        last.bias,
+        _outputs(last.outputs, ending, spec.classifier.outputs),
+    )
+    made = spec.replace(
+        classes=max(2, last.outputs), background=None, classifier=classifier,
+        dropout=round(drops[0], 12),
+    )  # fmt: skip
+    return Head(made, tuple(layer.layer for layer in linears))
+
+
+def _check_widths(linears: Sequence[LinearPart[Layer]], spec: NetworkSpec) -> None:
+    width = resolve(spec).features
+    for layer in linears:
+        if layer.inputs != width:
+            raise undescribed(f"a linear layer takes {layer.inputs} features where {width} come in")
+        width = layer.outputs
+
+
+def _outputs(count: int, ending: Literal["softmax", "sigmoid"] | None, before: Outputs) -> Outputs:
+    if count == 1:
+        if ending == "softmax":
+            raise undescribed("a softmax of one output is always 1")
+        return "logit"
+    if ending is not None:
+        return ending
+    return "sigmoid" if before == "sigmoid" else "softmax"
+
+
+def undescribed(reason: str) -> SpecError:
+    """Return the error for a classifier that a model folder cannot hold."""
+    return SpecError(
+        f"this network's classifier cannot be saved: {reason}; use dropout, linear layers with "
+        "ReLU or ReLU6 between them, and a linear layer at the end, or save the network with its "
+        "framework's own function"
+    )
+
+
+def head_config(config: ModelConfig, spec: NetworkSpec, named: bool) -> ModelConfig:
+    """Return the config of a network that was given another classifier.
+
+    Args:
+        config: the config before.
+        spec: the network as it is now.
+        named: the config's labels are those of the new classifier.
+    """
+    same = named and len(config.labels) == spec.classes
+    background = config.spec.background if same else None
+    labels = config.labels if same else Labels.numbered(spec.classes)
+    metrics = config.metrics if same else {}
+    spec = spec.replace(background=background)
+    return dataclasses.replace(config, spec=spec, labels=labels, metrics=metrics)
+
+
+FOLDED = (
+    "the BatchNorm of this network came folded and has no statistics: its first step of training "
+    "destroys it; import its weights again without rebase=False, or train it with "
+    "mobilenetv2.train, which measures them"
+)
+"""Warning for a network that would be trained as it came."""
+
+
+def came_folded(config: ModelConfig) -> bool:
+    """Return True for a network whose BatchNorm is an identity that training does not survive."""
+    return config.origin is not None and config.origin.folded

@@ -1,0 +1,178 @@
+"""What stands on the Keras edition's body: its own classifier, or one that a user built on it."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+from keras import layers
+
+from mobilenetv2.editions.heads import (
+    ActivationPart,
+    DropoutPart,
+    Head,
+    LinearPart,
+    OtherPart,
+    OutputPart,
+    Part,
+    describe_head,
+    head_config,
+    undescribed,
+)
+from mobilenetv2.editions.keras.names import (
+    activation_name,
+    convolution_name,
+    linear_name,
+)
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec, Pooling
+from mobilenetv2.spec.records import ModelConfig
+
+CONFIG = "network_config"
+"""Attribute of the first convolution: models that are built on the body share the layer."""
+MEAN, MAX = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
+
+
+def attach(network: keras.Model, config: ModelConfig) -> None:
+    """Let a network, and what is built on its layers, say what it is."""
+    network.config = config
+    setattr(network.get_layer(convolution_name("stem")), CONFIG, config)
+
+
+def body_of(network: keras.Model) -> keras.Model:
+    """Return the model that has the body's layers: the network itself, or a model inside it.
+
+    Raises:
+        MobileNetV2Error: there is none.
+    """
+    stem = convolution_name("stem")
+    if any(layer.name == stem for layer in network.layers):
+        return network
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            try:
+                return body_of(layer)
+            except MobileNetV2Error:
+                continue
+    raise MobileNetV2Error(f"the Keras model {network.name!r} has no MobileNetV2 of this package")
+
+
+def config_of(network: keras.Model) -> ModelConfig:
+    """Return what a network is and takes, with the classifier that it has.
+
+    A classifier that a user built on the body has numbered labels until the model is given a config
+    with labels: ``model.config = dataclasses.replace(config_of(model), labels=...)``.
+
+    Raises:
+        SpecError: a classifier that no spec can describe; the message says why.
+        MobileNetV2Error: the model has lost its config, as one does that was read from a file.
+    """
+    own = getattr(network, "config", None)
+    if isinstance(own, ModelConfig):
+        return own
+    config = body_config(network)
+    return head_config(config, describe_top(network, config.spec).spec, named=False)
+
+
+def body_config(network: keras.Model) -> ModelConfig:
+    """Return the config of the network that a model's body was built for.
+
+    Raises:
+        MobileNetV2Error: as :func:`config_of`.
+    """
+    body = body_of(network)
+    found = getattr(body, "config", None)
+    if not isinstance(found, ModelConfig):
+        found = getattr(body.get_layer(convolution_name("stem")), CONFIG, None)
+    if not isinstance(found, ModelConfig):
+        raise MobileNetV2Error(
+            "this network does not say what it is; set its .config to the ModelConfig of the one "
+            "that it was made from"
+        )
+    return found
+
+
+def linear_layers(network: keras.Model, spec: NetworkSpec) -> dict[str, Any]:
+    """Return the Dense layers of the classifier by their canonical names; none without a top.
+
+    Raises:
+        SpecError: a classifier that no spec can describe.
+    """
+    names = [linear.name for linear in resolve(spec).linears]
+    by_name = {layer.name: layer for layer in network.layers}
+    if all(linear_name(name) in by_name for name in names):
+        return {name: by_name[linear_name(name)] for name in names}
+    if not any(isinstance(layer, layers.Dense) for layer in top_layers(network)):
+        return {}
+    return dict(zip(names, describe_top(network, spec).layers, strict=True))
+
+
+def describe_top(network: keras.Model, spec: NetworkSpec) -> Head[Any]:
+    """Return the spec with the classifier that a model has, and its Dense layers.
+
+    Raises:
+        SpecError: no spec can describe it; the message says why.
+    """
+    found = top_layers(network)
+    pooling: Pooling = spec.classifier.pooling
+    for layer in (*body_of(network).layers[-1:], *found[:1]):
+        if isinstance(layer, MEAN | MAX):
+            pooling = "average" if isinstance(layer, MEAN) else "max"
+            found = [other for other in found if other is not layer]
+    head = dataclasses.replace(spec.classifier, pooling=pooling)
+    return describe_head(list_parts(found), spec.replace(classifier=head))
+
+
+def top_layers(network: keras.Model) -> list[Any]:
+    """Return the layers behind the body's last feature map, or behind the model inside.
+
+    Raises:
+        SpecError: they are no chain.
+    """
+    body = body_of(network)
+    end = body if body is not network else network.get_layer(activation_name("head"))
+    found: list[Any] = []
+    tensors = list(network.outputs)
+    while True:
+        if len(tensors) != 1:
+            raise undescribed("its layers are no chain")
+        operation, node, _ = tensors[0]._keras_history
+        if operation is end:
+            return found[::-1]
+        if isinstance(operation, layers.InputLayer):
+            raise undescribed("its layers do not stand on the body's last feature map")
+        found.append(operation)
+        tensors = list(operation._inbound_nodes[node].input_tensors)
+
+
+def list_parts(found: Iterable[Any]) -> Iterator[Part[Any]]:
+    """Yield layers as :mod:`mobilenetv2.editions.heads` has them."""
+    for layer in found:
+        if isinstance(layer, layers.Dense):
+            yield LinearPart(int(layer.kernel.shape[0]), layer.units, layer.use_bias, layer)
+            yield from _activation(layer.activation)
+        elif isinstance(layer, layers.Dropout):
+            yield DropoutPart(float(layer.rate))
+        elif isinstance(layer, layers.ReLU):
+            bound, plain = layer.max_value, not (layer.negative_slope or layer.threshold)
+            names: dict[Any, Any] = {None: "relu", 6.0: "relu6"} if plain else {}
+            yield ActivationPart(names[bound]) if bound in names else OtherPart("ReLU of its own")
+        elif isinstance(layer, layers.Activation):
+            yield from _activation(layer.activation)
+        elif isinstance(layer, layers.Softmax):
+            yield OutputPart("softmax")
+        elif isinstance(layer, keras.Model):
+            yield from list_parts(layer.layers)
+        elif not isinstance(layer, layers.InputLayer | layers.Flatten):
+            yield OtherPart(type(layer).__name__)
+
+
+def _activation(function: Any) -> Iterator[Part[Any]]:
+    name = getattr(function, "__name__", type(function).__name__)
+    if name == "softmax" or name == "sigmoid":
+        yield OutputPart(name)
+    elif name == "relu" or name == "relu6":
+        yield ActivationPart(name)
+    elif name != "linear":
+        yield OtherPart(f"{name} activation")

@@ -1,0 +1,154 @@
+"""The layers and blocks of the PyTorch edition. Module names are the canonical parameter names."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mobilenetv2.spec.blocks import Block as BlockRecord
+from mobilenetv2.spec.blocks import Convolution, Linear
+from mobilenetv2.spec.network import BlockKind, Numerics
+
+ACTIVATIONS: dict[str, type[nn.ReLU6] | type[nn.ReLU]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
+
+
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "average": functional.adaptive_avg_pool2d,
+    "max": functional.adaptive_max_pool2d,
+}
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """PyTorch's own, and where the numerics ask for it, without Bessel's correction.
+
+    (batch, channels, height, width) -> the same. The parameters and their names are PyTorch's.
+    """
+
+    def __init__(self, channels: int, numerics: Numerics) -> None:
+        super().__init__(channels, eps=numerics.epsilon, momentum=numerics.update_rate)
+        self.biased = numerics.running_variance == "biased"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (batch, channels, height, width)."""
+        if not (self.biased and self.training):
+            return super().forward(x)
+        assert self.running_var is not None and self.momentum is not None
+        # A copy: autograd keeps what the kernel was given, and it must not change afterwards.
+        moved = self.running_var.clone()
+        y = functional.batch_norm(
+            x, self.running_mean, moved, self.weight, self.bias, True, self.momentum, self.eps
+        )
+        # PyTorch moved it by n / (n - 1) times the variance that Keras and Flax would take.
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            self.running_var.mul_((1 - self.momentum) / count).add_(
+                moved, alpha=(count - 1) / count
+            )
+        return y
+
+
+class ConvBN(nn.Module):
+    """Convolution, BatchNorm and, unless the layer is linear, the activation.
+
+    (batch, in_channels, height, width) -> (batch, out_channels, ceil(height / stride), ...).
+    """
+
+    def __init__(self, layer: Convolution, numerics: Numerics) -> None:
+        super().__init__()
+        # Zeros after every even and before every odd side: 'same' at stride 2 is the one case
+        # that PyTorch's own padding cannot express.
+        self.pad_same = numerics.padding == "same" and layer.stride == 2 and layer.kernel == 3
+        self.conv = nn.Conv2d(
+            layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
+            padding=0 if self.pad_same else layer.kernel // 2,
+            groups=layer.groups, bias=layer.bias,
+        )  # fmt: skip
+        self.bn = BatchNorm(layer.out_channels, numerics)
+        # Not in place: on CPUs PyTorch computes that in a new tensor, too, and copies it back.
+        self.activation = nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, channels, height, width), convolved, normalised and activated."""
+        if self.pad_same:
+            height, width = x.shape[-2:]
+            x = functional.pad(x, (width % 2, 1, height % 2, 1))
+        y: Tensor = self.activation(self.bn(self.conv(x)))
+        return y
+
+
+class InvertedResidual(nn.Module):
+    """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
+
+    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
+        super().__init__()
+        self.residual = block.residual
+        self.expand = ConvBN(block.expand, numerics) if block.expand else None
+        self.depthwise = ConvBN(block.depthwise, numerics)
+        self.project = ConvBN(block.project, numerics)
+        self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        y: Tensor = x if self.expand is None else self.expand(x)
+        y = self.project(self.depthwise(y))
+        if self.residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        return y
+
+
+class SeparableBlock(nn.Module):
+    """MobileNetV1's: a depthwise convolution, then a pointwise one, both activated."""
+
+    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
+        super().__init__()
+        self.depthwise, self.pointwise = (ConvBN(step, numerics) for step in block.steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        y: Tensor = self.pointwise(self.depthwise(x))
+        return y
+
+
+class Bottleneck(nn.Module):
+    """ResNet's classic residual: compress, convolve, expand; activated after the addition."""
+
+    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
+        super().__init__()
+        self.residual = block.residual
+        self.reduce, self.convolve, self.expand = (ConvBN(step, numerics) for step in block.steps)
+        self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
+        self.activation = ACTIVATIONS[numerics.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        y: Tensor = self.expand(self.convolve(self.reduce(x)))
+        if self.residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        y = self.activation(y)
+        return y
+
+
+class HiddenLayer(nn.Linear):
+    """A linear layer before the classifier, its activation, and dropout of what it gives.
+
+    (batch, in_features) -> (batch, out_features).
+    """
+
+    def __init__(self, layer: Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, layer.bias)
+        self.dropout = nn.Dropout(layer.dropout)
+        self.activation = ACTIVATIONS[layer.activation]() if layer.activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_features) -> (batch, out_features)."""
+        y: Tensor = self.dropout(self.activation(super().forward(x)))
+        return y
+
+
+Block = InvertedResidual | SeparableBlock | Bottleneck
+BLOCKS: dict[BlockKind, type[Block]] = {
+    "inverted": InvertedResidual,
+    "separable": SeparableBlock,
+    "bottleneck": Bottleneck,
+}

@@ -1,0 +1,196 @@
+"""A network layer by layer, and what it costs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from os import PathLike
+from typing import TYPE_CHECKING, cast
+
+from mobilenetv2.errors import SpecError
+from mobilenetv2.networks.building import network_config
+from mobilenetv2.spec import count
+from mobilenetv2.spec.count import Layer
+from mobilenetv2.spec.mapping import to_mapping
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
+
+if TYPE_CHECKING:
+    from mobilenetv2.networks.options import Network
+    from mobilenetv2.spec.network import Size
+
+COLUMNS = ("layer", "channels", "kernel", "stride", "output", "parameters", "multiply-adds")
+TEXTS = 1
+"""Columns that are left-aligned, from the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A network layer by layer, its parameters, multiply-adds and memory, for one picture.
+
+    ``print`` shows the table of layers and the totals; a notebook shows them as HTML.
+    """
+
+    parameters: int
+    """Trained numbers: weights, biases, BatchNorm scale and shift."""
+    multiply_adds: int
+    """Multiply-adds of the convolutions and the classifier, as the paper counts them."""
+    multiply_adds_by_role: Mapping[str, int]
+    """The same for all expansions, depthwise convolutions ... together."""
+    receptive_field: int
+    """Side in input pixels of the square that one element of the last feature map sees."""
+    activation_bytes_float32: int
+    """Bytes that the convolutions read and write."""
+    expanded_bytes_float32: int
+    """The part of these bytes that is expanded tensors."""
+    bottleneck_bytes_16bit: int
+    """Bytes of the largest tensor between blocks."""
+    peak_bytes_16bit: int
+    """Most bytes that are held at once, where the expansion is computed in t parts."""
+    peak_bytes_16bit_unsplit: int
+    """Most bytes that are held at once, where the expansion is computed whole."""
+    spec: NetworkSpec
+    layers: tuple[Layer, ...]
+    """A row for every convolution and every linear layer."""
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> "Description":
+        """Return the description of a spec."""
+        return cls(
+            count.parameters(spec), count.multiply_adds(spec), count.multiply_adds_by_role(spec),
+            count.receptive_field(spec), count.activation_memory(spec), count.expanded_memory(spec),
+            count.bottleneck_memory(spec), count.peak_memory(spec),
+            count.peak_memory(spec, split=1), spec, count.layers(spec),
+        )  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        """Kind, width, input size and classes in a line."""
+        from mobilenetv2.model.card import kind
+
+        height, width = self.spec.size
+        return (
+            f"{kind(self.spec)}, width {self.spec.width:g}, {height} x {width} pixels, "
+            f"{self.spec.classes} classes"
+        )
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The layers as text, a cell for each of :data:`COLUMNS`."""
+        return [
+            (
+                layer.name, f"{layer.in_channels} > {layer.out_channels}",
+                f"{layer.kernel}x{layer.kernel}", f"{layer.stride}",
+                f"{layer.out_size[0]} x {layer.out_size[1]}",
+                f"{layer.parameters:,}", f"{layer.multiply_adds:,}",
+            )
+            for layer in self.layers
+        ]  # fmt: skip
+
+    @property
+    def totals(self) -> dict[str, str]:
+        """Figures of the whole network in words, by name."""
+        from mobilenetv2.model.card import classifier_words
+
+        shares = ", ".join(
+            f"{role} {value / self.multiply_adds:.1%}"
+            for role, value in self.multiply_adds_by_role.items()
+        )
+        return {
+            "classifier": classifier_words(self.spec),
+            "parameters": f"{self.parameters:,}",
+            "multiply-adds": f"{self.multiply_adds:,} ({shares})",
+            "receptive field": f"{self.receptive_field} pixels",
+            "activations": (
+                f"{self.activation_bytes_float32 / 1e6:.1f} MB read and written in float32, "
+                f"{self.expanded_bytes_float32 / 1e6:.1f} MB of it expanded tensors"
+            ),
+            "peak memory": (
+                f"{self.peak_bytes_16bit / 1e3:.0f} kB in 16 bits with the expansion split t ways, "
+                f"{self.peak_bytes_16bit_unsplit / 1e3:.0f} kB unsplit; largest bottleneck "
+                f"{self.bottleneck_bytes_16bit / 1e3:.0f} kB"
+            ),
+        }
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON: what ``mobilenetv2 describe --json`` prints."""
+        return to_mapping(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Description({self.title}: {self.parameters:,} parameters, "
+            f"{self.multiply_adds:,} multiply-adds)"
+        )
+
+    def __str__(self) -> str:
+        table = [COLUMNS, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(_aligned(row, widths)).rstrip() for row in table]
+        wide = max(map(len, self.totals))
+        totals = [f"{name:{wide}}  {text}" for name, text in self.totals.items()]
+        return "\n".join([self.title, "", *lines, "", *totals])
+
+    def _repr_html_(self) -> str:
+        def row(cells: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        rows = "".join(row(cells, "td") for cells in self.rows)
+        totals = "".join(row(cells, "td") for cells in self.totals.items())
+        return (
+            f"<p>{escape(self.title)}</p><table>{totals}</table>"
+            f"<details><summary>{len(self.layers)} layers</summary>"
+            f"<table>{row(COLUMNS, 'th')}{rows}</table></details>"
+        )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        cell.ljust(width) if index < TEXTS else cell.rjust(width)
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def describe(
+    model: "str | PathLike[str] | NetworkSpec | ModelConfig | Network" = "torchvision",
+    *,
+    width: float | None = None,
+    size: "int | Size | None" = None,
+    classes: int | None = None,
+) -> Description:
+    """Return what a network consists of, layer by layer, and what it costs.
+
+    Args:
+        model: a name of ``list_models``, a model folder, a JSON file of a spec, a spec or
+            config, or a network of any edition.
+        width: another width multiplier.
+        size: another height and width of the input in pixels.
+        classes: another number of classes.
+
+    Raises:
+        SpecError: an unknown name, a file that holds no spec, or an impossible network.
+        WeightsError: a folder that is no model folder.
+        MobileNetV2Error: an object that is none of these.
+
+    Example:
+        >>> mn.describe("mobilenet_v2")
+        Description(MobileNetV2, width 1, 224 x 224 pixels, 1000 classes: 3,504,872 parameters,
+        300,774,272 multiply-adds)
+        >>> mn.describe("MobileNetV2", width=0.35, size=96).parameters
+        1677128
+        >>> print(mn.describe("small"))
+        MobileNetV2, width 1, 32 x 32 pixels, 10 classes
+        ...
+    """
+    if isinstance(model, str | PathLike):
+        from mobilenetv2.hub.models import find_spec
+
+        return Description.of(find_spec(os.fspath(model), width, size, classes))
+    if isinstance(model, NetworkSpec):
+        spec = model
+    elif isinstance(model, ModelConfig):
+        spec = model.spec
+    elif hasattr(model, "config"):
+        spec = network_config(cast(object, model)).spec
+    else:
+        raise SpecError(f"describe takes a name, a folder, a spec or a network, not {model!r}")
+    return Description.of(spec.at(width, size, classes))
