@@ -25,17 +25,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from mobilenetv2.auditing.audit import Audit as Audit
     from mobilenetv2.auditing.audit import audit as audit
-    from mobilenetv2.benchmarking.job import Benchmark as Benchmark
-    from mobilenetv2.benchmarking.job import benchmark as benchmark
-    from mobilenetv2.checkpoints.exporter import export_checkpoint as export_checkpoint
-    from mobilenetv2.checkpoints.importer import import_checkpoint as import_checkpoint
+    from mobilenetv2.benchmarking.benchmark import Benchmark as Benchmark
+    from mobilenetv2.benchmarking.benchmark import benchmark as benchmark
     from mobilenetv2.evaluation.evaluation import Evaluation as Evaluation
     from mobilenetv2.evaluation.evaluation import evaluate as evaluate
     from mobilenetv2.evaluation.explanation import Explanation as Explanation
     from mobilenetv2.evaluation.explanation import explain as explain
     from mobilenetv2.evaluation.parity import Parity as Parity
     from mobilenetv2.evaluation.parity import parity as parity
-    from mobilenetv2.exporting.job import export as export
+    from mobilenetv2.exporting.export import export as export
     from mobilenetv2.networks import build as build
     from mobilenetv2.networks import convert as convert
     from mobilenetv2.networks import create_model as create_model
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from mobilenetv2.networks import list_models as list_models
     from mobilenetv2.networks import load as load
     from mobilenetv2.networks import save as save
-    from mobilenetv2.quantization.job import quantize as quantize
+    from mobilenetv2.quantization.quantize import quantize as quantize
     from mobilenetv2.runtime.classifier import Answer as Answer
     from mobilenetv2.runtime.classifier import Classifier as Classifier
     from mobilenetv2.runtime.classifier import Unreadable as Unreadable
@@ -58,6 +56,8 @@ if TYPE_CHECKING:
     from mobilenetv2.training.job import Run as Run
     from mobilenetv2.training.recipe import Recipe as Recipe
     from mobilenetv2.training.run import train as train
+    from mobilenetv2.weights import export_checkpoint as export_checkpoint
+    from mobilenetv2.weights import import_checkpoint as import_checkpoint
 
 __all__ = [
     "Answer", "Audit", "Benchmark", "Classifier", "Evaluation", "Explanation", "Labels",
@@ -70,15 +70,13 @@ __all__ = [
 
 HOMES = {
     "auditing.audit": ("Audit", "audit"),
-    "benchmarking.job": ("Benchmark", "benchmark"),
-    "checkpoints.exporter": ("export_checkpoint",),
-    "checkpoints.importer": ("import_checkpoint",),
+    "benchmarking.benchmark": ("Benchmark", "benchmark"),
     "evaluation.evaluation": ("Evaluation", "evaluate"),
     "evaluation.explanation": ("Explanation", "explain"),
     "evaluation.parity": ("Parity", "parity"),
-    "exporting.job": ("export",),
+    "exporting.export": ("export",),
     "networks": ("build", "convert", "create_model", "describe", "list_models", "load", "save"),
-    "quantization.job": ("quantize",),
+    "quantization.quantize": ("quantize",),
     "runtime.classifier": ("Answer", "Classifier", "Unreadable"),
     "runtime.prediction": ("predict",),
     "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
@@ -87,6 +85,7 @@ HOMES = {
     "training.job": ("Run",),
     "training.recipe": ("Recipe",),
     "training.run": ("train",),
+    "weights": ("export_checkpoint", "import_checkpoint"),
 }
 """Module -> public names that are imported from it once they are used: the command line's help
 needs none of them."""

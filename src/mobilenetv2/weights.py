@@ -190,13 +190,13 @@ class Exported:
     paths: tuple[Path, ...]
     """The files: the checkpoint, and a sidecar with labels and preprocessing where it needs one."""
     dialect: str
-    """Whose names the tensors have."""
+    """Dialect of the names of the tensors."""
     notes: tuple[str, ...]
-    """What a person should know before using the file, a sentence each."""
+    """Remarks for the user, one sentence each."""
     config: ModelConfig
     """The network that the other project's code makes of the file."""
     effect: NumericsEffect | None = None
-    """How answers change where the other project computes otherwise; None where it does not."""
+    """Change of the answers where the other project computes otherwise; None where it does not."""
 
     def __repr__(self) -> str:
         return f"<{self.dialect} checkpoint {str(self.paths[0])!r}>"

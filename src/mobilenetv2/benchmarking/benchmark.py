@@ -54,7 +54,7 @@ class Benchmark:
     calibrated_on: str | None
     """Photos that int8 was calibrated on, in words."""
     reference: str
-    """What the answers were compared with."""
+    """The model or file that the answers were compared with."""
     date: str
     """Start in UTC, ISO 8601."""
     command: str | None = None

@@ -18,7 +18,7 @@ from mobilenetv2.spec.records import ModelConfig, Origin
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written."""
+    """Files of an export, and remarks for the user."""
 
     paths: tuple[Path, ...]
     config: ModelConfig

@@ -6,16 +6,13 @@ nothing but the standard library and the catalogue's table is read for it.
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-
-from mobilenetv2.cli.parser import Parser
-
 MODELS = frozenset(("MODEL", "MODEL|none", "NAME"))
 """Metavars of options that take a published name."""
 
 Completer = Callable[..., list[str]]
 
 
-def complete(parser: Parser) -> None:
+def complete(parser: argparse.ArgumentParser) -> None:
     """Answer the shell, and end the process."""
     import argcomplete
 
@@ -28,9 +25,10 @@ def complete(parser: Parser) -> None:
     argcomplete.autocomplete(parser, append_space=None)
 
 
-def fill(parser: Parser) -> Iterator[argparse.Action]:
+def fill(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """Add the options of a parser and of all below it; yield each of them."""
-    parser.fill()
+    if add_options := getattr(parser, "fill", None):  # cli.parser adds them when they are needed
+        add_options()
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):

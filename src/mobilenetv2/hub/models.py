@@ -55,7 +55,7 @@ CHECKED: dict[Verified, str] = {
     "recorded": "unverified: none is published; recorded to compare the next download with",
     "nothing": "unverified: the hub has none",
 }
-"""What is said of the SHA-256 of a download."""
+"""Result of a check -> its meaning in words."""
 
 
 # ---------------------------------------------------------------- MODEL
@@ -229,7 +229,7 @@ class Fetched:
 
     @property
     def checked(self) -> str:
-        """What is known of the SHA-256, in words."""
+        """Result of the check of the SHA-256, in words."""
         return CHECKED[self.verified]
 
     def to_dict(self) -> dict[str, object]:

@@ -37,20 +37,20 @@ class Options(TypedDict, total=False):
     """Options that every edition has."""
 
     initialisation: "Initialisation"
-    """How weights start: 'torchvision' (He, fan-out; default) or 'paper' (TF-slim's)."""
+    """Initial weights: 'torchvision' (He, fan-out; default) or 'paper' (TF-slim's)."""
     seed: int | None
     """Seed of fresh weights: the same seed, the same weights in every edition."""
     dtype: "Dtype"
-    """'float32' (default) or 'float64'."""
+    """Type of the weights: 'float32' (default) or 'float64'."""
 
 
 class KerasOptions(Options, total=False):
     """Options of the Keras edition."""
 
     backend: "Backend | None"
-    """'tensorflow', 'jax' or 'torch'; None is Keras's own setting."""
+    """Backend of Keras: 'tensorflow', 'jax' or 'torch'; None keeps Keras's own setting."""
     input_shape: tuple[int | None, ...] | None
-    """(height, width), each None where it may differ from call to call."""
+    """Input (height, width); None where a side may differ from call to call."""
     include_top: bool
     """False ends with the last feature map."""
     pooling: Literal["avg", "max"] | None
