@@ -177,7 +177,7 @@ def test_without_editions_it_takes_those_that_are_installed(
     assert usable_editions(SPEC) == ["torch", "numpy"]
     err = capsys.readouterr().err
     for name, package in (("keras", "keras"), ("jax", "flax")):
-        assert f"the {name} edition is left out; {installing([package])} brings it" in err
+        assert f"the {name} edition is left out; install it with: {installing([package])}" in err
 
 
 def test_from_python_it_is_one_call_with_a_short_answer(

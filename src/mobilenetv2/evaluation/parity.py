@@ -243,7 +243,7 @@ def usable_editions(spec: NetworkSpec) -> list[str]:
     for name, packages in FRAMEWORKS.items():
         out = f"note: the {name} edition is left out"
         if missing := [package for package in packages if find_spec(package) is None]:
-            say(f"{out}; {installing(missing)} brings it")
+            say(f"{out}; install it with: {installing(missing)}")
             continue
         try:
             if name in INVERTED_ONLY:
