@@ -72,7 +72,7 @@ def train(
 
     Raises:
         MobileNetV2Error: the input is at fault; nothing was written.
-        Stopped: Ctrl-C. Everything is saved, and ``resume`` continues.
+        errors.Stopped: Ctrl-C, a ``KeyboardInterrupt``. Everything is saved; ``resume`` continues.
 
     Example:
         >>> run = mn.train(photos, "shoes", weights="embedded", recipe="head-only")
