@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.mapping import check_types, from_mapping, to_mapping
@@ -133,17 +133,14 @@ class Labels:
         """
         if isinstance(classes, Labels):
             return classes
-        if not isinstance(classes, str | bool) and hasattr(classes, "__index__"):
+        if isinstance(classes, SupportsIndex) and not isinstance(classes, bool):
             count = operator.index(classes)
             if count < 1:
-                raise SpecError(f"{count} classes; there must be at least 1")
+                raise SpecError(f"classes {count} must be at least 1")
             return cls.numbered(count)
-        names = () if isinstance(classes, str | bool | Mapping) else classes
-        names = tuple(names) if isinstance(names, Iterable) else ()
-        if not names or not all(isinstance(name, str) and name for name in names):
-            raise SpecError(
-                f"classes {classes!r} must be a number of classes or a list of their names"
-            )
+        names = tuple(classes) if isinstance(classes, Iterable) else ()
+        if isinstance(classes, str | Mapping) or not names or not all(map(_is_name, names)):
+            raise SpecError(f"classes {classes!r} must be a number, or a list of names")
         return cls(tuple(map(str, names)))
 
     @classmethod
@@ -161,6 +158,10 @@ class Labels:
         if background == "first":
             return cls(("background", *names), (None, *ids), 0)
         return cls((*names, "background"), (*ids, None), len(names))
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name)
 
 
 @lru_cache(maxsize=1)
