@@ -17,7 +17,5 @@ def test_every_named_tensor_but_the_logits_has_a_layer() -> None:
     sources = names.intermediate_layers(spec)
     assert [*sources, "logits"] == list(intermediate_names(spec))
     assert (sources["hidden.0"], sources["hidden.1"]) == ("hidden_0_relu6", "hidden_1")
-    assert (
-        sources["blocks.0"] == "expanded_conv_add"
+    assert sources["blocks.0"] == "expanded_conv_add"
     assert sources["blocks.1"] == "block_1_project_BN"
-    )
