@@ -7,7 +7,7 @@ The cache is the platform's cache folder, or the folder that ``MOBILENETV2_CACHE
 
     timm-100/mobilenetv2_100.ra_in1k.safetensors    a file as it was published
     first-seen/keras-1.0-224.json                   SHA-256 of the first download
-    models/timm-100-46b8a2a1a5f0-1.0.0-2            the model folder that was imported from it
+    models/timm-100-46b8a2a1a5f0-1.0.0-3            the model folder that was imported from it
 
 If no whole checksum is published, the first download records its SHA-256 outside the checkpoint's
 folder, so that it is kept when the file is deleted. A later download that differs is an error.

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.heads import FOLDED, Head, came_folded, describe_head, head_config
-from mobilenetv2.editions.jax.classifier import list_parts
-from mobilenetv2.editions.jax.layers import POOLS, ConvBN, InvertedResidual, Linear
+from mobilenetv2.editions.jax.layers import POOLS, ConvBN, InvertedResidual, Linear, list_parts
 from mobilenetv2.editions.jax.layers import BatchNorm as BatchNorm
 from mobilenetv2.editions.jax.weights import assign
 from mobilenetv2.errors import MobileNetV2Error
