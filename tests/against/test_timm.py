@@ -86,7 +86,7 @@ def test_features_only_gives_their_maps(
     body = {k: v for k, v in model.state_dict().items() if k in theirs.state_dict()}
     theirs.load_state_dict(body, strict=True)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "m.pth.tar")
-    config, arrays = import_checkpoint(tmp_path / "m.pth.tar")
+    config, arrays = read_checkpoint(tmp_path / "m.pth.tar")
     network = edition.build(config)
     edition.load(network, arrays)
     backbone = edition.features_only(network.eval(), indices)

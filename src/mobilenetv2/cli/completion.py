@@ -6,6 +6,7 @@ nothing but the standard library and the catalogue's table is read for it.
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+
 MODELS = frozenset(("MODEL", "MODEL|none", "NAME"))
 """Metavars of options that take a published name."""
 

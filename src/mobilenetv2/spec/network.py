@@ -188,7 +188,16 @@ MOST_HIDDEN = 16
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A whole MobileNetV2, or any published variant of it, as data."""
+    """A whole MobileNetV2, or any published variant of it, as data.
+
+    Raises:
+        SpecError: a field has an impossible value.
+
+    Example:
+        >>> spec = mn.NetworkSpec(width=0.5, classes=10, size=160)
+        >>> mn.build(spec).num_classes
+        10
+    """
 
     width: float = 1.0
     """Width multiplier (alpha), applied to every channel count under ``rounding``."""

@@ -31,6 +31,14 @@ class Preprocessing:
 
     The steps are: keep the central part of each side, resize (always antialiased), crop the centre,
     then compute ``(value - mean) / std`` on values from 0 to 255.
+
+    Raises:
+        SpecError: a field has an impossible value.
+
+    Example:
+        >>> record = mn.Preprocessing(size=(96, 96), resize=(96, 96), fit="stretch")
+        >>> record.at((128, 128)).size
+        (128, 128)
     """
 
     size: Size = (224, 224)
@@ -107,7 +115,16 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Names of the classifier's outputs, by index."""
+    """Names of the classifier's outputs, by index.
+
+    Raises:
+        SpecError: the WordNet ids or the background do not fit the names.
+
+    Example:
+        >>> labels = mn.Labels(("hat", "shoes"))
+        >>> labels.names[1], len(labels)
+        ('shoes', 2)
+    """
 
     names: tuple[str, ...]
     wordnet: tuple[str | None, ...] = ()
