@@ -129,9 +129,12 @@ def parse_config(text: str) -> ModelConfig:
 def read_labels(text: str) -> Labels:
     """Read one name a line, in the order of the outputs; ImageNet's are recognised.
 
-    A first or last line that says 'background' is the background class.
+    A first or last line that says 'background' is the background class. Numbers before all names,
+    as in Teachable Machine's labels.txt ('0 hat', '1 shoes'), are no part of them.
     """
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(names) > 1 and all(name.startswith(f"{i} ") for i, name in enumerate(names)):
+        names = tuple(name.partition(" ")[2].strip() for name in names)
     background = None
     for index in (0, len(names) - 1):
         if names and names[index].lower() == "background":
