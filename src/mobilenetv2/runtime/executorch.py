@@ -16,7 +16,7 @@ from mobilenetv2.text import first_line
 
 TITLE, METHOD = "ExecuTorch", "forward"
 CONFIG_METHOD = "mobilenetv2_config"
-"""It takes nothing and gives the config: methods are all that a program can carry."""
+"""Method that takes nothing and gives the config: a program can carry nothing but methods."""
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -32,7 +32,7 @@ def read_config(path: Path) -> ModelConfig:
     return engine.embedded_config(text, path)
 
 
-def create_engine(path: Path, threads: int | None = None) -> Engine:
+def load_engine(path: Path, threads: int | None = None) -> Engine:
     """Return the engine that runs a file of ours.
 
     Raises:

@@ -140,4 +140,4 @@ def _load_engine(
     from mobilenetv2.runtime import executorch
 
     config = executorch.read_config(place)
-    return config, executorch.create_engine(place, threads), EXECUTORCH.name
+    return config, executorch.load_engine(place, threads), EXECUTORCH.name
