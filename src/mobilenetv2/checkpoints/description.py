@@ -130,8 +130,12 @@ def read_labels(text: str) -> Labels:
     """Return the labels of a text with one name a line, in the order of the outputs.
 
     ImageNet's names are recognised. A first or last line 'background' is the background class.
+    Numbers before all names, as in Teachable Machine's labels.txt ('0 hat', '1 shoes'), are left
+    out.
     """
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(names) > 1 and all(name.startswith(f"{i} ") for i, name in enumerate(names)):
+        names = tuple(name.partition(" ")[2].strip() for name in names)
     background = None
     for index in (0, len(names) - 1):
         if names and names[index].lower() == "background":

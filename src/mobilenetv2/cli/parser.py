@@ -159,9 +159,7 @@ class _PrintScript(argparse.Action):
     """An option that prints the script for a shell, and ends."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        from mobilenetv2.cli.completion import script
-
-        print(script(values))
+        print(importlib.import_module("mobilenetv2.cli.completion").script(values))
         parser.exit()
 
 
