@@ -84,6 +84,10 @@ class MobileNetV2(nnx.Module):
             return self._config
         return head_config(self._config, self.describe_classifier().spec, not self._assigned)
 
+    @config.setter
+    def config(self, config: ModelConfig) -> None:
+        self._config, self._assigned = nnx.static(config), False
+
     @property
     def spec(self) -> NetworkSpec:
         """What the network is."""
@@ -108,8 +112,8 @@ class MobileNetV2(nnx.Module):
         return ArrayTransform(self._config.preprocessing)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "config":
-            self._config, self._assigned = nnx.static(value), False
+        if name == "config":  # nnx would take it for a part of the network's tree
+            type(self).config.__set__(self, value)
             return
         if name == "classifier" and not isinstance(value, Linear):
             self._assigned = True

@@ -74,7 +74,8 @@ class MobileNetV2(nn.Module):
         *hidden, last = network.linears
         self.hidden = nn.ModuleList(HiddenLayer(linear) for linear in hidden)
         self.dropout = nn.Dropout(self.body_spec.dropout)
-        self.classifier: nn.Module = Classifier(last, self.dropout)
+        # Any: a Classifier at first, which can be indexed, and then what a user puts in its place.
+        self.classifier: Any = Classifier(last, self.dropout)
         assign(self, initialise(parameter_shapes(self.body_spec), initialisation, seed))
         self.to(getattr(torch, dtype))
 
