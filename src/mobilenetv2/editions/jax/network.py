@@ -85,8 +85,8 @@ class MobileNetV2(nnx.Module):
         return head_config(self._config, self.describe_classifier().spec, not self._assigned)
 
     @config.setter
-    def config(self, config: ModelConfig) -> None:
-        self._config, self._assigned = nnx.static(config), False
+    def config(self, config: ModelConfig) -> None:  # what is set goes through __setattr__
+        raise AttributeError("config")
 
     @property
     def spec(self) -> NetworkSpec:
@@ -113,7 +113,7 @@ class MobileNetV2(nnx.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "config":  # nnx would take it for a part of the network's tree
-            type(self).config.__set__(self, value)
+            self._config, self._assigned = nnx.static(value), False
             return
         if name == "classifier" and not isinstance(value, Linear):
             self._assigned = True

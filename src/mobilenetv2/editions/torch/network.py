@@ -155,7 +155,8 @@ class MobileNetV2(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         """Return the classifier: its last linear layer, or the module that took its place."""
-        return self.classifier
+        module: nn.Module = self.classifier
+        return module
 
     def reset_classifier(
         self, classes: int | Iterable[str] | Labels, seed: int | None = None
