@@ -16,6 +16,7 @@ import timm
 
 from mobilenetv2.checkpoints.exporter import export_checkpoint
 from mobilenetv2.checkpoints.importer import import_checkpoint
+from mobilenetv2.editions import torch as edition
 from mobilenetv2.hub.catalogue import find
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
@@ -71,6 +72,49 @@ def test_their_file_in_our_editions(
     logits = model(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
     for found in ours(config.spec.replace(size=size), arrays, x):
         assert_same(found["logits"], logits)
+
+
+@pytest.mark.parametrize("indices", [(0, 1, 2, 3, 4), (1, 3)])
+@pytest.mark.parametrize(("name", "family", "width", "size"), CASES)
+def test_features_only_gives_their_maps(
+    name: str, family: str, width: float, size: tuple[int, int], indices: tuple[int, ...],
+    tmp_path: Path, randomise: Fixture, pictures: Fixture,
+) -> None:  # fmt: skip
+    model, x = timm.create_model(name, num_classes=11).eval(), pictures(size)
+    randomise(model)
+    theirs = timm.create_model(name, features_only=True, out_indices=indices).eval()
+    body = {k: v for k, v in model.state_dict().items() if k in theirs.state_dict()}
+    theirs.load_state_dict(body, strict=True)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "m.pth.tar")
+    config, arrays = import_checkpoint(tmp_path / "m.pth.tar")
+    network = edition.build(config)
+    edition.load(network, arrays)
+    backbone = edition.features_only(network.eval(), indices)
+    assert backbone.feature_info.channels() == theirs.feature_info.channels()
+    assert backbone.feature_info.reduction() == theirs.feature_info.reduction()
+    planes = torch.from_numpy(x).permute(0, 3, 1, 2)
+    maps = theirs(planes)
+    for found, expected in zip(backbone(planes), maps, strict=True):
+        assert found.shape == expected.shape and expected.std() > 0.01
+        scale = max(1.0, expected.abs().max().item())
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
+
+
+def test_timms_idioms_work_on_our_network(pictures: Fixture) -> None:
+    theirs = timm.create_model("mobilenetv2_050", num_classes=11).eval()
+    ours = edition.build(spec_of("timm", 0.5, (64, 64)), seed=0).eval()
+    x = torch.from_numpy(pictures((64, 64))).permute(0, 3, 1, 2)
+    for network in (theirs, ours):
+        network.reset_classifier(7)
+        features = network.forward_features(x)
+        pooled = network.forward_head(features, pre_logits=True)
+        assert pooled.shape == (len(x), network.num_features)
+        assert network.get_classifier() is network.classifier
+        assert network.num_classes == network.classifier.out_features == 7
+        torch.testing.assert_close(network.forward_head(features), network(x))
+        network.reset_classifier(0)
+        torch.testing.assert_close(network(x), pooled)
+        assert network.num_classes == 0
 
 
 @pytest.mark.parametrize("width", ["050", "100", "110d", "120d", "140"])

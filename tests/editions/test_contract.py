@@ -4,26 +4,31 @@ Keras runs on the backend that ``KERAS_BACKEND`` names; ``test_keras_backend`` r
 more on every other. What is particular to a framework is in its own folder.
 """
 
+import dataclasses
 import os
+import pickle
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from mobilenetv2.editions.edition import EditionName, find
+from mobilenetv2.editions.edition import Edition, EditionName, find
 from mobilenetv2.editions.keras_backend import choose
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error, SpecError, WeightsError
-from mobilenetv2.images.preprocess import engine_input
+from mobilenetv2.images.preprocess import engine_input, normalise, preprocess
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig, Origin
 
 SMALL = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.3)
 SHALLOW = SMALL.replace(stages=SMALL.stages[:2])
@@ -235,6 +240,60 @@ def test_blocks_that_it_does_not_have_are_refused_with_the_edition_that_does(
 
 def test_a_config_stays_with_its_network(edition: Any) -> None:
     assert edition.build(SHALLOW).config.spec == SHALLOW
+
+
+@pytest.mark.parametrize("name", JAX_SLOW, indirect=True)
+def test_a_new_classifier_has_its_labels_and_the_seed_decides_its_weights(
+    name: str, edition: Any
+) -> None:
+    arrays = random_arrays(SHALLOW)
+    network = edition.reset_classifier(built(edition, SHALLOW, arrays), ["hat", "shoes"], seed=3)
+    assert network.config.labels.names == ("hat", "shoes")
+    assert edition.config_of(network) == network.config
+    assert network.config.spec == SHALLOW.replace(classes=2)
+    found = edition.dump(network)
+    fresh = initialise(parameter_shapes(network.config.spec), "torchvision", 3)
+    for key, array in found.items():
+        expected = fresh if key.startswith("classifier.") else arrays
+        np.testing.assert_array_equal(array, expected[key], key)
+    assert edition.reset_classifier(network, 4).config.labels.names[-1] == "class 3"
+    wrongs: tuple[Any, ...] = ("hat", [], -1, True)
+    for wrong in wrongs:
+        with pytest.raises(SpecError, match="class"):
+            edition.reset_classifier(network, wrong)
+
+
+def test_the_transform_gives_what_the_predictor_gives_the_network(
+    name: str, edition: Any, tmp_path: Path
+) -> None:
+    network = built(edition, SHALLOW, random_arrays(SHALLOW))
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    record = network.config.preprocessing
+    expected = normalise(preprocess(Image.fromarray(pixels), record), record)
+    if name in ("torch", "numpy"):
+        expected = expected.transpose(2, 0, 1)
+    transform = pickle.loads(pickle.dumps(network.transform()))
+    found = transform(tmp_path / "photo.png")
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+def test_every_edition_has_what_the_protocol_lists(edition: Any) -> None:
+    listed = {key for key in vars(Edition) if not key.startswith("_")}
+    assert listed and all(callable(getattr(edition, key)) for key in listed)
+
+
+def test_training_what_came_folded_warns(name: str, edition: Any) -> None:
+    origin = Origin("net.tflite", folded=True)
+    config = dataclasses.replace(ModelConfig.default(SHALLOW), origin=origin)
+    network = edition.build(config)
+    if name == "numpy":
+        return  # it does not train
+    with pytest.warns(UserWarning, match=r"came folded.*mobilenetv2\.train"):
+        if name == "keras":  # nothing is called before its training
+            edition.load(network, random_arrays(SHALLOW))
+        else:
+            network.train()
 
 
 def test_an_unknown_edition_is_an_error_that_names_what_comes_near() -> None:

@@ -113,7 +113,7 @@ def test_the_gradient_is_the_weight_by_the_number_of_places() -> None:
     logits, map_ = with_map(network, x, "head")
     (gradient,) = torch.autograd.grad(logits[0, 2], map_)
     height, width = gradient.shape[2:]
-    expected = network.classifier.weight[2].detach() / (height * width)
+    expected = network.classifier.get_parameter("weight")[2].detach() / (height * width)
     torch.testing.assert_close(
         gradient[0], expected[:, None, None].expand_as(gradient[0]), rtol=1e-12, atol=0
     )

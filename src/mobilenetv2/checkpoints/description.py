@@ -19,7 +19,7 @@ from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
-IMPORT_REVISION = 2
+IMPORT_REVISION = 3
 """Raised when an import gives another config or other arrays: what is cached is imported anew."""
 LARGEST = 16 * 1024**2
 """Bytes of a config."""

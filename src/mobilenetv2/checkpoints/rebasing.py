@@ -23,7 +23,7 @@ from mobilenetv2.model.folding import Moments
 from mobilenetv2.model.folding import rebase as rebase_arrays
 from mobilenetv2.progress import track
 from mobilenetv2.spec.blocks import Convolution
-from mobilenetv2.spec.network import SMALLEST_SIZE, Size
+from mobilenetv2.spec.network import SMALLEST_SIZE, NetworkSpec, Size
 from mobilenetv2.spec.records import ModelConfig, Origin, Preprocessing, RebasedOn
 
 VIEWS, MOST_VIEWS = 5, 20
@@ -34,6 +34,10 @@ MOST_PHOTOS = 64
 """The most of the user's photos that are measured on."""
 MOST_PIXELS = 512 * 512
 """Networks that see larger pictures are measured on smaller ones: an import stays quick."""
+UPDATE_RATE = 0.1
+"""The least share that a new batch has in the running statistics of a rebased network. No file of
+folded weights says one, and at TensorFlow's 0.003 the statistics never follow a training of a few
+steps: benchmarks/own-loop.md has the figures."""
 BATCH = 4 * 224 * 224
 """Pixels of the pictures that a thread holds at a time."""
 
@@ -62,6 +66,8 @@ def rebase_on(
 ) -> tuple[ModelConfig, Arrays]:
     """Return the network with the statistics of some pictures; it computes what it did before.
 
+    In training they move by at least :data:`UPDATE_RATE` of the way to those of a new batch.
+
     Args:
         pictures: uint8 (height, width, channels), at least one, all of one size.
         kind: where they are from.
@@ -75,7 +81,16 @@ def rebase_on(
     )
     moments = measure_moments(config, arrays, pictures)
     rebased = rebase_arrays(config.spec, arrays, moments)
-    return dataclasses.replace(config, origin=origin), rebased
+    return dataclasses.replace(config, spec=_following(config.spec), origin=origin), rebased
+
+
+def _following(spec: NetworkSpec) -> NetworkSpec:
+    """Return the network with statistics that follow its training."""
+    numerics = spec.numerics
+    if numerics.update_rate >= UPDATE_RATE:
+        return spec
+    momentum = UPDATE_RATE if numerics.momentum_of == "new" else 1 - UPDATE_RATE
+    return spec.replace(numerics=dataclasses.replace(numerics, momentum=momentum))
 
 
 def built_in_views(record: Preprocessing) -> list[NDArray]:

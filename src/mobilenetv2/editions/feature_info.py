@@ -128,8 +128,9 @@ class FeatureInfo:
         return len(self.out_indices)
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, FeatureInfo)
-        return same and (self.maps, self.out_indices) == (other.maps, other.out_indices)
+        if not isinstance(other, FeatureInfo):
+            return NotImplemented
+        return (self.maps, self.out_indices) == (other.maps, other.out_indices)
 
     def __hash__(self) -> int:
         return hash((self.maps, self.out_indices))

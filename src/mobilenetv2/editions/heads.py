@@ -34,18 +34,21 @@ class DropoutPart:
     probability: float
 
 
+Activation = Literal["relu", "relu6"]
+
+
 @dataclass(frozen=True, slots=True)
 class ActivationPart:
     """An activation between two linear layers."""
 
-    name: Literal["relu", "relu6"]
+    name: Activation
 
 
 @dataclass(frozen=True, slots=True)
 class OutputPart:
     """What makes probabilities of the logits, and ends the classifier."""
 
-    outputs: Literal["softmax", "sigmoid"]
+    outputs: Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def _check_widths(linears: Sequence[LinearPart[Layer]], spec: NetworkSpec) -> No
         width = layer.outputs
 
 
-def _outputs(count: int, ending: Literal["softmax", "sigmoid"] | None, before: Outputs) -> Outputs:
+def _outputs(count: int, ending: Outputs | None, before: Outputs) -> Outputs:
     if count == 1:
         if ending == "softmax":
             raise undescribed("a softmax of one output is always 1")

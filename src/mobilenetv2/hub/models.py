@@ -6,7 +6,7 @@ The cache is the platform's folder for it, or ``MOBILENETV2_CACHE``. In it::
 
     timm-100/mobilenetv2_100.ra_in1k.safetensors    a file as it was published
     first-seen/keras-1.0-224.json                   SHA-256 of the first download
-    models/timm-100-46b8a2a1a5f0-1.0.0-2            the model folder that was imported of one
+    models/timm-100-46b8a2a1a5f0-1.0.0-3            the model folder that was imported of one
 
 Where no whole checksum is published, the first download records what it saw, outside the
 checkpoint's folder, so that deleting a file does not delete what is known about it; a later

@@ -69,7 +69,7 @@ class Transform(Generic[Array]):
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.preprocessing == self.preprocessing  # type: ignore[attr-defined]
+        return type(other) is type(self) and other.preprocessing == self.preprocessing
 
     def __hash__(self) -> int:
         return hash(self.preprocessing)

@@ -15,7 +15,7 @@ from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
 
 choose(os.environ.get("KERAS_BACKEND", "tensorflow"))
 
-from mobilenetv2.editions.keras import weights  # noqa: E402
+from mobilenetv2.editions.keras import names, weights  # noqa: E402
 from mobilenetv2.editions.keras.network import MobileNetV2  # noqa: E402
 
 HEAD = ClassifierSpec("max", (HiddenSpec(7), HiddenSpec(6, "none", bias=False)))
@@ -26,24 +26,24 @@ SPEC = NetworkSpec(
 
 
 @pytest.mark.parametrize(
-    ("name_of", "names"),
+    ("name_of", "expected"),
     [
-        (weights.convolution_name, ("Conv1", "expanded_conv_project", "block_3_expand", "Conv_1")),
+        (names.convolution_name, ("Conv1", "expanded_conv_project", "block_3_expand", "Conv_1")),
         (
-            weights.batch_norm_name,
+            names.batch_norm_name,
             ("bn_Conv1", "expanded_conv_project_BN", "block_3_expand_BN", "Conv_1_bn"),
         ),
         (
-            weights.activation_name,
+            names.activation_name,
             ("Conv1_relu", "expanded_conv_project_relu", "block_3_expand_relu", "out_relu"),
         ),
     ],
 )
 def test_names_are_those_of_keras_applications(
-    name_of: Callable[[str], str], names: tuple[str, ...]
+    name_of: Callable[[str], str], expected: tuple[str, ...]
 ) -> None:
     canonical = ("stem", "blocks.0.project", "blocks.3.expand", "head")
-    assert tuple(map(name_of, canonical)) == names
+    assert tuple(map(name_of, canonical)) == expected
 
 
 def test_every_variable_has_one_canonical_array_and_keeps_its_bits() -> None:
@@ -85,7 +85,7 @@ def test_some_arrays_are_assigned_and_all_are_asked_for() -> None:
 
 @pytest.mark.parametrize("spec", [SPEC, NetworkSpec(width=0.1, size=(32, 32), shortcut="none")])
 def test_intermediates_are_outputs_of_layers_that_are_there(spec: NetworkSpec) -> None:
-    found = weights.intermediate_layers(spec)
+    found = names.intermediate_layers(spec)
     assert (*found, "logits") == intermediate_names(spec)
     shapes = {layer.name: layer.output.shape for layer in MobileNetV2(spec).layers}
     assert set(found.values()) <= shapes.keys()

@@ -1,12 +1,14 @@
 """The layers and blocks of the JAX edition. Module names are the canonical ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from mobilenetv2.editions.heads import ActivationPart, DropoutPart, LinearPart, OtherPart, Part
 from mobilenetv2.editions.jax.operations import convolution, depthwise_convolution
 from mobilenetv2.spec.blocks import Block, Convolution, padding
 from mobilenetv2.spec.blocks import Linear as LinearRecord
@@ -130,3 +132,23 @@ class Linear(nnx.Module):
         if self.activation is not None:
             y = ACTIVATIONS[self.activation](y)
         return self.dropout(y)
+
+
+def list_parts(modules: Iterable[Any]) -> Iterator[Part[Any]]:
+    """Yield what runs behind the pooled features, as :mod:`mobilenetv2.editions.heads` has it."""
+    for module in modules:
+        if isinstance(module, Linear | nnx.Linear):
+            inputs, outputs = module.kernel.shape
+            yield LinearPart(inputs, outputs, module.bias is not None, module)
+            if isinstance(module, Linear):
+                yield from list_parts([ACTIVATIONS.get(module.activation or ""), module.dropout])
+        elif isinstance(module, nnx.Sequential):
+            yield from list_parts(module.layers)
+        elif isinstance(module, nnx.Dropout):
+            yield DropoutPart(float(module.rate))
+        elif module is jax.nn.relu6:
+            yield ActivationPart("relu6")
+        elif module is jax.nn.relu:  # nnx.relu is the same function
+            yield ActivationPart("relu")
+        elif module is not None:
+            yield OtherPart(getattr(module, "__name__", type(module).__name__))

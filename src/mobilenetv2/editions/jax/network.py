@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.heads import FOLDED, Head, came_folded, describe_head, head_config
-from mobilenetv2.editions.jax.classifier import list_parts
-from mobilenetv2.editions.jax.layers import POOLS, ConvBN, InvertedResidual, Linear
+from mobilenetv2.editions.jax.layers import POOLS, ConvBN, InvertedResidual, Linear, list_parts
 from mobilenetv2.editions.jax.layers import BatchNorm as BatchNorm
 from mobilenetv2.editions.jax.weights import assign
 from mobilenetv2.errors import MobileNetV2Error
@@ -85,6 +84,10 @@ class MobileNetV2(nnx.Module):
             return self._config
         return head_config(self._config, self.describe_classifier().spec, not self._assigned)
 
+    @config.setter
+    def config(self, config: ModelConfig) -> None:  # what is set goes through __setattr__
+        raise AttributeError("config")
+
     @property
     def spec(self) -> NetworkSpec:
         """What the network is."""
@@ -109,7 +112,7 @@ class MobileNetV2(nnx.Module):
         return ArrayTransform(self._config.preprocessing)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "config":
+        if name == "config":  # nnx would take it for a part of the network's tree
             self._config, self._assigned = nnx.static(value), False
             return
         if name == "classifier" and not isinstance(value, Linear):

@@ -25,7 +25,7 @@ from mobilenetv2.editions.keras.names import (
     linear_name,
     linear_output_name,
 )
-from mobilenetv2.editions.keras.top import attach, config_of, linear_layers
+from mobilenetv2.editions.keras.top import attach, body_of, config_of, linear_layers
 from mobilenetv2.editions.keras.weights import assign, dump
 from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.images.preprocess import normalise
@@ -229,7 +229,8 @@ def forward_features(network: keras.Model, x: Any) -> Any:
 
     It makes a model for the call: in a loop, make it once of the layer ``out_relu``.
     """
-    return keras.Model(network.input, network.get_layer(activation_name("head")).output)(x)
+    body = body_of(network)
+    return keras.Model(body.input, body.get_layer(activation_name("head")).output)(x)
 
 
 def features_only(network: keras.Model, out_indices: Sequence[int] | None = None) -> keras.Model:
@@ -252,10 +253,20 @@ def features_only(network: keras.Model, out_indices: Sequence[int] | None = None
     """
     spec = config_of(network).spec
     info, sources = feature_info(spec, out_indices), intermediate_layers(spec)
-    maps = [network.get_layer(sources[found.module]).output for found in info.chosen]
-    backbone = keras.Model(network.input, maps, name=f"{network.name}_features")
+    body = body_of(network)
+    maps = [body.get_layer(sources[found.module]).output for found in info.chosen]
+    backbone = Backbone(body.input, maps, name=f"{network.name}_features")
     backbone.feature_info = info
     return backbone
+
+
+class Backbone(keras.Model):
+    """A functional model that returns a list of maps, also where it is a single one."""
+
+    def call(self, inputs, training=None, mask=None):  # type: ignore[no-untyped-def]
+        """Return the maps of (batch, height, width, channels)."""
+        maps = super().call(inputs, training=training, mask=mask)
+        return maps if isinstance(maps, list) else [maps]
 
 
 def reset_classifier(
@@ -277,7 +288,7 @@ def reset_classifier(
     """
     check_options(seed=seed)
     config = with_classes(config_of(network), Labels.of(classes))
-    spec, dtype = config.spec, network.get_layer(activation_name("head")).dtype
+    spec, dtype = config.spec, body_of(network).get_layer(activation_name("head")).dtype
     *hidden, last = resolve(spec).linears
     if dense := linear_layers(network, config_of(network).spec):
         x = dense["classifier"].input

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from mobilenetv2.editions.heads import (
+    Activation,
     ActivationPart,
     DropoutPart,
     Head,
@@ -26,7 +27,7 @@ from mobilenetv2.editions.keras.names import (
 )
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.spec.network import NetworkSpec, Pooling
+from mobilenetv2.spec.network import NetworkSpec, Outputs, Pooling
 from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = "network_config"
@@ -37,7 +38,7 @@ MEAN, MAX = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
 def attach(network: keras.Model, config: ModelConfig) -> None:
     """Let a network, and what is built on its layers, say what it is."""
     network.config = config
-    setattr(network.get_layer(convolution_name("stem")), CONFIG, config)
+    setattr(body_of(network).get_layer(convolution_name("stem")), CONFIG, config)
 
 
 def body_of(network: keras.Model) -> keras.Model:
@@ -156,7 +157,7 @@ def list_parts(found: Iterable[Any]) -> Iterator[Part[Any]]:
             yield DropoutPart(float(layer.rate))
         elif isinstance(layer, layers.ReLU):
             bound, plain = layer.max_value, not (layer.negative_slope or layer.threshold)
-            names: dict[Any, Any] = {None: "relu", 6.0: "relu6"} if plain else {}
+            names: dict[float | None, Activation] = {None: "relu", 6.0: "relu6"} if plain else {}
             yield ActivationPart(names[bound]) if bound in names else OtherPart("ReLU of its own")
         elif isinstance(layer, layers.Activation):
             yield from _activation(layer.activation)
@@ -170,9 +171,11 @@ def list_parts(found: Iterable[Any]) -> Iterator[Part[Any]]:
 
 def _activation(function: Any) -> Iterator[Part[Any]]:
     name = getattr(function, "__name__", type(function).__name__)
-    if name == "softmax" or name == "sigmoid":
-        yield OutputPart(name)
-    elif name == "relu" or name == "relu6":
-        yield ActivationPart(name)
+    outputs: dict[str, Outputs] = {"softmax": "softmax", "sigmoid": "sigmoid"}
+    hidden: dict[str, Activation] = {"relu": "relu", "relu6": "relu6"}
+    if name in outputs:
+        yield OutputPart(outputs[name])
+    elif name in hidden:
+        yield ActivationPart(hidden[name])
     elif name != "linear":
         yield OtherPart(f"{name} activation")
