@@ -136,27 +136,27 @@ def in_jax(folder: Path, seed: int, data: Path) -> tuple[float, float]:
         for split in (("train", PHOTOS), ("validation", HELD_OUT))
     )
 
-    @nnx.jit
     def step(net: Any, optimizer: Any, x: Any, labels: Any) -> None:
         def loss_of(net: Any) -> Any:
             return optax.softmax_cross_entropy_with_integer_labels(net(x), labels).mean()
 
         optimizer.update(net, nnx.grad(loss_of)(net))
 
-    @nnx.jit
     def answer(net: Any, x: Any) -> Any:
         return net(x)
 
+    compiled_step, compiled_answer = nnx.jit(step), nnx.jit(answer)
+
     def accuracy() -> float:
         net.eval()
-        logits = np.asarray(answer(net, jnp.asarray(held.x)))
+        logits = np.asarray(compiled_answer(net, jnp.asarray(held.x)))
         return float((logits.argmax(1) == held.labels).mean())
 
     before = accuracy()
     optimizer = nnx.Optimizer(net, optax.adam(RATE), wrt=nnx.Param)
     net.train()
     for chunk in chunks(seed):
-        step(net, optimizer, jnp.asarray(train.x[chunk]), jnp.asarray(train.labels[chunk]))
+        compiled_step(net, optimizer, jnp.asarray(train.x[chunk]), jnp.asarray(train.labels[chunk]))
     return before, accuracy()
 
 

@@ -89,7 +89,8 @@ def test_the_catalogue_says_what_torchvision_says(version: str) -> None:
 def test_torchvisions_idioms_work_on_our_network(pictures: Fixture, tmp_path: Path) -> None:
     ours = edition.build(spec_of(0.35, (64, 64)), seed=0).eval()
     x = torch.from_numpy(pictures((64, 64))).permute(0, 3, 1, 2)
-    for network in (original(0.35), ours):
+    networks: list[Any] = [original(0.35), ours]
+    for network in networks:
         assert len(network.features) == 19
         for parameter in network.features.parameters():
             parameter.requires_grad = False

@@ -257,7 +257,8 @@ def test_a_new_classifier_has_its_labels_and_the_seed_decides_its_weights(
         expected = fresh if key.startswith("classifier.") else arrays
         np.testing.assert_array_equal(array, expected[key], key)
     assert edition.reset_classifier(network, 4).config.labels.names[-1] == "class 3"
-    for wrong in ("hat", [], -1, True):
+    wrongs: tuple[Any, ...] = ("hat", [], -1, True)
+    for wrong in wrongs:
         with pytest.raises(SpecError, match="class"):
             edition.reset_classifier(network, wrong)
 

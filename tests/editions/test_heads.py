@@ -13,6 +13,7 @@ from mobilenetv2.editions.edition import find
 from mobilenetv2.editions.heads import (
     ActivationPart,
     DropoutPart,
+    Head,
     LinearPart,
     OtherPart,
     OutputPart,
@@ -87,11 +88,11 @@ TINY = NetworkSpec(width=0.1, size=(32, 32), classes=5, head_channels=24)
 
 
 def test_parts_become_a_spec_and_keep_the_layers() -> None:
-    parts = [
+    parts: list[Any] = [
         DropoutPart(0.5), DropoutPart(0.5), LinearPart(24, 8, False, "a"), DropoutPart(0.1),
         ActivationPart("relu"), LinearPart(8, 3, True, "b"), OutputPart("sigmoid"),
     ]  # fmt: skip
-    head = describe_head(parts, TINY)
+    head: Head[Any] = describe_head(parts, TINY)
     assert head.layers == ("a", "b") and head.spec.dropout == 0.75 and head.spec.classes == 3
     assert head.spec.classifier == ClassifierSpec(
         hidden=(HiddenSpec(8, "relu", False, 0.1),), outputs="sigmoid"

@@ -51,7 +51,8 @@ DATA_HELP = (
     "each split; or 'digits', built in"
 )
 MODEL_HELP = (
-    "a model folder, such as RUN/best, or a name of 'weights list', hf://OWNER/NAME or 'embedded'"
+    "a model folder, such as RUN/best, or a name such as mobilenetv2_100 (torchvision's, timm's, "
+    "Keras', or of 'weights list'), hf://OWNER/NAME or 'embedded'"
 )
 RUN_HELP = f"{MODEL_HELP}, or an exported file"
 DIALECTS = (

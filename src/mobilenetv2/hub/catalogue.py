@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.spec.aliases import aliases
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
@@ -166,9 +167,9 @@ def find(name: str) -> Checkpoint:
     """
     entries = catalogue()
     if name not in entries:
+        hint = suggestion(name, entries, near=aliases())
         raise WeightsError(
-            f"checkpoint {name!r} is not in the catalogue; {suggestion(name, entries)} "
-            "('weights list' shows them all)"
+            f"checkpoint {name!r} is not in the catalogue; {hint} ('weights list' shows them all)"
         )
     return entries[name]
 

@@ -86,10 +86,9 @@ def locate(model: str) -> Path:
         return path
     beside = sorted(str(folder.parent) for folder in path.parent.glob(f"*/{store.CONFIG}"))
     hint = suggestion(model, [*beside, *(() if "/" in model else catalogue())], near=aliases())
-    raise WeightsError(
-        f"{model}: no such model folder, nor a name in the catalogue; "
-        + (hint if hint.startswith("did you") else "'mobilenetv2 weights list' shows them")
-    )
+    if not hint.startswith("did you"):
+        hint = "'mobilenetv2 weights list' shows them, and mobilenetv2.list_models() every name"
+    raise WeightsError(f"{model}: no such model folder, nor a name in the catalogue; {hint}")
 
 
 def _mistake(path: Path) -> str:

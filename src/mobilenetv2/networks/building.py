@@ -60,7 +60,7 @@ def build(
         MissingExtra: its framework is not installed.
 
     Example:
-        >>> spec = mn.NetworkSpec(width=0.35, size=96, classes=3)
+        >>> spec = mn.NetworkSpec(width=0.35, size=(96, 96), classes=3)
         >>> net = mn.build(spec, seed=0)
         >>> sum(parameter.numel() for parameter in net.parameters())
         399971
@@ -109,7 +109,7 @@ def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -
         MobileNetV2Error: not a network of an edition, or as in ``build``.
 
     Example:
-        >>> net = mn.build(mn.NetworkSpec(width=0.1, size=32, classes=3))
+        >>> net = mn.build(mn.NetworkSpec(width=0.1, size=(32, 32), classes=3))
         >>> plain = mn.convert(net, "numpy")
         >>> plain.arrays["classifier.weight"].shape
         (3, 1280)

@@ -207,7 +207,7 @@ def save(
         OSError: the disk is full, or the place cannot be written.
 
     Example:
-        >>> net = mn.build(mn.NetworkSpec(width=0.1, size=32, classes=2))
+        >>> net = mn.build(mn.NetworkSpec(width=0.1, size=(32, 32), classes=2))
         >>> mn.save(net, "shoes", classes=["hat", "shoes"])
         >>> mn.load("shoes").config.labels.names
         ('hat', 'shoes')

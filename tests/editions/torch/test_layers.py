@@ -1,4 +1,4 @@
-"""Layers of the PyTorch edition by themselves; test_network and test_contract have them together."""
+"""Layers of the PyTorch edition by themselves; test_network has them together."""
 
 import pytest
 import torch

@@ -84,6 +84,10 @@ class MobileNetV2(nnx.Module):
             return self._config
         return head_config(self._config, self.describe_classifier().spec, not self._assigned)
 
+    @config.setter
+    def config(self, config: ModelConfig) -> None:  # what is set goes through __setattr__
+        raise AttributeError("config")
+
     @property
     def spec(self) -> NetworkSpec:
         """What the network is."""
@@ -108,7 +112,7 @@ class MobileNetV2(nnx.Module):
         return ArrayTransform(self._config.preprocessing)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "config":
+        if name == "config":  # nnx would take it for a part of the network's tree
             self._config, self._assigned = nnx.static(value), False
             return
         if name == "classifier" and not isinstance(value, Linear):

@@ -74,7 +74,8 @@ class MobileNetV2(nn.Module):
         *hidden, last = network.linears
         self.hidden = nn.ModuleList(HiddenLayer(linear) for linear in hidden)
         self.dropout = nn.Dropout(self.body_spec.dropout)
-        self.classifier: nn.Module = Classifier(last, self.dropout)
+        # Any: a Classifier at first, which can be indexed, and then what a user puts in its place.
+        self.classifier: Any = Classifier(last, self.dropout)
         assign(self, initialise(parameter_shapes(self.body_spec), initialisation, seed))
         self.to(getattr(torch, dtype))
 
@@ -154,7 +155,8 @@ class MobileNetV2(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         """Return the classifier: its last linear layer, or the module that took its place."""
-        return self.classifier
+        module: nn.Module = self.classifier
+        return module
 
     def reset_classifier(
         self, classes: int | Iterable[str] | Labels, seed: int | None = None
