@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -246,8 +247,13 @@ def test_every_module_has_a_twin_among_the_tests() -> None:
     assert lacking == WITHOUT_TWIN.keys(), sorted(lacking ^ WITHOUT_TWIN.keys())
 
 
-def test_the_source_has_at_most_200_files() -> None:
-    assert len(list(SOURCE.rglob("*.py"))) <= 200
+def test_a_room_has_few_modules_and_each_holds_a_whole_idea() -> None:
+    """More than 18 modules are a room inside; a median below 120 lines is ideas in pieces."""
+    rooms = {path.parent for path in SOURCE.rglob("*.py")} - {SOURCE}
+    sizes = {room: len([*room.glob("*.py")]) for room in rooms}
+    assert not {room.name: count for room, count in sizes.items() if count > 18}
+    lines = [len(path.read_text("utf-8").splitlines()) for path in SOURCE.rglob("*.py")]
+    assert statistics.median(lines) >= 120
 
 
 def test_no_file_is_longer_than_500_lines() -> None:

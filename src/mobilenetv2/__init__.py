@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from mobilenetv2.evaluation.parity import Parity as Parity
     from mobilenetv2.evaluation.parity import parity as parity
     from mobilenetv2.exporting.export import export as export
-    from mobilenetv2.networks import build as build
-    from mobilenetv2.networks import convert as convert
-    from mobilenetv2.networks import create_model as create_model
-    from mobilenetv2.networks import describe as describe
-    from mobilenetv2.networks import list_models as list_models
-    from mobilenetv2.networks import load as load
-    from mobilenetv2.networks import save as save
+    from mobilenetv2.networks.building import build as build
+    from mobilenetv2.networks.building import convert as convert
+    from mobilenetv2.networks.creation import create_model as create_model
+    from mobilenetv2.networks.creation import list_models as list_models
+    from mobilenetv2.networks.description import Description as Description
+    from mobilenetv2.networks.description import describe as describe
+    from mobilenetv2.networks.folders import load as load
+    from mobilenetv2.networks.folders import save as save
     from mobilenetv2.quantization.quantize import quantize as quantize
     from mobilenetv2.runtime.classifier import Answer as Answer
     from mobilenetv2.runtime.classifier import Classifier as Classifier
@@ -60,12 +61,12 @@ if TYPE_CHECKING:
     from mobilenetv2.weights import import_checkpoint as import_checkpoint
 
 __all__ = [
-    "Answer", "Audit", "Benchmark", "Classifier", "Evaluation", "Explanation", "Labels",
-    "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics", "Parity", "Preprocessing",
-    "Recipe", "Run", "StageSpec", "Unreadable", "__version__",
+    "Answer", "Audit", "Benchmark", "Classifier", "Description", "Evaluation", "Explanation",
+    "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics", "Parity",
+    "Preprocessing", "Recipe", "Run", "StageSpec", "Unreadable", "__version__",
     "audit", "benchmark", "build", "convert", "create_model", "describe", "evaluate", "explain",
-    "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity", "predict",
-    "published", "quantize", "save", "train",
+    "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
+    "predict", "published", "quantize", "save", "train",
 ]  # fmt: skip
 
 HOMES = {
@@ -75,7 +76,16 @@ HOMES = {
     "evaluation.explanation": ("Explanation", "explain"),
     "evaluation.parity": ("Parity", "parity"),
     "exporting.export": ("export",),
-    "networks": ("build", "convert", "create_model", "describe", "list_models", "load", "save"),
+    "networks": (
+        "Description",
+        "build",
+        "convert",
+        "create_model",
+        "describe",
+        "list_models",
+        "load",
+        "save",
+    ),
     "quantization.quantize": ("quantize",),
     "runtime.classifier": ("Answer", "Classifier", "Unreadable"),
     "runtime.prediction": ("predict",),

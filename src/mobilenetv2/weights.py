@@ -16,7 +16,6 @@ from mobilenetv2.data.sources import find_photos, photographs
 from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.evaluation.parity import NumericsEffect, numerics_effect
 from mobilenetv2.evaluation.predictions import load_pictures
-from mobilenetv2.exporting.given_model import AnyModel, located
 from mobilenetv2.files import read_file, require_only
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.hub.catalogue import HUB, catalogue
@@ -24,6 +23,7 @@ from mobilenetv2.hub.models import find_spec, locate
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing

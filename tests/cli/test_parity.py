@@ -9,6 +9,7 @@ import pytest
 from heads import BLOCKS
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.errors import installing
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.names import intermediate_names

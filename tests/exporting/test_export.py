@@ -43,7 +43,7 @@ def test_several_files_come_one_by_one(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("edition", ["torch", "numpy"])
 def test_a_network_is_what_its_folder_is(model: Path, edition: str, tmp_path: Path) -> None:
-    network = networks.load(model, edition=edition)  # type: ignore[arg-type]
+    network = networks.load(model, edition=edition)
     export(model, tmp_path / "folder.onnx")
     export(network, tmp_path / "network.onnx")
     x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

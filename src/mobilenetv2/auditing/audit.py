@@ -19,9 +19,9 @@ from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.evaluation.run_record import TrainedOn, trained_on
-from mobilenetv2.exporting.given_model import AnyModel, located
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
 from mobilenetv2.model.outputs import probabilities
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.loading import load_model
 from mobilenetv2.text import counted, visible

@@ -17,11 +17,11 @@ from mobilenetv2.data.batches import workers
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.evaluation.run_record import trained_on
-from mobilenetv2.exporting.given_model import AnyModel, located
 from mobilenetv2.exporting.job import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import ALIASES, FORMATS, INT8, PRECISIONS, RUNTIMES, Precision
 from mobilenetv2.model.store import load_config
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.predictor import is_exported, load_artifact
 from mobilenetv2.spec.mapping import suggestion

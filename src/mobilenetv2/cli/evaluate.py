@@ -32,6 +32,7 @@ def add_options(parser: Parser) -> None:
         "--report", metavar="DIR",
         help="write report.html (all on one page), figures as JSON and pictures into a folder",
     )  # fmt: skip
+    parser.add_flag("--private", "leave photos and places of files out of the report")
     parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = evaluate(
         arguments.model, arguments.data, split=arguments.split, runtime=arguments.runtime,
         device=arguments.device, threads=arguments.threads, flips=arguments.flips,
-        report=arguments.report,
+        report=arguments.report, private=arguments.private,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps(found.to_dict()))

@@ -112,11 +112,12 @@ class Evaluation:
         """Return plain values for JSON: what ``mobilenetv2 evaluate --json`` prints."""
         return self.result.to_dict()
 
-    def report(self, folder: str | PathLike[str]) -> Path:
+    def report(self, folder: str | PathLike[str], *, private: bool = False) -> Path:
         """Write the report: a page for a browser, the figures as JSON, and pictures.
 
         Args:
-            folder: is made where it is not there. An older report in it is replaced.
+            folder: the place, made if it does not exist. An older report in it is replaced.
+            private: leave out photos, their names and places of files, so that it can be shared.
 
         Returns:
             The page, ``report.html``, which needs no other file.
@@ -129,7 +130,7 @@ class Evaluation:
         place.mkdir(parents=True, exist_ok=True)
         runtime = self.result.how.get("runtime")
         explainer = _explainer(self.source, runtime, self.threads)
-        write_report(place, self.result, self.source, explainer, self.notes)
+        write_report(place, self.result, self.source, explainer, self.notes, private=private)
         return place / PAGE
 
     def __repr__(self) -> str:
@@ -169,6 +170,7 @@ def evaluate(
     threads: int | None = None,
     flips: bool = False,
     report: str | PathLike[str] | None = None,
+    private: bool = False,
 ) -> Evaluation:
     """Measure a model on labelled photos.
 
@@ -189,6 +191,7 @@ def evaluate(
         threads: of the runtime; None leaves it to the runtime.
         flips: answer each photo and its mirror image, and take the mean: surer, twice the time.
         report: a folder for :meth:`Evaluation.report`; None writes none.
+        private: leave out photos, their names and places of files of the report.
 
     Returns:
         The figures.
@@ -235,7 +238,7 @@ def evaluate(
     notes = [f"{caution[0].upper()}{caution[1:]}."] if caution else []
     made = Evaluation(result, loaded.place, threads, (*notes, *unreadable))
     if report is not None:
-        say(f"report: {made.report(report)}")
+        say(f"report: {made.report(report, private=private)}")
     return made
 
 

@@ -8,7 +8,6 @@ from typing import Literal
 from mobilenetv2.data.sources import find_photos
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluation.predictions import load_pictures
-from mobilenetv2.exporting.given_model import AnyModel, located
 from mobilenetv2.exporting.job import (
     Options,
     Outcome,
@@ -29,6 +28,7 @@ from mobilenetv2.exporting.verify import (
 from mobilenetv2.formats import ALIASES, FormatName, Precision
 from mobilenetv2.model import store
 from mobilenetv2.model.outputs import require_answers
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.text import several
 

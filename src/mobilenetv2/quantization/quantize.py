@@ -11,7 +11,6 @@ from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, DataError, require
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.run_record import trained_on
-from mobilenetv2.exporting.given_model import AnyModel, located
 from mobilenetv2.exporting.job import (
     Outcome,
     make_files,
@@ -24,6 +23,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.model.outputs import require_answers
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
 from mobilenetv2.quantization import post_training

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -53,6 +53,11 @@ class MobileNetV2(nn.Module):
         >>> network.config.spec.classes
         2
     """
+
+    if TYPE_CHECKING:  # nn.Module's own says nothing of types
+
+        def __call__(self, x: Tensor) -> Tensor:
+            """Return the logits, (batch, classes), of images (batch, channels, height, width)."""
 
     def __init__(
         self,

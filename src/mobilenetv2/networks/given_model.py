@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Union
 
-from mobilenetv2 import networks
 from mobilenetv2.hub.models import locate
+from mobilenetv2.networks import folders
 
-AnyModel: TypeAlias = str | PathLike[str] | Any
+if TYPE_CHECKING:
+    from mobilenetv2.networks.options import Network
+
+AnyModel: TypeAlias = Union[str, PathLike[str], "Network"]
 """A model folder, a name that ``hub.models.locate`` knows, or a network of any edition."""
 
 
@@ -40,5 +43,5 @@ def located(model: AnyModel) -> Iterator[GivenModel]:
         return
     with TemporaryDirectory(prefix="mobilenetv2-") as folder:
         place = Path(folder) / "network"
-        networks.save(model, place)
+        folders.save(model, place)
         yield GivenModel(place, type(model).__name__)

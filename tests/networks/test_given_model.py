@@ -7,8 +7,8 @@ import pytest
 
 from mobilenetv2 import networks
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
-from mobilenetv2.exporting.given_model import located
 from mobilenetv2.model import store
+from mobilenetv2.networks.given_model import located
 
 
 def test_a_folder_and_a_name_are_where_they_are(model: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_folder_and_a_name_are_where_they_are(model: Path) -> None:
 
 @pytest.mark.parametrize("edition", ["torch", "numpy"])
 def test_a_network_lies_in_a_folder_for_the_time(model: Path, edition: str) -> None:
-    network = networks.load(model, edition=edition)  # type: ignore[arg-type]
+    network = networks.load(model, edition=edition)
     with located(network) as found:
         place = found.place
         assert found.name == "MobileNetV2"
