@@ -25,7 +25,7 @@ from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import Arrays, identity_batch_norm, is_folded, random_arrays
 from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -99,6 +99,21 @@ def test_answers_stay_and_the_origin_says_what_was_done(name: str) -> None:
         load(network, values)
         logits.append(network(noise(config, 2).transpose(0, 3, 1, 2) / 127.5 - 1))
     assert np.abs(logits[0] - logits[1]).max() <= 1e-5 * max(1, np.abs(logits[0]).max())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (Numerics(momentum=0.997, momentum_of="old"), Numerics(momentum=0.9, momentum_of="old")),
+        (Numerics(momentum=0.01), Numerics(momentum=0.1)),
+        (Numerics(momentum=0.3), Numerics(momentum=0.3)),
+    ],
+)
+def test_statistics_follow_a_training_of_a_few_steps(given: Numerics, expected: Numerics) -> None:
+    """No file of folded weights says a momentum: benchmarks/own-loop.md has the figures."""
+    config, arrays = folded(SPECS["one channel"].replace(numerics=given))
+    changed, _ = rebase_imported(config, arrays)
+    assert changed.spec == config.spec.replace(numerics=expected)
 
 
 def test_photos_that_are_given_are_measured_instead(photos: Path, tmp_path: Path) -> None:
@@ -210,8 +225,12 @@ def test_published_weights_survive_training_mode(
     edition.load(network, arrays)
     with torch.no_grad():
         logits = network(x)
-        assert (network.train()(x).argmax(1) == logits.argmax(1)).sum() < 3
-        edition.load(network, import_network(published)[1])
+        with pytest.warns(UserWarning, match="came folded"):
+            network.train()
+        assert (network(x).argmax(1) == logits.argmax(1)).sum() < 3
+        config, arrays = import_network(published)
+        network.config = config
+        edition.load(network, arrays)
         torch.testing.assert_close(
             network.eval()(x), logits, rtol=0, atol=3e-6 * logits.abs().max().item()
         )
