@@ -62,6 +62,19 @@ def test_the_report_is_written_at_once_or_later(
     assert "Grad-CAM" in page.read_text("utf-8")
 
 
+def test_a_private_report_shows_no_photo_and_no_place(
+    found: Evaluation, model: Path, photos: Path, tmp_path: Path
+) -> None:
+    pages = [
+        found.report(tmp_path / "later", private=True),
+        evaluate(model, photos, report=tmp_path / "once", private=True).report(tmp_path / "open"),
+        tmp_path / "once" / "report.html",
+    ]
+    texts = [page.read_text("utf-8") for page in pages]
+    assert ["data:image" in text.replace("data:,", "") for text in texts] == [False, True, False]
+    assert [str(photos) in text for text in texts] == [False, True, False]
+
+
 def test_that_the_model_was_trained_on_these_photos_is_said_and_kept(
     trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ def add_options(parser: Parser) -> None:
         "--report", metavar="DIR",
         help="write report.html (all on one page), figures as JSON and pictures into a folder",
     )  # fmt: skip
-    parser.add_flag("--private", "leave photos and places of files out of the report")
+    parser.add_flag("--private", "leave photos, names and places of files out of the report")
     parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 

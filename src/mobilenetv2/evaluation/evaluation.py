@@ -116,8 +116,9 @@ class Evaluation:
         """Write the report: a page for a browser, the figures as JSON, and pictures.
 
         Args:
-            folder: the place, made if it does not exist. An older report in it is replaced.
-            private: leave out photos, their names and places of files, so that it can be shared.
+            folder: is made where it is not there. An older report in it is replaced.
+            private: leave photos, their names and the places of files out, so that the report can
+                be shared.
 
         Returns:
             The page, ``report.html``, which needs no other file.
@@ -130,7 +131,7 @@ class Evaluation:
         place.mkdir(parents=True, exist_ok=True)
         runtime = self.result.how.get("runtime")
         explainer = _explainer(self.source, runtime, self.threads)
-        write_report(place, self.result, self.source, explainer, self.notes, private=private)
+        write_report(place, self.result, self.source, explainer, self.notes, private)
         return place / PAGE
 
     def __repr__(self) -> str:
@@ -191,7 +192,7 @@ def evaluate(
         threads: of the runtime; None leaves it to the runtime.
         flips: answer each photo and its mirror image, and take the mean: surer, twice the time.
         report: a folder for :meth:`Evaluation.report`; None writes none.
-        private: leave out photos, their names and places of files of the report.
+        private: leave photos, their names and the places of files out of the report.
 
     Returns:
         The figures.
