@@ -50,12 +50,10 @@ def test_it_follows_modules_that_are_replaced(network: Any) -> None:
     assert isinstance(network.features[4], nn.Identity)
     again = copy.deepcopy(network)
     assert again.features[0] is again.stem is not network.stem
-    for change in (
-        lambda: network.features.__setitem__(0, nn.Identity()),
-        lambda: network.features.__delitem__(0),
-    ):
-        with pytest.raises(TypeError, match="features"):
-            change()
+    with pytest.raises(TypeError, match="features"):
+        network.features[0] = nn.Identity()
+    with pytest.raises(TypeError, match="features"):
+        del network.features[0]
     with pytest.raises(AttributeError, match="stem, blocks or head"):
         network.features = nn.Identity()
 
@@ -67,8 +65,7 @@ def test_hooks_on_it_see_the_pictures_and_the_last_map(network: Any) -> None:
         network.features.register_forward_hook(lambda m, x, y: seen.update(y=y)),
         network.features.register_full_backward_hook(lambda m, x, y: seen.update(g=y[0])),
     ]
-    loss: Any = network(pictures()).sum()
-    loss.backward()
+    torch.autograd.backward(network(pictures()).sum())
     assert torch.equal(seen["x"], pictures()) and seen["g"].shape == seen["y"].shape
     torch.testing.assert_close(seen["y"], network.forward_features(pictures()))
     for handle in handles:

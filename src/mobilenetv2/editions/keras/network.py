@@ -54,10 +54,10 @@ def MobileNetV2(
 ) -> keras.Model:
     """A ``keras.Model`` from normalised pictures (batch, height, width, channels) to logits.
 
-    ``model.config`` is the record of what it is and takes, and ``model.transform`` the
+    Its ``.config`` is the record of what it is and takes, and its ``.transform`` the
     preprocessing: from a photo to a float32 array (height, width, channels). A model that is built
-    on its layers, or on it, can be saved by :func:`mobilenetv2.save`, too: with Dense layers on
-    ``include_top=False, pooling="avg"``.
+    on its layers, or on it, can be saved by :func:`mobilenetv2.networks.save`, too:
+    with Dense layers on ``include_top=False, pooling="avg"``.
 
     It is made of Keras's own layers, so a ``.keras`` file of it can be read without this package
     (BatchNorm under PyTorch's numerics excepted, see :class:`UnbiasedBatchNormalization`).

@@ -36,9 +36,9 @@ class MobileNetV2(nn.Module):
 
     It can be used as torchvision's and timm's: ``network.features`` is a module,
     ``network.classifier = nn.Linear(network.num_features, 5)`` gives it another classifier, and
-    :func:`mobilenetv2.save` writes it with that one. A linear layer that is assigned takes the last
-    layer's place behind ``network.dropout``; any other module the place of dropout, hidden layers
-    and last layer.
+    :func:`mobilenetv2.networks.save` writes it with that one. A linear layer that is assigned takes
+    the last layer's place behind ``network.dropout``; any other module the place of dropout, hidden
+    layers and last layer.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. Without a seed
     one is drawn from PyTorch's random state (``torch.manual_seed``).
