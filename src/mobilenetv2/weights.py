@@ -24,6 +24,7 @@ from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.networks.given_model import AnyModel, located
+from mobilenetv2.spec.aliases import aliases
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
@@ -148,7 +149,8 @@ def _require_name(name: str) -> None:
     """Raise WeightsError for the path of a file that is not there: every other text is a name."""
     path = Path(name)
     ends = dialects_of(path) or path.name.lower().endswith(ARCHIVES)
-    if not name.startswith(HUB) and name not in catalogue() and (ends or len(path.parts) > 1):
+    known = name.startswith(HUB) or name in catalogue() or name in aliases()
+    if not known and (ends or len(path.parts) > 1):
         raise WeightsError(f"{path}: no such file")
 
 

@@ -119,6 +119,22 @@ def test_one_logit_is_the_log_odds_of_the_second_class(bias: bool) -> None:
 SMALL = Recipe().changed(network="small", width=0.1, size=32)
 
 
+@pytest.mark.parametrize(
+    ("changes", "width"),
+    [
+        ({"network.name": "mobilenetv2_140"}, 1.4),
+        ({"network.name": "timm-110d"}, 1.1),
+        ({"network.name": "timm-110d", "network.width": 0.5}, 0.5),
+        ({}, 1.0),
+    ],
+)
+def test_a_network_has_the_width_of_its_name_unless_another_is_set(
+    changes: dict[str, Any], width: float
+) -> None:
+    config, _ = initial_model.initial_model(None, Recipe().changed(changes), ("hat", "shoes"))
+    assert config.spec.width == width
+
+
 def test_a_recipe_says_what_the_classifier_is_and_the_weights_say_the_rest(tmp_path: Path) -> None:
     hidden = (HiddenSpec(6, bias=False), HiddenSpec(4, "none", dropout=0.2))
     changes = {"classifier.hidden": hidden, "classifier.pooling": "max"}

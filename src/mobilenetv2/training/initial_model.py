@@ -62,10 +62,9 @@ def initial_model(
             "in this one (one number can tell the two apart: set classifier.outputs=logit)"
         )
     if weights is None:
-        changes = {"size": network.size} if network.size else {}
-        spec = published(
-            network.name, width=network.width, classes=len(classes), background=None, **changes
-        )
+        own = {"width": network.width, "size": network.size}
+        changes = {name: value for name, value in own.items() if value is not None}
+        spec = published(network.name, classes=len(classes), background=None, **changes)
         spec = spec.replace(classifier=_classifier(spec, recipe))
         seen = Preprocessing.default(spec)
         if recipe.data.view == "largest":

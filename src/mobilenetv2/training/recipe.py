@@ -53,9 +53,9 @@ class Network(Table):
     """The network that is trained."""
 
     name: str = "torchvision"
-    """A published network; only where training starts from scratch."""
-    width: float = 1.0
-    """Width multiplier; only where training starts from scratch."""
+    """Name of a published network; only where training starts from scratch."""
+    width: float | None = None
+    """Width multiplier; only where training starts from scratch. Absent: that of ``name``."""
     size: Annotated[tuple[int, int] | None, "[32, 8192]"] = None
     """Height and width in pixels; one number is a square. Absent: that of the weights or of
     ``name``."""
