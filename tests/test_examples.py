@@ -26,7 +26,7 @@ NEEDS = "# needs:"
 
 def test_all_names_every_public_name_and_each_is_there() -> None:
     homes = {name for names in mn.HOMES.values() for name in names}
-    assert homes | {"MobileNetV2Error", "__version__"} == set(mn.__all__)
+    assert homes | {"MobileNetV2Error", "Stopped", "__version__"} == set(mn.__all__)
     assert set(mn.__all__) <= set(dir(mn))
     for name in mn.__all__:
         assert getattr(mn, name) is not None

@@ -19,6 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.errors import MobileNetV2Error as MobileNetV2Error
+from mobilenetv2.errors import Stopped as Stopped
 
 __version__ = "0.1.0"
 
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
     from mobilenetv2.networks.folders import load as load
     from mobilenetv2.networks.folders import save as save
     from mobilenetv2.quantization.quantize import quantize as quantize
-    from mobilenetv2.runtime.classifier import Answer as Answer
+    from mobilenetv2.runtime.answers import Answer as Answer
+    from mobilenetv2.runtime.answers import Features as Features
+    from mobilenetv2.runtime.answers import Unreadable as Unreadable
     from mobilenetv2.runtime.classifier import Classifier as Classifier
-    from mobilenetv2.runtime.classifier import Unreadable as Unreadable
     from mobilenetv2.runtime.prediction import predict as predict
     from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
     from mobilenetv2.spec.network import Numerics as Numerics
@@ -62,8 +64,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "Audit", "Benchmark", "Classifier", "Description", "Evaluation", "Explanation",
-    "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics", "Parity",
-    "Preprocessing", "Recipe", "Run", "StageSpec", "Unreadable", "__version__",
+    "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics",
+    "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "Unreadable",
+    "__version__",
     "audit", "benchmark", "build", "convert", "create_model", "describe", "evaluate", "explain",
     "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
     "predict", "published", "quantize", "save", "train",
@@ -87,7 +90,8 @@ HOMES = {
         "save",
     ),
     "quantization.quantize": ("quantize",),
-    "runtime.classifier": ("Answer", "Classifier", "Unreadable"),
+    "runtime.answers": ("Answer", "Features", "Unreadable"),
+    "runtime.classifier": ("Classifier",),
     "runtime.prediction": ("predict",),
     "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
     "spec.published": ("published",),

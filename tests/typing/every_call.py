@@ -45,7 +45,10 @@ def files() -> None:
 
 def photos() -> None:
     """Training, evaluation and prediction."""
-    run = mn.train("photos/", output="runs/shoes", recipe="finetune", epochs=8)
+    try:
+        run = mn.train("photos/", output="runs/shoes", recipe="finetune", epochs=8)
+    except mn.Stopped as stopped:
+        run = mn.train("photos/", output=stopped.folder, resume=True)
     assert_type(run, mn.Run)
     assert_type(run.best, Path)
     result = mn.evaluate(run.best, "photos/", split="test")
@@ -58,6 +61,10 @@ def photos() -> None:
         if answer.error is None:
             assert_type(answer, mn.Answer)
             assert_type(answer.label, str)
+    for row in mn.predict("holiday/", features=True):
+        if row.error is None:
+            assert_type(row, mn.Features)
+            assert_type(row.features, NDArray)
     classify = mn.Classifier(run.best)
     assert_type(classify(b"..."), mn.Answer)
     assert_type(classify(["a.jpg", "b.jpg"]), list[mn.Answer | mn.Unreadable])
