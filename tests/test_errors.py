@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2 import errors
-from mobilenetv2.errors import EXTRAS, MissingExtra, MobileNetV2Error, require
+from mobilenetv2.errors import (
+    EXTRAS,
+    MissingExtra,
+    MobileNetV2Error,
+    argument,
+    options_in_messages,
+    recipe_key,
+    require,
+)
 from mobilenetv2.installation import command
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "ai_edge_litert": "ai-edge-litert"}
@@ -73,3 +81,15 @@ def test_what_is_broken_inside_an_installed_package_is_not_reworded(
     with pytest.raises(ModuleNotFoundError) as caught:
         require("matplotlib")
     assert caught.value.name == "a_dependency_that_is_gone"
+
+
+def test_a_message_names_an_argument_as_its_user_types_it() -> None:
+    assert argument("find_rate", True) == "find_rate=True"
+    assert argument("weights", "none") == "weights='none'"
+    assert recipe_key("trained", "all") == "changes={'trained': 'all'}"
+    with options_in_messages():
+        assert argument("find_rate", True) == "--find-rate"
+        assert argument("weights", "none") == "--weights none"
+        assert argument("output") == "--output"
+        assert recipe_key("trained", "all") == "--set trained=all"
+    assert argument("output") == "output"

@@ -7,7 +7,9 @@ with exit status 2.
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, cast
 
@@ -96,6 +98,42 @@ EXTRAS = {
     "tensorboard": "tensorboard",
 }
 """Extra of this distribution that installs an optional package, by the package's import name."""
+
+
+_typed_as_options = ContextVar("typed_as_options", default=False)
+
+
+@contextmanager
+def options_in_messages() -> Iterator[None]:
+    """Write arguments in messages as the command line's options while the context is open."""
+    token = _typed_as_options.set(True)
+    try:
+        yield
+    finally:
+        _typed_as_options.reset(token)
+
+
+def argument(name: str, value: object = None) -> str:
+    """Return an argument as its user types it, for a message.
+
+    Args:
+        name: the argument of a public function, such as 'find_rate'.
+        value: the value to give; None names the argument alone.
+
+    Returns:
+        ``find_rate=True`` in Python, ``--find-rate`` on the command line.
+    """
+    if not _typed_as_options.get():
+        return name if value is None else f"{name}={value!r}"
+    option = f"--{name.replace('_', '-')}"
+    return option if value is None or value is True else f"{option} {value}"
+
+
+def recipe_key(key: str, value: object) -> str:
+    """Return the change of a recipe's key as its user types it, for a message."""
+    if _typed_as_options.get():
+        return f"--set {key}={value}"
+    return f"changes={{{key!r}: {value!r}}}"
 
 
 def installing(packages: Iterable[str]) -> str:
