@@ -33,7 +33,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def cosine(step: int, steps: int, peak: float) -> float:
-    """Return the learning rate of a step from 0 to ``steps - 1``: half a cosine from ``peak`` to 0."""
+    """Return the learning rate of a step, 0 to ``steps - 1``: half a cosine from ``peak`` to 0."""
     return peak * 0.5 * (1 + math.cos(math.pi * min(step / max(1, steps), 1.0)))
 
 

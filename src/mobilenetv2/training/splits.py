@@ -176,6 +176,6 @@ def choose(
 
 
 def epochs_for(photos: int) -> int:
-    """Return the default number of epochs for a number of training photos; fewer photos need more."""
+    """Return the default number of epochs for a number of training photos; few photos need more."""
     fewest, most = EPOCHS
     return min(most, max(fewest, round(VIEWS / photos)))

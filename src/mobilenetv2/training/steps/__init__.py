@@ -80,7 +80,7 @@ class Trainer(ABC):
         return photos
 
     def thaw(self, epoch: float) -> None:  # noqa: B027 - most editions unfreeze nothing
-        """Unfreeze layers for gradual unfreezing; ``epoch`` is the position in the run, in epochs."""
+        """Unfreeze layers (gradual unfreezing); ``epoch`` is the position in the run, in epochs."""
 
     @abstractmethod
     def reestimate(self, batches: Iterable[NDArray]) -> None:

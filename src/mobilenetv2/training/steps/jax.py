@@ -188,7 +188,7 @@ def _joined(share: float, mean: jax.Array, new: jax.Array) -> jax.Array:
 
 
 def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """Return the recipe's optimiser without its learning rate, by which its updates are multiplied."""
+    """Return the recipe's optimiser; the caller multiplies its updates by the learning rate."""
     options = recipe.optimizer
     decay = optax.add_decayed_weights(
         options.weight_decay, lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)

@@ -55,7 +55,7 @@ def make_trainer(
 
 
 class SoftCrossEntropy(keras.losses.Loss):
-    """Cross-entropy with soft targets; TensorFlow's own requires that they have the sum 1 exactly."""
+    """Cross-entropy with soft targets; TensorFlow's own requires a sum of exactly 1."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each image, (batch,), from targets and logits (batch, classes)."""

@@ -341,7 +341,7 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
 
 
 def reserve(path: Path) -> None:
-    """Allocate a file's disk space; a full disk under a memory map would kill the process silently."""
+    """Allocate a file's disk space; a full disk would kill a process with a memory map silently."""
     if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
