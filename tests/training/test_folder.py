@@ -161,7 +161,9 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     run.split.unlink()
     run.start.unlink()  # only the recipe had been written
-    with pytest.raises(RunError, match=r"does not say what .* begin it again with overwrite"):
+    with pytest.raises(
+        RunError, match=r"does not record the start .* start the run again with overwrite"
+    ):
         run.read_start()
     assert open_run(run.path, overwrite=True).path == run.path
 

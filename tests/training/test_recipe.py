@@ -64,13 +64,13 @@ def test_all_that_cached_maps_cannot_follow_is_said_at_once() -> None:
 
 
 def test_what_keeps_lengths_needs_a_batchnorm_that_takes_them_out() -> None:
-    with pytest.raises(RecipeError, match="'muon' keeps the length of weights, which BatchNorm"):
+    with pytest.raises(RecipeError, match="'muon' needs freezing.batch_norm = 'adapt'"):
         Recipe().changed(optimizer="muon", batch_norm="frozen")
 
 
 def test_a_teacher_needs_pictures_in_the_steps() -> None:
     for trained in ("later", "head"):
-        with pytest.raises(RecipeError, match=f"trained = '{trained}' does not look at pictures"):
+        with pytest.raises(RecipeError, match=f"trained = '{trained}' trains on cached features"):
             Recipe().changed(trained=trained, distillation=Distillation("runs/big"))
 
 

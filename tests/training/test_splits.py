@@ -79,7 +79,7 @@ def test_too_few_photos_or_no_train_folder_are_errors(tmp_path: Path, photo_fold
     photo_folder(tmp_path / "no" / "test", 4)
     for photo in (tmp_path / "no" / "test").rglob("*.*"):
         photo.write_bytes(photo.read_bytes() + b"other")
-    with pytest.raises(DataError, match="has validation and test but no train folder"):
+    with pytest.raises(DataError, match="has validation and test, but no train folder"):
         divided(tmp_path / "no")
 
 

@@ -62,7 +62,7 @@ class Evidence:
 
     @property
     def where(self) -> str:
-        """Place of the evidence: 'upper left', 'right', 'centre' ...; 'nowhere' if there is none."""
+        """Place of the evidence: 'upper left', 'right', 'centre' ...; 'nowhere' without any."""
         return self.place.words
 
     def to_dict(self) -> dict[str, object]:

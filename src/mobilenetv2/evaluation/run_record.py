@@ -224,7 +224,7 @@ class TrainedOn:
             if self.here(data)
             else f"photos with the same names as these {len(split)}; if they are the same photos,"
         )
-        advice = "; for new photos only, use --split validation" if split.name == ALL else ""
+        advice = "; for new photos only, use split validation" if split.name == ALL else ""
         return f"the model was {' and '.join(ways)} {which} the figures are too optimistic{advice}"
 
 

@@ -29,10 +29,10 @@ def test_the_figure_comes_with_its_interval_in_words(
     low, high = metrics.top1_interval
     right = int((result.predictions.logits.argmax(1) == result.predictions.truth).sum())
     assert page.text().startswith(f"{metrics.top1:.1%}")
-    assert f"{right} of 36 photos were right" in page.text("b")
-    assert f"expect between {low:.1%} and {high:.1%} to be right" in page.text("p")
+    assert f"{right} of 36 photos were classified correctly" in page.text("b")
+    assert f"expect an accuracy between {low:.1%} and {high:.1%}" in page.text("p")
     new = dataclasses.replace(result, split=dataclasses.replace(result.split, name="test"))
-    assert f"{right} of 36 new photos were right" in parse(headline(new)).text("b")
+    assert f"{right} of 36 new photos were classified correctly" in parse(headline(new)).text("b")
     assert f"{result.calibration.error:.1%}" in page.text("b")
 
 
@@ -130,7 +130,7 @@ def test_a_thousand_classes_are_a_table_of_a_bounded_size(parse: Callable[[str],
 
 def test_a_class_that_was_never_answered_has_no_precision(parse: Callable[[str], Any]) -> None:
     page = parse(class_table([row("a", 0, 4, named=0)]))
-    assert "nan" not in page.text() and page.of("td", "n")[-1]["title"] == "never answered"
+    assert "nan" not in page.text() and page.of("td", "n")[-1]["title"] == "no such answers"
 
 
 def test_a_dot_lies_at_its_share_on_its_whisker(parse: Callable[[str], Any]) -> None:
@@ -150,9 +150,9 @@ def test_the_matrix_has_the_counts_of_the_classes_that_were_met(
     page = parse(confusion_table(MATRIX, NAMES))
     said = [cell["title"] for cell in page.of("td") if "title" in cell]
     assert said == [
-        "a, answered a: 8 of 10 (80%)", "a, answered b & c: 2 of 10 (20%)",
-        "b & c, answered a: 1 of 6 (17%)", "b & c, answered b & c: 5 of 6 (83%)",
-        "d, answered b & c: 4 of 10 (40%)", "d, answered d: 6 of 10 (60%)",
+        "true a, answer a: 8 of 10 (80%)", "true a, answer b & c: 2 of 10 (20%)",
+        "true b & c, answer a: 1 of 6 (17%)", "true b & c, answer b & c: 5 of 6 (83%)",
+        "true d, answer b & c: 4 of 10 (40%)", "true d, answer d: 6 of 10 (60%)",
     ]  # fmt: skip
     assert len(page.of("td", "right")) == 3 and len(page.of("td", "wrong")) == 3
     assert len(page.of("td")) == 1 + 9 and "unmet" not in page.text()
@@ -187,7 +187,7 @@ def test_the_headline_of_any_of_n_has_its_figures(
     page = parse(headline(several))
     assert page.text().startswith(f"{labels.exact_match:.1%}")
     right = round(36 * labels.exact_match)
-    assert f"{right} of 36 photos were right" in page.text("b")
+    assert f"{right} of 36 photos were classified correctly" in page.text("b")
     assert "every class of a photo was decided right" in page.text("b")
     assert f"{labels.mean_average_precision:.1%}mAP" in page.text("b", "span")
     assert f"{labels.macro_f1:.1%}F1" in page.text("b", "span")

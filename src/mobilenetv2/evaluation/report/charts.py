@@ -124,7 +124,7 @@ def svg(what: str, *children: Child, height: float = HEIGHT) -> Markup:
 
 
 def training_curves(rows: Sequence[Row]) -> Markup:
-    """Return charts of top-1 accuracy, loss and learning rate by epoch; the best epoch is marked."""
+    """Return charts of top-1 accuracy, loss and learning rate by epoch; the best is marked."""
     best = best_epoch(rows)
     loss = {part: [row[f"{part}_loss"] for row in rows] for part in PARTS}
     right = {part: [row[f"{part}_top1"] for row in rows] for part in PARTS}
