@@ -92,7 +92,7 @@ def test_the_classes_asked_for_take_the_answers_place(
     ("options", "message"),
     [
         ({"top": 0}, "top 0 must be at least 1"),
-        ({"classes": "bal"}, "class bal: no class of the model .*did you mean 'ball'"),
+        ({"classes": "bal"}, "class bal: the model has no class .*did you mean 'ball'"),
         ({"runtime": "onnx"}, "runtime 'onnx' is unknown"),
         ({"threads": 0}, "threads 0 must be at least 1"),
     ],

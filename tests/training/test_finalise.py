@@ -202,7 +202,7 @@ def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) 
 def test_it_says_which_part_was_trained(tmp_path: Path) -> None:
     later = Recipe().changed(trained="later", cache=Cache(14, 2))
     _, text = summed(tmp_path, ALL_RIGHT, ALL_RIGHT, recipe=later)
-    assert "2 epochs of what follows the first 14 blocks" in text
+    assert "2 epochs of the layers after the first 14 blocks" in text
 
 
 def test_it_calls_the_network_by_its_blocks(tmp_path: Path) -> None:
@@ -230,9 +230,13 @@ def test_it_begins_with_how_many_new_photos_were_right_and_what_to_do_next(tmp_p
 @pytest.mark.parametrize(
     "train, held_out, advice",
     [
-        (ALL_RIGHT, HALF_RIGHT, "only 50% of new ones, 50 points less. More photos or stronger"),
-        (ALL_RIGHT, figures("abc" * 10, "abc" * 8 + "aba" * 2), "7 points"),
-        (HALF_RIGHT, HALF_RIGHT, "Underfitting: only 50% of the photos"),
+        (
+            ALL_RIGHT,
+            HALF_RIGHT,
+            "only 50% on new photos, 50 percentage points less. More photos or stronger",
+        ),
+        (ALL_RIGHT, figures("abc" * 10, "abc" * 8 + "aba" * 2), "7 percentage points"),
+        (HALF_RIGHT, HALF_RIGHT, "Underfitting: the accuracy on training photos is only 50%"),
         (HALF_RIGHT, ALL_RIGHT, "Underfitting"),
         (ALL_RIGHT, ALL_RIGHT, "No overfitting"),
     ],
@@ -245,7 +249,7 @@ def test_the_advice_follows_from_the_two_figures(
 
 def test_of_a_classifier_alone_the_advice_is_not_of_epochs(tmp_path: Path) -> None:
     text = summed(tmp_path, ALL_RIGHT, HALF_RIGHT, epochs=0)[1]
-    assert "50 points" in text and "more epochs" not in text and "at least 400" in text
+    assert "50 percentage points" in text and "more epochs" not in text and "at least 400" in text
     assert "more epochs" not in summed(tmp_path, HALF_RIGHT, HALF_RIGHT, epochs=0)[1]
 
 

@@ -362,7 +362,9 @@ def test_weights_that_are_ruined_by_an_epochs_last_step_are_not_saved(
         return found
 
     monkeypatch.setattr(TorchTrainer, "step", ruining)
-    with pytest.raises(RunError, match=r"not a number in epoch 2.*last is as the epoch before"):
+    with pytest.raises(
+        RunError, match=r"not a number in epoch 2.*last has the previous epoch's model"
+    ):
         fit(tmp_path, RECIPE.changed(ema_decay=0.0))
     assert Checkpoint.load(tmp_path / "checkpoint.safetensors").epoch == 1
 

@@ -170,7 +170,8 @@ def test_a_dot_of_a_calibrated_bin_lies_on_the_diagonal(parse: Callable[[str], A
 def test_the_words_say_in_which_direction_it_errs() -> None:
     made = dataclasses.replace(drawn(10), confidence=0.839, accuracy=0.921)
     assert calibration_verdict(made) == (
-        "The mean confidence is 83.9%, the accuracy 92.1%: the model is underconfident by 8.2 points."
+        "The mean confidence is 83.9%, the accuracy 92.1%: the model is underconfident by 8.2 "
+        "points."
     )
     assert "overconfident" in calibration_verdict(dataclasses.replace(made, confidence=0.99))
     assert "well calibrated" in calibration_verdict(dataclasses.replace(made, confidence=0.925))

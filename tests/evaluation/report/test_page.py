@@ -175,7 +175,7 @@ def test_a_network_that_gives_no_numbers_has_a_report(
     result = make_result()
     logits = np.full_like(result.predictions.logits, np.nan)
     page = written(Result.of("m", "d", result.split, result.config, answered(result, logits)))
-    assert "nothing can be said" in page.text() and "nan" not in page.text("p", "b", "span")
+    assert "there is no calibration" in page.text() and "nan" not in page.text("p", "b", "span")
 
 
 def test_a_thousand_classes_make_a_page_that_is_not_huge(
