@@ -45,8 +45,8 @@ def test_photos_trained_on_and_chosen_by_are_counted_apart(
 def test_photos_elsewhere_have_the_same_names(known: TrainedOn, tmp_path: Path) -> None:
     assert known.caution(split("all", 1, 3, 4), str(tmp_path / "other")) == (
         "the model was trained on 1 and selected with 1 photos with the same names as these 3; "
-        "if they are the same photos, the figures are too optimistic; for new photos only, use split "
-        "validation"
+        "if they are the same photos, the figures are too optimistic; for new photos only, "
+        "use split validation"
     )
 
 

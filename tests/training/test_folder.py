@@ -191,7 +191,7 @@ UNKNOWN = '{"weights": null, "edition": "mxnet"}'
 def test_a_damaged_start_is_named(tmp_path: Path, text: str) -> None:
     run = RunFolder(tmp_path)
     run.start.write_text(text)
-    with pytest.raises(RunError, match=r"start.json: does not say"):
+    with pytest.raises(RunError, match=r"start.json: does not record"):
         run.read_start()
 
 
