@@ -117,7 +117,7 @@ def test_of_few_photos_only_a_classifier_is_fitted(split: Split) -> None:
     found = choose(split, {"seed"})
     assert found[0] == RECIPE.changed(trained="head")
     assert found[1][0].startswith(
-        "training only a new classifier: 55 training photos are fewer than the 400"
+        "training only a new classifier: 55 training photos are fewer than 400, too few"
     )
     enough = split.with_photos(split.photos * 8)
     assert choose(enough, set())[0].trained == "all"

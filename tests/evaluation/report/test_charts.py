@@ -175,7 +175,7 @@ def test_the_words_say_in_which_direction_it_errs() -> None:
     )
     assert "overconfident" in calibration_verdict(dataclasses.replace(made, confidence=0.99))
     assert "well calibrated" in calibration_verdict(dataclasses.replace(made, confidence=0.925))
-    assert "nothing can be said" in calibration_verdict(
+    assert "there is no calibration" in calibration_verdict(
         dataclasses.replace(made, confidence=math.nan)
     )
 
