@@ -88,8 +88,8 @@ def test_a_folder_that_the_model_was_trained_on_is_named_and_its_held_out_part_c
     metrics, err = evaluated(capsys, photos, trained / "best")
     assert metrics["images"] == 36
     assert err == (
-        "note: the model was trained on 27 and chosen by 3 of these 36 photos, so the figures "
-        "flatter it; --split validation takes those that it never saw\n"
+        "note: the model was trained on 27 and selected with 3 of these 36 photos, so the "
+        "figures are too optimistic; for new photos only, use split validation\n"
     )
     for name in ("validation", "val"):
         metrics, err = evaluated(capsys, photos, trained / "best", "--split", name)
@@ -97,7 +97,7 @@ def test_a_folder_that_the_model_was_trained_on_is_named_and_its_held_out_part_c
     metrics, err = evaluated(capsys, photos, trained / "best", "--split", "train")
     assert metrics["images"] == 27
     assert err == (
-        "note: the model was trained on 27 of these 27 photos, so the figures flatter it\n"
+        "note: the model was trained on 27 of these 27 photos, so the figures are too optimistic\n"
     )
     assert main(["evaluate", str(photos), "--model", str(trained / "best"), "--split", "test"]) == 2
     assert "has no splits, and" in (err := capsys.readouterr().err)
@@ -175,7 +175,7 @@ def test_the_report_holds_the_figures_a_page_and_pictures(
     page = (report / "report.html").read_text("utf-8")
     assert f"{metrics['top1']:.1%}" in page and "Grad-CAM" in page
     wrong = round(36 * (1 - metrics["top1"]))
-    assert page.count(" glows") - 1 == min(wrong, 36)  # one beside each mistake, and the sentence
+    assert page.count("heat map of the evidence") == min(wrong, 36)  # one beside each error
 
 
 def test_a_report_of_a_run_tells_of_its_training_and_of_photos_that_it_was_trained_on(
@@ -195,13 +195,13 @@ def test_a_report_of_an_exported_file_has_grad_cam_where_its_format_allows(
     photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("ai_edge_litert")
-    for suffix, glows in (("onnx", True), ("tflite", False)):
+    for suffix, explained in (("onnx", True), ("tflite", False)):
         file, report = tmp_path / f"net.{suffix}", tmp_path / suffix
         assert main(["export", str(model), str(file)]) == 0
         evaluated(capsys, photos, file, "--report", str(report))
         page = (report / "report.html").read_text("utf-8")
-        assert ("There are no Grad-CAM images" in page) == (not glows)
-        assert (" glows" in page) == glows
+        assert ("There are no Grad-CAM images" in page) == (not explained)
+        assert ("heat map of the evidence" in page) == explained
 
 
 def test_without_matplotlib_the_page_is_written_and_the_pictures_are_said_to_be_missing(
@@ -213,7 +213,7 @@ def test_without_matplotlib_the_page_is_written_and_the_pictures_are_said_to_be_
     monkeypatch.setattr(sys, "meta_path", [Without(), *sys.meta_path])
     _, err = evaluated(capsys, photos, model, "--report", str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "report.html"}
-    assert "note: no PNG files: matplotlib is not installed" in err
+    assert "note: the report has no PNG files: matplotlib is not installed" in err
 
 
 class Without(MetaPathFinder):
@@ -247,4 +247,4 @@ def test_a_network_of_other_blocks_runs_on_an_engine_and_is_explained(
     metrics, err = evaluated(capsys, photos, tmp_path / "model", "--report", str(report))
     assert metrics["how"]["runtime"] == "onnxruntime" and "PyTorch" not in err
     page = (report / "report.html").read_text("utf-8")
-    assert " glows" in page and "There are no Grad-CAM pictures" not in page
+    assert "heat map of the evidence" in page and "There are no Grad-CAM pictures" not in page

@@ -105,10 +105,12 @@ def test_a_class_that_is_none(photo: Path, tmp_path: Path, refused: Callable[...
     words = ("explain", photo, "--model", make(tmp_path / "m", tiny(), labels), "--class")
     assert refused(*words, "sea liom").endswith("did you mean 'sea lion'?")
     assert refused(*words, "zzz").endswith("its classes are: crane, machine, crane, sea lion, hat")
-    assert "no class of the model by label" in refused(*words, "4")
+    assert "no class with this label" in refused(*words, "4")
     labels = Labels(("bird, crane", "machine, crane", "sea lion", "hat"))
     words = ("explain", photo, "--model", make(tmp_path / "n", tiny(), labels), "--class")
-    assert refused(*words, "crane").endswith("of 2 classes; say which by index: 0 or 1")
+    assert refused(*words, "crane").endswith(
+        "2 classes have this name; give the index instead: 0 or 1"
+    )
 
 
 def test_several_photos_a_bad_one_among_them(
@@ -135,13 +137,13 @@ def test_nothing_is_overwritten_unless_asked(
     assert main([*words]) == 0
     first = out.read_bytes()
     capsys.readouterr()
-    assert "mine.png: is there already; overwrite replaces it" in refused(*words)
+    assert "mine.png: exists already; give overwrite to replace it" in refused(*words)
     assert main([*words, "--top", "1", "--overwrite"]) == 0
     assert out.read_bytes() != first
     capsys.readouterr()
     copy = shutil.copy(photo, tmp_path / "copy.png")
     again = ("explain", copy, "--model", model, "--output", copy, "--overwrite")
-    assert "the photo itself" in refused(*again)
+    assert "is one of the photos" in refused(*again)
 
 
 def test_places_that_cannot_be(

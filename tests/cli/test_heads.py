@@ -173,7 +173,7 @@ def test_every_verb_that_answers_follows_the_outputs(
     found = printed(capsys, "evaluate", two, "--model", model, "--report", report, "--json")
     assert ("macro_f1" in found) == (outputs == "sigmoid")
     assert found["top1"] == np.trace(found["confusion"]) / 24 and found["loss"] > 0
-    assert "answer glows (Grad-CAM)" in (report / "report.html").read_text("utf-8")
+    assert "support the answer (Grad-CAM)" in (report / "report.html").read_text("utf-8")
     assert main(["evaluate", str(two), "--model", str(model)]) == 0
     out = capsys.readouterr().out
     assert ("mAP" in out) == ("F1" in out) == (outputs == "sigmoid") and "top-1" in out

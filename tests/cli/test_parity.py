@@ -61,7 +61,7 @@ def test_a_defect_in_one_edition_is_named_and_the_status_is_1(
     children(DEFECT)
     assert main(["parity", str(folder), "--editions", "torch,numpy"]) == 1
     out = capsys.readouterr().out
-    assert "torch: departs first at blocks.3.depthwise (tolerance 0.0001 x" in out
+    assert "torch: differs first at blocks.3.depthwise (tolerance 0.0001 x" in out
     assert "numpy: the same at every tensor" in out and "torch - numpy" in out
 
 
@@ -87,7 +87,7 @@ def test_logits_that_hardly_differ_are_noted(
     assert main(["parity", str(folder), "--editions", "numpy", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["logits_deviation"] < 0.5
-    assert "note: these pictures hardly tell the editions apart: the logits' standard" in err
+    assert "note: the comparison is not informative: the logits have a standard" in err
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_without_editions_it_takes_those_that_have_the_blocks(
     out, err = capsys.readouterr()
     assert set(json.loads(out)["editions"]) == {"torch", "numpy"}
     for name in ("keras", "jax"):
-        assert f"note: the {name} edition is left out" in err
+        assert f"note: the {name} edition is skipped" in err
     message = refused("parity", tmp_path / "v1", "--editions", "numpy,jax")
     assert message.startswith("jax edition: the jax edition does not have separable blocks")
 
@@ -145,7 +145,7 @@ def test_an_edition_that_crashes_is_named(folder: Path, children: Any, refused: 
         "    print('the ship sinks', file=sys.stderr, flush=True); os._exit(7)\n"
     )
     message = refused("parity", folder, "--editions", "numpy")
-    assert message == f"numpy edition on {folder}: ended with status 7 (the ship sinks)"
+    assert message == f"numpy edition on {folder}: failed with exit status 7 (the ship sinks)"
 
 
 def test_an_error_of_ours_in_a_child_names_the_edition(tmp_path: Path, refused: Any) -> None:

@@ -25,7 +25,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
     assert found["run"] == str(run) and found["model"] == str(run / "best")
     assert (found["held_out"], found["epochs"]) == ("validation", 1)
     assert found["metrics"] == json.loads((run / "best" / "config.json").read_text())["metrics"]
-    assert "epoch 1/1" in err and "27 photos of 3 classes to train on" in err
+    assert "epoch 1/1" in err and "3 classes, 27 photos to train on" in err
 
 
 def test_without_json_it_prints_the_summary_and_names_the_model(

@@ -80,7 +80,7 @@ def test_that_the_model_was_trained_on_these_photos_is_said_and_kept(
 ) -> None:
     found = evaluate(trained / "best", photos)
     (note,) = found.notes
-    assert note.startswith("The model was trained on 27 and chosen by 3 of these 36 photos")
+    assert note.startswith("The model was trained on 27 and selected with 3 of these 36 photos")
     assert "note: the model was trained on 27" in capsys.readouterr().err
     assert "trained on 27" in found._repr_html_()
     held_out = evaluate(str(trained / "best"), str(photos), split="validation")

@@ -92,7 +92,7 @@ def test_the_classes_asked_for_take_the_answers_place(
     ("options", "message"),
     [
         ({"top": 0}, "top 0 must be at least 1"),
-        ({"classes": "bal"}, "class bal: no class of the model .*did you mean 'ball'"),
+        ({"classes": "bal"}, "class bal: the model has no class .*did you mean 'ball'"),
         ({"runtime": "onnx"}, "runtime 'onnx' is unknown"),
         ({"threads": 0}, "threads 0 must be at least 1"),
     ],
@@ -113,7 +113,7 @@ def test_the_class_that_is_meant() -> None:
     with pytest.raises(DataError, match=r"crane, machine, crane, sea lion, hat$"):
         find_class("zzz", labels)
     two = Labels(("bird, crane", "machine, crane"))
-    with pytest.raises(DataError, match="of 2 classes; say which by index: 0 or 1"):
+    with pytest.raises(DataError, match="2 classes have this name; give the index instead: 0 or 1"):
         find_class("crane", two)
 
 

@@ -177,7 +177,7 @@ def test_without_editions_it_takes_those_that_are_installed(
     assert usable_editions(SPEC) == ["torch", "numpy"]
     err = capsys.readouterr().err
     for name, package in (("keras", "keras"), ("jax", "flax")):
-        assert f"the {name} edition is left out; install it with: {installing([package])}" in err
+        assert f"the {name} edition is skipped; install it with: {installing([package])}" in err
 
 
 def test_from_python_it_is_one_call_with_a_short_answer(
@@ -206,9 +206,9 @@ def test_a_departure_is_in_the_short_answer_and_the_notebooks_table() -> None:
     rows = [Difference("stem", 0.1, 1.0), Difference("logits", 0.3, 1.0)]
     logits = {REFERENCE: np.ones((2, 2)), "torch": np.ones((2, 2))}
     found = Parity({"torch": rows}, logits, 1e-4, "<b>")
-    assert repr(found) == "Parity(<b>, failed: torch departs first at stem; tolerance 0.0001)"
+    assert repr(found) == "Parity(<b>, failed: torch differs first at stem; tolerance 0.0001)"
     page = found._repr_html_()
-    assert "&lt;b&gt;: failed" in page and "departs first at stem" in page and "3.0e-01" in page
+    assert "&lt;b&gt;: failed" in page and "differs first at stem" in page and "3.0e-01" in page
 
 
 SAME = Numerics("same", 1e-3)

@@ -185,7 +185,7 @@ def test_that_the_font_lacks_letters_is_said_once_and_no_warning(
     with Image.open(tmp_path / "x.png") as image:
         assert image.size[0] > 100
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("note: the font of the PNG files lacks letters of some names")
+    assert line.startswith("note: the font of the PNG files lacks some letters of the class names")
 
 
 def test_other_warnings_of_a_drawing_are_not_hidden(

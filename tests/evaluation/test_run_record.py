@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_said_and_left_out(
     (run / name).write_bytes(content)
     found = read_run(run / "best")
     assert whole is not None and found is not None
-    assert f"note: {run / name} is not in the report, it cannot be read" in capsys.readouterr().err
+    assert f"note: {run / name} cannot be read and is not in the report" in capsys.readouterr().err
     fields = {"metrics.csv": "rows", "recipe.toml": "recipe", "start.json": "started"}
     broken = fields.get(name, "parts")
     assert not getattr(found, broken)

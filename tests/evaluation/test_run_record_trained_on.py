@@ -31,22 +31,22 @@ def test_photos_trained_on_and_chosen_by_are_counted_apart(
     def said(given: Split) -> str | None:
         return known.caution(given, str(tmp_path / "photos"))
 
-    end = "so the figures flatter it; --split validation takes those that it never saw"
+    end = "so the figures are too optimistic; for new photos only, use split validation"
     assert said(split("all", 1, 2, 3, 4, 5)) == (
-        f"the model was trained on 2 and chosen by 1 of these 5 photos, {end}"
+        f"the model was trained on 2 and selected with 1 of these 5 photos, {end}"
     )
     assert said(split("all", 1, 4)) == f"the model was trained on 1 of these 2 photos, {end}"
     assert said(split("validation", 3)) == (
-        "the model was chosen by 1 of these 1 photos, so the figures flatter it"
+        "the model was selected with 1 of these 1 photos, so the figures are too optimistic"
     )
     assert said(split("all", 4, 5)) is None and said(split("test", 4)) is None
 
 
 def test_photos_elsewhere_have_the_same_names(known: TrainedOn, tmp_path: Path) -> None:
     assert known.caution(split("all", 1, 3, 4), str(tmp_path / "other")) == (
-        "the model was trained on 1 and chosen by 1 photos of the same names as these 3; if they "
-        "are the same photos, the figures flatter it; --split validation takes those that it "
-        "never saw"
+        "the model was trained on 1 and selected with 1 photos with the same names as these 3; "
+        "if they are the same photos, the figures are too optimistic; for new photos only, "
+        "use split validation"
     )
 
 
@@ -54,7 +54,8 @@ def test_photos_elsewhere_have_the_same_names(known: TrainedOn, tmp_path: Path) 
 def test_a_split_to_train_on_is_doubted_where_no_run_is_known(name: str) -> None:
     said = TrainedOn().caution(split(name, 1), "photos")
     assert said == (
-        f"these photos are of {name}; if the model was trained on them, the figures flatter it"
+        f"these are photos of the split {name}; if the model was trained on them, the figures are "
+        "too optimistic"
     )
 
 

@@ -90,10 +90,13 @@ def test_epochs_and_seed_win_over_changes() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recipe": "head-only", "epochs": 3}, "epochs counts passes .*, or set trained=all"),
-        ({"recipe": "head-only", "minutes": 3.0}, "minutes counts passes"),
-        ({"epochs": 3, "minutes": 3.0}, "epochs and minutes both say how long"),
-        ({"changes": {"epochs": 3}, "minutes": 3.0}, "minutes chooses epochs, which is set, too"),
+        (
+            {"recipe": "head-only", "epochs": 3},
+            "epochs needs training steps, .*, or set trained=all",
+        ),
+        ({"recipe": "head-only", "minutes": 3.0}, "minutes needs training steps"),
+        ({"epochs": 3, "minutes": 3.0}, "epochs and minutes both set the training time"),
+        ({"changes": {"epochs": 3}, "minutes": 3.0}, "minutes chooses epochs, which is also set"),
         ({"changes": ["learning_rate=1"], "find_rate": True}, "find_rate chooses optimizer.learni"),
         ({"recipe": "fintune"}, "did you mean 'finetune'"),
         ({"edition": "jaxx"}, "edition 'jaxx' is unknown; did you mean 'jax'"),
@@ -163,7 +166,7 @@ def test_offline_it_says_how_to_give_a_file_and_the_claimed_folder_goes(
     with pytest.raises(WeightsError) as caught:
         mn.train(photos)
     message = str(caught.value)
-    assert "no weights given, and the default cannot be had: no network" in message
+    assert "no weights were given, and the default is not available: no network" in message
     assert "weights import FILE imagenet" in message
     assert message.endswith("or train from scratch with weights none")
     assert not Path("runs").exists()

@@ -100,7 +100,7 @@ def test_few_photos_fit_no_temperature(
     assert "temperature" not in take_figures(run).config.metrics
     after = store.load(run.best)[1]
     assert all(np.array_equal(after[name], before[name]) for name in before)
-    assert "no temperature scaling: it takes 50 photos" in capsys.readouterr().err
+    assert "no temperature scaling: it needs 50 photos" in capsys.readouterr().err
 
 
 def test_without_calibration_the_weights_stay(too_sure: Begun, tmp_path: Path) -> None:
@@ -190,7 +190,9 @@ def test_a_run_that_was_resumed_has_its_earlier_epochs_in_its_time(
 
 def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) -> None:
     made, text = summed(tmp_path, ALL_RIGHT, ALL_RIGHT, head=0.4)
-    assert "2 epochs of the network, none with a lower temperature-scaled validation loss" in text
+    assert (
+        "2 epochs of the network. No epoch had a lower temperature-scaled validation loss" in text
+    )
     assert made.epochs == 2
     text = summed(tmp_path, HALF_RIGHT, HALF_RIGHT, head=0.4)[1]
     assert "more epochs" not in text  # of the classifier that was kept
@@ -200,7 +202,7 @@ def test_a_classifier_that_no_epoch_bettered_is_said_to_be_kept(tmp_path: Path) 
 def test_it_says_which_part_was_trained(tmp_path: Path) -> None:
     later = Recipe().changed(trained="later", cache=Cache(14, 2))
     _, text = summed(tmp_path, ALL_RIGHT, ALL_RIGHT, recipe=later)
-    assert "2 epochs of what follows the first 14 blocks" in text
+    assert "2 epochs of the layers after the first 14 blocks" in text
 
 
 def test_it_calls_the_network_by_its_blocks(tmp_path: Path) -> None:
@@ -214,11 +216,11 @@ def test_it_begins_with_how_many_new_photos_were_right_and_what_to_do_next(tmp_p
     made, text = summed(tmp_path / "my run", ALL_RIGHT, figures("aabbbb", "abbbbb"))
     lines = text.splitlines()
     assert lines[0] == "# my run"
-    assert lines[2].startswith("5 of 6 new photos were right (83.3%). ")
-    assert "expect between 43.6% and 97.0% to be right (95% interval)" in lines[2]
+    assert lines[2].startswith("5 of 6 new photos were classified correctly (83.3%). ")
+    assert "expect an accuracy between 43.6% and 97.0% (95% interval)" in lines[2]
     assert lines[4] == "## What to do next"
     steps = [line for line in lines if line.startswith("- ")]
-    assert "the 1 photo that went wrong: report.html" in steps[0]
+    assert "Open report.html and look at the errors (1 photo)" in steps[0]
     command = f"`mobilenetv2 predict PHOTO --model '{made.best}'`"
     assert command in steps[1] and f"`mobilenetv2.Classifier({str(made.best)!r})" in steps[1]
     assert "Add photos of the classes" in steps[3]
@@ -228,9 +230,13 @@ def test_it_begins_with_how_many_new_photos_were_right_and_what_to_do_next(tmp_p
 @pytest.mark.parametrize(
     "train, held_out, advice",
     [
-        (ALL_RIGHT, HALF_RIGHT, "only 50% of new ones, 50 points less. More photos or stronger"),
-        (ALL_RIGHT, figures("abc" * 10, "abc" * 8 + "aba" * 2), "7 points"),
-        (HALF_RIGHT, HALF_RIGHT, "Underfitting: only 50% of the photos"),
+        (
+            ALL_RIGHT,
+            HALF_RIGHT,
+            "only 50% on new photos, 50 percentage points less. More photos or stronger",
+        ),
+        (ALL_RIGHT, figures("abc" * 10, "abc" * 8 + "aba" * 2), "7 percentage points"),
+        (HALF_RIGHT, HALF_RIGHT, "Underfitting: the accuracy on training photos is only 50%"),
         (HALF_RIGHT, ALL_RIGHT, "Underfitting"),
         (ALL_RIGHT, ALL_RIGHT, "No overfitting"),
     ],
@@ -243,7 +249,7 @@ def test_the_advice_follows_from_the_two_figures(
 
 def test_of_a_classifier_alone_the_advice_is_not_of_epochs(tmp_path: Path) -> None:
     text = summed(tmp_path, ALL_RIGHT, HALF_RIGHT, epochs=0)[1]
-    assert "50 points" in text and "more epochs" not in text and "at least 400" in text
+    assert "50 percentage points" in text and "more epochs" not in text and "at least 400" in text
     assert "more epochs" not in summed(tmp_path, HALF_RIGHT, HALF_RIGHT, epochs=0)[1]
 
 
@@ -251,7 +257,7 @@ def test_the_name_of_a_folder_is_no_markup(tmp_path: Path) -> None:
     names = ("<b>hat & cap", "bee", "cat")
     wrong = measure(Predictions(np.eye(3)[[1] * 6], np.array([0, 0, 1, 1, 2, 2]), names))
     text = summed(tmp_path, wrong, wrong, epochs=0)[1]
-    assert "&lt;b&gt;hat &amp; cap (0 of 2 found, taken for bee)" in text or "mostly" in text
+    assert "&lt;b&gt;hat &amp; cap (0 of 2 correct, confused with bee)" in text or "mostly" in text
     assert "<b>" not in text
 
 
@@ -261,7 +267,7 @@ def test_a_private_summary_names_no_place(tmp_path: Path) -> None:
     text = summary(run)
     assert not any(word in text for word in ("secret", "anna", "4b", str(tmp_path)))
     assert "--model best" in text and "left out of this report" in text
-    assert "Keep split.csv, start.json, recipe.toml, checkpoint.safetensors to yourself" in text
+    assert "Do not share split.csv, start.json, recipe.toml, checkpoint.safetensors" in text
 
 
 def test_curves_are_shown_where_there_were_epochs(tmp_path: Path) -> None:
@@ -285,12 +291,18 @@ def test_it_becomes_json(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_short_and_a_table_with_a_picture_in_a_notebook(tmp_path: Path) -> None:
     run = summed(tmp_path / "<i>", ALL_RIGHT, figures("aabbbb", "abbbbb"))[0]
-    assert repr(run) == f"<Run {tmp_path / '<i>'}: 5 of 6 new photos were right, 2 epochs>"
+    assert (
+        repr(run)
+        == f"<Run {tmp_path / '<i>'}: 5 of 6 new photos were classified correctly, 2 epochs>"
+    )
     assert "<img" not in run._repr_html_()
     run.folder.mkdir()
     (run.folder / "confusion.png").write_bytes(b"a picture")
     shown = run._repr_html_()
-    assert "<b>5 of 6 new photos were right (83.3%).</b>" in shown and "&lt;i&gt;" in shown
+    assert (
+        "<b>5 of 6 new photos were classified correctly (83.3%).</b>" in shown
+        and "&lt;i&gt;" in shown
+    )
     assert 'src="data:image/png;base64,YSBwaWN0dXJl"' in shown and "<i>" not in shown
     assert "<th>test split ('validation')</th><td>6</td><td>83.3%</td>" in shown
     run.figures = {}

@@ -161,7 +161,9 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     run.split.unlink()
     run.start.unlink()  # only the recipe had been written
-    with pytest.raises(RunError, match=r"does not say what .* begin it again with overwrite"):
+    with pytest.raises(
+        RunError, match=r"does not record the start .* start the run again with overwrite"
+    ):
         run.read_start()
     assert open_run(run.path, overwrite=True).path == run.path
 
@@ -189,7 +191,7 @@ UNKNOWN = '{"weights": null, "edition": "mxnet"}'
 def test_a_damaged_start_is_named(tmp_path: Path, text: str) -> None:
     run = RunFolder(tmp_path)
     run.start.write_text(text)
-    with pytest.raises(RunError, match=r"start.json: does not say"):
+    with pytest.raises(RunError, match=r"start.json: does not record"):
         run.read_start()
 
 

@@ -184,5 +184,5 @@ def test_a_model_folder_teaches(tmp_path: Path) -> None:
     teacher = open_teacher(path, ("a", "b"), 3)
     assert teacher.outputs == (1, 2)
     assert teacher.probabilities(PICTURES, 1.0).sum(1) == pytest.approx(1)
-    with pytest.raises(RecipeError, match=r"takes pictures of 3 channels, .* takes 1"):
+    with pytest.raises(RecipeError, match=r"takes images of 3 channels, .* takes 1"):
         open_teacher(path, ("a", "b"), 1)

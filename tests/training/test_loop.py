@@ -340,7 +340,7 @@ def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(
 
     monkeypatch.setattr(functional, "cross_entropy", spoiled)
     with pytest.raises(
-        RunError, match=r"not a number in epoch 2; begin again with a lower learning_rate than 0.02"
+        RunError, match=r"not a number in epoch 2; start again with a lower learning_rate than 0.02"
     ):
         fit(tmp_path)
     _, arrays = store.load(tmp_path / "last")
@@ -362,7 +362,9 @@ def test_weights_that_are_ruined_by_an_epochs_last_step_are_not_saved(
         return found
 
     monkeypatch.setattr(TorchTrainer, "step", ruining)
-    with pytest.raises(RunError, match=r"not a number in epoch 2.*last is as the epoch before"):
+    with pytest.raises(
+        RunError, match=r"not a number in epoch 2.*last has the previous epoch's model"
+    ):
         fit(tmp_path, RECIPE.changed(ema_decay=0.0))
     assert Checkpoint.load(tmp_path / "checkpoint.safetensors").epoch == 1
 
@@ -375,7 +377,7 @@ def test_it_stops_after_patience_epochs_without_a_better_one_also_when_resumed(
     )
     rows = fit(tmp_path, still)  # nothing moves, so the first epoch stays the best
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert "no better epoch for 2" in capsys.readouterr().err
+    assert "no lower validation loss for 2 epochs" in capsys.readouterr().err
     assert fit(tmp_path, still, resume=True) == rows
 
 
@@ -424,7 +426,7 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> No
     ],
 )
 def test_out_of_memory_is_one_sentence(error: Exception) -> None:
-    words = r"^out of memory in a step; begin again with a lower"
+    words = r"^out of memory in a step; start again with a lower"
     with pytest.raises(RunError, match=words), out_of_memory_guard("a step"):
         raise error
 

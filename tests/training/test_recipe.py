@@ -54,23 +54,23 @@ def test_an_impossible_value_is_refused(key: str, value: Any, message: str) -> N
 @pytest.mark.parametrize("key", ["phases", "reestimate", "unfreeze_epochs", "frozen_blocks"])
 def test_cached_maps_and_what_they_cannot_follow_exclude_each_other(key: str) -> None:
     value: Any = (0.5, 1.0) if key == "phases" else 2
-    with pytest.raises(RecipeError, match=rf"set {ALIASES[key]}=(0|\[\]), take recipe"):
+    with pytest.raises(RecipeError, match=rf"set {ALIASES[key]}=(0|\[\]), use recipe"):
         Recipe().changed(trained="later", **{key: value})
 
 
 def test_all_that_cached_maps_cannot_follow_is_said_at_once() -> None:
-    with pytest.raises(RecipeError, match=r"reestimate=0 freezing\.blocks=0, take"):
+    with pytest.raises(RecipeError, match=r"reestimate=0 freezing\.blocks=0, use"):
         read_recipe("finetune", ["trained=later"])
 
 
 def test_what_keeps_lengths_needs_a_batchnorm_that_takes_them_out() -> None:
-    with pytest.raises(RecipeError, match="'muon' keeps the length of weights, which BatchNorm"):
+    with pytest.raises(RecipeError, match=r"'muon' needs freezing\.batch_norm = 'adapt'"):
         Recipe().changed(optimizer="muon", batch_norm="frozen")
 
 
 def test_a_teacher_needs_pictures_in_the_steps() -> None:
     for trained in ("later", "head"):
-        with pytest.raises(RecipeError, match=f"trained = '{trained}' does not look at pictures"):
+        with pytest.raises(RecipeError, match=f"trained = '{trained}' trains on cached features"):
             Recipe().changed(trained=trained, distillation=Distillation("runs/big"))
 
 

@@ -179,10 +179,10 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("[augmentation]\njitter = 1", "augmentation: jitter 1.0 must be at least 0 and below 1"),
         (
             'trained = "later"\n[distillation]\nteacher = "m"',
-            "does not look at pictures in its steps",
+            "trains on cached features",
         ),
         ("augmentation = 3", "augmentation: expected a table, found 3; set a key in it"),
-        ("epochs = = 3", "recipe.toml: not TOML"),
+        ("epochs = = 3", "recipe.toml: not a valid TOML file"),
     ],
 )
 def test_a_mistake_in_a_file_is_named_with_its_place(
@@ -274,7 +274,11 @@ def test_a_value_of_a_table_is_an_error_before_keys_in_it_are_set() -> None:
 
 
 def test_a_missing_recipe_suggests_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="'fintune' is neither a file nor known; did you mean 'f"):
+    with pytest.raises(
+        RecipeError, match="'fintune' is neither a file nor the name of a recipe; did you mean 'f"
+    ):
         read_recipe("fintune")
-    with pytest.raises(RecipeError, match="neither a file nor known; known are: digits, distill"):
+    with pytest.raises(
+        RecipeError, match="neither a file nor the name of a recipe; known are: digits, distill"
+    ):
         read_recipe(str(tmp_path))

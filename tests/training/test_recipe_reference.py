@@ -25,11 +25,11 @@ Made from the record (`src/mobilenetv2/training/recipe.py`) by
 {", ".join(f"`{name}`" for name in recipe_names())}
 (`recipes/` has them with comments). Keys that a file leaves out have their defaults. `--set
 KEY=VALUE` changes one: `--set optimizer.momentum=0.8`, or from Python
-`mobilenetv2.train(..., changes={{"optimizer.momentum": 0.8}})`. RUN/recipe.toml has all keys as
-they were run.
+`mobilenetv2.train(..., changes={{"optimizer.momentum": 0.8}})`. RUN/recipe.toml has
+the values of all keys in a run.
 
-Many keys have a second name, without a table, under which they stood in recipes before there were
-tables: `--set momentum=0.8` and files of then are read as before.
+Many keys have a second, older name without a table. It still works, in files and in `--set
+momentum=0.8`.
 """
 WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
 

@@ -198,7 +198,7 @@ def test_what_builds_on_weights_needs_some(
     ("distillation", "message"),
     [
         (Distillation(share=0.7), "distillation.share = 0.7 needs a teacher: set"),
-        (Distillation("runs/big"), "distillation.teacher needs the share of its answers"),
+        (Distillation("runs/big"), "distillation.teacher needs a share of its probabilities"),
     ],
 )
 def test_a_teacher_and_its_share_come_together(
@@ -216,14 +216,14 @@ def test_hidden_layers_that_are_new_are_not_left_untrained_by_the_default(
 ) -> None:
     """Of so few photos it fits the last layer alone."""
     recipe = QUICK.changed({"classifier.hidden": (HiddenSpec(8),)}, size=None)
-    with pytest.raises(RecipeError, match="hidden asks for new layers"):
+    with pytest.raises(RecipeError, match="hidden adds new layers"):
         carry_out(Job(str(photos), tmp_path / "run", model, recipe, kept=frozenset()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_head_takes_no_steps_to_try_rates_with(photos: Path, model: Path, tmp_path: Path) -> None:
     recipe = QUICK.changed(trained="head")
-    with pytest.raises(RecipeError, match="find_rate tries rates of steps"):
+    with pytest.raises(RecipeError, match="find_rate needs training steps"):
         carry_out(Job(str(photos), tmp_path / "run", model, recipe, find_rate=True))
 
 
@@ -241,7 +241,7 @@ def test_resuming_with_other_photos_is_an_error(
     else:
         photo.rename(data / "box" / "moved.png" if change == "moved" else tmp_path / "away.png")
     expected = {
-        "added": r"data: 1 of the photos are new since .*run was begun \(first: ball/new.png\)",
+        "added": r"data: 1 of the photos are new since .*run was started \(first: ball/new.png\)",
         "removed": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
         "moved": r"1 of the photos are gone or unreadable since .* \(first: ball/00.png\)",
     }
@@ -298,7 +298,9 @@ def test_ctrl_c_stops_a_cell_as_it_stops_the_command(photos: Path, tmp_path: Pat
     assert run.returncode == 0, run.stderr
     stopped, other = run.stdout.splitlines()
     assert stopped.startswith("Stopped: training was stopped and is saved; to continue, give the")
-    assert re.fullmatch(r"<Run other: \d of 6 new photos were right, 1 epoch>", other)
+    assert re.fullmatch(
+        r"<Run other: \d of 6 new photos were classified correctly, 1 epoch>", other
+    )
     assert "stopping after this step" in run.stderr
     assert "outside the main thread Ctrl-C does not stop" in run.stderr
 

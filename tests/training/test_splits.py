@@ -79,7 +79,7 @@ def test_too_few_photos_or_no_train_folder_are_errors(tmp_path: Path, photo_fold
     photo_folder(tmp_path / "no" / "test", 4)
     for photo in (tmp_path / "no" / "test").rglob("*.*"):
         photo.write_bytes(photo.read_bytes() + b"other")
-    with pytest.raises(DataError, match="has validation and test but no train folder"):
+    with pytest.raises(DataError, match="has validation and test, but no train folder"):
         divided(tmp_path / "no")
 
 
@@ -116,7 +116,9 @@ def choose(
 def test_of_few_photos_only_a_classifier_is_fitted(split: Split) -> None:
     found = choose(split, {"seed"})
     assert found[0] == RECIPE.changed(trained="head")
-    assert found[1][0].startswith("only a new classifier: 55 photos are fewer than the 400")
+    assert found[1][0].startswith(
+        "training only a new classifier: 55 training photos are fewer than 400, too few"
+    )
     enough = split.with_photos(split.photos * 8)
     assert choose(enough, set())[0].trained == "all"
 
@@ -139,7 +141,7 @@ def test_few_steps_uneven_classes_and_the_photos_decide(split: Split) -> None:
     assert [reason.partition(":")[0] for reason in found[1]] == [
         "batch_size 6", "balance 0.5", "epochs 30",
     ]  # fmt: skip
-    assert "10 times" in found[1][1] and "55 photos" in found[1][2]
+    assert "10 times" in found[1][1] and "55 training photos" in found[1][2]
 
 
 @pytest.mark.parametrize(

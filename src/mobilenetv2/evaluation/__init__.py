@@ -1,1 +1,1 @@
-"""Measure a classifier: predictions, metrics, calibration, plots; report/ and parity/."""
+"""Evaluation of classifiers: predictions, metrics, calibration, plots, reports, parity."""

@@ -1,4 +1,4 @@
-"""Calibration: compare confidences with accuracies, and fit the temperature that aligns them.
+"""Calibration: comparison of confidence and accuracy, and temperature scaling.
 
 Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599).
 """
@@ -16,34 +16,36 @@ from mobilenetv2.model.outputs import softmax
 from mobilenetv2.text import plain
 
 BINS = 15
+"""Default number of bins of the expected calibration error."""
 FEWEST = 50
-"""Fewest photos that a temperature is fitted on. Fitted on 4 to 20 photos, it increased the
-calibration error of other photos in 6 runs of 9."""
+"""Smallest number of photos for fitting a temperature. Fitted on 4 to 20 photos, the temperature
+increased the calibration error on other photos in 6 of 9 runs."""
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of the temperature search."""
 STEPS = 100
+"""Largest number of steps of the temperature search."""
 TEMPERATURE = "temperature"
-"""Key in ``config.metrics`` of the temperature that the classifier was divided by."""
+"""Key of the temperature in ``config.metrics``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The answers whose confidence lies in (low, high]; 0 belongs to the first bin."""
+    """The answers with a confidence in (low, high]; a confidence of 0 is in the first bin."""
 
     low: float
     high: float
     count: int
     confidence: float
-    """Mean probability of the answers; NaN without any."""
+    """Mean probability of the answers; NaN for an empty bin."""
     accuracy: float
-    """Accuracy of the answers; NaN without any."""
+    """Accuracy of the answers; NaN for an empty bin."""
     interval: tuple[float, float]
-    """95% interval of the accuracy."""
+    """Interval of the accuracy, 95%."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Calibration of answers, as fractions; NaN where a logit is not a finite number.
+    """The calibration of answers; shares are from 0 to 1, and NaN if a logit is not finite.
 
     An answer is the class of a photo. With 'sigmoid' outputs it is the decision about one class of
     one photo.
@@ -57,7 +59,7 @@ class Calibration:
     error: float
     """Expected calibration error over bins of equal width."""
     mass_error: float
-    """Expected calibration error over bins of equally many answers: no bin has only a few."""
+    """Expected calibration error over bins with equal numbers of answers."""
     brier: float
     """Mean squared distance of the probabilities from the truth, summed over classes: 0 to 2."""
     bins: tuple[Bin, ...]
@@ -66,11 +68,11 @@ class Calibration:
 
     @property
     def noun(self) -> str:
-        """The noun for what is counted: 'photo' or 'decision'."""
+        """Name of one answer: 'photo' or 'decision'."""
         return "decision" if self.decisions else "photo"
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON; a figure that does not exist is null."""
+        """Return plain values for JSON; NaN becomes None."""
         bins = [
             {
                 **plain(row, "low", "high"), f"{self.noun}s": row.count,
@@ -82,9 +84,13 @@ class Calibration:
 
 
 def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibration:
-    """Measure the calibration of predictions for at least one photo.
+    """Return the calibration of predictions.
 
     A background class without photos keeps its share of the probability.
+
+    Args:
+        predictions: predictions for at least one photo.
+        bins: number of bins. Default: 15.
     """
     decisions = predictions.outputs == "sigmoid"
     answers = answers_of(predictions.decisions() if decisions else predictions)
@@ -102,8 +108,8 @@ def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibrati
                 hits / here if here else math.nan, wilson(hits, here),
             )
         )  # fmt: skip
-    # Answers of one confidence may be divided between bins: each counts as right as all of them
-    # are, or the order among them would make an error.
+    # Answers with equal confidence may fall into several bins. Each gets their mean accuracy, so
+    # that the result does not depend on their order.
     _, same = np.unique(confidence, return_inverse=True)
     shared = (np.bincount(same, right) / np.bincount(same))[same]
     parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, count))
@@ -121,22 +127,21 @@ def measure_calibration(predictions: Predictions, bins: int = BINS) -> Calibrati
 
 
 def fit_temperature(predictions: Predictions, cautious: bool = True) -> float:
-    """Return the temperature that gives smoothed labels the highest likelihood.
+    """Return the temperature with the highest likelihood of smoothed labels.
 
-    A label counts for (n + 1) / (n + 2) and the most probable other class for the rest, as in
-    Platt scaling (1999): n correct answers out of n do not show that the network is never wrong.
-    Without it the temperature goes to 0 where no answer is wrong. On 142 digits with one error it
-    was 0.08, and the loss of 360 other digits 0.39 (0.17 without a temperature); with smoothed
-    labels it is 0.61, and the loss 0.09.
+    As in Platt scaling (1999), the target of the true class is (n + 1) / (n + 2) for n photos, and
+    the most probable other class gets the rest. Without smoothing, the temperature goes to 0 if
+    all answers are correct. On 142 digits with one error, it was 0.08 without smoothing and 0.61
+    with it; the loss on 360 other digits was 0.39 and 0.09 (0.17 without a temperature).
 
     Args:
-        predictions: of photos that were not trained on. Photos with a logit that is not finite
-            are left out. With 'sigmoid' outputs each decision about a class counts.
-        cautious: False does not smooth the labels, which minimises the loss of these photos;
-            they are smoothed all the same where every answer is correct.
+        predictions: predictions for photos that were not trained on. Photos with a logit that is
+            not finite are left out. With 'sigmoid' outputs, each decision about a class counts.
+        cautious: True to smooth the labels. False minimises the loss on these photos; labels are
+            then smoothed only if all answers are correct. Default: True.
 
     Returns:
-        Between 0.05 and 20; 1 without photos or where all logits are equal.
+        The temperature, from 0.05 to 20; 1 without photos or if all logits are equal.
     """
     if predictions.outputs == "sigmoid":
         predictions = predictions.decisions()
@@ -157,8 +162,8 @@ def fit_temperature(predictions: Predictions, cautious: bool = True) -> float:
         others = logits.copy()
         others[photos, labels] = -np.inf
         target = ((count + 1) * target + others.max(1)) / (count + 2)
-    # The negative log likelihood is convex in 1 / T: Newton's steps on its derivative, and half of
-    # the bracket, in logarithms, where a step would leave it.
+    # The negative log likelihood is convex in 1 / T. So the search takes Newton steps on its
+    # derivative, and bisects the bracket (in logarithms) if a step would leave it.
     low, high = 1 / HOTTEST, 1 / COLDEST
     inverse = 1.0
     for _ in range(STEPS):
@@ -176,7 +181,7 @@ def fit_temperature(predictions: Predictions, cautious: bool = True) -> float:
 
 
 def measure_tempered(predictions: Predictions) -> Metrics:
-    """Return all figures at the best temperature: the loss that no temperature mends."""
+    """Return the metrics of predictions, scaled by the temperature with the lowest loss."""
     temperature = fit_temperature(predictions, cautious=False)
     return measure(dataclasses.replace(predictions, logits=predictions.logits / temperature))
 
@@ -184,7 +189,7 @@ def measure_tempered(predictions: Predictions) -> Metrics:
 def temper(arrays: Arrays, temperature: float) -> Arrays:
     """Return the arrays with the classifier's weight and bias divided by the temperature.
 
-    Every runtime and every export then gives calibrated probabilities; no answer changes.
+    All runtimes and exported files then give calibrated probabilities; no answer changes.
     """
     tempered = {
         name: (arrays[name] / temperature).astype(arrays[name].dtype)

@@ -1,6 +1,6 @@
-"""Editions run on the same pictures, each in a process of its own.
+"""Runs of editions on the same images, each in its own process.
 
-Keras has one backend in a process, and frameworks do not always get on with each other.
+Keras has only one backend in a process, and some frameworks conflict with each other.
 """
 
 import dataclasses
@@ -21,29 +21,39 @@ from mobilenetv2.model import store
 from mobilenetv2.spec.network import Size
 
 MISSING, ERROR = "edition: missing: ", "edition: error: "
-"""Beginnings of the child's own messages."""
+"""Prefixes of error messages of the child process."""
 AT_ONCE = 4
-"""Pictures whose tensors are held at once."""
+"""Number of images whose tensors are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One model on one batch of pictures."""
+    """A model and a batch of images to compare editions on."""
 
     model: Path
-    """A model folder."""
+    """Model folder."""
     x: NDArray
-    """float32 (pictures, height, width, channels), normalised."""
+    """Normalised images, float32 (images, height, width, channels)."""
     size: Size | None = None
-    """Height and width of the pictures, if not the model's own."""
+    """Height and width of the images; None for the model's own."""
     detailed: int = 2
-    """Number of pictures of which all tensors are compared; of the others only the logits."""
+    """Number of images whose tensors are all compared; of the others, only the logits are."""
 
 
 def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[str, NDArray]]:
-    """Run one edition in a child process; return each case's tensors, 'all' being all logits.
+    """Run an edition in a child process, and return the tensors of each case.
 
-    ``folder`` has the pictures, ``x0.npy`` and so on; the child writes there too.
+    Args:
+        edition: name of the edition, such as 'torch', 'numpy:float64' or 'keras:jax'.
+        cases: the models and images.
+        folder: folder with the images, ``x0.npy``, ``x1.npy`` ...; the child writes into it, too.
+
+    Returns:
+        Tensors by name for each case; 'all' has the logits of all images.
+
+    Raises:
+        MissingExtra: the framework of the edition is not installed.
+        MobileNetV2Error: the edition failed; the message has its reason.
     """
     jobs = [
         {"model": str(case.model), "size": case.size, "detailed": case.detailed} for case in cases
@@ -54,7 +64,7 @@ def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[
     )  # fmt: skip
     if child.returncode:
         lines = child.stderr.strip().splitlines()
-        for line in lines:  # frameworks write there too
+        for line in lines:  # frameworks also write to stderr
             if line.startswith(MISSING):
                 raise MissingExtra(line.removeprefix(MISSING))
             if line.startswith(ERROR):
@@ -62,7 +72,7 @@ def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[
         last = lines[-1] if lines else "no message"
         models = ", ".join(dict.fromkeys(str(case.model) for case in cases))
         raise MobileNetV2Error(
-            f"{edition} edition on {models}: ended with status {child.returncode} ({last})"
+            f"{edition} edition on {models}: failed with exit status {child.returncode} ({last})"
         )
     results = []
     for index in range(len(cases)):
@@ -72,7 +82,7 @@ def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[
 
 
 def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
-    """Return every named tensor of the first ``detailed`` pictures, and under 'all' all logits."""
+    """Return all named tensors of the first ``detailed`` images, and the logits of all as 'all'."""
     name, _, option = name.partition(":")
     options: dict[str, Any] = {}
     if option:
@@ -95,10 +105,12 @@ def compute(name: str, job: dict[str, Any], x: NDArray) -> dict[str, NDArray]:
 
 
 def main(edition: str, folder: Path, jobs: list[dict[str, Any]]) -> None:
-    """Run one edition: pictures from ``FOLDER/x0.npy``, their tensors to ``FOLDER/tensors0.npz``.
+    """Run an edition on ``FOLDER/x0.npy`` ..., and write the tensors to ``FOLDER/tensors0.npz`` ...
 
     Args:
-        jobs: what :func:`run_edition` writes to stdin, one for each file of pictures.
+        edition: name of the edition.
+        folder: folder of the files.
+        jobs: model, size and number of detailed images of each file, from :func:`run_edition`.
     """
     for index, job in enumerate(jobs):
         stored: dict[str, Any] = compute(edition, job, np.load(folder / f"x{index}.npy"))

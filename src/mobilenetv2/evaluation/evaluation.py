@@ -1,4 +1,4 @@
-"""A model measured on labelled photos: accuracy, intervals, classes, confusion, calibration."""
+"""Evaluation of a model on labelled photos: the public function ``evaluate`` and its result."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -26,24 +26,24 @@ from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import counted, interval, percent
 
 SHOWN = 20
-"""Classes that a notebook shows, the worst first."""
+"""Largest number of classes in a notebook's view."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
-    """A model's figures on a split. Shares are from 0 to 1, intervals are of 95%."""
+    """The metrics of a model on a split. Shares are from 0 to 1, intervals are 95%."""
 
     result: Result
     source: Path
-    """The model's folder or file."""
+    """Model folder or exported file."""
     threads: int | None = None
-    """Threads of the runtime; None: its own number."""
+    """Number of threads of the runtime; None for the runtime's default."""
     notes: tuple[str, ...] = ()
-    """Sentences to read before the figures, such as that the model was trained on these photos."""
+    """Notes on the figures, such as that the model was trained on these photos."""
 
     @property
     def metrics(self) -> Metrics:
-        """All figures but the calibration."""
+        """All metrics except the calibration."""
         return self.result.metrics
 
     @property
@@ -53,22 +53,22 @@ class Evaluation:
 
     @property
     def split(self) -> str:
-        """Name of the split: 'train', 'validation', 'test', or 'all' without splits."""
+        """Name of the split: 'train', 'selection', 'validation', 'test', or 'all'."""
         return self.result.split.name
 
     @property
     def top1(self) -> float:
-        """Share of photos whose best class is right; NaN where a photo may have several classes."""
+        """Top-1 accuracy; NaN if photos may have several classes."""
         return self.metrics.top1
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the accuracy: of ``top1``, or of exact matches of several classes."""
+        """Interval (95%) of ``top1``, or of exact matches if photos may have several classes."""
         return self.metrics.accuracy_interval
 
     @property
     def top5(self) -> float:
-        """Share of photos whose class is among the best five; NaN as ``top1``."""
+        """Top-5 accuracy; NaN if photos may have several classes."""
         return self.metrics.top5
 
     @property
@@ -78,28 +78,30 @@ class Evaluation:
 
     @property
     def classes(self) -> tuple[ClassFigures, ...]:
-        """Figures of each class, in the order of the model's outputs."""
+        """Metrics of each class, in the order of the model's outputs."""
         return self.metrics.classes
 
     @property
     def confusion(self) -> NDArray:
-        """int64 (classes, classes): rows are the truth, columns the answers; empty (0, 0) where a
-        photo may have several classes."""
+        """Confusion matrix, int64 (classes, classes): rows are true classes, columns answers.
+
+        It is empty, (0, 0), if photos may have several classes.
+        """
         return self.metrics.confusion
 
     @property
     def calibration(self) -> Calibration:
-        """Confidence against accuracy."""
+        """Calibration: how well the probabilities match the accuracy."""
         return self.result.calibration
 
     @property
     def labels(self) -> Labels:
-        """The model's classes."""
+        """Classes of the model."""
         return self.result.config.labels
 
     @property
     def predictions(self) -> Predictions:
-        """The logits and the true class of each photo, in the order of :attr:`photos`."""
+        """Logits and true class of each photo, in the order of :attr:`photos`."""
         return self.result.predictions
 
     @property
@@ -109,22 +111,22 @@ class Evaluation:
         return [split.full_name(photo) for photo in split.photos]
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON: what ``mobilenetv2 evaluate --json`` prints."""
+        """Return plain values for JSON, as ``mobilenetv2 evaluate --json`` prints them."""
         return self.result.to_dict()
 
     def report(self, folder: str | PathLike[str], *, private: bool = False) -> Path:
-        """Write the report: a page for a browser, the figures as JSON, and pictures.
+        """Write the report: an HTML page, the metrics as JSON, and plots.
 
         Args:
-            folder: is made where it is not there. An older report in it is replaced.
-            private: leave photos, their names and the places of files out, so that the report can
-                be shared.
+            folder: the folder of the report, which is created. An older report is replaced.
+            private: leave photos, their names and paths out, so that the report can be shared.
+                Default: False.
 
         Returns:
-            The page, ``report.html``, which needs no other file.
+            Path of the page, ``report.html``, which needs no other file.
 
         Raises:
-            ImageError: a photo in it cannot be read any more.
+            ImageError: a photo can no longer be read.
             OSError: the folder cannot be written.
         """
         place = Path(folder)
@@ -175,33 +177,35 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on labelled photos.
 
-    Class folders are matched to the model's classes by label, WordNet id or index. Photos that
-    cannot be read are left out, up to 1%, and named on stderr. Where the model was trained on these
-    photos, that is said, too.
+    Class folders are matched to the model's classes by label, WordNet id or index. Up to 1% of the
+    photos may be unreadable; they are left out and named on stderr. A note on stderr tells if the
+    model was trained on these photos.
 
     Args:
         model: a model folder, an exported file, a catalogue name, ``hf://OWNER/NAME`` or
             'embedded'.
-        data: a folder of class folders, one with train/, validation/ and test/, a .zip or .tar of
-            either, or 'digits', which is built in.
-        split: 'train', 'validation' or 'test', or 'selection' of the photos that a run divided;
-            None is test, else validation, else all photos.
-        runtime: what computes: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or 'torch'; None
-            is ONNX Runtime, or what runs such an exported file, or PyTorch for another device.
-        device: 'cpu', or a device of PyTorch such as 'cuda' or 'mps'.
-        threads: of the runtime; None leaves it to the runtime.
-        flips: answer each photo and its mirror image, and take the mean: surer, twice the time.
-        report: a folder for :meth:`Evaluation.report`; None writes none.
-        private: leave photos, their names and the places of files out of the report.
+        data: a folder of class folders, or a folder with train/, validation/ and test/; a .zip or
+            .tar of either; or 'digits', which is built in.
+        split: 'train', 'validation' or 'test'; for the photos of a run also 'selection', its
+            validation split. Default: test, else validation, else all photos.
+        runtime: the library that runs the model: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn'
+            or 'torch'. Default: ONNX Runtime; for other exported files, the runtime of their
+            format; for other devices than the CPU, PyTorch.
+        device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
+        threads: number of threads of the runtime. Default: chosen by the runtime.
+        flips: average the logits of each photo and its mirror image, which is more accurate and
+            takes twice the time. Default: False.
+        report: folder for a report (:meth:`Evaluation.report`). Default: no report.
+        private: leave photos, their names and paths out of the report. Default: False.
 
     Returns:
-        The figures.
+        The evaluation, with all metrics.
 
     Raises:
-        DataError: no photos, no such split, class folders that match no class, or too many photos
-            that cannot be read.
-        WeightsError, ArtifactError, SpecError: the model cannot be had, read or run.
-        MissingExtra: what computes is not installed.
+        DataError: there are no photos or no such split, class folders match no class, or too many
+            photos cannot be read.
+        WeightsError, ArtifactError, SpecError: the model cannot be found, read or run.
+        MissingExtra: the runtime is not installed.
         OSError: the report's folder cannot be written.
 
     Example:
@@ -244,7 +248,7 @@ def evaluate(
 
 
 def _explainer(model: Path, runtime: str | None, threads: int | None) -> Explainer | None:
-    """Return what draws Grad-CAM; None for files that do not give their last feature map."""
+    """Return the parts for Grad-CAM; None for files without access to the last feature map."""
     try:
         found = load_network(model, runtime, threads)
     except (ArtifactError, SpecError, WeightsError):

@@ -1,4 +1,4 @@
-"""Explanations of answers: where on a photo the evidence for a class lies (Grad-CAM), drawn."""
+"""Explanations of answers: the parts of a photo that support a class (Grad-CAM), with drawings."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,17 +36,16 @@ from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import percent
 
 TOP = 3
-"""Classes that are explained, where nobody says how many."""
+"""Default number of classes to explain."""
 SIDE = 288
-"""Pixels of a picture's longer side, as it is drawn."""
+"""Longer side of a drawn image in pixels."""
 ENDING = "-explained"
+"""Suffix of the names of drawings in a folder."""
 PNG = ".png"
-TEXT = (
-    "Colour shows where the evidence for that answer lies, grey is none; each picture has a scale "
-    "of its own."
-)
+TEXT = "Coloured parts support the class, grey parts do not. Each image has its own colour scale."
+"""Legend of a drawing."""
 MOST_NAMED = 10
-"""Classes that an error names."""
+"""Largest number of classes in an error message."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,8 +56,9 @@ class Evidence:
     label: str
     probability: float
     heat: NDArray
-    """float32 (height', width') from 0 to 1: the last feature map's cells, 1 is the most."""
+    """Evidence in each cell of the last feature map, float32 (height', width') from 0 to 1."""
     place: Whereabouts
+    """Place of the evidence on the photo, in numbers and words."""
 
     @property
     def where(self) -> str:
@@ -81,28 +81,28 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """An answer to one photo, and where on the photo the evidence for its classes lies."""
+    """The answer to one photo, and the places on the photo that support its classes."""
 
     answer: Answer
     evidence: tuple[Evidence, ...]
-    """Evidence for the classes asked for, else for the most probable ones, best first."""
+    """Evidence for the requested classes, else for the most probable ones, best first."""
     picture: NDArray
-    """uint8 (height, width, channels): the photo as the network sees it."""
+    """Input of the network before normalisation, uint8 (height, width, channels)."""
     written: Path | None = None
-    """The file that was drawn; None: none was asked for."""
+    """Path of the drawing; None without ``output``."""
 
     @property
     def photo(self) -> Path | None:
-        """The photo's file; None for a photo in memory."""
+        """Path of the photo; None for a photo in memory."""
         return self.answer.photo
 
     @property
     def error(self) -> None:
-        """Always None: the photo was read. An :class:`runtime.answers.Unreadable` has an error."""
+        """Always None, since the photo was read; unlike in :class:`runtime.answers.Unreadable`."""
 
     @property
     def heat(self) -> NDArray:
-        """float32 (height', width') from 0 to 1, of the first class."""
+        """Evidence for the first class, float32 (height', width') from 0 to 1."""
         return self.evidence[0].heat
 
     @property
@@ -112,7 +112,7 @@ class Explanation:
 
     @property
     def image(self) -> Image.Image:
-        """The photo in grey under the heat of the first class: a Pillow image."""
+        """Heat map of the first class over the photo in grey, as a Pillow image."""
         return Image.fromarray(overlay(enlarge_picture(self.picture, SIDE), self.heat))
 
     def top(self, count: int = 5) -> list[Guess]:
@@ -120,15 +120,15 @@ class Explanation:
         return self.answer.top(count)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the drawing as a PNG file: the photo, and under the heat of each class.
+        """Write a PNG file with the photo and the heat map of each class.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         write_atomically(Path(path), self._repr_png_())
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON: a line of ``mobilenetv2 explain --json``."""
+        """Return plain values for JSON, as ``mobilenetv2 explain --json`` prints them."""
         return {
             "image": None if self.photo is None else str(self.photo),
             "picture": None if self.written is None else str(self.written),
@@ -186,33 +186,33 @@ def explain(
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Explanation | list[Explanation | Unreadable]:
-    """Explain answers: where on a photo the evidence for each class lies (Grad-CAM).
+    """Explain answers by the parts of a photo that support each class (Grad-CAM).
 
     Args:
-        photos: a path, a file's bytes, a Pillow image, an array uint8 (height, width, 3); a list of
-            them; or a folder, which is searched at any depth.
+        photos: a path, a file's bytes, a Pillow image, or an array uint8 (height, width, 3); a list
+            of them; or a folder, which is searched recursively.
         model: a model folder, an exported ONNX or Keras file, a catalogue name or
-            ``hf://OWNER/NAME``; the default is the embedded model of CIFAR-10's ten classes.
-        classes: explain these, whatever the answer is: by label, WordNet id or index. None given:
-            the ``top`` most probable ones.
-        top: classes that are explained.
-        runtime: what computes: 'onnxruntime', 'openvino', 'litert' or 'torch'; None is ONNX
-            Runtime.
-        threads: of the runtime; None leaves it to the runtime.
-        output: where the drawings are written: a .png file, or a folder for several; None writes
-            none.
-        overwrite: replace drawings that are there.
+            ``hf://OWNER/NAME``. Default: the embedded model of CIFAR-10's ten classes.
+        classes: classes to explain, by label, WordNet id or index. Default: the ``top`` most
+            probable classes.
+        top: number of classes to explain. Default: 3.
+        runtime: the library that runs the model: 'onnxruntime', 'openvino', 'litert' or 'torch'.
+            Default: ONNX Runtime.
+        threads: number of threads of the runtime. Default: chosen by the runtime.
+        output: a .png file for the drawing of one photo, or a folder for several. Default: nothing
+            is written.
+        overwrite: replace existing drawings. Default: False.
 
     Returns:
-        One explanation for one photo; a list for several or for a folder, in which a photo that
+        One explanation for one photo; a list for several photos or a folder, in which a photo that
         cannot be read is an :class:`runtime.answers.Unreadable`.
 
     Raises:
-        ImageError: the one photo cannot be read.
-        DataError: a name that is not there, a folder without photos, or no such class.
-        WeightsError, ArtifactError, SpecError: the model cannot be had, read, run or explained.
-        MissingExtra: what computes is not installed.
-        MobileNetV2Error: a drawing is there already, or ``output`` cannot be.
+        ImageError: the only photo cannot be read.
+        DataError: a photo or class does not exist, or a folder has no photos.
+        WeightsError, ArtifactError, SpecError: the model cannot be found, read, run or explained.
+        MissingExtra: the runtime is not installed.
+        MobileNetV2Error: a drawing exists already, or ``output`` is impossible.
 
     Example:
         >>> import mobilenetv2 as mn
@@ -254,13 +254,14 @@ def explanations(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Iterator[Explanation | Unreadable]:
-    """Yield the explanation of each photo as soon as it is made and, with ``output``, written.
+    """Yield the explanations of photos one by one, after writing each drawing.
 
     Args:
-        progress: show the progress on stderr. All else is as for :func:`explain`.
+        progress: show the progress on stderr. Default: False. The other arguments are those of
+            :func:`explain`.
 
     Raises:
-        MobileNetV2Error: for the reasons of :func:`explain`, before the first explanation.
+        MobileNetV2Error: as in :func:`explain`, before the first explanation.
     """
     if top < 1:
         raise MobileNetV2Error(f"top {top} must be at least 1")
@@ -309,16 +310,16 @@ def _explained(
 def plan_drawings(
     photos: Sequence[Path | None], output: str, overwrite: bool = False
 ) -> list[Path]:
-    """Return the file that is drawn for each photo; two of one name get numbers.
+    """Return the path of the drawing of each photo; equal names get numbers.
 
     Args:
-        photos: their files; None for photos in memory, which are called 'photo'.
-        output: a .png file for one photo, a folder for any number.
-        overwrite: allow drawings that are there.
+        photos: paths of the photos; None for photos in memory, which are called 'photo'.
+        output: a .png file for one photo, or a folder for any number.
+        overwrite: allow existing drawings. Default: False.
 
     Raises:
-        MobileNetV2Error: one file for several photos, a drawing is there already, it is the photo
-            itself, or ``output`` is neither a .png file nor a folder.
+        MobileNetV2Error: ``output`` is one file for several photos, or neither a .png file nor a
+            folder; a drawing exists already, or would replace a photo.
     """
     single = output.lower().endswith(PNG) and not Path(output).is_dir()
     if single and len(photos) > 1:
@@ -331,7 +332,7 @@ def plan_drawings(
     following: dict[str, int] = {}
     for path in photos:
         name = path.stem if path else "photo"
-        target, stem = folder, name.casefold()  # some systems do not tell cases apart
+        target, stem = folder, name.casefold()  # some file systems ignore case
         if not single:
             target = folder / f"{name}{ENDING}{PNG}"
             while target.name.casefold() in taken:
@@ -341,29 +342,29 @@ def plan_drawings(
         taken.add(target.name.casefold())
         targets.append(target)
     there = [target for target in targets if target.exists()]
-    # Each photo is looked up once: 10,000 photos and drawings make 100 million pairs.
+    # A set, since 10,000 photos and drawings would need 100 million comparisons.
     given = {_file(path) for path in photos if path} if there else set()
     for target in there:
         if _file(target) in given:
-            raise MobileNetV2Error(f"{target}: the photo itself; choose another output")
+            raise MobileNetV2Error(f"{target}: is one of the photos; choose another output")
         if not overwrite or target.is_dir():
             raise MobileNetV2Error(
-                f"{target}: is there already; overwrite replaces it, output names another place"
+                f"{target}: exists already; give overwrite to replace it, or choose another output"
             )
     return targets
 
 
 def _file(path: Path) -> tuple[int, int]:
-    """Return the device and the number on it: the same for two names of one file."""
+    """Return the device and inode number of a file, which are equal for two names of one file."""
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
 def find_class(name: str, labels: Labels) -> int:
-    """Return the output that a person means: by label, a synonym of it, WordNet id or index.
+    """Return the index of a class, given by label, synonym, WordNet id or index.
 
     Raises:
-        DataError: no class, or several, with the nearest names.
+        DataError: no class or several classes match; the message names the nearest ones.
     """
     try:
         return match((name,), labels, "class")[0]
@@ -371,7 +372,7 @@ def find_class(name: str, labels: Labels) -> int:
         same = [i for i, label in enumerate(labels.names) if name.casefold() in _synonyms(label)]
         if len(same) > 1:
             raise DataError(
-                f"class {name}: the name of {len(same)} classes; say which by index: "
+                f"class {name}: {len(same)} classes have this name; give the index instead: "
                 f"{' or '.join(map(str, same))}"
             ) from None
         known = {synonym for label in labels.names for synonym in _synonyms(label)}
@@ -379,7 +380,7 @@ def find_class(name: str, labels: Labels) -> int:
         some = ", ".join(labels.names[:MOST_NAMED]) + ", ..." * (len(labels) > MOST_NAMED)
         hint = f"did you mean {near[0]!r}?" if near else f"its classes are: {some}"
         raise DataError(
-            f"class {name}: no class of the model by label, WordNet id or index; {hint}"
+            f"class {name}: the model has no class with this label, WordNet id or index; {hint}"
         ) from None
 
 

@@ -1,10 +1,10 @@
-"""Grad-CAM: the places on an image that speak for a class, computed without gradients.
+"""Grad-CAM: the parts of an image that support a class, computed without backpropagation.
 
-Behind the last feature map are global pooling and linear layers, so that the mean gradient of a
-logit over the map is known: with one layer ``weight[class, k] / (height' * width')``. Grad-CAM
-(Selvaraju et al., arXiv 1610.02391) is then CAM (Zhou et al., arXiv 1512.04150) but for the
-constant, which vanishes when the heat is scaled. Behind hidden layers the weights are those of the
-units that the picture makes active.
+Only global pooling and linear layers follow the last feature map, so that the mean gradient of a
+logit over the map is known. With one layer it is ``weight[class, k] / (height' * width')``. Then
+Grad-CAM (Selvaraju et al., arXiv 1610.02391) is CAM (Zhou et al., arXiv 1512.04150) except for the
+constant, which scaling removes. With hidden layers, the gradient passes through the units that are
+active for the image.
 """
 
 from collections.abc import Callable
@@ -23,15 +23,14 @@ COLOURS = np.array([
     (169, 35, 150), (187, 53, 135), (203, 71, 120), (217, 89, 106), (230, 108, 92), (240, 127, 79),
     (248, 148, 65), (253, 171, 51), (253, 195, 40), (249, 221, 37), (240, 249, 33),
 ], np.float32)  # fmt: skip
-"""Every sixteenth colour of 'plasma' (S. van der Walt and N. Smith, public domain under CC0): equal
-steps look equal, lightness always grows, and it reads the same with any kind of colour blindness.
-"""
+"""Every sixteenth colour of the colour map 'plasma' (S. van der Walt and N. Smith, CC0). It is
+perceptually uniform, its lightness increases, and it suits all kinds of colour blindness."""
 STRONGEST = 0.6
-"""Opacity of the colour where the heat is 1; the image stays visible under it."""
+"""Opacity of the colour for a heat of 1; the image stays visible."""
 GREY = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
 BOUNDS = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
-"""Activation -> the interval in which it passes its input on unchanged."""
+"""Activation -> interval in which its derivative is 1."""
 POOLS: dict[str, Callable[..., NDArray]] = {"average": np.mean, "max": np.max}
 THIRDS = 3
 WORDS = (("upper", "", "lower"), ("left", "", "right"))
@@ -49,19 +48,21 @@ class Whereabouts:
     columns: tuple[float, ...]
     """Shares of the heat in the left, middle and right third."""
     words: str
-    """Third that holds the centre: 'upper left', 'right', 'centre' ...; 'nowhere' without heat."""
+    """Third with the centre: 'upper left', 'right', 'centre' ...; 'nowhere' without heat."""
 
 
 def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) -> NDArray:
-    """Return the gradient of a class's logit by the pooled features.
+    """Return the gradient of a class's logit with respect to the pooled features.
 
     Args:
+        spec: the network.
         arrays: the canonical arrays of the classifier.
-        maps: float (height', width', k): the last feature map of one picture.
-        index: index of the class. One logit speaks for the second class and against the first.
+        maps: the last feature map of one image, float (height', width', k).
+        index: index of the class. A single logit is that of the second class; the first class has
+            its negative.
 
     Returns:
-        float64 (k,).
+        The gradient, float64 (k,).
     """
     *hidden, last = resolve(spec).linears
     values = maps.astype(np.float64)
@@ -80,16 +81,16 @@ def class_weights(spec: NetworkSpec, arrays: Arrays, maps: NDArray, index: int) 
 
 
 def heat(maps: NDArray, weight: NDArray) -> NDArray:
-    """Return the heat of a class: the positive part of the weighted sum of the maps, scaled.
+    """Return the heat map of a class: the positive part of the weighted sum of channels, scaled.
 
     Args:
-        maps: float (height', width', k): the last feature map of one picture, after its activation
-            and before it is pooled.
-        weight: float (k,) from :func:`class_weights`.
+        maps: the last feature map of one image, after its activation and before pooling, float
+            (height', width', k).
+        weight: weights from :func:`class_weights`, float (k,).
 
     Returns:
-        float32 (height', width') with a maximum of 1; zeros where nothing speaks for the class or
-        the maps are not finite.
+        Heat map with a maximum of 1, float32 (height', width'); all zeros if no part supports the
+        class or the feature map is not finite.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         evidence = maps.astype(np.float64) @ weight.astype(np.float64)
@@ -101,10 +102,14 @@ def heat(maps: NDArray, weight: NDArray) -> NDArray:
 
 
 def overlay(picture: NDArray, heat: NDArray) -> NDArray:
-    """Draw heat over an image: dark violet is low, bright yellow is high.
+    """Return an image in grey with a heat map in colour: dark violet is low, bright yellow high.
 
-    The image is drawn in grey, so that every colour is heat. Both have any size: uint8 (height,
-    width, 3) and float (height', width') from 0 to 1.
+    Args:
+        picture: the image, uint8 (height, width, 3).
+        heat: the heat map, of any size, float (height', width') from 0 to 1.
+
+    Returns:
+        The drawing, uint8 (height, width, 3).
     """
     height, width = picture.shape[:2]
     strength = enlarge_smoothly(heat, height, width)[..., None]
@@ -114,14 +119,14 @@ def overlay(picture: NDArray, heat: NDArray) -> NDArray:
 
 
 def colours(values: NDArray) -> NDArray:
-    """Map values, float (...) from 0 to 1, to colours, float32 (..., 3) from 0 to 255."""
+    """Return the colours of values from 0 to 1: float32 (..., 3) from 0 to 255."""
     steps = np.linspace(0, 1, len(COLOURS))
     parts = [np.interp(values, steps, COLOURS[:, channel]) for channel in range(3)]
     return np.stack(parts, -1).astype(np.float32)
 
 
 def whereabouts(heat: NDArray) -> Whereabouts:
-    """Return the place of heat, float (height', width') from 0, each cell an even rectangle."""
+    """Return the place of a heat map, float (height', width'), on the image."""
     total = float(heat.sum(dtype=np.float64))
     if total <= 0:
         return Whereabouts(None, (0.0,) * THIRDS, (0.0,) * THIRDS, "nowhere")
@@ -138,7 +143,7 @@ def whereabouts(heat: NDArray) -> Whereabouts:
 
 
 def _thirds(cells: int) -> NDArray:
-    """Return (3, cells): the part of each cell that lies in each third."""
+    """Return the share of each cell in each third, float (3, cells)."""
     edges = np.arange(THIRDS + 1) * cells / THIRDS
     places = np.arange(cells)
     begin, end = edges[:-1, None], edges[1:, None]

@@ -1,4 +1,4 @@
-"""Match class folders to a model's outputs: by label, by WordNet id, or by index."""
+"""Matching of class folders to a model's outputs: by label, WordNet id or index."""
 
 import re
 import unicodedata
@@ -9,18 +9,24 @@ from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import quoted
 
 TWO_CLASSES = -1
+"""Index that marks a name of two classes."""
 
 
 def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ...]:
-    """Return the model's output for each class folder.
+    """Return the index of the model's output for each class folder.
 
-    One way has to fit all folders: labels first ('hot dog', 'Hot_Dog' and 'hot-dog' are the same,
-    a label's synonyms stand between commas), then WordNet ids, then indices. A background class
-    is matched by its label alone.
+    All folders must match in the same way: by label, else by WordNet id, else by index. In labels,
+    'hot dog', 'Hot_Dog' and 'hot-dog' are equal, and synonyms are separated by commas. A background
+    class is matched only by its label.
+
+    Args:
+        folders: names of the class folders.
+        labels: classes of the model.
+        place: place of the folders, for messages.
 
     Raises:
-        DataError: no way fits, and the folders that match nothing are named; or a name is that of
-            two classes (ImageNet's 'crane' is a bird and a machine).
+        DataError: some folders match no class, two folders match the same class, or two classes
+            have the name of a folder (ImageNet's 'crane' is a bird and a machine).
     """
     ways: dict[str, Callable[[str], int | None]] = {
         "label": _by_label(labels),
@@ -36,8 +42,8 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
             for folder, index in zip(folders, found, strict=True):
                 if index == TWO_CLASSES:
                     raise DataError(
-                        f"{place}: the name of folder {folder!r} is that of two classes of the "
-                        "model; call the folders by WordNet id or by index"
+                        f"{place}: two classes of the model have the name of folder {folder!r}; "
+                        "rename the folders to WordNet ids or indices"
                     )
             for position, index in enumerate(found):
                 if index in found[:position]:
@@ -57,7 +63,10 @@ def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ..
 
 
 def _by_label(labels: Labels) -> Callable[[str], int | None]:
-    """Look up exact names ('Cardigan' is a dog, 'cardigan' clothing), plain ones, then synonyms."""
+    """Return a function that finds a label: exact, then ignoring case, then among synonyms.
+
+    The exact name comes first: in ImageNet, 'Cardigan' is a dog and 'cardigan' is clothing.
+    """
     exact: dict[str, int] = {}
     plain: dict[str, int] = {}
     synonyms: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Metrics of a classifier: accuracy, loss, metrics of each class, confidence intervals."""
+"""Metrics of a classifier: accuracy, loss, metrics of each class, 95% intervals."""
 
 import dataclasses
 import math
@@ -22,61 +22,66 @@ class ClassFigures:
     name: str
     photos: int
     recall: float
-    """NaN without photos, as are ``f1`` and ``average_precision``."""
+    """Share of the class's photos that were answered with it; NaN without photos."""
     recall_interval: tuple[float, float]
     precision: float
-    """NaN where no answer named this class."""
+    """Share of the answers with this class that are correct; NaN without such answers."""
     precision_interval: tuple[float, float]
     f1: float = math.nan
-    """F1 score; NaN unless the outputs are 'sigmoid', as is ``average_precision``."""
+    """F1 score of 'sigmoid' outputs; NaN for other outputs or without photos and answers."""
     average_precision: float = math.nan
+    """Average precision of 'sigmoid' outputs; NaN for other outputs or without photos."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelFigures:
-    """Multi-label metrics ('sigmoid' outputs): each class is decided at 0.5."""
+    """Multi-label metrics ('sigmoid' outputs), with a threshold of 0.5 for each class."""
 
     exact_match: float
-    """Share of photos on which every class was decided correctly."""
+    """Share of photos with a correct decision for every class."""
     exact_match_interval: tuple[float, float]
     macro_f1: float
-    """Mean F1 over the classes that have photos or were named."""
+    """Mean F1 over the classes with photos or answers."""
     mean_average_precision: float
-    """Mean average precision over the classes that have photos; NaN if none has."""
+    """Mean average precision over the classes with photos; NaN without any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Metrics of a classifier on a set of photos, as fractions; intervals are 95%."""
+    """Metrics of a classifier on a set of photos; shares are from 0 to 1, intervals are 95%."""
 
     images: int
+    """Number of photos."""
     top1: float
-    """NaN where a photo may have several classes, as is ``top5``."""
+    """Top-1 accuracy; NaN if photos may have several classes."""
     top1_interval: tuple[float, float]
     top5: float
+    """Top-5 accuracy; NaN if photos may have several classes."""
     loss: float
-    """Mean cross-entropy in nats; for 'sigmoid' outputs binary cross-entropy, over classes, too."""
+    """Mean cross-entropy in nats; for 'sigmoid' outputs, mean binary cross-entropy over photos and
+    classes."""
     confusion: NDArray
-    """int64 (classes, classes): rows are the truth, columns the answers; (0, 0) where a photo may
-    have several classes."""
+    """Confusion matrix, int64 (classes, classes): rows are true classes, columns answers. It is
+    empty, (0, 0), if photos may have several classes."""
     classes: tuple[ClassFigures, ...]
+    """Metrics of each class, in the order of the model's outputs."""
     labels: LabelFigures | None = None
-    """Multi-label metrics of 'sigmoid' outputs; None for others."""
+    """Multi-label metrics of 'sigmoid' outputs; None for other outputs."""
 
     @property
     def accuracy(self) -> float:
-        """``top1``; where a photo may have several classes, the share of exact matches."""
+        """Top-1 accuracy, or the share of exact matches if photos may have several classes."""
         return self.labels.exact_match if math.isnan(self.top1) and self.labels else self.top1
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
-        """95% interval of :attr:`accuracy`."""
+        """Interval (95%) of :attr:`accuracy`."""
         if math.isnan(self.top1) and self.labels:
             return self.labels.exact_match_interval
         return self.top1_interval
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON; a figure that does not exist is null."""
+        """Return plain values for JSON; NaN becomes None."""
         of_a_class = ("name", "photos", "recall", "recall_interval", "precision")
         of_a_class += ("precision_interval", *(("f1", "average_precision") if self.labels else ()))
         return {
@@ -88,7 +93,7 @@ class Metrics:
 
 
 def measure(predictions: Predictions) -> Metrics:
-    """Return all metrics of predictions for at least one photo."""
+    """Return the metrics of predictions for at least one photo."""
     count, classes = len(predictions.truth), len(predictions.names)
     confusion = np.zeros((0, 0), np.int64)
     right, top1, top5, top1_interval = 0, math.nan, math.nan, wilson(0, 0)
@@ -97,8 +102,8 @@ def measure(predictions: Predictions) -> Metrics:
         for part, scores in predictions.parts():
             answers[part] = scores.argmax(1)
             true = scores[np.arange(len(scores)), predictions.truth[part]]
-            # A tie counts for the class: its rank is the number of classes that are strictly
-            # better. Where the network gives no numbers, nothing counts for it.
+            # A tie counts as correct: the rank is the number of classes with strictly higher
+            # scores. NaN counts as incorrect.
             rank[part] = (~(scores <= true[:, None])).sum(1)
         right = int((answers == predictions.truth).sum())
         top1, top1_interval, top5 = right / count, wilson(right, count), float((rank < 5).mean())
@@ -122,7 +127,7 @@ def _loss(predictions: Predictions) -> float:
     losses = np.empty(len(predictions.truth))
     for part, scores in predictions.parts():
         true = scores[np.arange(len(scores)), predictions.truth[part]]
-        with np.errstate(invalid="ignore"):  # logits that are no finite numbers give NaN
+        with np.errstate(invalid="ignore"):  # logits that are not finite give NaN
             if predictions.outputs == "logit":
                 losses[part] = -log_sigmoid(true)
             else:
@@ -166,29 +171,29 @@ def _mean(values: list[float]) -> float:
 
 
 def average_precision(scores: NDArray, truth: NDArray) -> float:
-    """Return the average precision of scores: the mean precision over all recalls.
+    """Return the average precision of one class: the mean precision over all recalls.
 
     Args:
-        scores: float (photos,) of one class; NaN comes last.
-        truth: bool (photos,): the photos of the class.
+        scores: scores of the class, float (photos,); NaN ranks last.
+        truth: True for the photos of the class, bool (photos,).
 
     Returns:
-        0 to 1; NaN where no photo is of the class.
+        Average precision from 0 to 1; NaN if no photo is of the class.
     """
     photos = int(truth.sum())
     if not photos:
         return math.nan
     order = np.argsort(-scores, kind="stable")
     ranked, found = scores[order], np.cumsum(truth[order])
-    last = np.append(ranked[1:] != ranked[:-1], True)  # equal scores pass a threshold together
+    last = np.append(ranked[1:] != ranked[:-1], True)  # equal scores have the same rank
     found, named = found[last], np.flatnonzero(last) + 1
     return float((np.diff(found, prepend=0) * found / named).sum() / photos)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return Wilson's 95% interval of a proportion; it holds near 0 and 1 and for few trials, too.
+    """Return Wilson's 95% interval of a proportion; (0, 1) without trials.
 
-    Without trials it is (0, 1).
+    It is also accurate near 0 and 1 and for few trials.
     """
     if trials == 0:
         return (0.0, 1.0)

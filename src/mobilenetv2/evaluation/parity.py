@@ -1,6 +1,6 @@
-"""Parity of the editions: the same weights in every framework, held against a reference.
+"""Parity of the editions: comparison of the same weights in every framework.
 
-Every named tensor of each edition is compared with the NumPy edition's in float64.
+Each named tensor of an edition is compared with that of the NumPy edition in float64.
 """
 
 import dataclasses
@@ -35,33 +35,33 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import finite, plain
 
 TOLERANCE = 1e-4
-"""Tolerance of float32: largest difference as a share of max(1, the reference's largest value)."""
+"""Tolerance of float32: largest difference as a share of max(1, largest reference value)."""
 REFERENCE = "numpy:float64"
 MARGIN = 1e-3
-"""Two logits closer than this may change places between editions."""
+"""Difference of two logits below which editions may rank them differently."""
 LEAST_DEVIATION = 0.5
-"""Logits that deviate less from their mean say little about the layers before them."""
+"""Standard deviation of the logits below which a comparison is not informative."""
 Tensors = Mapping[str, NDArray]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One named tensor of one edition against the reference's."""
+    """The difference of one named tensor between an edition and the reference."""
 
     name: str
     absolute: float
-    """Largest |difference|; infinite where shapes differ or a value is not a number."""
+    """Largest absolute difference; infinite if shapes differ or a value is not finite."""
     scale: float
-    """Largest |reference|."""
+    """Largest absolute value of the reference."""
 
     @property
     def relative(self) -> float:
-        """``absolute`` as a share of max(1, ``scale``)."""
+        """Largest absolute difference as a share of max(1, ``scale``)."""
         return self.absolute / max(1.0, self.scale)
 
 
 def compare_tensors(reference: Tensors, tensors: Tensors) -> list[Difference]:
-    """Compare every tensor of the reference, in its order, with the one of the same name."""
+    """Return the difference of each tensor of the reference to the tensor of the same name."""
     return [_compare(name, expected, tensors.get(name)) for name, expected in reference.items()]
 
 
@@ -74,27 +74,28 @@ def _compare(name: str, expected: NDArray, value: NDArray | None) -> Difference:
 
 
 def first_departure(rows: Sequence[Difference], tolerance: float = TOLERANCE) -> str | None:
-    """Return the first tensor in the order of the network that is outside tolerance."""
+    """Return the name of the first tensor of the network outside the tolerance, or None."""
     return next((row.name for row in rows if row.relative > tolerance), None)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Parity:
-    """The comparison for one model and one batch of pictures."""
+    """The comparison of editions for one model and one batch of images."""
 
     rows: dict[str, list[Difference]]
-    """Edition -> every named tensor."""
+    """Edition -> differences of all named tensors."""
     logits: dict[str, NDArray]
-    """Edition -> (pictures, classes) of all pictures; first the reference's under its own name."""
+    """Edition -> logits of all images, (images, classes); the reference comes first."""
     tolerance: float
+    """Largest relative difference that passes."""
     model: str = ""
-    """The model, as a person gave it."""
+    """Name or folder of the model, as given."""
     size: Size | None = None
-    """Height and width of the pictures; None: the model's own."""
+    """Height and width of the images; None for the model's own."""
 
     @property
     def departures(self) -> dict[str, str]:
-        """Edition -> the first tensor outside tolerance, for the editions that have one."""
+        """First tensor outside the tolerance, for each edition that has one."""
         first = {
             edition: first_departure(rows, self.tolerance) for edition, rows in self.rows.items()
         }
@@ -102,7 +103,7 @@ class Parity:
 
     @property
     def pairs(self) -> dict[tuple[str, str], Difference]:
-        """Every two editions' logits against each other, all pictures."""
+        """Differences of the logits of all images between each pair of editions."""
         names = list(self.rows)
         return {
             (one, other): _compare("logits", self.logits[one], self.logits[other])
@@ -111,17 +112,17 @@ class Parity:
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of the reference's logits: near 0 nothing would be compared."""
+        """Standard deviation of the reference's logits; near 0 a comparison is not informative."""
         return float(self.logits[REFERENCE].std())
 
     @property
     def pictures(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.logits[REFERENCE])
 
     @property
     def disagreements(self) -> int:
-        """Pictures with a clear best class in the reference where an edition has another."""
+        """Number of images with a clear best class for which an edition has another best class."""
         single = self.logits[REFERENCE].shape[1] == 1  # the log-odds of the second of two classes
         scores = [
             class_scores(logits, "logit") if single else logits for logits in self.logits.values()
@@ -133,12 +134,12 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Everything within tolerance, every two editions included."""
+        """True if all tensors and all pairs of editions are within the tolerance."""
         close = all(pair.relative <= self.tolerance for pair in self.pairs.values())
         return close and not self.departures and not self.disagreements
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON; None for what is infinite or not a number."""
+        """Return plain values for JSON; infinity and NaN become None."""
         return {
             "model": self.model, "size": list(self.size) if self.size else None,
             "passed": self.passed, "tolerance": self.tolerance, "reference": REFERENCE,
@@ -156,9 +157,9 @@ class Parity:
         }  # fmt: skip
 
     def verdict(self, edition: str) -> str:
-        """Return 'the same at every tensor', or where the edition departs first."""
+        """Return 'the same at every tensor', or the first tensor that differs, as text."""
         layer = self.departures.get(edition)
-        return f"departs first at {layer}" if layer else "the same at every tensor"
+        return f"differs first at {layer}" if layer else "the same at every tensor"
 
     def __repr__(self) -> str:
         editions = "; ".join(f"{name} {self.verdict(name)}" for name in self.rows)
@@ -172,7 +173,7 @@ class Parity:
             for name, rows in self.rows.items()
         ]
         title = f"{self.model}: {'passed' if self.passed else 'failed'}"
-        note = f"{self.disagreements} pictures have another best class in one of the editions"
+        note = f"{self.disagreements} images have another best class in one of the editions"
         return element(
             "div",
             plain_table(rows, ("edition", "against NumPy in float64", "largest difference"), title),
@@ -192,23 +193,24 @@ def parity(
 
     Args:
         model: a model folder, a catalogue name, ``hf://OWNER/NAME`` or 'embedded'.
-        editions: of 'torch', 'keras', 'jax' and 'numpy'; 'keras:tensorflow', 'keras:jax' and
-            'keras:torch' choose its backend. None: those that are installed and have the network;
-            the others are named on stderr.
-        size: height and width in pixels, or one number for both; None is the model's own.
-        photos: pictures to compare on, as for :func:`runtime.prediction.predict`; none given: two
-            pictures of noise.
-        tolerance: largest difference as a share of max(1, the reference's largest value).
+        editions: names from 'torch', 'keras', 'jax' and 'numpy', as a list or a text such as
+            'torch,jax'; 'keras:tensorflow', 'keras:jax' and 'keras:torch' choose Keras's backend.
+            Default: all installed editions that support the network; others are named on stderr.
+        size: height and width in pixels, or one number for both. Default: the model's size.
+        photos: photos to compare on, as for :func:`runtime.prediction.predict`. Default: two images
+            of noise.
+        tolerance: largest difference as a share of max(1, largest reference value). Default:
+            0.0001.
 
     Returns:
-        The comparison; its ``passed`` says whether everything is within tolerance.
+        The comparison; ``passed`` is True if all tensors are within the tolerance.
 
     Raises:
-        WeightsError: the model cannot be had or read.
-        SpecError: the network cannot have that size.
-        DataError: a photo that is not there or cannot be read.
-        MobileNetV2Error: an unknown edition, one that could not be run, or an impossible tolerance.
-        MissingExtra: an edition's framework is not installed.
+        WeightsError: the model cannot be found or read.
+        SpecError: the network cannot have this size.
+        DataError: a photo does not exist or cannot be read.
+        MobileNetV2Error: an edition is unknown or failed, or the tolerance is impossible.
+        MissingExtra: the framework of an edition is not installed.
 
     Example:
         >>> import mobilenetv2 as mn
@@ -231,17 +233,17 @@ def parity(
     (found,) = compare_editions([Case(place, x, sides)], names, tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
-            "note: these pictures hardly tell the editions apart: the logits' standard deviation "
-            f"is {found.deviation:.3g}, below {LEAST_DEVIATION:g}; give photos of several things"
+            "note: the comparison is not informative: the logits have a standard deviation of "
+            f"{found.deviation:.3g}, below {LEAST_DEVIATION:g}; give photos of different things"
         )
     return dataclasses.replace(found, model=name, size=sides)
 
 
 def usable_editions(spec: NetworkSpec) -> list[str]:
-    """Return the editions that are installed and have the network; name the others on stderr."""
+    """Return the installed editions that support a network; name the others on stderr."""
     found = []
     for name, packages in FRAMEWORKS.items():
-        out = f"note: the {name} edition is left out"
+        out = f"note: the {name} edition is skipped"
         if missing := [package for package in packages if find_spec(package) is None]:
             say(f"{out}; install it with: {installing(missing)}")
             continue
@@ -255,10 +257,15 @@ def usable_editions(spec: NetworkSpec) -> list[str]:
 
 
 def comparison_pictures(config: ModelConfig, sides: Size, photos: Photos = ()) -> NDArray:
-    """Return photos through the model's preprocessing; of none, two pictures of noise.
+    """Return preprocessed photos; without photos, two images of noise.
+
+    Args:
+        config: the model's config.
+        sides: height and width in pixels.
+        photos: the photos. Default: none.
 
     Returns:
-        float32 (pictures, height, width, channels), normalised.
+        Normalised images, float32 (images, height, width, channels).
     """
     given = list(collect(photos))
     if not given:
@@ -269,10 +276,10 @@ def comparison_pictures(config: ModelConfig, sides: Size, photos: Photos = ()) -
 
 
 def parse_editions(names: str | Sequence[str]) -> list[str]:
-    """Return the editions of a list, or of a text such as 'torch,keras:jax'.
+    """Return the editions in a list, or in a text such as 'torch,keras:jax'.
 
     Raises:
-        MobileNetV2Error: one is unknown, or there is none.
+        MobileNetV2Error: an edition is unknown, or none is given.
     """
     known = [*FRAMEWORKS, *(f"keras:{backend}" for backend in BACKENDS)]
     words = names.split(",") if isinstance(names, str) else names
@@ -288,12 +295,11 @@ def parse_editions(names: str | Sequence[str]) -> list[str]:
 def compare_editions(
     cases: Sequence[Case], editions: Sequence[str], tolerance: float = TOLERANCE
 ) -> list[Parity]:
-    """Run every case in every edition, each edition in one child process.
+    """Return the comparison for each case, after running each edition in one child process.
 
     Raises:
-        MobileNetV2Error: an edition could not be run, with its own message, or a tolerance that
-            anything or nothing would pass.
-        MissingExtra: an edition's framework is not installed.
+        MobileNetV2Error: an edition failed, or the tolerance is not a finite number above 0.
+        MissingExtra: the framework of an edition is not installed.
     """
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise MobileNetV2Error(f"tolerance {tolerance:g} must be a finite number above 0")
@@ -313,15 +319,16 @@ def compare_editions(
 
 @dataclass(frozen=True, slots=True)
 class NumericsEffect:
-    """The same pictures through both networks."""
+    """The effect of changed numerics on the logits for the same photos."""
 
     pictures: int
+    """Number of photos."""
     agreements: int
-    """Pictures with the same best class."""
+    """Number of photos with the same best class."""
     difference: float
-    """Largest |difference of logits|."""
+    """Largest absolute difference of a logit."""
     scale: float
-    """Largest |logit| before."""
+    """Largest absolute logit before the change."""
 
     def __str__(self) -> str:
         return (
@@ -333,8 +340,15 @@ class NumericsEffect:
 def numerics_effect(
     before: ModelConfig, after: ModelConfig, arrays: Arrays, pictures: NDArray
 ) -> NumericsEffect:
-    """Compare two configs with the same weights on uint8 (batch, height, width, channels)."""
-    # Either computes the same; the plain reference takes a second a picture.
+    """Compare two configs with the same weights.
+
+    Args:
+        before: the config before the change.
+        after: the config after the change.
+        arrays: the weights.
+        pictures: images, uint8 (batch, height, width, channels).
+    """
+    # Both editions give the same result; NumPy takes a second for each image.
     edition = find("torch" if find_spec("torch") else "numpy")
     logits = []
     for config in (before, after):

@@ -1,4 +1,4 @@
-"""Training curves, confusion matrices and other figures as PNG files, drawn without a screen."""
+"""Figures as PNG files, such as training curves and confusion matrices; they need no display."""
 
 import io
 import math
@@ -20,17 +20,22 @@ from mobilenetv2.text import percent
 
 BLUE, GREY = "#2a6fbb", "#6b7280"
 MOST_NAMED = 40
-"""Most classes that are named at a confusion matrix; more names would overlap."""
+"""Largest number of class names in a figure; more names would overlap."""
 LONGEST_NAME = 32
-"""Characters of a class name that are shown: longer ones would leave no room for the figure."""
+"""Largest number of characters of a class name in a figure; longer names are cut."""
 NO_LETTER = "Glyph .* missing from"
 """Start of matplotlib's warning about a letter that its font lacks."""
 TILE = 1.6
-"""Inches of an image in a contact sheet."""
+"""Width of an image in a contact sheet, in inches."""
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw loss and top-1 by epoch, on the training and the validation split: ``metrics.csv``."""
+    """Draw loss and top-1 accuracy by epoch, for the training and validation split.
+
+    Args:
+        rows: rows of ``metrics.csv``.
+        path: the PNG file.
+    """
     figure, axes = canvas(1, 2, (10, 4))
     epochs = [row["epoch"] for row in rows]
     for axis, what, title in zip(axes, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
@@ -53,15 +58,22 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> None:
-    """Draw a confusion matrix, int (classes, classes): rows are the truth, columns the answers."""
+    """Draw a confusion matrix.
+
+    Args:
+        matrix: int (classes, classes); rows are true classes, columns answers.
+        names: names of the classes.
+        path: the PNG file.
+        title: title of the figure.
+    """
     count = len(names)
     short = [_short(name) for name in names]
     room = 0.08 * max(map(len, short)) if count <= MOST_NAMED else 0
     side = min(14.0, 3.5 + 0.42 * count + room)
-    figure, axis = _chart((side, side), title, "answered")
+    figure, axis = _chart((side, side), title, "answer of the model")
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axis.set_ylabel("is")
+    axis.set_ylabel("true class")
     if count <= MOST_NAMED:
         axis.set_xticks(range(count), short, rotation=60, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(count), short)
@@ -74,11 +86,16 @@ def confusion(matrix: NDArray, names: Sequence[str], path: Path, title: str) -> 
 
 
 def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path) -> None:
-    """Draw (class, recall, (low, high)) of every class, the worst at the top."""
+    """Draw the recall of each class with its interval, the lowest at the top.
+
+    Args:
+        rows: (class, recall, (low, high)) of each class; the 40 lowest are drawn.
+        path: the PNG file.
+    """
     rows = sorted(rows, key=lambda row: row[1], reverse=True)[-MOST_NAMED:]
     title = "Recall of each class, with 95% intervals"
     inches = (7, 1.2 + 0.28 * len(rows))
-    figure, axis = _chart(inches, title, "photos of the class that were found")
+    figure, axis = _chart(inches, title, "share of the class's photos that were found")
     places = np.arange(len(rows))
     values = np.array([row[1] for row in rows])
     reach = np.array([[row[1] - row[2][0], row[2][1] - row[1]] for row in rows]).T
@@ -91,8 +108,15 @@ def per_class(rows: Sequence[tuple[str, float, tuple[float, float]]], path: Path
 
 
 def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
-    """Draw accuracy by confidence, for one or several titles: dots with 95% whiskers, their areas
-    by how many answers they stand for, against the diagonal of a calibrated network."""
+    """Draw reliability diagrams: accuracy by confidence.
+
+    The area of a dot grows with its number of answers, and its line is the 95% interval. The
+    diagonal is perfect calibration.
+
+    Args:
+        shown: (title, calibration) of each diagram.
+        path: the PNG file.
+    """
     figure, axes = canvas(1, len(shown), (4.4 * len(shown), 4.6))
     for axis, (title, measured) in zip(axes, shown, strict=True):
         axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
@@ -106,8 +130,8 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
         )
         error = percent(measured.error)
         axis.set_title(f"{title}: calibration error {error}", loc="left", fontsize=10)
-        axis.set_xlabel("what it says")
-        axis.set_ylabel("is right")
+        axis.set_xlabel("confidence")
+        axis.set_ylabel("accuracy")
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.25)
@@ -117,9 +141,14 @@ def reliability(shown: Sequence[tuple[str, Calibration]], path: Path) -> None:
 def contact_sheet(
     shown: Sequence[tuple[NDArray, str]], path: Path, title: str, columns: int = 6
 ) -> None:
-    """Draw pictures, uint8 (height, width, 1 or 3), with a caption of one or two lines above each.
+    """Draw a contact sheet of images with captions.
 
-    A sheet is always as wide: fewer columns give wide pictures more room.
+    Args:
+        shown: (image, caption) pairs; images are uint8 (height, width, 1 or 3), captions have one
+            or two lines.
+        path: the PNG file.
+        title: title of the sheet.
+        columns: number of columns; the width of the sheet is fixed. Default: 6.
     """
     rows = -(-len(shown) // columns)
     figure, axes = canvas(rows, columns, (6 * TILE, (TILE + 0.35) * rows + 0.5))
@@ -127,15 +156,15 @@ def contact_sheet(
         axis.axis("off")
     for axis, (picture, caption) in zip(axes, shown, strict=False):
         pixels = picture if picture.shape[2] == 3 else picture[..., 0]
-        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)  # of a grey one, not its own range
+        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)  # no rescaling of grey values
         axis.set_title(caption, fontsize=8)
     figure.suptitle(title, x=0.02, ha="left")
     save_figure(figure, path)
 
 
 def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
-    """Draw the trial of a learning-rate finder: smoothed loss by rate, and the chosen rate."""
-    figure, axis = _chart((6.5, 4), "Loss while the learning rate rises", "learning rate")
+    """Draw the result of a learning-rate finder: smoothed loss by rate, and the chosen rate."""
+    figure, axis = _chart((6.5, 4), "Training loss by learning rate", "learning rate")
     axis.plot(tried, losses, color=BLUE)
     axis.axvline(chosen, color=GREY, linestyle="--")
     axis.annotate(
@@ -159,17 +188,23 @@ def _chart(inches: tuple[float, float], title: str, x_title: str) -> tuple[Any, 
 
 
 def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Any]]:
-    """Return a figure and its axes, row by row."""
-    # The object interface: pyplot would look for a screen and keep figures alive.
+    """Return a figure and its axes, row by row.
+
+    Args:
+        rows: number of rows of axes.
+        columns: number of columns of axes.
+        inches: width and height of the figure.
+    """
+    # Not pyplot, which looks for a display and keeps figures in memory.
     figure = require("matplotlib.figure").Figure(figsize=inches, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as a PNG file; a letter that its font lacks is told once."""
+    """Write a figure as a PNG file; a note about letters that the font lacks is printed once."""
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
-        text.set_parse_math(False)  # a '$' in a class name begins no formula
+        text.set_parse_math(False)  # a '$' in a class name is no formula
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", NO_LETTER, UserWarning)
@@ -182,9 +217,9 @@ def save_figure(figure: Any, path: Path) -> None:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
-@cache  # once, however many pictures a report has
+@cache  # only once for all figures of a report
 def _say_that_letters_are_missing() -> None:
     say(
-        "note: the font of the PNG files lacks letters of some names and shows boxes in their "
-        "place; the HTML page has them"
+        "note: the font of the PNG files lacks some letters of the class names and shows boxes "
+        "instead; the HTML page shows all letters"
     )

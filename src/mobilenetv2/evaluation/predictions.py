@@ -1,4 +1,4 @@
-"""Predictions of a classifier for labelled photos: how they are made, and the answers."""
+"""Predictions of a classifier for labelled photos."""
 
 import dataclasses
 import math
@@ -18,21 +18,28 @@ from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Preprocessing
 
 Predictor = Callable[[NDArray], NDArray]
-"""uint8 pictures (batch, height, width, channels) at the network's size -> float logits or
-features (batch, outputs). The predictor normalises."""
+"""Function from images of the network's size, uint8 (batch, height, width, channels), to logits or
+features, float (batch, outputs). It normalises the images."""
 BATCH = 8
-"""On a CPU larger batches are slower: their activations leave the caches."""
+"""Number of images in a batch. On a CPU, the activations of larger batches do not fit in the
+caches, which is slower."""
 AT_ONCE = 2**20
-"""Number of logits that are processed at once: 8 MB in float64, held in a few copies."""
+"""Number of logits that are processed at once, to limit the memory (8 MB a copy in float64)."""
 
 
 def predict_split(
     predictor: Predictor, split: Split, record: Preprocessing, label: str = "evaluating"
 ) -> tuple[NDArray, NDArray]:
-    """Run a predictor on every photo of a split, in order.
+    """Run a predictor on all photos of a split, in order.
+
+    Args:
+        predictor: the predictor.
+        split: the photos.
+        record: the preprocessing of the network.
+        label: name of the progress bar. Default: 'evaluating'.
 
     Returns:
-        (outputs float32 (photos, outputs), labels int64 (photos,)): labels as in the split.
+        (outputs, float32 (photos, outputs); labels of the split, int64 (photos,)).
 
     Raises:
         ImageError: a photo cannot be read.
@@ -49,31 +56,32 @@ def predict_split(
 
 
 def load_pictures(photos: Iterable[Photo], record: Preprocessing) -> NDArray:
-    """Return photos as a network takes them: uint8 (photos, height, width, channels).
+    """Return photos as inputs of a network, uint8 (photos, height, width, channels).
 
     Raises:
-        ImageError: one that cannot be read.
+        ImageError: a photo cannot be read.
     """
     return np.stack([network_picture(photo, record) for photo in photos])
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """A classifier's logits for labelled photos, and what they mean.
+    """A classifier's logits for labelled photos, with the true classes.
 
     Raises:
         ValueError: the shapes do not fit together.
     """
 
     logits: NDArray
-    """float (photos, classes); (photos, 1) where ``outputs`` is 'logit'."""
+    """Logits, float (photos, classes); (photos, 1) if ``outputs`` is 'logit'."""
     truth: NDArray
-    """int (photos,): the class of each photo. With 'sigmoid' outputs also bool (photos, classes):
-    all classes of each photo."""
+    """Class of each photo, int (photos,). With 'sigmoid' outputs it may be bool (photos, classes),
+    for photos with several classes."""
     names: tuple[str, ...]
     """Names of the classes."""
     outputs: Outputs = "softmax"
-    """'softmax': one class of n; 'sigmoid': any of n; 'logit': the second of two by one logit."""
+    """Meaning of the logits. 'softmax': one of n classes; 'sigmoid': any number of n classes;
+    'logit': the second of two classes, from one logit."""
 
     def __post_init__(self) -> None:
         count, classes = len(self.logits), len(self.names)
@@ -91,31 +99,35 @@ class Predictions:
 
     @property
     def several(self) -> bool:
-        """True where a photo may have several classes, or none."""
+        """True if photos may have several classes, or none."""
         return self.truth.ndim == 2
 
     @property
     def targets(self) -> NDArray:
-        """bool (photos, classes): the truth of each class."""
+        """True classes of each photo, bool (photos, classes)."""
         if self.several:
             return self.truth.astype(bool)
         return np.asarray(self.truth[:, None] == np.arange(len(self.names)))
 
     def scaled(self, factor: float) -> "Predictions":
-        """Return the predictions with their logits multiplied by the temperature, which undoes its
-        division."""
+        """Return the predictions with their logits multiplied by a factor.
+
+        The temperature as the factor undoes temperature scaling.
+        """
         return dataclasses.replace(self, logits=self.logits * factor)
 
     def decisions(self) -> "Predictions":
-        """Return the 'sigmoid' decisions as 'logit' predictions (photos * classes) of the classes
-        'no' and 'yes', photo by photo."""
+        """Return 'sigmoid' predictions as 'logit' predictions of the classes 'no' and 'yes'.
+
+        There are photos * classes of them, in the order of the photos.
+        """
         truth = self.targets.astype(np.int64).ravel()
         return Predictions(self.logits.reshape(-1, 1), truth, ("no", "yes"), "logit")
 
     def parts(self) -> Iterator[tuple[slice, NDArray]]:
-        """Yield (rows, float64 :func:`class_scores`) of some photos at a time.
+        """Yield (rows, :func:`class_scores` as float64) of a part of the photos at a time.
 
-        Several float64 copies of all logits would need many gigabytes.
+        All logits at once might need many gigabytes.
         """
         count, classes = self.logits.shape
         rows = max(1, AT_ONCE // max(1, classes))
@@ -125,46 +137,47 @@ class Predictions:
 
 
 def class_scores(logits: NDArray, outputs: Outputs) -> NDArray:
-    """Return a score for each class: the logits, or (-z, z) of a single logit z."""
+    """Return a score for each class: the logits, or (-z, z) for a single logit z."""
     return np.hstack([-logits, logits]) if outputs == "logit" else logits
 
 
 def best_classes(logits: NDArray, outputs: Outputs) -> NDArray:
-    """Return the class with the highest score of each photo, int (photos,)."""
+    """Return the class with the highest score for each photo, int (photos,)."""
     return np.asarray(class_scores(logits, outputs).argmax(1))
 
 
 def largest_difference(found: NDArray, expected: NDArray) -> float:
-    """Return the largest |difference| of any logit; infinite where one is not a number."""
+    """Return the largest absolute difference of a logit; infinite if one is not finite."""
     difference = float(np.abs(found.astype(np.float64) - expected).max())
     return difference if math.isfinite(difference) else math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answer to each photo and its confidence; NaN where the logits are not finite.
+    """The answer to each photo and its confidence; NaN if logits are not finite.
 
-    It has a few numbers for each photo, so that the probabilities of all classes are never held."""
+    It has only a few numbers for each photo, to save the memory of all probabilities.
+    """
 
     truth: NDArray
-    """int (photos,): the true class."""
+    """True class of each photo, int (photos,)."""
     classes: NDArray
-    """int64 (photos,): the class with the highest score."""
+    """Class with the highest score, int64 (photos,)."""
     confidence: NDArray
-    """float64 (photos,): the probability of the answer."""
+    """Probability of the answer, float64 (photos,)."""
     of_truth: NDArray
-    """float64 (photos,): the probability of the true class."""
+    """Probability of the true class, float64 (photos,)."""
     distance: NDArray
-    """float64 (photos,): squared distance of the probabilities from the truth, over all classes."""
+    """Squared distance of the probabilities of all classes from the truth, float64 (photos,)."""
 
     @property
     def right(self) -> NDArray:
-        """bool (photos,): True where the answer is the true class."""
+        """True for correct answers, bool (photos,)."""
         return np.asarray(self.classes == self.truth)
 
 
 def answers_of(predictions: Predictions) -> Answers:
-    """Return the answers of predictions with one class a photo."""
+    """Return the answers of predictions with one class for each photo."""
     truth, count = predictions.truth, len(predictions.truth)
     classes = np.empty(count, np.int64)
     confidence, of_truth, distance = np.empty((3, count))
@@ -174,7 +187,7 @@ def answers_of(predictions: Predictions) -> Answers:
         classes[part] = scores.argmax(1)
         confidence[part] = values[rows, classes[part]]
         of_truth[part] = values[rows, truth[part]]
-        # In place, where a table of zeros and ones would be as large as the probabilities.
+        # In place: a one-hot array would be as large as the probabilities.
         values[rows, truth[part]] -= 1
         distance[part] = (values**2).sum(1)
     return Answers(truth, classes, confidence, of_truth, distance)

@@ -1,4 +1,4 @@
-"""The record in the run folder around a model: its epochs, and what it was trained on."""
+"""Records of the run folder around a model: its epochs, recipe and training photos."""
 
 import csv
 import io
@@ -20,30 +20,32 @@ COLUMNS = (
     "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
 )  # fmt: skip
 LARGEST = 256 * 1024**2
-"""Largest file that is read, in bytes; three times a ``split.csv`` of all of ImageNet."""
+"""Largest file that is read, in bytes; three times the size of ImageNet's ``split.csv``."""
 LARGEST_FIGURE = 1e30
+"""Largest plausible absolute value in ``metrics.csv``."""
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error,
 )  # fmt: skip
 SEEN = ("train", "selection")
-"""Splits that models are trained on or chosen by: figures of them flatter."""
+"""Splits that are used for training or selecting models; metrics on them are too optimistic."""
 Found = TypeVar("Found")
 Row = Mapping[str, float]
-"""Metrics of an epoch, a row of ``metrics.csv``. Epoch 0 is the classifier that was fitted on the
-frozen network."""
+"""Metrics of an epoch: a row of ``metrics.csv``. Epoch 0 is the classifier that was fitted on
+cached features."""
 
 
 def best_epoch(rows: Sequence[Row]) -> int:
-    """Return the epoch with the lowest validation loss; the better top-1 decides ties.
+    """Return the epoch with the lowest validation loss; for equal losses, with the best accuracy.
 
-    On few photos the accuracy is mostly chance: on 77 photos a classifier alone had 83% and the
-    best epoch 82%; on 550 others they had 83% and 87%. The temperature-scaled loss told them apart.
+    With few photos, the accuracy is mostly chance. On 77 photos, a fitted classifier had 83% and
+    the best epoch 82%; on 550 others they had 83% and 87%. The temperature-scaled loss selected the
+    better one.
     """
     return int(min(rows, key=_rank)["epoch"])
 
 
 def epochs_of(rows: Sequence[Row]) -> int:
-    """Return how many epochs a run went through."""
+    """Return the number of finished epochs of a run."""
     return int(rows[-1]["epoch"]) if rows else 0
 
 
@@ -54,28 +56,29 @@ def _rank(row: Row) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A training run, as far as its folder can be read; the rest is empty."""
+    """The records of a run folder; unreadable parts are empty."""
 
     name: str
+    """Name of the run folder."""
     rows: tuple[Row, ...]
     """Rows of ``metrics.csv``, one for each epoch; the first may be epoch 0."""
     recipe: Mapping[str, str]
-    """Recipe keys with their tables ('augmentation.flip') -> values as text."""
+    """Values of the recipe as text, by full keys such as 'augmentation.flip'."""
     started: Mapping[str, str]
     """Values of ``start.json``: 'data', 'weights', 'edition', 'computes'."""
     parts: Mapping[str, Mapping[str, int]]
-    """Split -> class -> number of photos."""
+    """Number of photos by split and class."""
 
     @property
     def seconds(self) -> float:
-        """Seconds of all epochs, without the final evaluation."""
+        """Duration of all epochs in seconds, without the final evaluation."""
         return sum(row.get("seconds", 0.0) for row in self.rows)
 
 
 def read_run(model: Path) -> RunRecord | None:
-    """Read the run that a model folder lies in; None where it lies in none.
+    """Return the records of the run folder around a model folder; None if there is none.
 
-    Parts that cannot be read are named on stderr and left out.
+    Parts that cannot be read are left out and named on stderr.
     """
     folder = model.absolute().parent
     if not (folder / RECIPE).is_file():
@@ -95,10 +98,10 @@ def _read_part(path: Path, parse: Callable[[str], Found], otherwise: Found) -> F
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"more than {LARGEST:,} bytes")
-        with path.open(encoding="utf-8", newline="") as file:  # names may hold ends of lines
+        with path.open(encoding="utf-8", newline="") as file:  # names may have line breaks
             return parse(file.read())
     except UNREADABLE as error:
-        say(f"note: {path} is not in the report, it cannot be read ({type(error).__name__})")
+        say(f"note: {path} cannot be read and is not in the report ({type(error).__name__})")
         return otherwise
 
 
@@ -156,26 +159,28 @@ def _parts(text: str) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class TrainedOn:
-    """The parts of a run; empty where a model lies in none."""
+    """The splits of the run around a model; empty without a run."""
 
     table: Path | None = None
-    """Path of its ``split.csv``."""
+    """Path of ``split.csv``; None without a run."""
     parts: Mapping[str, str] = field(default_factory=dict)
-    """Photo -> 'train', 'selection', 'validation' ..., by the names of the photos alone."""
+    """Split of each photo ('train', 'selection', 'validation' ...), by the name of the photo."""
     data: str | None = None
-    """Place of the photos that it was trained on; None: not recorded."""
+    """Place of the training data; None if it is not recorded."""
 
     def here(self, data: str) -> bool:
-        """Return True if the run took its photos from the same place."""
+        """Return True if the run was trained on data from the same place."""
         try:
             return self.data is not None and Path(self.data).resolve() == Path(data).resolve()
         except ValueError:  # a record with a name that no path can have
             return False
 
     def split_of(self, dataset: Dataset, name: str | None) -> Split:
-        """Return the split of that name; of a folder without splits, that part of the run.
+        """Return a split of a dataset; for a folder without splits, the split of the run.
 
-        Without a name it is 'test', else 'validation', else all photos.
+        Args:
+            dataset: the photos.
+            name: name of the split; None for 'test', else 'validation', else all photos.
 
         Raises:
             DataError: there is no such split.
@@ -197,9 +202,11 @@ class TrainedOn:
         return split.with_photos(photos, wanted)
 
     def caution(self, split: Split, data: str) -> str | None:
-        """Return a caution if a model was, or may have been, trained on the photos that judge it.
+        """Return a caution if the model was, or may have been, trained on a split; else None.
 
-        ``data`` is where the photos come from, as a person gave it.
+        Args:
+            split: the photos for the evaluation.
+            data: place of the photos, as given.
         """
         counts = Counter(self.parts.get(photo.name) for photo in split.photos)
         learnt, chosen = counts["train"], counts["selection"]
@@ -207,25 +214,25 @@ class TrainedOn:
             if split.name not in SEEN:
                 return None
             return (
-                f"these photos are of {split.name}; if the model was trained on them, the figures "
-                "flatter it"
+                f"these are photos of the split {split.name}; if the model was trained on them, "
+                "the figures are too optimistic"
             )
         ways = [f"trained on {learnt}"] if learnt else []
-        ways += [f"chosen by {chosen}"] if chosen else []
+        ways += [f"selected with {chosen}"] if chosen else []
         which = (
             f"of these {len(split)} photos, so"
             if self.here(data)
-            else f"photos of the same names as these {len(split)}; if they are the same photos,"
+            else f"photos with the same names as these {len(split)}; if they are the same photos,"
         )
-        advice = "; --split validation takes those that it never saw" if split.name == ALL else ""
-        return f"the model was {' and '.join(ways)} {which} the figures flatter it{advice}"
+        advice = "; for new photos only, use split validation" if split.name == ALL else ""
+        return f"the model was {' and '.join(ways)} {which} the figures are too optimistic{advice}"
 
 
 def trained_on(model: Path) -> TrainedOn:
-    """Return the parts of the run that a model, or a file beside it, lies in.
+    """Return the splits of the run folder around a model folder or file.
 
     Raises:
-        RunError: its ``split.csv`` cannot be read.
+        RunError: ``split.csv`` cannot be read.
     """
     run = model.absolute().parent
     table = run / SPLIT
@@ -239,7 +246,7 @@ def trained_on(model: Path) -> TrainedOn:
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """Return photo -> split of a ``split.csv``; raise RunError if it is not one."""
+    """Return the split of each photo in a ``split.csv``; raise RunError if it is not valid."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return {row["photo"]: row["split"] for row in csv.DictReader(file)}

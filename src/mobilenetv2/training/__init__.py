@@ -1,1 +1,1 @@
-"""Training: labelled photos become a model folder."""
+"""Training of a classifier on labelled photos."""

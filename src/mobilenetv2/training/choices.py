@@ -1,4 +1,4 @@
-"""Arguments of a person become a job: the recipe, the weights, and which go together."""
+"""Conversion of the arguments of ``train`` into a job: its recipe and its initial weights."""
 
 import os
 from os import PathLike
@@ -18,7 +18,7 @@ from mobilenetv2.training.recipe_file import Changes, keys_of, read_recipe
 from mobilenetv2.training.steps import TrainedEdition
 
 PUBLISHED, SCRATCH = "default", "none"
-"""The weights of a person who names none, and of one who wants a network from scratch."""
+"""Values of ``weights``: the published weights (default), and none (training from scratch)."""
 Place = str | PathLike[str]
 
 
@@ -29,12 +29,12 @@ def choose_job(
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
     resume: bool = False, overwrite: bool = False, private: bool = False,
 ) -> Job:  # fmt: skip
-    """Return the job of the arguments of :func:`training.run.train`.
+    """Return the job for the arguments of :func:`training.run.train`.
 
-    Neither photos nor weights are looked at: a mistake in what is given costs no download.
+    The function reads neither photos nor weights, so that a wrong argument costs no download.
 
     Raises:
-        MobileNetV2Error: an argument is unknown or impossible, or does not go with another.
+        MobileNetV2Error: an argument is unknown or impossible, or conflicts with another.
     """
     data, output = os.fspath(data), None if output is None else Path(output)
     if edition is not None and edition not in (known := get_args(TrainedEdition)):
@@ -59,7 +59,7 @@ def choose_job(
         raise RunError("overwrite needs the run folder to replace; give it as output")
     start = _start(data, weights)
     chosen = _recipe(start is not None, data, recipe, changes, epochs, minutes, seed, find_rate)
-    # The photos may choose only where nobody named a recipe, and only what nobody set.
+    # Keys are adapted to the photos only if no recipe was given, and only keys that were not set.
     kept = None if recipe is not None or start is None else keys_of(changes)
     if kept is not None:
         kept |= {"epochs"} if (epochs, minutes) != (None, None) else set()
@@ -72,7 +72,7 @@ def choose_job(
 
 
 def _refuse_changes(**given: bool) -> None:
-    """Raise RunError where an argument would make another run of the one to continue."""
+    """Raise RunError if an argument would change the run to continue."""
     if names := [name.replace("changes", "changes (--set)") for name, is_ in given.items() if is_]:
         raise RunError(
             "resume continues with the run's own recipe, weights and edition; leave out "
@@ -81,7 +81,7 @@ def _refuse_changes(**given: bool) -> None:
 
 
 def _start(data: str, weights: Place | None) -> str | Path | None:
-    """Return the weights to start from, by name; None: from scratch."""
+    """Return the name or folder of the initial weights; None trains from scratch."""
     if weights is None or weights == SCRATCH or (weights == PUBLISHED and data == BUILT_IN):
         return None
     if weights == PUBLISHED:
@@ -93,16 +93,16 @@ def _recipe(
     from_weights: bool, data: str, recipe: str | PathLike[str] | Recipe | None, changes: Changes,
     epochs: int | None, minutes: float | None, seed: int | None, find_rate: bool,
 ) -> Recipe:  # fmt: skip
-    """Return the recipe that is asked for, with its changes."""
+    """Return the recipe of the arguments, with its changes."""
     changed = keys_of(changes)
     if epochs is not None and minutes is not None:
-        raise RecipeError("epochs and minutes both say how long to train; leave one out")
+        raise RecipeError("epochs and minutes both set the training time; leave one out")
     for name, asked, key in (
         ("find_rate", find_rate, "optimizer.learning_rate"),
         ("minutes", minutes is not None, "epochs"),
     ):
         if asked and key in changed:
-            raise RecipeError(f"{name} chooses {key}, which is set, too; leave one out")
+            raise RecipeError(f"{name} chooses {key}, which is also set; leave one out")
     scratch = BUILT_IN if data == BUILT_IN else "scratch"
     named = recipe if recipe is not None else "finetune" if from_weights else scratch
     numbers = {"epochs": epochs, "seed": seed}
@@ -112,29 +112,29 @@ def _recipe(
     if found.trained == "head" and (epochs, minutes) != (None, None):
         name = "minutes" if epochs is None else "epochs"
         raise RecipeError(
-            f"{name} counts passes over the photos, and trained = 'head' takes none; leave it "
-            "out, or set trained=all"
+            f"{name} needs training steps, and trained = 'head' has none; leave it out, or set "
+            "trained=all"
         )
     return found
 
 
 def locate_weights(job: Job) -> Path | None:
-    """Return the model folder that a job starts from, fetched and imported if need be.
+    """Return the model folder of a job's initial weights, downloaded and imported if needed.
 
     Raises:
-        WeightsError: it cannot be had, or is no model.
+        WeightsError: the weights are not available, or are not a model.
     """
     if job.weights is None:
         return None
     name = os.fspath(job.weights)
     if not job.default_weights:
         return locate(name)
-    say(f"starting from {name}, published ImageNet weights; weights takes others")
+    say(f"starting from {name}, published ImageNet weights (the option weights chooses others)")
     try:
         return locate(name)
     except WeightsError as error:
         raise WeightsError(
-            f"no weights given, and the default cannot be had: {error}; turn a published file "
-            "into a model folder with 'mobilenetv2 weights import FILE imagenet' and give it as "
-            "weights, or train from scratch with weights none"
+            f"no weights were given, and the default is not available: {error}; import a "
+            "published file with 'mobilenetv2 weights import FILE imagenet' and give the folder "
+            "as weights, or train from scratch with weights none"
         ) from None

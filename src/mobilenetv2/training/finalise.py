@@ -1,4 +1,4 @@
-"""The end of a run: temperature scaling, the final figures, each taken once, report and summary."""
+"""The end of a run: temperature scaling, final figures, report and summary."""
 
 import dataclasses
 import html
@@ -37,24 +37,24 @@ from mobilenetv2.training.job import Run
 from mobilenetv2.training.splits import FEW, sample
 
 TRAIN_SAMPLE = 1000
-"""Training photos on which the final figures are taken, too, to be shown beside the others."""
+"""Largest number of training photos in the final figures of the training split."""
 CLOSE = 0.05
-"""A larger gap between training and held-out accuracy is called overfitting."""
+"""Smallest gap between training and test accuracy that is called overfitting."""
 LEARNT = 0.9
-"""A lower accuracy on training photos is called underfitting."""
+"""Training accuracy below which the result is called underfitting."""
 KEPT_PRIVATE = ("split.csv", "start.json", "recipe.toml", "checkpoint.safetensors")
-"""Files of a run folder that name photos or places, whatever the report shows."""
+"""Files of a run folder that always name photos or paths, even with ``private``."""
 
 
 def finalise(run: Run) -> None:
-    """Fit the best model's temperature, take its figures once, write report and summary."""
+    """Fit the best model's temperature, measure it once, and write report and summary."""
     run.files.maps.unlink(missing_ok=True)
     if not run.rows:
         for model in (run.best, run.files.last):
             store.save(model, run.config, run.trainer.dump())
     result = take_figures(run)
     seconds, explainer = time.monotonic() - run.started, _explainer(run)
-    # A resumed run has its earlier epochs behind it.
+    # For a resumed run, the clock does not cover the earlier epochs.
     run.seconds = max(seconds, sum(row["seconds"] for row in run.rows))
     steps = next_steps(run)
     write_page(
@@ -66,16 +66,16 @@ def finalise(run: Run) -> None:
 
 
 def take_figures(run: Run) -> Result:
-    """Fit the temperature of ``run.best``, measure it, save both; return its held-out answers."""
+    """Fit the temperature of ``run.best``, measure and save it; return its test result."""
     trainer, splits = run.trainer, run.splits
     config, arrays = store.load(run.best)
     trainer.load(arrays)
     measured: dict[str, float] = {}
-    if TEMPERATURE in config.metrics:  # a run that was killed after this, and goes on
+    if TEMPERATURE in config.metrics:  # a resumed run that was killed after this step
         measured[TEMPERATURE] = config.metrics[TEMPERATURE]
     elif run.recipe.calibrate and len(splits.selection) < FEWEST:
         say(
-            f"no temperature scaling: it takes {FEWEST} photos of the validation split, which has "
+            f"no temperature scaling: it needs {FEWEST} photos in the validation split, which has "
             f"{len(splits.selection)}"
         )
     elif run.recipe.calibrate:
@@ -109,7 +109,7 @@ def take_figures(run: Run) -> Result:
 
 
 def _explainer(run: Run) -> Explainer | None:
-    """Return the parts for Grad-CAM; None for networks that no engine here has."""
+    """Return the parts for Grad-CAM; None for networks that cannot be run for it."""
     try:
         found = load_feature_map(run.best)
     except SpecError:
@@ -118,7 +118,7 @@ def _explainer(run: Run) -> Explainer | None:
 
 
 def summary(run: Run) -> str:
-    """Return ``summary.md``: how good the model is and what to do next, then the expert's lines."""
+    """Return the text of ``summary.md``: the result, what to do next, and details for experts."""
     spec, figures = run.config.spec, run.figures
     result, private = figures[run.held_out], run.job.private
     data = "" if private else f" on {visible(run.job.data)}"
@@ -126,8 +126,8 @@ def summary(run: Run) -> str:
     lines = [
         f"# {visible(run.folder.name)}",
         "",
-        f"{first_sentence(result)} They were used neither to train nor to choose the model. "
-        f"{expectation(result)}",
+        f"{first_sentence(result)} These photos were used neither to train nor to select the "
+        f"model. {expectation(result)}",
         "",
         "## What to do next",
         "",
@@ -147,9 +147,14 @@ def summary(run: Run) -> str:
         "",
         "The validation split selects the checkpoint; the test split is used once, for the final "
         f"figures. In files and in JSON the three are called {', '.join(figures)}."
-        + (f" Temperature scaling by {temperature:.2f}." if temperature else ""),
+        + (
+            f" The logits are divided by a temperature of {temperature:.2f}, so that the "
+            "probabilities match the accuracy."
+            if temperature
+            else ""
+        ),
         "",
-        *([f"{PRIVATE} Keep {', '.join(KEPT_PRIVATE)} to yourself.", ""] if private else []),
+        *([f"{PRIVATE} Do not share {', '.join(KEPT_PRIVATE)}.", ""] if private else []),
         "![curves](curves.png)" if run.rows else "",
         *(f"![{name}]({name}.png)" for name in ("confusion", "classes", "reliability")),
         "",
@@ -158,10 +163,10 @@ def summary(run: Run) -> str:
 
 
 def next_steps(run: Run, escape: bool = False) -> list[str]:
-    """Return what a person can do after training, a sentence or two each.
+    """Return advice on what to do after training, in items of one or two sentences.
 
     Args:
-        escape: make the names of classes safe for Markdown.
+        escape: escape names of classes for Markdown. Default: False.
     """
     result = run.figures[run.held_out]
     best = Path("best") if run.job.private else run.best
@@ -171,14 +176,14 @@ def next_steps(run: Run, escape: bool = False) -> list[str]:
     safe = html.escape(visible(advice), quote=False) if escape else advice
     wrong = result.images - round(result.accuracy * result.images)
     look = (
-        f"Look at the {counted(wrong, 'photo')} that went wrong: {run.report.name} shows what the "
-        "model saw. Wrong labels show up there, too."
+        f"Open {run.report.name} and look at the errors ({counted(wrong, 'photo')}). It shows each "
+        "photo as the model sees it. Some errors may be photos in the wrong class folder."
         if wrong and not run.job.private
-        else f"Look at {run.report.name}: all of the result on one page."
+        else f"Open {run.report.name}, which has the full result on one page."
     )
     return [
         look,
-        f"Name what is on a new photo{where}: {tick}mobilenetv2 predict PHOTO --model "
+        f"Classify a new photo{where}: {tick}mobilenetv2 predict PHOTO --model "
         f"{shlex.quote(str(best))}{tick} or, from Python, "
         f"{tick}mobilenetv2.Classifier({str(best)!r})('PHOTO'){tick}.",
         _fit_advice(run.figures["train"], result, run.moved),
@@ -190,14 +195,14 @@ def _how(run: Run) -> str:
     """Return what was trained, and which checkpoint was kept."""
     recipe = run.recipe
     part = (
-        f"what follows the first {recipe.cache.blocks} blocks"
+        f"the layers after the first {recipe.cache.blocks} blocks"
         if recipe.trained == "later"
         else "the network"
     )
     how = f"{counted(run.epochs, 'epoch')} of {part}" if run.epochs else "only a new classifier"
     if run.rows and not run.moved:
         how += (
-            ", none with a lower temperature-scaled validation loss "
+            ". No epoch had a lower temperature-scaled validation loss "
             f"(n = {run.figures['selection'].images}) than the new classifier alone, whose "
             "checkpoint is kept"
         )
@@ -205,8 +210,10 @@ def _how(run: Run) -> str:
 
 
 def _table(run: Run, top5: bool) -> list[str]:
-    """Return a row for each split. Five answers out of five classes are always enough: no top-5
-    then."""
+    """Return a Markdown table with a row for each split.
+
+    With five classes or fewer, the top-5 accuracy is always 100% and is left out.
+    """
     more = ["top-5"] if top5 else []
     header = ["split", "photos", "top-1", "95% interval", *more, "loss", "calibration error"]
     rows = [header, ["---"] * len(header)]
@@ -222,31 +229,29 @@ def _table(run: Run, top5: bool) -> list[str]:
 
 
 def _fit_advice(train: Metrics, test: Metrics, moved: bool) -> str:
-    """Return what the figures of training and new photos say together.
+    """Return advice on overfitting or underfitting.
 
     Args:
-        moved: the network moved, not only its classifier.
+        moved: True if the whole network was trained, not only its classifier.
     """
     gap = train.top1 - test.top1
     if gap > CLOSE:
         more = (
             "More photos or stronger augmentation help more than more epochs."
             if moved
-            else f"More photos help; with at least {FEW} to train on, the whole network is trained."
+            else "More photos help. Training the whole network may help, too: recipe finetune does "
+            f"it with at least {FEW} training photos."
         )
         return (
-            f"Overfitting: {train.top1:.0%} of the photos that it was trained on are right, but "
-            f"only {test.top1:.0%} of new ones, {100 * gap:.0f} points less. {more}"
+            f"Overfitting: the accuracy is {train.top1:.0%} on training photos, but only "
+            f"{test.top1:.0%} on new photos, {100 * gap:.0f} percentage points less. {more}"
         )
     if _underfits(train, moved):
         return (
-            f"Underfitting: only {train.top1:.0%} of the photos that it was trained on are right. "
-            "Train for more epochs."
+            f"Underfitting: the accuracy on training photos is only {train.top1:.0%}. Train for "
+            "more epochs."
         )
-    return (
-        "No overfitting: new photos are right about as often as those that it was trained on, so "
-        "that training has done its part."
-    )
+    return "No overfitting: the accuracy on new photos is about the same as on training photos."
 
 
 def _underfits(train: Metrics, moved: bool) -> bool:

@@ -1,6 +1,6 @@
 """The run folder: recipe, metrics, split, plots, checkpoint, models, summary.
 
-Every file in it is written atomically, so a kill at any moment leaves a folder to resume from.
+Every file is written atomically, so that a run that is killed at any moment can be resumed.
 """
 
 import csv
@@ -31,9 +31,9 @@ from mobilenetv2.training.recipe_file import parse_recipe, recipe_toml
 from mobilenetv2.training.steps import State, TrainedEdition
 
 RUNS = "runs"
-"""The folder of run folders that nobody named, in the working directory."""
+"""Folder in the working directory for runs without an ``output``."""
 Row = dict[str, float]
-"""The figures of an epoch, a row of ``metrics.csv``."""
+"""Figures of an epoch: a row of ``metrics.csv``."""
 COLUMNS = (
     "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
     "seconds", "images_per_second",
@@ -41,50 +41,55 @@ COLUMNS = (
 
 
 class Start(NamedTuple):
-    """The beginning of a run, as ``start.json`` has it."""
+    """The start of a run, as recorded in ``start.json``."""
 
     weights: Path | None
-    """The model folder it started from; None: from scratch."""
+    """Model folder of the initial weights; None for training from scratch."""
     edition: TrainedEdition
     private: bool
-    """True: photos and paths stay out of the report."""
+    """True if the report leaves out photos and paths."""
 
 
 class RunFolder:
-    """The paths of a run, and what is written there while it goes on.
+    """The paths of a run folder, and the functions that write its files.
 
     Args:
-        path: of the folder.
+        path: the folder.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.best, self.last = path / "best", path / "last"
-        """Models of the epoch with the lowest validation loss, and of the last one."""
+        """Model folders of the epoch with the lowest validation loss, and of the last epoch."""
         self.checkpoint = path / "checkpoint.safetensors"
-        """The file that resuming needs."""
+        """State of the run, for resuming."""
         self.maps = path / "maps.npy"
-        """Cached maps of the frozen blocks, where only the later ones train; gone at the end."""
+        """Cached feature maps of the frozen blocks (``trained = 'later'``), removed at the end."""
         self.recipe, self.start = path / RECIPE, path / START
-        """The recipe as it was run; the data, weights, edition and precision of the start."""
+        """The recipe of the run; the data, initial weights, edition and precision."""
         self.split = path / SPLIT
         """The table of photos and their splits."""
         self.report, self.summary = path / "report.html", path / "summary.md"
-        """All of the result on one page, and in words: a run that has its summary is finished."""
+        """The full report and the short summary. A run with a summary is finished."""
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Write ``metrics.csv``, one row an epoch, and ``curves.png``. The validation loss is the
-        temperature-scaled one, whether the run ends calibrated or not."""
+        """Write ``metrics.csv``, with a row for each epoch, and ``curves.png``.
+
+        The validation loss is always the temperature-scaled one, even without ``calibrate``.
+        """
         table = [{k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows]
         write_atomically(self.path / METRICS, _csv(COLUMNS, [row.values() for row in table]))
         if rows:
             plots.curves(rows, self.path / "curves.png")
 
     def log_tensorboard(self, row: Row) -> None:
-        """Write an epoch's figures for TensorBoard, in a file of its own: a resumed run goes on."""
+        """Write an epoch's figures for TensorBoard, each epoch into a file of its own.
+
+        A resumed run continues the same curves.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
-        # Epochs of a run that was resumed earlier are replaced by those that come now.
+        # Later epochs that were logged before the run was resumed are replaced.
         step, folder = int(row["epoch"]), str(self.path / "tensorboard")
         with SummaryWriter(folder, purge_step=step, filename_suffix=f".epoch{step}") as writer:
             for name, value in row.items():
@@ -97,15 +102,19 @@ class RunFolder:
         self, recipe: Recipe, splits: Sequence[Split], data: str, weights: Path | None,
         edition: str, computes: str | None, private: bool = False,
     ) -> None:  # fmt: skip
-        """Make the folder. Called once everything that can be checked has been checked.
+        """Make the folder and write the records of the start, after all input has been checked.
 
-        The recipe is written first: a kill from then on leaves a folder that may be overwritten.
-        ``start.json`` is written last: a folder that has it can be resumed.
+        The recipe is written first: a folder with a recipe may be overwritten. ``start.json`` is
+        written last: a folder with it can be resumed.
 
         Args:
-            data: recorded so that it can be found from anywhere.
-            computes: the numbers and the device of a step, for the report.
-            private: recorded, so that a resumed run keeps photos out of its report, too.
+            recipe: the recipe of the run.
+            splits: the training, validation and test split, for ``split.csv``.
+            data: the place of the photos; recorded as an absolute path.
+            weights: the model folder of the initial weights; None for training from scratch.
+            edition: the framework that trains.
+            computes: the precision and device of a step, for the report; None without steps.
+            private: recorded, so that a resumed run also leaves photos out. Default: False.
         """
         if self.recipe.is_file():  # open_run allowed it to be overwritten
             shutil.rmtree(self.path)
@@ -127,10 +136,10 @@ class RunFolder:
             raise
 
     def read_start(self) -> "Start":
-        """Return what the run was started with.
+        """Return the start of the run, from ``start.json``.
 
         Raises:
-            RunError: there is no such record, or it names an edition that cannot train.
+            RunError: the record is missing or damaged, or names an edition that cannot train.
         """
         try:
             started = json.loads(self.start.read_text("utf-8"))
@@ -140,33 +149,34 @@ class RunFolder:
             private = bool(started.get("private", False))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
-                f"{self.start}: does not say what the run started from ({error}); "
-                "begin it again with overwrite"
+                f"{self.start}: does not record the start of the run ({error}); "
+                "start the run again with overwrite"
             ) from None
         return Start(Path(weights) if weights else None, cast(TrainedEdition, edition), private)
 
     def read_checkpoint(self, recipe: Recipe) -> "Checkpoint | None":
-        """Return where the run stands, None before the first checkpoint.
+        """Return the checkpoint; None if the run has none yet.
 
-        Raise RunError if the checkpoint is of another recipe.
+        Raises:
+            RunError: the checkpoint belongs to another recipe.
         """
         if not self.checkpoint.is_file():
             return None
         saved = Checkpoint.load(self.checkpoint)
         if saved.recipe != recipe:
             raise RunError(
-                f"{self.checkpoint}: belongs to another recipe than {self.recipe}; begin a new run"
+                f"{self.checkpoint}: belongs to another recipe than {self.recipe}; start a new run"
             )
         return saved
 
 
 def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFolder:
-    """Return the folder of a new run, or of one to continue. Nothing is written yet.
+    """Return the folder of a new run, or of one to continue, without writing anything.
 
     Raises:
-        PermissionError: nothing may be written there.
-        RunError: it exists and neither ``resume`` nor ``overwrite`` was asked for, or there is
-            no run to resume, or it is finished.
+        PermissionError: the folder is not writable.
+        RunError: the folder exists without ``resume`` or ``overwrite``, or there is no unfinished
+            run to resume.
     """
     folder = RunFolder(path)
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
@@ -195,13 +205,13 @@ def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFo
 
 @contextmanager
 def new_folder(data: str) -> Iterator[Path]:
-    """Make ``runs/NAME``, NAME after the data, and yield it; ``runs/NAME-2`` ... where it exists.
+    """Make and yield ``runs/NAME``, named after the data; ``runs/NAME-2`` ... if it exists.
 
-    The folder is claimed by making it, so that two runs that begin together never share one. It is
-    removed at the end if nothing was written into it.
+    Two runs that start at the same time get different folders. The folder is removed at the end if
+    it is empty.
 
     Raises:
-        RunError: it would lie among the photos.
+        RunError: the folder would lie inside the folder of photos.
     """
     place = Path(data).absolute()  # a link keeps its name
     place = place.resolve() if ".." in place.parts else place
@@ -209,7 +219,8 @@ def new_folder(data: str) -> Iterator[Path]:
     runs = Path(RUNS)
     if data != BUILT_IN and runs.resolve().is_relative_to(place.resolve()):
         raise RunError(
-            f"{runs / name}: the run would lie among the photos of {data}; choose another output"
+            f"{runs / name}: the run folder would lie among the photos of {data}; choose another "
+            "output"
         )
     made_runs = not runs.exists()
     runs.mkdir(exist_ok=True)
@@ -223,39 +234,41 @@ def new_folder(data: str) -> Iterator[Path]:
         yield path
     finally:
         for folder in (path, *([runs] if made_runs else [])):
-            with suppress(OSError):  # it is not empty: the run has begun
+            with suppress(OSError):  # it is not empty: the run has started
                 folder.rmdir()
 
 
 def require_tensorboard() -> None:
-    """Raise MissingExtra without TensorBoard, or without PyTorch, which has its writer."""
+    """Raise MissingExtra if TensorBoard or PyTorch, which has its writer, is not installed."""
     require("tensorboard")
     require("torch")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state that the rest of a run depends on: written after every epoch, every few minutes
-    and on Ctrl-C, as arrays and JSON, read as data."""
+    """The complete state of a run, for resuming.
+
+    It is saved after every epoch, every few minutes and on Ctrl-C, as arrays and JSON.
+    """
 
     config: ModelConfig
     recipe: Recipe
     trainer: State
     average: Arrays
-    """The EMA weights; empty without averaging."""
+    """EMA weights; empty without averaging."""
     averaged_steps: int
     rows: list[Row]
     """Rows of ``metrics.csv`` so far."""
     epoch: int
     step: int
-    """Steps done within the epoch."""
+    """Number of finished steps in the epoch."""
     sums: list[float]
-    """Loss, right answers and count of the epoch so far."""
+    """Sums over the epoch so far: loss, correct answers, photos."""
     seconds: float
-    """Seconds of the epoch's steps so far."""
+    """Seconds of training in the epoch so far."""
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint; an existing file is replaced as a whole, or not at all."""
+        """Write the checkpoint atomically; an existing file is replaced."""
         from safetensors.numpy import save
 
         facts = {
@@ -269,7 +282,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read what :meth:`save` wrote; raise RunError if it is damaged."""
+        """Read a checkpoint that :meth:`save` wrote; raise RunError if it is damaged."""
         from safetensors import safe_open
 
         parts: dict[str, Any] = {"trainer": {}, "average": {}}

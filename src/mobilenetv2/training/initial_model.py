@@ -1,9 +1,9 @@
-"""The network that a run begins with: given weights with a new classifier, or from scratch.
+"""The initial network of a run: given weights with a new classifier, or from scratch.
 
-The new classifier may be fitted on cached features before the network moves: every photo goes
-through the frozen network once. That is logistic regression, a convex problem with one solution, so
-scikit-learn's solver replaces a training loop: no learning rate, no epochs, seconds instead of
-minutes.
+The new classifier may be fitted on cached features before the whole network is trained. Each photo
+then goes through the frozen network once. Fitting the classifier is logistic regression, a convex
+problem, so that scikit-learn's solver replaces the training loop. It needs no learning rate and no
+epochs, and takes seconds instead of minutes.
 """
 
 import dataclasses
@@ -35,11 +35,11 @@ from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.splits import sample
 
 INVERSE_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-"""scikit-learn's C; the one with the lowest validation loss is kept."""
+"""Values of scikit-learn's C to try; the one with the lowest validation loss is kept."""
 MOST_ITERATIONS = 300
 PLAIN = ClassifierSpec()
 REBASED_ON = 256
-"""Photos whose activations give a folded network its BatchNorm statistics."""
+"""Number of photos that give a network with folded BatchNorm its new statistics."""
 
 
 def initial_model(
@@ -47,19 +47,21 @@ def initial_model(
 ) -> tuple[ModelConfig, Arrays]:
     """Return given weights with a new classifier, or a network from scratch.
 
-    Raise RecipeError if the classes do not allow the classifier or it cannot be fitted alone.
+    Raises:
+        RecipeError: the recipe's classifier does not suit the classes, or cannot be fitted alone.
     """
     labels, network, head = Labels(classes), recipe.network, recipe.classifier
     if head.outputs == "logit" and len(classes) != 2:
         raise RecipeError(
-            f"classifier.outputs = 'logit' tells two classes apart, and these are {len(classes)}; "
-            "set classifier.outputs=softmax (one of them) or sigmoid (any of them)"
+            f"classifier.outputs = 'logit' needs two classes, and the data has {len(classes)}; "
+            "set classifier.outputs=softmax (one class per photo) or sigmoid (any number of "
+            "classes per photo)"
         )
     if head.outputs == "softmax" and len(classes) == 1:
         raise RecipeError(
-            f"classifier.outputs = 'softmax' chooses between classes, and {classes[0]!r} is the "
-            "only one: it would always be the answer; give a second class folder, of what is not "
-            "in this one (one number can tell the two apart: set classifier.outputs=logit)"
+            f"classifier.outputs = 'softmax' needs at least two classes, and {classes[0]!r} is the "
+            "only one; add a class folder of other photos (a single output can then separate the "
+            "two: set classifier.outputs=logit)"
         )
     if weights is None:
         own = {"width": network.width, "size": network.size}
@@ -86,37 +88,37 @@ def initial_model(
     new = [n for n in arrays if n.startswith("hidden.") and arrays[n] is not given.get(n)]
     if new and recipe.trained == "head":
         raise RecipeError(
-            "trained = 'head' fits one linear layer, and classifier.hidden asks for new layers "
-            "before it, which take steps; set trained=all or later, or leave classifier.hidden "
-            "out"
+            "trained = 'head' fits only the last linear layer, and classifier.hidden adds new "
+            "layers before it, which need training steps; set trained=all or later, or leave "
+            "classifier.hidden out"
         )
     return config, arrays
 
 
 def _classifier(spec: NetworkSpec, recipe: Recipe) -> ClassifierSpec:
-    """Return the classifier that a recipe asks for on a network."""
+    """Return the classifier of a recipe for a network."""
     known, asked = spec.classifier, recipe.classifier
     hidden = known.hidden if asked.hidden is None else asked.hidden
     return ClassifierSpec(asked.pooling or known.pooling, hidden, asked.bias, asked.outputs)
 
 
 def untrained(spec: NetworkSpec, recipe: Recipe) -> Arrays:
-    """Return fresh weights of a network."""
+    """Return newly initialised weights for a network."""
     return initialise(parameter_shapes(spec), recipe.network.initialisation, recipe.seed)
 
 
 def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelConfig, Arrays]:
-    """Give a network whose BatchNorm came folded the statistics of some training photos."""
+    """Restore the BatchNorm layers of a folded network, with statistics of training photos."""
     used = sample(train, REBASED_ON, 0)
-    say(f"BatchNorm came folded: rebasing it on {len(used)} photos")
+    say(f"the weights have folded BatchNorm: measuring new statistics on {len(used)} photos")
     pictures = [preprocess(used.image(photo), config.preprocessing) for photo in used.photos]
     return rebase_on(pictures, "training photos", config, arrays)
 
 
 def fit_head(run: Run) -> None:
-    """Fit the last layer on features that are computed once; ``run.fitted`` has its figures.
+    """Fit the last layer on cached features, and store its figures in ``run.fitted``.
 
-    Hidden layers stay as they are: with them the problem would not be convex.
+    Hidden layers are not changed: with them the problem would not be convex.
     """
     answer, arrays = run.trainer.predictor("features"), run.trainer.dump()
     seen, spec, names = run.config.preprocessing, run.config.spec, run.splits.train.classes
@@ -127,18 +129,18 @@ def fit_head(run: Run) -> None:
         for split in (run.splits.train, run.splits.selection)
     )
     if spec.classifier.hidden:
-        say("hidden layers stay as they are while the last one is fitted on what they give")
+        say("only the last layer is fitted now; the hidden layers are not changed")
     head = fit_logistic(train, selection, names, spec.classifier)
     run.trainer.load(arrays | head.arrays)
     tempered = measure_tempered(
         predict_linear(head.arrays, selection, names, spec.classifier.outputs)
     )
     say(
-        f"head on cached features: train top-1 {head.train.top1:.1%} | validation loss "
+        f"new classifier on cached features: train top-1 {head.train.top1:.1%} | validation loss "
         f"{tempered.loss:.3f} top-1 {head.selection.top1:.1%} (C = {head.inverse_penalty:g})"
     )
-    # Epoch 0, which may stay the best. Its training figures are of the photos as they are, those of
-    # later epochs of augmented ones.
+    # Epoch 0, which may remain the best. Its training figures are on photos without augmentation,
+    # those of later epochs on augmented photos.
     run.fitted = {
         "epoch": 0, "learning_rate": 0.0, "train_loss": head.train.loss,
         "train_top1": head.train.top1, "selection_loss": tempered.loss,
@@ -159,10 +161,11 @@ def _through_hidden_layers(
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A fitted last layer and how it was chosen."""
+    """A fitted last layer, its penalty and its figures."""
 
     arrays: Arrays
-    """float32 ``classifier.weight`` (logits, features) and, with a bias, ``classifier.bias``."""
+    """Arrays of the layer, float32: ``classifier.weight`` (logits, features), and with a bias
+    ``classifier.bias`` (logits,)."""
     inverse_penalty: float
     train: Metrics
     selection: Metrics
@@ -172,16 +175,18 @@ def fit_logistic(
     train: tuple[NDArray, NDArray], selection: tuple[NDArray, NDArray], names: tuple[str, ...],
     classifier: ClassifierSpec = PLAIN,
 ) -> Head:  # fmt: skip
-    """Fit one layer for each penalty and keep the one with the lowest validation loss.
+    """Fit one layer for each penalty and return the one with the lowest validation loss.
 
-    Features are standardised while fitting, and that is folded into the result.
+    Features are standardised for fitting; the result applies to the features without it.
 
     Args:
-        train: (float (photos, features), int (photos,)); every class has photos.
-        selection: the same of the validation split.
-        names: of the classes.
-        classifier: what the outputs mean: one problem of n classes, one for each class ('sigmoid')
-            or one for the second of two ('logit'); without a bias there is no intercept.
+        train: features, float (photos, features), and labels, int (photos,), of the training
+            split; every class has photos.
+        selection: features and labels of the validation split.
+        names: names of the classes.
+        classifier: meaning of the outputs. 'softmax' is one problem of n classes, 'sigmoid' one
+            problem for each class, 'logit' one problem for the second of two classes. Without a
+            bias there is no intercept.
     """
     std = np.maximum(train[0].std(0), 1e-6)
     mean = train[0].mean(0) if classifier.bias else np.float32(0)
@@ -199,14 +204,14 @@ def fit_logistic(
         ]
         return Head(arrays, c, *measured)
 
-    todo = track(INVERSE_PENALTIES, "fitting the head", len(INVERSE_PENALTIES))
+    todo = track(INVERSE_PENALTIES, "fitting the classifier", len(INVERSE_PENALTIES))
     return max(map(fitted, todo), key=_rank)
 
 
 def predict_linear(
     arrays: Arrays, part: tuple[NDArray, NDArray], names: tuple[str, ...], outputs: Outputs
 ) -> Predictions:
-    """Return what a last layer gives for (features, labels)."""
+    """Return the predictions of a last layer for (features, labels)."""
     features, labels = part
     logits = features @ arrays["classifier.weight"].T
     logits = logits + arrays.get("classifier.bias", np.float32(0))
@@ -224,7 +229,7 @@ def _solve(
             C=c, max_iter=MOST_ITERATIONS, fit_intercept=classifier.bias
         )
         with warnings.catch_warnings():
-            # Not converged is fine: the validation split judges the result as it is.
+            # A fit that has not converged is acceptable: the validation loss selects the best one.
             warnings.simplefilter("ignore", require("sklearn.exceptions").ConvergenceWarning)
             model.fit(features, wanted)
         return np.asarray(model.coef_), np.asarray(model.intercept_)
@@ -233,7 +238,7 @@ def _solve(
         rows = [fit(labels == index) for index in range(classes)]
         return np.concatenate([w for w, _ in rows]), np.concatenate([b for _, b in rows])
     coefficients, intercept = fit(labels)
-    if classifier.outputs == "softmax" and classes == 2:  # one row, its sign telling which
+    if classifier.outputs == "softmax" and classes == 2:  # one row, whose sign decides
         return (
             np.concatenate([-coefficients, coefficients]) / 2,
             np.concatenate([-intercept, intercept]) / 2,
@@ -242,6 +247,6 @@ def _solve(
 
 
 def _rank(head: Head) -> tuple[float, float]:
-    # As for epochs, the loss: top-1 accuracy is chance where the validation split is small.
-    # Not tempered, for where photos are few no temperature follows.
+    # The loss, as for epochs: with a small validation split, top-1 accuracy is mostly chance.
+    # It is not temperature-scaled, since with few photos no temperature is fitted later.
     return -head.selection.loss, head.selection.top1

@@ -1,6 +1,6 @@
 """The inputs of a training step: random views of photos, and their targets.
 
-A view is a function of (seed, epoch, index), so that any batch can be made again.
+A view depends only on (seed, epoch, index), so that any batch can be made again.
 """
 
 from collections.abc import Sequence
@@ -28,22 +28,23 @@ from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.schedule import phase
 
 SMALLEST = 32
-"""Pixels of a side, or half of the network's own: less is nothing after its strides."""
+"""Smallest side of a view in pixels, unless half of the network's side is less: smaller views leave
+nothing after the network's strides."""
 
 
 class Views(Protocol):
-    """Photos by index, as an epoch sees them."""
+    """Inputs of training steps, by the indices of their photos."""
 
     def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
-        """Yield (inputs of a step, indices) for each chunk of indices, made ahead of their use."""
+        """Yield (inputs of a step, indices) for each chunk of indices, prepared in advance."""
 
 
 @dataclass(slots=True)
 class PhotoViews:
     """Random views of photos, new in each epoch.
 
-    Decoding is what costs, so it is done once where memory allows: small pictures are held whole
-    (:mod:`mobilenetv2.data.caches`), photos a little larger than their views.
+    Decoding takes most of the time, so it is done once if the memory suffices. Small photos are
+    cached whole (:mod:`mobilenetv2.data.caches`), others slightly larger than their views.
     """
 
     split: Split
@@ -62,11 +63,11 @@ class PhotoViews:
         return len(self.split)
 
     def size(self, epoch: int) -> Size:
-        """Return (height, width) of an epoch's pictures."""
+        """Return (height, width) of the views of an epoch, in pixels."""
         data = self.recipe.data
         share = data.train_scale * phase(epoch, self.recipe.epochs, data.phases)
         height, width = self.record.size
-        # Multiples of 8, but for the full size: odd maps cost time and give nothing.
+        # Multiples of 8, except the full size: odd feature maps cost time without a gain.
         sides = (side if share == 1 else 8 * round(side * share / 8) for side in (height, width))
         least = min(SMALLEST, min(self.record.size) // 2)
         height, width = (max(least, side) for side in sides)
@@ -88,7 +89,7 @@ class PhotoViews:
             self._image_cache = None
             return batches(lambda index: self.view(index, epoch), chunks)
         if self._image_cache is None or self._image_cache.size != size:
-            self._image_cache = None  # the memory, before the next is made
+            self._image_cache = None  # free the memory before the next cache is made
             self._image_cache = caches.cache_images(self.split, how, self.record, size)
         held, seed = self._image_cache, self.recipe.seed
         return whole_batches(lambda indices: held.views(indices, seed, epoch), chunks)
@@ -96,23 +97,29 @@ class PhotoViews:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A trained network that answers the same pictures: patient and consistent, it sees each view
-    that the student sees (Beyer et al., arXiv 2106.05237)."""
+    """A trained network whose probabilities are targets for the student (distillation).
+
+    It sees the same views as the student (Beyer et al., arXiv 2106.05237).
+    """
 
     answer: Predictor
     size: Size
     outputs: tuple[int, ...]
-    """Class of the data -> the teacher's class."""
+    """Index of the teacher's output for each class of the data."""
     meaning: Outputs = "softmax"
-    """The meaning of the teacher's logits."""
+    """Meaning of the teacher's logits."""
 
     def probabilities(self, pictures: NDArray, temperature: float) -> NDArray:
-        """Return the probabilities of uint8 images (batch, height, width, channels): float64
-        (batch, classes)."""
+        """Return the teacher's probabilities for images, as float64 (batch, classes).
+
+        Args:
+            pictures: images, uint8 (batch, height, width, channels).
+            temperature: divisor of the logits; above 1 it softens the probabilities.
+        """
         if pictures.shape[1:3] != self.size:
             pictures = np.stack([_resized(picture, self.size) for picture in pictures])
         logits = self.answer(pictures) / temperature
-        if self.meaning == "softmax":  # of the data's classes, whatever else it knows
+        if self.meaning == "softmax":  # only over the classes of the data
             return softmax(logits[:, self.outputs])
         return probabilities(logits, self.meaning)[:, self.outputs]
 
@@ -120,14 +127,21 @@ class Teacher:
 def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
     """Return the teacher in a model folder or an exported file.
 
-    Raise RecipeError if its classes are not those of the data or it takes other pictures,
-    WeightsError or ArtifactError if it cannot be read or run.
+    Args:
+        path: the model folder or exported file.
+        classes: names of the classes of the data.
+        channels: colour channels of the student's input.
+
+    Raises:
+        RecipeError: the teacher takes another number of channels.
+        DataError: the teacher lacks a class of the data.
+        WeightsError, ArtifactError: the teacher cannot be read or run.
     """
     config, answer = load_predictor(Path(path))
     if config.preprocessing.channels != channels:
         raise RecipeError(
-            f"distillation.teacher {path}: takes pictures of {config.preprocessing.channels} "
-            f"channels, the network that learns takes {channels}"
+            f"distillation.teacher {path}: takes images of {config.preprocessing.channels} "
+            f"channels, but the network to train takes {channels}"
         )
     outputs = match(classes, config.labels, "the data, for distillation.teacher")
     return Teacher(answer, config.spec.size, outputs, config.spec.classifier.outputs)
@@ -135,28 +149,29 @@ def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The targets of images: labels, smoothed, mixed, and a teacher's answers."""
+    """The targets of a training step: smoothed and mixed labels, and a teacher's probabilities."""
 
     labels: NDArray
-    """The class of each photo: int64 (photos,)."""
+    """Class of each photo, int64 (photos,)."""
     classes: int
     recipe: Recipe
     teacher: Teacher | None = None
     outputs: Outputs = "softmax"
-    """The meaning of the logits that are trained."""
+    """Meaning of the logits of the network in training."""
 
     def make(
         self, pictures: NDArray, indices: NDArray, epoch: int, step: int
     ) -> tuple[NDArray, NDArray]:
-        """Return a batch and its targets, both mixed where the recipe asks for it.
+        """Return a batch and its targets, mixed by mixup or CutMix if the recipe has them.
 
         Args:
-            pictures: uint8 (batch, height, width, channels), or maps.
-            indices: int64 (batch,), of their photos.
-            epoch, step: what is mixed with what is a function of them.
+            pictures: images, uint8 (batch, height, width, channels), or cached feature maps.
+            indices: indices of their photos, int64 (batch,).
+            epoch: epoch of the step; with ``step`` it determines the mixing.
+            step: step in the epoch.
 
         Returns:
-            (pictures like those given, float32 targets (batch, logits), each from 0 to 1).
+            (images or maps as given, targets from 0 to 1 as float32 (batch, logits)).
         """
         recipe, smoothing = self.recipe, self.recipe.label_smoothing
         if self.outputs == "sigmoid":
@@ -172,7 +187,7 @@ class Targets:
             answers = self.teacher.probabilities(pictures, recipe.distillation.temperature)
             if (
                 self.teacher.meaning == "sigmoid" and self.outputs != "sigmoid"
-            ):  # one class is to be chosen
+            ):  # a softmax needs targets with the sum 1
                 answers = answers / answers.sum(1, keepdims=True)
             target = (1 - share) * target + share * answers.astype(np.float32)
         return pictures, target[:, 1:] if self.outputs == "logit" else target

@@ -1,4 +1,4 @@
-"""A job (what to train) and a run (what is known of it, while it goes on and afterwards)."""
+"""The job, which is the input of a training run, and the run, which has its state and result."""
 
 import base64
 import time
@@ -29,79 +29,79 @@ from mobilenetv2.training.steps import Trainer
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training job: the data, the start, the recipe and the place of the result."""
+    """A training job: the data, the initial weights, the recipe and the output."""
 
     data: str
-    """A folder, an archive, or 'digits'."""
+    """Folder or archive of photos, or 'digits'."""
     output: Path | None
-    """The run folder; None: ``runs/NAME``, numbered."""
+    """Run folder; None for ``runs/NAME``, numbered."""
     weights: str | Path | None
-    """The model to start from, by folder or name; None: from scratch."""
+    """Folder or name of the model to start from; None for training from scratch."""
     recipe: Recipe
     edition: str = "torch"
-    """The framework that trains: 'torch', 'keras' or 'jax'."""
+    """Framework that trains: 'torch', 'keras' or 'jax'."""
     device: str = "cpu"
     resume: bool = False
     overwrite: bool = False
     kept: frozenset[str] | None = None
-    """Keys of the recipe that a person set; the others may be chosen by the data. None: nothing is
-    chosen."""
+    """Recipe keys that the user set; other keys may be adapted to the data. None if no key may be
+    adapted."""
     find_rate: bool = False
-    """True takes the learning rate from a trial."""
+    """True to take the learning rate from a trial."""
     minutes: float | None = None
-    """Minutes that the epochs should fit into on this machine; None: the recipe's epochs."""
+    """Minutes that the epochs should take on this machine; None for the recipe's epochs."""
     private: bool = False
-    """True leaves photos and paths out of report, summary and figures."""
+    """True to leave photos and paths out of report, summary and figures."""
     default_weights: bool = False
-    """True: nobody chose the weights, they are the published default."""
+    """True if ``weights`` is the published default, not a choice of the user."""
 
 
 class Trial(NamedTuple):
-    """A trial of learning rates: the loss as the rate rose."""
+    """The result of a learning-rate finder: the loss at rising learning rates."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
-    """Losses, smoothed."""
+    """Smoothed losses."""
     suggestion: float
-    """The learning rate that is suggested, to two digits."""
+    """Suggested learning rate, to two digits."""
 
 
 @dataclass(slots=True, repr=False)
 class Run:
-    """A training run, as :func:`training.run.train` returns it once it is finished.
+    """A training run, which :func:`training.run.train` returns when it is finished.
 
-    ``best`` is the model, ``metrics`` has the final figures, ``summary`` says it in words, and
-    ``report`` is all of it on one page.
+    ``best`` is the model folder, ``metrics`` has the final figures, ``summary`` is a short text
+    about the result, and ``report`` is the path of the full report.
     """
 
     job: Job
-    """The job that this run does."""
+    """Job of this run."""
     files: RunFolder
-    """The paths inside the run folder."""
+    """Paths in the run folder."""
     recipe: Recipe
-    """The recipe with the keys that the photos chose."""
+    """Recipe, with the keys that were adapted to the photos."""
     config: ModelConfig
-    """The network's config; of ``best``, with the final figures, once the run is finished."""
+    """Config of the network; of ``best``, with the final figures, when the run is finished."""
     splits: Splits
-    """The photos of the training, validation and test split."""
+    """Photos of the training, validation and test split."""
     trainer: Trainer
-    """The network in training."""
+    """Network in training."""
     teacher: Teacher | None = None
-    """The network that it learns from; None: there is none."""
+    """Teacher for distillation; None without one."""
     saved: Checkpoint | None = None
-    """The checkpoint that an interrupted run continues from."""
+    """Checkpoint that a resumed run continues from; None for a new run."""
     trial: Trial | None = None
-    """The trial of learning rates, where one was asked for."""
+    """Result of the learning-rate finder; None without ``find_rate``."""
     fitted: Row | None = None
-    """The figures of the classifier that was fitted before the network moves."""
+    """Figures of the classifier that was fitted before the network is trained; None without it."""
     rows: list[Row] = field(default_factory=list)
-    """The rows of ``metrics.csv``, an epoch each."""
+    """Rows of ``metrics.csv``, one for each epoch."""
     figures: dict[str, Metrics] = field(default_factory=dict)
-    """Split -> its final figures: a sample of 'train', 'selection', and the held-out split."""
+    """Final figures by split: 'train' (a sample), 'selection' and the test split."""
     started: float = field(default_factory=time.monotonic)
     """Time of the start, in seconds of a monotonic clock."""
     seconds: float = 0.0
-    """Seconds that the finished run took; of a resumed one, at least its epochs."""
+    """Duration of the finished run in seconds; for a resumed run, at least that of its epochs."""
 
     @property
     def folder(self) -> Path:
@@ -110,36 +110,36 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """The model folder of the best epoch, which every verb takes as MODEL."""
+        """The model folder of the best epoch: the MODEL of all commands."""
         return self.files.best
 
     @property
     def report(self) -> Path:
-        """The HTML page with all of the result."""
+        """Path of the full report, an HTML page."""
         return self.files.report
 
     @property
     def summary(self) -> str:
-        """The result in words, the text of ``summary.md``.
+        """Short text about the result, from ``summary.md``.
 
         Raises:
-            OSError: the run is not finished, or its folder is gone.
+            OSError: the run is not finished, or its folder was removed.
         """
         return self.files.summary.read_text("utf-8")
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The final figures: 'validation.top1', 'validation.loss' ...; fractions, not percent."""
+        """Final figures, such as 'validation.top1' and 'validation.loss'; shares are 0 to 1."""
         return self.config.metrics
 
     @property
     def held_out(self) -> str:
-        """The name of the split of the final figures: 'validation' or 'test'."""
+        """Name of the test split: 'validation' or 'test', after its folder."""
         return self.splits.held_out.name
 
     @property
     def epochs(self) -> int:
-        """Epochs that were run."""
+        """Number of finished epochs."""
         return epochs_of(self.rows)
 
     def classifier(self) -> Classifier:
@@ -152,7 +152,7 @@ class Run:
         return f"<Run {self.folder}: {how}, {counted(self.epochs, 'epoch')}>"
 
     def _repr_html_(self) -> str:
-        """Return the first sentence, the figures of each split and the confusion matrix."""
+        """Return a notebook's view: first sentence, figures of each split, confusion matrix."""
         if self.held_out not in self.figures:
             return element("p", repr(self))
         head = [element("th", title) for title in ("", "photos", "top-1 accuracy", "95% interval")]
@@ -178,36 +178,41 @@ class Run:
 
     @property
     def moved(self) -> bool:
-        """True where the kept checkpoint is of an epoch, not of the fitted classifier alone."""
+        """True if the best checkpoint is of a training epoch, not of the fitted classifier."""
         return bool(self.rows) and best_epoch(self.rows) > 0
 
     @property
     def fits_head(self) -> bool:
-        """True where the classifier is fitted on features of the network as it is."""
+        """True if the classifier is fitted on cached features first."""
         asked = self.recipe.trained == "head" or self.recipe.classifier.fit_first
         return bool(self.job.weights and asked and not self.saved)
 
     @property
     def out_of_patience(self) -> bool:
-        """True where the last epochs brought nothing better."""
+        """True if the last ``patience`` epochs had no lower validation loss."""
         if not (self.rows and self.recipe.patience):
             return False
         return self.rows[-1]["epoch"] - max(1, best_epoch(self.rows)) >= self.recipe.patience
 
     def targets_of(self, split: Split) -> Targets:
-        """Return the targets of a split's photos in training."""
+        """Return the training targets of a split."""
         labels = np.array([photo.label for photo in split.photos], np.int64)
         outputs = self.config.spec.classifier.outputs
         return Targets(labels, len(split.classes), self.recipe, self.teacher, outputs)
 
     def predict(self, split: Split, label: str) -> Predictions:
-        """Run the network in evaluation mode on a split; ``label`` names the progress."""
+        """Return the network's predictions for a split, in evaluation mode.
+
+        Args:
+            split: the photos.
+            label: name of the progress bar.
+        """
         answer, seen = self.trainer.predictor(), self.config.preprocessing
         logits, truth = predict_split(answer, split, seen, label)
         return Predictions(logits, truth, split.classes, self.config.spec.classifier.outputs)
 
     def begin(self) -> None:
-        """Make the run folder: the first thing that is written."""
+        """Make the run folder and write its first files."""
         job, computes = self.job, None if self.recipe.trained == "head" else self.trainer.computes
         weights = None if job.weights is None else Path(job.weights)
         self.files.begin(

@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom: one for every edition."""
+"""The training loop of all editions."""
 
 import signal
 import threading
@@ -24,15 +24,15 @@ from mobilenetv2.training.schedule import learning_rate
 from mobilenetv2.training.steps import State, shown_loss
 
 SAVED_EVERY = 300.0
-"""Seconds between checkpoints within an epoch: what a power cut costs at most."""
+"""Seconds between checkpoints within an epoch."""
 
 
 def fit(run: Run) -> None:
-    """Go through the epochs that are left; ``run.best`` and ``run.files.last`` hold the result.
+    """Run the remaining epochs, and write the models ``run.best`` and ``run.files.last``.
 
     Raises:
-        Stopped: Ctrl-C; the checkpoint holds the position within the epoch.
-        RunError: the loss or a weight is not a number, or out of memory.
+        Stopped: Ctrl-C; the checkpoint has the position within the epoch.
+        RunError: the loss or a weight is not a number, or the memory does not suffice.
     """
     if run.saved:
         run.rows = run.saved.rows
@@ -50,11 +50,11 @@ def fit(run: Run) -> None:
                 raise Stopped(run.folder)
     run.files.maps.unlink(missing_ok=True)
     if loop.epoch < run.recipe.epochs:
-        say(f"no better epoch for {run.recipe.patience}: stopped early")
+        say(f"stopped early: no lower validation loss for {run.recipe.patience} epochs")
 
 
 class Loop:
-    """The epochs of a run, and where it stands in them."""
+    """The epochs of a run, with the position in them."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.trainer, recipe = run, run.trainer, run.recipe
@@ -62,14 +62,14 @@ class Loop:
         self.average = Average(averaging.decay, averaging.breadth) if averaging.decay else None
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.sums = np.zeros(3)
-        """Loss, right answers and count of the epoch so far."""
+        """Sums over the epoch so far: loss, correct answers, photos."""
         if saved := run.saved:
             self.trainer.restore(saved.trainer)
             if self.average:
                 self.average.arrays, self.average.steps = saved.average, saved.averaged_steps
             self.epoch, self.step, self.seconds = saved.epoch, saved.step, saved.seconds
             self.sums = np.array(saved.sums, float)
-        # Cached maps are what the weights of now make of the photos.
+        # After the weights are restored, since cached feature maps are computed with them.
         photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
         self.views = self.trainer.views(photos, run.files.maps)
         self.targets = run.targets_of(run.splits.train)
@@ -77,7 +77,7 @@ class Loop:
         self.steps = len(photos) // self.batch_size
 
     def train_epoch(self, stop: Callable[[], bool]) -> None:
-        """Take the steps that are left of the epoch."""
+        """Run the remaining steps of the epoch."""
         recipe, trainer = self.run.recipe, self.trainer
         saved_at, before = time.monotonic(), self.seconds
         started = saved_at - before
@@ -90,7 +90,7 @@ class Loop:
             pictures, wanted = self.targets.make(pictures, indices, self.epoch, self.step)
             trainer.thaw(self.epoch + self.step / self.steps)
             rate = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
-            with out_of_memory_guard(f"a step of {len(pictures)} pictures"):
+            with out_of_memory_guard(f"a step of {len(pictures)} images"):
                 loss, right = trainer.step(pictures, wanted, rate)
             if self.average:
                 self.average.update(trainer.dump())
@@ -110,9 +110,9 @@ class Loop:
         self.seconds = time.monotonic() - started
 
     def finish_epoch(self) -> None:
-        """Measure the weights, and write figures, models and the checkpoint."""
+        """Evaluate the epoch, and write figures, models and the checkpoint."""
         run, recipe = self.run, self.run.recipe
-        # Judging goes by what is frozen; a run that stopped here and goes on took no step yet.
+        # The evaluation depends on the frozen layers; a run resumed here has not set them yet.
         self.trainer.thaw(self.epoch + self.step / self.steps)
         arrays, measured = self.judge(self.average.arrays if self.average else self.trainer.dump())
         loss, right, count = self.sums.tolist()
@@ -139,18 +139,20 @@ class Loop:
             run.files.log_tensorboard(run.rows[-1])
 
     def judge(self, arrays: Arrays) -> tuple[Arrays, Metrics]:
-        """Return the weights as they are saved, and their temperature-scaled figures on the
-        validation split. The trainer goes on with its own weights afterwards."""
+        """Return the weights to save, and their temperature-scaled figures on the validation split.
+
+        The trainer has its own weights again afterwards.
+        """
         if not finite(arrays):
             raise self.diverged()
         run, recipe, trainer = self.run, self.run.recipe, self.trainer
         current = trainer.dump()
         trainer.load(arrays)
         if recipe.averaging.reestimate and recipe.freezing.batch_norm == "adapt":
-            # In the epoch's order: a split is sorted by class, and its first photos are of one.
+            # In the epoch's order, since the first photos of a split are all of one class.
             order = epoch_order(self.targets.labels, recipe.seed, self.epoch)
             order = order[: recipe.averaging.reestimate]
-            whole = len(order) >= recipe.batch_size  # BatchNorm cannot measure one picture
+            whole = len(order) >= recipe.batch_size  # BatchNorm needs more than one image
             chunks = chunked(order, recipe.batch_size, drop_last=whole)
             todo = self.views.batches(chunks, self.epoch)
             trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
@@ -162,7 +164,7 @@ class Loop:
     def save(self) -> None:
         """Write the checkpoint."""
         run, average, state = self.run, self.average, self.trainer.state()
-        if not finite(state):  # the one before it is worth keeping
+        if not finite(state):  # keep the previous checkpoint
             raise self.diverged()
         Checkpoint(
             run.config, run.recipe, state, average.arrays if average else {},
@@ -171,24 +173,25 @@ class Loop:
         ).save(run.files.checkpoint)  # fmt: skip
 
     def diverged(self) -> RunError:
-        """Return the error of a run whose loss or weights are not numbers."""
+        """Return the error for a loss or weights that are not numbers."""
         last, rate = self.run.files.last, self.run.recipe.optimizer.learning_rate
         text = (
-            f"the loss or a weight is not a number in epoch {self.epoch + 1}; begin again with a "
+            f"the loss or a weight is not a number in epoch {self.epoch + 1}; start again with a "
             f"lower learning_rate than {rate:g} (optimizer.learning_rate)"
         )
-        return RunError(f"{text}; {last} is as the epoch before left it" if last.is_dir() else text)
+        return RunError(f"{text}; {last} has the previous epoch's model" if last.is_dir() else text)
 
 
 class Average:
-    """The exponential moving average of the weights and the BatchNorm statistics of a run.
+    """The exponential moving average (EMA) of the weights and BatchNorm statistics of a run.
 
-    It is kept in NumPy on canonical arrays, so that it is one and the same for every edition.
+    It is computed in NumPy on canonical arrays, so that it is the same for every edition.
 
     Args:
-        decay: EMA decay, lower in the first steps.
-        breadth: the mean age of what is averaged, as a share of the steps so far, until ``decay``
-            makes it less. 0.1 is TensorFlow's rule; at 0.5 all steps count alike.
+        decay: EMA decay; it is lower in the first steps.
+        breadth: mean age of the averaged weights, as a share of the steps so far, until ``decay``
+            limits it. 0.1 is TensorFlow's rule; with 0.5 all steps have the same weight.
+            Default: 0.1.
     """
 
     def __init__(self, decay: float, breadth: float = 0.1) -> None:
@@ -197,7 +200,7 @@ class Average:
 
     def update(self, arrays: Arrays) -> None:
         """Update the average with the weights after a step."""
-        # A short run's average must not be mostly what it began with.
+        # In a short run, the initial weights must not dominate the average.
         growing = (1 + self.steps) / (1 / self.breadth + self.steps)
         kept = min(self.decay, growing) if self.steps else 0.0
         for name, array in arrays.items():
@@ -220,7 +223,7 @@ def describe_epoch(row: Row, epochs: int) -> str:
 
 
 def finite(arrays: State) -> bool:
-    """Return True if every number is finite."""
+    """Return True if all numbers in the arrays are finite."""
     return all(np.isfinite(array).all() for array in arrays.values())
 
 
@@ -229,13 +232,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C (or SIGTERM) came; a second one aborts.
+    """Yield a function that returns True after Ctrl-C or SIGTERM; a second one aborts.
 
-    The handlers of before come back at the end. Only the main thread gets signals: in another one
-    the function is always false, and a person is told.
+    The previous handlers are restored at the end. Only the main thread receives signals: in another
+    thread the function always returns False, and a note is printed.
     """
     if threading.current_thread() is not threading.main_thread():
-        say("note: outside the main thread Ctrl-C does not stop the training")
+        say("note: outside the main thread, Ctrl-C does not stop the training")
         yield lambda: False
         return
     asked: list[int] = []
@@ -244,9 +247,9 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        say("stopping after this step; everything will be saved (Ctrl-C again aborts)")
+        say("saving and stopping after this step (a second Ctrl-C aborts without saving)")
 
-    # A handler that is not Python's (None) could not be put back.
+    # A handler that was not set by Python (None) could not be restored.
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in handlers.items() if handler is not None}
     for number in before:
@@ -262,25 +265,25 @@ OUT_OF_MEMORY = (
     "out of memory", "allocate memory", "not enough memory", "resource_exhausted",
     "oom when allocating",
 )  # fmt: skip
-"""Words of which one is in the error of a framework that is out of memory."""
+"""Phrases that identify a framework's out-of-memory error, in lower case."""
 
 
 @contextmanager
 def out_of_memory_guard(doing: str) -> Iterator[None]:
-    """Turn out of memory, whatever a framework calls it, into a RunError of one sentence.
+    """Turn the out-of-memory error of any framework into a RunError with advice.
 
     Args:
-        doing: the work that needs the memory, such as 'a step of 32 pictures'.
+        doing: the work that needs the memory, such as 'a step of 32 images'.
     """
     try:
         yield
-    except Exception as error:  # TensorFlow's is nothing but an Exception
+    except Exception as error:  # TensorFlow's error has no narrower class
         text = str(error).lower()
-        told = isinstance(error, MobileNetV2Error)  # in words already
+        told = isinstance(error, MobileNetV2Error)  # the message is clear already
         lacking = not told and any(words in text for words in OUT_OF_MEMORY)
         if isinstance(error, MemoryError) or lacking:
             raise RunError(
-                f"out of memory in {doing}; begin again with a lower batch_size or size, such as "
+                f"out of memory in {doing}; start again with a lower batch_size or size, such as "
                 "batch_size=16"
             ) from None
         raise

@@ -1,7 +1,7 @@
-"""Recipes of training, as one frozen record of tables: every key, its bounds, and its meaning.
+"""Training recipes: a frozen record of tables, with the bounds and the meaning of every key.
 
-:mod:`mobilenetv2.training.recipe_file` reads and writes it. docs/recipe.md is made from this file:
-the text under a key is its meaning.
+:mod:`mobilenetv2.training.recipe_file` reads and writes recipes. docs/recipe.md is generated from
+this file: the docstring below a key is its description.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from mobilenetv2.spec.mapping import check_bounds
 from mobilenetv2.spec.network import HiddenSpec, Outputs, Pooling
 
 LARGEST_SEED = 2**63 - 1
-"""Largest seed that PyTorch's generators take."""
+"""Largest seed of PyTorch's random generators."""
 
 TABLES_OF_ALIASES = {
     "network": ("width", "size", "dropout", "initialisation"),
@@ -36,11 +36,11 @@ ALIASES = {
     "frozen_blocks": "freezing.blocks", "head_first": "classifier.fit_first",
     **{key: f"{table}.{key}" for table, keys in TABLES_OF_ALIASES.items() for key in keys},
 }  # fmt: skip
-"""Another name of a key -> the key. Before there were tables, all keys stood under these names."""
+"""Older name of a key -> the key. Recipes without tables use these names."""
 
 
 class Table:
-    """A table of a recipe, whose numbers lie within the bounds beside their types."""
+    """A table of a recipe; its numbers must be within the bounds in their annotations."""
 
     __slots__ = ()
 
@@ -50,20 +50,20 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Network(Table):
-    """The network that is trained."""
+    """The network to train."""
 
     name: str = "torchvision"
-    """Name of a published network; only where training starts from scratch."""
+    """Name of a published network; used only for training from scratch."""
     width: float | None = None
-    """Width multiplier; only where training starts from scratch. Absent: that of ``name``."""
+    """Width multiplier; used only for training from scratch. Absent: the width of ``name``."""
     size: Annotated[tuple[int, int] | None, "[32, 8192]"] = None
-    """Height and width in pixels; one number is a square. Absent: that of the weights or of
-    ``name``."""
+    """Height and width of the input in pixels, or one number for both. Absent: the size of the
+    weights or of ``name``."""
     dropout: Annotated[float | None, "[0, 1)"] = None
-    """Probability that a pooled feature is dropped in training. Absent: what the network's spec
-    says."""
+    """Probability that a pooled feature is dropped in training. Absent: the dropout of the
+    network."""
     initialisation: Literal["torchvision", "paper"] = "torchvision"
-    """Initialisation of the weights that are new."""
+    """Initialisation of new weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,67 +71,72 @@ class Classifier(Table):
     """The layers after the last feature map. The last layer is always new."""
 
     pooling: Pooling | None = None
-    """Mean or maximum of each channel over the last feature map. Absent: as the weights have it,
-    else the mean."""
+    """Pooling of the last feature map: mean or maximum of each channel. Absent: the pooling of the
+    weights, else the mean."""
     hidden: tuple[HiddenSpec, ...] | None = None
     """Linear layers before the last one: ``[{units = 100, activation = "relu", bias = true,
-    dropout = 0.0}]``, or the units alone: ``[100]``. Layers that the weights have keep theirs.
-    Absent: those of the weights, else none."""
+    dropout = 0.0}]``, or only the units: ``[100]``. Layers that exist in the weights keep their
+    values. Absent: the layers of the weights, else none."""
     bias: bool = True
-    """The last layer adds a bias."""
+    """True for a bias in the last layer."""
     outputs: Outputs = "softmax"
-    """'softmax': one of n classes, by cross-entropy. 'sigmoid': any of n, and 'logit': the second
-    of two by one number, both by binary cross-entropy, summed over the outputs."""
+    """Meaning of the outputs. 'softmax': one of n classes, trained with cross-entropy. 'sigmoid':
+    any number of n classes. 'logit': the second of two classes, from one output. The last two are
+    trained with binary cross-entropy, summed over the outputs."""
     fit_first: bool = True
-    """Fit the last layer on cached features before the whole network moves, to avoid distorting the
-    pretrained features (LP-FT, arXiv 2202.10054); only where training starts from weights. Hidden
-    layers stay as they are meanwhile."""
+    """True to fit the last layer on cached features before the whole network is trained. This
+    avoids distorting the pretrained features (LP-FT, arXiv 2202.10054). It needs initial weights.
+    Hidden layers are not changed by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer(Table):
-    """The optimiser. Its learning rate is for the batch size given."""
+    """The optimiser. Its learning rate is not scaled with the batch size."""
 
     name: Literal["sgd", "adamw", "rmsprop", "muon"] = "sgd"
-    """'sgd' has Nesterov's correction. 'muon' is 'sgd' with orthogonal steps for the pointwise
-    convolutions, which do not decay. 'rmsprop' is TensorFlow's, with slim's epsilon of 1."""
+    """Optimiser. 'sgd' has Nesterov momentum. 'muon' is 'sgd' with orthogonal steps for the
+    pointwise convolutions. 'rmsprop' is TensorFlow's, with slim's epsilon of 1."""
     learning_rate: Annotated[float, "[0, inf)"] = 0.02
-    """The schedule's peak."""
+    """Learning rate at the schedule's peak."""
     momentum: Annotated[float, "[0, 1)"] = 0.9
-    """Momentum of SGD (Nesterov's), RMSProp and Muon."""
+    """Momentum of SGD (Nesterov), RMSProp and Muon."""
     weight_decay: Annotated[float, "[0, inf)"] = 4e-5
-    """Weight decay; BatchNorm, biases and what Muon turns have none."""
+    """Weight decay. BatchNorm, biases and the pointwise convolutions of 'muon' have none."""
     gradient_clip: Annotated[float, "[0, inf)"] = 0.0
-    """Longest gradient, all weights together; a longer one is shortened to it. 0: any."""
+    """Largest norm of the gradient of all weights together; a larger one is scaled down to it. 0:
+    no limit."""
     layer_decay: Annotated[float, "(0, 1]"] = 1.0
-    """Layer-wise learning-rate decay: each layer's rate is this share of that of the layer above
-    it. 1: all learn alike."""
+    """Layer-wise learning-rate decay: factor of the learning rate from each layer to the one before
+    it, starting at the classifier. 1: the same rate for all layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule(Table):
-    """The learning rate over the run."""
+    """The learning-rate schedule."""
 
     name: Literal["cosine", "constant", "exponential"] = "cosine"
-    """'cosine' falls to 0, 'exponential' by ``epoch_factor`` an epoch."""
+    """Learning rate after the warm-up. 'cosine' falls to 0; 'constant' stays at the peak;
+    'exponential' is multiplied by ``epoch_factor`` after each epoch."""
     warmup_epochs: Annotated[float, "[0, inf)"] = 0.5
-    """Epochs over which the rate rises to its peak."""
+    """Epochs in which the learning rate rises to its peak."""
     epoch_factor: Annotated[float, "(0, 1]"] = 0.98
     """Factor of the learning rate after each epoch of the 'exponential' schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Averaging(Table):
-    """The exponential moving average of the weights, which is what is measured and saved."""
+    """The exponential moving average (EMA) of the weights, which is evaluated and saved."""
 
     decay: Annotated[float, "[0, 1)"] = 0.0
-    """EMA decay, lower in the first steps. 0: no average."""
+    """EMA decay; it is lower in the first steps. 0: no average."""
     breadth: Annotated[float, "[0.01, 0.5]"] = 0.1
-    """Mean age of what is averaged, as a share of the steps so far, while ``decay`` allows it; at
-    0.5 all steps count alike. A broad average does what a falling rate does (Polyak)."""
+    """Mean age of the averaged weights, as a share of the steps so far, until ``decay`` limits it.
+    With 0.5 all steps have the same weight. A broad average has the effect of a falling learning
+    rate (Polyak averaging)."""
     reestimate: Annotated[int, "0 or [2, inf)"] = 0
-    """Photos on which BatchNorm's statistics are measured anew before every evaluation. 0: the
-    running ones are used, as they are where ``freezing.batch_norm`` is 'frozen'."""
+    """Number of photos on which the BatchNorm statistics are measured again before every
+    evaluation. 0: the running statistics are used. Ignored if ``freezing.batch_norm`` is
+    'frozen'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,41 +144,46 @@ class Freezing(Table):
     """Layers that are not trained, or not from the start."""
 
     blocks: Annotated[int, "[0, inf)"] = 0
-    """Number of first blocks that, with the stem, stay as the weights have them, BatchNorm too.
-    Their maps are the largest: with 3 a step takes two thirds of the time. 0: all learns."""
+    """Number of first blocks to freeze together with the stem, BatchNorm included. Their feature
+    maps are the largest: with 3 blocks, a step takes two thirds of the time. 0: no frozen
+    layers."""
     unfreeze_epochs: Annotated[float, "[0, inf)"] = 0.0
-    """Epochs over which the layers join one by one, from the classifier down (gradual
+    """Epochs in which the layers are unfrozen one by one, starting at the classifier (gradual
     unfreezing)."""
     batch_norm: Literal["adapt", "frozen"] = "adapt"
-    """'adapt': batch statistics, and running ones that move at least 0.1 a step: a checkpoint's
-    own 0.001 to 0.003 would not arrive in a short run. 'frozen': those of the weights."""
+    """BatchNorm in training. 'adapt': batch statistics, and running statistics that move by at
+    least 0.1 a step; the 0.001 to 0.003 of published weights is too slow for a short run. 'frozen':
+    the statistics of the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data(Table):
-    """The use of the photos, and their size."""
+    """The splits, and the size and view of the photos."""
 
     selection: Annotated[float, "(0, 1)"] = 0.1
     """Share of the training photos that becomes the validation split, which selects the epoch."""
     validation: Annotated[float, "(0, 1)"] = 0.2
-    """Share that becomes the test split where the data has no validation/ or test/ folder."""
+    """Share of the photos that becomes the test split if the data has no validation/ or test/
+    folder."""
     most_unreadable: Annotated[float, "[0, 1)"] = 0.01
-    """More unreadable photos than this share are an error."""
+    """Largest share of unreadable photos that is not an error."""
     balance: Annotated[float, "[0, 1]"] = 0.0
-    """0: photos as they are. 1: every class equally often. Between: its count to this power."""
+    """Balancing of the classes. 0: each photo once an epoch. 1: each class equally often. Between:
+    the frequency of a class is its photo count to the power of 1 - balance."""
     view: Literal["largest", "weights"] = "largest"
-    """Part of a photo that evaluation and use see. 'largest': the largest centred part of the
-    network's shape. 'weights': what the weights came with, mostly a centre crop that cuts off an
-    eighth."""
+    """Part of a photo that is used in evaluation and prediction. 'largest': the largest centred
+    part in the network's shape. 'weights': the preprocessing of the weights, mostly a centre crop
+    that removes an eighth of height and width."""
     train_scale: Annotated[float, "[0.1, 4]"] = 1.0
-    """Sides of the pictures while training, as a share of the network's size: smaller is faster,
-    and random crops show things larger than the evaluation does (arXiv 1906.06423)."""
+    """Side of the training images as a share of the network's input size. Smaller is faster, and
+    objects in random crops appear larger than in evaluation (arXiv 1906.06423)."""
     phases: Annotated[tuple[float, ...], "[0.1, 4]"] = ()
-    """Progressive resizing: the run in equal parts, each at this share of the training size; at
-    most 20 of them."""
+    """Progressive resizing: image sizes of equal parts of the run, as shares of the training size;
+    at most 20."""
     shrink: Annotated[float, "0 or [1, 100]"] = 1.3
-    """Photos of which 'resized' takes parts are made smaller once, to a shorter side of so many
-    times that of the largest view, and held in memory. 0: every view is cut out of the photo."""
+    """Size of cached photos for random crops (``augmentation.crop`` = 'resized'): shorter side, as
+    a multiple of that of the largest view. The photos are resized once and kept in memory. 0: each
+    view is cut from the full photo."""
 
     def __post_init__(self) -> None:
         check_bounds(self, RecipeError)
@@ -183,67 +193,71 @@ class Data(Table):
 
 @dataclass(frozen=True, slots=True)
 class Distillation(Table):
-    """Learning from a bigger network's answers, too (Hinton et al., arXiv 1503.02531)."""
+    """Distillation: a larger network's probabilities as targets (Hinton et al., arXiv
+    1503.02531)."""
 
     teacher: str = ""
-    """A model folder or a file of ``export``, its classes those of the data. '': there is none."""
+    """Model folder or exported file of the teacher, which must have the classes of the data. '': no
+    teacher."""
     share: Annotated[float, "[0, 1]"] = 0.0
-    """Share of the targets that is the teacher's probabilities; the rest are the labels. Without a
-    teacher it is 0, with one it is not."""
+    """Share of the teacher's probabilities in the targets; the rest are the labels. It must be 0
+    without a teacher, and above 0 with one."""
     temperature: Annotated[float, "[0.1, 100]"] = 1.0
-    """A temperature above 1 softens the teacher's targets. (Hinton et al. soften the student's,
-    too, and multiply the loss by its square.)"""
+    """Temperature of the teacher; above 1 it softens the teacher's targets. The student has no
+    temperature, and the loss is not scaled, unlike in Hinton et al."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cache(Table):
-    """The frozen part of ``trained = 'later'``: what it gives is computed once."""
+    """The cached feature maps of the frozen blocks; used only with ``trained = 'later'``."""
 
     blocks: Annotated[int, "[0, inf)"] = 14
-    """Number of blocks that, with the stem, are frozen. At most all: then only the head trains."""
+    """Number of first blocks to freeze together with the stem. With all blocks, only the head is
+    trained."""
     views: Annotated[int, "[1, 1000]"] = 4
-    """Random views of each photo that are computed; the epochs take turns."""
+    """Number of random views that are cached of each photo. The epochs use them in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computation(Table):
-    """The arithmetic of a step. None of it follows from how fast a machine is."""
+    """The arithmetic of a step. No key depends on the speed of the machine."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """'auto': bfloat16 where the processor computes in it, else float32. The run's own recipe.toml
-    says which it was."""
+    """Precision of the computation. 'auto': bfloat16 if the hardware supports it, else float32; the
+    run's recipe.toml records the choice."""
     accumulate: Annotated[int, "[1, inf)"] = 1
-    """A batch is computed in so many parts, one after the other: less memory, the same batch (but
-    for BatchNorm, which sees the parts)."""
+    """Number of parts of a batch that are computed one after the other, to save memory. The result
+    is the same, except that BatchNorm uses the statistics of each part."""
     replicas: Annotated[int, "[1, inf)"] = 1
-    """A batch is computed in so many parts at the same time, each on its share of the cores: for
-    small pictures a tenth to a quarter faster. BatchNorm sees the parts."""
+    """Number of parts of a batch that are computed at the same time, each on its share of the
+    cores. For small images this is 10% to 25% faster. BatchNorm uses the statistics of each
+    part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe(Table):
-    """Every key of a run."""
+    """All keys of a training run."""
 
     trained: Literal["all", "later", "head"] = "all"
-    """'all': the whole network. 'later': the later blocks, on cached maps of the earlier ones.
-    'head': only a new classifier, on cached features."""
+    """Part of the network to train. 'all': the whole network. 'later': the later blocks, on cached
+    feature maps of the earlier ones. 'head': only a new classifier, on cached features."""
     epochs: Annotated[int, "[0, inf)"] = 8
     """Passes over the training photos."""
     batch_size: Annotated[int, "[2, inf)"] = 32
-    """Photos of a step."""
+    """Number of photos in a step."""
     label_smoothing: Annotated[float, "[0, 1)"] = 0.1
-    """Share of the targets that goes to all classes alike; where each class has a probability of
-    its own, half of it is for the class and half against."""
+    """Share of the targets that is spread evenly over all classes; with 'sigmoid' and 'logit'
+    outputs, evenly over yes and no."""
     patience: Annotated[int, "[0, inf)"] = 0
-    """Epochs without a lower validation loss after which training stops. 0: never."""
+    """Epochs without a lower validation loss after which training stops. 0: no early stopping."""
     calibrate: bool = True
-    """Temperature scaling: divide the classifier by a temperature that is fitted on the validation
-    split at the end (where it has at least 50 photos), so that probabilities mean what they say
-    (Guo et al., arXiv 1706.04599)."""
+    """True for temperature scaling: at the end, the classifier is divided by a temperature that is
+    fitted on the validation split, so that the probabilities match the accuracy (Guo et al., arXiv
+    1706.04599). It needs at least 50 validation photos."""
     tensorboard: bool = False
-    """Log every epoch for TensorBoard, too, into RUN/tensorboard."""
+    """True to log every epoch for TensorBoard in RUN/tensorboard."""
     seed: Annotated[int, "[0, inf)"] = 0
-    """Seed of the splits, the new weights, the order of photos, their views and dropout."""
+    """Seed of the splits, the new weights, the order and views of photos, and dropout."""
     network: Network = field(default_factory=Network)
     classifier: Classifier = field(default_factory=Classifier)
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -263,8 +277,8 @@ class Recipe(Table):
             raise RecipeError(f"seed {self.seed} must be at most {LARGEST_SEED}")
         if self.trained != "all" and self.distillation.teacher:
             raise RecipeError(
-                f"trained = {self.trained!r} does not look at pictures in its steps, so that a "
-                "teacher has none to answer; leave distillation.teacher out, or train 'all'"
+                f"trained = {self.trained!r} trains on cached features, and a teacher needs "
+                "images; leave distillation.teacher out, or set trained=all"
             )
         if self.trained == "later":
             unfit = {
@@ -273,14 +287,14 @@ class Recipe(Table):
             }  # fmt: skip
             if given := [f"{key}={none}" for key, none in unfit.items() if self.get(key)]:
                 raise RecipeError(
-                    "trained = 'later' trains on maps of one size, cached behind frozen blocks, "
-                    f"and measures no statistics anew; set {' '.join(given)}, take recipe "
-                    "later-blocks, or train 'all'"
+                    "trained = 'later' trains on cached feature maps of one size and cannot "
+                    f"measure BatchNorm statistics again; set {' '.join(given)}, use recipe "
+                    "later-blocks, or set trained=all"
                 )
         if self.optimizer.name == "muon" and self.freezing.batch_norm == "frozen":
             raise RecipeError(
-                "optimizer.name = 'muon' keeps the length of weights, which BatchNorm takes out "
-                "again only where freezing.batch_norm = 'adapt'; set that, or another optimizer"
+                "optimizer.name = 'muon' needs freezing.batch_norm = 'adapt', since it keeps the "
+                "norm of the weights; set freezing.batch_norm=adapt, or another optimizer"
             )
 
     def get(self, key: str) -> Any:
@@ -288,11 +302,15 @@ class Recipe(Table):
         return operator.attrgetter(key)(self)
 
     def changed(self, changes: Mapping[str, Any] | None = None, **more: Any) -> "Recipe":
-        """Return a copy with other values of some keys, checked.
+        """Return a copy with other values of some keys; the values are checked.
 
         Args:
-            changes: by a key ('optimizer.momentum'), its other name, or a table's.
+            changes: new values by key ('optimizer.momentum'), by older name ('momentum'), or by
+                table ('optimizer').
             more: the same as keyword arguments: ``recipe.changed(epochs=3, momentum=0.8)``.
+
+        Raises:
+            RecipeError: a value is impossible.
         """
         values: dict[str, Any] = {}
         for name, value in {**(changes or {}), **more}.items():
@@ -306,27 +324,28 @@ class Recipe(Table):
 
 
 def check_start(recipe: Recipe, from_weights: bool) -> None:
-    """Raise RecipeError where a recipe builds on weights and there are none, or distils by half."""
+    """Raise RecipeError if a recipe needs initial weights and has none, or lacks a part of
+    distillation."""
     if recipe.trained != "all" and not from_weights:
         raise RecipeError(
-            f"trained = {recipe.trained!r} builds on the features of given weights; give "
-            "weights, or train from scratch with trained = 'all'"
+            f"trained = {recipe.trained!r} needs initial weights; give weights, or train from "
+            "scratch with trained = 'all'"
         )
     if recipe.freezing.blocks and not from_weights:
         raise RecipeError(
-            f"freezing.blocks = {recipe.freezing.blocks} keeps what given weights know; give "
-            "weights, or set freezing.blocks=0"
+            f"freezing.blocks = {recipe.freezing.blocks} needs initial weights; give weights, or "
+            "set freezing.blocks=0"
         )
     teacher, share = recipe.distillation.teacher, recipe.distillation.share
     if share and not teacher:
         raise RecipeError(
             f"distillation.share = {share:g} needs a teacher: set "
-            "distillation.teacher=RUN/best, a model folder or an exported file (or do without "
-            "one: set distillation.share=0)"
+            "distillation.teacher=RUN/best, a model folder or an exported file (or train without "
+            "a teacher: set distillation.share=0)"
         )
     if teacher and not share:
         raise RecipeError(
-            "distillation.teacher needs the share of its answers in the targets: set "
+            "distillation.teacher needs a share of its probabilities in the targets: set "
             "distillation.share=0.7"
         )
 
@@ -337,18 +356,18 @@ TORCH_ONLY: dict[str, tuple[object, ...]] = {
     "freezing.unfreeze_epochs": (0.0,), "computation.accumulate": (1,),
     "computation.replicas": (1,), "computation.precision": ("float32", "auto"),
 }  # fmt: skip
-"""Key -> the values that the other editions have, where PyTorch alone has all."""
+"""Key -> values that the Keras and JAX editions support; PyTorch supports all values."""
 SUPPORTED: dict[str, dict[str, tuple[object, ...]]] = {
     "torch": {},
-    # A Keras layer with frozen statistics has frozen scales, too.
+    # In Keras, freezing the statistics of a layer also freezes its scale and shift.
     "keras": TORCH_ONLY | {"freezing.batch_norm": ("adapt",)},
     "jax": TORCH_ONLY,
 }
-"""Edition -> key -> the values that it has; of all other keys it has every value."""
+"""Edition -> key -> supported values; of all other keys every value is supported."""
 
 
 def check_edition(recipe: Recipe, edition: str) -> None:
-    """Raise RecipeError for the first key whose value an edition does not have."""
+    """Raise RecipeError for the first key whose value an edition does not support."""
     for key, values in SUPPORTED[edition].items():
         value = recipe.get(key)
         if value not in values:

@@ -1,6 +1,6 @@
-"""Recipes as TOML: read by name or from a file, changed key by key, and written.
+"""Recipes as TOML: reading by name or from a file, changing keys, and writing.
 
-Files and changes may give a key by its other name, too (:data:`training.recipe.ALIASES`).
+Files and changes may also use the older names of keys (:data:`training.recipe.ALIASES`).
 """
 
 import json
@@ -19,19 +19,19 @@ from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
 from mobilenetv2.training.recipe import ALIASES, Recipe
 
 Changes = Mapping[str, object] | Iterable[str]
-"""Changes of a recipe: ``{"optimizer.learning_rate": 0.01}``, or texts such as 'epochs=3'."""
+"""Changes of recipe keys: ``{"optimizer.learning_rate": 0.01}``, or texts such as 'epochs=3'."""
 
 
 def read_recipe(recipe: str | PathLike[str] | Recipe, changes: Changes = ()) -> Recipe:
-    """Return a recipe by its name or from a TOML file, with some keys changed.
+    """Return a recipe by name or from a TOML file, with some keys changed.
 
     Args:
-        recipe: the name of a recipe of the package, a TOML file, or a recipe as it is.
-        changes: a mapping of keys, or texts 'KEY=VALUE' with values as in TOML, where a text needs
-            no quotes. ``augmentation.flip`` reaches into a table.
+        recipe: the name of a recipe of the package, a TOML file, or a ``Recipe``.
+        changes: a mapping of keys, or texts 'KEY=VALUE' with TOML values, in which strings need no
+            quotes. Keys of a table have its name: 'augmentation.flip'. Default: no changes.
 
     Raises:
-        RecipeError: there is no such recipe, a key is unknown, or a value impossible.
+        RecipeError: the recipe or a key is unknown, or a value is impossible.
     """
     if isinstance(recipe, Recipe):
         mapping, where = to_mapping(recipe), "the recipe"
@@ -44,7 +44,7 @@ def read_recipe(recipe: str | PathLike[str] | Recipe, changes: Changes = ()) -> 
 
 
 def _read_mapping(name_or_file: str) -> tuple[dict[str, Any], str]:
-    """Return the keys of a recipe in their tables, and what it is called in messages."""
+    """Return the keys of a recipe in their tables, and its name for messages."""
     known = recipe_names()
     if name_or_file in known:
         entry, where = _folder().joinpath(f"{name_or_file}.toml"), f"recipe {name_or_file}"
@@ -52,22 +52,22 @@ def _read_mapping(name_or_file: str) -> tuple[dict[str, Any], str]:
         entry, where = Path(name_or_file), name_or_file
         if not entry.is_file():
             raise RecipeError(
-                f"recipe {name_or_file!r} is neither a file nor known; "
+                f"recipe {name_or_file!r} is neither a file nor the name of a recipe; "
                 f"{suggestion(name_or_file, known)}"
             )
     try:
         return in_tables(tomllib.loads(entry.read_text("utf-8")), where), where
     except ValueError as error:
-        raise RecipeError(f"{where}: not TOML ({error})") from None
+        raise RecipeError(f"{where}: not a valid TOML file ({error})") from None
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """Return the recipe of a file's text; raise ValueError if it is not TOML."""
+    """Return the recipe in the text of a TOML file; raise ValueError if it is not TOML."""
     return from_mapping(Recipe, in_tables(tomllib.loads(text), where), where, RecipeError)
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """Return the recipe as a TOML file that :func:`read_recipe` takes; absent keys are left out."""
+    """Return the recipe as text for a TOML file; absent keys are left out."""
     plain = to_mapping(recipe)
     tables = {key: plain.pop(key) for key in [*plain] if isinstance(plain[key], dict)}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
@@ -78,7 +78,7 @@ def recipe_toml(recipe: Recipe) -> str:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with the package."""
+    """Return the names of the package's recipes, sorted."""
     return sorted(
         entry.name.removesuffix(".toml")
         for entry in _folder().iterdir()
@@ -87,12 +87,12 @@ def recipe_names() -> list[str]:
 
 
 def keys_of(changes: Changes) -> set[str]:
-    """Return the keys that changes set, each by its own name: 'optimizer.momentum'."""
+    """Return the full names of the keys that changes set, such as 'optimizer.momentum'."""
     return set(parse_changes(changes))
 
 
 def parse_changes(changes: Changes) -> dict[str, Any]:
-    """Return key -> value of changes, each key by its own name.
+    """Return changes as full key -> value.
 
     Raises:
         RecipeError: a text is not KEY=VALUE.
@@ -108,19 +108,21 @@ def parse_changes(changes: Changes) -> dict[str, Any]:
 
 
 def parse_change(change: str) -> dict[str, Any]:
-    """Return the keys and values of a text KEY=VALUE: one, or those of an inline table.
+    """Return the change in a text KEY=VALUE; an inline table gives several keys.
 
     Raises:
-        RecipeError: it is not KEY=VALUE.
+        RecipeError: the text is not KEY=VALUE.
     """
     key, equals, text = change.partition("=")
     if not equals or not key:
-        raise RecipeError(f"the change {change!r} of the recipe must be KEY=VALUE")
+        raise RecipeError(
+            f"the change {change!r} of the recipe must be KEY=VALUE, such as epochs=3"
+        )
     return _flat(key.strip(), _value(text.strip()))
 
 
 def _plain(value: object) -> object:
-    """Return a value of Python as TOML has it: lists, tables, texts, numbers."""
+    """Return a Python value as a value of TOML: list, table, string or number."""
     if is_dataclass(value):
         return to_mapping(value)
     if isinstance(value, Mapping):
@@ -131,7 +133,7 @@ def _plain(value: object) -> object:
 
 
 def every_key() -> list[str]:
-    """Return every key of a recipe with its table: 'epochs', 'network.name' ..."""
+    """Return the full names of all keys of a recipe: 'epochs', 'network.name' ..."""
     keys: list[str] = []
     for field in fields(Recipe):
         table = field.default_factory
@@ -141,7 +143,12 @@ def every_key() -> list[str]:
 
 
 def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a file's mapping with its flat keys in their tables."""
+    """Return a file's mapping with all keys in their tables.
+
+    Args:
+        mapping: keys by full or older names, and tables.
+        where: name of the file, for messages.
+    """
     found: dict[str, Any] = {}
     for name, content in mapping.items():
         for key, value in _flat(name, content).items():
@@ -150,7 +157,7 @@ def in_tables(mapping: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
-    """Return the value by its key's own name, or those in a table by the keys of the recipe."""
+    """Return the value by the full name of its key; of a table, all its values."""
     if isinstance(value, dict) and name in _tables():
         return {f"{name}.{key}": item for key, item in value.items()}
     return {ALIASES.get(name, name): value}
@@ -164,7 +171,7 @@ def _put(mapping: dict[str, Any], key: str, value: Any, where: str) -> None:
     if key in _tables():
         raise RecipeError(f"{where}, {key}: expected a table, found {value!r}; set a key in it")
     *path, last = _known(key, where).split(".")
-    if key == "classifier.hidden":  # a number alone is the units
+    if key == "classifier.hidden":  # a plain number is the number of units
         items = value if isinstance(value, list) else [value]
         value = [{"units": item} if isinstance(item, int) else item for item in items]
     for part in path:
@@ -173,7 +180,7 @@ def _put(mapping: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def _known(key: str, where: str) -> str:
-    """Return the key; of an unknown one, say which is the nearest, or which there are."""
+    """Return a known key; for an unknown one, raise RecipeError with the nearest or all keys."""
     keys = every_key()
     tables = {name.partition(".")[0] for name in keys}
     if key in keys:
@@ -206,5 +213,5 @@ def _toml(value: Any) -> str:
         return f"{{{', '.join(f'{key} = {_toml(item)}' for key, item in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    # Numbers, booleans and texts are written alike in JSON, but for one character.
+    # Numbers, booleans and strings are the same in JSON, except for one character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -1,4 +1,4 @@
-"""A whole training run, to be read from top to bottom."""
+"""Training runs: the public function ``train`` and the steps of a run."""
 
 import math
 import time
@@ -33,52 +33,52 @@ def train(
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
     resume: bool = False, overwrite: bool = False, private: bool = False,
 ) -> Run:  # fmt: skip
-    """Train a classifier on a folder of photos, and measure it on photos that it never saw.
+    """Train a classifier on a folder of photos, and measure it on a test split.
 
     A part of ``train/`` becomes the validation split, which selects the checkpoint. ``validation/``
     (else ``test/``, else a part of all photos) is the test split, used once, for the final figures.
 
-    The first Ctrl-C saves and stops, the second one aborts; so it is in a notebook. In another
-    thread than the main one Ctrl-C does not reach the training.
+    The first Ctrl-C saves and stops, also in a notebook; the second one aborts. Outside the main
+    thread, Ctrl-C does not stop the training.
 
     Args:
-        data: a folder of class folders, or one with ``train/``, ``validation/`` and ``test/``; an
-            archive of either; or 'digits', which is built in.
-        output: the run folder, made new. Default: ``runs/NAME`` after the data, numbered where that
-            exists.
+        data: a folder of class folders, or a folder with ``train/``, ``validation/`` and
+            ``test/``; an archive of either; or 'digits', which is built in.
+        output: the run folder, which is created. Default: ``runs/NAME``, named after the data, and
+            numbered if it exists.
         weights: the model to start from: a model folder, a name of ``list_models``, or
             'hf://OWNER/NAME'. None and 'none' train from scratch. Default: published ImageNet
-            weights, but from scratch for 'digits'.
-        recipe: the name of a recipe, a TOML file, or a ``Recipe``. Default: 'finetune' where there
-            are weights, with keys that the photos choose; else 'scratch'.
+            weights; for 'digits', training from scratch.
+        recipe: the name of a recipe, a TOML file, or a ``Recipe``. Default: 'finetune', adapted to
+            the photos, if there are weights; else 'scratch'.
         changes: keys of the recipe to change, such as ``{"optimizer.learning_rate": 0.01}``, or
             texts such as "optimizer.learning_rate=0.01". docs/recipe.md lists all keys.
-        epochs: passes over the training photos; the recipe's key.
-        minutes: train as many epochs as fit into so many minutes on this machine.
-        seed: the recipe's key.
-        find_rate: take the learning rate from a short trial.
+        epochs: passes over the training photos. Default: the recipe's value.
+        minutes: training time in minutes, which sets the number of epochs for this machine.
+        seed: seed of all random numbers. Default: the recipe's value.
+        find_rate: take the learning rate from a short trial. Default: False.
         edition: the framework that trains: 'torch' (default), 'keras' or 'jax'.
-        device: 'cpu', 'cuda', 'cuda:1' or 'mps'.
+        device: 'cpu' (default), 'cuda', 'cuda:1' or 'mps'.
         resume: continue the interrupted run in ``output``, with its own recipe, weights and
             edition. Default: False.
         overwrite: replace an existing run. Default: False.
-        private: leave photos, their names and places of files out of report.html, summary.md and
-            the figures, so that they can be shared. split.csv, start.json, recipe.toml and
-            checkpoint.safetensors still name photos or places. Default: False.
+        private: leave photos, their names and paths out of report.html, summary.md and the
+            figures, so that they can be shared. split.csv, start.json, recipe.toml and
+            checkpoint.safetensors still name photos or paths. Default: False.
 
     Returns:
         The finished run: ``best`` is the model folder, ``metrics`` has the final figures,
-        ``summary`` says it in words, ``report`` is the page.
+        ``summary`` is a short text about the result, ``report`` is the path of the full report.
 
     Raises:
-        MobileNetV2Error: the input is at fault; nothing was written.
+        MobileNetV2Error: an argument or the data is invalid; nothing was written.
         errors.Stopped: Ctrl-C, a ``KeyboardInterrupt``. Everything is saved; ``resume`` continues.
 
     Example:
         >>> run = mn.train(photos, "shoes", weights="embedded", recipe="head-only")
         >>> print(run.summary)
         # shoes
-        ... of 4 new photos were right ...
+        ... of 4 new photos were classified correctly ...
         >>> run.best
         PosixPath('shoes/best')
         >>> run.metrics["validation.images"]
@@ -94,10 +94,10 @@ def train(
 
 
 def carry_out(job: Job) -> Run:
-    """Do the whole job.
+    """Carry out a job and return its finished run.
 
     Raises:
-        MobileNetV2Error: the input is at fault; nothing was written.
+        MobileNetV2Error: the job or its data is invalid; nothing was written.
         Stopped: Ctrl-C; ``resume`` continues.
     """
     with out_of_memory_guard("training"), ExitStack() as stack:
@@ -124,7 +124,20 @@ def carry_out(job: Job) -> Run:
 def prepare(
     job: Job, folder: RunFolder, dataset: Dataset, steps: TrainerModule, started: float
 ) -> Run:
-    """Look at weights and photos and raise what is the input's fault; nothing is written."""
+    """Return the run of a job, after reading and checking photos and weights.
+
+    Nothing is written.
+
+    Args:
+        job: the job.
+        folder: the run folder.
+        dataset: the photos.
+        steps: the training steps of the job's edition.
+        started: time of the start, in seconds of a monotonic clock.
+
+    Raises:
+        MobileNetV2Error: the job or its data is invalid.
+    """
     recipe = job.recipe
     saved = folder.read_checkpoint(recipe) if job.resume else None
     if saved:
@@ -137,7 +150,7 @@ def prepare(
         say(note)
     splits = divide(readable, recipe)
     say(
-        f"{len(splits.train)} photos of {len(dataset.classes)} classes to train on, "
+        f"{len(dataset.classes)} classes, {len(splits.train)} photos to train on (training split), "
         f"{len(splits.selection)} to select the checkpoint (validation split), "
         f"{len(splits.held_out)} for the final figures (test split)"
     )
@@ -167,22 +180,22 @@ def _folder_of(job: Job) -> Path | None:
 
 
 def found_again(recipe: Recipe) -> Recipe:
-    """Return the recipe with a teacher that a resumed run finds from anywhere.
+    """Return the recipe with the teacher's absolute path, for a resumed run.
 
-    Links are not followed: what lies beside an exported file, and its suffix, are the link's.
+    Links are not followed: an exported file needs the suffix and the neighbours of the link.
     """
     teacher = Path(recipe.distillation.teacher).absolute()
     return recipe.changed({"distillation.teacher": str(teacher)})
 
 
 def resolve_recipe(run: Run) -> None:
-    """Replace precision 'auto' and ``minutes`` by what they are on this machine; say how long the
-    run takes."""
+    """Replace precision 'auto' and ``minutes`` by values for this machine; print the expected
+    time."""
     recipe, precision = run.recipe, run.trainer.precision
     if recipe.trained != "head" and recipe.computation.precision == "auto":
         run.recipe = recipe.changed({"computation.precision": precision})
         if precision == "bfloat16":
-            say("precision bfloat16: this processor computes in it")
+            say("precision bfloat16: this hardware supports it")
     times = measure_times(run)
     if run.job.minutes is not None:
         run.recipe = run.recipe.changed({"epochs": times.epochs(run.job.minutes)})
@@ -190,13 +203,17 @@ def resolve_recipe(run: Run) -> None:
 
 
 def check_job(job: Job) -> TrainerModule:
-    """Refuse what cannot work before photos are looked at; return the steps of the edition."""
+    """Return the training steps of a job's edition, after checking the job without its photos.
+
+    Raises:
+        MobileNetV2Error: the recipe, edition or device is impossible.
+    """
     check_start(job.recipe, job.weights is not None)
     if job.minutes is not None and not 0 < job.minutes < math.inf:
         raise RecipeError(f"minutes {job.minutes:g} must be a number above 0")
     if job.find_rate and job.recipe.trained == "head":
         raise RecipeError(
-            "find_rate tries rates of steps, and trained = 'head' takes none; leave it out"
+            "find_rate needs training steps, and trained = 'head' has none; leave it out"
         )
     if job.recipe.tensorboard:
         require_tensorboard()

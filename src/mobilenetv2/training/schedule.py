@@ -1,8 +1,9 @@
-"""Schedules over a run and over the layers: learning rates, image sizes, which layers train.
+"""Schedules over a run and over the layers: learning rates, image sizes, trained layers.
 
-A layer's depth is how far it is from the classifier. Early layers know edges and colours, which any
-photo needs; late ones know the classes that they were trained for. So the early ones may move less
-(layer-wise learning-rate decay) or later (gradual unfreezing): Howard & Ruder, arXiv 1801.06146.
+The depth of a layer is its distance from the classifier. Early layers detect edges and colours,
+which are useful for all photos; late layers are specific to the classes. So early layers may be
+trained with a lower rate (layer-wise learning-rate decay) or start later (gradual unfreezing):
+Howard & Ruder, arXiv 1801.06146.
 """
 
 import math
@@ -14,11 +15,12 @@ from mobilenetv2.training.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate of a step of the run: linear to the peak, then by the schedule.
+    """Return the learning rate of a step: linear warm-up to the peak, then the recipe's schedule.
 
     Args:
-        step: from the run's first, 0.
-        steps: of an epoch.
+        recipe: the recipe, with its schedule and number of epochs.
+        step: number of the step in the run, from 0.
+        steps: number of steps in an epoch.
     """
     whole, peak, schedule = recipe.epochs * steps, recipe.optimizer.learning_rate, recipe.schedule
     warmup = min(round(schedule.warmup_epochs * steps), whole)
@@ -27,19 +29,23 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     if schedule.name == "cosine":
         return cosine(step - warmup, whole - warmup, peak)
     factor = schedule.epoch_factor if schedule.name == "exponential" else 1.0
-    return float(peak * factor ** (step // max(1, steps)))  # by whole epochs, as the paper has it
+    return float(peak * factor ** (step // max(1, steps)))  # by whole epochs, as in the paper
 
 
 def cosine(step: int, steps: int, peak: float) -> float:
-    """Return the rate of a step from 0 to ``steps - 1``: half a cosine from ``peak`` to 0."""
+    """Return the learning rate of a step, 0 to ``steps - 1``: half a cosine from ``peak`` to 0."""
     return peak * 0.5 * (1 + math.cos(math.pi * min(step / max(1, steps), 1.0)))
 
 
 def phase(epoch: int, epochs: int, phases: Sequence[float]) -> float:
-    """Return the value of an epoch where ``phases`` divide a run into equal parts; else 1.
+    """Return the size factor of an epoch for progressive resizing; 1 without phases.
 
-    For progressive resizing (Howard et al., fast.ai): small pictures first, which are cheap, and
-    the full size at the end.
+    Small images at the start are faster; the full size is used at the end (Howard et al., fast.ai).
+
+    Args:
+        epoch: number of the epoch, from 0.
+        epochs: number of epochs in the run.
+        phases: size factors of equal parts of the run.
     """
     if not phases:
         return 1.0
@@ -47,9 +53,13 @@ def phase(epoch: int, epochs: int, phases: Sequence[float]) -> float:
 
 
 def depth(name: str, spec: NetworkSpec) -> int:
-    """Return 0 for the classifier, 1 for the head, then count the blocks from the last to the stem.
+    """Return the depth of a layer: 0 for the classifier, 1 for the head, 2 for the last block ...
 
-    ``name`` is a parameter's or module's, canonical: 'blocks.3.expand.conv.weight'.
+    The stem has the greatest depth.
+
+    Args:
+        name: canonical name of a parameter or module, such as 'blocks.3.expand.conv.weight'.
+        spec: the network.
     """
     part, _, rest = name.partition(".")
     blocks = sum(stage.repeats for stage in spec.stages)
@@ -59,10 +69,14 @@ def depth(name: str, spec: NetworkSpec) -> int:
 
 
 def trained_depth(frozen_blocks: int, spec: NetworkSpec) -> int:
-    """Return the greatest depth that ever trains where so many blocks and the stem never do.
+    """Return the greatest depth of a trained layer, with a number of frozen blocks.
 
-    With 0 of them all trains, the stem too. Raise RecipeError if the network has
-    fewer blocks.
+    Args:
+        frozen_blocks: number of first blocks to freeze together with the stem; 0 freezes nothing.
+        spec: the network.
+
+    Raises:
+        RecipeError: the network has fewer blocks.
     """
     blocks = sum(stage.repeats for stage in spec.stages)
     if frozen_blocks > blocks:
@@ -71,7 +85,7 @@ def trained_depth(frozen_blocks: int, spec: NetworkSpec) -> int:
 
 
 def thawed_depth(epoch: float, recipe: Recipe, spec: NetworkSpec) -> int:
-    """Return the greatest depth that trains after some epochs: the classifier first, then all."""
+    """Return the greatest depth of a trained layer at an epoch, with gradual unfreezing."""
     limit, unfreezing = trained_depth(recipe.freezing.blocks, spec), recipe.freezing.unfreeze_epochs
     if epoch >= unfreezing:
         return limit

@@ -1,7 +1,7 @@
-"""The splits of a run, and the keys of the default recipe that the photos choose.
+"""The splits of a run, and the adaptation of the default recipe to the photos.
 
-Only the photos choose, and only keys that nobody set are chosen: the same photos, seed and recipe
-give the same recipe on every machine, however busy it is.
+Only keys that the user did not set are adapted, and only to the photos. So the same photos, seed
+and recipe give the same recipe on every machine.
 """
 
 from dataclasses import dataclass
@@ -19,31 +19,33 @@ from mobilenetv2.training.folder import RunFolder
 from mobilenetv2.training.recipe import Recipe
 
 VIEWS = 22_000
-"""Views of photos that a run of the default is trained on, as far as :data:`EPOCHS` allows. Of
-2,761 photos, 8 epochs were right on 92.1% of 341 others, 18 to 20 epochs on 92.5% (the standard
-error is 1.4 points) in twice the time; of 687 photos, 30 epochs were right on 87.8% of 550 others,
-no epoch on 84.5% (benchmarks/clothing.md)."""
+"""Target number of views (photos times epochs) of a default run, within :data:`EPOCHS`. With 2,761
+training photos, 8 epochs gave 92.1% top-1 accuracy (n = 341), and 18 to 20 epochs 92.5% in twice
+the time (standard error 1.4 points). With 687 photos, 30 epochs gave 87.8% (n = 550), and the
+fitted classifier alone 84.5% (benchmarks/clothing.md)."""
 EPOCHS = (4, 30)
-"""The fewest and the most."""
+"""Smallest and largest number of epochs of a default run."""
 FEWEST_STEPS = 8
-"""Steps of an epoch; with fewer, a smaller batch gives more of them."""
+"""Smallest number of steps in an epoch; with fewer, the batch size is reduced."""
 IMBALANCE = 10.0
-"""Times that the largest class is the smallest one, from which the small ones are helped. At 7
-times (clothes) that gained nothing: a run with it was right on 92.1% of 722 held-out photos, one
-without on 92.9%."""
+"""Ratio of the largest to the smallest class from which the classes are balanced. At a ratio of 7
+(clothes), balancing gained nothing: 92.1% top-1 accuracy with it and 92.9% without (n = 722)."""
 FEW = 400
-"""Photos. With fewer, only a new classifier is fitted: of 269, it was right on 81.3% of 550 others
-(tempered loss 0.51), and so were 30 epochs of the whole network (0.56); of 687, on 84.5%, and the
-network on 87.1% (benchmarks/clothing.md)."""
+"""Smallest number of training photos for training the whole network; with fewer, only a new
+classifier is fitted. With 269 photos, both gave 81.3% top-1 accuracy (n = 550), at a
+temperature-scaled loss of 0.51 for the classifier and 0.56 for the network after 30 epochs. With
+687 photos, the classifier gave 84.5% and the network 87.1% (benchmarks/clothing.md)."""
 MOVING = frozenset({
     "trained", "epochs", "patience", "optimizer.name", "optimizer.learning_rate",
     "optimizer.layer_decay", "schedule.name", "classifier.fit_first", "classifier.hidden",
     "freezing.blocks", "freezing.unfreeze_epochs",
 })  # fmt: skip
-"""Keys of the recipe; a person who sets one wants the network to move."""
+"""Recipe keys for training the whole network; setting one of them prevents the change to
+``trained = 'head'``."""
 SMALL_PHOTO, SMALL_SIZE = 100, 128
-"""Pixels: photos smaller than the first are trained on at the second."""
+"""Side of small photos, and the input size of the network for them, in pixels."""
 SAMPLE = 64
+"""Approximate number of photos that are opened to find their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ class Splits:
 
     train: Split
     selection: Split
-    """The validation split, which selects the best epoch or the best penalty."""
+    """Validation split, which selects the best epoch or the best penalty."""
     held_out: Split
-    """The test split, used once, for the final figures."""
+    """Test split, used once, for the final figures."""
 
     @property
     def parts(self) -> tuple[Split, Split, Split]:
@@ -63,9 +65,10 @@ class Splits:
 
 
 def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
-    """Split off what the data does not bring: a test split, and a validation split.
+    """Return the splits of the data; a validation split and, if missing, a test split are made.
 
-    Raise DataError if a class has too few photos to hold any out.
+    Raises:
+        DataError: the data has no training photos, or a class has too few photos for the splits.
     """
     splits, place = checked.dataset.splits, checked.dataset.place
     if ALL in splits or set(splits) == {"train"}:
@@ -76,7 +79,7 @@ def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
     elif "train" in splits:
         rest, held_out = splits["train"], splits.get("validation") or splits["test"]
     else:
-        raise DataError(f"{place}: has {' and '.join(splits)} but no train folder to learn from")
+        raise DataError(f"{place}: has {' and '.join(splits)}, but no train folder")
     train, selection = stratified_split(
         rest, recipe.data.selection, recipe.seed + 1, ("train", "selection"), checked.digests
     )
@@ -91,7 +94,7 @@ def divide(checked: CheckedDataset, recipe: Recipe) -> Splits:
 
 
 def check_same_photos(folder: RunFolder, parts: tuple[Split, ...], data: str) -> None:
-    """Raise RunError where photos were added, removed or moved since a resumed run was begun."""
+    """Raise RunError if photos were added, removed or moved since a resumed run was started."""
     before = read_split(folder.split)
     now = {photo.name: part.name for part in parts for photo in part.photos}
     for names, how in (
@@ -99,20 +102,20 @@ def check_same_photos(folder: RunFolder, parts: tuple[Split, ...], data: str) ->
     ):  # fmt: skip
         if names:
             raise RunError(
-                f"{data}: {len(names)} of the photos are {how} since {folder.path} was begun "
-                f"(first: {min(names)}); put them as they were or begin a new run"
+                f"{data}: {len(names)} of the photos are {how} since {folder.path} was started "
+                f"(first: {min(names)}); restore the photos or start a new run"
             )
-    # The same names: what is left is a photo that became another's copy, or was one.
+    # The names are the same: a photo has become a copy of another, or no longer is one.
     changed = sorted(name for name in before if before[name] != now[name])
     if changed:
         raise RunError(
-            f"{data}: {len(changed)} photos are not as they were when {folder.path} was begun "
-            f"(first: {changed[0]}); put them back or begin a new run"
+            f"{data}: {len(changed)} photos have changed since {folder.path} was started "
+            f"(first: {changed[0]}); restore the photos or start a new run"
         )
 
 
 def sample(split: Split, count: int, seed: int) -> Split:
-    """Return at most ``count`` photos of a split, chosen reproducibly."""
+    """Return a reproducible random sample of at most ``count`` photos of a split."""
     if len(split) <= count:
         return split
     chosen = np.random.default_rng([seed, 2]).choice(len(split), count, replace=False)
@@ -122,9 +125,15 @@ def sample(split: Split, count: int, seed: int) -> Split:
 def choose(
     train: Split, recipe: Recipe, kept: frozenset[str], size: Size
 ) -> tuple[Recipe, list[str]]:
-    """Choose the network's size, whether it moves, batch size, balance and epochs; say why.
+    """Return the recipe adapted to the photos, and the reasons as sentences.
 
-    Keys in ``kept`` are not changed; ``size`` is the network's as it is.
+    Input size, trained part, batch size, balance and epochs may change.
+
+    Args:
+        train: the training split.
+        recipe: the default recipe.
+        kept: keys that are not changed.
+        size: height and width of the network's input in pixels.
     """
     changes: dict[str, Any] = {}
     reasons = []
@@ -136,34 +145,37 @@ def choose(
             changes["network.size"] = (SMALL_SIZE, SMALL_SIZE)
             reasons.append(
                 f"size {SMALL_SIZE}: half of the photos have a shorter side of at most {side:.0f} "
-                "pixels, which a larger size would only blow up"
+                "pixels, so that a larger size adds no detail"
             )
     few = count < FEW and not kept & MOVING and not recipe.distillation.teacher
     if recipe.trained == "all" and few:
         changes["trained"] = "head"
         reasons.append(
-            f"only a new classifier: {count} photos are fewer than the {FEW} with which moving the "
-            "whole network pays (set trained=all to move it)"
+            f"training only a new classifier: {count} training photos are fewer than {FEW}, too "
+            "few to gain from training the whole network (set trained=all to train it)"
         )
     elif recipe.trained == "all":
         if "batch_size" not in kept and count < FEWEST_STEPS * recipe.batch_size:
             size_chosen = changes["batch_size"] = max(2, count // FEWEST_STEPS)
-            reasons.append(f"batch_size {size_chosen}: {count} photos give few steps an epoch")
+            reasons.append(
+                f"batch_size {size_chosen}: with {count} training photos, larger batches give too "
+                "few steps in an epoch"
+            )
         counts = [number for number in train.counts() if number]
         ratio = max(counts) / min(counts)
         if "data.balance" not in kept and ratio >= IMBALANCE:
             changes["data.balance"] = 0.5
             reasons.append(
                 f"balance 0.5: the largest class has {ratio:.0f} times the photos of the smallest, "
-                "so photos of small classes come more often"
+                "so photos of small classes are used more often"
             )
         if "epochs" not in kept:
             changes["epochs"] = epochs_for(count)
-            reasons.append(f"epochs {changes['epochs']}: {count} photos")
+            reasons.append(f"epochs {changes['epochs']}: chosen for {count} training photos")
     return recipe.changed(changes), reasons
 
 
 def epochs_for(photos: int) -> int:
-    """Return the epochs of the default for so many photos to train on: more of fewer photos."""
+    """Return the default number of epochs for a number of training photos; few photos need more."""
     fewest, most = EPOCHS
     return min(most, max(fewest, round(VIEWS / photos)))

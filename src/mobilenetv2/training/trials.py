@@ -1,9 +1,9 @@
-"""Trials: steps that are taken before a run and undone, for a learning rate and the time.
+"""Trial steps before a run, which are undone: the learning-rate finder and the time estimate.
 
-The learning-rate finder is the range test of Smith, arXiv 1506.01186, with the smoothing and the
-stopping rule that fast.ai made usual: the rate rises from step to step until the loss does, too.
+The learning-rate finder is the range test of Smith, arXiv 1506.01186, with fast.ai's smoothing and
+stopping rule: the learning rate rises from step to step until the loss also rises.
 
-The time a run takes is said before it begins, and ``minutes`` goes by it; nothing else does.
+The time estimate is printed before the run and used for ``minutes``, and for nothing else.
 """
 
 import math
@@ -33,24 +33,27 @@ from mobilenetv2.training.splits import sample
 from mobilenetv2.training.steps import shown_loss
 
 LOWEST, HIGHEST = 1e-6, 3.0
+"""First and last learning rate of the finder."""
 STEPS = 80
+"""Number of steps of the finder."""
 SMOOTHING = 0.9
-"""Share of the past in the smoothed loss."""
+"""Share of the previous value in the smoothed loss."""
 EXPLODED = 3.0
-"""Times the best smoothed loss: the trial is over."""
+"""Ratio to the lowest smoothed loss at which the finder stops."""
 SAFETY = 3.0
-"""The suggestion is the rate of the lowest loss divided by this: there, it is about to rise."""
+"""Divisor from the learning rate of the lowest loss, where it is about to rise, to the suggestion.
+"""
 WARMING, COUNTED = 4, 5
-"""Steps of the measurement."""
+"""Numbers of warm-up steps and of timed steps in the time estimate."""
 LONGEST = 20.0
-"""Seconds, after which steps that take long are no longer waited for."""
+"""Seconds after which the time estimate takes no further steps."""
 ANSWERED = 6 * BATCH
-"""Photos of the measurement of evaluation."""
+"""Number of photos for timing the evaluation."""
 
 
 @contextmanager
 def undone(run: Run, split: Split, recipe: Recipe) -> Iterator[tuple[PhotoViews, Views]]:
-    """Yield the photos of a split and what steps take for them; the trainer is as before then."""
+    """Yield a split's views of photos and inputs of steps; restore the trainer afterwards."""
     before = {name: array.copy() for name, array in run.trainer.state().items()}
     photos = PhotoViews(split, run.config.preprocessing, recipe)
     with TemporaryDirectory() as folder:
@@ -59,10 +62,14 @@ def undone(run: Run, split: Split, recipe: Recipe) -> Iterator[tuple[PhotoViews,
 
 
 def find_rate(run: Run, steps: int = STEPS) -> None:
-    """Try learning rates; ``run.trial`` has what they gave, ``run.recipe`` the one suggested.
+    """Try rising learning rates; set ``run.trial`` and the suggested rate in ``run.recipe``.
 
-    A trial has at least 10 steps; photos come again where there are not enough.
-    Raise RecipeError if no rate makes the loss fall.
+    Args:
+        run: the run.
+        steps: number of steps, at least 10; photos are repeated if there are too few. Default: 80.
+
+    Raises:
+        RecipeError: the loss falls at no learning rate.
     """
     recipe, trainer, targets = run.recipe, run.trainer, run.targets_of(run.splits.train)
     count = len(targets.labels)
@@ -73,13 +80,13 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     rates: list[float] = []
     losses: list[float] = []
     smooth, best = 0.0, math.inf
-    # A trial sees each photo hardly once: one view of it is enough where maps are cached.
+    # A trial uses each photo about once, so that one cached view of it is enough.
     once = recipe.changed({"cache.views": 1})
     with undone(run, run.splits.train, once) as (_, views):
-        # Of the last epoch: most of the run has pictures of that size, or comes to it.
+        # Views of the last epoch: with progressive resizing, they have the final size.
         chunks = chunked(np.concatenate(orders), batch_size, drop_last=True)
         todo = views.batches(chunks, max(0, recipe.epochs - 1))
-        for step, (pictures, indices) in enumerate(track(todo, "trying rates", steps)):
+        for step, (pictures, indices) in enumerate(track(todo, "trying learning rates", steps)):
             if step == steps:
                 break
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
@@ -94,41 +101,44 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     rate = suggest_rate(rates, losses)
     run.trial = Trial(tuple(rates), tuple(losses), rate)
     run.recipe = recipe.changed({"optimizer.learning_rate": rate})
-    say(f"learning_rate {rate:g}: a third of where the loss was lowest in a trial")
+    say(f"learning_rate {rate:g}: a third of the rate with the lowest loss in the trial")
 
 
 def suggest_rate(rates: list[float], losses: list[float]) -> float:
-    """Return the rate of the lowest loss with a margin, to two digits."""
+    """Return the learning rate of the lowest loss with a safety margin, to two digits."""
     lowest = int(np.argmin(losses)) if losses else 0
     if lowest == 0:
-        raise RecipeError("no learning rate makes the loss fall: look at the data, or set one")
+        raise RecipeError(
+            "the loss falls at no learning rate; check the labels of the photos, or set "
+            "optimizer.learning_rate instead of find_rate"
+        )
     return float(f"{rates[lowest] / SAFETY:.1e}")
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds that the parts of a run take, as far as they were measured."""
+    """Expected times of the parts of a run, in seconds."""
 
     before: float
-    """The first epoch: the classifier that is fitted, the maps that are cached."""
+    """Seconds before the first epoch: fitting the classifier, caching feature maps."""
     epoch: float
-    """Steps and the figures after them; 0 where there are none."""
+    """Seconds of an epoch with its evaluation; 0 for ``trained = 'head'``."""
     after: float
-    """The final figures."""
+    """Seconds of the final evaluation."""
     speed: float
-    """Photos a second in steps of training."""
+    """Photos a second in training steps."""
 
     def whole(self, epochs: int) -> float:
-        """Return the seconds of a run of so many epochs."""
+        """Return the expected seconds of a run with a number of epochs."""
         return self.before + epochs * self.epoch + self.after
 
     def epochs(self, minutes: float) -> int:
-        """Return the epochs that fit into so many minutes, at least one."""
+        """Return the number of epochs that fit into a number of minutes; at least 1."""
         return max(1, int((60 * minutes - self.before - self.after) / self.epoch))
 
 
 def measure_times(run: Run) -> Times:
-    """Take a few steps and a few answers; the trainer is as before afterwards."""
+    """Return the expected times of a run, from a few trial steps and predictions."""
     recipe = run.recipe
     train, selection, held_out = map(len, run.splits.parts)
     an_answer = _seconds_an_answer(run)
@@ -143,34 +153,37 @@ def measure_times(run: Run) -> Times:
 
 
 def describe_time(times: Times, recipe: Recipe) -> str:
-    """Return the expected time as a sentence."""
+    """Return the expected time of a run as a sentence."""
     seconds = times.whole(recipe.epochs)
     long = f"about {duration(seconds)}" if seconds >= 5 else "a few seconds"
     if recipe.trained == "head" or not recipe.epochs:
-        return f"{long} on this machine"
+        return f"expected time: {long} on this machine"
     epochs = counted(recipe.epochs, "epoch")
-    return f"{long} on this machine: {epochs} at {times.speed:.0f} photos a second"
+    return f"expected time: {long} on this machine ({epochs}, {times.speed:.0f} photos a second)"
 
 
 def _seconds_an_answer(run: Run) -> float:
-    """Return the seconds of one photo in evaluation, decoding included."""
+    """Return the seconds of one photo in evaluation, with decoding."""
     split, seen, answer = run.splits.selection, run.config.preprocessing, run.trainer.predictor()
     whole = min(ANSWERED, len(split)) // BATCH * BATCH or len(split)
-    predict_split(answer, sample(split, min(whole, BATCH), 0), seen)  # it is compiled
+    predict_split(answer, sample(split, min(whole, BATCH), 0), seen)  # compile it first
     started = time.monotonic()
     predict_split(answer, sample(split, whole, 0), seen)
     return (time.monotonic() - started) / whole
 
 
 def _seconds_a_photo(run: Run) -> tuple[float, float]:
-    """Return the seconds of one photo in a step of later epochs, with photos held in memory and
-    views made beside steps; and of one view whose maps are cached."""
+    """Return the seconds of one photo in a training step, and of one cached feature map.
+
+    The step is as in later epochs: photos are cached, and views are made in parallel with steps.
+    """
     recipe, trainer = run.recipe, run.trainer
     batch_size = min(recipe.batch_size, len(run.splits.train))
     few = sample(run.splits.train, WARMING * batch_size, 0)
     targets = run.targets_of(few)
     average = Average(recipe.averaging.decay, recipe.averaging.breadth)
-    # Longer than it is followed: views are made ahead, and the last steps must not find them ready.
+    # More steps than are timed: views are made in advance, and the last timed steps must not find
+    # all of theirs ready.
     ahead = -(-AHEAD * workers() // batch_size)
     order = np.random.default_rng(0).permutation(len(few))
     order = np.resize(order, (WARMING + COUNTED + ahead) * batch_size)
@@ -178,7 +191,7 @@ def _seconds_a_photo(run: Run) -> tuple[float, float]:
     with undone(run, few, recipe) as (photos, views):
         made = min(recipe.cache.views, max(1, recipe.epochs)) * len(few)
         a_map = 0.0 if views is photos else (time.monotonic() - started) / made
-        # Of the last epoch: its pictures are the largest.
+        # Views of the last epoch, which are the largest.
         todo = views.batches(chunked(order, batch_size), max(0, recipe.epochs - 1))
         times = [time.monotonic()]
         for step, (pictures, indices) in enumerate(islice(todo, WARMING + COUNTED)):

@@ -149,7 +149,7 @@ def test_every_bin_with_photos_has_a_dot_a_whisker_a_count_and_words(
     said = page.text("title")
     for row in full:
         noun = "photo" if row.count == 1 else "photos"
-        assert f"{row.count} {noun} answered with {row.low:.0%} to {row.high:.0%}" in said
+        assert f"{row.count} {noun} with a confidence of {row.low:.0%} to {row.high:.0%}" in said
     assert f"error {made.error:.1%}" in page.text()
     for dot, whisker, gap in zip(
         page.of("circle"), page.of("line", "whisker"), page.of("line", "gap"), strict=True
@@ -170,11 +170,12 @@ def test_a_dot_of_a_calibrated_bin_lies_on_the_diagonal(parse: Callable[[str], A
 def test_the_words_say_in_which_direction_it_errs() -> None:
     made = dataclasses.replace(drawn(10), confidence=0.839, accuracy=0.921)
     assert calibration_verdict(made) == (
-        "On average it says 83.9% and is right on 92.1%: 8.2 points too modest."
+        "The mean confidence is 83.9%, the accuracy 92.1%: the model is underconfident by 8.2 "
+        "points."
     )
-    assert "too sure of itself" in calibration_verdict(dataclasses.replace(made, confidence=0.99))
-    assert "well matched" in calibration_verdict(dataclasses.replace(made, confidence=0.925))
-    assert "nothing can be said" in calibration_verdict(
+    assert "overconfident" in calibration_verdict(dataclasses.replace(made, confidence=0.99))
+    assert "well calibrated" in calibration_verdict(dataclasses.replace(made, confidence=0.925))
+    assert "there is no calibration" in calibration_verdict(
         dataclasses.replace(made, confidence=math.nan)
     )
 

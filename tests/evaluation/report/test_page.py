@@ -98,7 +98,7 @@ def test_a_tempered_model_is_shown_before_and_after(
     text = written(result).text()
     before = measure_calibration(answered(result, result.predictions.logits / 2))
     assert f"error {before.error:.1%}" in text and f"error {result.calibration.error:.1%}" in text
-    assert text.index("Before") < text.index("After temperature 0.50")
+    assert text.index("Before temperature scaling") < text.index("After (temperature 0.50)")
     assert "After temperature" not in written(make_result()).text()
 
 
@@ -128,7 +128,9 @@ def test_a_page_of_any_of_n_shows_what_fits(
     ]  # fmt: skip
     assert result.metrics.labels is not None
     assert page.text().count(f"{result.metrics.labels.exact_match:.1%}") >= 2  # title, headline
-    assert "decisions answered with" in page.text("title") and "nan" not in page.text("p", "b")
+    assert "decisions with a confidence of" in page.text("title") and "nan" not in page.text(
+        "p", "b"
+    )
     assert "F1" in page.text("th") and "average precision" in page.text("th")
     folders = written(make_result(outputs="sigmoid"))
     assert {"confusion", "unsure"} < set(sections(folders)) and "F1" in folders.text("th")
@@ -155,7 +157,7 @@ def test_all_right_or_all_wrong(
     result = Result.of("m", "d", result.split, result.config, answered(result, logits))
     page = written(result)
     check_self_contained(page)
-    assert ("There are none." in page.text("p")) == right
+    assert ("There are no errors." in page.text("p")) == right
     assert ("unsure" in sections(page)) == right
     assert len(page.of("img")) == (12 if right else 36)
 
@@ -173,7 +175,7 @@ def test_a_network_that_gives_no_numbers_has_a_report(
     result = make_result()
     logits = np.full_like(result.predictions.logits, np.nan)
     page = written(Result.of("m", "d", result.split, result.config, answered(result, logits)))
-    assert "nothing can be said" in page.text() and "nan" not in page.text("p", "b", "span")
+    assert "there is no calibration" in page.text() and "nan" not in page.text("p", "b", "span")
 
 
 def test_a_thousand_classes_make_a_page_that_is_not_huge(
@@ -332,8 +334,11 @@ def test_the_calibration_that_is_drawn_is_the_pages(
         write_report(tmp_path, result)
     before = measure_calibration(answered(tempered, tempered.predictions.logits / 2))
     assert drawn == [
-        [("As it is", plain.calibration)],
-        [("Before", before), ("After temperature 0.50", tempered.calibration)],
+        [("Without temperature scaling", plain.calibration)],
+        [
+            ("Before temperature scaling", before),
+            ("After (temperature 0.50)", tempered.calibration),
+        ],
     ]
 
 

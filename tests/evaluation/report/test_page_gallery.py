@@ -83,7 +83,7 @@ def test_with_an_explainer_there_are_two_pictures_of_each_photo(
     )
     page = parse(gallery(result, result.most_confident_errors(3), explainer))
     assert len(page.of("img")) == 6 and page.of("div", "pairs")
-    assert sum("glows" in image["alt"] for image in page.of("img")) == 3
+    assert sum("heat map" in image["alt"] for image in page.of("img")) == 3
 
 
 def test_grey_pictures_are_shown_too(

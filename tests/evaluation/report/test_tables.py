@@ -29,10 +29,10 @@ def test_the_figure_comes_with_its_interval_in_words(
     low, high = metrics.top1_interval
     right = int((result.predictions.logits.argmax(1) == result.predictions.truth).sum())
     assert page.text().startswith(f"{metrics.top1:.1%}")
-    assert f"{right} of 36 photos were right" in page.text("b")
-    assert f"expect between {low:.1%} and {high:.1%} to be right" in page.text("p")
+    assert f"{right} of 36 photos were classified correctly" in page.text("b")
+    assert f"expect an accuracy between {low:.1%} and {high:.1%}" in page.text("p")
     new = dataclasses.replace(result, split=dataclasses.replace(result.split, name="test"))
-    assert f"{right} of 36 new photos were right" in parse(headline(new)).text("b")
+    assert f"{right} of 36 new photos were classified correctly" in parse(headline(new)).text("b")
     assert f"{result.calibration.error:.1%}" in page.text("b")
 
 
@@ -49,12 +49,12 @@ def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
     logits = np.eye(3)[[0, 0, 1, 2, 2, 2, 1]]
     truth = np.array([0, 0, 1, 1, 1, 2, 1])
     said = weakest(measure(Predictions(logits[:6], truth[:6], names)))
-    assert all(part in said for part in ("shoe", "1 of 3", "others", "mostly for belt"))
+    assert all(part in said for part in ("shoe", "1 of 3", "others", "mostly confused with belt"))
     kept = [0, 2, 3, 6]
     said = weakest(measure(Predictions(logits[kept], truth[kept], names)))
-    assert all(part in said for part in ("shoe", "2 of 3", "other it", "for belt"))
+    assert all(part in said for part in ("shoe", "2 of 3", "the other is", "with belt"))
     said = weakest(measure(Predictions(logits[:2], truth[:2], names)))
-    assert "Every class" in said and "2 photos" in said
+    assert "All classes" in said and "2 photos" in said
 
 
 def test_of_classes_that_are_found_equally_seldom_a_few_are_named() -> None:
@@ -62,7 +62,7 @@ def test_of_classes_that_are_found_equally_seldom_a_few_are_named() -> None:
     for missed, said in ((2, "a and b"), (3, "a, b and 1 more"), (4, "a, b and 2 more")):
         answers = np.where(truth < missed, (truth + 1) % 4, truth)
         metrics = measure(Predictions(np.eye(4)[answers], truth, names))
-        assert f"finds {said} " in weakest(metrics) and "0%" in weakest(metrics)
+        assert f"are {said}: " in weakest(metrics) and "0%" in weakest(metrics)
 
 
 @pytest.mark.parametrize("name", ["train", "selection"])
@@ -73,24 +73,24 @@ def test_photos_to_train_on_tell_no_true_accuracy(
     seen = dataclasses.replace(result, split=dataclasses.replace(result.split, name=name))
     text = parse(headline(seen)).text("p")
     low, high = result.metrics.top1_interval
-    assert f"95% interval is {low:.1%} to {high:.1%}, but" in text and "expect" not in text
+    assert f"95% interval is {low:.1%} to {high:.1%}. The model" in text and "expect" not in text
 
 
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        ("bbbc", "mostly for b"),
-        ("bbcd", "most often for b"),
-        ("bbcc", "most often for b and c"),
-        ("bcd", "most often for b, c and 1 more"),
-        ("c", " for c"),
+        ("bbbc", "mostly confused with b"),
+        ("bbcd", "most often confused with b"),
+        ("bbcc", "most often confused with b and c"),
+        ("bcd", "most often confused with b, c and 1 more"),
+        ("c", "the other is confused with c"),
     ],
 )
 def test_mostly_is_more_than_half(answers: str, said: str) -> None:
     truth = np.array([0, *[0] * len(answers), 1, 2, 3])
     given = np.array([0, *("abcd".index(answer) for answer in answers), 1, 2, 3])
     found = weakest(measure(Predictions(np.eye(4)[given], truth, tuple("abcd"))))
-    assert "finds a " in found and f"1 of {len(answers) + 1}" in found
+    assert "is a: " in found and f"1 of {len(answers) + 1}" in found
     assert found.endswith(f"{said}.")
 
 
@@ -130,7 +130,7 @@ def test_a_thousand_classes_are_a_table_of_a_bounded_size(parse: Callable[[str],
 
 def test_a_class_that_was_never_answered_has_no_precision(parse: Callable[[str], Any]) -> None:
     page = parse(class_table([row("a", 0, 4, named=0)]))
-    assert "nan" not in page.text() and page.of("td", "n")[-1]["title"] == "never answered"
+    assert "nan" not in page.text() and page.of("td", "n")[-1]["title"] == "no such answers"
 
 
 def test_a_dot_lies_at_its_share_on_its_whisker(parse: Callable[[str], Any]) -> None:
@@ -150,9 +150,9 @@ def test_the_matrix_has_the_counts_of_the_classes_that_were_met(
     page = parse(confusion_table(MATRIX, NAMES))
     said = [cell["title"] for cell in page.of("td") if "title" in cell]
     assert said == [
-        "a, answered a: 8 of 10 (80%)", "a, answered b & c: 2 of 10 (20%)",
-        "b & c, answered a: 1 of 6 (17%)", "b & c, answered b & c: 5 of 6 (83%)",
-        "d, answered b & c: 4 of 10 (40%)", "d, answered d: 6 of 10 (60%)",
+        "true a, answer a: 8 of 10 (80%)", "true a, answer b & c: 2 of 10 (20%)",
+        "true b & c, answer a: 1 of 6 (17%)", "true b & c, answer b & c: 5 of 6 (83%)",
+        "true d, answer b & c: 4 of 10 (40%)", "true d, answer d: 6 of 10 (60%)",
     ]  # fmt: skip
     assert len(page.of("td", "right")) == 3 and len(page.of("td", "wrong")) == 3
     assert len(page.of("td")) == 1 + 9 and "unmet" not in page.text()
@@ -174,7 +174,7 @@ def test_of_many_classes_only_the_list_is_shown(parse: Callable[[str], Any]) -> 
     matrix = np.eye(count, dtype=int) * 3
     matrix[1, 0] = 2
     page = parse(confusion_table(matrix, [f"c{i}" for i in range(count)]))
-    assert page.of("table") == [] and "A matrix of 41 classes" in page.text()
+    assert page.of("table") == [] and "with 41 classes" in page.text()
     assert "c1" in page.text("b") and "2 of 5" in page.text("span")
 
 
@@ -187,8 +187,8 @@ def test_the_headline_of_any_of_n_has_its_figures(
     page = parse(headline(several))
     assert page.text().startswith(f"{labels.exact_match:.1%}")
     right = round(36 * labels.exact_match)
-    assert f"{right} of 36 photos were right" in page.text("b")
-    assert "every class of a photo was decided right" in page.text("b")
+    assert f"{right} of 36 photos were classified correctly" in page.text("b")
+    assert "the decisions about all classes of a photo are correct" in page.text("b")
     assert f"{labels.mean_average_precision:.1%}mAP" in page.text("b", "span")
     assert f"{labels.macro_f1:.1%}F1" in page.text("b", "span")
     assert "binary cross-entropy" in page.text("small")
@@ -201,6 +201,6 @@ def test_the_headline_of_any_of_n_has_its_figures(
 def test_a_class_of_any_of_n_is_not_taken_for_another() -> None:
     logits = np.array([[2.0, -1.0], [-1.0, 2.0], [-1.0, -2.0]])
     metrics = measure(Predictions(logits, np.array([0, 1, 1]), ("a", "b"), "sigmoid"))
-    assert "finds b " in weakest(metrics) and weakest(metrics).endswith("1 of 2.")
+    assert "is b: " in weakest(metrics) and weakest(metrics).endswith("1 of 2 photos.")
     metrics = measure(Predictions(logits, np.zeros((3, 2)), ("a", "b"), "sigmoid"))
     assert weakest(metrics).startswith("No photo ")

@@ -1,1 +1,1 @@
-"""The report: one HTML file that needs no other file, no network and no script."""
+"""The HTML report of an evaluation: one file that needs no other file and no network."""

@@ -1,4 +1,4 @@
-"""Charts as SVG: training curves and reliability diagrams. Colours come from the page's style."""
+"""Charts as SVG: training curves and reliability diagrams. The page's style has the colours."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,32 @@ from mobilenetv2.evaluation.run_record import Row, best_epoch
 from mobilenetv2.text import counted, interval, percent
 
 WIDTH, HEIGHT = 360.0, 236.0
-"""Units of a chart, about pixels on a telephone: its letters are legible there."""
+"""Size of a chart, about that of a phone's screen in pixels, so that its text is legible there."""
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 12.0, 34.0
+"""Margins of a chart."""
 PARTS = {"train": "training", "selection": "validation"}
-"""Split in ``metrics.csv`` -> its name in a chart."""
+"""Split in ``metrics.csv`` -> name in a chart."""
 MOST_DOTS = 60
-"""Epochs up to which dots are drawn; of more, a value still shows under the pointer."""
+"""Largest number of epochs with visible dots; with more, values show only under the pointer."""
 MARGIN = 0.06
-"""Room above and below a curve, as a share of its height."""
+"""Space above and below a curve, as a share of its height."""
 RELIABILITY_HEIGHT, COUNTS_HEIGHT = 336.0, 38.0
 """Heights of a reliability diagram, and of the counts below it."""
 WELL_MATCHED = 0.01
-"""Difference of confidence and accuracy below which they are called well matched."""
+"""Difference of confidence and accuracy below which the model is called well calibrated."""
 
 
 def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
-    """Return round numbers (1, 2 or 5 by a power of ten apart) in [low, high]; at most ``most``.
+    """Return round numbers in [low, high] for an axis, 1, 2 or 5 times a power of ten apart.
 
-    Of what is counted (``whole``) none lies between two whole numbers.
+    Args:
+        low: start of the axis.
+        high: end of the axis.
+        most: largest number of ticks. Default: 6.
+        whole: return only whole numbers, for counts. Default: False.
+
+    Raises:
+        ValueError: the range is empty or not finite.
     """
     if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"no range: {low!r} to {high!r}")
@@ -43,29 +51,36 @@ def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[f
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The scales of a chart: where values of x and y lie."""
+    """The scales of a chart, from values to positions."""
 
     x: tuple[float, float]
+    """First and last value of the x axis."""
     y: tuple[float, float]
-    """First and last value of each axis."""
+    """First and last value of the y axis."""
     height: float = HEIGHT
     bottom: float = BOTTOM
-    """Room below the axis."""
+    """Space below the x axis."""
     counts: bool = False
-    """x counts something: only whole numbers are marked."""
+    """True if x is a count: only whole numbers get ticks."""
 
     def across(self, value: float) -> float:
-        """Return the place of a value of x."""
+        """Return the horizontal position of a value of x."""
         share = (value - self.x[0]) / (self.x[1] - self.x[0])
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def up(self, value: float) -> float:
-        """Return the place of a value of y."""
+        """Return the vertical position of a value of y."""
         share = (value - self.y[0]) / (self.y[1] - self.y[0])
         return self.height - self.bottom - share * (self.height - self.bottom - TOP)
 
     def axes(self, x_format: str, y_format: str, x_title: str) -> Markup:
-        """Draw grid lines, ticks with their numbers (in Python's format) and the title of x."""
+        """Return grid lines, tick labels and the title of the x axis.
+
+        Args:
+            x_format: format of the x tick labels, such as '.0%'.
+            y_format: format of the y tick labels.
+            x_title: title of the x axis.
+        """
         floor = self.height - self.bottom
         parts: list[Child] = []
         for value in ticks(*self.y):
@@ -79,7 +94,7 @@ class Frame:
         return element("g", parts, class_="axes")
 
     def line(self, points: list[tuple[float, float]], class_: str) -> Markup:
-        """Draw straight lines from point to point, where both are finite."""
+        """Return a line through points, interrupted at points that are not finite."""
         text, pen = [], "M"
         for x, y in points:
             if math.isfinite(x) and math.isfinite(y):
@@ -101,7 +116,7 @@ def _text(
 
 
 def svg(what: str, *children: Child, height: float = HEIGHT) -> Markup:
-    """Return a chart; ``what`` tells people who cannot see it what it shows."""
+    """Return a chart; ``what`` describes it for screen readers."""
     return element(
         "svg", children, role="img",
         attributes={"viewBox": f"0 0 {coordinate(WIDTH)} {coordinate(height)}", "aria-label": what},
@@ -109,7 +124,7 @@ def svg(what: str, *children: Child, height: float = HEIGHT) -> Markup:
 
 
 def training_curves(rows: Sequence[Row]) -> Markup:
-    """Return charts of top-1, loss and learning rate by epoch; the best epoch is marked."""
+    """Return charts of top-1 accuracy, loss and learning rate by epoch; the best is marked."""
     best = best_epoch(rows)
     loss = {part: [row[f"{part}_loss"] for row in rows] for part in PARTS}
     right = {part: [row[f"{part}_top1"] for row in rows] for part in PARTS}
@@ -157,7 +172,7 @@ def _curve_chart(
             "span",
             f"{PARTS[name]} {values[-1]:{shown}}"
             if name in PARTS
-            else f"at most {max(finite):{shown}}",
+            else f"maximum {max(finite):{shown}}",
             class_=f"key {name}",
         )
         for name, values in series.items()
@@ -170,7 +185,7 @@ def _curve_chart(
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Return the first and last value of an axis that shows all of them."""
+    """Return the first and last value of an axis for values."""
     low, high = min(values), max(values)
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-20):
         half = abs(low) * 0.1 or 0.5
@@ -178,18 +193,20 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     room = MARGIN * (high - low)
     low, high = low - room, high + room
     marks = ticks(low, high)
-    # A curve that nearly ends at a grid line may as well end at it.
+    # Extend the axis to the next grid line if it is close.
     step = marks[1] - marks[0] if len(marks) > 1 else 0.0
     return (marks[0] - step if marks[0] - step >= low - room else low), high
 
 
 def reliability_diagram(title: str, calibration: Calibration) -> Markup:
-    """Return accuracy by confidence: dots with 95% whiskers against the diagonal, and below how
-    many answers each stands for."""
+    """Return a reliability diagram: accuracy by confidence with 95% intervals.
+
+    The diagonal is perfect calibration. Bars below have the number of answers in each bin.
+    """
     frame = Frame((0.0, 1.0), (0.0, 1.0), RELIABILITY_HEIGHT, COUNTS_HEIGHT + BOTTOM)
     parts: list[Child] = [
         frame.line([(0, 0), (1, 1)], "diagonal"),
-        frame.axes(".0%", ".0%", "what it says"),
+        frame.axes(".0%", ".0%", "confidence"),
     ]
     most = max(row.count for row in calibration.bins)
     floor = frame.height - 2
@@ -199,9 +216,9 @@ def reliability_diagram(title: str, calibration: Calibration) -> Markup:
         low, high = (frame.up(value) for value in row.interval)
         place = frame.across(row.confidence)
         said = (
-            f"{counted(row.count, calibration.noun)} answered with "
-            f"{interval((row.low, row.high), 0)}: it says {row.confidence:.1%} on average and is "
-            f"right on {row.accuracy:.1%} (95% interval {interval(row.interval, 0)})"
+            f"{counted(row.count, calibration.noun)} with a confidence of "
+            f"{interval((row.low, row.high), 0)}: mean confidence {row.confidence:.1%}, accuracy "
+            f"{row.accuracy:.1%} (95% interval {interval(row.interval, 0)})"
         )
         left, right = frame.across(row.low), frame.across(row.high)
         tall = max(1.5, 26 * row.count / most)
@@ -223,13 +240,13 @@ def reliability_diagram(title: str, calibration: Calibration) -> Markup:
         )  # fmt: skip
     parts += [
         _text(f"{calibration.noun}s", LEFT - 6, floor, "end"),
-        _text("is right", LEFT + 6, TOP + 10),
+        _text("accuracy", LEFT + 6, TOP + 10),
     ]
     return element(
         "figure",
         element(
             "figcaption", element("b", title),
-            element("span", f"error {percent(calibration.error)}", class_="keys"),
+            element("span", f"calibration error {percent(calibration.error)}", class_="keys"),
         ),
         svg("reliability: accuracy by confidence", parts, height=RELIABILITY_HEIGHT),
         class_="reliability",
@@ -237,15 +254,21 @@ def reliability_diagram(title: str, calibration: Calibration) -> Markup:
 
 
 def calibration_verdict(calibration: Calibration) -> str:
-    """Return 'On average it says 83.9% and is right on 92.1%: 8.2 points too modest.'"""
+    """Return a sentence that compares mean confidence and accuracy.
+
+    For example: 'The mean confidence is 83.9%, the accuracy 92.1%: the model is underconfident by
+    8.2 points.'
+    """
     if math.isnan(calibration.confidence):
-        return "It gave no numbers for some photos, so that nothing can be said."
+        return "The model's output for some photos is not a number, so there is no calibration."
     gap = calibration.confidence - calibration.accuracy
     if abs(gap) < WELL_MATCHED:
-        verdict = "well matched"
+        verdict = "well calibrated on average"
     else:
-        verdict = f"{abs(100 * gap):.1f} points too {'sure of itself' if gap > 0 else 'modest'}"
+        verdict = (
+            f"{'overconfident' if gap > 0 else 'underconfident'} by {abs(100 * gap):.1f} points"
+        )
     return (
-        f"On average it says {calibration.confidence:.1%} and is right on "
-        f"{calibration.accuracy:.1%}: {verdict}."
+        f"The mean confidence is {calibration.confidence:.1%}, the accuracy "
+        f"{calibration.accuracy:.1%}: the model is {verdict}."
     )

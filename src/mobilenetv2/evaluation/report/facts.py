@@ -1,4 +1,4 @@
-"""A report's tables of facts: the data, the recipe, the model, the environment."""
+"""Tables of a report: the data, the recipe, the model, the environment."""
 
 import os
 import platform
@@ -20,19 +20,19 @@ from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import duration
 
 MOST = 60
-"""Classes up to which a table is open."""
+"""Largest number of classes in a table that is not folded."""
 OF_A_HEAD = frozenset(
     {"trained", "size", "view", "calibrate", "selection", "validation", "most_unreadable", "seed"}
 )
-"""Keys of a recipe, without their tables, that mean something to a classifier alone."""
+"""Recipe keys, without their tables, that are used with ``trained = 'head'``."""
 PACKAGES = ("numpy", "Pillow", "torch", "keras", "tensorflow", "jax", "onnxruntime", "openvino")
 CPU = Path("/proc/cpuinfo")
 TEACHER = "distillation.teacher"
-"""The key of a recipe that is a place."""
+"""Recipe key with a path."""
 
 
 def data(result: Result, run: RunRecord | None) -> Markup:
-    """Count the photos of each class, in the splits of the run and in what was measured here."""
+    """Return the number of photos of each class, in the splits of the run and in the evaluation."""
     parts: Mapping[str, Mapping[str, int]] = run.parts if run else {}
     columns = {split_words(name): counts for name, counts in parts.items()}
     here = {row.name: row.photos for row in result.metrics.classes if row.photos}
@@ -46,18 +46,20 @@ def data(result: Result, run: RunRecord | None) -> Markup:
 
 
 def recipe(run: RunRecord, seconds: float | None, private: bool = False) -> Markup:
-    """Return the settings of a run, and how long it took.
+    """Return the settings of a run and its duration.
 
     Args:
-        private: name no data, and weights and teacher without their places.
+        run: the records of the run.
+        seconds: duration of the training; None for the sum of its epochs.
+        private: leave out the data, and the paths of weights and teacher. Default: False.
     """
-    # A resumed run was timed from there on only; its rows are of all epochs.
+    # For a resumed run, ``seconds`` is only that of the last part; the rows have all epochs.
     took = max(seconds or 0.0, run.seconds)
     weights = run.started.get("weights", "random weights") if run.started else None
     if private and weights:
         weights = Path(weights).name
     rows: list[tuple[str, Child]] = [
-        # Not where on a person's disk: the page is made to be shown to others.
+        # Only the name, no path: the page may be shared.
         (
             "trained on",
             Path(run.started["data"]).name if "data" in run.started and not private else None,
@@ -81,10 +83,13 @@ def model(
     config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None,
     private: bool = False,
 ) -> Markup:  # fmt: skip
-    """Return the network, its costs, its origin, and how it was run.
+    """Return facts about the network: size, cost, origin, and settings of the evaluation.
 
     Args:
-        private: name the origin without its place.
+        config: the model's config.
+        source: the model folder or exported file.
+        how: settings of the evaluation. Default: none.
+        private: leave out the path of the origin. Default: False.
     """
     spec, seen, origin = config.spec, config.preprocessing, config.origin
     temperature = temperature_of(config)
@@ -118,7 +123,7 @@ def model(
 
 
 def environment() -> list[tuple[str, str]]:
-    """Return (what, which version), without importing any of it."""
+    """Return (name, version) of packages and system, without importing the packages."""
     return [
         ("mobilenetv2", __version__),
         ("Python", platform.python_version()),
@@ -130,7 +135,7 @@ def environment() -> list[tuple[str, str]]:
 
 
 def processor(text: str) -> str:
-    """Return the first model name of Linux's ``/proc/cpuinfo``, or what the platform calls it."""
+    """Return the processor's name in the text of ``/proc/cpuinfo``, else the platform's name."""
     for line in text.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":

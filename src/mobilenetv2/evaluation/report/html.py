@@ -1,4 +1,4 @@
-"""HTML: elements in which all data is escaped, and files that need no other file."""
+"""HTML elements with escaped content, and self-contained HTML files."""
 
 import base64
 import hashlib
@@ -10,13 +10,13 @@ from typing import TypeAlias
 from mobilenetv2.text import visible
 
 VOID = frozenset({"meta", "link", "img", "br"})
-"""Elements of HTML that have no end."""
+"""HTML elements without an end tag."""
 LONG = 48
-"""Characters of a value that gets a line of its own."""
+"""Number of characters above which a value gets its own line."""
 
 
 class Markup(str):
-    """Text that is HTML already. Every other text is escaped where it becomes a child."""
+    """Text that is HTML already; all other text is escaped when it becomes a child."""
 
     __slots__ = ()
 
@@ -27,13 +27,14 @@ Child: TypeAlias = "str | Iterable[Child] | None"
 def element(
     name: str, /, *children: Child, attributes: Mapping[str, str] | None = None, **more: object
 ) -> Markup:
-    """Return ``<name ...>children</name>``.
+    """Return an HTML element, ``<name ...>children</name>``.
 
     Args:
-        children: texts, which are escaped, elements, lists of both; None is nothing.
-        attributes: by their own names.
-        more: by Python's spelling: ``class_`` is 'class', ``stroke_width`` 'stroke-width'; floats
-            get at most two decimals; None and False leave one out, True is one without a value.
+        name: name of the element.
+        children: texts, which are escaped, elements, or lists of both; None is skipped.
+        attributes: attributes by their HTML names. Default: none.
+        more: attributes by Python names: ``class_`` is 'class', ``stroke_width`` 'stroke-width'.
+            Floats get at most two decimals; None and False are left out; True has no value.
     """
     pairs: dict[str, object] = {
         key.removesuffix("_").replace("_", "-"): value for key, value in more.items()
@@ -46,7 +47,7 @@ def element(
 
 
 def join(children: Child) -> Markup:
-    """Return children one after the other, texts escaped."""
+    """Return the HTML of children, with escaped texts."""
     if children is None:
         return Markup("")
     if isinstance(children, Markup):
@@ -57,7 +58,7 @@ def join(children: Child) -> Markup:
 
 
 def coordinate(value: float) -> str:
-    """Return a number with at most two decimals, and none that are zero: '12.5', '3'."""
+    """Return a number with at most two decimals and no trailing zeros: '12.5', '3'."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
@@ -72,7 +73,7 @@ def _attribute(key: str, value: object) -> str:
 
 
 def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
-    """Return a list of names and values that are there; a long one gets a line of its own."""
+    """Return a list of names and values; None is skipped, and a long value gets its own line."""
     return element(
         "dl",
         [
@@ -89,7 +90,13 @@ def definitions(rows: Sequence[tuple[str, Child]]) -> Markup:
 def plain_table(
     rows: Iterable[Sequence[str]], columns: Sequence[str] = (), caption: str | None = None
 ) -> Markup:
-    """Return a table for a notebook, whose own style it takes; each row begins with its name."""
+    """Return a table in the style of a notebook; the first cell of a row is its header.
+
+    Args:
+        rows: the rows of texts.
+        columns: titles of the columns. Default: no title row.
+        caption: caption of the table. Default: none.
+    """
     head = element("tr", [element("th", name) for name in columns]) if columns else None
     body = [
         element("tr", element("th", name), [element("td", cell) for cell in cells])
@@ -99,11 +106,13 @@ def plain_table(
 
 
 def document(title: str, body: Markup, style: str = "", script: str = "") -> str:
-    """Return a whole file in the style of the reports. It needs no other file and no network.
+    """Return a self-contained HTML file in the style of the reports.
 
     Args:
-        style: further rules.
-        script: the only one in ``body`` that a browser may run; '': none.
+        title: title of the page.
+        body: the body element.
+        style: additional CSS rules. Default: none.
+        script: the script in ``body`` that the browser may run; '' (default) for none.
     """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
     if script:
@@ -123,5 +132,5 @@ def document(title: str, body: Markup, style: str = "", script: str = "") -> str
 
 
 def resource(name: str) -> str:
-    """Return the text of a file that lies beside this module."""
+    """Return the text of a file in the folder of this module."""
     return files("mobilenetv2.evaluation.report").joinpath(name).read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs no other file, and a folder of it with plots and JSON."""
+"""The report of an evaluation: one HTML page, and a folder with page, plots and JSON."""
 
 import json
 import math
@@ -39,25 +39,27 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import listed, percent
 
 Maps = Callable[[NDArray], NDArray]
-"""uint8 images (batch, height, width, channels) at the network's size -> the last feature map
-before pooling, float32 (batch, height', width', k)."""
+"""Function from images of the network's size, uint8 (batch, height, width, channels), to the last
+feature map before pooling, float32 (batch, height', width', k)."""
 BATCH = 8
+"""Number of images in a batch for Grad-CAM."""
 LARGEST = 208
-"""Pixels of a thumbnail's longer side."""
+"""Longer side of a thumbnail in pixels."""
 MISTAKES, MORE, UNSURE = 12, 24, 12
-"""Mistakes that are shown, further ones that can be opened, right answers that were unsure."""
+"""Numbers of shown errors, of errors that can be unfolded, and of unsure correct answers."""
 PAGE, FIGURES = "report.html", "metrics.json"
 CONFUSION, CLASSES, MISTAKEN = "confusion.png", "classes.png", "mistakes.png"
 CURVES, RELIABILITY = "curves.png", "reliability.png"
 PLOTS = (CURVES, CONFUSION, CLASSES, RELIABILITY, MISTAKEN)
 MATRIX = "confusion"
-"""The key of the figures whose rows get a line each."""
+"""Key of the confusion matrix in the JSON file, which has a line for each row."""
 PRIVATE = (
-    "Photos, their names and the places of files are left out of this report, so that it can be "
+    "Photos, their names and the paths of files are left out of this report, so that it can be "
     "shared."
 )
+"""Note on a private report."""
 ON_THE_SHEET = 24
-"""Photos on the sheet of mistakes."""
+"""Largest number of photos in ``mistakes.png``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Explainer:
 
     maps: Maps
     weights: Callable[[NDArray, int], NDArray]
-    """(feature map of an image, class) -> float (k,): :func:`evaluation.gradcam.class_weights`."""
+    """Function from (feature map of an image, class) to weights, float (k,), as
+    :func:`evaluation.gradcam.class_weights`."""
 
 
 def write_page(
@@ -77,20 +80,22 @@ def write_page(
     """Write the report as one HTML file.
 
     Args:
-        source: the model's folder or file. Where it lies in a run folder, so does what the run
-            says: curves, recipe, split.
-        explainer: for Grad-CAM; without one the page says that there is none.
-        notes: sentences that a reader should know before the figures.
-        seconds: that training took; None is the sum of its epochs.
-        steps: sentences on what to do next; without any, the classes that need photos are named.
-        private: leave photos, their names and the places of files out, and say so. Notes that
-            name a place are left out, too. Names of classes stay.
+        path: the HTML file.
+        result: the result of the evaluation.
+        source: the model folder or file. If it is in a run folder, the page also has the run's
+            curves, recipe and splits. Default: none.
+        explainer: the parts for Grad-CAM. Default: no Grad-CAM.
+        notes: notes above the figures. Default: none.
+        seconds: duration of the training. Default: the sum of its epochs.
+        steps: advice on what to do next. Default: advice on classes that need more photos.
+        private: leave out photos, their names and paths, and notes with paths; names of classes
+            stay. Default: False.
 
     Returns:
-        The run around the model.
+        The records of the run around the model; None without a run.
 
     Raises:
-        ImageError: a photo in it cannot be read any more.
+        ImageError: a photo can no longer be read.
     """
     run = read_run(source) if source else None
     hidden = element("p", PRIVATE, class_="soft")
@@ -104,7 +109,7 @@ def write_page(
             "mistakes", "Most confident errors",
             hidden if private else _mistakes(result, explainer),
         ),
-        ("unsure", "Right, but unsure", None if private else _unsure(result)),
+        ("unsure", "Least confident correct answers", None if private else _unsure(result)),
         ("data", "Data", facts.data(result, run)),
         ("recipe", "Recipe", facts.recipe(run, seconds, private) if run else None),
         ("model", "Model", facts.model(result.config, source, result.how, private)),
@@ -148,28 +153,28 @@ def _training(run: RunRecord | None) -> Child:
     if not run or not run.rows:
         return None
     text = (
-        "By epoch, on the training split and on the validation split, whose loss is "
-        "temperature-scaled. The dashed line is the checkpoint that was kept: the one with the "
-        "lowest validation loss."
+        "Figures of each epoch on the training split and the validation split. The validation "
+        "loss is temperature-scaled. The dashed line marks the checkpoint that was kept: the one "
+        "with the lowest validation loss."
     )
     if run.rows[0]["epoch"] == 0:
         text += (
-            " Epoch 0 is the new classifier before the network moved; its training figures are of "
-            "photos as they are, those of later epochs of augmented ones."
+            " Epoch 0 is the new classifier before the whole network was trained. Its training "
+            "figures are on photos without augmentation, those of later epochs on augmented photos."
         )
     return [element("p", text, class_="soft"), training_curves(run.rows)]
 
 
 def _classes(result: Result) -> Child:
     text = (
-        "Recall: how many of a class's photos were found, the line is its 95% interval. Precision: "
-        "how many photos of that answer were right."
+        "Recall is the share of a class's photos that the model found; the line is its 95% "
+        "interval. Precision is the share of the answers with this class that are correct."
     )
     metrics = result.metrics
     if metrics.labels:
         text += (
-            " Each class is decided by itself, at a probability of 50%. F1 is the harmonic mean of "
-            "the two; average precision takes every threshold into account."
+            " The threshold of each class is a probability of 50%. F1 is the harmonic mean of "
+            "recall and precision. Average precision summarises all thresholds."
         )
     return [element("p", text, class_="soft"), class_table(metrics.classes, bool(metrics.labels))]
 
@@ -183,16 +188,17 @@ def _confusion(result: Result) -> Child:
 def _calibration(result: Result) -> Child:
     now = result.calibration
     text = (
-        "Answers given with 90%, say, should be right nine times out of ten: then the dots lie on "
-        "the diagonal. The calibration error is their mean distance from it, weighted by "
+        "The confidence is the probability of the answer. Of the answers with a confidence of "
+        "90%, about 90% should be correct: then the dots are on the diagonal. The calibration "
+        "error is the mean distance of the dots from the diagonal, weighted by their numbers of "
         f"{now.noun}s (15 bins)."
     )
     if now.decisions:
-        text += " A decision is the yes or no to one class of one photo."
+        text += " A decision is the answer yes or no for one class of one photo."
     brier = "-" if math.isnan(now.brier) else f"{now.brier:.3f}"
     more = (
-        f"With bins of equally many {now.noun}s the error is {percent(now.mass_error)}; the Brier "
-        f"score is {brier}."
+        f"With equal numbers of {now.noun}s in each bin, the calibration error is "
+        f"{percent(now.mass_error)}. The Brier score is {brier}."
     )
     charts = [reliability_diagram(title, one) for title, one in result.calibrations()]
     return [
@@ -206,14 +212,14 @@ def _calibration(result: Result) -> Child:
 def _mistakes(result: Result, explainer: Explainer | None) -> Child:
     errors = result.most_confident_errors(MISTAKES + MORE)
     if not errors:
-        return element("p", "There are none.", class_="lead")
+        return element("p", "There are no errors.", class_="lead")
     text = (
-        "Wrong answers with their probability, the highest first; wrong labels show up here, too. "
+        "Wrong answers with their probability, the highest first. Some may be photos in the wrong "
+        "class folder. "
         + (
-            "Beside each photo, as the network saw it, what speaks for its answer glows (Grad-CAM)."
+            "Beside each photo, bright colours mark the parts that support the answer (Grad-CAM)."
             if explainer
-            else "There are no Grad-CAM images: what ran the network does not give its feature "
-            "maps."
+            else "There are no Grad-CAM images, since the runtime has no access to feature maps."
         )
     )  # fmt: skip
     parts: list[Child] = [
@@ -230,7 +236,7 @@ def _unsure(result: Result) -> Child:
     answers = result.least_sure(UNSURE)
     if not answers:
         return None
-    text = "Photos that were named right with the least probability."
+    text = "Correct answers with their probability, the lowest first."
     return [element("p", text, class_="soft"), gallery(result, answers, None)]
 
 
@@ -238,12 +244,11 @@ def write_report(
     folder: Path, result: Result, source: Path | None = None, explainer: Explainer | None = None,
     notes: Sequence[str] = (), private: bool = False,
 ) -> None:  # fmt: skip
-    """Write the page, the plots and the figures as JSON into an existing folder.
+    """Write the page, the plots and the metrics as JSON into an existing folder.
 
-    The page comes first, for it fails where a photo is gone; the figures come last. Plots of an
-    older report go, even where there is no new one. Without matplotlib there are no PNG files, and
-    a person is told. Arguments as for :func:`write_page`; ``private`` leaves photos and places out
-    of all files.
+    The page is written first, since it fails if a photo was removed. Plots of an older report are
+    removed. Without matplotlib there are no plots, and a note is printed. The arguments are those
+    of :func:`write_page`; ``private`` applies to all files.
     """
     run = write_page(folder / PAGE, result, source, explainer, notes, private=private)
     for name in PLOTS:
@@ -253,7 +258,7 @@ def write_report(
         if run and run.rows:
             plots.curves(run.rows, folder / CURVES)
     except MissingExtra as error:
-        say(f"note: no PNG files: {error}")
+        say(f"note: the report has no PNG files: {error}")
     figures = result.to_dict()
     if private:
         figures |= {"model": Path(result.model).name, "data": None}
@@ -261,8 +266,7 @@ def write_report(
 
 
 def figures_json(figures: Mapping[str, object]) -> str:
-    """Return JSON for people, too: a line for each value, and one for each row of the matrix, which
-    has a million numbers where there are a thousand classes."""
+    """Return readable JSON, with one line for each row of the confusion matrix."""
     lines = []
     for key, value in figures.items():
         if key == MATRIX and isinstance(value, list):
@@ -277,12 +281,16 @@ def figures_json(figures: Mapping[str, object]) -> str:
 def draw_plots(
     folder: Path, result: Result, explainer: Explainer | None = None, private: bool = False
 ) -> None:
-    """Draw ``confusion.png`` of the classes that have photos or were answered (none where a photo
-    may have several), ``classes.png`` of those that have photos, ``reliability.png``, and
-    ``mistakes.png``, each with Grad-CAM beside it where there is an explainer.
+    """Draw ``confusion.png``, ``classes.png``, ``reliability.png`` and ``mistakes.png``.
+
+    The confusion matrix has the classes with photos or answers; it is not drawn if photos may have
+    several classes. Nothing is drawn for missing errors.
 
     Args:
-        private: draw no ``mistakes.png``, and name no data.
+        folder: folder of the PNG files.
+        result: the result of the evaluation.
+        explainer: the parts for Grad-CAM beside each error. Default: no Grad-CAM.
+        private: draw no ``mistakes.png``, and leave out the name of the data. Default: False.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -293,7 +301,7 @@ def draw_plots(
         names = [metrics.classes[index].name for index in met]
         what = split_words(result.split.name)
         what = what if private else f"{Path(result.data).name}, {what}"
-        title = f"{what}: {metrics.top1:.1%} of {metrics.images}"
+        title = f"{what}: {metrics.top1:.1%} top-1 accuracy (n = {metrics.images})"
         plots.confusion(matrix[np.ix_(met, met)], names, folder / CONFUSION, title)
     rows = [(row.name, row.recall, row.recall_interval) for row in metrics.classes if row.photos]
     plots.per_class(rows, folder / CLASSES)
@@ -309,19 +317,19 @@ def draw_plots(
         truth = listed([labels[index] for index in one.truth], len(labels)) or "of no class"
         said = f"{labels[one.answer][:18]} {percent(one.probability, 0)}"
         shown.append((image, f"is {truth[:22]}\n{said}"))
-    title = "Most confident errors: what it is, what was answered"
+    title = "Most confident errors: true class, answer with its probability"
     plots.contact_sheet(shown, folder / MISTAKEN, title, 3 if explainer else 6)
 
 
 def images(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
-    """Return the photos at the network's size: uint8 (height, width, channels)."""
+    """Return the photos of answers at the network's size, uint8 (height, width, channels)."""
     split, record = result.split, result.config.preprocessing
     photos = [split.photos[answer.photo] for answer in answers]
     return [preprocess(split.image(photo), record, split.full_name(photo)) for photo in photos]
 
 
 def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | None) -> Markup:
-    """Return one figure a photo; with an explainer, its Grad-CAM for the answer beside it."""
+    """Return a figure for each photo; with an explainer, with the Grad-CAM of the answer."""
     shown = images(result, answers)
     glowing: list[NDArray | None] = [None] * len(shown)
     if explainer:
@@ -336,7 +344,7 @@ def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | No
 def overlays(
     shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer
 ) -> list[NDArray]:
-    """Return each image with the Grad-CAM of a class over it: uint8 (height, width, 3)."""
+    """Return images with the heat map of a class over each, uint8 (height, width, 3)."""
     overlaid: list[NDArray] = []
     for start in range(0, len(shown), BATCH):
         maps = explainer.maps(np.stack(shown[start : start + BATCH]))
@@ -347,7 +355,7 @@ def overlays(
 
 
 def beside(shown: Sequence[NDArray], classes: Sequence[int], explainer: Explainer) -> list[NDArray]:
-    """Return each image with its overlay on its right: uint8 (height, width, 3)."""
+    """Return images with their heat map on the right of each, uint8 (height, width, 3)."""
     pairs = []
     for image, glow in zip(shown, overlays(shown, classes, explainer), strict=True):
         height, width = image.shape[:2]
@@ -365,7 +373,7 @@ def _figure(result: Result, answer: Answer, image: NDArray, glow: NDArray | None
         element("img", src=data_url(_rgb(image), LARGEST), alt=f"a photo of {is_}", class_=small)
     ]
     if glow is not None:
-        alt = f"the same, what speaks for {said} glows"
+        alt = f"the same photo with a heat map of the evidence for {said}"
         images.append(element("img", src=data_url(glow, LARGEST), alt=alt, class_=small))
     sure = percent(answer.probability, 0)
     if answer.right:

@@ -1,4 +1,4 @@
-"""The content of a report: a model, the photos it was asked about, its answers, its figures."""
+"""The content of a report: a model, the photos of a split, its answers and its metrics."""
 
 import math
 from collections.abc import Mapping
@@ -16,50 +16,52 @@ from mobilenetv2.spec.records import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer to a photo, and its confidence.
+    """The answer to a photo and its probability.
 
-    Where a photo may have several classes, it is the yes or no to one of them.
+    If photos may have several classes, it is the decision about one class.
     """
 
     photo: int
     """Index of the photo in the split."""
     truth: tuple[int, ...]
-    """The classes of the photo."""
+    """Indices of the true classes of the photo."""
     answer: int
-    """The class that was answered, or decided on."""
+    """Index of the answered class, or of the class of the decision."""
     probability: float
     """Probability of that class."""
     of_truth: float
-    """The probability of the true class; NaN where a photo may have several."""
+    """Probability of the true class; NaN if photos may have several classes."""
     right: bool
+    """True for a correct answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A model on a split, measured."""
+    """The result of the evaluation of a model on a split."""
 
     model: str
-    """Name of the model, as a person gave it."""
+    """Name or path of the model, as given."""
     data: str
+    """Place of the photos, as given."""
     split: Split
     config: ModelConfig
     predictions: Predictions
-    """Logits and labels of the photos of the split, in its order."""
+    """Logits and true classes of the photos, in the order of the split."""
     answers: Answers
-    """The answer to each photo; where one may have several classes, to each class of each."""
+    """Answer to each photo; if photos may have several classes, decision about each class."""
     metrics: Metrics
     calibration: Calibration
     before: Calibration | None
-    """The calibration without the temperature; None: the model has none."""
+    """Calibration before temperature scaling; None for a model without it."""
     how: Mapping[str, str] = field(default_factory=dict)
-    """Settings that computed the answers: 'runtime', 'device', 'flips'; empty where unknown."""
+    """Settings of the evaluation: 'runtime', 'device', 'flips'; empty if unknown."""
 
     @classmethod
     def of(
         cls, model: str, data: str, split: Split, config: ModelConfig, predictions: Predictions,
         how: Mapping[str, str] | None = None,
     ) -> "Result":  # fmt: skip
-        """Measure a model's predictions for a split."""
+        """Return the result of a model's predictions for a split."""
         temperature = temperature_of(config)
         before = measure_calibration(predictions.scaled(temperature)) if temperature else None
         answers = answers_of(predictions.decisions() if predictions.several else predictions)
@@ -70,15 +72,16 @@ class Result:
 
     @property
     def temperature(self) -> float | None:
-        """The temperature that the classifier was divided by; None: it was not."""
+        """Temperature of the model's temperature scaling; None without it."""
         return temperature_of(self.config)
 
     def calibrations(self) -> list[tuple[str, Calibration]]:
-        """Return what there is to draw, each with its title: before and after the temperature."""
+        """Return (title, calibration) pairs to draw: before and after temperature scaling."""
         if self.before is None:
-            return [("As it is", self.calibration)]
+            return [("Without temperature scaling", self.calibration)]
         return [
-            ("Before", self.before), (f"After temperature {self.temperature:.2f}", self.calibration)
+            ("Before temperature scaling", self.before),
+            (f"After (temperature {self.temperature:.2f})", self.calibration),
         ]  # fmt: skip
 
     def most_confident_errors(self, most: int) -> list[Answer]:
@@ -87,7 +90,7 @@ class Result:
         return self._chosen(wrong, -self.answers.confidence, most)
 
     def least_sure(self, most: int) -> list[Answer]:
-        """Return right answers, the least confident first; none where a photo may have several
+        """Return correct answers, the least confident first; none if photos may have several
         classes."""
         right = np.flatnonzero(self.answers.right & (not self.predictions.several))
         return self._chosen(right, self.answers.confidence, most)
@@ -125,6 +128,6 @@ class Result:
 
 
 def temperature_of(config: ModelConfig) -> float | None:
-    """Return the temperature that a config names, if it can be one."""
+    """Return the temperature in a config; None if there is none or it is not a valid one."""
     found = config.metrics.get(TEMPERATURE)
     return found if found is not None and 0 < found < np.inf else None

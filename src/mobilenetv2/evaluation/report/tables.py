@@ -1,4 +1,4 @@
-"""The figures of a report: the headline, the classes, and which are taken for which."""
+"""The headline and tables of a report: accuracy, metrics of each class, confusions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from mobilenetv2.evaluation.run_record import SEEN
 from mobilenetv2.text import counted, interval, listed, percent
 
 MOST = 40
-"""Classes that a table shows; the better ones can be opened. Of more, there is no matrix."""
+"""Largest number of classes in a table, which folds the others, and in a confusion matrix."""
 PAIRS = 10
-"""Confusions that are listed."""
+"""Largest number of confusions in the list."""
 NAMED = 2
-"""Names of classes of which the same is to be said; of three, one is 'more'."""
+"""Largest number of class names in a sentence; others are counted."""
 
 
 def headline(result: Result) -> Markup:
-    """Return the accuracy with its interval, in words, and smaller figures beside it."""
+    """Return the headline of a report: accuracy with its interval, sentences, and other metrics."""
     metrics, labels = result.metrics, result.metrics.labels
     several = result.predictions.several
     photos = "photo" if result.split.name in (*SEEN, ALL) else "new photo"
@@ -31,21 +31,21 @@ def headline(result: Result) -> Markup:
     loss = "binary cross-entropy" if labels else "cross-entropy"
     cards = [("photos", f"{metrics.images:,}", split_words(result.split.name))]
     if not several and len(result.predictions.names) > 5:  # five of five are always enough
-        cards.append(("top-5", f"{metrics.top5:.1%}", "the truth is among five"))
+        cards.append(("top-5", f"{metrics.top5:.1%}", "true class among the best five"))
     if labels:
         cards += [
             ("mAP", percent(labels.mean_average_precision), "mean average precision"),
             ("F1", percent(labels.macro_f1), "mean over classes"),
         ]
     if labels and not several:
-        cards.append(("exact match", f"{labels.exact_match:.1%}", "every class decided right"))
+        cards.append(("exact match", f"{labels.exact_match:.1%}", "all classes correct"))
     cards += [
         ("loss", "-" if math.isnan(metrics.loss) else f"{metrics.loss:.3f}", loss),
         ("calibration error", percent(result.calibration.error), "0% is perfect"),
     ]
     said = first_sentence(metrics, photos)
     if several:
-        said += " Right means that every class of a photo was decided right."
+        said += " Correct means that the decisions about all classes of a photo are correct."
     return element(
         "section",
         element(
@@ -82,29 +82,36 @@ def _meaning(result: Result) -> str:
     low, high = result.metrics.accuracy_interval
     if result.split.name in SEEN:
         return (
-            f"The 95% interval is {interval((low, high))}, but the model was trained on or chosen "
-            "by such photos: on new ones it may be right less often."
+            f"The 95% interval is {interval((low, high))}. The model was trained or selected with "
+            "such photos, so its accuracy on new photos may be lower."
         )
     return expectation(result.metrics)
 
 
 def weakest(metrics: Metrics) -> str:
-    """Return 'It finds outwear least often: 18 of 24; the others it takes mostly for shirt.'"""
+    """Return a sentence about the class with the lowest recall and its confusions.
+
+    For example: 'The class with the lowest recall is outwear: 18 of 24 photos; the others are
+    mostly confused with shirt.'
+    """
     rows = [(i, row) for i, row in enumerate(metrics.classes) if row.photos]
     if not rows:
         return "No photo is of any class."
     least = min(row.recall for _, row in rows)
     if least == 1:
-        return f"Every class was always found in these {metrics.images:,} photos."
+        return f"All classes were found in all of these {metrics.images:,} photos."
     worst = [(index, row) for index, row in rows if row.recall == least]
     if len(worst) > 1:
         others = listed([row.name for _, row in worst], NAMED)
-        return f"It finds {others} least often: {least:.0%} of their photos."
+        return f"The classes with the lowest recall are {others}: {least:.0%} of their photos."
     ((index, row),) = worst
     right = round(row.recall * row.photos)
     missed = row.photos - right
-    text = f"It finds {row.name} least often: {right:,} of {row.photos:,}"
-    if metrics.labels:  # its other photos were not taken for one other class
+    text = (
+        f"The class with the lowest recall is {row.name}: {right:,} of "
+        f"{counted(row.photos, 'photo')}"
+    )
+    if metrics.labels:  # there are no confusions between classes
         return f"{text}."
     answers = metrics.confusion[index].copy()
     answers[index] = -1
@@ -113,16 +120,18 @@ def weakest(metrics: Metrics) -> str:
         other.name for other, count in zip(metrics.classes, answers, strict=True) if count == most
     ]
     if missed == 1:
-        rest = "the other it takes for"
+        rest = "the other is confused with"
     else:
-        rest = f"the others it takes {'mostly' if 2 * most > missed else 'most often'} for"
+        rest = f"the others are {'mostly' if 2 * most > missed else 'most often'} confused with"
     return f"{text}; {rest} {listed(taken, NAMED)}."
 
 
 def class_table(figures: Sequence[ClassFigures], labels: bool = False) -> Markup:
-    """Return the figures of each class, the worst first, without classes that have no photos.
+    """Return the table of metrics of the classes with photos, the lowest recall first.
 
-    ``labels`` adds those that only 'sigmoid' outputs have.
+    Args:
+        figures: metrics of the classes.
+        labels: add the metrics of 'sigmoid' outputs. Default: False.
     """
     rows = sorted((row for row in figures if row.photos), key=lambda row: (row.recall, -row.photos))
     parts: list[Child] = [_class_rows(rows[:MOST], labels)]
@@ -133,7 +142,13 @@ def class_table(figures: Sequence[ClassFigures], labels: bool = False) -> Markup
 
 
 def dot(value: float, bounds: tuple[float, float], what: str) -> Markup:
-    """Draw a share with its 95% interval between 0 and 1, as wide as there is room."""
+    """Return a drawing of a share with its 95% interval between 0 and 1, in full width.
+
+    Args:
+        value: the share.
+        bounds: the interval.
+        what: name of the share.
+    """
     low, high = bounds
     said = f"{what} {value:.1%} (95% interval {interval(bounds)})"
     place = f"{value:.2%}"
@@ -158,7 +173,7 @@ def _class_rows(rows: Sequence[ClassFigures], labels: bool) -> Markup:
 
 def _class_row(row: ClassFigures, labels: bool) -> Markup:
     named = not math.isnan(row.precision)
-    why = f"95% interval {interval(row.precision_interval, 0)}" if named else "never answered"
+    why = f"95% interval {interval(row.precision_interval, 0)}" if named else "no such answers"
     return element(
         "tr",
         element("th", row.name, scope="row"),
@@ -176,21 +191,30 @@ def _share(value: float, title: str | None = None) -> Markup:
 
 
 def confusion_table(matrix: NDArray, names: Sequence[str]) -> Markup:
-    """Return the matrix of the classes that have photos or were answered, and the most frequent
-    confusions: int (classes, classes), rows the truth, columns the answers."""
+    """Return the confusion matrix and the list of the most frequent confusions.
+
+    Args:
+        matrix: int (classes, classes): rows are true classes, columns answers. Classes without
+            photos and answers are left out.
+        names: names of the classes.
+    """
     met = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
     parts: list[Child] = []
     if len(met) <= MOST:
         parts.append(element("div", _matrix(matrix, met, names), class_="scroll"))
     else:
         parts.append(
-            element("p", f"A matrix of {len(met)} classes would not be legible.", class_="soft")
+            element(
+                "p",
+                f"There is no matrix: with {len(met)} classes it would not be legible.",
+                class_="soft",
+            )
         )
     pairs = confusions(matrix, PAIRS)
     if pairs:
         items = [
             element(
-                "li", element("b", names[truth]), " taken for ", element("b", names[answer]),
+                "li", element("b", names[truth]), " confused with ", element("b", names[answer]),
                 element("span", f"{count} of {of}", class_="n"),
             )
             for truth, answer, count, of in pairs
@@ -201,7 +225,14 @@ def confusion_table(matrix: NDArray, names: Sequence[str]) -> Markup:
 
 
 def confusions(matrix: NDArray, most: int) -> list[tuple[int, int, int, int]]:
-    """Return (truth, answer, photos, of how many), the most frequent first."""
+    """Return the confusions as (true class, answer, confused photos, photos of the true class).
+
+    The most frequent come first.
+
+    Args:
+        matrix: the confusion matrix, int (classes, classes).
+        most: largest number of confusions.
+    """
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -225,7 +256,7 @@ def _matrix(matrix: NDArray, met: NDArray, names: Sequence[str]) -> Markup:
         )
         for truth in met
     ]  # fmt: skip
-    corner = element("td", "is ↓  answered →", class_="corner")
+    corner = element("td", "true ↓  answer →", class_="corner")
     return element(
         "table", element("thead", element("tr", corner, head)), element("tbody", rows),
         class_="confusion",
@@ -241,13 +272,17 @@ def _cell(matrix: NDArray, truth: int, answer: int, names: Sequence[str]) -> Mar
     return element(
         "td", str(count), class_=f"{kind}{' strong' if share > 0.55 else ''}",
         style=f"--share:{max(share, 0.06):.3f}",
-        title=f"{names[truth]}, answered {names[answer]}: {count} of {of} ({share:.0%})",
+        title=f"true {names[truth]}, answer {names[answer]}: {count} of {of} ({share:.0%})",
     )  # fmt: skip
 
 
 def count_table(columns: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> Markup:
-    """Return the photos of each class, a row each in the order of ``names``, with bars that compare
-    the classes of a column. Columns are such as splits: title -> class -> photos."""
+    """Return a table of the number of photos of each class, with bars.
+
+    Args:
+        columns: title of a column, such as a split -> class -> number of photos.
+        names: names of the classes, a row each.
+    """
     head = [element("th", "class"), [element("th", title) for title in columns]]
     largest = {title: max(1, *column.values()) for title, column in columns.items()}
     rows = []

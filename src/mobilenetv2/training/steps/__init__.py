@@ -1,6 +1,6 @@
-"""A training step in PyTorch, Keras and JAX, behind one class.
+"""The interface of training steps, which PyTorch, Keras and JAX implement.
 
-One loop trains every edition: ``steps/torch``, ``steps/keras`` and ``steps/jax`` each have a
+One loop trains all editions: ``steps/torch``, ``steps/keras`` and ``steps/jax`` each have a
 :class:`Trainer` and the two functions of :class:`TrainerModule`.
 """
 
@@ -25,107 +25,115 @@ FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax", "
 MOMENTUM_OF_ADAM = (0.9, 0.999)
 EPSILON_OF_ADAM = 1e-8
 LEAST_UPDATE_RATE = 0.1
-"""The share of a batch in the running statistics under ``freezing.batch_norm = 'adapt'``."""
+"""Smallest share of a batch in the running statistics with ``freezing.batch_norm = 'adapt'``."""
 
 State = dict[str, NDArray]
 
 
 class Trainer(ABC):
-    """A network in training. Everything that a step changes is in :meth:`state`.
+    """A network in training. :meth:`state` has everything that a step changes.
 
-    A step is the same in every framework: the mean over the batch of the cross-entropy with soft
-    targets, or, where the outputs are 'sigmoid' or 'logit', of the binary cross-entropy summed over
-    the logits, whose gradient is as long; SGD with Nesterov's momentum and coupled weight decay, or
-    AdamW, both in PyTorch's conventions; weights with more than one axis decay, BatchNorm and
-    biases do not. Label smoothing, mixup, CutMix and a teacher make the targets
-    (:mod:`mobilenetv2.training.inputs`), so that no edition knows of them.
+    A step is the same in every framework:
+
+    * The loss is the mean over the batch of the cross-entropy with soft targets. For 'sigmoid' and
+      'logit' outputs it is the binary cross-entropy, summed over the logits, whose gradient has a
+      similar norm.
+    * The optimiser is SGD with Nesterov momentum and coupled weight decay, or AdamW, both with
+      PyTorch's conventions. Weights with more than one axis decay; BatchNorm and biases do not.
+    * Label smoothing, mixup, CutMix and distillation are part of the targets
+      (:mod:`mobilenetv2.training.inputs`), so that editions do not implement them.
     """
 
     edition: Any
-    """The module ``mobilenetv2.editions.NAME``."""
+    """Module ``mobilenetv2.editions.NAME``."""
     network: Any
-    """The edition's own."""
+    """Network of the edition."""
     precision: str = "float32"
-    """Precision that a step computes in: 'float32' or 'bfloat16'; weights stay float32."""
+    """Precision of the computation: 'float32' or 'bfloat16'; weights are always float32."""
     computes: str
-    """The precision and the device, such as 'bfloat16 on cpu'."""
+    """Precision and device, such as 'bfloat16 on cpu'."""
 
     @abstractmethod
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
         """Take one optimiser step.
 
         Args:
-            pictures: uint8 (batch, height, width, channels), of any size; where :meth:`views` gives
-                something else, that.
-            targets: float32 (batch, logits), from 0 to 1; under a softmax each row's sum is 1.
-            rate: the learning rate of this step.
+            pictures: images of any size, uint8 (batch, height, width, channels), or the inputs
+                from :meth:`views`.
+            targets: targets from 0 to 1, float32 (batch, logits); for a softmax, each row has the
+                sum 1.
+            rate: learning rate of this step.
 
         Returns:
-            (the batch's mean loss, its right answers), both before the step. Right is the class
-            with the largest target; of one logit, the side of 0 on which the target lies of a half.
+            (mean loss of the batch, number of correct answers), both before the step. The correct
+            class is the one with the largest target; for one logit, targets above 0.5 are the
+            second class.
         """
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """Return what its steps take for the photos: mostly the pictures themselves.
+        """Return the inputs of steps for the photos; by default, the views of the photos.
 
         Args:
-            cache: a file that may hold what is computed once; whoever asked removes it.
+            photos: the views of the photos.
+            cache: path of a file for cached inputs; the caller removes it.
         """
         return photos
 
     def thaw(self, epoch: float) -> None:  # noqa: B027 - most editions unfreeze nothing
-        """Say how far the run is, in epochs: gradual unfreezing goes by it."""
+        """Unfreeze layers (gradual unfreezing); ``epoch`` is the position in the run, in epochs."""
 
     @abstractmethod
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """Measure BatchNorm's statistics anew on inputs of a step."""
+        """Measure the BatchNorm statistics again, on batches of step inputs."""
 
     @abstractmethod
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """Return the network in evaluation mode, as it is when the function is called."""
+        """Return a function that runs the network in evaluation mode, with its current weights."""
 
     def dump(self) -> Arrays:
-        """Return the network's weights, canonical."""
+        """Return the weights of the network as canonical arrays."""
         return cast(Arrays, self.edition.dump(self.network))
 
     def load(self, arrays: Arrays) -> None:
-        """Replace the network's weights; the optimiser stays as it is."""
+        """Replace the weights of the network; the optimiser is not changed."""
         self.edition.load(self.network, arrays)
 
     @abstractmethod
     def state(self) -> State:
-        """Return weights, optimiser and random state, for a checkpoint."""
+        """Return the weights, the optimiser's state and the random state, for a checkpoint."""
 
     @abstractmethod
     def restore(self, state: State) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Restore a state from :meth:`state`."""
 
 
 def dropout_of(spec: NetworkSpec, recipe: Recipe) -> float:
-    """Return the dropout before the classifier in training."""
+    """Return the dropout probability before the classifier in training."""
     return spec.dropout if recipe.network.dropout is None else recipe.network.dropout
 
 
 def shown_loss(loss: float, spec: NetworkSpec) -> float:
-    """Return a step's loss as metrics have it: the mean of a binary cross-entropy over the logits,
-    not their sum."""
+    """Return a step's loss in the scale of the metrics.
+
+    Metrics have the mean of the binary cross-entropy over the logits, steps the sum.
+    """
     return loss if spec.classifier.outputs == "softmax" else loss / spec.logits
 
 
 class TrainerModule(Protocol):
-    """The module ``mobilenetv2.training.steps.NAME``."""
+    """The functions of a module ``mobilenetv2.training.steps.NAME``."""
 
     def check_device(self, device: str) -> None:
-        """Raise MobileNetV2Error where the edition cannot use the device."""
+        """Raise MobileNetV2Error if the edition cannot use the device."""
 
     def make_trainer(
         self, config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str
     ) -> Trainer:
-        """Return a trainer of that network, with those weights, under that recipe."""
+        """Return a trainer for a network and its weights, with the settings of a recipe."""
 
 
 def find_steps(edition: str) -> TrainerModule:
-    """Import an edition's framework and return its steps.
+    """Return the training steps of an edition, after importing its framework.
 
     Raises:
         MissingExtra: the framework is not installed.

@@ -1,4 +1,4 @@
-"""A training step in JAX."""
+"""Training steps in JAX."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -34,14 +34,14 @@ __all__ = ["check_device", "make_trainer"]
 def make_trainer(
     config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
 ) -> "JaxTrainer":
-    """Return a trainer of that network, with those weights, under that recipe."""
+    """Return a trainer for a network and its weights, with the settings of a recipe."""
     network = MobileNetV2(config, seed=recipe.seed)
     edition.load(network, arrays)
     return JaxTrainer(network, recipe, device)
 
 
 class JaxTrainer(Trainer):
-    """There is no mixed precision."""
+    """A trainer in JAX, without mixed precision."""
 
     edition = edition
 
@@ -65,7 +65,7 @@ class JaxTrainer(Trainer):
         self.where = check_device(device)
         self._commit()
         self.optimizer = make_optimizer(recipe)
-        # The graph has the modes of training in it, whatever the network is put into later.
+        # The graph is in training mode, even if the network's mode changes later.
         graph, parameters, _ = nnx.split(network, self.trained, ...)
         self.moments = jax.device_put(self.optimizer.init(parameters), self.where)
         self._step = jax.jit(self._make_step(graph))
@@ -102,7 +102,7 @@ class JaxTrainer(Trainer):
         return step
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """Take one step; return the mean loss and the right answers before it."""
+        """Take one optimiser step; return (mean loss, number of correct answers) before it."""
         _, parameters, rest = nnx.split(self.network, self.trained, ...)
         x, target = self._inputs(pictures), targets.astype(self.network.dtype)
         parameters, rest, self.moments, loss, right = self._step(
@@ -117,30 +117,30 @@ class JaxTrainer(Trainer):
         return jax.device_put(x, self.where)
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """Measure BatchNorm's statistics anew on inputs of a step."""
+        """Measure the BatchNorm statistics again, on batches of step inputs."""
         _, state = nnx.split(self.network)
-        means: Any = None  # the first batch's are taken as they are
+        means: Any = None  # starts with those of the first batch
         for count, pictures in enumerate(batches, 1):
             found = self._measure(state, self._inputs(pictures))
             means = found if count == 1 else jax.tree.map(partial(_joined, 1 / count), means, found)
         nnx.update(self.network, means)
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """Return the network in evaluation mode, as it is when the function is called."""
+        """Return a function that runs the network in evaluation mode, with its current weights."""
         return edition.predictor(self.network, self.device, outputs)
 
     def load(self, arrays: Arrays) -> None:
-        """Replace the network's weights; the optimiser stays as it is."""
+        """Replace the weights of the network; the optimiser is not changed."""
         super().load(arrays)
         self._commit()
 
     def state(self) -> State:
-        """Return weights, optimiser and random state, for a checkpoint."""
+        """Return the weights, the optimiser's state and the random state, for a checkpoint."""
         leaves = jax.tree.leaves((self._saved(), self.moments))
         return {f"{index:04}": np.array(leaf) for index, leaf in enumerate(leaves)}
 
     def restore(self, state: State) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Restore a state from :meth:`state`."""
         leaves, structure = jax.tree.flatten((self._saved(), self.moments))
         arrays = [
             jnp.asarray(state[f"{index:04}"], leaf.dtype) for index, leaf in enumerate(leaves)
@@ -151,20 +151,21 @@ class JaxTrainer(Trainer):
         self._commit()
 
     def _commit(self) -> None:
-        """Fix the network's arrays to their device: the step is compiled anew for any other."""
+        """Commit the network's arrays to their device; otherwise the step is compiled again."""
         nnx.update(self.network, jax.device_put(nnx.state(self.network), self.where))
 
     def _saved(self) -> Any:
-        """Return the state, of dropout's the count alone: the key comes from the recipe's seed."""
+        """Return the network's state to save; of dropout only the count, since the recipe's seed
+        gives the key."""
         return nnx.state(self.network, nnx.Any(nnx.Param, nnx.BatchStat, nnx.RngCount))
 
 
 def _make_measure(
     network: MobileNetV2, learns: Callable[[tuple[Any, ...], Any], bool]
 ) -> Callable[[Any, Any], Any]:
-    """Return what gives BatchNorm's statistics of one batch alone, from the network's whole state.
+    """Return a function (state, batch) -> BatchNorm statistics of that batch alone.
 
-    Where ``learns`` says no they stay.
+    The statistics of layers for which ``learns`` is False do not change.
     """
     measuring = nnx.clone(network)
     measuring.eval()
@@ -182,12 +183,12 @@ def _make_measure(
 
 
 def _joined(share: float, mean: jax.Array, new: jax.Array) -> jax.Array:
-    """Return the mean with a share of a new value in it. What never moves stays exact."""
+    """Return the mean with a share of a new value; a constant value stays exact."""
     return mean + (new - mean) * share
 
 
 def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """Return what is taken off the weights, before it is multiplied by the learning rate."""
+    """Return the recipe's optimiser; the caller multiplies its updates by the learning rate."""
     options = recipe.optimizer
     decay = optax.add_decayed_weights(
         options.weight_decay, lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)

@@ -1,9 +1,8 @@
-"""A training step in Keras, on whichever backend it runs.
+"""Training steps in Keras, on any backend.
 
-SGD and AdamW are in PyTorch's conventions. Keras's own differ in three ways: SGD keeps the learning
-rate inside its velocity, so that another rate in the next step means another thing; its weight
-decay does not go through the momentum; and Adam's epsilon is added before the correction of the
-moments' bias.
+SGD and AdamW have PyTorch's conventions. Keras's own optimisers differ in three ways. The velocity
+of SGD includes the learning rate, so that it keeps the rates of earlier steps. The weight decay of
+SGD is not part of the momentum. Adam adds epsilon before the bias correction.
 """
 
 import dataclasses
@@ -39,45 +38,45 @@ from mobilenetv2.training.steps import (
 
 
 def check_device(device: str) -> None:
-    """Raise MobileNetV2Error where the edition cannot use the device."""
+    """Raise MobileNetV2Error if the edition cannot use the device."""
     if device != "cpu":
         raise MobileNetV2Error(
-            f"device {device}: Keras's backend chooses its device by itself; leave device out"
+            f"device {device}: Keras's backend chooses its device itself; leave device out"
         )
 
 
 def make_trainer(
     config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
 ) -> "KerasTrainer":
-    """Return a trainer of that network, with those weights, under that recipe."""
+    """Return a trainer for a network and its weights, with the settings of a recipe."""
     trainer = KerasTrainer(config, recipe)
     trainer.load(arrays)
     return trainer
 
 
 class SoftCrossEntropy(keras.losses.Loss):
-    """With soft targets; TensorFlow's own takes for granted that they add up to 1 exactly."""
+    """Cross-entropy with soft targets; TensorFlow's own requires a sum of exactly 1."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each photo, (batch,), from targets and logits (batch, classes)."""
+        """Return the loss of each image, (batch,), from targets and logits (batch, classes)."""
         return -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
 
 
 class BinaryCrossEntropy(keras.losses.Loss):
-    """Binary cross-entropy summed over the logits; Keras's own takes their mean."""
+    """Binary cross-entropy, summed over the logits; Keras's own takes the mean."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each photo, (batch,), from targets and logits (batch, logits)."""
+        """Return the loss of each image, (batch,), from targets and logits (batch, logits)."""
         return ops.sum(ops.softplus(y_pred) - y_true * y_pred, axis=-1)
 
 
 def same_side(y_true: Any, y_pred: Any) -> Any:
-    """Return where one logit lies on the target's side of 0: (batch, 1) each -> (batch,)."""
+    """Return True for each logit whose sign fits its target: (batch, 1) each -> (batch,)."""
     return ops.equal(y_true[:, 0] > 0.5, y_pred[:, 0] > 0)
 
 
 class KerasTrainer(Trainer):
-    """The backend chooses its device by itself. There is no mixed precision."""
+    """A trainer in Keras, without mixed precision; the backend chooses its device itself."""
 
     edition = edition
 
@@ -104,7 +103,7 @@ class KerasTrainer(Trainer):
             optimizer=make_optimizer(recipe),
             loss=loss(dtype=dtype),
             metrics=[right],
-            # XLA's convolutions are slow on CPUs, and on JAX there is no way without.
+            # XLA's convolutions are slow on CPUs, but JAX requires XLA.
             jit_compile=keras.backend.backend() == "jax",
         )
         self.network.optimizer.build(self.network.trainable_variables)
@@ -116,7 +115,7 @@ class KerasTrainer(Trainer):
         }
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """Take one step; return the mean loss and the right answers before it."""
+        """Take one optimiser step; return (mean loss, number of correct answers) before it."""
         self.network.optimizer.learning_rate = rate
         self.network.reset_metrics()
         x, target = self._inputs(pictures), targets.astype(self.dtype)
@@ -127,33 +126,33 @@ class KerasTrainer(Trainer):
         return normalise(pictures, self.network.config.preprocessing).astype(self.dtype)
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """Measure BatchNorm's statistics anew on inputs of a step."""
+        """Measure the BatchNorm statistics again, on batches of step inputs."""
         norms = [layer for layer in self.network.layers if isinstance(layer, BatchNormalization)]
         before = [norm.momentum for norm in norms]
         try:
             for count, pictures in enumerate(batches, 1):
                 for norm in norms:
-                    norm.momentum = 1 - 1 / count  # the mean so far; the first replaces all
-                # Not compiled, so that the momentum is that of now; up to the features, so that
-                # dropout draws nothing.
+                    norm.momentum = 1 - 1 / count  # the mean over the batches so far
+                # Not compiled, so that the current momentum is used; only up to the features, so
+                # that dropout draws no random numbers.
                 self.features(self._inputs(pictures), training=True)
         finally:
             for norm, momentum in zip(norms, before, strict=True):
                 norm.momentum = momentum
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """Return the network in evaluation mode, as it is when the function is called."""
+        """Return a function that runs the network in evaluation mode, with its current weights."""
         return self.predictors[outputs]
 
     def state(self) -> State:
-        """Return weights, optimiser and random state, for a checkpoint."""
+        """Return the weights, the optimiser's state and the random state, for a checkpoint."""
         return {
             name: np.array(ops.convert_to_numpy(variable.value))
             for name, variable in self._saved().items()
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Restore a state from :meth:`state`."""
         for name, variable in self._saved().items():
             variable.assign(state[name])
 
@@ -163,7 +162,8 @@ class KerasTrainer(Trainer):
 
 
 def freeze(network: keras.Model, spec: NetworkSpec, blocks: int) -> None:
-    """Keep the stem and so many blocks as they are, their statistics too."""
+    """Freeze the stem and a number of first blocks, with their BatchNorm statistics; 0 freezes
+    nothing."""
     limit = trained_depth(blocks, spec)
     for layer in resolve(spec).convolutions:
         if depth(layer.name, spec) > limit:
@@ -180,21 +180,28 @@ def make_optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
 
 
 class SGD(keras.optimizers.Optimizer):
-    """v = momentum v + g + decay w; w -= rate (g + decay w + momentum v), Nesterov's way."""
+    """SGD with Nesterov momentum and coupled weight decay, as in PyTorch.
+
+    v = momentum v + g + decay w; w -= rate (g + decay w + momentum v).
+
+    Args:
+        momentum: factor of the velocity; 0 for none.
+        decay: weight decay of weights with more than one axis.
+    """
 
     def __init__(self, momentum: float, decay: float) -> None:
         super().__init__(learning_rate=0.0, name="sgd")
         self.momentum, self.decay = momentum, decay
 
     def build(self, variables: Any) -> None:
-        """Make the velocities."""
+        """Create the velocities of the variables."""
         super().build(variables)
         self.velocities = [
             self.add_variable_from_reference(variable, name="velocity") for variable in variables
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable."""
         rate = ops.cast(learning_rate, variable.dtype)
         if len(variable.shape) > 1:
             gradient = gradient + self.decay * variable
@@ -206,14 +213,18 @@ class SGD(keras.optimizers.Optimizer):
 
 
 class AdamW(keras.optimizers.Optimizer):
-    """Adam with the weight decay taken off the weights themselves (arXiv 1711.05101)."""
+    """Adam with decoupled weight decay (arXiv 1711.05101), as in PyTorch.
+
+    Args:
+        decay: weight decay of weights with more than one axis.
+    """
 
     def __init__(self, decay: float) -> None:
         super().__init__(learning_rate=0.0, name="adamw")
         self.decay = decay
 
     def build(self, variables: Any) -> None:
-        """Make the moments."""
+        """Create the moments of the variables."""
         super().build(variables)
         self.first, self.second = (
             [self.add_variable_from_reference(variable, name=name) for variable in variables]
@@ -221,7 +232,7 @@ class AdamW(keras.optimizers.Optimizer):
         )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable."""
         rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(self.iterations + 1, variable.dtype)
         index = self._get_variable_index(variable)
@@ -229,7 +240,7 @@ class AdamW(keras.optimizers.Optimizer):
         one, two = MOMENTUM_OF_ADAM
         self.assign(first, one * first + (1 - one) * gradient)
         self.assign(second, two * second + (1 - two) * gradient * gradient)
-        # Not ops.cast: TensorFlow's makes float32 of a Python number on the way.
+        # Not ops.cast: TensorFlow's converts a Python number to float32 first.
         first_correction, second_correction = (
             1 - ops.power(ops.convert_to_tensor(beta, variable.dtype), step) for beta in (one, two)
         )

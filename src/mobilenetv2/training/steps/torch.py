@@ -1,9 +1,9 @@
-"""A training step in PyTorch, on pictures or on cached maps.
+"""Training steps in PyTorch, on images or on cached feature maps.
 
-Where only the later blocks train (:class:`CachedFeaturesTrainer`), what the earlier ones give for a
-photo is computed once and kept. Most of the work of a step lies in the early blocks, whose maps are
-large, and they are what a new set of photos changes least. With them frozen, a step costs a
-fraction, and a few random views of each photo, computed beforehand, stand for all the epochs.
+If only the later blocks are trained (:class:`CachedFeaturesTrainer`), the feature maps of the
+earlier blocks are computed once and cached. The early blocks have the largest feature maps and take
+most of the time of a step, and training changes them least. With these blocks frozen, a step takes
+a fraction of the time. All epochs use a few random views of each photo, computed in advance.
 """
 
 import os
@@ -47,13 +47,13 @@ from mobilenetv2.training.steps.torch_optimizers import make_optimizer
 __all__ = ["check_device", "make_trainer"]
 
 AT_ONCE = 16
-"""Photos whose maps are computed together."""
+"""Number of photos in a batch for computing feature maps."""
 
 
 def make_trainer(
     config: ModelConfig, arrays: Arrays, recipe: Recipe, device: str = "cpu"
 ) -> "TorchTrainer":
-    """Return a trainer of that network, with those weights, under that recipe."""
+    """Return a trainer for a network and its weights, with the settings of a recipe."""
     network = MobileNetV2(config, seed=recipe.seed)
     edition.load(network, arrays)
     kind = CachedFeaturesTrainer if recipe.trained == "later" else TorchTrainer
@@ -66,15 +66,15 @@ class Part(NamedTuple):
     loss: float
     right: int
     gradients: tuple[Tensor, ...]
-    """Gradients of the parameters that learn."""
+    """Gradients of the trained parameters."""
 
 
 class TorchTrainer(Trainer):
-    """The only one with every key of a recipe."""
+    """A trainer in PyTorch, which supports all keys of a recipe."""
 
     edition = edition
     start: int | None = None
-    """The block that a step's inputs go into; None: they are pictures."""
+    """Number of the block that gets the inputs of a step; None if the inputs are images."""
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.network, self.recipe, self.device = network, recipe, torch.device(device)
@@ -86,15 +86,15 @@ class TorchTrainer(Trainer):
         self.computes = f"{self.precision} on {self.device}"
         network.dropout.p = dropout_of(network.spec, recipe)
         self.optimizer = make_optimizer(network, recipe, self.dtype)
-        # Side by side on the cores of a CPU; elsewhere the parts come one after the other.
-        most = max(1, recipe.batch_size // 2)  # BatchNorm needs two pictures in each
+        # In parallel on the cores of a CPU; on other devices one after the other.
+        most = max(1, recipe.batch_size // 2)  # BatchNorm needs two images in each part
         replicas = min(recipe.computation.replicas, most) if device == "cpu" else 1
         self.replicas = Replicas(network, replicas)
         self.thaw(recipe.freezing.unfreeze_epochs)
-        torch.manual_seed(recipe.seed)  # of dropout
+        torch.manual_seed(recipe.seed)  # for dropout
 
     def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
-        """Take one step; return the mean loss and the right answers before it."""
+        """Take one optimiser step; return (mean loss, number of correct answers) before it."""
         set_policy(self.network, self.recipe.freezing.batch_norm)
         self._freeze()
         for group in self.optimizer.param_groups:
@@ -113,9 +113,11 @@ class TorchTrainer(Trainer):
         return sum(part.loss for part in parts) / len(pictures), sum(part.right for part in parts)
 
     def _masks(self, count: int) -> list[Tensor | None]:
-        """Return dropout's masks of the features and of each hidden layer: (count, width); None
-        keeps all. They are drawn here: parts of a batch that run at the same time would draw in any
-        order."""
+        """Return the dropout masks of the features and of each hidden layer, (count, width).
+
+        None keeps all values. The masks are drawn here, since parts of a batch that run in parallel
+        would draw in random order.
+        """
         hidden, last = hidden_layers(self.network), self.network.classifier
         width = hidden[0].in_features if hidden else last.in_features
         places = [(self.network.dropout, width), *((y.dropout, y.out_features) for y in hidden)]
@@ -128,7 +130,7 @@ class TorchTrainer(Trainer):
     def _part(
         self, network: MobileNetV2, pictures: NDArray, wanted: Tensor, masks: list[Tensor | None]
     ) -> Part:
-        """Loss and gradients, summed over some pictures of a batch."""
+        """Return loss, correct answers and gradients, summed over a part of a batch."""
         x = self._inputs(pictures)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             y = _masked(network.pooled_features(x, self.start), masks[0])
@@ -145,10 +147,10 @@ class TorchTrainer(Trainer):
         return Part(loss.item(), right, torch.autograd.grad(loss, learning))
 
     def _learn(self, gradients: list[tuple[Tensor, ...]], pictures: int) -> None:
-        """Put the gradients of a batch's parts together."""
+        """Set the mean gradients of a batch from the gradients of its parts."""
         learning = [p for p in self.network.parameters() if p.requires_grad]
         for parameter, *parts in zip(learning, *gradients, strict=True):
-            # Sums of floats hang on their order: that of the parts.
+            # In the order of the parts, since a sum of floats depends on the order.
             parameter.grad = sum(parts[1:], start=parts[0]) / pictures
         if clip := self.recipe.optimizer.gradient_clip:
             nn.utils.clip_grad_norm_(learning, clip)
@@ -158,11 +160,11 @@ class TorchTrainer(Trainer):
         return x.to(self.network.classifier.weight.dtype)
 
     def thaw(self, epoch: float) -> None:
-        """Let the blocks learn that are to learn at this epoch."""
+        """Unfreeze the layers that are trained at an epoch of gradual unfreezing."""
         self.thawed = thawed_depth(epoch, self.recipe, self.network.spec)
 
     def _freeze(self) -> None:
-        """Let what lies deeper than ``thawed`` compute as in evaluation, without gradients."""
+        """Put the layers deeper than ``thawed`` into evaluation mode, without gradients."""
         freezing = self.recipe.freezing
         if not (freezing.unfreeze_epochs or freezing.blocks):
             return
@@ -172,7 +174,7 @@ class TorchTrainer(Trainer):
             module.eval()
 
     def _frozen_norms(self) -> frozenset[nn.Module]:
-        """BatchNorms that lie deeper than what is trained."""
+        """Return the BatchNorm layers that are deeper than ``thawed``."""
         return frozenset(
             module
             for name, module in self.network.named_modules()
@@ -180,16 +182,16 @@ class TorchTrainer(Trainer):
         )
 
     def reestimate(self, batches: Iterable[NDArray]) -> None:
-        """Measure BatchNorm's statistics anew on inputs of a step."""
+        """Measure the BatchNorm statistics again, on batches of step inputs."""
         inputs = (self._inputs(pictures) for pictures in batches)
         reestimate(self.network, inputs, self._frozen_norms())
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
-        """Return the network in evaluation mode, as it is when the function is called."""
+        """Return a function that runs the network in evaluation mode, with its current weights."""
         return edition.predictor(self.network, str(self.device), outputs)
 
     def state(self) -> State:
-        """Return weights, optimiser and random state, for a checkpoint."""
+        """Return the weights, the optimiser's state and the random state, for a checkpoint."""
         tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
@@ -199,7 +201,7 @@ class TorchTrainer(Trainer):
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
     def restore(self, state: State) -> None:
-        """Go on from what :meth:`state` gave."""
+        """Restore a state from :meth:`state`."""
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
         network = {n.removeprefix("network/"): t for n, t in tensors.items() if "network/" in n}
         self.network.load_state_dict(network)
@@ -211,15 +213,21 @@ class TorchTrainer(Trainer):
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         torch.set_rng_state(tensors["random"])
-        if self.device.type == "cuda" and "random/cuda" in tensors:  # else it began on the CPU
+        if self.device.type == "cuda" and "random/cuda" in tensors:  # else it started on the CPU
             torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
 
 
 def cross_entropy(
     logits: Tensor, targets: Tensor, outputs: Outputs, reduction: Literal["mean", "sum"] = "mean"
 ) -> Tensor:
-    """Return the cross-entropy with soft targets, (batch, logits) each; binary unless the outputs
-    are a softmax. The mean is over the logits, too, where it is binary."""
+    """Return the cross-entropy with soft targets; binary unless the outputs are 'softmax'.
+
+    Args:
+        logits: float (batch, logits).
+        targets: float (batch, logits), from 0 to 1.
+        outputs: meaning of the logits.
+        reduction: 'mean' or 'sum'. A binary mean is over batch and logits. Default: 'mean'.
+    """
     if outputs == "softmax":
         return functional.cross_entropy(logits, targets, reduction=reduction)
     if outputs == "sigmoid" or outputs == "logit":
@@ -228,7 +236,7 @@ def cross_entropy(
 
 
 def hidden_layers(network: MobileNetV2) -> list[HiddenLayer]:
-    """Return the linear layers before the last one."""
+    """Return the hidden linear layers of the classifier."""
     return [layer for layer in network.hidden if isinstance(layer, HiddenLayer)]
 
 
@@ -237,7 +245,7 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def divided(count: int, recipe: Recipe) -> list[slice]:
-    """Return the parts of a batch of ``count`` images: BatchNorm needs two in each."""
+    """Return the parts of a batch of ``count`` images; each has at least two, for BatchNorm."""
     computation = recipe.computation
     parts = max(1, min(computation.accumulate * computation.replicas, count // 2))
     edges = [count * part // parts for part in range(parts + 1)]
@@ -245,7 +253,7 @@ def divided(count: int, recipe: Recipe) -> list[slice]:
 
 
 class CachedFeaturesTrainer(TorchTrainer):
-    """A trainer whose steps take maps instead of pictures."""
+    """A trainer whose steps take cached feature maps instead of images."""
 
     def __init__(self, network: MobileNetV2, recipe: Recipe, device: str = "cpu") -> None:
         self.start = self.blocks = recipe.cache.blocks
@@ -259,11 +267,15 @@ class CachedFeaturesTrainer(TorchTrainer):
             parameter.requires_grad_(depth(name, network.spec) <= deepest)
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:
-        """Maps, computed unless the cache has them; see :class:`training.inputs.Views`."""
+        """Return the feature maps of the photos, from the cache file or computed into it."""
         return cached_maps(self, photos, cache)
 
     def early(self, pictures: NDArray) -> NDArray:
-        """Return float16 maps (batch, h, w, k) of uint8 images (batch, height, width, channels)."""
+        """Return the feature maps of the frozen blocks, float16 (batch, h, w, k).
+
+        Args:
+            pictures: images, uint8 (batch, height, width, channels).
+        """
         self.network.eval()
         with torch.inference_mode():
             x = self.network.stem(super()._inputs(pictures))
@@ -278,22 +290,31 @@ class CachedFeaturesTrainer(TorchTrainer):
 
 @dataclass(frozen=True, slots=True)
 class MapViews:
-    """Maps of a few views of every photo, in a file; see :class:`training.inputs.Views`."""
+    """Cached feature maps of a few views of each photo, as inputs of steps."""
 
     maps: NDArray
-    """float16 (views, photos, h, w, k), read from the file as it is needed."""
+    """Feature maps, float16 (views, photos, h, w, k), read from the file on access."""
 
     def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
-        """Yield (float16 maps (batch, h, w, k), indices): the epochs take turns with the views."""
+        """Yield (float16 maps (batch, h, w, k), indices); the epochs use the views in turn."""
         maps = self.maps[epoch % len(self.maps)]
         return batches(lambda index: np.asarray(maps[index]), chunks)
 
 
 def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
-    """Return the maps in ``path``, computed if absent; raise RunError if the disk is full."""
+    """Return the feature maps in a file, which is computed if it does not exist.
+
+    Args:
+        trainer: the trainer with the frozen blocks.
+        photos: the views of the photos.
+        path: the file.
+
+    Raises:
+        RunError: the disk has too little space.
+    """
     if path.is_file():
         return MapViews(np.load(path, mmap_mode="r"))
-    views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each one has its turn
+    views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each view is used
     count = len(photos.split)
     partial = path.with_name(f"{TEMPORARY}{path.name}")
     file: np.memmap | None = None
@@ -304,8 +325,8 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
                 needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(path.parent).free
                 if needed > free:
                     raise RunError(
-                        f"{path.parent}: {needed / 1e9:.1f} GB are needed for the maps of {views} "
-                        f"views, {free / 1e9:.1f} GB are free; lower cache.views"
+                        f"{path.parent}: {needed / 1e9:.1f} GB are needed for the feature maps of "
+                        f"{views} views, {free / 1e9:.1f} GB are free; lower cache.views"
                     )
                 file = open_memmap(partial, "w+", np.float16, shape)
                 reserve(partial)
@@ -320,7 +341,7 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
 
 
 def reserve(path: Path) -> None:
-    """Give a file its blocks: a disk that fills up under a map ends the process without a word."""
+    """Allocate a file's disk space; a full disk would kill a process with a memory map silently."""
     if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -329,7 +350,7 @@ def reserve(path: Path) -> None:
 def _maps(
     trainer: CachedFeaturesTrainer, photos: PhotoViews, views: int
 ) -> Iterator[tuple[int, NDArray]]:
-    """Yield (place among all views, maps), a batch at a time."""
+    """Yield (index of the first view, feature maps) of a batch at a time."""
     count = len(photos.split)
     for number in range(views):
         todo = photos.batches(chunked(range(count), AT_ONCE), number)

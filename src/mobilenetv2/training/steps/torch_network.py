@@ -1,14 +1,15 @@
-"""A PyTorch network in training: what its layers compute in, its BatchNorm, its replicas.
+"""PyTorch networks in training: precision, BatchNorm and replicas.
 
-The running statistics of a published checkpoint may move by 0.001 to 0.003 a step (Keras, TF-slim).
-In a run of a few hundred steps they never arrive at the new data: ~100% in training, ~50% in
-evaluation. :func:`set_policy` makes them move faster, or holds everything to those of the weights.
+The running statistics of published weights may move by only 0.001 to 0.003 a step (Keras, TF-slim).
+In a run of a few hundred steps they stay far from the statistics of the new data: the accuracy was
+about 100% in training and 50% in evaluation. :func:`set_policy` makes them move faster, or also
+uses the running statistics in training.
 
-Replicas share a network's weights and compute a batch in parts at the same time. Threads that share
-an operator wait for each other after it, hundreds of times a step; two replicas on a core each do
-not. Measured on two cores for the small network at 24 and 32 pixels: 1.1 to 1.25 times; at 224
-pixels, where operators are long, nothing. BatchNorm sees the parts, as it does wherever a batch is
-spread over devices.
+Replicas share a network's weights and compute parts of a batch in parallel. Threads that share an
+operator synchronise after it, hundreds of times a step; replicas on separate cores do not. On two
+cores, the small network was 1.1 to 1.25 times as fast at 24 and 32 pixels, and not faster at 224
+pixels, where operators take longer. BatchNorm uses the statistics of each part, as in all training
+on several devices.
 """
 
 import copy
@@ -27,9 +28,9 @@ Result = TypeVar("Result")
 
 
 def choose_precision(precision: str, device: str) -> torch.dtype:
-    """Return what a recipe's ``precision`` means on a device.
+    """Return the data type of a recipe's ``precision`` on a device.
 
-    'auto' is bfloat16 only where the hardware has it: emulated, it is slower than float32.
+    'auto' is bfloat16 only if the hardware supports it: emulation is slower than float32.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -44,10 +45,10 @@ def choose_precision(precision: str, device: str) -> torch.dtype:
 
 
 def keep_slow_layers_in_float32(network: nn.Module) -> None:
-    """Take depthwise convolutions of stride 2 out of autocast.
+    """Exclude depthwise convolutions of stride 2 from autocast.
 
-    oneDNN has no kernel for their backward pass in bfloat16 and falls back to a reference: measured
-    on AVX-512, the four of them took half of the time of a step, a tenth in float32.
+    oneDNN has no kernel for their backward pass in bfloat16 and uses a slow reference. On AVX-512,
+    the four layers took half of the time of a step, and a tenth in float32.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1 and module.stride != (1, 1):
@@ -63,9 +64,16 @@ def _in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
 def reestimate(
     network: nn.Module, batches: Iterable[Tensor], kept: frozenset[nn.Module] = frozenset()
 ) -> None:
-    """Measure the running statistics anew, as plain means over batches (Wu & Johnson, arXiv
-    2105.07576): running ones lag behind the weights, and those of an average of weights are
-    averages, too, which no network has seen. Those ``kept`` stay; it ends in evaluation mode."""
+    """Measure the BatchNorm statistics again, as means over batches; end in evaluation mode.
+
+    Running statistics lag behind the weights. For averaged weights they are averages of statistics,
+    which fit no network (Wu & Johnson, arXiv 2105.07576).
+
+    Args:
+        network: the network.
+        batches: normalised images, float (batch, channels, height, width), or feature maps.
+        kept: BatchNorm layers whose statistics do not change. Default: none.
+    """
     norms = [
         module
         for module in network.modules()
@@ -78,7 +86,7 @@ def reestimate(
     try:
         for count, batch in enumerate(batches, 1):
             for norm in norms:
-                norm.momentum = 1 / count  # the mean so far; the first replaces what was there
+                norm.momentum = 1 / count  # the mean over the batches so far
             network(batch)
     finally:
         for norm, momentum in zip(norms, before, strict=True):
@@ -87,11 +95,12 @@ def reestimate(
 
 
 def set_policy(network: nn.Module, policy: str) -> None:
-    """Put the network into training mode under a recipe's ``freezing.batch_norm``.
+    """Put the network into training mode, with a recipe's ``freezing.batch_norm``.
 
-    'adapt': statistics of the batch, running ones that move by at least 0.1 a step.
-    'frozen': BatchNorm computes with its running statistics and leaves them; scale and shift
-    are trained all the same.
+    Args:
+        network: the network.
+        policy: 'adapt' for batch statistics, and running statistics that move by at least 0.1 a
+            step; 'frozen' for fixed running statistics. Scale and shift are trained in both cases.
     """
     network.train()
     for module in network.modules():
@@ -103,7 +112,7 @@ def set_policy(network: nn.Module, policy: str) -> None:
 
 
 class Replicas:
-    """A network and its replicas, ``count`` together. Which of them is faster changes no result."""
+    """A network and its replicas, ``count`` together. Results do not depend on their timing."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
         self.networks = [network, *(sharing(network) for _ in range(count - 1))]
@@ -112,9 +121,12 @@ class Replicas:
     def each(
         self, function: Callable[[Any, slice], Result], parts: Sequence[slice]
     ) -> list[Result]:
-        """Call ``function`` on a network and each part, as many at a time as there are networks.
+        """Call ``function`` with a network and each part, in parallel on all networks.
 
-        BatchNorm's running statistics end as the mean of what the parts of a time made of them.
+        The BatchNorm statistics become the mean of those of the networks.
+
+        Returns:
+            The results, in the order of the parts.
         """
         results: list[Result] = []
         for start in range(0, len(parts), len(self.networks)):
@@ -130,7 +142,7 @@ class Replicas:
 
     @torch.no_grad()
     def _follow(self, networks: Sequence[nn.Module]) -> None:
-        """Bring the others to where the first one is: buffers, modes, BatchNorm's momentum."""
+        """Copy the buffers, modes and BatchNorm momentum of the first network to the others."""
         for modules in zip(*(network.modules() for network in networks), strict=True):
             first, *others = modules
             for other in others:
@@ -148,30 +160,30 @@ class Replicas:
                 if buffer is None or not buffer.is_floating_point():
                     continue
                 parts = [other._buffers[name] for other in others]
-                # What no part changed stays: the mean of equal numbers may differ in the last bit.
+                # Equal buffers are not changed: the mean of equal numbers may differ in a bit.
                 if not all(torch.equal(buffer, part) for part in parts):
                     buffer.copy_(torch.stack([buffer, *parts]).mean(0))
 
 
 def one_thread_each(count: int) -> ThreadPoolExecutor:
-    """Return threads that share PyTorch's cores evenly; everybody else's number stays as it is."""
+    """Return a pool of threads that share PyTorch's cores evenly; other threads do not change."""
     threads, all_here = torch.get_num_threads(), Barrier(count)
 
     def take_share() -> None:
         torch.set_num_threads(max(1, threads // count))
-        # A thread's number is settled when it is first asked for, and is then what anybody set
-        # last: unasked, it would become the one that is put back below.
+        # PyTorch fixes a thread's number of cores at the first query, to the last value that any
+        # thread has set. Without this query, that would be the value that is restored below.
         torch.get_num_threads()
 
     pool = ThreadPoolExecutor(count, "replica", take_share)
-    # All threads begin now: none is done before the last has begun.
+    # Start all threads now: the barrier keeps each one busy until the last has started.
     list(pool.map(lambda _: all_here.wait(), range(count)))
     torch.set_num_threads(threads)
     return pool
 
 
 def sharing(network: nn.Module) -> nn.Module:
-    """Return a copy that shares the parameters and has buffers of its own."""
+    """Return a copy of a network that shares its parameters and has its own buffers."""
     replica = copy.deepcopy(network)
     for module, original in zip(replica.modules(), network.modules(), strict=True):
         for name, parameter in original._parameters.items():

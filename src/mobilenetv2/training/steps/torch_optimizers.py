@@ -1,15 +1,17 @@
-"""PyTorch's optimisers as the recipes name them, and the two that PyTorch does not have.
+"""The optimisers of recipes in PyTorch, with TensorFlow's RMSProp and Muon.
 
-RMSProp is that of the paper's own training code: TensorFlow adds epsilon under the root, starts the
-squares at one, and keeps the learning rate inside the momentum. With slim's epsilon of 1.0 all
-three matter: the steps are nearly those of SGD until gradients are large.
+RMSProp is the optimiser of the paper's training code. Unlike PyTorch's, TensorFlow's adds epsilon
+inside the square root, initialises the squares with one, and includes the learning rate in the
+momentum. With slim's epsilon of 1.0 all three differences matter: the steps are nearly those of SGD
+until gradients are large.
 
-Muon (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024) turns the
-matrices of a network by orthogonal steps; the rest learns by SGD. A step of SGD on a matrix moves
-it mostly along the few directions in which gradients are large; Muon gives every direction about
-the same length. What it turns here are the pointwise convolutions, nine tenths of what lies before
-the classifier. Each of them stands before BatchNorm, which takes its length out again: only the
-direction means anything. So the length stays, no decay is needed, and a step is an angle.
+Muon (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024) takes
+orthogonal steps for the matrices of a network; other parameters are trained with SGD. A step of SGD
+changes a matrix mostly in the few directions with large gradients; a step of Muon is about equally
+long in all directions. Here the matrices are the pointwise convolutions, 90% of the parameters
+before the classifier. BatchNorm follows each of them and removes its norm, so that only the
+direction matters. So the norm is kept constant, no weight decay is needed, and a step is a rotation
+by an angle.
 """
 
 from collections.abc import Iterable
@@ -24,19 +26,27 @@ from mobilenetv2.training.schedule import depth
 from mobilenetv2.training.steps import EPSILON_OF_ADAM, MOMENTUM_OF_ADAM
 
 TURN = 0.1
-"""Radians, near enough, that a learning rate of 1 would turn a matrix by in a step."""
+"""Approximate angle of a step with a learning rate of 1, in radians."""
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Jordan's coefficients of the Newton-Schulz iteration."""
 ITERATIONS = 4
-"""Singular values from a tenth of the matrix's norm up end between 0.65 and 1.2; smaller ones grow
-about three-and-a-half-fold in each."""
+"""Number of Newton-Schulz iterations. Singular values of at least a tenth of the matrix's norm end
+between 0.65 and 1.2; smaller ones grow by a factor of about 3.5 in each iteration."""
 
 
 def make_optimizer(
     network: MobileNetV2, recipe: Recipe, precision: torch.dtype
 ) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser. Matrices and kernels decay (but those that Muon turns),
-    BatchNorm and biases do not; each group's rate has its scale. Muon computes in ``precision``."""
+    """Return the optimiser of a recipe.
+
+    Weights with more than one axis decay, except Muon's matrices; BatchNorm and biases do not. Each
+    parameter group has a 'scale', the factor of its learning rate (layer-wise decay).
+
+    Args:
+        network: the network to train.
+        recipe: the recipe.
+        precision: data type of Muon's iteration.
+    """
     options = recipe.optimizer
     parts: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -58,12 +68,17 @@ def make_optimizer(
 
 
 class RMSProp(torch.optim.Optimizer):
-    """s = r s + (1 - r) g^2; v = m v + rate g / sqrt(s + epsilon); w -= v.
+    """TensorFlow's RMSProp with momentum.
+
+    s = r s + (1 - r) g^2; v = m v + rate g / sqrt(s + epsilon); w -= v.
 
     Args:
-        groups: as for every PyTorch optimiser; ``weight_decay`` is added to the gradient.
-        decay: r, of the squares.
-        momentum: m.
+        groups: parameter groups, as for all PyTorch optimisers.
+        lr: learning rate.
+        decay: decay r of the mean squares. Default: 0.9.
+        momentum: momentum m. Default: 0.9.
+        epsilon: constant inside the square root. Default: 1.
+        weight_decay: factor of the weights that is added to the gradient. Default: 0.
     """
 
     def __init__(
@@ -83,7 +98,7 @@ class RMSProp(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move every weight that has a gradient."""
+        """Update all weights that have a gradient."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
@@ -105,19 +120,22 @@ class RMSProp(torch.optim.Optimizer):
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Return True for the weight of a pointwise convolution: (outputs, inputs, 1, 1)."""
+    """Return True for the weight of a pointwise convolution, (outputs, inputs, 1, 1)."""
     return parameter.ndim == 4 and parameter.shape[2:] == (1, 1)
 
 
 class Muon(torch.optim.SGD):
-    """A matrix W of gradient G: V = m V + G; U = orthogonal(G + m V);
-    W = |W| times the direction of W / |W| - TURN rate U / |U|. All else is SGD's with Nesterov.
+    """Muon for the pointwise convolutions, and SGD with Nesterov momentum for other parameters.
+
+    For a matrix W with gradient G: V = m V + G; U = orthogonal(G + m V); W = |W| times the
+    direction of W / |W| - TURN rate U / |U|.
 
     Args:
-        groups: as for every PyTorch optimiser; the matrices in them are found, and do not decay.
-            One of zeros has no direction: it is SGD's.
-        momentum: m, of both.
-        precision: what the iteration computes in.
+        groups: parameter groups, as for all PyTorch optimisers. The matrices in them have no weight
+            decay. A matrix of zeros has no direction and is trained with SGD.
+        lr: learning rate.
+        momentum: momentum m of Muon and SGD.
+        precision: data type of the iteration. Default: float32.
     """
 
     def __init__(
@@ -132,12 +150,12 @@ class Muon(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move every weight that has a gradient."""
+        """Update all weights that have a gradient."""
         for group in self.param_groups:
             for weight in filter(is_matrix, group["params"]):
                 if weight.grad is not None and weight.any():
                     self._turn(weight, weight.grad, group["lr"] * TURN, group["momentum"])
-                    weight.grad = None  # SGD leaves it alone
+                    weight.grad = None  # SGD skips it
         super().step()
 
     def _turn(self, weight: nn.Parameter, gradient: Tensor, angle: float, momentum: float) -> None:
@@ -153,7 +171,7 @@ class Muon(torch.optim.SGD):
 
 
 def orthogonal(matrix: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-    """Return nearly the matrix of the same singular vectors whose singular values are all 1."""
+    """Return approximately the matrix with the same singular vectors and all singular values 1."""
     a, b, c = QUINTIC
     wide = matrix.shape[0] <= matrix.shape[1]
     if precision == torch.float32:
