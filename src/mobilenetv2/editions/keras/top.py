@@ -60,7 +60,7 @@ def body_of(network: keras.Model) -> keras.Model:
 
 
 def config_of(network: keras.Model) -> ModelConfig:
-    """Return what a network is and takes, with the classifier that it has.
+    """Return the config of a network, with its present classifier.
 
     A classifier that a user built on the body has numbered labels. To name them, set a config:
     ``model.config = dataclasses.replace(config_of(model), labels=...)``.
