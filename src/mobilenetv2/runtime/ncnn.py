@@ -73,8 +73,8 @@ def read_artifact(path: Path) -> Artifact:
     written_for = config.origin.sha256 if config.origin else None
     if written_for != checksum(graph, data, text or ""):
         raise ArtifactError(
-            f"{path}: the checksum is wrong: this file, {weights.name} or {beside.name} was changed "
-            "or damaged, or belongs to another network; export it again"
+            f"{path}: wrong checksum: this file, {weights.name} or {beside.name} was changed, "
+            "damaged, or belongs to another network; export it again"
         )
     _require_fit(list(layers(graph, path)), len(data), config, path)
     return Artifact(config, "ncnn", graph, str(path), data)
@@ -191,7 +191,7 @@ class Ncnn(Engine):
         """Compute one output of a batch of the graph's batch size."""
         import ncnn
 
-        picture = np.ascontiguousarray(x[0], np.float32)  # ncnn uses it
+        picture = np.ascontiguousarray(x[0], np.float32)  # used by ncnn
         extractor = self.net.create_extractor()
         status = extractor.input(self.input, ncnn.Mat(picture))
         if status == 0:
