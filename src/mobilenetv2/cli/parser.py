@@ -54,7 +54,7 @@ MODEL_HELP = (
     "a model folder, such as RUN/best; a name of torchvision, timm or Keras, such as "
     "mobilenetv2_100; a name from 'weights list'; hf://OWNER/NAME; or 'embedded'"
 )
-RUN_HELP = f"{MODEL_HELP}; or an exported file"
+RUN_HELP = f"an exported file; {MODEL_HELP}"
 DIALECTS = (
     "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
     *GRAPHS,

@@ -37,7 +37,7 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--weights", metavar="MODEL|none", default="default",
-        help=f"initial weights: {MODEL_HELP}; or 'none' to train from scratch (default: published "
+        help=f"initial weights: {MODEL_HELP}. 'none' trains from scratch (default: published "
         "ImageNet weights; for digits, none)",
     )  # fmt: skip
     parser.add_argument(
