@@ -91,5 +91,5 @@ def test_a_place_that_may_not_be_written_to(
     assert run.returncode == 2, run.stderr
     message = the_error(run.stderr)
     assert message.startswith(str(locked))
-    assert message.endswith("Permission denied; choose a place that you may write to")
+    assert message.endswith("Permission denied; choose a folder that you may write to")
     assert list(locked.iterdir()) == []

@@ -20,12 +20,6 @@ ALLOWED: dict[str, str] = {}
 """Reason why a docstring may break the rules, by its name: 'room/module.py: Class.field'."""
 REFERENCE = re.compile(r"\bSee the (class|protocol|module|function|method)\b", re.IGNORECASE)
 """A reference in place of a description."""
-TO_DO = {
-    "__init__.py", "__main__.py", "auditing/inspection.py", "benchmarking/choices.py",
-    "benchmarking/job.py", "cli/", "editions/", "exporting/job.py",
-    "quantization/job.py", "runtime/",
-}  # fmt: skip
-"""Rooms and modules whose docstrings still have to be rewritten."""
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str]]:
@@ -70,15 +64,10 @@ def modules() -> dict[str, Path]:
     return {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
-def finished() -> list[Path]:
-    """Return the modules whose docstrings have been rewritten."""
-    return [path for name, path in modules().items() if not name.startswith(tuple(TO_DO))]
-
-
 def test_every_docstring_stands_alone() -> None:
     wrong = [
         f"{name}: {found}: {text.strip().splitlines()[0]}"
-        for path in finished()
+        for path in modules().values()
         for name, text in docstrings(path)
         if name not in ALLOWED and (found := problem(text))
     ]
@@ -87,12 +76,8 @@ def test_every_docstring_stands_alone() -> None:
 
 def test_exceptions_are_needed() -> None:
     """A docstring that follows the rules needs no exception."""
-    found = {name: problem(text) for path in finished() for name, text in docstrings(path)}
+    found = {name: problem(text) for path in modules().values() for name, text in docstrings(path)}
     assert [name for name in ALLOWED if not found.get(name)] == []
-
-
-def test_what_is_to_do_exists() -> None:
-    assert [name for name in TO_DO if not any(path.startswith(name) for path in modules())] == []
 
 
 @pytest.mark.parametrize(

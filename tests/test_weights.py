@@ -97,11 +97,11 @@ def test_the_only_dialect_of_a_file_is_guessed(spec: Any, name: str, found: str)
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("m.pth", r"m\.pth: which dialect\? Such a file can be of torchvision, timm, "),
+        ("m.pth", r"m\.pth: several dialects fit: torchvision, timm, "),
         ("m.onnx", r"'mobilenetv2 export MODEL m\.onnx' .*; ONNX with .*: --dialect onnx"),
         ("m.tflite", r"'mobilenetv2 export MODEL m\.tflite' .*: --dialect litert"),
-        ("m.mlpackage", r"a file to run is written by 'mobilenetv2 export MODEL m\.mlpackage'"),
-        ("m", "which dialect.* 'huggingface' writes a folder"),
+        ("m.mlpackage", r"for a file that runs, use 'mobilenetv2 export MODEL m\.mlpackage'"),
+        ("m", "no checkpoint format.* 'huggingface' writes a folder"),
     ],
 )
 def test_what_cannot_be_guessed_is_asked(name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., arXiv 1801.04381): one network as data, in every framework.
+"""MobileNetV2 (Sandler et al., arXiv 1801.04381) in PyTorch, Keras, JAX and NumPy.
 
     import mobilenetv2 as mn
 
@@ -11,7 +11,7 @@
     net = mn.load("runs/shoes/best", edition="keras")   # a model folder as a keras.Model
     net = mn.convert(net, "jax")                        # the same network in another framework
 
-docs/python.md shows every function. Importing this loads no framework.
+docs/python.md shows every function. Importing this package loads no framework.
 """
 
 import importlib
@@ -101,8 +101,8 @@ HOMES = {
     "training.run": ("train",),
     "weights": ("export_checkpoint", "import_checkpoint"),
 }
-"""Module -> public names that are imported from it once they are used: the command line's help
-needs none of them."""
+"""Public names by their home module. They are imported at their first use, since the help of the
+command line needs none of them."""
 _HOME = {name: f"mobilenetv2.{home}" for home, names in HOMES.items() for name in names}
 
 

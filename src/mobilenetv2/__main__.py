@@ -1,4 +1,4 @@
-"""``python -m mobilenetv2``: the same as the command."""
+"""Entry point of ``python -m mobilenetv2``, the same as the command."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The command line that adds optional packages to this installation, from where it came.
+"""Install commands for optional packages, from the same source as this installation.
 
-The distribution is on no package index, so that its name there could be claimed by anybody:
-nobody is told to install ``mobilenetv2[...]`` by its name. PEP 610's ``direct_url.json``, which
-every installer writes, says where the installed distribution came from.
+The distribution is on no package index, where anybody could claim its name. So no message tells a
+user to install ``mobilenetv2[...]`` by its name. PEP 610's ``direct_url.json``, which every
+installer writes, holds the source of the installed distribution.
 """
 
 import ast
@@ -20,7 +20,7 @@ from typing import Any
 
 NAME = "mobilenetv2"
 HARMLESS = re.compile(r"[\w./:@%+=-]+")
-"""Words that POSIX shells and PowerShell take as they are."""
+"""Words that need no quotes in POSIX shells and PowerShell."""
 INTERPRETED = re.compile(r"[$`\"]" if os.name == "nt" else r"[$`\"\\]")
 """Characters that a shell of this system interprets between double quotes."""
 
@@ -28,8 +28,8 @@ INTERPRETED = re.compile(r"[$`\"]" if os.name == "nt" else r"[$`\"\\]")
 def command(extras: Iterable[str]) -> str:
     """Return the command line that installs extras of this distribution.
 
-    A folder, an archive or a repository that this distribution was installed from is named with
-    the extras; without one, the packages that the extras need are named themselves.
+    It names the folder, archive or repository that this distribution was installed from, with the
+    extras. Without such a source, it names the packages that the extras need.
     """
     named = sorted(set(extras))
     wanted = f"[{','.join(named)}]"
@@ -46,13 +46,14 @@ def command(extras: Iterable[str]) -> str:
 
 
 def source(distribution: metadata.Distribution, wanted: str) -> list[str]:
-    """Return what is installed anew, as arguments of the installer.
+    """Return the installer's arguments for the source of the distribution, with extras.
 
     Args:
-        wanted: the extras, as in ``[torch,keras]``.
+        distribution: the installed distribution.
+        wanted: extras, as in ``[torch,keras]``.
 
     Returns:
-        Nothing where the distribution came from an index, or its source is gone.
+        The arguments; none if the distribution came from an index, or its source is gone.
     """
     origin = direct_url(distribution)
     url, folder = str(origin.get("url", "")), origin.get("dir_info")
@@ -69,7 +70,7 @@ def source(distribution: metadata.Distribution, wanted: str) -> list[str]:
 
 
 def direct_url(distribution: metadata.Distribution) -> Mapping[str, Any]:
-    """Return the origin that an installer wrote down; nothing where it came from an index."""
+    """Return the source that the installer recorded; empty for an index."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     except ValueError:
@@ -78,7 +79,7 @@ def direct_url(distribution: metadata.Distribution) -> Mapping[str, Any]:
 
 
 def local_path(url: str) -> Path | None:
-    """Return the path of a ``file:`` address; None of every other."""
+    """Return the path of a ``file:`` URL; None for other URLs."""
     from urllib.parse import urlsplit
 
     if not url.startswith("file:"):
@@ -89,7 +90,7 @@ def local_path(url: str) -> Path | None:
 
 
 def shown(place: Path) -> str:
-    """Return a place as an argument: the current folder as '.', every other one by its path."""
+    """Return a path as an argument, '.' for the current folder."""
     try:
         here = place.is_dir() and place.samefile(Path.cwd())
     except OSError:
@@ -98,7 +99,7 @@ def shown(place: Path) -> str:
 
 
 def installer() -> list[str]:
-    """Return the program that installs this distribution into its environment."""
+    """Return the command that installs this distribution into its environment."""
     if in_uv_tool():
         return ["uv", "tool", "install", "--force"]
     if in_pipx():
@@ -107,19 +108,19 @@ def installer() -> list[str]:
 
 
 def adder() -> list[str]:
-    """Return the program that installs other packages beside this distribution."""
+    """Return the command that adds other packages to this distribution's environment."""
     if in_uv_tool():
         return ["uv", "pip", "install", "--python", sys.prefix]
     return ["pipx", "inject", NAME] if in_pipx() else installer()
 
 
 def in_uv_tool() -> bool:
-    """Return whether 'uv tool install' made this environment."""
+    """Return True if 'uv tool install' created this environment."""
     return (Path(sys.prefix) / "uv-receipt.toml").is_file()
 
 
 def in_pipx() -> bool:
-    """Return whether pipx made this environment."""
+    """Return True if pipx created this environment."""
     return (Path(sys.prefix) / "pipx_metadata.json").is_file()
 
 
@@ -130,8 +131,8 @@ def packages(requires: Sequence[str], extras: Iterable[str]) -> list[str]:
     """Return the names of the packages that extras need on this machine, each once.
 
     Args:
-        requires: lines of ``Requires-Dist``, such as ``torch>=2.9; extra == 'torch'``. An extra
-            that is made of others (``mobilenetv2[torch]``) stands for their packages.
+        requires: lines of ``Requires-Dist``, such as ``torch>=2.9; extra == 'torch'``.
+        extras: names of extras. An extra may consist of others (``mobilenetv2[torch]``).
     """
     found: dict[str, None] = {}
     todo, seen = list(extras), set[str]()
@@ -155,9 +156,9 @@ def packages(requires: Sequence[str], extras: Iterable[str]) -> list[str]:
 
 
 def fits(marker: str, extra: str) -> bool:
-    """Return whether an environment marker names an extra and is met on this machine.
+    """Return True if an environment marker names an extra and holds on this machine.
 
-    Markers of equality alone are understood, which are all that this distribution has.
+    It reads comparisons for equality only, since this distribution has no others.
     """
     values = {
         "extra": extra, "platform_system": platform.system(),
@@ -191,12 +192,12 @@ def fits(marker: str, extra: str) -> bool:
 
 
 def join(words: Iterable[str]) -> str:
-    """Return a command line that POSIX shells and PowerShell read alike, where quotes can do it."""
+    """Return a command line, quoted for both POSIX shells and PowerShell if possible."""
     return " ".join(map(quote, words))
 
 
 def quote(word: str) -> str:
-    """Return a word in the quotes that it needs."""
+    """Return a word with the quotes that it needs."""
     if HARMLESS.fullmatch(word):
         return word
     if "'" not in word:

@@ -1,4 +1,4 @@
-"""Checkpoints of other projects: imported as a network of this one, and written out again."""
+"""Import and export of other projects' checkpoints."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.text import several
 
 ARCHIVES = (".tgz", ".tar.gz", ".tar")
-"""Endings of TensorFlow checkpoints as they are published."""
+"""File name endings of TensorFlow checkpoint archives."""
 
 
 class Imported(NamedTuple):
-    """A checkpoint as a network of this project: ``config, arrays = import_checkpoint(...)``."""
+    """Config and weights of an imported checkpoint, which unpack: ``config, arrays = ...``."""
 
     config: ModelConfig
     arrays: Arrays
-    """Canonical arrays in float32, by their names."""
+    """Weights as canonical float32 arrays, by name."""
 
     def __repr__(self) -> str:
         spec, origin = self.config.spec, self.config.origin
@@ -50,7 +50,7 @@ class Imported(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what was read as plain values for JSON."""
+        """Return plain values for JSON."""
         spec, record = self.config.spec, self.config.preprocessing
         return {
             "dialect": self.config.origin.dialect if self.config.origin else None,
@@ -85,32 +85,32 @@ def import_checkpoint(
     Nothing in the file is executed.
 
     Args:
-        file: a .pth, .safetensors, .h5, .keras, .onnx or .tflite file; a TensorFlow checkpoint's
-            prefix, folder or .tgz; a folder of the Hugging Face hub; or a published name, which is
-            fetched.
-        dialect: whose names the tensors have; 'auto' finds out.
-        labels: names of the outputs, if they are not in the file: a text file with one name a
-            line, a list, or a record.
-        width: the width multiplier that the network must have.
-        size: height and width in pixels, if the file does not say them.
-        spec: the whole network, where it is none that was published: a record, a JSON file or a
-            model folder.
-        photos: where BatchNorm came folded (.tflite, most .onnx): photos, or folders of photos, to
-            measure its statistics on, like those that the network is for. None: six that come with
-            this package.
-        rebase: False leaves such a BatchNorm an identity, which training destroys.
-        output: a model folder to write, too.
-        overwrite: replace an existing model folder.
+        file: .pth, .safetensors, .h5, .keras, .onnx or .tflite file; prefix, folder or .tgz of a
+            TensorFlow checkpoint; folder of the Hugging Face hub; or published name, whose
+            checkpoint is downloaded.
+        dialect: naming scheme of the tensors, such as 'timm'. Default: 'auto', which detects it.
+        labels: names of the outputs, if the file has none: a text file with one name a line, a
+            list, or a record.
+        width: width multiplier that the network must have. Default: as in the file.
+        size: height and width of the input in pixels, if the file does not have them.
+        spec: spec of a network that is not a published one: a record, a JSON file or a model
+            folder.
+        photos: photos or folders of photos, similar to those of your task. If the file's BatchNorm
+            is folded (.tflite, most .onnx), its statistics are measured on them. Default: six
+            photos of this package.
+        rebase: False to leave a folded BatchNorm as it is; training then destroys the weights.
+        output: path of a model folder to write. Default: none.
+        overwrite: True to replace an existing model folder.
 
     Returns:
         The config and the arrays, which unpack: ``config, arrays = import_checkpoint(...)``.
 
     Raises:
-        WeightsError: no such file, or a damaged or hostile one.
-        DialectError: not a MobileNetV2, or another than was asked for.
+        WeightsError: the file is missing, damaged or malicious.
+        DialectError: the network is not a MobileNetV2, or does not match the arguments.
         RunError: the model folder exists.
-        ImageError: one of the photos cannot be read.
-        MissingExtra: the library that reads such a file is not installed.
+        ImageError: a photo cannot be read.
+        MissingExtra: the library that reads the format is not installed.
 
     Example:
         >>> _ = mn.export_checkpoint("embedded", folder / "small.onnx", dialect="onnx")
@@ -146,7 +146,7 @@ def import_checkpoint(
 
 
 def _require_name(name: str) -> None:
-    """Raise WeightsError for the path of a file that is not there: every other text is a name."""
+    """Raise WeightsError if a text is the path of a missing file instead of a name."""
     path = Path(name)
     ends = dialects_of(path) or path.name.lower().endswith(ARCHIVES)
     known = name.startswith(HUB) or name in catalogue() or name in aliases()
@@ -155,10 +155,10 @@ def _require_name(name: str) -> None:
 
 
 def labels_of(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Labels | None:
-    """Return names of the outputs: of a text file with one name a line, or as they are given.
+    """Return labels from a list or from a text file with one name a line.
 
     Raises:
-        DialectError: not a text.
+        DialectError: the file is not a text in UTF-8.
     """
     if given is None or isinstance(given, Labels):
         return given
@@ -172,11 +172,11 @@ def labels_of(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Lab
 
 
 def require_replaceable(out: Path, overwrite: bool) -> None:
-    """Raise unless a model folder can be written: a new one, or an old one to be replaced.
+    """Raise if a model folder cannot be written to a path.
 
     Raises:
-        RunError: it exists and is not to be replaced, or is no model folder.
-        FileExistsError: it holds files that would be lost.
+        RunError: the path exists, and ``overwrite`` is False or it is no model folder.
+        FileExistsError: the folder holds other files, which would be lost.
     """
     if out.exists() and not overwrite:
         raise RunError(f"{out} exists; choose another place, or give --overwrite to replace it")
@@ -187,18 +187,18 @@ def require_replaceable(out: Path, overwrite: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A checkpoint that was written for another project."""
+    """Files of an exported checkpoint, with notes."""
 
     paths: tuple[Path, ...]
-    """The files: the checkpoint, and a sidecar with labels and preprocessing where it needs one."""
+    """Checkpoint file, and its sidecar file with labels and preprocessing if it needs one."""
     dialect: str
-    """Dialect of the names of the tensors."""
+    """Naming scheme of the tensors, such as 'timm'."""
     notes: tuple[str, ...]
     """Remarks for the user, one sentence each."""
     config: ModelConfig
-    """The network that the other project's code makes of the file."""
+    """Config of the network as the other project computes it."""
     effect: NumericsEffect | None = None
-    """Change of the answers where the other project computes otherwise; None where it does not."""
+    """Change of the predictions by the other project's numerics; None if they are the same."""
 
     def __repr__(self) -> str:
         return f"<{self.dialect} checkpoint {str(self.paths[0])!r}>"
@@ -231,26 +231,27 @@ def export_checkpoint(
     :func:`mobilenetv2.exporting.export.export` writes files to run: ONNX, LiteRT and so on.
 
     Args:
-        model: a model folder, a published name, or a network of any edition.
-        out: the file, whose ending chooses its kind (.pth, .safetensors; .h5, .weights.h5, .keras;
-            .ckpt; .onnx, .tflite), or a folder for 'huggingface'.
-        dialect: whose names: 'torchvision', 'timm', 'keras', 'tf-slim', 'huggingface', 'tonylins',
-            'd-li14', 'article', 'onnx' or 'litert'; None takes the only one that such a file and
-            this network allow.
-        ignore_numerics: write weights that the other project computes otherwise with.
-        photos: with ``ignore_numerics``: photos, or folders of photos, to see the change on; none:
-            two that come with scikit-learn.
-        overwrite: replace an existing file.
+        model: model folder, published name, or network of any edition.
+        out: path of the file, whose ending sets the format (.pth, .safetensors, .h5, .weights.h5,
+            .keras, .ckpt, .onnx or .tflite); for 'huggingface', path of a folder.
+        dialect: naming scheme of the tensors: 'torchvision', 'timm', 'keras', 'tf-slim',
+            'huggingface', 'tonylins', 'd-li14', 'article', 'onnx' or 'litert'. Default: the only
+            one that fits the file format and the network.
+        ignore_numerics: True to export although the other project computes with other numerics,
+            such as another padding or epsilon.
+        photos: photos or folders of photos to measure the effect of ``ignore_numerics`` on.
+            Default: two photos of scikit-learn.
+        overwrite: True to replace an existing file.
 
     Returns:
-        The paths, notes for a person, and what ignored numerics change.
+        The paths, notes, and the effect of ignored numerics.
 
     Raises:
-        DialectError: the dialect cannot express the network, several could, or the ending is none
-            of its.
-        WeightsError: the model cannot be had or read.
-        MissingExtra: the library that writes such a file is not installed.
-        FileExistsError: the file is there already.
+        DialectError: the dialect cannot express the network, several dialects fit, or none fits
+            the ending.
+        WeightsError: the model cannot be downloaded or read.
+        MissingExtra: the library that writes the format is not installed.
+        FileExistsError: the file exists.
 
     Example:
         >>> net = mn.build(mn.published("torchvision", width=0.35, classes=3, size=64))
@@ -263,7 +264,7 @@ def export_checkpoint(
         config, arrays = store.load(given.place)
     name = dialect or guess_dialect(config, place)
     shown = None
-    if ignore_numerics:  # before anything is written: a photo may be unreadable
+    if ignore_numerics:  # before writing, since a photo may be unreadable
         shown = _shown(several(photos), config.preprocessing)
     made = write_checkpoint(config, arrays, name, place, ignore_numerics, overwrite)
     effect = None
@@ -273,28 +274,28 @@ def export_checkpoint(
 
 
 def guess_dialect(config: ModelConfig, out: Path) -> str:
-    """Return the only dialect that a file's ending and its network allow.
+    """Return the only dialect that fits a file name ending and a network.
 
     Raises:
-        DialectError: there are several, or none; or the ending is that of a file to run.
+        DialectError: several dialects fit, or none; or the ending is of a format for inference.
     """
     made = BY_ENDING.get(out.suffix.lower())
     if made is not None and made.name != "keras":
         weights = f"; {made.title} with the weights by their names: --dialect {made.name}"
         raise DialectError(
-            f"{out}: a file to run is written by 'mobilenetv2 export MODEL {out}' (export in "
+            f"{out}: for a file that runs, use 'mobilenetv2 export MODEL {out}' (export in "
             f"Python){weights if made.graph else ''}"
         )
     names = dialects_of(out)
     if not names:
         raise DialectError(
-            f"{out}: which dialect? No checkpoint ends so; 'huggingface' writes a folder, the "
-            "others files such as weights.safetensors, .pth, .h5 or .ckpt"
+            f"{out}: no checkpoint format has this ending; dialect 'huggingface' writes a folder, "
+            "the others write files such as weights.safetensors, .pth, .h5 or .ckpt"
         )
     fitting = fitting_dialects(config, names) or names
     if len(fitting) > 1:
         raise DialectError(
-            f"{out}: which dialect? Such a file can be of {', '.join(fitting)}; name one, as in "
+            f"{out}: several dialects fit: {', '.join(fitting)}; choose one, such as "
             f"--dialect {fitting[0]}"
         )
     return fitting[0]

@@ -142,7 +142,7 @@ def test_a_page_shows_no_more_than_can_be_looked_at(monkeypatch: pytest.MonkeyPa
 
 def test_a_sound_set_says_so_and_one_photo_makes_a_page_too() -> None:
     files = {f"{c}/{i}.png": png(i + 50 * (c == "b"), (80, 90)) for c in "ab" for i in range(12)}
-    assert "Nothing to mend." in read(made(files)[0]).texts
+    assert "No problems found." in read(made(files)[0]).texts
     html, _, _ = made({"a/1.png": png(1)})
     assert "1 photo of 1 class, 1 of them readable" in read(html).texts
     html, _, _ = made({"a/1.png": b""})

@@ -67,7 +67,7 @@ def test_a_notebook_gets_a_table_without_foreign_markup() -> None:
 def test_errors_and_unfair_figures_are_noted() -> None:
     busy = Row(FAST.candidate, speeds=FAST.speeds, agreement=FAST.agreement, busy=True)
     one, other = made(busy, BROKEN).notes()
-    assert one.startswith("note: litert int8 goes on computing when it is not its turn")
+    assert one.startswith("note: litert int8 keeps computing between its turns")
     assert other == "openvino float32: it <broke>"
     assert made(FAST).notes() == []
 
@@ -87,9 +87,9 @@ def test_it_is_saved_with_every_run(tmp_path: Path) -> None:
         ({"precision": "float8"}, "precision 'float8' is unknown"),
         ({"seconds": float("nan")}, "seconds nan must be above 0"),
         ({"threads": 0}, "threads 0 must be at least 1"),
-        ({"batch": (1, 0)}, "a size of batch is at least 1"),
-        ({"batch": ()}, "a size of batch is at least 1"),
-        ({"split": "test"}, "split is of data, which is not given"),
+        ({"batch": (1, 0)}, "batch sizes must be at least 1"),
+        ({"batch": ()}, "batch sizes must be at least 1"),
+        ({"split": "test"}, "split needs data; give data"),
     ],
 )
 def test_what_is_refused(model: Path, options: dict[str, Any], message: str) -> None:

@@ -83,7 +83,7 @@ def test_what_fails_has_its_error_in_its_row_and_the_others_go_on(
 
 
 def test_int8_needs_photos_to_calibrate_on(folder: Path) -> None:
-    with pytest.raises(ArtifactError, match="int8 needs photos to calibrate on"):
+    with pytest.raises(ArtifactError, match="int8 needs photos for calibration"):
         measure_candidates(asked(folder, *cross(["onnxruntime"], ["int8"])))
 
 

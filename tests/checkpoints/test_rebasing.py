@@ -225,7 +225,7 @@ def test_published_weights_survive_training_mode(
     edition.load(network, arrays)
     with torch.no_grad():
         logits = network(x)
-        with pytest.warns(UserWarning, match="came folded"):
+        with pytest.warns(UserWarning, match="is folded"):
             network.train()
         assert (network(x).argmax(1) == logits.argmax(1)).sum() < 3
         config, arrays = import_network(published)

@@ -96,7 +96,7 @@ def test_a_sound_set_needs_no_mending(
         with Image.open(path) as image:
             image.resize((80, 72)).save(tmp_path / path.parent.name / f"{path.stem}.png")
     assert main(["audit", str(tmp_path)]) == 0
-    assert "\nNothing to mend.\n" in capsys.readouterr().out
+    assert "\nNo problems found.\n" in capsys.readouterr().out
 
 
 def test_an_archive_gives_what_its_folder_gives(

@@ -59,7 +59,7 @@ def test_without_data_float32_on_pictures_made_here(
 ) -> None:
     assert run(str(model), *QUICK) == 0
     shown = capsys.readouterr().out
-    assert "32 pictures made here" in shown and "100.0%" in shown and "top-1" not in shown
+    assert "32 generated images" in shown and "100.0%" in shown and "top-1" not in shown
     rows, _, machine = shown.partition("measured on")
     assert "int8" not in rows and machine  # some processors have an int8 of their own
 
@@ -100,9 +100,9 @@ def test_an_exported_file_alone(
     assert found["photos"] == 36 and found["calibrated_on"] is None
     assert "itself" in found["reference"]
     assert run(str(file), "--precision", "int8", *QUICK) == 2
-    assert "precision is for a model folder" in capsys.readouterr().err
+    assert "give a model folder instead" in capsys.readouterr().err
     assert run(str(file), "--runtime", "litert") == 2
-    assert "litert does not run such a file" in capsys.readouterr().err
+    assert "litert does not run files of this format" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

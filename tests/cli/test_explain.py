@@ -215,13 +215,13 @@ def test_an_exported_file_without_a_map_names_the_model_folder(
     capsys.readouterr()
     words = ("explain", photo, "--model", out)
     assert "give the model folder that it was exported from" in refused(*words)
-    assert "do not run; give the model folder" in refused(*words, "--runtime", "torch")
+    assert "use its model folder" in refused(*words, "--runtime", "torch")
 
 
 def test_a_map_of_one_cell_is_said(photo: Path, tmp_path: Path, capsys: Output) -> None:
     model = make(tmp_path / "m", NetworkSpec(width=0.1, size=(32, 32), classes=4))
     assert main(["explain", str(photo), "--model", str(model)]) == 0
-    assert "a single cell, which cannot say where" in capsys.readouterr().err
+    assert "a single cell, so that it has no heat map" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_text_is_escaped(

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_one_sentence(
 ) -> None:
     for words, message in (
         ([], "export needs MODEL and OUT"),
-        ([str(model), str(tmp_path / "m")], "which format? No format's file ends so"),
+        ([str(model), str(tmp_path / "m")], "no format has this ending; choose one with --format"),
         ([str(model), str(tmp_path / "m.onnx"), "--precision", "bfloat16"], "has no bfloat16"),
         ([str(model), str(tmp_path / "m.onnx"), "--opset", "9"], "opset 9 must be from 13 to 22"),
         ([str(model), str(tmp_path / "m.onnx"), "--batch", "0"], "batch 0 must be at least 1"),
@@ -115,5 +115,5 @@ def test_weights_for_another_library_lead_to_the_other_export(
     for name in ("net.onnx", "net.tflite", "net.pte"):
         advice = f"'mobilenetv2 export MODEL {name}'"
         assert advice in refused("weights", "export", model, name)
-    assert "name one, as in --dialect torchvision" in refused("weights", "export", model, "x.pth")
+    assert "such as --dialect torchvision" in refused("weights", "export", model, "x.pth")
     assert list(tmp_path.iterdir()) == []

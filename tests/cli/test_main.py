@@ -66,9 +66,9 @@ def test_without_a_model_the_embedded_one_answers_and_that_is_said_first(
     out, err = capsys.readouterr()
     (row,) = [json.loads(line) for line in out.splitlines()]
     assert len({g["label"] for g in row["predictions"]} & set(NAMES)) == 5
-    assert err.startswith("no --model was given, so the embedded model answers: it sees 32 x 32")
+    assert err.startswith("no --model given; using the embedded model, which takes 32 x 32")
     assert f"knows only {', '.join(NAMES[:-1])} and truck." in err
-    assert f"add --model {DEFAULT}" in err and "train one and add --model RUN/best" in err
+    assert f"add --model {DEFAULT}" in err and "train a model and add --model RUN/best" in err
     assert main(["predict", str(photo), "--json", "--model", "embedded"]) == 0
     again, err = capsys.readouterr()
     assert json.loads(again)["predictions"] == row["predictions"]
@@ -104,9 +104,9 @@ def test_a_run_where_photos_or_a_model_are_expected_is_asked_about(
 @pytest.mark.parametrize(
     "number, line",
     [
-        (errno.ENOSPC, "run/best: No space left on device; free some space or choose another pl"),
-        (errno.EACCES, "run/best: Permission denied; choose a place that you may write to"),
-        (errno.EROFS, "run/best: Read-only file system; choose a place that you may write to"),
+        (errno.ENOSPC, "run/best: No space left on device; free some space or choose another fold"),
+        (errno.EACCES, "run/best: Permission denied; choose a folder that you may write to"),
+        (errno.EROFS, "run/best: Read-only file system; choose a folder that you may write to"),
         (errno.EIO, "run/best: Input/output error\n"),
     ],
 )

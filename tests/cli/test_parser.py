@@ -98,7 +98,7 @@ def test_a_verb_is_imported_once_it_is_given() -> None:
     [
         ([], "the following arguments are required: VERB; see 'mobilenetv2 --help'"),
         (["trian"], "invalid choice: 'trian'"),
-        (["train"], "arguments are required: DATA, --output; see 'mobilenetv2 train --help'"),
+        (["train"], "arguments are required: DATA; see 'mobilenetv2 train --help'"),
         (["train", "x", "--output", "y", "--epochs", "few"], "--epochs: invalid int value: 'few'"),
         (["train", "x", "--output", "y", "--resume", "--overwrite"], "not allowed with argument"),
         (["train", "x", "--output", "y", "--edition", "numpy"], "invalid choice: 'numpy'"),

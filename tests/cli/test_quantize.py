@@ -42,19 +42,19 @@ def test_what_is_wrong_is_one_sentence(
 ) -> None:
     base = ["quantize", str(model)]
     for words, message in (
-        ([*base, str(tmp_path / "m"), "--data", str(photos)], "which format? No format"),
+        ([*base, str(tmp_path / "m"), "--data", str(photos)], "no format has this ending"),
         (
             [*base, str(tmp_path / "m.mnn"), "--data", str(photos)],
-            "int8 is made of onnx",
+            "has no int8; choose onnx",
         ),
         ([*base, str(tmp_path / "m.onnx"), "--data", "nowhere"], "nowhere"),
         (
             [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--epochs", "2"],
-            "epochs are for train",
+            "epochs needs train",
         ),
         (
             [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--calibration", str(photos)],
-            "no photos to calibrate on that are not measured on",
+            "all its photos are used for the measurement",
         ),
         (
             [

@@ -86,7 +86,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_prints_no_result(
     out, err = capsys.readouterr()
     assert out == ""
     said = "mobilenetv2 train digits --output 'my runs/x' --device cuda --resume"
-    assert err == f"stopped; go on with: {said}\n"
+    assert err == f"stopped; continue with: {said}\n"
 
 
 def test_the_default_chooses_and_says_why_and_what_a_person_set_stays(

@@ -157,7 +157,7 @@ def test_a_download_in_words(place: Path, capsys: pytest.CaptureFixture[str]) ->
     assert out.endswith(
         "checked  unverified: none is published; the same as at the first download\n"
     )
-    assert err == "it was in the cache already\n"
+    assert err == "found in the cache\n"
 
 
 def test_a_download_as_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,7 +224,7 @@ def test_in_words_it_names_parameters_labels_and_the_model(
     count = parameters(store.load_config(tmp_path / "imported").spec)
     assert f"parameters     {count:,}\n" in out
     assert "labels         triangle, Ball, box, crate ...\n" in out
-    assert err == f"\nthe model: {tmp_path / 'imported'}\n"
+    assert err == f"\nmodel folder: {tmp_path / 'imported'}\n"
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ def test_training_what_came_folded_warns(name: str, edition: Any) -> None:
     network = edition.build(config)
     if name == "numpy":
         return  # it does not train
-    with pytest.warns(UserWarning, match=r"came folded.*mobilenetv2\.train"):
+    with pytest.warns(UserWarning, match=r"is folded.*mobilenetv2\.train"):
         if name == "keras":  # nothing is called before its training
             edition.load(network, random_arrays(SHALLOW))
         else:

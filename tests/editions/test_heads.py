@@ -118,7 +118,7 @@ def test_a_described_head_is_the_specs_own(name: str) -> None:
         ([OtherPart("GELU")], "it has a GELU"),
         ([OutputPart("softmax"), DropoutPart(0.1)], "a layer follows its softmax"),
         ([LinearPart(24, 1, True, "a"), OutputPart("softmax")], "one output is always 1"),
-        ([LinearPart(23, 2, True, "a")], "takes 23 features where 24 come in"),
+        ([LinearPart(23, 2, True, "a")], "has 23 inputs but gets 24 features"),
         ([LinearPart(24, 2, True, "a"), DropoutPart(0.1)], "follows its last linear layer"),
         (
             [LinearPart(24, 2, True, "a"), DropoutPart(0.1), ActivationPart("relu6")],

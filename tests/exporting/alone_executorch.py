@@ -99,8 +99,8 @@ def test_the_threads_are_chosen_before_anything_loads(made: Path, threads: int) 
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.stdout == (
-        f"ExecuTorch computes with {threads} threads in this process already; "
-        "another number needs a process of its own\n"
+        f"ExecuTorch already runs with {threads} threads in this process; "
+        "for another number, start a new process\n"
     )
     assert (done.returncode, done.stderr) == (0, "")
 

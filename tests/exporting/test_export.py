@@ -59,8 +59,8 @@ def test_all_formats_are_those_that_are_installed(
     monkeypatch.setattr("mobilenetv2.formats.find_spec", lambda name: name == "onnxruntime" or None)
     (made,) = export(model, tmp_path / "all", format="all")
     assert made.format == "onnx"
-    assert "left out for want of packages: keras (keras and" in capsys.readouterr().err
-    with pytest.raises(ArtifactError, match="no format has all that is asked for"):
+    assert "left out, since packages are missing: keras (keras and" in capsys.readouterr().err
+    with pytest.raises(ArtifactError, match="no format has all these precisions and options"):
         export(model, tmp_path / "none", format="all", precision="bfloat16")
 
 
@@ -76,14 +76,14 @@ def test_the_only_file_raises_and_one_of_two_says_why(
     monkeypatch.setattr(verify, "TOLERANCES", strict)
     good, bad = export(model, tmp_path, format="onnx", precision=["float32", "float16"])
     assert not good.error and good.path.is_file()
-    assert "it differs from its edition by" in bad.error and not bad.path.exists()
+    assert "its logits differ from the reference by" in bad.error and not bad.path.exists()
     assert bad.verdict and bad.verdict.relative > 1e-4 and bad.size == 0
 
 
 def test_what_is_refused(model: Path, tmp_path: Path) -> None:
     for options, message in (
         ({"format": "onx"}, "format 'onx' is unknown; did you mean 'onnx'"),
-        ({"precision": "int8"}, "precision int8 is made by 'quantize'"),
+        ({"precision": "int8"}, "for precision int8, use 'quantize'"),
         ({"precision": "float8"}, "format onnx has no float8"),
         ({"batch": 0}, "batch 0 must be at least 1"),
     ):

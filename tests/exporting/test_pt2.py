@@ -127,7 +127,7 @@ def test_what_it_cannot_do_is_one_sentence(tmp_path: Path) -> None:
         pt2.reload(tmp_path / "bad.pt2")
     with zipfile.ZipFile(tmp_path / "other.pt2", "w") as archive:
         archive.writestr("other/models/model.json", "{}")
-    with pytest.raises(ArtifactError, match=r"other\.pt2: it does not say its preprocessing"):
+    with pytest.raises(ArtifactError, match=r"other\.pt2: it has no preprocessing"):
         pt2.config_inside(tmp_path / "other.pt2")
 
 

@@ -100,5 +100,5 @@ def test_what_is_no_network_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="describe takes a name, a folder, a spec or a network"):
         describe(3)
     other = type("Other", (), {"config": {}})()
-    with pytest.raises(MobileNetV2Error, match="is no edition's network"):
+    with pytest.raises(MobileNetV2Error, match="is not a network of an edition"):
         describe(other)

@@ -136,7 +136,7 @@ def test_what_is_no_folder_and_no_name_is_an_error(tmp_path: Path) -> None:
 
 
 def test_indices_are_of_feature_maps(saved: Path) -> None:
-    with pytest.raises(SpecError, match="out_indices chooses feature maps; give features_only"):
+    with pytest.raises(SpecError, match="out_indices selects feature maps and needs features_only"):
         mn.load(saved, out_indices=(1,))  # type: ignore[call-overload]
 
 

@@ -35,5 +35,5 @@ def test_a_network_lies_in_a_folder_for_the_time(model: Path, edition: str) -> N
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises(WeightsError, match="nowhere: no such model folder"), located("nowhere"):
         pass
-    with pytest.raises(MobileNetV2Error, match="is no edition's network"), located(3):
+    with pytest.raises(MobileNetV2Error, match="is not a network of an edition"), located(3):
         pass

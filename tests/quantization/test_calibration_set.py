@@ -90,12 +90,12 @@ def test_photos_from_elsewhere(split: Path, photos: Path) -> None:
 
 
 def test_what_cannot_be_is_said(split: Path, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be calibrated and measured on at once"):
+    with pytest.raises(DataError, match="cannot be used for both calibration and"):
         choose(open_dataset(split), RECORD, 5, split="train")
-    with pytest.raises(DataError, match="no photos to calibrate on that are not measured on"):
+    with pytest.raises(DataError, match="all its photos are used for the measurement"):
         choose(open_dataset(photos), RECORD, 5, folder=photos)
     shutil.rmtree(split / "train")
-    with pytest.raises(DataError, match="no training split to calibrate on; give calibration, a"):
+    with pytest.raises(DataError, match="no training split for calibration; give calibration, a"):
         choose(open_dataset(split), RECORD, 5)
     with pytest.raises(DataError, match="calibration_photos 0 must be at least 1"):
         choose(open_dataset(photos), RECORD, 0)

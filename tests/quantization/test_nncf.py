@@ -83,7 +83,7 @@ def test_the_same_pictures_give_the_same_file(tmp_path: Path) -> None:
 
 
 def test_without_pictures_there_is_nothing_to_go_by(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no picture to calibrate on"):
+    with pytest.raises(DataError, match="no photos for calibration"):
         write_nncf(CONFIG, fold(SPEC, random_arrays(SPEC)), pictures(SPEC, 0), tmp_path / "m.xml")
     assert not list(tmp_path.iterdir())
 

@@ -97,7 +97,7 @@ def test_a_list_of_pictures_is_as_good_as_an_array() -> None:
 
 def test_no_picture_is_an_error() -> None:
     spec = SPECS["small, grey"]
-    with pytest.raises(DataError, match="not one picture"):
+    with pytest.raises(DataError, match="at least one image"):
         observe(
             lower_folded(ModelConfig.default(spec), fold(spec, random_arrays(spec))),
             pictures(spec, 0),

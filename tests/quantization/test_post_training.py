@@ -98,7 +98,7 @@ def test_what_cannot_be_is_refused() -> None:
         Settings("median")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="weights of 4 bits"):
         Settings(weight_bits=4)
-    with pytest.raises(DataError, match="not one picture"):
+    with pytest.raises(DataError, match="at least one image"):
         quantise(config, arrays, pictures(spec, 0))
     with pytest.raises(WeightsError, match="do not fit"):
         quantise(config, random_arrays(spec.replace(classes=9)), pictures(spec))

@@ -42,7 +42,7 @@ def test_a_file_that_loses_too_much_raises_unless_forced(
     model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "MOST_LOST", -101.0)
-    with pytest.raises(NotKept, match=r"so it was not kept; .* force keeps it") as caught:
+    with pytest.raises(NotKept, match=r"not kept, since .* keep it with force") as caught:
         quantize(model, tmp_path / "m.onnx", data=photos)
     assert caught.value.outcomes[0].verdict and list(tmp_path.iterdir()) == []
     (kept,) = quantize(model, tmp_path / "m.onnx", data=photos, force=True)
@@ -63,13 +63,13 @@ def test_the_layers_that_suffer_are_drawn_also_where_no_file_is_kept(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "mnn"}, "int8 is made of onnx"),
+        ({"format": "mnn"}, "mnn has no int8; choose onnx"),
         ({"method": "mes"}, "method 'mes' is unknown; did you mean 'mse'"),
-        ({"method": "nncf"}, "method nncf is for the format openvino alone"),
+        ({"method": "nncf"}, "method nncf is for the format openvino only"),
         ({"method": "nncf", "equalise": False}, "leave out equalise"),
         ({"method": "nncf", "train": True}, "leave out train"),
         ({"weight_bits": 4}, "weight_bits 4 must be 7 or 8"),
-        ({"epochs": 2}, "epochs are for train, which is not given"),
+        ({"epochs": 2}, "epochs needs train; give train"),
         ({"train": True, "epochs": 0}, "epochs 0 must be at least 1"),
     ],
 )
@@ -85,9 +85,9 @@ def test_photos_that_are_missing(
     model: Path, photos: Path, tmp_path: Path, photo_folder: Callable[[Path, int], Path]
 ) -> None:
     other = photo_folder(tmp_path / "other", 13)
-    with pytest.raises(DataError, match="no photos to calibrate on that are not measured on"):
+    with pytest.raises(DataError, match="all its photos are used for the measurement"):
         quantize(model, tmp_path / "m.onnx", data=photos, calibration=photos)
-    with pytest.raises(DataError, match="no training split, which train needs"):
+    with pytest.raises(DataError, match="train needs a training split"):
         quantize(model, tmp_path / "m.onnx", data=photos, calibration=other, train=True)
 
 

@@ -75,7 +75,7 @@ def test_picture_and_figures_are_written(tmp_path: Path) -> None:
 
 
 def test_without_pictures_it_is_an_error() -> None:
-    with pytest.raises(DataError, match="not one picture"):
+    with pytest.raises(DataError, match="at least one image"):
         measure(ModelConfig.default(SPEC), random_arrays(SPEC), PICTURES[:0])
 
 

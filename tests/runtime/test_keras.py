@@ -52,7 +52,7 @@ def test_what_was_changed_or_is_anothers_is_refused(exported: Path, tmp_path: Pa
         load_artifact(tmp_path / "bad.keras")
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(ArtifactError, match=r"other\.keras: it does not say its preprocessing"):
+    with pytest.raises(ArtifactError, match=r"other\.keras: it has no preprocessing"):
         load_artifact(tmp_path / "other.keras")
     with zipfile.ZipFile(tmp_path / "none.keras", "w") as archive:
         archive.writestr(CONFIG, CONFIG_OF.to_json())

@@ -63,7 +63,7 @@ def test_a_run_is_no_model_but_its_best_is(trained: Path) -> None:
     [
         ({"runtime": "tensorrt"}, "runtime 'tensorrt' is unknown; known are: litert, mnn, ncnn,"),
         ({"runtime": "onnx-runtime"}, "runtime 'onnx-runtime' is unknown; did you mean 'onnxrunti"),
-        ({"runtime": "onnxruntime", "device": "cuda"}, "onnxruntime computes on the CPU; device"),
+        ({"runtime": "onnxruntime", "device": "cuda"}, "onnxruntime runs on the CPU only"),
         ({"runtime": "mnn"}, "the runtime mnn runs exported files only"),
         ({"threads": 0}, "threads 0 must be at least 1"),
         ({"threads": 0, "runtime": "torch"}, "threads 0 must be at least 1"),
@@ -78,8 +78,8 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str, model: Pa
 def test_options_that_cannot_be_with_an_exported_file(exported: Path) -> None:
     for options, message in (
         ({"runtime": "litert"}, "the runtime litert does not run onnx files"),
-        ({"runtime": "torch"}, "an exported file, which the runtime torch"),
-        ({"device": "cuda"}, "an exported file, which the runtime torch"),
+        ({"runtime": "torch"}, "exported file runs neither with runtime torch"),
+        ({"device": "cuda"}, "exported file runs neither with runtime torch"),
     ):
         with pytest.raises(ArtifactError, match=message):
             load_model(exported, **options)  # type: ignore[arg-type]

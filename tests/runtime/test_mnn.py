@@ -69,7 +69,7 @@ def test_a_file_cut_short_is_refused(written: Path, tmp_path: Path, share: float
 def test_somebody_elses_file_is_not_guessed_at(tmp_path: Path, note: str | None) -> None:
     path = tmp_path / "m.mnn"
     path.write_bytes(buffer(note))
-    with pytest.raises(ArtifactError, match=r"does not say .*make it with .*export"):
+    with pytest.raises(ArtifactError, match=r"has no preprocessing .*file with .*export"):
         read_artifact(path)
 
 

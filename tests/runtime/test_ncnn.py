@@ -115,13 +115,13 @@ def test_a_config_that_was_edited_is_refused(copy: Path, was: str, now: str) -> 
 
 def test_what_is_missing_is_named(copy: Path) -> None:
     sidecar_path(copy).rename(copy.with_name("else.json"))
-    with pytest.raises(ArtifactError, match=r"param: it does not say its preprocessing and labels"):
+    with pytest.raises(ArtifactError, match=r"param: it has no preprocessing and labels"):
         read_artifact(copy)
     sidecar_path(copy).write_text("{", "utf-8")
     with pytest.raises(ArtifactError, match=r"param\.json: the config inside it is not JSON"):
         read_artifact(copy)
     weights_path(copy).unlink()
-    with pytest.raises(ArtifactError, match=r"its weights, shoes\.ncnn\.bin, are not beside it"):
+    with pytest.raises(ArtifactError, match=r"its weights are missing; copy shoes\.ncnn\.bin"):
         read_artifact(copy)
 
 

@@ -58,7 +58,7 @@ def test_another_networks_metadata_is_refused(path: Path) -> None:
     del model.metadata_props[1]
     body = model.SerializeToString() + b"\x72\x56\x0a\x12" + seal.KEY.encode() + b"\x12\x40"
     path.write_bytes(body + seal.digest(body).encode())
-    with pytest.raises(ArtifactError, match="describes another network: it takes pictures of 40"):
+    with pytest.raises(ArtifactError, match="another network: the config has images of 40"):
         read_artifact(path)
 
 

@@ -106,13 +106,13 @@ def test_what_was_cut_off_is_refused(path: Path, made: tuple[bytes, bytes], kept
 
 def test_another_networks_metadata_is_refused(path: Path) -> None:
     resealed(path, lambda body: body.replace('shape="?,3,32,32"', 'shape="?,3,40,32"'))
-    with pytest.raises(ArtifactError, match=r"describes another network: it takes pictures of 32 "):
+    with pytest.raises(ArtifactError, match=r"another network: the config has images of 32 "):
         read_artifact(path)
 
 
 def test_somebody_elses_file_says_how_to_bring_it_in(path: Path) -> None:
     resealed(path, lambda body: re.sub("<config [^>]*/>", "", body))
-    with pytest.raises(ArtifactError, match=r"m\.xml: it does not say .*make it with .*export"):
+    with pytest.raises(ArtifactError, match=r"m\.xml: it has no preprocessing .*with .*export"):
         read_artifact(path)
     resealed(path, lambda body: body.replace("<mobilenetv2>", '<mobilenetv2><config value="{"/>'))
     with pytest.raises(ArtifactError, match="the config inside it is not JSON"):
@@ -147,7 +147,7 @@ def test_weights_that_are_missing_or_lie_elsewhere(path: Path) -> None:
     outside = path.parent / "other" / "m.bin"
     outside.parent.mkdir()
     weights.rename(outside)
-    with pytest.raises(ArtifactError, match=r"m\.xml: its weights are not there; copy m\.bin"):
+    with pytest.raises(ArtifactError, match=r"m\.xml: its weights are missing; copy m\.bin"):
         read_artifact(path)
     weights.symlink_to(outside)
     with pytest.raises(ArtifactError, match=r"m\.bin: it is a link out of its folder"):

@@ -83,7 +83,7 @@ def test_interrupted_within_epochs_and_resumed_it_ends_byte_for_byte_the_same(
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
         assert "Traceback" not in errors
-        assert f"go on with: mobilenetv2 train {photos} --output {run} --resume" in errors
+        assert f"continue with: mobilenetv2 train {photos} --output {run} --resume" in errors
         saved = Checkpoint.load(run / "checkpoint.safetensors")
         moments.append((saved.epoch, saved.step))
         assert not (run / "summary.md").exists()

@@ -1,4 +1,4 @@
-"""The audit of labelled photos, before they are trained on: all that is wrong, as one record."""
+"""Audit of labelled photos before training: all problems in one record."""
 
 import errno
 import json
@@ -31,18 +31,18 @@ PAGE, FIGURES = "audit.html", "audit.json"
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A photo whose label a model doubts."""
+    """Photo whose label contradicts a model's prediction."""
 
     photo: str
-    """Its name in the data."""
+    """Name of the photo in the data."""
     label: str
-    """The class of its folder."""
+    """Label of the photo, from its folder."""
     label_probability: float
     answer: str
-    """The class that the model takes it for."""
+    """Class that the model predicts."""
     answer_probability: float
     trained_on: bool
-    """The model was trained on this photo with this label, and doubts it all the same."""
+    """True if the model was trained on this photo with this label."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -51,18 +51,18 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Audit:
-    """The issues of a set of labelled photos, the worst first."""
+    """Issues of a set of labelled photos, the most severe first."""
 
     inspection: Inspection
-    """Every photo as it was read, and the copies among them."""
+    """Facts about every photo, and the copies among them."""
     issues: tuple[Issue, ...]
-    """The findings, the worst level first; 'grave' spoils the training or its figures."""
+    """Issues, the most severe first; 'grave' issues spoil training or its figures."""
     suspicious: tuple[Doubt, ...]
-    """Labels that the model doubts, the most confident disagreement first."""
+    """Photos whose labels contradict the predictions, the most confident prediction first."""
     model: str | None
-    """Name of the model that was asked; None without one."""
+    """Name of the model that checked the labels; None without one."""
     trained_on: int
-    """Number of these photos that the model was trained on."""
+    """Number of the photos that the model was trained on."""
     _dataset: Dataset = field(compare=False)
 
     @property
@@ -71,20 +71,20 @@ class Audit:
         return dict(zip(self.inspection.classes, self.inspection.counts(), strict=True))
 
     def photos(self, issue: Issue) -> list[tuple[str, ...]]:
-        """Return the names of an issue's photos; those of one tuple belong together."""
+        """Return the names of an issue's photos; a tuple is a group, such as copies."""
         entries = self.inspection.photos
         return [tuple(entries[place].name for place in group) for group in issue.groups]
 
     def __repr__(self) -> str:
         photos = counted(len(self.inspection.photos), "photo")
-        kinds = ", ".join(one.kind for one in self.issues) or "nothing to mend"
+        kinds = ", ".join(one.kind for one in self.issues) or "no problems"
         return f"<Audit of {self.inspection.place}, {photos}: {kinds}>"
 
     def _repr_html_(self) -> str:
         rows = [
             [LEVELS[one.level], one.title, one.advice]
             for one in self.issues
-        ] or [["", "Nothing to mend.", ""]]  # fmt: skip
+        ] or [["", "No problems found.", ""]]  # fmt: skip
         photos = counted(len(self.inspection.photos), "photo")
         return element(
             "table",
@@ -103,13 +103,16 @@ class Audit:
         }
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Write a page with thumbnails, ``audit.html``, and ``audit.json`` as a new folder.
+        """Write ``audit.html``, a page with thumbnails, and ``audit.json`` to a folder.
 
-        An older audit is replaced as a whole. The page holds the photos themselves.
+        An earlier audit is replaced as a whole. The page contains small copies of photos.
+
+        Args:
+            folder: path of the folder to create.
 
         Raises:
-            MobileNetV2Error: the current folder.
-            OSError: a folder with anything else in it, or one that cannot be written.
+            MobileNetV2Error: the path is the current folder.
+            OSError: the folder contains other files, or cannot be written.
         """
         place = Path(folder)
         require_place(place)
@@ -129,27 +132,28 @@ def audit(
     threads: int | None = None,
     flips: bool = False,
 ) -> Audit:
-    """Find what is wrong with labelled photos: leaks, copies, damage, wrong labels.
+    """Find problems in labelled photos: leaks, copies, damaged files, wrong labels.
 
     Args:
-        data: a folder or an archive of class folders, with splits or without, or 'digits'.
-        model: a model folder, a published name, an exported file, or a network of any edition,
-            whose classes are those of the photos; it finds the labels that it doubts.
-        output: a folder for a page with thumbnails and the findings as JSON; an older audit there
-            is replaced.
-        runtime: what computes the model, such as 'openvino' or 'torch'; None is its default.
-        device: of the runtime 'torch': 'cpu', 'cuda', 'mps'.
-        threads: threads of the runtime; None is its own number.
-        flips: take the mean of the answers for each photo and its mirror image.
+        data: folder or archive of class folders, with or without splits, or 'digits'.
+        model: model folder, published name, exported file, or network of any edition, with the
+            classes of the photos. It finds labels that contradict its confident predictions.
+            Default: labels are not checked.
+        output: folder for a page with thumbnails and the findings as JSON; an earlier audit in it
+            is replaced. Default: nothing is written.
+        runtime: runtime of the model, such as 'openvino' or 'torch'; default: the model's default.
+        device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
+        threads: number of threads; default: the runtime's own choice.
+        flips: True to average the predictions for each photo and its mirror image.
 
     Returns:
-        The findings, the worst first.
+        The findings, the most severe first.
 
     Raises:
-        DataError: no labelled photos, or classes that are not the model's.
-        WeightsError: the model cannot be had or read.
-        ArtifactError: options of a model without one, or a runtime that does not run it.
-        MissingExtra: what computes the model is not installed.
+        DataError: there are no labelled photos, or the model has other classes.
+        WeightsError: the model cannot be downloaded or read.
+        ArtifactError: options of a model are given without one, or the runtime cannot run it.
+        MissingExtra: the runtime is not installed.
 
     Example:
         >>> found = mn.audit(photos, output="audit")
@@ -165,9 +169,7 @@ def audit(
     dataset = open_dataset(fspath(data))
     if model is None:
         if runtime is not None or threads is not None or device != "cpu" or flips:
-            raise ArtifactError(
-                "runtime, threads, device and flips are for a model, which is not given"
-            )
+            raise ArtifactError("runtime, threads, device and flips need a model; give model, too")
         inspection, _ = inspect(dataset)
         found = Audit(inspection, tuple(find_issues(Evidence(inspection))), (), None, 0, dataset)
     else:
@@ -195,11 +197,11 @@ def audit(
 
 
 def require_place(folder: Path) -> None:
-    """Raise unless the folder can be made, or is an older audit, which is replaced."""
+    """Raise if a folder can neither be created nor is an earlier audit to replace."""
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(folder))
     if folder.exists() and folder.samefile(Path.cwd()):
-        raise MobileNetV2Error(f"output {folder}: the current folder; name one to be made")
+        raise MobileNetV2Error(f"output {folder} is the current folder; choose a new folder")
     require_only(folder, (PAGE, FIGURES))
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not os.access(parent, os.W_OK):
@@ -209,11 +211,12 @@ def require_place(folder: Path) -> None:
 def _doubted(
     inspection: Inspection, likely: NDArray, known: TrainedOn
 ) -> tuple[list[LabelError], int]:
-    """Return the labels that the model doubts, and how many photos it was trained on.
+    """Return the label errors, and the number of photos that the model was trained on.
 
     Args:
-        likely: probabilities, float (photos, classes), of the classes of the set. Other outputs of
-            the model are not asked for: no folder is theirs.
+        inspection: facts about the photos.
+        likely: probabilities, float (photos, classes), of the set's classes only.
+        known: photos that the model was trained on.
     """
     learnt = np.array([known.parts.get(photo.name) == "train" for photo in inspection.photos])
     labels = np.array([photo.label for photo in inspection.photos])

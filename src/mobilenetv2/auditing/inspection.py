@@ -1,10 +1,10 @@
-"""The audit of a set of labelled photos: each is read once and compared with the others.
+"""Inspection of a set of labelled photos: each is read once and compared with the others.
 
-Labels are doubted by confident learning (C. G. Northcutt, L. Jiang, I. L. Chuang 2021, JAIR 70,
-arXiv 1911.00068, section 3.1): a model is confident that a photo is of a class where it gives the
-class at least the probability that it gives it on average on the photos labelled so. A class that
-the model finds hard has a low threshold, so that its photos are not all suspected. Beyond the
-article, the other class must be likelier than the label itself, and the ranking is by how much.
+Label errors are found by confident learning (C. G. Northcutt, L. Jiang, I. L. Chuang 2021, JAIR 70,
+arXiv 1911.00068, section 3.1). A model is confident of a class if its probability is at least the
+class's threshold: the mean probability of the class on the photos with this label. A hard class has
+a low threshold, so that not all of its photos are suspected. Beyond the article, the other class
+must be more probable than the label, and the errors are sorted by this difference.
 """
 
 import io
@@ -25,31 +25,31 @@ from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
 
 BATCH = 8
-"""Photos given to the network at once."""
+"""Batch size of the network."""
 ENOUGH = 5
-"""Photos that were not trained on, from which a class takes its threshold; with fewer it takes
-that of all its photos."""
+"""Minimum number of photos outside the training data for a class's threshold; a class with fewer
+uses all its photos."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A photo that can be read."""
+    """Facts about a readable photo."""
 
     width: int
-    """Pixels, of the upright picture."""
+    """Width in pixels, of the upright image."""
     height: int
     mode: str
-    """Colour mode of the file in Pillow's words: 'RGB', 'L' (grey), 'P' (palette), 'CMYK' ..."""
+    """Pillow's colour mode of the file: 'RGB', 'L' (grey), 'P' (palette), 'CMYK' ..."""
     transparent: bool
     turned: bool
-    """Its EXIF orientation says that it is stored turned or mirrored."""
+    """True if it is stored rotated or mirrored, by its EXIF orientation."""
     flat: bool
-    """One colour all over."""
+    """True if it has one colour all over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One photo of the set."""
+    """Photo of the set."""
 
     name: str
     split: str
@@ -57,23 +57,23 @@ class Entry:
     digest: str
     """SHA-256 of the file."""
     problem: str
-    """Why it cannot be read; '' where it can."""
+    """Reason why it cannot be read; '' if it can."""
     facts: Facts | None
-    """None where it cannot be read."""
+    """Facts about the photo; None if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Photos that show the same, by their places in the audit, in order."""
+    """Group of copies of an image, by the indices of the photos."""
 
     photos: tuple[int, ...]
     exact: bool
-    """Every file has the same bytes."""
+    """True if all files have the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """All that was found in a set of photos."""
+    """Facts about all photos of a set."""
 
     place: str
     classes: tuple[str, ...]
@@ -81,14 +81,14 @@ class Inspection:
     photos: tuple[Entry, ...]
     copies: tuple[Copies, ...]
     ignored: tuple[str, ...]
-    """Files that are no photos by their suffix."""
+    """Names of files without the suffix of a photo."""
     links: int
-    """Links that were not followed."""
+    """Number of links that were not followed."""
     unsearched: int = 0
-    """Pairs that may be near copies and were not compared: there were too many."""
+    """Number of possible near copies (pairs) that were not compared, beyond the limit."""
 
     def counts(self, split: str | None = None) -> tuple[int, ...]:
-        """Count the readable photos of each class, of a split or of all."""
+        """Count the readable photos of each class, in a split or in all."""
         found = Counter(
             photo.label for photo in self.photos
             if photo.facts is not None and split in (None, photo.split)
@@ -96,12 +96,12 @@ class Inspection:
         return tuple(found[label] for label in range(len(self.classes)))
 
     def imbalance(self) -> float:
-        """Return the ratio of the largest class to the smallest; infinite if that has no photos."""
+        """Return the ratio of the largest to the smallest class; infinite if a class is empty."""
         counts = self.counts()
         return max(counts) / min(counts) if min(counts) else float("inf")
 
     def sizes(self) -> dict[str, tuple[float, float, float]]:
-        """Return (least, median, greatest) width, height (pixels) and aspect; {} without photos."""
+        """Return minimum, median and maximum of width, height (pixels) and aspect; {} if empty."""
         sides = np.array([(p.facts.width, p.facts.height) for p in self.photos if p.facts])
         if not len(sides):
             return {}
@@ -167,12 +167,14 @@ def inspect(
     """Read every photo of every split, and find copies.
 
     Args:
-        record: what the network takes; a photo that cannot be brought to it cannot be read.
-        predictor: uint8 (batch, height, width, channels) -> logits; needs ``record``.
+        dataset: the photos.
+        record: preprocessing of the network; a photo that it cannot convert is unreadable.
+        predictor: function from uint8 images (batch, height, width, channels) to logits; it needs
+            ``record``.
 
     Returns:
-        (the audit, the predictor's logits: float32 (photos, outputs), NaN for those that
-        cannot be read; None without a predictor or a readable photo).
+        The inspection, and the logits, float32 (photos, outputs), with NaN for unreadable photos.
+        The logits are None without a predictor or a readable photo.
     """
 
     def see(name: str, data: bytes, image: Image.Image) -> tuple[Facts, View, NDArray | None]:
@@ -222,35 +224,35 @@ def inspect(
 
 
 def _in_the_file(data: bytes) -> tuple[str, bool, bool]:
-    """Return (mode, transparent somewhere, stored lying or mirrored)."""
+    """Return the mode of a photo, if it is transparent, and if it is stored rotated."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as in decoding, which has succeeded
+        warnings.simplefilter("ignore")  # decoding has succeeded with them
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            # A PNG that does not begin with its metadata would be decoded once more to look for it.
+            # A PNG with metadata at the end would be decoded again to find it.
             asked = image.format != "PNG" or "exif" in image.info
             try:
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if asked else 1
-            except Exception:  # odd metadata, which decoding passes over, too
+            except Exception:  # damaged metadata, which decoding skips, too
                 orientation = 1
             return image.mode, _transparent(image), orientation in range(2, 9)
 
 
 def _transparent(image: Image.Image) -> bool:
-    """Look at every pixel: most files with a place for transparency are opaque all over."""
+    """Return True if a pixel is transparent; most images with an alpha channel have none."""
     if not image.has_transparency_data:
         return False
-    if image.mode.startswith("I"):  # 16-bit grey with one transparent level, as in decoding
+    if image.mode.startswith("I"):  # 16-bit grey with one transparent level
         return bool((np.asarray(image) == image.info["transparency"]).any())
     return any(image.convert("RGBA").getchannel("A").histogram()[:255])
 
 
 def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, ...], int]:
-    """Return groups of exact and near copies, and how many pairs were too many to compare."""
+    """Return groups of exact and near copies, and the number of pairs that were not compared."""
     by_digest: dict[str, list[int]] = defaultdict(list)
     for place, photo in enumerate(photos):
         by_digest[photo.digest].append(place)
     pairs = [(same[0], other) for same in by_digest.values() for other in same[1:]]
-    # Of exact copies one stands for all: a hundred of them are not five thousand near pairs.
+    # One photo represents its exact copies: 100 copies would otherwise be 4,950 near pairs.
     firsts = [same[0] for same in by_digest.values() if same[0] in views]
     near, unsearched = find_near_duplicates([views[place] for place in firsts])
     pairs += [(firsts[one], firsts[other]) for one, other in near]
@@ -262,7 +264,7 @@ def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, 
 
 
 def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """Return the groups that pairs connect, each sorted, that with the least number first."""
+    """Return the connected components of pairs, each sorted, in order of their least number."""
     group_of: dict[int, list[int]] = {}
     for one, other in pairs:
         first, second = group_of.setdefault(one, [one]), group_of.setdefault(other, [other])
@@ -276,7 +278,7 @@ def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class LabelError:
-    """A photo by its place, its label, and the class that the model takes it for."""
+    """Photo whose label contradicts the prediction, by its index."""
 
     photo: int
     label: int
@@ -285,19 +287,19 @@ class LabelError:
     """Probability of the label."""
     of_answer: float
     trained_on: bool
-    """The model has learnt this label, which it doubts all the same."""
+    """True if the model was trained on this photo with this label."""
 
 
 def find_label_errors(
     probabilities: NDArray, labels: NDArray, trained_on: NDArray | None = None
 ) -> list[LabelError]:
-    """Return the labels that a model doubts, the most confident disagreement first.
+    """Return the label errors, the most confident prediction first.
 
     Args:
-        probabilities: float (photos, classes); rows that are not numbers are skipped.
+        probabilities: float (photos, classes); rows with NaN are skipped.
         labels: int (photos,).
-        trained_on: bool (photos,): the model has learnt these photos' labels. It is surer of them
-            than of others, so that they set no threshold where there are enough others.
+        trained_on: bool (photos,), True for photos that the model was trained on. Their
+            probabilities are too high, so that thresholds use other photos if there are enough.
     """
     seen = np.zeros(len(labels), bool) if trained_on is None else trained_on
     limits = thresholds(probabilities, labels, seen)
@@ -319,9 +321,9 @@ def find_label_errors(
 
 
 def thresholds(probabilities: NDArray, labels: NDArray, trained_on: NDArray) -> NDArray:
-    """Return the mean probability of each class on the photos labelled so: float (classes,).
+    """Return each class's mean probability on the photos with its label, as float (classes,).
 
-    A class without photos has no threshold: infinity, so that nothing is taken for it.
+    The threshold of a class without photos is infinite.
     """
     known = np.isfinite(probabilities).all(1)
     limits = np.full(probabilities.shape[1], np.inf)

@@ -26,7 +26,7 @@ LONGEST = 3.0
 Level = Literal["grave", "look", "note"]
 """Severity: 'grave' spoils training or its figures, 'look' may do so, 'note' is information."""
 LEVELS: dict[Level, str] = {
-    "grave": "Mend these first", "look": "Worth a look", "note": "Good to know",
+    "grave": "Fix these first", "look": "Check these", "note": "Information",
 }  # fmt: skip
 """Headings by level, the most severe first."""
 
@@ -63,7 +63,7 @@ class Evidence:
 
     inspection: Inspection
     label_errors: Sequence[LabelError] = ()
-    """Labels that the model doubts, the most confident doubt first."""
+    """Labels that contradict the model's predictions, the most confident prediction first."""
     size: tuple[int, int] | None = None
     """Input size (height, width) of the model."""
     learnt: int = 0
@@ -167,16 +167,16 @@ def doubted_labels(evidence: Evidence) -> Iterator[Issue]:
     doubts, learnt, names = evidence.label_errors, evidence.learnt, evidence.inspection.classes
     which = "of this set" if evidence.same_set else "of the same names as in this set"
     caution = (
-        f"The model was trained on {counted(learnt, 'photo')} {which} and may know their "
-        "labels by heart, so that its doubts say less."
+        f"The model was trained on {counted(learnt, 'photo')} {which} and may have memorized "
+        "their labels, so that it finds fewer errors."
         if learnt
         else ""
     )
     if not doubts:
         if learnt:
             yield Issue(
-                "unquestioned", "note", "No label is doubted by the model",
-                f"{caution} One that was trained without them would say more.",
+                "unquestioned", "note", "No label contradicts the model's predictions",
+                f"{caution} A model that was trained without them would find more.",
             )  # fmt: skip
         return
     are = "label is" if len(doubts) == 1 else "labels are"
@@ -254,8 +254,8 @@ def ignored(seen: Inspection) -> Iterator[str]:
 CHECKS: tuple[Check, ...] = (
     on_copies(
         "leak", "grave", lambda splits, classes: splits > 1, "in more than one split",
-        "Keep each in one split, for a model that has seen a photo in training is not judged by "
-        "it: 'train' leaves exact copies out, near ones it does not know.",
+        "Keep each in one split, since photos of the training split cannot measure a model's "
+        "accuracy. 'train' leaves out exact copies, but not near ones.",
     ),
     on_copies(
         "contradiction", "grave", lambda splits, classes: classes > 1, "in more than one class",
@@ -264,12 +264,12 @@ CHECKS: tuple[Check, ...] = (
     on_copies(
         "copies", "look", lambda splits, classes: splits == classes == 1,
         "more than once in a class",
-        "Keep one of each, or it counts several times in training and in the figures.",
+        "Keep one of each; otherwise it counts several times in training and in the figures.",
     ),
     doubted_labels,
     on_set(
         "classes", "grave", single_class,
-        "Add a folder with photos of what is not of this class: a classifier needs two.",
+        "Add a folder with photos that are not of this class: a classifier needs two classes.",
     ),
     on_set(
         "empty", "grave", empty_classes,
@@ -277,7 +277,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     on_set(
         "few", "look", small_classes,
-        "Add photos of other things of the kind, in other places and light.",
+        "Add photos of other objects, in other places and with other light.",
     ),
     on_set(
         "imbalance", "look", imbalance,
@@ -286,13 +286,13 @@ CHECKS: tuple[Check, ...] = (
     ),
     on_photos(
         "unreadable", "grave", "cannot be read", lambda photo: photo.facts is None,
-        "Mend, convert or remove them: 'train' leaves them out, and refuses a set with more than "
-        "1% of them.",
+        "Repair, convert or remove them: 'train' leaves them out, and stops if they are more than "
+        "1% of the photos.",
         lambda photo: photo.problem,
     ),
     on_photos(
         "flat", "look", "{be} of one colour all over", _if_readable(lambda facts: facts.flat),
-        "Remove those that show nothing, which teach a class to mean nothing.",
+        "Remove those that show nothing: the network cannot learn a class from them.",
     ),
     small_photos,
     on_photos(
@@ -300,7 +300,7 @@ CHECKS: tuple[Check, ...] = (
         _if_readable(
             lambda facts: max(facts.width, facts.height) > LONGEST * min(facts.width, facts.height)
         ),
-        "Crop them to what matters, for the network sees the middle of a photo.",
+        "Crop them to the object, since the network sees the middle of a photo only.",
         _size,
     ),
     on_photos(
@@ -308,28 +308,28 @@ CHECKS: tuple[Check, ...] = (
         _if_readable(
             lambda facts: facts.mode in ("1", "L", "LA") or facts.mode.startswith("I")
         ),
-        "Nothing to do if every class has some; if only one has, a network learns the missing "
-        "colours in place of the class.",
+        "No action is needed if every class has some. If only one class has, the network learns to "
+        "detect grey photos instead of the class.",
     ),
     on_photos(
         "transparent", "note", "{be} transparent in places",
         _if_readable(lambda facts: facts.transparent),
-        "Nothing to do if white behind them is right; it is what a network sees there.",
+        "No action is needed if a white background is right: the network sees white there.",
     ),
     on_photos(
-        "turned", "note", "{be} stored lying or mirrored, with a mark (EXIF) that says so",
+        "turned", "note", "{be} stored rotated or mirrored, with an EXIF orientation",
         _if_readable(lambda facts: facts.turned),
-        "Nothing to do: they are turned upright here, but other programs may not turn them.",
+        "No action is needed: they are rotated here, but other programs may not do so.",
     ),
     on_set(
         "unsearched", "note", unsearched,
-        "Remove the copies that are named and run it again: these photos are too much alike.",
+        "Remove the listed copies and run the audit again: too many photos are similar.",
     ),
-    on_set("links", "note", links, "Copy what they lead to if it belongs to the set."),
+    on_set("links", "note", links, "Copy their targets into the set if they belong to it."),
     on_set(
         "ignored", "note", ignored,
-        "Nothing to do, unless photos are among them, whose names end unlike a photo's: give "
-        "those the ending of their format.",
+        "No action is needed, unless some are photos with a wrong file name ending: give those the "
+        "ending of their format.",
     ),
 )  # fmt: skip
 """All checks; issues of one level are reported in this order."""

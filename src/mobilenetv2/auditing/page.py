@@ -50,7 +50,7 @@ def audit_html(seen: Inspection, issues: Sequence[Issue], dataset: Dataset) -> s
             parts = [_issue(seen, one, shown) for one in here]
             sections.append(element("section", element("h2", title), parts, id=level))
     if not sections:
-        sections.append(element("section", element("p", "Nothing to mend.", class_="lead")))
+        sections.append(element("section", element("p", "No problems found.", class_="lead")))
     body = element(
         "body",
         element("header", element("h1", name), element("p", _summary(seen), class_="soft")),
@@ -79,7 +79,7 @@ def thumbnails(seen: Inspection, issues: Sequence[Issue], dataset: Dataset) -> d
         try:
             image = dataset.splits[entry.split].image(Photo(entry.name, entry.label))
         except ImageError:
-            continue  # it was there when it was looked at; the page says that it has no picture
+            continue  # the photo was removed since; the page shows a placeholder
         shown[place] = data_url(np.asarray(image), LARGEST)
     return shown
 
@@ -121,7 +121,7 @@ def _figure(seen: Inspection, one: Issue, place: int, shown: dict[int, str]) -> 
         "figure",
         element("img", src=shown[place], alt=f"a photo of {class_}")
         if place in shown
-        else element("div", "no picture", class_="blank"),
+        else element("div", "no image", class_="blank"),
         element(
             "figcaption", element("b", class_), where,
             [element("br"), note] if note else None,

@@ -1,4 +1,4 @@
-"""Runtimes x precisions of one model: speed, accuracy, size and memory, as one record."""
+"""Benchmark of a model: speed, accuracy, size and memory by runtime and precision."""
 
 import json
 import os
@@ -33,32 +33,32 @@ TIMED = "the runtime's answer to pictures that are prepared already, in turns"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Benchmark:
-    """The figures of each candidate, a runtime with a precision, on one machine."""
+    """Results of all candidates (runtime and precision) on one machine."""
 
     model: str
     rows: tuple[Row, ...]
-    """The quickest first; those that failed, last, have an ``error``."""
+    """Results by candidate, the fastest first; failed ones are last and have an ``error``."""
     machine: dict[str, Any]
     """Processor, cores, memory in bytes, system, Python."""
     versions: dict[str, str]
-    """Version of each package that took part."""
+    """Versions of the packages that wrote or ran a file."""
     threads: int
-    """Threads of each runtime."""
+    """Number of threads of each runtime."""
     batches: tuple[int, ...]
-    """Sizes of batch; candidates are ordered by their latency at the first."""
+    """Batch sizes; candidates are sorted by their latency at the first one."""
     seconds: float
-    """Seconds of measuring for each candidate and size of batch."""
+    """Seconds of measurement for each candidate and batch size."""
     photos: int
-    """Number of photos that answers were compared on."""
+    """Number of photos on which the predictions were compared."""
     photos_from: str
     calibrated_on: str | None
-    """Photos that int8 was calibrated on, in words."""
+    """Description of the calibration photos of int8; None without int8."""
     reference: str
-    """The model or file that the answers were compared with."""
+    """Model or file with which the predictions were compared."""
     date: str
     """Start in UTC, ISO 8601."""
     command: str | None = None
-    """The command line, where one asked for it."""
+    """Command line of the benchmark; None if it was started in Python."""
 
     def __repr__(self) -> str:
         failed = sum(bool(row.error) for row in self.rows)
@@ -81,19 +81,19 @@ class Benchmark:
         )
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return the names of the columns, and a row of texts for each candidate."""
+        """Return the column names, and a row of texts for each candidate."""
         return tabulate(self.rows, self.batches)
 
     def notes(self) -> list[str]:
-        """Return the errors of candidates, and what made the figures of others unfair."""
+        """Return the candidates' errors, and notes on candidates that slowed down others."""
         notes = []
         for row in self.rows:
             if row.error:
                 notes.append(f"{row.candidate.name}: {row.error}")
             elif row.busy:
                 notes.append(
-                    f"note: {row.candidate.name} goes on computing when it is not its turn, at the "
-                    "others' expense; leaving its runtime out is fairer"
+                    f"note: {row.candidate.name} keeps computing between its turns, which slows "
+                    "down the others; for fair results, benchmark its runtime separately"
                 )
         return notes
 
@@ -101,7 +101,7 @@ class Benchmark:
         """Return plain values for JSON.
 
         Args:
-            every: with the milliseconds of every single run.
+            every: True to include the milliseconds of every run.
         """
         return {
             "model": self.model, "command": self.command, "date": self.date,
@@ -113,7 +113,7 @@ class Benchmark:
         }  # fmt: skip
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Write ``benchmark.json``, with every run, and the plot ``benchmark.png`` into a folder.
+        """Write ``benchmark.json`` with every run, and the figure ``benchmark.png``, to a folder.
 
         Raises:
             MissingExtra: matplotlib is not installed.
@@ -146,32 +146,33 @@ def benchmark(
 ) -> Benchmark:
     """Measure a model in several runtimes and precisions: speed, accuracy, size, memory.
 
-    Each candidate runs in a process of its own, and all of them take turns, so that a machine that
-    slows down slows them alike.
+    Each candidate runs in a separate process, and all take turns, so that a machine that slows down
+    affects all of them.
 
     Args:
-        model: a model folder, a published name, an exported file, or a network of any edition.
-        runtime: one runtime or several, such as 'onnxruntime'; None is all that are installed.
-        precision: 'float32', 'float16', 'bfloat16', 'int8', or several; None is float32, and int8
-            where photos to calibrate on are given.
-        data: labelled photos, for accuracy: a folder or archive of class folders.
-        split: the split of ``data``; None is test, else validation.
-        calibration: a folder of photos to calibrate int8 on; None takes the training split.
-        artifacts: a folder of exported files to measure, too.
-        threads: threads of each runtime; None is the number of cores.
-        batch: one size of batch, or several.
-        seconds: seconds of measuring for each candidate and size of batch, at most 3,600.
-        output: a folder for ``benchmark.json`` and a plot.
-        command: the command line, for the record.
+        model: model folder, published name, exported file, or network of any edition.
+        runtime: one or several runtimes, such as 'onnxruntime'; default: all installed ones.
+        precision: one or several of 'float32', 'float16', 'bfloat16' and 'int8'. Default: float32,
+            and int8 if there are photos for calibration.
+        data: labelled photos to measure the accuracy on: folder or archive of class folders.
+        split: split of ``data`` to measure on; default: test, else validation.
+        calibration: folder of photos for the calibration of int8; default: training split of
+            ``data``.
+        artifacts: folder of exported files to measure, too.
+        threads: number of threads of each runtime; default: number of cores.
+        batch: one or several batch sizes.
+        seconds: seconds of measurement for each candidate and batch size, at most 3,600.
+        output: folder for ``benchmark.json`` and a figure; default: nothing is written.
+        command: command line for the record.
 
     Returns:
-        The figures; a candidate that failed has an ``error`` in its row.
+        The results; a failed candidate has an ``error`` in its row.
 
     Raises:
-        ArtifactError: an unknown runtime or precision, or one that does not go with the model.
-        DataError: no photos to calibrate on, and int8 was asked for.
-        WeightsError: the model cannot be had or read.
-        MissingExtra: a runtime that was asked for is not installed, or matplotlib for ``output``.
+        ArtifactError: a runtime or precision is unknown, or does not fit the model.
+        DataError: int8 is given, and there are no photos for calibration.
+        WeightsError: the model cannot be downloaded or read.
+        MissingExtra: a given runtime, or matplotlib for ``output``, is not installed.
 
     Example:
         >>> found = mn.benchmark("embedded", runtime="onnxruntime", batch=1, seconds=0.05)
@@ -184,18 +185,18 @@ def benchmark(
     if not 0 < seconds <= 3600:
         raise ArtifactError(f"seconds {seconds:g} must be above 0 and at most an hour")
     if split and not data:
-        raise ArtifactError("split is of data, which is not given")
+        raise ArtifactError("split needs data; give data, too")
     if threads is not None and threads < 1:
         raise ArtifactError(f"threads {threads} must be at least 1")
     batches = (batch,) if isinstance(batch, int) else tuple(batch)
     if not batches or min(batches) < 1:
-        raise ArtifactError("a size of batch is at least 1")
+        raise ArtifactError("batch sizes must be at least 1")
     runtimes = _known(runtime, "runtime", tuple(RUNTIMES))
     wanted = _known(precision, "precision", (*PRECISIONS, INT8))
-    machine = machines.describe()  # before our own work is part of its load
+    machine = machines.describe()  # before this process adds to its load
     date = datetime.now(UTC).isoformat(timespec="seconds")
     if output is not None:
-        require("matplotlib")  # not after minutes of measuring
+        require("matplotlib")  # before minutes of measurement
         Path(output).mkdir(parents=True, exist_ok=True)
     with located(model) as given:
         exported = is_exported(given.place)
@@ -221,7 +222,7 @@ def benchmark(
             given.place, config, tuple(candidates), photos, threads or workers(), batches, seconds
         )
         rows = by_latency(measure_candidates(job), batches[0])
-        reference = f"{given.name} itself in its first runtime" if exported else None
+        reference = f"{given.name} in its first runtime" if exported else None
         found = _record(job, given.name, rows, machine, date, reference, command)
     if output is not None:
         found.save(output)
@@ -229,7 +230,7 @@ def benchmark(
 
 
 def _known(given: str | Sequence[str] | None, what: str, known: Sequence[str]) -> list[str] | None:
-    """Return names as this project spells them, each once; None where none is given."""
+    """Return the canonical names without duplicates; None if none are given."""
     if given is None:
         return None
     names = [ALIASES.get(name, name) for name in several(given)]
@@ -252,7 +253,7 @@ def _record(
 
 
 def _packages(candidates: Sequence[Candidate]) -> list[str]:
-    """Return the import names of what wrote and ran the files."""
+    """Return the import names of the packages that wrote or ran the files."""
     named = {"onnxruntime"}
     for who in candidates:
         named |= {*FORMATS[who.format].packages, *RUNTIMES[who.runtime].own.packages}

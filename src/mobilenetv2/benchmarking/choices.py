@@ -1,4 +1,4 @@
-"""The choices of a benchmark: runtimes x precisions, exported files, and photos to answer for."""
+"""Candidates and photos of a benchmark."""
 
 import json
 from collections.abc import Sequence
@@ -30,27 +30,27 @@ from mobilenetv2.spec.records import ModelConfig
 UNKNOWN = "?"
 LARGEST_RECORD = 1024**2
 MOST_PHOTOS = 1000
-"""Photos of DATA that answers are compared on; of more, as many drawn by a seed."""
+"""Maximum number of photos of DATA to compare predictions on; they are drawn by a seed."""
 MADE_HERE = 32
-"""Pictures that are drawn where no data is given."""
+"""Number of generated images if no data is given."""
 CALIBRATED = 200
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row of the table: a file in a runtime."""
+    """Runtime and file to measure, a row of the table."""
 
     runtime: str
     format: str
     precision: str
-    """Precision of the file; :data:`UNKNOWN` of one that does not say."""
+    """Precision of the file; :data:`UNKNOWN` if the file has no record of it."""
     path: Path | None = None
-    """A file that was there before; None is one that is written for the occasion."""
+    """Path of an existing file; None for a file that the benchmark writes."""
 
     @property
     def name(self) -> str:
-        """For progress and errors."""
+        """Name for progress and error messages."""
         return f"{self.runtime} {self.path.name if self.path else self.precision}"
 
 
@@ -58,30 +58,30 @@ def choose_candidates(
     exported: Path | None, runtimes: Sequence[str] | None, precisions: Sequence[str] | None,
     artifacts: Path | None, int8: bool,
 ) -> list[Candidate]:  # fmt: skip
-    """Return what is measured; what is not installed is named and left out.
+    """Return the candidates; a note names runtimes that are not installed.
 
     Args:
-        exported: the model, where it is a file: it runs in every runtime that takes it.
-        runtimes: None is all that are installed.
-        precisions: None is float32.
-        artifacts: a folder with more files.
-        int8: by default int8, too.
+        exported: path of the model if it is an exported file; all its runtimes are candidates.
+        runtimes: names of runtimes; default: all installed ones.
+        precisions: names of precisions; default: float32.
+        artifacts: folder with further exported files.
+        int8: True to add int8 to the default precisions.
 
     Raises:
-        MissingExtra: a runtime that was asked for by name is not installed, or none is.
-        ArtifactError: a runtime or precision that does not go with the model.
+        MissingExtra: a given runtime is not installed, or none is.
+        ArtifactError: a runtime or precision does not fit the model.
     """
     names = runtimes or list(RUNTIMES)
     if exported is None:
         candidates = cross(names, precisions or ["float32", *([INT8] if int8 else [])])
     elif precisions:
         raise ArtifactError(
-            f"{exported}: an exported file has its precision; precision is for a model folder"
+            f"{exported}: the precision of an exported file is fixed; give a model folder instead"
         )
     else:
         candidates = candidates_of_file(exported, names)
         if not candidates:
-            raise ArtifactError(f"{exported}: {', '.join(names)} does not run such a file")
+            raise ArtifactError(f"{exported}: {', '.join(names)} does not run files of this format")
     if artifacts is not None:
         candidates += candidates_in(artifacts, names)
     return _installed(candidates, asked=bool(runtimes))
@@ -97,18 +97,18 @@ def _installed(candidates: Sequence[Candidate], asked: bool) -> list[Candidate]:
         elif who.runtime not in absent:
             absent[who.runtime if who.precision != INT8 else f"{who.runtime} int8"] = packages
     for label, packages in absent.items():
-        text = f"for want of {' and '.join(packages)}; install it with: {installing(packages)}"
+        text = f"needs {' and '.join(packages)}; install it with: {installing(packages)}"
         if asked or not kept:
-            raise MissingExtra(f"{label} cannot be measured, {text}")
-        say(f"note: {label} is left out, {text}")
+            raise MissingExtra(f"{label} cannot be measured: it {text}")
+        say(f"note: {label} is left out: it {text}")
     return kept
 
 
 def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]:
-    """Return every runtime in every precision that its format has.
+    """Return a candidate for each runtime and each precision of its format.
 
     Raises:
-        ArtifactError: a precision that none of the runtimes has.
+        ArtifactError: none of the runtimes has a precision.
     """
     candidates = []
     for precision in precisions:
@@ -116,24 +116,25 @@ def cross(runtimes: Sequence[str], precisions: Sequence[str]) -> list[Candidate]
         if not able:
             others = [name for name in RUNTIMES if RUNTIMES[name].own.has(precision)]
             raise ArtifactError(
-                f"precision {precision}: {', '.join(runtimes)} has none; {', '.join(others)} has"
+                f"precision {precision} is not available for {', '.join(runtimes)}; choose from "
+                f"{', '.join(others)}"
             )
         candidates += [Candidate(name, RUNTIMES[name].own.name, precision) for name in able]
     return candidates
 
 
 def candidates_of_file(path: Path, runtimes: Sequence[str]) -> list[Candidate]:
-    """Return an exported file in each of the runtimes that takes its format."""
+    """Return a candidate for each of the runtimes that runs an exported file."""
     made, precision = BY_ENDING[path.suffix.lower()], precision_of(path)
     able = [name for name in engines_of(made.name) if name in runtimes]
     return [Candidate(name, made.name, precision, path) for name in able]
 
 
 def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
-    """Return every exported file in a folder that engines here take, by name.
+    """Return the candidates of all exported files in a folder, sorted by name.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: the folder is missing, or has no exported file.
     """
     if not folder.is_dir():
         raise ArtifactError(f"artifacts {folder}: no such folder")
@@ -145,14 +146,14 @@ def candidates_in(folder: Path, runtimes: Sequence[str]) -> list[Candidate]:
     ]
     if not candidates:
         raise ArtifactError(
-            f"artifacts {folder}: no exported file of {', '.join(runtimes)} is in it; their "
+            f"artifacts {folder}: it has no exported files of {', '.join(runtimes)}; their "
             f"names end in {', '.join(e for e, made in BY_ENDING.items() if made.readable)}"
         )
     return candidates
 
 
 def precision_of(path: Path) -> str:
-    """Return what ``export`` or ``quantize`` wrote down beside a file, if it is about this file."""
+    """Return the precision in the record of ``export`` or ``quantize`` beside a file."""
     record = path.with_name(f"{path.name}{RECORD}")
     try:
         if record.stat().st_size > LARGEST_RECORD:
@@ -167,43 +168,45 @@ def precision_of(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Photos:
-    """Pictures that the answers are compared on."""
+    """Images for the comparison of predictions, and for calibration."""
 
     pictures: NDArray
-    """uint8 (photos, height, width, channels)."""
+    """Images, uint8 (photos, height, width, channels)."""
     source: str
-    """In words."""
+    """Description of the images."""
     truth: NDArray | None = None
-    """int (photos,): classes."""
+    """True classes, int (photos,); None if unknown."""
     calibration: NDArray | None = None
-    """Pictures that int8 is calibrated on, none of them among ``pictures``."""
+    """Images for the calibration of int8, none of them among ``pictures``."""
     calibrated_on: str | None = None
-    """In words."""
+    """Description of the calibration images."""
 
 
 def choose_photos(
     config: ModelConfig, known: TrainedOn, data: str | None = None, split: str | None = None,
     calibration: str | None = None, int8: Literal["no", "if possible", "yes"] = "no",
 ) -> Photos:  # fmt: skip
-    """Return the photos of DATA, or pictures made here, and photos to calibrate on.
+    """Return photos of DATA or generated images, and photos for calibration.
 
     Args:
+        config: config of the model.
         known: photos that the model was trained on.
-        data: labelled photos.
-        calibration: a folder of photos.
-        int8: whether photos to calibrate on are needed.
+        data: labelled photos; default: generated images.
+        split: split of ``data``; default: test, else validation.
+        calibration: folder of photos for calibration; default: training split of ``data``.
+        int8: 'yes' if photos for calibration are needed, 'if possible', or 'no'.
 
     Raises:
-        DataError, ArtifactError: there are none to calibrate on, and they are needed.
+        DataError, ArtifactError: photos for calibration are needed, and there are none.
     """
     record, chosen = config.preprocessing, None
     if not data:
-        pictures, source = sample_pictures(record, MADE_HERE), f"{MADE_HERE} pictures made here"
+        pictures, source = sample_pictures(record, MADE_HERE), f"{MADE_HERE} generated images"
         if int8 == "no":
             return Photos(pictures, source)
         if not calibration:
             raise ArtifactError(
-                "precision int8 needs photos to calibrate on; give calibration, a folder of "
+                "precision int8 needs photos for calibration; give calibration, a folder of "
                 "photos, or data with a training split"
             )
         paths = draw_some(find_photos([calibration]), CALIBRATED)
@@ -235,7 +238,7 @@ def choose_photos(
 
 
 def draw_some(items: Sequence[Item], most: int) -> list[Item]:
-    """Return all items, or ``most`` drawn by a seed, in their order."""
+    """Return all items, or ``most`` random ones, in their order; the seed is fixed."""
     if len(items) <= most:
         return list(items)
     kept = np.sort(np.random.default_rng(0).permutation(len(items))[:most])

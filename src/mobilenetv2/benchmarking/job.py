@@ -1,4 +1,4 @@
-"""The whole measurement: files written, everyone started, bursts in turns, answers compared."""
+"""Measurement of all candidates: write files, load them, run in turns, compare predictions."""
 
 import json
 import random
@@ -28,37 +28,37 @@ from mobilenetv2.spec.records import ModelConfig
 
 PICTURES = "pictures.npy"
 ANSWERED = 8
-"""Pictures in a batch where answers are compared."""
+"""Batch size for the comparison of predictions."""
 LEAST_MEMORY = 1024**3
-"""Bytes that must be free for one candidate more."""
+"""Bytes that must be free before a candidate is started."""
 ROUNDS = 6
-"""Bursts into which each candidate's seconds are divided."""
+"""Number of turns into which each candidate's seconds are divided."""
 SEED = 0
 Burst = Callable[[int, float], dict[str, Any]]
-"""(batch, seconds) -> the answer of ``running.Runner.burst``."""
+"""Function from batch size and seconds to the answer of ``running.Runner.burst``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is measured, and on what."""
+    """Options of a benchmark: model, candidates and photos."""
 
     model: Path
-    """A model folder, or an exported file where no file has to be written."""
+    """Model folder, or an exported file if no file has to be written."""
     config: ModelConfig
     candidates: tuple[Candidate, ...]
     photos: Photos
-    """With those to calibrate on, where int8 files have to be written."""
+    """Photos for the comparison, with those for calibration if int8 files have to be written."""
     threads: int
     batches: tuple[int, ...]
     seconds: float
-    """Seconds of counted runs for each candidate and size of batch."""
+    """Seconds of counted runs for each candidate and batch size."""
 
 
 def measure_candidates(job: Job) -> list[Row]:
-    """Return a row for each candidate. What fails has its error there, and the others go on.
+    """Return a row for each candidate; a failed candidate has an error in its row.
 
     Raises:
-        MobileNetV2Error: the model itself cannot be read or run.
+        MobileNetV2Error: the model cannot be read or run.
     """
     rows = [Row(candidate) for candidate in job.candidates]
     with TemporaryDirectory(prefix="benchmark-") as name, ExitStack() as stack:
@@ -75,7 +75,7 @@ def measure_candidates(job: Job) -> list[Row]:
 
 
 def reference_logits(job: Job) -> NDArray:
-    """Return the network's own logits: ONNX Runtime in float32; of an exported file, its own."""
+    """Return the reference's logits: ONNX Runtime in float32, or the exported file itself."""
     _, predict = load_predictor(job.model, threads=job.threads)
     pictures, count = job.photos.pictures, len(job.photos.pictures)
     parts = (pictures[i : i + ANSWERED] for i in range(0, count, ANSWERED))
@@ -83,7 +83,7 @@ def reference_logits(job: Job) -> NDArray:
 
 
 def _write_files(job: Job, rows: Sequence[Row], folder: Path) -> list[tuple[Row, Path]]:
-    """Return every candidate that has its file, and the file; of others the error is there."""
+    """Write the files and return the rows with files; put errors into the others."""
     written: list[tuple[Row, Path]] = []
     given: dict[str, str] = {}
     if any(row.candidate.path is None and row.candidate.precision == INT8 for row in rows):
@@ -103,10 +103,10 @@ def _write_files(job: Job, rows: Sequence[Row], folder: Path) -> list[tuple[Row,
 
 
 def _calibrate(job: Job, folder: Path) -> dict[str, str]:
-    """Quantise once for all formats; return where it lies, as part of a request."""
+    """Quantise once for all formats; return the path of the scheme as part of a request."""
     pictures = job.photos.calibration
     if pictures is None:
-        raise ArtifactError("int8 needs photos to calibrate on; give a folder: calibration")
+        raise ArtifactError("int8 needs photos for calibration; give calibration, a folder")
     say(f"calibrating int8 on {len(pictures)} photos")
     scheme = folder / "scheme.npz"
     save_scheme(post_training.quantise(*store.load(job.model), pictures), scheme)
@@ -114,7 +114,7 @@ def _calibrate(job: Job, folder: Path) -> dict[str, str]:
 
 
 def write_file(job: Job, candidate: Candidate, folder: Path, given: dict[str, str]) -> Path:
-    """Have a candidate's file written into a new folder by a process of its own; return it."""
+    """Write a candidate's file into a new folder in a separate process; return its path."""
     folder.mkdir()
     out = folder / f"model{FORMATS[candidate.format].suffix}"
     request = {
@@ -127,12 +127,12 @@ def write_file(job: Job, candidate: Candidate, folder: Path, given: dict[str, st
 
 
 def _load(job: Job, row: Row, process: Process, path: Path) -> None:
-    """Start a candidate; its error is in its row."""
+    """Start a candidate, or put the error into its row."""
     free = machine.available_memory()
     try:
         if free is not None and free < LEAST_MEMORY:
             raise ArtifactError(
-                f"only {free / 1e6:.0f} MB of memory are free, so it was not started; choose fewer "
+                f"not started, since only {free / 1e6:.0f} MB of memory are free; choose fewer "
                 "runtimes"
             )
         answer = process.ask({
@@ -174,7 +174,7 @@ def _compare_all(
     request = {
         "do": "answer", "pictures": str(folder / PICTURES), "out": str(out), "batch": ANSWERED,
     }  # fmt: skip
-    for row, process in track(able, "comparing answers", len(able)):
+    for row, process in track(able, "comparing predictions", len(able)):
         try:
             process.ask(request, LONGEST + len(job.photos.pictures))
             logits = np.load(out)
@@ -189,23 +189,23 @@ def _compare_all(
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One candidate with one size of batch, and what it has shown so far."""
+    """Candidate with one batch size, and its measurements so far."""
 
     row: Row
-    """The candidate's: its error is entered there, and whether it is busy between its turns."""
+    """Row of the candidate, for its error and ``busy``."""
     batch: int
     burst: Burst
     seconds: list[float] = field(default_factory=list)
-    """Seconds of each counted run, in the order in which they were."""
+    """Seconds of each counted run, in order."""
     first: float | None = None
-    """Seconds of the very first run."""
+    """Seconds of the first run, which is not counted."""
     memory: int = 0
-    """Bytes resident at most, as the last burst said."""
+    """Maximum number of resident bytes, as of the last burst."""
     told: int = 0
-    """How many of its rounds were yielded."""
+    """Number of its rounds that were yielded."""
 
     def take(self, seconds: float) -> None:
-        """Run one burst; whoever fails has its error in its row and is left out from then on."""
+        """Run one burst; after an error, put it into the row and skip further turns."""
         if self.row.error:
             return
         try:
@@ -220,14 +220,17 @@ class Turn:
 
 
 def take_turns(turns: Sequence[Turn], seconds: float, rounds: int = ROUNDS) -> Iterator[Turn]:
-    """Measure in short bursts until each has run for that long: a machine that slows down slows all
-    of them. The order is another one every round.
+    """Measure all turns in short bursts, so that a machine that slows down affects all of them.
+
+    The order changes every round.
 
     Args:
-        seconds: of counted runs for each turn.
+        turns: candidates with their batch sizes.
+        seconds: seconds of counted runs for each turn.
+        rounds: number of bursts for each turn.
 
     Yields:
-        Each turn ``rounds`` times, as that share of its seconds is over: for a bar of progress.
+        Each turn ``rounds`` times, after each of its bursts, for a progress bar.
     """
     order = random.Random(SEED)
     open_ = list(turns)

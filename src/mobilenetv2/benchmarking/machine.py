@@ -70,7 +70,7 @@ def warning(machine: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"note: other programs use this machine (load {load:g} of {cores} cores in the last "
-        "minute); latencies will be longer than they need be, though in turns they compare"
+        "minute); latencies are too long, but affect all candidates"
     )
 
 

@@ -1,1 +1,1 @@
-"""The command ``mobilenetv2``: a verb imports its room only when it runs."""
+"""Command line ``mobilenetv2``; a verb imports its room only when it runs."""

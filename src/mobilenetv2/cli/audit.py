@@ -1,4 +1,4 @@
-"""``mobilenetv2 audit``: what is wrong with a set of labelled photos, before it is trained on."""
+"""Verb ``audit``: find problems in a set of labelled photos before training."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from mobilenetv2.auditing.issues import Issue
 
 SHOWN = 5
-"""Photos, or groups of them, that the terminal names of each issue."""
+"""Number of photos, or groups of photos, that are printed for each issue."""
 
 EXAMPLES = """\
   mobilenetv2 audit photos/
   mobilenetv2 audit photos.zip --output audit
   mobilenetv2 audit photos/ --model runs/photos/best --output audit
 
-The exit status is 0 whatever is found; --json has a level for each finding.
+The exit status is 0 even with findings; --json has a level for each finding.
 """
 
 
@@ -31,17 +31,19 @@ def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_shared("data")
     parser.add_argument(
-        "--model", metavar="MODEL", help=f"also find the labels that a model doubts: {RUN_HELP}"
-    )
+        "--model", metavar="MODEL",
+        help=f"also find labels that contradict a model's confident predictions: {RUN_HELP}",
+    )  # fmt: skip
     parser.add_argument(
         "--output", metavar="DIR",
-        help="write audit.html, a page with thumbnails, and audit.json; an older audit is replaced",
+        help="folder for audit.html (a page with thumbnails) and audit.json; replaces an earlier "
+        "audit",
     )  # fmt: skip
     parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print (and write) what was found; 0, whatever it is."""
+    """Print the findings, write the pages, and return 0 even with findings."""
     from mobilenetv2.auditing.audit import audit
 
     found = audit(
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(found: Audit) -> None:
-    """Print classes and sizes, then the issues, the worst first."""
+    """Print classes and sizes, then the issues, the most severe first."""
     from mobilenetv2.auditing.issues import LEVELS
 
     seen = found.inspection
@@ -74,7 +76,7 @@ def show(found: Audit) -> None:
         digits = ".2f" if name == "aspect" else ",.0f"
         print(f"{name:7} {least:{digits}} to {most:{digits}}, median {median:{digits}}")
     if found.model and not found.suspicious:
-        print(f"{visible(found.model)} doubts no label")
+        print(f"no label contradicts the predictions of {visible(found.model)}")
     for level, heading in LEVELS.items():
         here = [one for one in found.issues if one.level == level]
         if here:
@@ -82,11 +84,11 @@ def show(found: Audit) -> None:
         for one in here:
             show_issue(seen, one)
     if not found.issues:
-        print("\nNothing to mend.")
+        print("\nNo problems found.")
 
 
 def show_issue(seen: Inspection, issue: Issue) -> None:
-    """Print what it is, what to do, and the first few photos."""
+    """Print an issue, the advice, and the first few photos."""
     print(f"\n{visible(issue.title)}")
     print(f"  {visible(issue.advice)}")
     for group in issue.groups[:SHOWN]:
@@ -98,6 +100,6 @@ def show_issue(seen: Inspection, issue: Issue) -> None:
 
 
 def named(seen: Inspection, issue: Issue, place: int) -> str:
-    """Return a photo, with what there is to say of it."""
+    """Return the name of a photo, with its note if it has one."""
     note = issue.notes.get(place)
     return visible(seen.photos[place].name + (f": {note}" if note else "")).replace("\n", "\ufffd")

@@ -1,4 +1,4 @@
-"""``mobilenetv2 benchmark``: runtimes x precisions in one table: speed, accuracy, size, memory."""
+"""Verb ``benchmark``: speed, accuracy, size and memory of runtimes and precisions in a table."""
 
 from __future__ import annotations
 
@@ -26,31 +26,34 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("model", help=RUN_HELP)
     parser.add_argument(
         "--runtime", type=names(RUNTIMES), metavar="A,B",
-        help=f"of {', '.join(RUNTIMES)} (default: all that are installed)",
+        help=f"runtimes to compare: {', '.join(RUNTIMES)} (default: all that are installed)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", type=names((*PRECISIONS, INT8)), metavar="A,B",
-        help=f"of {', '.join(PRECISIONS)}, {INT8} (default: float32, and int8 where photos to "
-        "calibrate on are given)",
+        help=f"precisions to compare: {', '.join(PRECISIONS)}, {INT8} (default: float32, and int8 "
+        "if there are photos for calibration)",
     )  # fmt: skip
     parser.add_argument(
-        "--data", metavar="DATA", help=f"labelled photos, for accuracy: {DATA_HELP}"
+        "--data", metavar="DATA", help=f"labelled photos to measure the accuracy on: {DATA_HELP}"
     )
     parser.add_shared("--split")
     parser.add_argument(
         "--calibration", metavar="FOLDER",
-        help="photos to calibrate int8 on (default: DATA's training split)",
+        help="photos for the calibration of int8 (default: training split of DATA)",
     )  # fmt: skip
-    parser.add_argument("--artifacts", metavar="DIR", help="exported files to measure, too")
-    parser.add_shared("--threads", help="of each runtime (default: cores)")
     parser.add_argument(
-        "--batch", type=_batches, default=(1, 32), metavar="N,M", help="(default: 1,32)"
+        "--artifacts", metavar="DIR", help="folder of exported files to measure, too"
     )
+    parser.add_shared("--threads", help="threads of each runtime (default: number of cores)")
+    parser.add_argument(
+        "--batch", type=_batches, default=(1, 32), metavar="N,M",
+        help="batch sizes (default: 1,32)",
+    )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float, default=3.0, metavar="S",
-        help="of measuring for each row and batch (default: 3)",
+        help="seconds to measure each row and batch size (default: 3)",
     )  # fmt: skip
-    parser.add_argument("--output", metavar="DIR", help="write benchmark.json and a picture")
+    parser.add_argument("--output", metavar="DIR", help="folder for benchmark.json and a figure")
     parser.add_shared("--json")
 
 
@@ -65,7 +68,7 @@ def _batches(text: str) -> tuple[int, ...]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print the table; 1 where a candidate failed, else 0."""
+    """Measure and print the table; return 1 if a candidate failed, else 0."""
     from mobilenetv2.benchmarking.benchmark import benchmark
 
     options = {
@@ -86,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(found: Benchmark) -> None:
-    """Print a line for each candidate, the quickest first."""
+    """Print a line for each candidate, the fastest first."""
     from mobilenetv2.benchmarking.machine import sentence
 
     columns, rows = found.table()
@@ -96,9 +99,9 @@ def show(found: Benchmark) -> None:
     )  # fmt: skip
     print(f"measured on {sentence(found.machine)}")
     print(
-        "ms: median of a batch; /s: pictures a second; same answer, "
-        f"difference: against {found.reference}; memory: peak of the process; load: until it "
-        "is ready to run"
+        "ms: median time of a batch; /s: images per second; same answer, "
+        f"difference: compared with {found.reference}; memory: peak of the process; load: time "
+        "to load the model"
     )
     if found.calibrated_on:
         print(f"int8: calibrated on {found.calibrated_on}")

@@ -1,20 +1,20 @@
-"""Shell completion: verbs, options, choices, names and files, while somebody types.
+"""Shell completion of verbs, options, choices, names and files.
 
-The shell runs the command for each Tab with the line so far in the environment (argcomplete);
-nothing but the standard library and the catalogue's table is read for it.
+At each Tab, the shell runs the command with the typed line in the environment (argcomplete). The
+command then imports the standard library and the catalogue's table only, to be fast.
 """
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 MODELS = frozenset(("MODEL", "MODEL|none", "NAME"))
-"""Metavars of options that take a published name."""
+"""Metavars of options that accept a published name."""
 
 Completer = Callable[..., list[str]]
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the shell, and end the process."""
+    """Print the completions for the shell, and exit."""
     import argcomplete
 
     for action in fill(parser):
@@ -27,8 +27,8 @@ def complete(parser: argparse.ArgumentParser) -> None:
 
 
 def fill(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Add the options of a parser and of all below it; yield each of them."""
-    if add_options := getattr(parser, "fill", None):  # cli.parser adds them when they are needed
+    """Add the options of a parser and its subparsers, and yield them."""
+    if add_options := getattr(parser, "fill", None):  # they are added when needed
         add_options()
     for action in parser._actions:
         yield action
@@ -38,7 +38,7 @@ def fill(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def list_completer(known: Sequence[str]) -> Completer:
-    """Return what completes the last name of 'A,B'."""
+    """Return a completer of the last name of 'A,B'."""
 
     def suggest(prefix: str, **_: object) -> list[str]:
         before, comma, _last = prefix.rpartition(",")
@@ -49,7 +49,7 @@ def list_completer(known: Sequence[str]) -> Completer:
 
 
 def complete_model(prefix: str, **_: object) -> list[str]:
-    """Return the published names, and the files and folders that begin so."""
+    """Return the published names, and the files and folders with this prefix."""
     from argcomplete.completers import FilesCompleter
 
     from mobilenetv2.hub.catalogue import EMBEDDED, catalogue
@@ -59,7 +59,7 @@ def complete_model(prefix: str, **_: object) -> list[str]:
 
 
 def script(shell: str) -> str:
-    """Return the script that a shell reads once, so that it asks this command for completions."""
+    """Return the script that registers this command's completion in a shell."""
     from argcomplete.shell_integration import shellcode
 
     text: str = shellcode(["mobilenetv2"], shell=shell)

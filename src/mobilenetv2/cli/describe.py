@@ -1,4 +1,4 @@
-"""``mobilenetv2 describe``: a network layer by layer, and what it costs."""
+"""Verb ``describe``: print layers, parameters, multiply-adds and memory of a network."""
 
 import argparse
 import json
@@ -16,18 +16,20 @@ EXAMPLES = """\
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_argument("--width", type=float, help="width multiplier (default: 1.0)")
-    parser.add_argument("--size", type=size, help="input size: 224, or 192x256 (height x width)")
-    parser.add_argument("--classes", type=int, help="outputs of the classifier (default: 1000)")
+    parser.add_argument(
+        "--size", type=size, help="input size, such as 224 or 192x256 (height x width)"
+    )
+    parser.add_argument("--classes", type=int, help="number of classes (default: 1000)")
     parser.add_argument(
         "--spec", metavar="NAME|FILE", default="torchvision",
-        help="a network by name ('mobilenetv2_100', 'keras'), a model folder, or a JSON file "
-        "(default: torchvision)",
+        help="name of a network, such as mobilenetv2_100 or keras; model folder; or JSON file of a "
+        "spec (default: torchvision)",
     )  # fmt: skip
     parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the description; 0."""
+    """Print the description and return 0."""
     from mobilenetv2.networks.description import COLUMNS, describe
 
     found = describe(

@@ -1,4 +1,4 @@
-"""``mobilenetv2 evaluate``: a model against labelled photos."""
+"""Verb ``evaluate``: measure the accuracy of a model on labelled photos."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("data", "--model")
     parser.add_shared(
         "--split",
-        help="train, validation or test, or selection of the photos that a run divided (default: "
-        "test, else validation, else all)",
+        help="split of DATA to measure on: train, validation or test; or selection, the validation "
+        "split of a training run (default: test, else validation, else all photos)",
     )  # fmt: skip
     parser.add_argument(
         "--report", metavar="DIR",
-        help="write report.html (all on one page), figures as JSON and pictures into a folder",
+        help="folder for report.html (a single page), results as JSON, and figures",
     )  # fmt: skip
-    parser.add_flag("--private", "leave photos, names and places of files out of the report")
+    parser.add_flag("--private", "omit photos, file names and paths from the report")
     parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print (and write) the figures; 0."""
+    """Print the results, write the report, and return 0."""
     from mobilenetv2.evaluation.evaluation import evaluate
 
     choose_model(arguments)
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(found: Evaluation, title: str) -> None:
-    """Print the table of classes, the worst first, and the totals."""
+    """Print the table of classes, lowest recall first, and the totals."""
     metrics = found.metrics
     rows = sorted((row for row in metrics.classes if row.photos), key=lambda row: row.recall)
     columns = ["class", "photos", "recall", "95% interval", "precision", "95% interval"]
@@ -73,9 +73,9 @@ def show(found: Evaluation, title: str) -> None:
     table(title, columns, lines, rest="better classes")
     print(f"images  {metrics.images}")
     print(f"top-1   {metrics.top1:.2%} (95% interval {interval(metrics.top1_interval)})")
-    if len(metrics.classes) > 5:  # five of five are always enough
+    if len(metrics.classes) > 5:  # with five classes, top-5 is always 100%
         print(f"top-5   {metrics.top5:.2%}")
-    if metrics.labels:  # any of n
+    if metrics.labels:  # multi-label
         low_high = interval(metrics.labels.exact_match_interval)
         print(f"exact match  {metrics.labels.exact_match:.2%} (95% interval {low_high})")
         print(f"mAP     {percent(metrics.labels.mean_average_precision, 2)}")

@@ -1,4 +1,4 @@
-"""``mobilenetv2 explain``: where on a photo the evidence for each answer lies."""
+"""Verb ``explain``: draw heat maps of the evidence for classes on photos."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_shared("images", "--model")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--top", type=int, default=3, metavar="N", help="answers (default: 3)")
+    which.add_argument(
+        "--top", type=int, default=3, metavar="N",
+        help="number of classes to explain, the most probable ones (default: 3)",
+    )  # fmt: skip
     which.add_argument(
         "--class", dest="classes", action="append", default=[], metavar="NAME|INDEX",
-        help="explain this class, whatever the answer is; may be given several times",
+        help="class to explain instead of the most probable ones; can be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="FILE|DIR",
-        help="a .png file, or a folder for several (default: NAME-explained.png in this folder)",
+        help="a .png file, or a folder for several photos (default: NAME-explained.png in the "
+        "current folder)",
     )  # fmt: skip
-    parser.add_flag("--overwrite", "replace pictures that are there")
+    parser.add_flag("--overwrite", "replace existing files")
     parser.add_shared("--runtime", "--threads", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw and print an explanation of every photo; 1 if some could not be read, else 0."""
+    """Draw and print an explanation of every photo; return 1 if some are unreadable, else 0."""
     from mobilenetv2.evaluation.explanation import explanations
     from mobilenetv2.runtime.answers import Unreadable
 
@@ -58,14 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         show(rows)
     if blind:
-        say("the network's last feature map is a single cell, which cannot say where")
+        say("the network's last feature map has a single cell, so that it has no heat map")
     if failed:
         say(f"{failed} of {len(rows)} photos could not be read")
     return PARTLY_FAILED if failed else 0
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Print a table: one line for each answer."""
+    """Print a table with a line for each class."""
     lines: list[tuple[str, ...]] = []
     for row in rows:
         if "error" in row:

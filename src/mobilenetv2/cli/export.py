@@ -1,4 +1,4 @@
-"""``mobilenetv2 export``: a model as files for other runtimes, each verified."""
+"""Verb ``export``: write a model as verified files for other runtimes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLES = """\
   mobilenetv2 export runs/photos/best all/ --format all --photos holiday/
   mobilenetv2 export --list
 
-Weights for another library (.pth, .safetensors, .h5), to be trained on or read by its own code:
+For weights of another library (.pth, .safetensors, .h5), to train them there or load them:
   mobilenetv2 weights export runs/photos/best photos.pth --dialect torchvision
 """
 
@@ -35,26 +35,29 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("model", "out", nargs="?")
     parser.add_argument(
         "--format", type=names(FORMATS), metavar="A,B",
-        help=f"of {', '.join(FORMATS)}; or all that are installed",
+        help=f"formats: {', '.join(FORMATS)}; or all, which are the installed ones (default: that "
+        "of OUT's ending)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", type=names(PRECISIONS), default=["float32"], metavar="A,B",
-        help=f"of {', '.join(PRECISIONS)} (default: float32); int8 is made by 'quantize'",
+        help=f"precisions: {', '.join(PRECISIONS)} (default: float32); for int8, use 'quantize'",
     )  # fmt: skip
     parser.add_flag("--pictures",
-        "normalisation inside: the file takes uint8 pictures at the network's size",
+        "include the normalisation, so that the file takes uint8 images of the input size",
     )  # fmt: skip
-    parser.add_argument("--batch", type=int, metavar="N", help="a fixed batch (default: any)")
-    parser.add_flag("--any-size", "any height and width, where the padding allows it")
-    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX, 13 to 22 (default: 17)")
-    parser.add_shared("--photos", help="compare on these (default: four pictures made here)")
+    parser.add_argument("--batch", type=int, metavar="N", help="fixed batch size (default: any)")
+    parser.add_flag("--any-size", "accept any height and width, if the padding allows it")
+    parser.add_argument("--opset", type=int, metavar="N", help="ONNX opset, 13 to 22 (default: 17)")
+    parser.add_shared(
+        "--photos", help="photos for the verification (default: four generated images)"
+    )
     parser.add_shared("--overwrite")
-    parser.add_flag("--list", "what is installed, what each format is for, and stop")
+    parser.add_flag("--list", "list the formats with their purpose, and exit")
     parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files, print what was compared; 1 where a file could not be kept, else 0."""
+    """Write and verify the files, print the table; return 1 if a file failed, else 0."""
     if arguments.list:
         return show_list(arguments.json)
     from mobilenetv2.exporting.export import export
@@ -76,8 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def require_both(model: str | None, out: str | None) -> None:
-    """Raise MobileNetV2Error unless MODEL and OUT are given; a file alone gets the advice that
-    fits it."""
+    """Raise MobileNetV2Error if MODEL or OUT is missing, with advice for a single argument."""
     if out is not None:
         return
     if model is not None:
@@ -92,7 +94,7 @@ def require_both(model: str | None, out: str | None) -> None:
 def reported(
     make: Callable[[Callable[[Outcome[V]], None]], list[Outcome[V]]], as_json: bool
 ) -> tuple[list[Outcome[V]], int]:
-    """Return the outcomes and the exit status; each is told as it comes, as a line of JSON."""
+    """Return the outcomes and the exit status; print errors and lines of JSON at once."""
     from mobilenetv2.exporting.job import NotKept
 
     def tell(outcome: Outcome[V]) -> None:
@@ -132,13 +134,13 @@ def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
     unseen = [outcome.format for outcome in outcomes if not outcome.request.format.runs_here]
     if unseen:
         say(
-            f"note: {', '.join(unseen)} does not run on this system; it was compared by computing "
-            "what the file says"
+            f"note: {', '.join(unseen)} does not run on this system; for the comparison, the "
+            "operations of the file were computed with NumPy"
         )
 
 
 def show_list(as_lines: bool) -> int:
-    """Print every format: what it is for, and whether it can be written here; 0."""
+    """Print every format with its purpose and whether it is installed; return 0."""
     if as_lines:
         for made in FORMATS.values():
             print(json.dumps(made.to_dict()))
@@ -148,12 +150,12 @@ def show_list(as_lines: bool) -> int:
         missing = made.missing()
         state = "yes" if not missing else installing(missing)
         if not made.runs_here:
-            state += " (checked by its specification, does not run here)"
+            state += " (verified by its specification, since it does not run here)"
         ending = made.suffix or "a folder"
         rows.append([name, ending, ", ".join(made.precisions), made.purpose, made.likes, state])
     table(
-        None, ("format", "file", "precisions", "what it is for", "likes", "installed"), rows,
+        None, ("format", "file", "precisions", "purpose", "likes", "installed"), rows,
         texts=(0, 1, 2, 3, 4, 5),
     )  # fmt: skip
-    say(f"int8 of {', '.join(OF_INT8)} is made by 'mobilenetv2 quantize'")
+    say(f"for int8 ({', '.join(OF_INT8)}), use 'mobilenetv2 quantize'")
     return 0

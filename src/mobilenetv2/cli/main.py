@@ -1,4 +1,4 @@
-"""The entry point, which turns errors into one sentence and a status; and what verbs print."""
+"""Entry point, which turns errors into one sentence and an exit status, and output functions."""
 
 import argparse
 import errno
@@ -16,15 +16,15 @@ from mobilenetv2.progress import say
 from mobilenetv2.text import listed, visible
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
-"""Exit statuses: a user's mistake; part of the work failed; Ctrl-C."""
+"""Exit statuses: wrong use, partial failure, Ctrl-C."""
 
 ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; free some space or choose another place"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; free some space or choose another folder"),
     **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS), "; choose a place that you may write to"
+        (errno.EACCES, errno.EPERM, errno.EROFS), "; choose a folder that you may write to"
     ),
 }
-"""Kind of the system's error -> what to do."""
+"""Advice by error number of the operating system."""
 MOST_ROWS = 60
 
 
@@ -33,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         parser = make_parser()
-        if "_ARGCOMPLETE" in os.environ:  # a shell asks how the line may go on
+        if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
             importlib.import_module("mobilenetv2.cli.completion").complete(parser)
         if not words:
             parser.print_help()
             return 0
         parsed = parser.parse_args(words)
-        parsed.command = shlex.join(["mobilenetv2", *words])  # for records of what was done
+        parsed.command = shlex.join(["mobilenetv2", *words])  # for records of the run
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
         status: int = verb.run(parsed)
         sys.stdout.flush()
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MobileNetV2Error as error:
         return _fail(str(error))
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone; Python would complain at exit.
+        # The reader of a pipe (head, less) has ended; Python would print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -66,7 +66,7 @@ def _fail(message: str) -> int:
 
 
 def choose_model(arguments: argparse.Namespace) -> None:
-    """Set ``--model`` to the embedded one where nobody gave any, and say what that one knows."""
+    """Set a missing ``--model`` to the embedded model, and name its classes on stderr."""
     if arguments.model is not None:
         return
     from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
@@ -77,18 +77,18 @@ def choose_model(arguments: argparse.Namespace) -> None:
     config = load_config(embedded_folder())
     names, (height, width) = config.labels.names, config.spec.size
     say(
-        f"no --model was given, so the embedded model answers: it sees {height} x {width} pixels "
-        f"and knows only {listed(names, len(names))}. For ImageNet's 1,000 classes add --model "
-        f"{DEFAULT}; for classes of your own train one and add --model RUN/best"
+        f"no --model given; using the embedded model, which takes {height} x {width} pixels "
+        f"and has the classes {listed(names, len(names))}. For ImageNet's 1,000 classes, add "
+        f"--model {DEFAULT}; for your own classes, train a model and add --model RUN/best"
     )
 
 
 def json_line(value: object) -> str:
-    """Return one line of JSON for stdout, in letters as they are where it can hold them."""
+    """Return one line of JSON, with non-ASCII letters if stdout can encode them."""
     line = json.dumps(value, ensure_ascii=False)
     try:
         line.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:  # such as the name of a file that is no UTF-8
+    except UnicodeEncodeError:  # such as a file name that is not UTF-8
         return json.dumps(value)
     return line
 
@@ -97,11 +97,14 @@ def table(
     title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]],
     texts: Sequence[int] = (0,), rest: str = "",
 ) -> None:  # fmt: skip
-    """Print a table on stdout. What a terminal cannot show, or would obey, is replaced.
+    """Print a table on stdout; control characters are replaced.
 
     Args:
-        texts: the columns that are left-aligned.
-        rest: what rows beyond :data:`MOST_ROWS` are called, which are then not shown.
+        title: title above the table, or None.
+        columns: names of the columns.
+        rows: cells of each row.
+        texts: indices of left-aligned columns, whose cells may wrap.
+        rest: noun for rows beyond :data:`MOST_ROWS`, which are left out. Default: all rows shown.
     """
     from rich import box
     from rich.console import Console
@@ -111,14 +114,14 @@ def table(
         title=visible(title) if title else title, title_justify="left", box=box.SIMPLE_HEAD
     )
     for index, column in enumerate(columns):
-        # Where a terminal is too narrow, texts are folded and figures stay whole.
+        # In a narrow terminal, texts wrap and numbers do not.
         text = index in texts
         made.add_column(
             column, justify="left" if text else "right", no_wrap=not text, overflow="fold"
         )
     for row in rows[:MOST_ROWS] if rest else rows:
         made.add_row(*(visible(str(cell)) for cell in row))
-    # Off a terminal there is no width to fold to, and a long path must not be cut off.
+    # Without a terminal there is no width limit, and a long path must not be cut off.
     width = None if sys.stdout.isatty() else 100_000
     Console(width=width, highlight=False, markup=False).print(made)
     if rest and len(rows) > MOST_ROWS:

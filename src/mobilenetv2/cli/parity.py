@@ -1,4 +1,4 @@
-"""``mobilenetv2 parity``: do the editions compute the same with these weights?"""
+"""Verb ``parity``: compare the outputs of the editions with the same weights."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("model")
     parser.add_argument(
         "--editions", metavar="NAMES",
-        help="of torch, keras, jax, numpy; keras:tensorflow, keras:jax and keras:torch choose its "
-        "backend (default: those that are installed and have the network)",
+        help="editions to compare: torch, keras, jax, numpy, or keras:tensorflow, keras:jax and "
+        "keras:torch to set the backend (default: all installed ones that have the network)",
     )  # fmt: skip
-    parser.add_argument("--size", type=size, help="input size, if not the model's own")
-    parser.add_shared("--photos", help="compare on these (default: two pictures of noise)")
+    parser.add_argument("--size", type=size, help="input size (default: the model's)")
+    parser.add_shared("--photos", help="photos for the comparison (default: two images of noise)")
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, metavar="X",
-        help="largest difference as a share of max(1, the reference's largest value) "
+        help="largest allowed difference, relative to max(1, the reference's largest value) "
         "(default: 1e-4)",
     )  # fmt: skip
     parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table; 0, or 1 where an edition is outside tolerance."""
+    """Print the table; return 1 if an edition exceeds the tolerance, else 0."""
     from mobilenetv2.evaluation.parity import parity
 
     found = parity(
@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(found: Parity) -> None:
-    """Print every tensor, then the verdict in words."""
+    """Print the differences of every tensor, then the verdicts."""
     (height, width), names = found.size or (0, 0), list(found.rows)
-    title = f"{found.model}, {found.pictures} pictures of {height} x {width}"
+    title = f"{found.model}, {found.pictures} images of {height} x {width}"
     columns = ["tensor", "max |reference|"]
     for name in names:
         columns += [f"{name} abs", "rel"]
@@ -70,7 +70,7 @@ def show(found: Parity) -> None:
     table(title, columns, rows)
     if found.pairs:
         table(
-            "logits, every two editions",
+            "logits, pairs of editions",
             ("editions", "abs", "rel"),
             [
                 (f"{one} - {other}", f"{row.absolute:.1e}", f"{row.relative:.1e}")
@@ -82,4 +82,4 @@ def show(found: Parity) -> None:
         verdict = found.verdict(name)
         print(f"{name}: {verdict} (tolerance {found.tolerance:g} x max(1, max |reference|))")
     if found.disagreements:
-        print(f"{found.disagreements} pictures have another best class in one of the editions")
+        print(f"{found.disagreements} images have different top-1 classes in the editions")

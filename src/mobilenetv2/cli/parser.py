@@ -1,8 +1,8 @@
-"""The command line: its verbs, and the options that several of them have.
+"""Verbs of the command line, and the options that several verbs share.
 
 Each verb's module, ``mobilenetv2.cli.VERB``, has three names: ``EXAMPLES``, ``add_options(parser)``
-and ``run(arguments)``. It is imported once its verb is given, and imports the standard library
-alone until it runs, so that every ``--help`` is quick.
+and ``run(arguments)``. It is imported when its verb is given, and imports the standard library only
+until it runs, so that every ``--help`` is fast.
 """
 
 import argparse
@@ -15,51 +15,51 @@ from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
 
 EXAMPLES = """\
-examples, which need no files of yours:
-  mobilenetv2 train digits --output runs/digits          built-in photos: a minute or two
-  mobilenetv2 evaluate digits --model runs/digits/best   on 360 photos that it never saw
-  mobilenetv2 describe                                   the network, layer by layer
-examples with your photos, in photos/CLASS/, and a new one, new.jpg:
-  mobilenetv2 predict new.jpg                            a small model comes with it: ten classes
-  mobilenetv2 audit photos/                              leaks, copies, damage: before training
-  mobilenetv2 train photos/ --output runs/photos         from published weights, fetched once
+examples with built-in data:
+  mobilenetv2 train digits --output runs/digits          train a model in one to two minutes
+  mobilenetv2 evaluate digits --model runs/digits/best   evaluate it on the test split (360 photos)
+  mobilenetv2 describe                                   show the layers of the network
+examples with your photos in photos/CLASS/, and a new photo new.jpg:
+  mobilenetv2 predict new.jpg                            predict with the embedded model (CIFAR-10)
+  mobilenetv2 audit photos/                              find leaks, copies and damaged photos
+  mobilenetv2 train photos/ --output runs/photos         train from published weights
   mobilenetv2 evaluate photos/ --model runs/photos/best
   mobilenetv2 predict new.jpg --model runs/photos/best
-  mobilenetv2 explain new.jpg --model runs/photos/best   where on the photo the evidence lies
-  mobilenetv2 export runs/photos/best photos.onnx        for other runtimes, verified
+  mobilenetv2 explain new.jpg --model runs/photos/best   draw a Grad-CAM heat map
+  mobilenetv2 export runs/photos/best photos.onnx        write a verified file for other runtimes
   mobilenetv2 quantize runs/photos/best int8/ --data photos/ --format onnx,litert
-  mobilenetv2 parity runs/photos/best                    the same in every framework?
+  mobilenetv2 parity runs/photos/best                    compare the frameworks' results
 """
 VERBS = {
-    "describe": "show a network layer by layer, and what it costs",
-    "audit": "find what is wrong with a folder of photos: copies, leaks, wrong labels",
+    "describe": "show the layers, parameters, multiply-adds and memory of a network",
+    "audit": "find problems in a folder of photos: copies, leaks, wrong labels",
     "train": "train a classifier on a folder of photos",
-    "evaluate": "measure a model on labelled photos",
-    "predict": "name what is on photos",
-    "explain": "draw where on photos the evidence for each answer lies (Grad-CAM)",
+    "evaluate": "measure the accuracy of a model on labelled photos",
+    "predict": "predict the classes of photos",
+    "explain": "draw heat maps of the evidence for the predicted classes (Grad-CAM)",
     "weights": "import published weights, and export weights for other libraries",
-    "export": "write a model as a file to run: ONNX, LiteRT, Core ML ..., verified",
-    "quantize": "make a model int8, measured against its float self on held-out photos",
+    "export": "export a model to ONNX, LiteRT, Core ML and other formats, and verify the file",
+    "quantize": "quantize a model to int8, and compare its accuracy with the float model",
     "benchmark": "compare runtimes and precisions: speed, accuracy, size, memory",
-    "parity": "prove that every framework's edition computes the same, layer by layer",
+    "parity": "compare the outputs of every layer between PyTorch, Keras, JAX and NumPy",
 }
-"""Verb -> its line in the help."""
+"""Verbs, each with its line of the help."""
 
 DATA_HELP = (
     "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
-    "class; or a folder of class folders; a .zip or .tar of either, or a folder with one for "
-    "each split; or 'digits', built in"
+    "class; a folder of class folders; a .zip or .tar of either; a folder with an archive for each "
+    "split; or 'digits' (built-in data)"
 )
 MODEL_HELP = (
-    "a model folder, such as RUN/best, or a name such as mobilenetv2_100 (torchvision's, timm's, "
-    "Keras', or of 'weights list'), hf://OWNER/NAME or 'embedded'"
+    "a model folder, such as RUN/best; a name of torchvision, timm or Keras, such as "
+    "mobilenetv2_100; a name from 'weights list'; hf://OWNER/NAME; or 'embedded'"
 )
-RUN_HELP = f"{MODEL_HELP}, or an exported file"
+RUN_HELP = f"an exported file; {MODEL_HELP}"
 DIALECTS = (
     "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
     *GRAPHS,
 )  # fmt: skip
-"""Names of ``checkpoints.dialects.registry``, which would have to be imported for them."""
+"""Dialects of ``checkpoints.dialects.registry``, repeated here because its import is slow."""
 
 
 SHARED: dict[str, dict[str, Any]] = {
@@ -68,37 +68,46 @@ SHARED: dict[str, dict[str, Any]] = {
     "model": {"metavar": "MODEL", "help": MODEL_HELP},
     "out": {
         "metavar": "OUT",
-        "help": "a file, whose ending says the format, or a folder for several",
+        "help": "a file, whose ending sets the format, or a folder for several files",
     },
     "--model": {
         "metavar": "MODEL",
         "help": f"{RUN_HELP} (default: the embedded model of CIFAR-10's ten classes)",
     },
-    "--split": {"metavar": "NAME", "help": "of DATA: what is measured on"},
+    "--split": {
+        "metavar": "NAME",
+        "help": "split of DATA to measure on, such as validation (default: test, else validation)",
+    },
     "--photos": {"nargs": "+", "default": [], "metavar": "IMAGE|FOLDER"},
     "--overwrite": {"action": "store_true", "help": "replace existing files"},
     "--runtime": {
         "choices": (*ENGINES, "torch"),
         "metavar": "NAME",
-        "help": f"what computes: {', '.join(ENGINES)} or torch (default: onnxruntime, or what runs "
-        "such an exported file; torch for another --device than the cpu)",
+        "help": f"runtime of the computation: {', '.join(ENGINES)} or torch (default: onnxruntime; "
+        "for an exported file, the runtime of its format; with --device cuda or mps, torch)",
     },
-    "--threads": {"type": int, "metavar": "N", "help": "of the runtime (default: its own)"},
+    "--threads": {
+        "type": int,
+        "metavar": "N",
+        "help": "number of CPU threads (default: the runtime's own choice)",
+    },
     "--flips": {
         "action": "store_true",
-        "help": "answer each photo and its mirror image, and take the mean: surer, twice the time",
+        "help": "average the predictions for each photo and its mirror image (takes twice as long)",
     },
-    "--device": {"default": "cpu", "help": "cpu, cuda, cuda:1, mps (default: cpu)"},
+    "--device": {"default": "cpu", "help": "device: cpu, cuda, cuda:1 or mps (default: cpu)"},
     "--json": {"action": "store_true", "help": "print the result as JSON on stdout"},
 }
-"""Options that several verbs have -> what argparse is told of them."""
+"""Options that several verbs share, with their arguments of ``add_argument``."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors like ours: one sentence, then exit status 2.
+    """Argument parser whose errors are one sentence and exit status 2.
 
     Args:
-        fill: adds options and examples as soon as they are needed.
+        words: arguments of ``argparse.ArgumentParser``.
+        fill: function that adds options and examples when they are needed.
+        options: keyword arguments of ``argparse.ArgumentParser``.
     """
 
     def __init__(
@@ -109,18 +118,18 @@ class Parser(argparse.ArgumentParser):
         self._fill = fill
 
     def fill(self) -> None:
-        """Add the options, if that is not done."""
+        """Add the options, once."""
         fill, self._fill = self._fill, None
         if fill is not None:
             fill(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does."""
+        """Add the options and parse as argparse does."""
         self.fill()
         return super().parse_known_args(args, namespace)
 
     def add_shared(self, *names: str, **changes: Any) -> None:
-        """Add options of :data:`SHARED`, with changes such as another help."""
+        """Add options of :data:`SHARED`, with changed arguments such as another help."""
         for name in names:
             self.add_argument(name, **SHARED[name] | changes)
 
@@ -129,16 +138,16 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(name, action="store_true", help=help_)
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        """Exit with one sentence, and where to read on."""
+        """Exit with one sentence that refers to the help."""
         self.exit(2, f"mobilenetv2: error: {message}; see '{self.prog} --help'\n")
 
 
 Verbs = Any
-"""Type of what ``add_subparsers`` returns; argparse has no public name for it."""
+"""Type of the result of ``add_subparsers``, which has no public name in argparse."""
 
 
 def make_parser() -> Parser:
-    """Return the whole command line; a verb's options are added when it is parsed."""
+    """Return the parser of the command line; a verb's options are added when it is parsed."""
     parser = Parser(
         prog="mobilenetv2",
         description="MobileNetV2 on your own photos: train, evaluate, predict, convert weights.",
@@ -147,8 +156,8 @@ def make_parser() -> Parser:
     parser.add_argument("-V", "--version", action="version", version=f"mobilenetv2 {__version__}")
     parser.add_argument(
         "--completion", choices=("bash", "zsh"), action=_PrintScript,
-        help="print a script that completes this command with Tab; in ~/.bashrc or ~/.zshrc: "
-        'eval "$(mobilenetv2 --completion bash)"',
+        help="print a script for completion with Tab; to install it, add this line to ~/.bashrc "
+        '(or ~/.zshrc, with zsh): eval "$(mobilenetv2 --completion bash)"',
     )  # fmt: skip
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, help_ in VERBS.items():
@@ -157,7 +166,7 @@ def make_parser() -> Parser:
 
 
 class _PrintScript(argparse.Action):
-    """An option that prints the script for a shell, and ends."""
+    """Action that prints the script for a shell and exits."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
         print(importlib.import_module("mobilenetv2.cli.completion").script(values))
@@ -171,23 +180,23 @@ def _fill_verb(parser: Parser) -> None:
 
 
 def add_page(verbs: Verbs, name: str, help_: str, fill: Callable[[Parser], None]) -> None:
-    """Add a verb, or an action of one, whose page begins with its help."""
+    """Add a verb, or an action of a verb, whose help page opens with its line of help."""
     verbs.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.", fill=fill)
 
 
 def add_examples(parser: Parser, examples: str) -> None:
-    """End the page with examples, a command a line."""
+    """End the help page with examples, one command a line."""
     parser.epilog = f"examples:\n{examples}"
 
 
 def require_positive(option: str, value: int | None) -> None:
-    """Raise MobileNetV2Error unless a number that was given is at least 1."""
+    """Raise MobileNetV2Error if a given number is below 1."""
     if value is not None and value < 1:
         raise MobileNetV2Error(f"{option} {value} must be at least 1")
 
 
 def size(text: str) -> tuple[int, int]:
-    """Return '224' or '192x256' as (height, width)."""
+    """Return (height, width) of '224' or '192x256'."""
     height, times, width = text.lower().partition("x")
     try:
         return int(height), int(width if times else height)
@@ -196,14 +205,14 @@ def size(text: str) -> tuple[int, int]:
 
 
 def names(known: Collection[str]) -> Callable[[str], list[str]]:
-    """Return a parser of 'A,B' and of 'all'."""
+    """Return a function that parses 'A,B' and 'all' to a list of names."""
 
     def parse(text: str) -> list[str]:
         words = list(known) if text == "all" else [word.strip() for word in text.split(",")]
         found = [ALIASES.get(word, word) for word in words]
         for name in found:
             if name == INT8 and name not in known:
-                raise argparse.ArgumentTypeError("int8 is made by 'mobilenetv2 quantize'")
+                raise argparse.ArgumentTypeError("for int8, use 'mobilenetv2 quantize'")
             if name not in known:
                 raise argparse.ArgumentTypeError(
                     f"{name!r} is unknown; choose from {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""``mobilenetv2 predict``: names for photos, as a table, JSON lines or CSV."""
+"""Verb ``predict``: print the classes of photos as a table, JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("images", "--model")
     parser.add_argument(
         "--top", type=int, metavar="N",
-        help="answers at most (default: 5; of a model whose photos may have several classes, all "
-        "classes above 0.5)",
+        help="maximum number of classes for each photo (default: 5; for a multi-label model, all "
+        "classes with a probability above 0.5)",
     )  # fmt: skip
-    parser.add_flag("--features", "give the pooled features instead of classes")
+    parser.add_flag("--features", "print the pooled features instead of classes")
     parser.add_shared("--runtime", "--threads", "--flips", "--device")
     out = parser.add_mutually_exclusive_group()
-    out.add_argument("--json", action="store_true", help="print one JSON object a line")
-    out.add_argument("--csv", metavar="FILE", help="write a table")
+    out.add_argument("--json", action="store_true", help="print one JSON object per line on stdout")
+    out.add_argument("--csv", metavar="FILE", help="CSV file to write")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print an answer for every photo; 1 if some could not be read, else 0."""
+    """Print an answer for every photo; return 1 if some are unreadable, else 0."""
     from mobilenetv2.runtime.answers import Features
     from mobilenetv2.runtime.prediction import predict
 
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(rows: list[dict[str, Any]], features: bool) -> None:
-    """Print a table: one line for each answer."""
+    """Print a table with a line for each class."""
     if features:
         for row in rows:
             if "error" in row:
@@ -109,6 +109,6 @@ def write_csv(rows: list[dict[str, Any]], path: Path, features: bool) -> None:
             for rank, guess in enumerate(row.get("predictions", ()), 1):
                 cells = [guess["index"], guess["label"], guess["probability"]]
                 writer.writerow([row["image"], rank, *cells, ""])
-    # The name of a file may be no text: what UTF-8 cannot hold of it is escaped.
+    # A file name may not be valid text, so that bytes outside UTF-8 are escaped.
     write_atomically(path, buffer.getvalue().encode("utf-8", "backslashreplace"))
     print(f"wrote {path}", file=sys.stderr)

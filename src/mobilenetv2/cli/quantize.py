@@ -1,4 +1,4 @@
-"""``mobilenetv2 quantize``: a model in eight-bit integers, judged on held-out photos."""
+"""Verb ``quantize``: write a model in 8-bit integers, measured on held-out photos."""
 
 from __future__ import annotations
 
@@ -27,44 +27,49 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("model", "out")
     parser.add_argument(
         "--data", required=True, metavar="DATA",
-        help=f"labelled photos to measure on (test, else validation): {DATA_HELP}",
+        help=f"labelled photos to measure the accuracy on: {DATA_HELP}",
     )  # fmt: skip
     parser.add_shared("--split")
     parser.add_argument(
         "--calibration", metavar="FOLDER",
-        help="photos to calibrate on (default: DATA's training split; of a folder without splits, "
-        "a part that is then not measured on)",
+        help="photos for the calibration (default: training split of DATA; in a folder without "
+        "splits, a part of the photos, which is left out of the measurement)",
     )  # fmt: skip
     parser.add_argument(
-        "--calibration-photos", type=int, default=200, metavar="N", help="how many (default: 200)"
-    )
+        "--calibration-photos", type=int, default=200, metavar="N",
+        help="number of photos for the calibration (default: 200)",
+    )  # fmt: skip
     parser.add_argument(
-        "--format", type=names(OF_INT8), metavar="A,B", help=f"of {', '.join(OF_INT8)}, or all"
-    )
+        "--format", type=names(OF_INT8), metavar="A,B",
+        help=f"formats: {', '.join(OF_INT8)}, or all (default: that of OUT's ending)",
+    )  # fmt: skip
     parser.add_argument(
         "--method", choices=("min-max", "percentile", "mse", "entropy", "nncf"), default="mse",
-        help="how ranges are found (default: mse; nncf: all of it by Intel's NNCF, OpenVINO only)",
+        help="method to choose the activations' ranges (default: mse); with nncf, Intel's NNCF "
+        "does the whole quantization (OpenVINO only)",
     )  # fmt: skip
-    parser.add_flag("--no-equalise", "leave out cross-layer equalisation")
-    parser.add_flag("--no-bias-correction", "leave out bias correction")
-    parser.add_flag("--per-tensor", "one weight scale a layer")
+    parser.add_flag("--no-equalise", "do not use cross-layer equalisation")
+    parser.add_flag("--no-bias-correction", "do not use bias correction")
+    parser.add_flag("--per-tensor", "use one weight scale for each layer instead of each channel")
     parser.add_argument(
         "--weight-bits", type=int, choices=(7, 8), default=8,
-        help="7 for x86 processors without VNNI, whose products of 8 bits saturate (default: 8)",
+        help="bits of the weights (default: 8); use 7 for x86 processors without VNNI, where "
+        "products of 8 bits saturate",
     )  # fmt: skip
     parser.add_flag("--train",
-        "train the integers on DATA's training split, where calibration is not enough",
+        "use quantization-aware training on the training split of DATA, if calibration alone "
+        "loses too much accuracy",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=int, metavar="N", help="with --train (default: 2)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of --train (default: 2)")
     parser.add_flag("--sensitivity",
-        "which layers suffer: quantise each alone, and draw it (a minute or two)",
+        "measure the loss from quantizing each layer alone, and draw a figure (1 to 2 minutes)",
     )  # fmt: skip
-    parser.add_flag("--force", "keep what loses more than 2.0 points, too")
+    parser.add_flag("--force", "keep a file even if it loses more than 2.0 points of accuracy")
     parser.add_shared("--overwrite", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files and print the table; 1 where one could not be kept, else 0."""
+    """Write the files and print the table; return 1 if a file failed, else 0."""
     from mobilenetv2.quantization.quantize import quantize
 
     options = {
@@ -87,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(outcomes: list[Outcome[Judgement]]) -> None:
-    """Print a row for float, then one for each file."""
+    """Print a row for the float model, and one for each file."""
     from mobilenetv2.evaluation.metrics import wilson
 
     rows: list[list[Any]] = []

@@ -1,4 +1,4 @@
-"""``mobilenetv2 train``: a folder of photos becomes a classifier."""
+"""Verb ``train``: train a classifier on a folder of photos."""
 
 import argparse
 import json
@@ -27,58 +27,59 @@ def add_options(parser: Parser) -> None:
     parser.add_shared(
         "data",
         help=f"{DATA_HELP}. A part of train/ becomes the validation split, which selects the "
-        "checkpoint; validation/ (else test/, else a part of all photos) is the test split, used "
-        "once, for the final figures",
+        "checkpoint; validation/ (else test/, else a part of all photos) becomes the test split, "
+        "used once, for the final figures",
     )
     parser.add_argument(
         "--output", metavar="RUN",
-        help="the run folder, made new (default: runs/NAME after DATA, numbered where it exists)",
+        help="run folder to create (default: runs/NAME with the name of DATA, and a number if it "
+        "exists)",
     )  # fmt: skip
     parser.add_argument(
         "--weights", metavar="MODEL|none", default="default",
-        help=f"{MODEL_HELP}; 'none' trains from scratch (default: published ImageNet weights; for "
-        "digits: none)",
+        help=f"initial weights: {MODEL_HELP}. 'none' trains from scratch (default: published "
+        "ImageNet weights; for digits, none)",
     )  # fmt: skip
     parser.add_argument(
         "--recipe", metavar="NAME|FILE",
-        help="finetune, head-only, later-blocks, distill, scratch, scratch-small, digits, "
-        "imagenet-paper, imagenet-modern, or a TOML file (default: finetune where there are "
-        "weights, fitted to the photos; else scratch)",
+        help="recipe: finetune, head-only, later-blocks, distill, scratch, scratch-small, digits, "
+        "imagenet-paper, imagenet-modern, or a TOML file (default: with weights, finetune adapted "
+        "to the number of photos; else scratch)",
     )  # fmt: skip
     parser.add_argument(
         "--edition", choices=("torch", "keras", "jax"),
-        help="the framework that trains (default: torch); KERAS_BACKEND chooses Keras's",
+        help="framework for the training (default: torch); KERAS_BACKEND sets Keras's backend",
     )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="change a key of the recipe, such as optimizer.learning_rate=0.001 (docs/recipe.md "
+        help="set a key of the recipe, such as optimizer.learning_rate=0.001 (docs/recipe.md "
         "lists all)",
     )  # fmt: skip
     long = parser.add_mutually_exclusive_group()
-    long.add_argument("--epochs", type=int, help="the same as --set epochs=N")
+    long.add_argument("--epochs", type=int, help="number of epochs, as with --set epochs=N")
     long.add_argument(
         "--minutes", type=float, metavar="N",
-        help="as many epochs as fit into about N minutes at the speed measured here; recipe.toml "
-        "says how many these are",
+        help="train for about N minutes: the number of epochs is computed from a short speed test "
+        "and written to recipe.toml",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, help="the same as --set seed=N")
+    parser.add_argument("--seed", type=int, help="random seed, as with --set seed=N")
     parser.add_flag("--find-rate",
-        "take the learning rate from a short trial; its picture goes into RUN",
+        "choose the learning rate by a short learning-rate range test; its figure is saved in RUN",
     )  # fmt: skip
     parser.add_shared("--device")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue an interrupted run")
     again.add_argument("--overwrite", action="store_true", help="replace an existing run")
     parser.add_flag("--private",
-        "leave photos, their names and places of files out of report.html, summary.md and the "
-        "pictures, to share them (split.csv, start.json, recipe.toml and checkpoint.safetensors "
-        "still name photos or places)",
+        "omit photos, file names and paths from report.html, summary.md and the figures, so that "
+        "they can be shared (split.csv, start.json, recipe.toml and checkpoint.safetensors still "
+        "contain file names or paths)",
     )  # fmt: skip
     parser.add_shared("--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; 0, or 130 after Ctrl-C."""
+    """Train; return 0, or 130 after Ctrl-C."""
     prepare_process()
     from mobilenetv2.training.run import train
 
@@ -93,12 +94,12 @@ def run(arguments: argparse.Namespace) -> int:
     except Stopped as stopped:
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]
         again = ["train", arguments.data, "--output", stopped.folder, *device, "--resume"]
-        say(f"stopped; go on with: {shlex.join(['mobilenetv2', *again])}")
+        say(f"stopped; continue with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
     if arguments.json:
         print(json.dumps(run.to_dict()))
     else:
         shown = (line for line in run.summary.splitlines() if not line.startswith("!["))
         print("\n".join(shown).strip())
-        print(f"\nthe model: {run.best}", file=sys.stderr)
+        print(f"\nmodel folder: {run.best}", file=sys.stderr)
     return 0

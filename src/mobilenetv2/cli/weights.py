@@ -1,4 +1,4 @@
-"""``mobilenetv2 weights``: published checkpoints listed, fetched and imported, ours written out."""
+"""Verb ``weights``: list, fetch and import published checkpoints, and export weights."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ EXAMPLES = """\
   mobilenetv2 weights import mobilenet_v2-7ebf99e0.pth imagenet
   mobilenetv2 weights export imagenet mobilenetv2.safetensors --dialect timm
 
-A file to run in ONNX Runtime, LiteRT and so on:
+For files that run in ONNX Runtime, LiteRT and so on:
   mobilenetv2 export imagenet imagenet.onnx
 """
 
@@ -35,7 +35,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action; 0."""
+    """Run the action and return 0."""
     ACTIONS[arguments.action][2](arguments)
     return 0
 
@@ -46,11 +46,11 @@ def _add_list(parser: Parser) -> None:
         "  mobilenetv2 weights list\n"
         "  mobilenetv2 weights list --width 0.5 --sort top1\n",
     )  # fmt: skip
-    parser.add_argument("--dialect", metavar="NAME", help="only this publisher's")
+    parser.add_argument("--dialect", metavar="NAME", help="only this publisher, such as timm")
     parser.add_argument("--width", type=float, help="only this width multiplier")
     parser.add_argument(
         "--sort", choices=("name", "width", "size", "top1", "file_size"),
-        help="the column to sort by (default: publisher by publisher)",
+        help="column to sort by (default: by publisher)",
     )  # fmt: skip
     parser.add_shared("--json")
 
@@ -72,7 +72,8 @@ def show_list(entries: Sequence["Checkpoint"], here: set[str]) -> None:
     """Print checkpoints as a table.
 
     Args:
-        here: names of those in the cache.
+        entries: the checkpoints.
+        here: names of the cached ones.
     """
     from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
 
@@ -103,8 +104,8 @@ def show_list(entries: Sequence["Checkpoint"], here: set[str]) -> None:
     print(f"{EMBEDDED} is inside the package: CIFAR-10's ten classes at 32 x 32 pixels")
     if unverified:
         print(
-            f"{unverified} are unverified: no checksum is published, and the first download "
-            "records what it saw"
+            f"{unverified} are unverified: no checksum is published; later downloads are compared "
+            "with the first one"
         )
 
 
@@ -114,12 +115,14 @@ def _add_fetch(parser: Parser) -> None:
         "  mobilenetv2 weights fetch torchvision-v2\n"
         "  mobilenetv2 weights fetch hf://google/mobilenet_v2_1.0_224\n",
     )  # fmt: skip
-    parser.add_argument("name", metavar="NAME", help="of 'weights list', or hf://OWNER/NAME")
+    parser.add_argument(
+        "name", metavar="NAME", help="a name from 'weights list', or hf://OWNER/NAME"
+    )
     parser.add_shared("--json")
 
 
 def fetch(arguments: argparse.Namespace) -> None:
-    """Fetch a checkpoint, unless it is there."""
+    """Download a checkpoint, if it is not cached, and print its path."""
     from mobilenetv2.hub import models
 
     fetched = models.fetch(arguments.name)
@@ -130,7 +133,7 @@ def fetch(arguments: argparse.Namespace) -> None:
     print(f"{'sha-256':8} {fetched.sha256}")
     print(f"{'checked':8} {fetched.checked}")
     if fetched.cached:
-        say("it was in the cache already")
+        say("found in the cache")
 
 
 def _add_import(parser: Parser) -> None:
@@ -145,30 +148,31 @@ def _add_import(parser: Parser) -> None:
         "file", metavar="FILE",
         help="a .pth, .safetensors, .h5, .keras, "
         f"{' or '.join(FORMATS[name].suffix for name in GRAPHS)} file; a TensorFlow checkpoint's "
-        "prefix, folder or .tgz; or a folder from the Hugging Face hub",
+        "prefix, folder or .tgz; or a downloaded folder of the Hugging Face hub",
     )  # fmt: skip
-    parser.add_argument("out", metavar="OUT", help="the model folder, made new")
+    parser.add_argument("out", metavar="OUT", help="model folder to create")
     parser.add_argument(
-        "--dialect", choices=("auto", *DIALECTS), default="auto", help="of the file (default: auto)"
-    )
+        "--dialect", choices=("auto", *DIALECTS), default="auto",
+        help="naming scheme of the file's tensors (default: auto, which detects it)",
+    )  # fmt: skip
     parser.add_argument(
-        "--labels", metavar="FILE", help="names of the outputs, one a line, if not in the file"
+        "--labels", metavar="FILE", help="text file with the class names, one a line"
     )
-    parser.add_argument("--width", type=float, help="the width that it must have")
-    parser.add_argument("--size", type=size, help="input size, if the file does not say it")
+    parser.add_argument("--width", type=float, help="width multiplier to require")
+    parser.add_argument("--size", type=size, help="input size, if the file has none")
     parser.add_argument(
         "--spec", metavar="NAME|FILE",
-        help="the whole network, where it is none that was published: a JSON file or model folder",
+        help="spec of a network that is not a published one: a JSON file or a model folder",
     )  # fmt: skip
     folded = parser.add_mutually_exclusive_group()
     folded.add_argument(
         "--photos", nargs="+", metavar="IMAGE|FOLDER",
-        help="where BatchNorm came folded (.tflite, most .onnx): photos to measure its statistics "
-        "on, like those that the network is for (default: six in the package)",
+        help="for files with folded BatchNorm (.tflite, most .onnx): photos to measure its "
+        "statistics on, similar to those of your task (default: six built-in photos)",
     )  # fmt: skip
     folded.add_argument(
         "--no-rebase", action="store_true",
-        help="leave a BatchNorm that came folded an identity, which training destroys",
+        help="keep a folded BatchNorm as it is; training would then destroy the weights",
     )  # fmt: skip
     parser.add_shared("--overwrite", help="replace an existing folder")
     parser.add_shared("--json")
@@ -190,17 +194,17 @@ def import_file(arguments: argparse.Namespace) -> None:
 
 
 def show_imported(imported: "Imported", out: Path) -> None:
-    """Print the same in words."""
+    """Print the imported network's facts, one a line."""
     config = imported.config
     for key, value in imported.to_dict().items():
         print(f"{key.replace('_', ' '):14} {value:,}" if key in ("parameters", "multiply_adds")
               else f"{key:14} {value}")  # fmt: skip
     print(f"{'labels':14} {', '.join(config.labels.names[:4])} ...")
     if config.labels.names[:1] == ("class 0",):
-        say("no labels in the file; --labels FILE gives them")
+        say("the file has no class names; to add them, give --labels FILE")
     if config.origin and config.origin.note:
         say(config.origin.note)
-    say(f"\nthe model: {out}")
+    say(f"\nmodel folder: {out}")
 
 
 def _add_export(parser: Parser) -> None:
@@ -209,33 +213,32 @@ def _add_export(parser: Parser) -> None:
         "  mobilenetv2 weights export runs/photos/best photos.pth --dialect torchvision\n"
         "  mobilenetv2 weights export imagenet photos.weights.h5 --dialect keras\n"
         "  mobilenetv2 weights export imagenet hub/ --dialect huggingface\n"
-        "\nA file to run in ONNX Runtime, LiteRT and so on, verified:\n"
+        "\nFor verified files that run in ONNX Runtime, LiteRT and so on:\n"
         "  mobilenetv2 export runs/photos/best photos.onnx\n",
     )  # fmt: skip
     parser.add_shared("model")
     parser.add_argument(
         "out", metavar="OUT",
-        help="the file, whose ending chooses its kind (.pth, .safetensors; .h5, .weights.h5, "
-        f".keras; .ckpt; {'; '.join(FORMATS[name].suffix for name in GRAPHS)}), or a folder for "
-        "huggingface",
+        help="file, whose ending sets the format (.pth, .safetensors, .h5, .weights.h5, .keras, "
+        f".ckpt, {', '.join(FORMATS[name].suffix for name in GRAPHS)}); for huggingface, a folder",
     )  # fmt: skip
     parser.add_argument(
         "--dialect", choices=DIALECTS,
-        help="whose names (default: the only one that such a file and network allow)",
+        help="naming scheme of the tensors (default: the only one that fits file and network)",
     )  # fmt: skip
     parser.add_flag("--ignore-numerics",
-        "write them although the other project computes otherwise; says what that changes",
+        "export although the other project computes differently, and report the effect",
     )  # fmt: skip
     parser.add_shared(
         "--photos",
-        help="with --ignore-numerics: photos to see the change on (default: two built in)",
+        help="photos to measure the effect of --ignore-numerics on (default: two built-in photos)",
     )
     parser.add_shared("--overwrite", help="replace an existing file")
     parser.add_shared("--json")
 
 
 def export_file(arguments: argparse.Namespace) -> None:
-    """Write the checkpoint, say what a person should know of it, and what it changes."""
+    """Write the checkpoint, and print notes and the effect of ignored numerics."""
     from mobilenetv2.weights import export_checkpoint
 
     made = export_checkpoint(
@@ -255,14 +258,14 @@ def export_file(arguments: argparse.Namespace) -> None:
 
 
 ACTIONS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {
-    "list": ("show what is published, by name", _add_list, list_published),
+    "list": ("list the published checkpoints", _add_list, list_published),
     "fetch": (
-        "download a published checkpoint into the cache, verified", _add_fetch, fetch,
+        "download a published checkpoint into the cache, and verify it", _add_fetch, fetch,
     ),
-    "import": ("turn a published checkpoint into a model folder", _add_import, import_file),
+    "import": ("convert a checkpoint into a model folder", _add_import, import_file),
     "export": (
         "write a model's weights for another library: torchvision, timm, Keras ...", _add_export,
         export_file,
     ),
 }  # fmt: skip
-"""Action -> (its help, what adds its options, what runs it)."""
+"""Actions, each with its help, the function that adds its options and the one that runs it."""

@@ -1,1 +1,1 @@
-"""The same network in every framework: each edition reads the spec and adds nothing to it."""
+"""Editions: the network in PyTorch, Keras, JAX and NumPy, each built from the same spec."""

@@ -1,4 +1,4 @@
-"""The functions that every edition offers, whatever its framework."""
+"""Functions that every edition offers."""
 
 import importlib
 from collections.abc import Callable, Iterable, Sequence
@@ -18,14 +18,14 @@ EditionName = Literal["torch", "keras", "jax", "numpy"]
 Dtype = Literal["float32", "float64"]
 FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax"), "numpy": ()}
 INVERTED_ONLY = ("keras", "jax")
-"""Editions that call :func:`mobilenetv2.spec.blocks.require_inverted`."""
+"""Editions that build inverted residuals only."""
 
 
 class Edition(Protocol):
-    """The module ``mobilenetv2.editions.NAME``.
+    """Functions of a module ``mobilenetv2.editions.NAME``.
 
-    A network is the framework's own object. It has its :class:`ModelConfig` in ``.config`` and its
-    preprocessing in ``.transform``, an :class:`mobilenetv2.images.transform.Transform`.
+    A network is a model object of the framework. It has its :class:`ModelConfig` in ``.config``
+    and its preprocessing in ``.transform``, a :class:`mobilenetv2.images.transform.Transform`.
     """
 
     def build(
@@ -36,37 +36,37 @@ class Edition(Protocol):
         dtype: Dtype = "float32",
         **options: Any,
     ) -> Any:
-        """A network with fresh weights, in training mode where the framework has modes.
+        """Return a network with initial weights, in training mode if the framework has modes.
 
         Args:
-            config: a spec, or a model's whole config.
-            initialisation: how the weights start, 'torchvision' (He, fan-out) or 'paper' (TF-slim's
-                truncated normal).
-            seed: of the weights: the same seed, the same weights in every edition. None is 0, but
-                in PyTorch.
-            dtype: of the weights and of what is computed.
-            options: the edition's own.
+            config: spec or config of the network.
+            initialisation: scheme of the initial weights: 'torchvision' (He, fan-out) or 'paper'
+                (TF-slim's truncated normal).
+            seed: seed of the initial weights. A seed gives the same weights in every edition.
+                Default: 0; in PyTorch, a random seed.
+            dtype: data type of weights and computation.
+            options: further options of the edition.
 
         Raises:
-            SpecError: another dtype, a negative seed, or a network that the edition does not have.
+            SpecError: the dtype is unknown, the seed is negative, or the edition cannot build the
+                network.
         """
 
     def load(self, network: Any, arrays: Arrays, where: str = "weights") -> None:
-        """Copy canonical arrays into the network, in place; its dtype stays.
+        """Copy canonical arrays into the network in place; its dtype stays.
 
         Raises:
-            WeightsError: the arrays are not exactly the network's, with the whole difference.
+            WeightsError: names or shapes of the arrays differ; the message lists every difference.
         """
 
     def dump(self, network: Any, dtype: Dtype = "float32") -> Arrays:
-        """The network's weights as canonical arrays: copies."""
+        """Return copies of the network's weights as canonical arrays."""
 
     def config_of(self, network: Any) -> ModelConfig:
-        """Return what a network is and takes, with the classifier that it has now.
+        """Return the config of a network, with its present classifier.
 
         Raises:
-            SpecError: a user put a classifier on it that no spec can describe; the message says
-                what cannot be described.
+            SpecError: no spec can describe the present classifier; the message says why.
             MobileNetV2Error: the network has lost its config.
         """
 
@@ -76,35 +76,35 @@ class Edition(Protocol):
         """Return the network with a new, freshly initialised classifier; hidden layers stay.
 
         Args:
-            network: it is changed in place and returned; but for Keras, where the result is a new
-                model that shares the network's layers.
-            classes: how many, or their names in the order of the outputs.
-            seed: of the new weights; None is 0, but in PyTorch, where it is drawn.
+            network: the network. It is changed in place and returned; in Keras, the result is a
+                new model that shares the network's layers.
+            classes: number of classes, or their names in the order of the outputs.
+            seed: seed of the new weights. Default: 0; in PyTorch, a random seed.
 
         Raises:
-            SpecError: no classes, or no names.
+            SpecError: there are no classes, or no names.
         """
 
     def features_only(self, network: Any, out_indices: Sequence[int] | None = None) -> Any:
-        """Return the network as a backbone: a module of the framework that gives feature maps.
+        """Return a backbone: a module of the framework that gives feature maps.
 
         The backbone shares the network's weights: training one trains the other. Its maps are those
         of timm's ``features_only=True``: the last one of each resolution, from the stem to the last
-        block. The head convolution and the classifier are not computed.
+        block. It does not compute the head convolution and the classifier.
 
         Args:
             network: the network.
-            out_indices: maps that are returned, in this order, such as ``(2, 3, 4)``; negative
-                numbers count from the end. None is all of them: ``(0, 1, 2, 3, 4)`` for the
-                published networks.
+            out_indices: indices of the maps to return, in this order, such as ``(2, 3, 4)``;
+                negative indices count from the end. Default: all, which is ``(0, 1, 2, 3, 4)`` for
+                the published networks.
 
         Returns:
-            A module from pictures to a list of feature maps in the framework's layout, with the
-            table of channels and strides as ``.feature_info``
+            A module from images to a list of feature maps in the framework's layout. Its
+            ``.feature_info`` is the table of channels and strides
             (:class:`mobilenetv2.editions.feature_info.FeatureInfo`).
 
         Raises:
-            SpecError: an index is no number of a feature map.
+            SpecError: the network has no feature map of an index.
         """
 
     def predictor(
@@ -113,29 +113,30 @@ class Edition(Protocol):
         device: str = "cpu",
         outputs: Literal["logits", "features"] = "logits",
     ) -> Callable[[NDArray], NDArray]:
-        """A function from uint8 (batch, height, width, channels) to float32 (batch, outputs).
+        """Return a function from uint8 images (batch, height, width, channels) to float32 outputs.
 
         Raises:
-            MobileNetV2Error: the framework cannot use the device here.
+            MobileNetV2Error: the framework cannot use the device on this machine.
         """
 
     def intermediates(self, network: Any, x: NDArray) -> dict[str, NDArray]:
-        """Every tensor of :func:`spec.names.intermediate_names`, in evaluation mode, in order.
+        """Return the intermediate tensors in evaluation mode, in the order of computation.
 
         Args:
-            x: float (batch, height, width, channels), normalised, of any size.
+            x: normalised float images (batch, height, width, channels), of any size.
 
         Returns:
-            Feature maps (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
+            Tensors by their names of :func:`spec.names.intermediate_names`: feature maps
+            (batch, height, width, channels), ``features`` and ``logits`` (batch, n).
         """
 
 
 def check_options(dtype: Any = "float32", seed: object = None) -> Dtype:
-    """What every edition's ``build`` takes, checked in one place; the name of the dtype.
+    """Check the options of an edition's ``build`` and return the name of the dtype.
 
     Raises:
-        SpecError: ``dtype`` is neither float32 nor float64, by name or as NumPy's, or ``seed`` is
-            not a whole number from 0.
+        SpecError: ``dtype`` is neither float32 nor float64, as a name or a NumPy dtype, or
+            ``seed`` is not a whole number from 0.
     """
     if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
         raise SpecError(f"seed {seed!r} must be a whole number, at least 0")
@@ -149,10 +150,10 @@ def check_options(dtype: Any = "float32", seed: object = None) -> Dtype:
 
 
 def find(name: str) -> Edition:
-    """The edition of that name; its framework is imported.
+    """Import an edition and its framework, and return it.
 
     Raises:
-        MobileNetV2Error: there is none.
+        MobileNetV2Error: the name is unknown.
         MissingExtra: its framework is not installed.
     """
     known = get_args(EditionName)

@@ -1,7 +1,7 @@
-"""Feature maps of a network that is used as a backbone: their modules, channels and strides.
+"""Modules, channels and strides of the feature maps that a backbone returns.
 
 The maps are those of timm's ``features_only=True``: the last one of each resolution, from the stem
-to the last block. The head convolution is not one of them.
+to the last block. The output of the head convolution is not among them.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from mobilenetv2.spec.network import NetworkSpec
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:
-    """One feature map: its module, its channels, and its stride in pixels of the picture."""
+    """Module, channels and stride of one feature map."""
 
     index: int
-    """Number among the maps of the network, from 0."""
+    """Index of the map, from 0."""
     module: str
-    """Name of the module that gives it: 'stem' or 'blocks.N'."""
+    """Name of the module whose output it is: 'stem' or 'blocks.N'."""
     channels: int
     reduction: int
-    """Pixels of the picture for one step on the map."""
+    """Stride of the map, in pixels of the input."""
 
     @property
     def block(self) -> int | None:
-        """Number of the block that gives it; None for the stem."""
+        """Number of the block whose output it is; None for the stem."""
         return None if self.module == "stem" else int(self.module.rpartition(".")[2])
 
 
@@ -41,7 +41,7 @@ def feature_maps(spec: NetworkSpec) -> tuple[FeatureMap, ...]:
         where a spec has other strides.
 
     Raises:
-        SpecError: an impossible network.
+        SpecError: the network is impossible.
 
     Example:
         >>> from mobilenetv2.editions.feature_info import feature_maps
@@ -65,10 +65,10 @@ class FeatureInfo:
 
     Args:
         maps: every feature map of the network.
-        out_indices: those that are returned, in this order; None is all of them.
+        out_indices: indices of the maps to return, in this order; default: all.
 
     Raises:
-        SpecError: an index is no number of a feature map.
+        SpecError: the network has no feature map of an index.
 
     Example:
         >>> from mobilenetv2.editions.feature_info import FeatureInfo, feature_maps
@@ -99,29 +99,29 @@ class FeatureInfo:
 
     @property
     def chosen(self) -> tuple[FeatureMap, ...]:
-        """The maps that are returned, in this order."""
+        """Maps that the backbone returns, in their order."""
         return tuple(self.maps[index] for index in self.out_indices)
 
     def channels(self, index: int | None = None) -> list[int] | int:
-        """Return the channels of the maps that are returned, or of the network's map ``index``."""
+        """Return the channels of the returned maps, or of the network's map ``index``."""
         if index is None:
             return [found.channels for found in self.chosen]
         return self.maps[self._checked(index)].channels
 
     def reduction(self, index: int | None = None) -> list[int] | int:
-        """Return the strides of the maps that are returned, or of the network's map ``index``."""
+        """Return the strides of the returned maps, or of the network's map ``index``."""
         if index is None:
             return [found.reduction for found in self.chosen]
         return self.maps[self._checked(index)].reduction
 
     def module_name(self, index: int | None = None) -> list[str] | str:
-        """Return the modules of the maps that are returned, or of the network's map ``index``."""
+        """Return the modules of the returned maps, or of the network's map ``index``."""
         if index is None:
             return [found.module for found in self.chosen]
         return self.maps[self._checked(index)].module
 
     def to_dict(self) -> list[dict[str, str | int]]:
-        """Return one mapping for each map that is returned: plain values for JSON."""
+        """Return one mapping for each returned map, for JSON."""
         return [asdict(found) for found in self.chosen]
 
     def __len__(self) -> int:
@@ -150,13 +150,13 @@ class FeatureInfo:
 
 
 def feature_info(spec: NetworkSpec, out_indices: Sequence[int] | None = None) -> FeatureInfo:
-    """Return the table of the feature maps that a backbone of this network returns.
+    """Return the table of the feature maps of a backbone.
 
     Args:
         spec: the network.
-        out_indices: as :class:`FeatureInfo` takes them.
+        out_indices: indices of the maps to return, in this order; default: all.
 
     Raises:
-        SpecError: an index is no number of a feature map.
+        SpecError: the network has no feature map of an index.
     """
     return FeatureInfo(feature_maps(spec), out_indices)

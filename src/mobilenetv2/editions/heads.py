@@ -1,7 +1,7 @@
-"""A classifier that was put onto a network, described as data so that it can be saved.
+"""Specs of classifiers that a user assigned to a network, so that they can be saved.
 
-An edition lists the layers behind the pooled features as parts, in the order in which they run;
-:func:`describe_head` makes a spec of them, or says what cannot be described.
+An edition lists the layers behind the pooled features as parts, in the order in which they run.
+:func:`describe_head` makes a spec of these parts, or raises an error that names the obstacle.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ Layer = TypeVar("Layer")
 
 @dataclass(frozen=True, slots=True)
 class LinearPart(Generic[Layer]):
-    """A linear layer of the framework's."""
+    """Linear layer of the framework."""
 
     inputs: int
     outputs: int
@@ -29,7 +29,7 @@ class LinearPart(Generic[Layer]):
 
 @dataclass(frozen=True, slots=True)
 class DropoutPart:
-    """Dropout of what comes in."""
+    """Dropout of the next layer's input."""
 
     probability: float
 
@@ -39,21 +39,21 @@ Activation = Literal["relu", "relu6"]
 
 @dataclass(frozen=True, slots=True)
 class ActivationPart:
-    """An activation between two linear layers."""
+    """Activation between two linear layers."""
 
     name: Activation
 
 
 @dataclass(frozen=True, slots=True)
 class OutputPart:
-    """What makes probabilities of the logits, and ends the classifier."""
+    """Softmax or sigmoid at the end of the classifier."""
 
     outputs: Outputs
 
 
 @dataclass(frozen=True, slots=True)
 class OtherPart:
-    """A layer that no spec has."""
+    """Layer that a spec cannot describe."""
 
     name: str
 
@@ -63,24 +63,24 @@ Part = LinearPart[Layer] | DropoutPart | ActivationPart | OutputPart | OtherPart
 
 @dataclass(frozen=True, slots=True)
 class Head(Generic[Layer]):
-    """A described classifier, and the framework's linear layers in their order."""
+    """Spec with the described classifier, and its linear layers in their order."""
 
     spec: NetworkSpec
     layers: tuple[Layer, ...]
 
 
 def describe_head(parts: Iterable[Part[Layer]], spec: NetworkSpec) -> Head[Layer]:
-    """Return the network with the classifier that the parts make.
+    """Return the spec of a network with the classifier that consists of the given parts.
 
     Args:
-        parts: what runs behind the pooled features.
-        spec: the network; its own classifier is replaced.
+        parts: layers behind the pooled features, in their order.
+        spec: spec of the network, with its former classifier.
 
     Returns:
-        The spec, and the linear layers. One output is a logit that tells two classes apart.
+        The spec and the linear layers. A single output is the logit of a binary classifier.
 
     Raises:
-        SpecError: the parts are no classifier that a spec can describe.
+        SpecError: no spec can describe the parts.
     """
     linears: list[LinearPart[Layer]] = []
     drops, activations, ending = [0.0], list[Literal["none", "relu", "relu6"]](), None
@@ -89,7 +89,7 @@ def describe_head(parts: Iterable[Part[Layer]], spec: NetworkSpec) -> Head[Layer
             raise undescribed(f"a layer follows its {ending}")
         if isinstance(part, OtherPart):
             raise undescribed(f"it has a {part.name}")
-        if isinstance(part, DropoutPart):  # two in a row drop as one of this probability
+        if isinstance(part, DropoutPart):  # two in a row equal one of this probability
             drops[-1] = 1 - (1 - drops[-1]) * (1 - part.probability)
         elif isinstance(part, OutputPart):
             ending = part.outputs
@@ -129,7 +129,7 @@ def _check_widths(linears: Sequence[LinearPart[Layer]], spec: NetworkSpec) -> No
     width = resolve(spec).features
     for layer in linears:
         if layer.inputs != width:
-            raise undescribed(f"a linear layer takes {layer.inputs} features where {width} come in")
+            raise undescribed(f"a linear layer has {layer.inputs} inputs but gets {width} features")
         width = layer.outputs
 
 
@@ -153,12 +153,12 @@ def undescribed(reason: str) -> SpecError:
 
 
 def head_config(config: ModelConfig, spec: NetworkSpec, named: bool) -> ModelConfig:
-    """Return the config of a network that was given another classifier.
+    """Return the config of a network whose classifier was replaced.
 
     Args:
-        config: the config before.
-        spec: the network as it is now.
-        named: the config's labels are those of the new classifier.
+        config: config before the replacement.
+        spec: spec after the replacement.
+        named: True if the config's labels belong to the new classifier.
     """
     same = named and len(config.labels) == spec.classes
     background = config.spec.background if same else None
@@ -169,13 +169,13 @@ def head_config(config: ModelConfig, spec: NetworkSpec, named: bool) -> ModelCon
 
 
 FOLDED = (
-    "the BatchNorm of this network came folded and has no statistics: its first step of training "
-    "destroys it; import its weights again without rebase=False, or train it with "
-    "mobilenetv2.train, which measures them"
+    "the BatchNorm of this network is folded and has no statistics, so that the first training "
+    "step would destroy its weights; import them again without rebase=False, or train with "
+    "mobilenetv2.train, which measures the statistics first"
 )
-"""Warning for a network that would be trained as it came."""
+"""Warning before training a network with folded BatchNorm."""
 
 
 def came_folded(config: ModelConfig) -> bool:
-    """Return True for a network whose BatchNorm is an identity that training does not survive."""
+    """Return True if the network's BatchNorm is folded: an identity without statistics."""
     return config.origin is not None and config.origin.folded

@@ -1,6 +1,6 @@
-"""Which framework Keras computes with: one for a process, chosen before Keras is imported.
+"""Choice of the Keras backend: one per process, before Keras is imported.
 
-Beside the editions, because two of them need it: ``keras`` and the article's Keras version.
+Two editions use it: ``keras`` and the article's Keras version.
 """
 
 import json
@@ -18,14 +18,15 @@ VARIABLE = "KERAS_BACKEND"
 
 
 def choose(backend: str | None = None) -> str:
-    """Import Keras on a backend, and say which it is.
+    """Import Keras on a backend and return the backend's name.
 
     Args:
-        backend: None takes that of ``KERAS_BACKEND``, else of Keras's configuration file, else
-            the first installed of :data:`BACKENDS`; Keras itself would insist on TensorFlow.
+        backend: 'tensorflow', 'jax' or 'torch'. Default: ``KERAS_BACKEND``, else Keras's
+            configuration file, else the first of :data:`BACKENDS` that is installed. Keras alone
+            would always take TensorFlow.
 
     Raises:
-        MobileNetV2Error: no such backend, or Keras already runs on another.
+        MobileNetV2Error: the backend is unknown, or Keras already runs on another one.
         MissingExtra: Keras or the backend is not installed.
     """
     if backend is not None:
@@ -36,12 +37,12 @@ def choose(backend: str | None = None) -> str:
         if backend not in (None, running):
             raise MobileNetV2Error(
                 f"Keras already runs on {running} in this process and can have one backend only; "
-                f"for {backend} start a new process, or set {VARIABLE}={backend} before Keras "
+                f"for {backend}, start a new process, or set {VARIABLE}={backend} before Keras "
                 "is imported"
             )
         return running
     if find_spec("keras") is None:
-        require("keras")  # raises, with the line that installs it
+        require("keras")  # raises with the install command
     backend = backend or os.environ.get(VARIABLE) or _configured() or _installed()
     _check(backend, f"the environment variable {VARIABLE}: Keras backend")
     if find_spec(backend) is None:
@@ -51,13 +52,13 @@ def choose(backend: str | None = None) -> str:
             f"or choose another of {', '.join(BACKENDS)} with {VARIABLE}"
         )
     os.environ[VARIABLE] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings on stderr
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages at the start
     require("keras")
     return backend
 
 
 def _check(backend: str, what: str) -> None:
-    """Keras has others, such as 'numpy', which cannot train, and imports what it is told to."""
+    """Raise if a backend is unknown: Keras has others, such as 'numpy', which cannot train."""
     if backend not in BACKENDS:
         raise MobileNetV2Error(
             f"{what} {backend!r} is unknown here; known are: {', '.join(BACKENDS)}"
@@ -65,7 +66,7 @@ def _check(backend: str, what: str) -> None:
 
 
 def _configured() -> str | None:
-    """The backend of Keras's configuration file, which Keras writes by itself: if it can serve."""
+    """Return the backend of Keras's configuration file, or None if it is not installed."""
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
         found = json.loads((home / "keras.json").read_text("utf-8")).get("backend")

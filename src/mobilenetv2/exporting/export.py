@@ -1,4 +1,4 @@
-"""A model as files for other runtimes, each compared with the model before it is kept."""
+"""Export of a model as files for other runtimes, each compared with the model."""
 
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
@@ -49,38 +49,38 @@ def export(
     overwrite: bool = False,
     on_outcome: Callable[[Outcome[Comparison]], object] | None = None,
 ) -> list[Outcome[Comparison]]:
-    """Write a model as files to run elsewhere: ONNX, OpenVINO, LiteRT, Core ML and others.
+    """Export a model to files for other runtimes: ONNX, OpenVINO, LiteRT, Core ML and others.
 
     Each file is reloaded in its own runtime and compared with the NumPy edition in float64. A file
-    outside the tolerance is not kept.
+    outside the tolerance is deleted.
 
     Args:
-        model: a model folder, a published name, or a network of any edition.
-        out: a file, whose ending tells the format, or a folder for several files.
-        format: one format or several; None takes the one of the ending, 'all' every installed one.
-        precision: of the weights, one or several: 'float32', 'float16' or 'bfloat16'.
-            :func:`mobilenetv2.quantization.quantize.quantize` makes int8.
-        pictures: the file takes uint8 pictures (batch, height, width, channels) and normalises
-            them itself.
-        batch: a fixed size of batch; None leaves it open where the format can.
-        any_size: the file takes any height and width, where the padding allows it.
-        opset: version of ONNX's operators, 13 to 22; None is 17.
-        photos: photos, or folders of photos, to compare on; none: four pictures drawn here.
-        overwrite: replace existing files.
-        on_outcome: called with each outcome as soon as it is there.
+        model: model folder, published name, or network of any edition.
+        out: path of a file, whose ending sets the format, or of a folder for several files.
+        format: one or several formats, or 'all' for all installed ones; default: that of the
+            ending of ``out``.
+        precision: one or several precisions of the weights: 'float32', 'float16' or 'bfloat16'.
+            For int8, use :func:`mobilenetv2.quantization.quantize.quantize`.
+        pictures: True for a file that takes uint8 images (batch, height, width, channels) and
+            normalises them.
+        batch: fixed batch size; default: any, if the format supports it.
+        any_size: True for a file that takes any height and width; it needs a suitable padding.
+        opset: ONNX opset, 13 to 22; default: 17.
+        photos: photos or folders of photos for the comparison; default: four generated images.
+        overwrite: True to replace existing files.
+        on_outcome: function that is called with each outcome at once.
 
     Returns:
         One outcome for each file, with its ``path``, ``size`` in bytes and ``verdict`` (the largest
-        difference of a logit and more). Where only some files could be kept, the others have an
-        ``error``.
+        difference of a logit and more). If only some files were kept, the others have an ``error``.
 
     Raises:
-        NotKept: not one file could be kept; its ``outcomes`` say why.
-        ArtifactError: an unknown format, or one without such a precision or option.
-        WeightsError: the model cannot be had or read.
-        DataError: no such photos.
+        NotKept: no file was kept; its ``outcomes`` have the reasons.
+        ArtifactError: a format is unknown, or does not have a precision or an option.
+        WeightsError: the model cannot be downloaded or read.
+        DataError: the photos do not exist.
         MissingExtra: a format's packages are not installed.
-        FileExistsError: a file is there already.
+        FileExistsError: a file exists.
 
     Example:
         >>> (made,) = mn.export("embedded", folder / "small.onnx")
@@ -106,27 +106,28 @@ def export(
 
 
 def precisions(given: Precision | Sequence[Precision]) -> list[Precision]:
-    """Return precisions by their own names, each once."""
+    """Return the canonical names of precisions without duplicates."""
     named = [ALIASES.get(name, name) for name in several(given)]
     if "int8" in named:
-        raise ArtifactError("precision int8 is made by 'quantize', which needs photos")
+        raise ArtifactError("for precision int8, use 'quantize', which needs photos")
     return list(dict.fromkeys(named))  # type: ignore[arg-type]  # the format refuses the others
 
 
 def wanted(
     format: str | Sequence[str] | None, options: Sequence[Options], out: Path
 ) -> list[Request]:
-    """Return a request for each file; of all formats, what is left out is said.
+    """Return a request for each file; with 'all', a note names the formats that are left out.
 
     Raises:
-        ArtifactError, MissingExtra: as :func:`export`.
+        ArtifactError: a format is unknown, or does not have a precision or an option.
+        MissingExtra: a format's packages are not installed.
     """
     if format == ALL:
         requested, notes = possible_requests(options, out)
         for note in notes:
             say(f"note: {note}")
         if not requested:
-            raise ArtifactError(f"{out}: no format has all that is asked for")
+            raise ArtifactError(f"{out}: no format has all these precisions and options")
         return requested
     requested = requests([] if format is None else several(format), options, out)
     require_packages(request.format for request in requested)

@@ -1,8 +1,8 @@
-"""Files made beside their place, judged in their own runtime, and only then renamed into it.
+"""Writing and checking of files, which get their final name only after they have passed.
 
-What ``export`` and ``quantize`` share. A format's module in this room has ``write_NAME``
-(:data:`Writer`), and ``reload`` where no engine of ``formats.RUNTIMES`` runs its files. The config
-travels inside, or in ``OUT.json`` beside it.
+``export`` and ``quantize`` share these functions. A format's module in this room has ``write_NAME``
+(:data:`Writer`), and ``reload`` if no engine of ``formats.RUNTIMES`` runs its files. The config is
+inside the file, or in ``OUT.json`` beside it.
 """
 
 import errno
@@ -34,22 +34,22 @@ from mobilenetv2.text import first_line
 
 STEM = "model"
 RECORD = ".comparison.json"
-"""End of the name of what is written down beside a file."""
+"""File name ending of the record beside a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a file is to be."""
+    """Options of an exported file."""
 
     precision: Precision = "float32"
     pictures: bool = False
-    """Normalisation inside: it takes uint8 (batch, height, width, channels)."""
+    """True if the file takes uint8 images (batch, height, width, channels) and normalises them."""
     batch: int | None = None
-    """None: any, where the format has that; else 1."""
+    """Fixed batch size; None for any, or 1 if the format supports no other."""
     any_size: bool = False
-    """Any height and width."""
+    """True if the file takes any height and width."""
     opset: int | None = None
-    """Version of ONNX's operators; None is what the writer takes by itself."""
+    """ONNX opset; None for the writer's default."""
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
@@ -57,28 +57,28 @@ class Options:
 
 
 Writer = Callable[[ModelConfig, Arrays, Path, Options], None]
-"""Makes the file (or folder) of a network with canonical arrays, and nothing else but what
-``formats.Format.beside`` names. It raises SpecError where the format cannot have such a network,
-ArtifactError where its converter failed."""
+"""Function that writes the file (or folder) of a network with canonical arrays, and the files that
+``formats.Format.beside`` names. It raises SpecError if the format cannot express the network, and
+ArtifactError if its converter fails."""
 
 
 def writer_of(made: Format) -> Writer:
-    """Return what writes a format's files.
+    """Return the function that writes a format's files.
 
     Raises:
-        MissingExtra: a package is not installed; the message has the line that installs it.
+        MissingExtra: a package is not installed; the message has the install command.
     """
     for package in made.missing():
-        require(package)  # which says how to get it
+        require(package)  # raises with the install command
     writer: Writer = getattr(_module(made), f"write_{made.name}")
     return writer
 
 
 def reload(made: Format, out: Path, threads: int | None = None) -> Engine:
-    """Return a file that was written here, in its own runtime.
+    """Load an exported file in its own runtime, and return the engine.
 
     Raises:
-        ArtifactError, WeightsError: it was changed or damaged, or the runtime does not take it.
+        ArtifactError, WeightsError: the file was changed or damaged, or the runtime rejects it.
         MissingExtra: a package is not installed.
     """
     for name in ENGINES:
@@ -94,7 +94,7 @@ def _module(made: Format) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One file that is wanted."""
+    """Request for one file."""
 
     format: Format
     options: Options
@@ -102,12 +102,12 @@ class Request:
 
     @property
     def label(self) -> str:
-        """Format and precision, for progress."""
+        """Format and precision, for progress messages."""
         return f"{self.format.name} {self.options.precision}"
 
 
 class Verdict(Protocol):
-    """The comparison of a file with the network that it was made of."""
+    """Comparison of a file with its network."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -118,21 +118,21 @@ V = TypeVar("V", bound=Verdict)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outcome(Generic[V]):
-    """One file that was asked for: where it is and how near it came, or why it was not kept."""
+    """Result of one request: the file and its comparison, or the reason why it was not kept."""
 
     request: Request
     verdict: V | None
-    """The comparison with the network; None where the file could not be compared."""
+    """Comparison with the network; None if the file could not be compared."""
     size: int = 0
-    """Bytes of all its files; 0 where it was not kept."""
+    """Size of all its files in bytes; 0 if it was not kept."""
     error: str = ""
-    """Why the file was not kept, in one sentence; '' where it was."""
+    """Reason why the file was not kept, in one sentence; '' if it was kept."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further entries of the JSON, such as the photos that int8 was calibrated on."""
 
     @property
     def path(self) -> Path:
-        """The file, or the folder of a format that is one."""
+        """Path of the file, or of the folder of a format that is one."""
         return self.request.out
 
     @property
@@ -161,10 +161,10 @@ class Outcome(Generic[V]):
 
 
 class NotKept(ArtifactError):
-    """None of the files that were asked for could be kept.
+    """Error if no requested file was kept.
 
     Args:
-        outcomes: one for each file, with its error.
+        outcomes: outcomes of all files, with their errors.
     """
 
     def __init__(self, outcomes: Sequence[Outcome[Any]]) -> None:
@@ -173,30 +173,32 @@ class NotKept(ArtifactError):
 
 
 class Maker(Protocol[V]):
-    """One way to make files."""
+    """Method to write and check files."""
 
     def write(self, request: Request, out: Path) -> None:
-        """Write the file ``out`` that is asked for."""
+        """Write the requested file to ``out``."""
 
     def compare(self, request: Request, engine: Engine) -> V:
-        """Compare what the file answers with what it should."""
+        """Compare the predictions of the file with the reference."""
 
     def refusal(self, verdict: V) -> str:
-        """Return why a file is not kept; '' where it is."""
+        """Return the reason why a file is not kept; '' if it is."""
 
     def facts(self, request: Request) -> dict[str, Any]:
-        """Return what else is written down beside a file."""
+        """Return further facts for the record beside a file."""
 
 
 def make_files(
     maker: Maker[V], requests: Sequence[Request], facts: Mapping[str, Any] | None = None,
     on_outcome: Callable[[Outcome[V]], object] | None = None,
 ) -> list[Outcome[V]]:  # fmt: skip
-    """Make every file, one after the other; each is announced.
+    """Write and check all files one after the other, with a progress message for each.
 
     Args:
+        maker: method to write and check files.
+        requests: requests for the files.
         facts: further entries of each outcome's JSON.
-        on_outcome: called with each outcome as soon as it is there.
+        on_outcome: function that is called with each outcome at once.
     """
     outcomes: list[Outcome[V]] = []
     for index, request in enumerate(requests, 1):
@@ -208,14 +210,14 @@ def make_files(
 
 
 def require_kept(outcomes: list[Outcome[V]]) -> list[Outcome[V]]:
-    """Return the outcomes of a job; raise NotKept where not one file could be kept."""
+    """Return the outcomes of a job; raise NotKept if no file was kept."""
     if all(outcome.error for outcome in outcomes):
         raise NotKept(outcomes)
     return outcomes
 
 
 def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
-    """Write a file beside its place, reload it, judge it, and rename it into place if it passes."""
+    """Write a temporary file, reload and check it, and rename it to its path if it passes."""
     out = request.out
     try:
         with folder_beside(out) as folder:
@@ -237,13 +239,15 @@ def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
                 text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
                 (folder / f"{out.name}{RECORD}").write_text(text, "utf-8")
                 put_in_place(folder, out)
-    except Exception as error:  # a converter's or a runtime's own, too: others have their turn
+    except (
+        Exception
+    ) as error:  # also errors of converters and runtimes, so that the other files are still written
         return Outcome(request, None, error=sentence(error))
     return Outcome(request, verdict, 0 if refusal else size, refusal)
 
 
 def sentence(error: Exception) -> str:
-    """Return what went wrong with one file, in one sentence."""
+    """Return the error of one file in one sentence."""
     if isinstance(error, MobileNetV2Error):
         return str(error)
     if isinstance(error, OSError):
@@ -254,10 +258,10 @@ def sentence(error: Exception) -> str:
 
 @contextmanager
 def folder_beside(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder in the one where ``out`` is to be; it is gone at the end.
+    """Yield a temporary folder in the folder of ``out``; it is deleted at the end.
 
     Raises:
-        OSError: the place cannot be written; it is called by its own name, not by a temporary one.
+        OSError: the folder cannot be written; the error names it instead of the temporary folder.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -277,7 +281,7 @@ def folder_beside(out: Path) -> Iterator[Path]:
 
 
 def put_in_place(folder: Path, out: Path) -> None:
-    """Rename everything in ``folder`` to where ``out`` is to be, ``out`` itself last."""
+    """Move all files in ``folder`` to the folder of ``out``, ``out`` itself last."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as opened:
@@ -288,10 +292,10 @@ def put_in_place(folder: Path, out: Path) -> None:
 
 
 def versions(packages: Iterable[str] = ()) -> dict[str, str]:
-    """Return name -> version of what made and ran a file: a difference may lie in them.
+    """Return the versions of the packages that wrote and ran a file, by name.
 
     Args:
-        packages: by their import names; ours, Python's and NumPy's are there anyway.
+        packages: import names; this package, Python and NumPy are always included.
     """
     installed = {"mobilenetv2": __version__, "python": platform.python_version()}
     distributions = metadata.packages_distributions()
@@ -305,11 +309,13 @@ def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path
     """Return a request for each format with each of the options.
 
     Args:
-        out: a file, where one format in one precision is asked for and it ends as that does; else
-            a folder, in which the files are 'model.onnx', 'model-float16.onnx' and so on.
+        formats: the formats.
+        options: the options.
+        out: path of the file, if there is one request and the ending is that of its format; else
+            path of a folder for 'model.onnx', 'model-float16.onnx' and so on.
 
     Raises:
-        ArtifactError: ``out`` ends as a file does and is to be a folder.
+        ArtifactError: ``out`` has the ending of a file, but there are several files.
     """
     requests = [
         Request(made, chosen, out / f"{STEM}{_marks(chosen)}{made.suffix or f'.{made.name}'}")
@@ -320,9 +326,9 @@ def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path
         return [Request(formats[0], options[0], out)]
     endings = [made.suffix for made in _by_name(out)]
     if endings and not out.is_dir():
-        count = f"{len(requests)} are asked for" if len(requests) > 1 else f"not {formats[0].name}"
+        count = f"there are {len(requests)}" if len(requests) > 1 else f"not of {formats[0].name}"
         raise ArtifactError(
-            f"{out}: {endings[0]} is the ending of one file, and {count}; name a folder instead"
+            f"{out}: {endings[0]} is the ending of one file, and {count}; give a folder instead"
         )
     return requests
 
@@ -333,10 +339,10 @@ def _marks(options: Options) -> str:
 
 
 def find_formats(names: Sequence[str], out: Path) -> list[Format]:
-    """Return the formats of these names; without any, the one that a file's name says.
+    """Return the formats by name; without names, the format of a file name's ending.
 
     Raises:
-        ArtifactError: there is no such format, or the file's name says none.
+        ArtifactError: a name is unknown, or the ending is that of no format.
     """
     known = [ALIASES.get(name, name) for name in names]
     for name in known:
@@ -346,18 +352,18 @@ def find_formats(names: Sequence[str], out: Path) -> list[Format]:
         return [FORMATS[name] for name in dict.fromkeys(known)]
     if fitting := _by_name(out):
         return [max(fitting, key=lambda one: len(one.suffix))]
-    from mobilenetv2.checkpoints.exporter import dialects_of  # every dialect comes in with it
+    from mobilenetv2.checkpoints.exporter import dialects_of  # it imports every dialect
 
     if dialects := dialects_of(out):
         raise ArtifactError(
-            f"{out}: weights for another library, while 'export' writes files to run, such as "
-            f"model.onnx; 'mobilenetv2 weights export MODEL {out} --dialect "
-            f"{dialects[0]}' writes them (export_checkpoint in Python); dialects of such a file: "
+            f"{out}: this ending is of weights for another library, but 'export' writes files that "
+            f"run, such as model.onnx; use 'mobilenetv2 weights export MODEL {out} --dialect "
+            f"{dialects[0]}' (export_checkpoint in Python); dialects with this ending: "
             f"{', '.join(dialects)}"
         )
     raise ArtifactError(
-        f"{out}: which format? No format's file ends so; name one (--format), such as "
-        f"{', '.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' has them all"
+        f"{out}: no format has this ending; choose one with --format, such as "
+        f"{', '.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' lists all formats"
     )
 
 
@@ -366,7 +372,7 @@ def _by_name(out: Path) -> list[Format]:
 
 
 def require_honoured(made: Format, options: Options) -> None:
-    """Raise ArtifactError unless a format honours every option that is not left alone."""
+    """Raise ArtifactError if a format does not support one of the given options."""
     if options.precision not in made.precisions:
         raise ArtifactError(
             f"format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
@@ -381,7 +387,7 @@ def require_honoured(made: Format, options: Options) -> None:
 
 
 def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> None:
-    """Raise MissingExtra if packages are not installed, of the formats or more: all are named."""
+    """Raise MissingExtra with the names of all missing packages of the formats, and ``more``."""
     needs = {made.name: made.missing() for made in formats}
     needs |= {"this": [package for package in more if find_spec(package) is None]}
     parts = [f"{name} needs {' and '.join(each)}" for name, each in needs.items() if each]
@@ -391,11 +397,11 @@ def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> Non
 
 
 def require_new(requests: Iterable[Request]) -> None:
-    """Raise FileExistsError if a file that is wanted is there already."""
+    """Raise FileExistsError if a requested file exists."""
     for request in requests:
         for place in request.format.files(request.out):
             if place.exists():
                 raise FileExistsError(
-                    errno.EEXIST, "is there already; choose another place or give --overwrite",
+                    errno.EEXIST, "file exists; choose another path or give --overwrite",
                     str(place),
                 )  # fmt: skip

@@ -176,8 +176,8 @@ class Exporter:
         if verdict.passed:
             return ""
         return (
-            f"it differs from its edition by {verdict.difference:.3g} where at most "
-            f"{verdict.tolerance * max(1.0, verdict.largest):.3g} is allowed, so it was not kept"
+            f"not kept, since its logits differ from the reference by {verdict.difference:.3g} and "
+            f"at most {verdict.tolerance * max(1.0, verdict.largest):.3g} is allowed"
         )
 
     def facts(self, request: Request) -> dict[str, Any]:
@@ -237,7 +237,8 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
         named = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())
         lacking = [package for packages in absent.values() for package in packages]
         notes.append(
-            f"left out for want of packages: {named}; install them with: {installing(lacking)}"
+            f"left out, since packages are missing: {named}; install them with: "
+            f"{installing(lacking)}"
         )
     return possible, notes
 

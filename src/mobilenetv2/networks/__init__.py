@@ -1,4 +1,4 @@
-"""The Python interface to networks: made, loaded, saved, converted and described."""
+"""Functions that create, load, save, convert and describe networks."""
 
 from mobilenetv2.networks.building import build as build
 from mobilenetv2.networks.building import convert as convert

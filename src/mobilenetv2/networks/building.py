@@ -1,4 +1,4 @@
-"""Networks made of a spec, and made anew in another framework."""
+"""Networks built from a spec, and converted to another framework."""
 
 import sys
 from collections.abc import Callable
@@ -41,23 +41,23 @@ def build(
 def build(
     spec: NetworkSpec | ModelConfig, edition: str = "torch", **options: Unpack[KerasOptions]
 ) -> "Network":
-    """Return a new network of a spec, with fresh weights.
+    """Return a network of a spec with initial weights.
 
     Args:
-        spec: the network, or a whole config, whose preprocessing and labels come along.
-        edition: 'torch' gives a ``torch.nn.Module``, 'keras' a ``keras.Model``, 'jax' an
-            ``nnx.Module``, 'numpy' the plain reference.
-        options: ``initialisation="paper"``, ``seed=1``, ``dtype="float64"``, and the edition's
-            own, such as ``backend="jax"`` of Keras.
+        spec: spec of the network, or a config with its preprocessing and labels.
+        edition: framework of the network: 'torch' for a ``torch.nn.Module``, 'keras' for a
+            ``keras.Model``, 'jax' for an ``nnx.Module``, 'numpy' for the readable reference.
+        options: ``initialisation="paper"``, ``seed=1``, ``dtype="float64"``, and further options
+            of the edition, such as ``backend="jax"`` for Keras.
 
     Returns:
-        The network in training mode, where the framework has modes. Its ModelConfig is
-        ``.config``.
+        The network, in training mode if the framework has modes. Its ``.config`` is the
+        :class:`ModelConfig`.
 
     Raises:
-        SpecError: ``spec`` is no spec, an unknown option, or one with an impossible value.
-        MobileNetV2Error: an unknown edition.
-        MissingExtra: its framework is not installed.
+        SpecError: ``spec`` is no spec, or an option is unknown or has an impossible value.
+        MobileNetV2Error: the edition is unknown.
+        MissingExtra: the framework is not installed.
 
     Example:
         >>> spec = mn.NetworkSpec(width=0.35, size=(96, 96), classes=3)
@@ -95,18 +95,20 @@ def convert(
 @overload
 def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -> "Network": ...
 def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -> "Network":
-    """Return the same network, with the same weights, in another edition.
+    """Return the network with the same weights in another edition.
 
     Args:
-        network: a network of any edition; it stays as it is.
-        edition: the other framework, as in ``build``.
-        options: as in ``build``; under ``dtype="float64"`` no digit is lost.
+        network: network of any edition; it is not changed.
+        edition: framework of the result: 'torch', 'keras', 'jax' or 'numpy'.
+        options: options of ``build``, such as ``dtype="float64"``, which keeps every digit.
 
     Returns:
-        The new network, in evaluation mode where the framework has modes.
+        The new network, in evaluation mode if the framework has modes.
 
     Raises:
-        MobileNetV2Error: not a network of an edition, or as in ``build``.
+        MobileNetV2Error: ``network`` is not a network of an edition, or the edition is unknown.
+        SpecError: an option is unknown or has an impossible value.
+        MissingExtra: the framework is not installed.
 
     Example:
         >>> net = mn.build(mn.NetworkSpec(width=0.1, size=(32, 32), classes=3))
@@ -126,7 +128,7 @@ def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -
 
 
 def evaluating(network: "Network") -> "Network":
-    """Put a network into evaluation mode, where its framework has modes, and return it."""
+    """Set evaluation mode, if the framework has modes, and return the network."""
     switch = cast(Callable[[], object] | None, getattr(network, "eval", None))
     if switch is not None:
         switch()
@@ -134,10 +136,10 @@ def evaluating(network: "Network") -> "Network":
 
 
 def edition_of(network: object) -> "EditionName":
-    """Return the name of the edition that a network is of.
+    """Return the name of a network's edition.
 
     Raises:
-        MobileNetV2Error: it is of none.
+        MobileNetV2Error: the object is not a network of an edition.
     """
     for name in ("torch", "jax", "numpy"):
         module = sys.modules.get(f"mobilenetv2.editions.{name}.network")
@@ -153,28 +155,29 @@ def edition_of(network: object) -> "EditionName":
     if "block_0_expand" in layers or (article and isinstance(network, article.MobileNetV2)):
         place = f"mobilenetv2.editions.article.{'keras' if layers else 'torch'}"
         raise MobileNetV2Error(
-            f"this network is the article's version; take its weights with {place}.dump(network) "
-            "and give them to mobilenetv2.editions.torch.load, or another edition's, with what "
-            "mobilenetv2.build(network.spec) makes"
+            "this network is the article's implementation, not an edition; to convert it, pass "
+            f"{place}.dump(network) to the load function of an edition, with the network of "
+            "mobilenetv2.build(network.spec)"
         )
     raise MobileNetV2Error(
-        f"a {type(network).__name__} is no edition's network; give what build or load returned"
+        f"a {type(network).__name__} is not a network of an edition; pass the result of build, "
+        "create_model or load"
     )
 
 
 def network_config(network: object) -> ModelConfig:
-    """Return the config of a network, with the classifier that it has now.
+    """Return the config of a network, with its present classifier.
 
     Raises:
-        MobileNetV2Error: it has none, such as a Keras model that was read from a file; or its
-            classifier was replaced by one that no spec can describe.
+        MobileNetV2Error: the network has no config, such as a Keras model from a file; or no spec
+            can describe its present classifier.
     """
     from mobilenetv2.editions.edition import find
 
     config = find(edition_of(network)).config_of(network)
     if not isinstance(config, ModelConfig):
         raise MobileNetV2Error(
-            "this network does not say what it is; set its .config to the ModelConfig of the one "
+            "this network has no config; set its .config to the ModelConfig of the network "
             "that it was made from"
         )
     return config

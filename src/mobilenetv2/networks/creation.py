@@ -1,4 +1,4 @@
-"""Networks by the names that people know, with published weights or fresh ones."""
+"""Networks by their published names, with published or initial weights."""
 
 import re
 from collections.abc import Sequence
@@ -174,36 +174,35 @@ def create_model(
     out_indices: Sequence[int] | None = None,
     **options: Unpack[KerasOptions],
 ) -> "Network | Backbone":
-    """Return a network by the name that people know it by, with published or fresh weights.
+    """Return a network by its published name, with published or initial weights.
 
     Args:
-        name: one of ``list_models``: torchvision's 'mobilenet_v2', timm's 'mobilenetv2_100',
+        name: name of ``list_models``: torchvision's 'mobilenet_v2', timm's 'mobilenetv2_100',
             Keras' 'MobileNetV2' (with ``width`` and ``size``), Hugging Face's
             'google/mobilenet_v2_1.0_224', TF-slim's 'mobilenet_v2_1.0_224', the catalogue's
             'timm-100', or a published family such as 'paper' or 'small'.
-        pretrained: True takes the published weights, the best where there are several; a text
-            chooses among them, as their publisher calls them ('IMAGENET1K_V1', 'ra_in1k'). They
-            are fetched once, checked against the published SHA-256 and kept in the cache.
-        num_classes: the outputs' names, or how many outputs. With ``pretrained``, other classes
-            than those of the weights get a new, freshly initialised classifier; the same number
-            keeps it. None: the published classes.
-        width: width multiplier (Keras' alpha); None is the name's.
-        size: height and width of the input in pixels; None is the name's.
-        edition: 'torch' gives a ``torch.nn.Module``, 'keras' a ``keras.Model``, 'jax' an
-            ``nnx.Module``, 'numpy' the plain reference.
-        features_only: a backbone instead, which gives feature maps.
-        out_indices: the feature maps by number, as in timm; None is every one.
-        options: as in ``build``.
+        pretrained: True for the published weights, the best ones if there are several; or the
+            publisher's tag of the weights, such as 'IMAGENET1K_V1' or 'ra_in1k'. The weights are
+            downloaded once, checked against the published SHA-256 and cached. Default: False.
+        num_classes: number of classes, or their names. With ``pretrained``, other classes than the
+            published ones get a new classifier with initial weights; the published number keeps
+            the classifier. Default: the published classes.
+        width: width multiplier (Keras' alpha); default: the one of the name.
+        size: height and width of the input in pixels; default: those of the name.
+        edition: framework of the network: 'torch' for a ``torch.nn.Module``, 'keras' for a
+            ``keras.Model``, 'jax' for an ``nnx.Module``, 'numpy' for the readable reference.
+        features_only: True for a backbone that gives feature maps.
+        out_indices: indices of the feature maps, as in timm; default: all.
+        options: options of ``build``, such as ``seed=1``.
 
     Returns:
-        The network, its :class:`ModelConfig` in ``.config``: in evaluation mode with
-        ``pretrained``, otherwise in training mode. With ``features_only`` the edition's own module
-        for feature maps.
+        The network, in evaluation mode with ``pretrained`` and otherwise in training mode. Its
+        ``.config`` is the :class:`ModelConfig`. With ``features_only``, the backbone.
 
     Raises:
-        SpecError: an unknown name or option, or an impossible network.
-        WeightsError: no weights are published for it, or they cannot be had.
-        MobileNetV2Error: an unknown edition.
+        SpecError: a name or an option is unknown, or the network is impossible.
+        WeightsError: no weights are published, or they cannot be downloaded or read.
+        MobileNetV2Error: the edition is unknown.
         MissingExtra: a framework, or the library that reads the weights, is not installed.
 
     Example:
@@ -226,7 +225,7 @@ def create_model(
     if pretrained:
         weights = _weights(name, pretrained, width, size)
         if labels and numbered and len(labels) == _classes_of(weights):
-            labels = None  # as many as there are: the classifier stays
+            labels = None  # the published number: the classifier stays
         return load(
             weights, edition, classes=labels, features_only=features_only,
             out_indices=out_indices, **options,
@@ -244,13 +243,13 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """Return the names that ``create_model`` takes.
 
     Args:
-        pattern: only names that fit it, with ``*``, ``?`` and ``[...]`` as in file names; upper
-            and lower case are the same.
-        pretrained: only names that weights are published for.
+        pattern: pattern of the names, with ``*``, ``?`` and ``[...]`` as in file names; case does
+            not matter.
+        pretrained: True for names with published weights only.
 
     Returns:
-        Names sorted as text with their numbers as numbers: publishers' own names, those of the
-        catalogue, and published families.
+        Names of publishers, of the catalogue and of published families, in natural order:
+        'a-96' comes before 'a-224'.
 
     Example:
         >>> mn.list_models("mobilenetv2_1*d*")[:2]
@@ -263,13 +262,13 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
 
 def _natural(name: str) -> tuple[list[tuple[str, float]], str]:
-    """Return the key that sorts 'a-96' before 'a-224'."""
+    """Return a sort key that puts 'a-96' before 'a-224'."""
     parts = re.findall(r"(\D*)(\d*\.?\d*)", name.casefold())
     return [(text, float(number.strip(".") or 0)) for text, number in parts], name
 
 
 def _check_name(name: str) -> None:
-    """Raise SpecError where a name is no text, or a folder's."""
+    """Raise SpecError if a name is not a text, or is the path of a folder."""
     from mobilenetv2.hub.names import known_names
 
     if not isinstance(name, str):
@@ -284,7 +283,7 @@ def _weights(
     from mobilenetv2.hub.names import weights_of
 
     if not isinstance(pretrained, bool | str):
-        raise WeightsError(f"pretrained {pretrained!r} must be True, False or a name of weights")
+        raise WeightsError(f"pretrained {pretrained!r} must be True, False or a tag of weights")
     return weights_of(name, width, size, pretrained if isinstance(pretrained, str) else None)
 
 

@@ -1,4 +1,4 @@
-"""A network layer by layer, and what it costs."""
+"""Description of a network: layers, parameters, multiply-adds and memory."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,37 +21,37 @@ if TYPE_CHECKING:
 
 COLUMNS = ("layer", "channels", "kernel", "stride", "output", "parameters", "multiply-adds")
 TEXTS = 1
-"""Columns that are left-aligned, from the first."""
+"""Number of left-aligned columns, from the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A network layer by layer, its parameters, multiply-adds and memory, for one picture.
+    """Layers, parameters, multiply-adds and memory of a network, for one image.
 
     ``print`` shows the table of layers and the totals; a notebook shows them as HTML.
     """
 
     parameters: int
-    """Trained numbers: weights, biases, BatchNorm scale and shift."""
+    """Number of trainable parameters: weights, biases, BatchNorm scale and shift."""
     multiply_adds: int
     """Multiply-adds of the convolutions and the classifier, as the paper counts them."""
     multiply_adds_by_role: Mapping[str, int]
-    """The same for all expansions, depthwise convolutions ... together."""
+    """Multiply-adds by role of the layers, such as 'expand' and 'depthwise'."""
     receptive_field: int
-    """Side in input pixels of the square that one element of the last feature map sees."""
+    """Side of the receptive field of the last feature map, in input pixels."""
     activation_bytes_float32: int
-    """Bytes that the convolutions read and write."""
+    """Bytes of all convolutions' inputs and outputs, in float32."""
     expanded_bytes_float32: int
-    """The part of these bytes that is expanded tensors."""
+    """Bytes of the expanded tensors among them, in float32."""
     bottleneck_bytes_16bit: int
-    """Bytes of the largest tensor between blocks."""
+    """Bytes of the largest tensor between blocks, with 16 bits a value."""
     peak_bytes_16bit: int
-    """Most bytes that are held at once, where the expansion is computed in t parts."""
+    """Peak memory in bytes with the expansion computed in t parts, with 16 bits a value."""
     peak_bytes_16bit_unsplit: int
-    """Most bytes that are held at once, where the expansion is computed whole."""
+    """Peak memory in bytes with the expansion computed as a whole, with 16 bits a value."""
     spec: NetworkSpec
     layers: tuple[Layer, ...]
-    """A row for every convolution and every linear layer."""
+    """Convolutions and linear layers, in order."""
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> "Description":
@@ -65,7 +65,7 @@ class Description:
 
     @property
     def title(self) -> str:
-        """Kind, width, input size and classes in a line."""
+        """Family, width, input size and number of classes in one line."""
         from mobilenetv2.model.card import kind
 
         height, width = self.spec.size
@@ -76,7 +76,7 @@ class Description:
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """The layers as text, a cell for each of :data:`COLUMNS`."""
+        """Texts of the table's cells, one row for each layer."""
         return [
             (
                 layer.name, f"{layer.in_channels} > {layer.out_channels}",
@@ -89,7 +89,7 @@ class Description:
 
     @property
     def totals(self) -> dict[str, str]:
-        """Figures of the whole network in words, by name."""
+        """Totals of the network as text, by name."""
         from mobilenetv2.model.card import classifier_words
 
         shares = ", ".join(
@@ -113,7 +113,7 @@ class Description:
         }
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON: what ``mobilenetv2 describe --json`` prints."""
+        """Return plain values for JSON, as ``mobilenetv2 describe --json`` prints them."""
         return to_mapping(self)
 
     def __repr__(self) -> str:
@@ -157,19 +157,19 @@ def describe(
     size: "int | Size | None" = None,
     classes: int | None = None,
 ) -> Description:
-    """Return what a network consists of, layer by layer, and what it costs.
+    """Return the layers, parameters, multiply-adds and memory of a network.
 
     Args:
-        model: a name of ``list_models``, a model folder, a JSON file of a spec, a spec or
-            config, or a network of any edition.
-        width: another width multiplier.
-        size: another height and width of the input in pixels.
-        classes: another number of classes.
+        model: name of ``list_models``, model folder, JSON file of a spec, spec or config, or
+            network of any edition.
+        width: width multiplier; default: the model's.
+        size: height and width of the input in pixels; default: the model's.
+        classes: number of classes; default: the model's.
 
     Raises:
-        SpecError: an unknown name, a file that holds no spec, or an impossible network.
-        WeightsError: a folder that is no model folder.
-        MobileNetV2Error: an object that is none of these.
+        SpecError: a name is unknown, a file has no spec, or the network is impossible.
+        WeightsError: a folder is not a model folder.
+        MobileNetV2Error: ``model`` is an object of another type.
 
     Example:
         >>> mn.describe("mobilenet_v2")

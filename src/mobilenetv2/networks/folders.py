@@ -1,4 +1,4 @@
-"""Networks read from model folders and written to them."""
+"""Reading networks from model folders, and writing them."""
 
 import dataclasses
 import os
@@ -142,24 +142,25 @@ def load(
     """Return the network of a model folder, or of published weights, in evaluation mode.
 
     Args:
-        folder: a model folder; a name of ``list_models`` with weights ('mobilenetv2_100',
-            'timm-100'), which are fetched, checked and kept in the cache; ``hf://OWNER/NAME``; or
-            'embedded'.
-        edition: the framework, as in ``build``.
-        classes: a new, freshly initialised classifier for these classes: their names, or how many.
-            None keeps the classifier.
-        features_only: a backbone instead, which gives feature maps.
-        out_indices: the feature maps by number, as in timm; None is every one.
-        options: as in ``build``.
+        folder: model folder; name of ``list_models`` with weights ('mobilenetv2_100', 'timm-100'),
+            which are downloaded, checked and cached; ``hf://OWNER/NAME``; or 'embedded'.
+        edition: framework of the network: 'torch', 'keras', 'jax' or 'numpy'.
+        classes: number or names of classes for a new classifier with initial weights. Default: the
+            classifier of the model folder.
+        features_only: True for a backbone that gives feature maps.
+        out_indices: indices of the feature maps, as in timm; default: all.
+        options: options of ``build``, such as ``dtype="float64"``.
 
     Returns:
-        The network, its :class:`ModelConfig` in ``.config``; or the edition's own module for
-        feature maps.
+        The network. Its ``.config`` is the :class:`ModelConfig`. With ``features_only``, the
+        backbone.
 
     Raises:
-        WeightsError: not a model folder, a damaged one, or weights that cannot be had.
-        SpecError: impossible classes, an unknown option, or one with an impossible value.
-        MobileNetV2Error: as in ``build``.
+        WeightsError: the folder is missing, is no model folder or is damaged, or weights cannot be
+            downloaded.
+        SpecError: the classes are impossible, or an option is unknown or has an impossible value.
+        MobileNetV2Error: the edition is unknown.
+        MissingExtra: the framework is not installed.
 
     Example:
         >>> net = mn.load("embedded", classes=["hat", "shoes"])
@@ -192,19 +193,19 @@ def save(
 ) -> None:
     """Write a network of any edition as a model folder.
 
-    An existing folder is replaced as a whole, or not at all.
+    An existing model folder is replaced as a whole. After an error, it is unchanged.
 
     Args:
-        network: what ``build``, ``create_model``, ``load`` or ``convert`` returned.
-        folder: the model folder; its parents are made.
-        classes: names for the outputs, where the network has none yet or others. None keeps those
-            of ``network.config``.
+        network: network of any edition, such as a result of ``build``, ``create_model``, ``load``
+            or ``convert``.
+        folder: path of the model folder; missing parent folders are created.
+        classes: names of the outputs; default: the labels of ``network.config``.
 
     Raises:
-        SpecError: another number of classes than the network has outputs.
-        MobileNetV2Error: not a network of an edition.
+        SpecError: the number of classes differs from the number of outputs.
+        MobileNetV2Error: ``network`` is not a network of an edition.
         WeightsError: a weight is not finite.
-        OSError: the disk is full, or the place cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
 
     Example:
         >>> net = mn.build(mn.NetworkSpec(width=0.1, size=(32, 32), classes=2))
@@ -222,7 +223,7 @@ def save(
 
 
 def _labelled(config: ModelConfig, labels: Labels) -> ModelConfig:
-    """Return a config with other labels for the same outputs."""
+    """Return the config with new labels for the same outputs."""
     spec = config.spec
     if len(labels) != spec.classes:
         raise SpecError(f"{len(labels)} classes for a network of {spec.classes} outputs")

@@ -1,4 +1,4 @@
-"""A model as a program gives it: by its folder or name, or as a network of any edition."""
+"""Models as arguments: a model folder, a name, or a network of any edition."""
 
 import os
 from collections.abc import Iterator
@@ -21,21 +21,21 @@ AnyModel: TypeAlias = Union[str, PathLike[str], "Network"]
 
 @dataclass(frozen=True, slots=True)
 class GivenModel:
-    """A model on the disk."""
+    """Path and name of a model."""
 
     place: Path
-    """The model folder or the exported file."""
+    """Model folder or exported file."""
     name: str
-    """Its name in messages and records: as it was given, or the class of a network."""
+    """Name in messages and records: the given one, or a network's class."""
 
 
 @contextmanager
 def located(model: AnyModel) -> Iterator[GivenModel]:
-    """Yield the place of a model; that of a network is a temporary model folder.
+    """Yield the path and name of a model; a network is saved to a temporary model folder.
 
     Raises:
-        WeightsError: no such model, or it cannot be had.
-        MobileNetV2Error: neither a name nor an edition's network.
+        WeightsError: the model does not exist, or cannot be downloaded.
+        MobileNetV2Error: ``model`` is neither a path or name nor a network of an edition.
     """
     if isinstance(model, str | PathLike):
         name = os.fspath(model)

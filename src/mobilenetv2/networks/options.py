@@ -1,4 +1,4 @@
-"""Types of what networks are made with and of what is made: an edition's options and its class."""
+"""Types of networks, and of the options that they are built with."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
@@ -23,40 +23,40 @@ if TYPE_CHECKING:
     JaxNetwork: TypeAlias = jax_network.MobileNetV2
     NumpyNetwork: TypeAlias = numpy_network.MobileNetV2
     Network: TypeAlias = TorchNetwork | keras.Model | JaxNetwork | NumpyNetwork
-    """A network of any edition."""
+    """Network of any edition."""
     TorchBackbone: TypeAlias = _TorchFeatures
     JaxBackbone: TypeAlias = _JaxFeatures
     NumpyBackbone: TypeAlias = numpy_network.FeaturesOnly
     Backbone: TypeAlias = TorchBackbone | keras.Model | JaxBackbone | NumpyBackbone
-    """A network of any edition that gives feature maps."""
+    """Backbone of any edition, which gives feature maps."""
     Classes: TypeAlias = Labels | int | Sequence[str]
-    """Classes by label record, by number or by name."""
+    """Labels, a number of classes, or their names."""
 
 
 class Options(TypedDict, total=False):
-    """Options that every edition has."""
+    """Options of every edition."""
 
     initialisation: "Initialisation"
     """Initial weights: 'torchvision' (He, fan-out; default) or 'paper' (TF-slim's)."""
     seed: int | None
-    """Seed of fresh weights: the same seed, the same weights in every edition."""
+    """Seed of the initial weights; a seed gives the same weights in every edition."""
     dtype: "Dtype"
-    """Type of the weights: 'float32' (default) or 'float64'."""
+    """Data type of the weights: 'float32' (default) or 'float64'."""
 
 
 class KerasOptions(Options, total=False):
     """Options of the Keras edition."""
 
     backend: "Backend | None"
-    """Backend of Keras: 'tensorflow', 'jax' or 'torch'; None keeps Keras's own setting."""
+    """Backend of Keras: 'tensorflow', 'jax' or 'torch'; None for Keras's own setting."""
     input_shape: tuple[int | None, ...] | None
-    """Input (height, width); None where a side may differ from call to call."""
+    """Input (height, width); None for a side that varies between calls."""
     include_top: bool
-    """False ends with the last feature map."""
+    """True for a network with classifier; False for one that ends with the last feature map."""
     pooling: Literal["avg", "max"] | None
-    """Pooling of the feature map where ``include_top`` is False."""
+    """Pooling of the feature map if ``include_top`` is False."""
     classifier_activation: str | None
-    """None (default) gives logits; keras.applications has 'softmax'."""
+    """Activation of the logits: None (default), or 'softmax' as in keras.applications."""
 
 
 ELSEWHERE = {
@@ -70,15 +70,17 @@ ELSEWHERE = {
     "drop_rate": "give build a spec: published(name, dropout=0.3)",
     "dropout": "give build a spec: published(name, dropout=0.3)",
 }
-"""Arguments of torchvision's, timm's and Keras' functions -> what to do here."""
+"""Arguments of torchvision, timm and Keras, each with its counterpart here."""
 
 
 def check_names(verb: str, edition: str, options: Mapping[str, object], *own: str) -> None:
-    """Raise SpecError unless every option is one of the edition's.
+    """Raise SpecError if the edition does not have one of the options.
 
     Args:
-        verb: the function that was called.
-        own: its arguments, which may be meant.
+        verb: name of the called function.
+        edition: name of the edition.
+        options: options by name.
+        own: the function's own arguments, for suggestions.
     """
     keras, others = (set(kind.__annotations__) for kind in (KerasOptions, Options))
     allowed = keras if edition == "keras" else others
@@ -90,17 +92,18 @@ def check_names(verb: str, edition: str, options: Mapping[str, object], *own: st
 
 
 def backbone(found: "Edition", network: "Network", indices: Sequence[int] | None) -> "Backbone":
-    """Return a network as a module of its framework that gives feature maps.
+    """Return a module of the network's framework that gives feature maps.
 
     Args:
-        found: the network's edition.
-        indices: numbers of the maps that are returned; None is every one.
+        found: edition of the network.
+        network: the network.
+        indices: indices of the feature maps; None for all.
     """
     made: Backbone = found.features_only(network, indices)
     return made
 
 
 def check_indices(features_only: bool, indices: Sequence[int] | None) -> None:
-    """Raise SpecError where feature maps are chosen of a whole classifier."""
+    """Raise SpecError if indices of feature maps are given without ``features_only``."""
     if indices is not None and not features_only:
-        raise SpecError("out_indices chooses feature maps; give features_only=True, too")
+        raise SpecError("out_indices selects feature maps and needs features_only=True")

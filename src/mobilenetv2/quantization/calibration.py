@@ -122,7 +122,7 @@ def run_graph(graph: Graph, pictures: Pictures) -> Iterator[dict[str, NDArray]]:
         DataError: there is no image.
     """
     if len(pictures) == 0:
-        raise DataError("calibration: not one picture is given")
+        raise DataError("calibration needs at least one image")
     config, data = graph.config, write_onnx(graph.with_intermediates())
     engine = onnxruntime.create_engine(Artifact(config, "onnx", data, "calibration"))
     each = sum(tensor.channels * tensor.pixels for tensor in graph.tensors.values())

@@ -58,7 +58,7 @@ def choose(
     known = parts if parts and own & parts.keys() else {}
     judged, training = _divided(dataset, count, split, folder is not None, known)
     if not len(judged):
-        raise DataError(f"{dataset.place}: no photos are left to measure on")
+        raise DataError(f"{dataset.place}: no photos are left for the measurement")
     seen = {digest(judged.source.read(photo.name)) for photo in judged.photos}
     if training is not None:  # a copy of a judged photo is not trained on either
         training = training.with_photos(
@@ -73,14 +73,14 @@ def choose(
         source, found = training.source, _spread(training)
     else:
         raise DataError(
-            f"{dataset.place}: it has no training split to calibrate on; give calibration, a "
-            "folder of photos that the result is not measured on"
+            f"{dataset.place}: it has no training split for calibration; give calibration, a "
+            "folder of photos that are not used for the measurement"
         )
     pictures = _pictures(source, found, record, count, seen)
     if not pictures:
         raise DataError(
-            f"{source.place}: no photos to calibrate on that are not measured on, too; give other "
-            "ones as calibration"
+            f"{source.place}: all its photos are used for the measurement; give other photos as "
+            "calibration"
         )
     return CalibrationSet(
         np.stack(pictures), judged, training, f"{len(pictures)} photos of {source.place}"
@@ -95,8 +95,8 @@ def _divided(
         judged, training = dataset.split(split), dataset.splits.get("train")
         if training is judged and not elsewhere:
             raise DataError(
-                f"{dataset.place}: its training split cannot be calibrated and measured on at "
-                "once; give split or calibration"
+                f"{dataset.place}: its training split cannot be used for both calibration and "
+                "measurement; give split or calibration"
             )
         return judged, None if training is judged else training
     whole = dataset.splits[ALL]
@@ -105,12 +105,12 @@ def _divided(
         part = part or "validation"
         if part in OF_TRAINING:
             raise DataError(
-                f"{dataset.place}: the model was trained on its {part} photos; they cannot be "
-                "measured on"
+                f"{dataset.place}: the model was trained on its {part} photos, so that they cannot "
+                "be used for the measurement"
             )
         return _part(whole, parts, (part,)), _part(whole, parts, OF_TRAINING)
     if part:
-        raise DataError(f"{dataset.place}: has no splits, so no {split!r}")
+        raise DataError(f"{dataset.place}: it has no splits, and so no split {split!r}")
     if elsewhere:
         return whole, None
     digests = {photo.name: digest(whole.source.read(photo.name)) for photo in whole.photos}
@@ -141,7 +141,7 @@ def _pictures(
 ) -> list[NDArray]:
     """Return the first ``count`` images that can be read and are not among ``seen``."""
     found: list[NDArray] = []
-    for name in track(names, "reading photos to calibrate on", min(count, len(names))):
+    for name in track(names, "reading photos for calibration", min(count, len(names))):
         try:
             data = source.read(name)
             if digest(data) in seen:

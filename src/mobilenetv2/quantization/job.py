@@ -1,4 +1,4 @@
-"""int8 files, judged against the float network on photos that neither was made with."""
+"""Writing of int8 files, and their comparison with the float network on held-out photos."""
 
 import contextlib
 import io
@@ -33,45 +33,45 @@ from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 NNCF = "nncf"
-"""The other way to an OpenVINO file: Intel's own calibration and bias correction."""
+"""Name of the method that leaves calibration and bias correction to Intel's NNCF."""
 NNCF_METHOD = (
     "post-training by NNCF {version}: symmetric weights with a scale a channel, symmetric "
     "activations, fast bias correction, {count} pictures"
 )
 MOST_LOST = 2.0
-"""Points of top-1 that int8 may lose."""
+"""Largest allowed loss of top-1 accuracy, in points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One network on the judged photos, beside its float self."""
+    """Results of a quantised network and its float network on the same photos."""
 
     photos: int
     right: int
     float_right: int
     both: int
-    """How many both are right on."""
+    """Number of photos that both networks classify correctly."""
     same: int
-    """How many have the float network's best class."""
+    """Number of photos with the same top-1 class in both networks."""
     difference: float
-    """Mean |difference| of the logits."""
+    """Mean absolute difference of the logits."""
 
     @property
     def top1(self) -> float:
-        """Share of photos that it is right on."""
+        """Top-1 accuracy of the quantised network, 0 to 1."""
         return self.right / self.photos
 
     @property
     def drop(self) -> float:
-        """Points of top-1 lost; negative where int8 is better."""
+        """Loss of top-1 accuracy in points; negative if int8 is better."""
         return 100 * (self.float_right - self.right) / self.photos
 
     @property
     def drop_interval(self) -> tuple[float, float]:
-        """95% interval of the drop, in points: paired, since both saw the same photos.
+        """Paired 95% confidence interval of the drop, in points.
 
         Agresti and Min, Statistics in Medicine 24 (2005): half a photo is added to each of the
-        four combinations of right and wrong, so that none lost of few is no certainty.
+        four combinations of right and wrong, so that no loss on few photos is not a certainty.
         """
         lost, won = self.float_right - self.both + 0.5, self.right - self.both + 0.5
         count = self.photos + 2
@@ -81,16 +81,16 @@ class Judgement:
 
     @property
     def agreement(self) -> float:
-        """Share of photos with the float network's best class."""
+        """Fraction of photos with the same top-1 class in both networks."""
         return self.same / self.photos
 
     @property
     def passed(self) -> bool:
-        """Whether it loses no more than is allowed."""
+        """True if the loss is allowed."""
         return self.drop <= MOST_LOST
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: fractions, the drop in points."""
+        """Return plain values for JSON, with the drop in points and other values as fractions."""
         return {
             "photos": self.photos,
             "top1": self.top1,
@@ -106,13 +106,13 @@ class Judgement:
 
 
 class Judge:
-    """Photos with their truth, and what the float network answers for them.
+    """Photos with their labels, and the predictions of the float network for them.
 
     Args:
-        split: the judged photos.
-        outputs: class of the dataset -> output of the network.
-        reference: the float network's engine.
-        kind: what the network's logits mean.
+        split: photos to measure on.
+        outputs: output of the network for each class of the dataset.
+        reference: engine of the float network.
+        kind: kind of the outputs.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Judge:
         self.expected = self._logits(reference, "float32")
 
     def compare(self, engine: Engine, label: str) -> Judgement:
-        """Return how another engine answers for the same photos."""
+        """Return the results of another engine on the same photos."""
         found = self._logits(engine, label)
         answers, before = (best_classes(logits, self.kind) for logits in (found, self.expected))
         right, float_right = answers == self.truth, before == self.truth
@@ -141,44 +141,44 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Quantiser:
-    """Makes int8 files and judges each: an ``exporting.job.Maker``."""
+    """Writer of int8 files that measures each of them (an ``exporting.job.Maker``)."""
 
     scheme: Scheme
     folded: Folded
-    """The float network, for NNCF, which quantises by itself."""
+    """Float network for NNCF, which quantises by itself."""
     pictures: NDArray
-    """That were calibrated on: uint8 (photos, height, width, channels)."""
+    """Calibration images, uint8 (photos, height, width, channels)."""
     judge: Judge
     known: Mapping[str, Any]
-    """For the record beside each file: which photos, which method."""
+    """Photos and method, for the record beside each file."""
     nncf: bool = False
-    """OpenVINO's file by NNCF."""
+    """True if NNCF writes the OpenVINO file."""
     force: bool = False
-    """Keep what loses too much, as well."""
+    """True to keep files that lose too much accuracy."""
 
     def write(self, request: Request, out: Path) -> None:
-        """Write the file of a scheme, or NNCF's."""
+        """Write the file of a scheme, or the file of NNCF."""
         if self.nncf:
             write_nncf(self.scheme.config, self.folded, self.pictures, out)
         else:
             write_int8(request.format.name, self.scheme, out)
 
     def compare(self, request: Request, engine: Engine) -> Judgement:
-        """Compare the answers for the judged photos with the float network's."""
+        """Compare the predictions for the photos with the float network's."""
         return self.judge.compare(engine, request.label)
 
     def refusal(self, verdict: Judgement) -> str:
-        """Return why a file is not kept; '' where it is."""
+        """Return the reason why a file is not kept; '' if it is."""
         if verdict.passed or self.force:
             return ""
         return (
-            f"it loses {verdict.drop:.1f} points of top-1 where at most {MOST_LOST:.1f} are "
-            "allowed, so it was not kept; more calibration photos, another method or train "
-            "may help, and force keeps it"
+            f"not kept, since it loses {verdict.drop:.1f} points of top-1 accuracy and at most "
+            f"{MOST_LOST:.1f} are allowed; try more calibration photos, another method or train, "
+            "or keep it with force"
         )
 
     def facts(self, request: Request) -> dict[str, Any]:
-        """Return what else is written down beside a file."""
+        """Return further facts for the record beside a file."""
         packages = (*request.format.packages, *((NNCF,) if self.nncf else ()))
         return {
             "reference": "the float32 network in ONNX Runtime", **self.known,
@@ -187,59 +187,63 @@ class Quantiser:
 
 
 def requests(names: Sequence[str], out: Path, nncf: bool = False) -> list[Request]:
-    """Return a request for each format, as :func:`mobilenetv2.exporting.verify.requests`.
+    """Return a request for each format.
 
     Args:
-        nncf: OpenVINO's file by NNCF, which makes no others.
+        names: names of formats; none for the format of ``out``'s ending.
+        out: path of a file, or of a folder for several files.
+        nncf: True if NNCF writes the file, which supports OpenVINO only.
 
     Raises:
-        ArtifactError: a format that is unknown or has no int8, or a place for one file where there
-            are to be several.
+        ArtifactError: a format is unknown or has no int8, or ``out`` is the path of one file and
+            there are several.
     """
     formats = find_formats(names, out)
     for made in formats:
         if not made.int8:
-            raise ArtifactError(f"{out}: int8 is made of {', '.join(OF_INT8)}, not of {made.name}")
+            raise ArtifactError(f"{out}: {made.name} has no int8; choose {', '.join(OF_INT8)}")
     if nncf and [made.name for made in formats] != ["openvino"]:
-        raise ArtifactError("method nncf is for the format openvino alone")
+        raise ArtifactError("method nncf is for the format openvino only")
     return place_files(formats, [Options(INT8)], out)
 
 
 def write_int8(name: str, scheme: Scheme, out: Path) -> None:
-    """Write a scheme as the file of a format, unjudged."""
+    """Write a scheme as the file of a format, without a measurement."""
     if name == "openvino":
         # On MobileNetV2 this is more exact than NNCF (benchmarks/int8-clothing.md).
         made = converted(write_onnx(scheme.quantised()))
         write_ir(made, scheme.config, out, method=scheme.method)
     elif name == "litert":
-        # Ends of uint8, as published files have them: a pixel is the integer where the
-        # preprocessing is one mean and deviation, and MediaPipe takes nothing else.
+        # uint8 input and output, as in published files: with one mean and deviation for all
+        # channels, a pixel is the integer itself, and MediaPipe accepts nothing else.
         out.write_bytes(write_litert(scheme.quantised(), unsigned=True))
     elif name == "onnx":
         out.write_bytes(write_onnx(scheme.quantised()))
     else:
-        raise ArtifactError(f"{out}: int8 is not made of {name}; choose {', '.join(OF_INT8)}")
+        raise ArtifactError(f"{out}: {name} has no int8; choose {', '.join(OF_INT8)}")
 
 
 def write_nncf(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path) -> None:
     """Write an OpenVINO file (.xml, and the .bin beside it) by NNCF, Intel's own quantiser.
 
-    NNCF chooses by itself what is worth quantising and corrects the biases of what it has
-    quantised, so that it is given the network as it is: an equalised one comes out worse (measured
-    on the published ImageNet network: a logit's error of 0.22 to 0.24 instead of 0.15).
+    NNCF selects the operations to quantise and corrects biases itself, so its input is the network
+    without equalisation. An equalised network has a larger error (measured on the published
+    ImageNet network: a logit's error of 0.22 to 0.24 instead of 0.15).
 
     Args:
+        config: config of the network.
         folded: float weights and biases, neither equalised nor corrected.
-        pictures: to calibrate on, uint8 (n, height, width, channels) at the network's size. Not
-            those that the result is judged on.
+        pictures: calibration images, uint8 (n, height, width, channels) at the network's size, not
+            those of the measurement.
+        out: path of the .xml file.
     """
     if not len(pictures):
-        raise DataError("no picture to calibrate on; give some")
+        raise DataError("there are no photos for calibration; give some")
     require("openvino")
     nncf = require("nncf")
 
     class Shown(list[NDArray]):
-        """Pictures that show how far they are."""
+        """List of images that shows progress while NNCF reads it."""
 
         def __iter__(self) -> Iterator[NDArray]:
             return track(super().__iter__(), "calibrating", len(self))
@@ -249,10 +253,10 @@ def write_nncf(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path
 
     made = converted(write_onnx(lower_folded(config, folded)))
     try:
-        # It prints bars and advice on stdout, where results belong.
+        # NNCF prints progress bars and advice on stdout, which is for results.
         with errors_only("nncf"), contextlib.redirect_stdout(io.StringIO()):
-            # Of its presets and bias corrections these did best: MIXED (activations that are not
-            # symmetric) had an error of 0.18, the slow correction the same error in twice the time.
+            # The best of NNCF's presets and bias corrections: MIXED (asymmetric activations) had an
+            # error of 0.18, and the slow correction the same error in twice the time.
             made = nncf.quantize(
                 made,
                 nncf.Dataset(Shown(pictures), prepared),
@@ -260,7 +264,7 @@ def write_nncf(config: ModelConfig, folded: Folded, pictures: NDArray, out: Path
                 fast_bias_correction=True,
                 subset_size=len(pictures),
             )
-    except Exception as error:  # its own classes and OpenVINO's have nothing narrower in common
+    except Exception as error:  # no narrower common base of NNCF's and OpenVINO's
         raise ArtifactError(f"NNCF cannot quantise the network ({reason(error)})") from None
     method = NNCF_METHOD.format(version=nncf.__version__, count=len(pictures))
     write_ir(made, config, out, method=method)

@@ -52,7 +52,7 @@ class Settings:
                 f"calibration {self.method!r} is unknown; known are: {', '.join(METHODS)}"
             )
         if self.weight_bits not in (7, 8):
-            raise SpecError(f"weights of {self.weight_bits} bits are not there; 7 or 8 are")
+            raise SpecError(f"weight_bits {self.weight_bits} must be 7 or 8")
 
     def words(self, pictures: int) -> str:
         """Return a description of the method, for people and for a file's metadata."""

@@ -1,4 +1,4 @@
-"""A model in eight-bit integers, measured on held-out photos beside the float model."""
+"""Quantization of a model to 8-bit integers, compared with the float model on held-out photos."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ from mobilenetv2.text import several
 
 METHODS = ("min-max", "percentile", "mse", "entropy", NNCF)
 ENOUGH = 200
-"""Photos from which a loss of a point or two says something."""
+"""Minimum number of photos for a meaningful loss of one or two points."""
 ENOUGH_TO_CALIBRATE = 50
 
 
@@ -64,45 +64,48 @@ def quantize(
     overwrite: bool = False,
     on_outcome: Callable[[Outcome[Judgement]], object] | None = None,
 ) -> list[Outcome[Judgement]]:
-    """Write a model as int8 files, each measured on photos that it was not calibrated on.
+    """Quantise a model to int8 files, and measure each on photos outside the calibration.
 
-    A file that loses more than 2 points of top-1 accuracy is not kept, unless ``force`` is given.
+    A file that loses more than 2 points of top-1 accuracy is deleted, unless ``force`` is True.
 
     Args:
-        model: a model folder, a published name, or a network of any edition.
-        out: a file, whose ending tells the format, or a folder for several files.
-        data: labelled photos: a folder or archive of class folders, with splits or without.
-        split: the split that is measured on; None is test, else validation.
-        calibration: a folder of photos to calibrate on; None takes the training split of ``data``,
-            and of a folder without splits a part that is then not measured on.
-        calibration_photos: how many photos calibrate.
-        format: 'onnx', 'openvino', 'litert', several of them, or 'all'; None takes the one of the
-            ending.
-        method: how the ranges of activations are found; 'nncf' leaves all of it to Intel's NNCF,
-            for OpenVINO only.
-        equalise: equalise the ranges of weights across layers.
-        bias_correction: correct the biases for the mean error of the integers.
-        per_tensor: use one weight scale for a layer instead of one for each channel.
-        weight_bits: 7 is for x86 processors without VNNI, whose products of 8 bits saturate.
-        train: train the integers on the training split, where calibration is not enough.
-        epochs: epochs of that training; None is 2.
-        sensitivity: quantise each layer alone, and draw the loss of each beside the files.
-        force: keep the files that lose more than 2 points, too.
-        overwrite: replace existing files.
-        on_outcome: called with each outcome as soon as it is there.
+        model: model folder, published name, or network of any edition.
+        out: path of a file, whose ending sets the format, or of a folder for several files.
+        data: labelled photos: folder or archive of class folders, with or without splits.
+        split: split of ``data`` to measure on; default: test, else validation.
+        calibration: folder of photos for calibration. Default: training split of ``data``; in a
+            folder without splits, a part of the photos, which is left out of the measurement.
+        calibration_photos: number of photos for calibration.
+        format: 'onnx', 'openvino', 'litert', several of them, or 'all'; default: that of the
+            ending of ``out``.
+        method: method to choose the ranges of activations. With 'nncf', Intel's NNCF does the whole
+            quantization, for OpenVINO only.
+        equalise: True for cross-layer equalisation.
+        bias_correction: True to correct the biases for the mean rounding error.
+        per_tensor: True for one weight scale per layer, False for one per channel.
+        weight_bits: bits of the weights; 7 is for x86 processors without VNNI, where products of 8
+            bits saturate.
+        train: True for quantization-aware training on the training split, if calibration alone
+            loses too much accuracy.
+        epochs: epochs of ``train``; default: 2.
+        sensitivity: True to measure the loss from quantising each layer alone, and draw a figure
+            beside the files.
+        force: True to keep files that lose more than 2 points.
+        overwrite: True to replace existing files.
+        on_outcome: function that is called with each outcome at once.
 
     Returns:
         One outcome for each file, with its ``path``, ``size`` in bytes and ``verdict``: top-1
-        accuracy beside the float model's, the points lost and their 95% interval. Where only some
-        files could be kept, the others have an ``error``.
+        accuracy of both models, and the lost points with their 95% interval. If only some files
+        were kept, the others have an ``error``.
 
     Raises:
-        NotKept: not one file could be kept; its ``outcomes`` say why.
-        ArtifactError: a format without int8, or options that do not go together.
-        DataError: no photos are left to calibrate or to measure on.
-        WeightsError: the model cannot be had or read.
+        NotKept: no file was kept; its ``outcomes`` have the reasons.
+        ArtifactError: a format has no int8, or options exclude each other.
+        DataError: no photos are left for calibration or measurement.
+        WeightsError: the model cannot be downloaded or read.
         MissingExtra: a package is not installed.
-        FileExistsError: a file is there already.
+        FileExistsError: a file exists.
 
     Example:
         >>> net = mn.load("embedded", classes=mn.Labels(("hat", "shoes")))
@@ -130,7 +133,7 @@ def quantize(
             require_new(requested)
         photos = _photos(given.place, config, data, split, calibration, calibration_photos)
         if train and not (photos.training and len(photos.training)):
-            raise DataError(f"{fspath(data)}: it has no training split, which train needs")
+            raise DataError(f"{fspath(data)}: train needs a training split, and the data has none")
         outputs = match(photos.judged.classes, config.labels, fspath(data))
         judge = Judge(
             photos.judged, outputs, config.preprocessing,
@@ -159,13 +162,13 @@ def quantize(
 def _require_fitting(
     method: str, *, train: bool, epochs: int | None, **options: bool | int
 ) -> None:
-    """Raise ArtifactError where options do not go together."""
+    """Raise ArtifactError if options exclude each other."""
     if method not in METHODS:
         raise ArtifactError(f"method {method!r} is unknown; {suggestion(method, METHODS)}")
     if options["weight_bits"] not in (7, 8):
         raise ArtifactError(f"weight_bits {options['weight_bits']} must be 7 or 8")
     if epochs is not None and not train:
-        raise ArtifactError("epochs are for train, which is not given")
+        raise ArtifactError("epochs needs train; give train, too")
     if epochs is not None and epochs < 1:
         raise ArtifactError(f"epochs {epochs} must be at least 1")
     usual = {
@@ -174,14 +177,14 @@ def _require_fitting(
     }  # fmt: skip
     for name, value in (options | {"train": train}).items():
         if method == NNCF and value != usual[name]:
-            raise ArtifactError(f"method nncf does all of it in its own way; leave out {name}")
+            raise ArtifactError(f"method nncf does not support {name}; omit it")
 
 
 def _photos(
     model: Path, config: ModelConfig, data: str | PathLike[str], split: str | None,
     calibration: str | PathLike[str] | None, count: int,
 ) -> CalibrationSet:  # fmt: skip
-    """Return the photos; those that cannot be read are named, and not measured on."""
+    """Return the photos without unreadable ones, which a message names."""
     photos = choose(
         open_dataset(fspath(data)), config.preprocessing, count, split,
         Path(calibration) if calibration is not None else None, trained_on(model).parts,
@@ -190,11 +193,11 @@ def _photos(
     for note in notes:
         say(note)
     if len(photos.pictures) < min(ENOUGH_TO_CALIBRATE, count):
-        say(f"note: {len(photos.pictures)} photos are few to calibrate on; 100 or more are better")
+        say(f"note: {len(photos.pictures)} photos are few for calibration; use 100 or more")
     if len(judged) < ENOUGH:
         say(
-            f"note: one of {len(judged)} photos is {100 / len(judged):.1f} points, so that a loss "
-            "of a few points may be chance"
+            f"note: with {len(judged)} photos, one photo is {100 / len(judged):.1f} points, so "
+            "that a loss of a few points may be chance"
         )
     return dataclasses.replace(photos, judged=judged)
 
@@ -203,7 +206,7 @@ def _trained(
     scheme: Scheme, arrays: Arrays, photos: CalibrationSet, outputs: Sequence[int],
     epochs: int | None,
 ) -> Scheme:  # fmt: skip
-    from mobilenetv2.quantization import training  # PyTorch comes in with it
+    from mobilenetv2.quantization import training  # it imports PyTorch
 
     assert photos.training is not None
     recipe = training.Recipe() if epochs is None else training.Recipe(epochs=epochs)
@@ -213,10 +216,10 @@ def _trained(
 def _draw_sensitivity(
     config: ModelConfig, arrays: Arrays, photos: CalibrationSet, settings: Settings, out: Path
 ) -> None:
-    from mobilenetv2.quantization import sensitivity  # matplotlib comes in with it
+    from mobilenetv2.quantization import sensitivity  # it imports matplotlib
 
     folder = out if out.is_dir() else out.parent
     impact = sensitivity.measure(config, arrays, photos.pictures, settings)
     folder.mkdir(parents=True, exist_ok=True)
     sensitivity.save(impact, folder)
-    say(f"the layers that suffer: {folder / 'sensitivity.png'}")
+    say(f"sensitivity of the layers: {folder / 'sensitivity.png'}")

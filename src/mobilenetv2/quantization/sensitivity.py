@@ -146,6 +146,6 @@ def draw(rows: Sequence[Sensitivity], path: Path) -> None:
     axis.set_yticks(places, [row.name for row in rows], fontsize=7)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlim(min(0.0, *shown), max(most, 1.0) * 1.15)
-    axis.set_xlabel("signal to noise of the logits in dB; share of pictures with the float top-1")
-    axis.set_title("Each layer alone in eight bits: the shortest bars suffer most", loc="left")
+    axis.set_xlabel("signal-to-noise ratio of the logits in dB; agreement with the float top-1")
+    axis.set_title("Each layer alone in 8 bits: the shortest bars lose most", loc="left")
     save_figure(figure, path)

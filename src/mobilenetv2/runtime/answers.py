@@ -1,4 +1,4 @@
-"""Answers of a model for one photo: its classes, its features, or why it cannot be read."""
+"""Results of a prediction for one photo: classes, features, or the error of an unreadable one."""
 
 import math
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import percent, visible
 
 SHOWN = 5
-"""Classes that a notebook shows."""
+"""Number of classes that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """One class with its probability."""
+    """Class with its probability."""
 
     index: int
     label: str
@@ -34,14 +34,14 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
-    """The network's answer for one photo."""
+    """Prediction for one photo: a probability for each class."""
 
     probabilities: NDArray
-    """float64 (classes,): they sum to 1, but for a network whose outputs are 'sigmoid', where each
-    class has its own."""
+    """Probabilities, float64 (classes,). They sum to 1, except with 'sigmoid' outputs, where each
+    class has an independent probability."""
     labels: Labels
     outputs: Outputs = "softmax"
-    """'softmax' or 'logit': one class a photo; 'sigmoid': any number of classes."""
+    """Kind of the outputs: 'softmax' or 'logit' for one class a photo, 'sigmoid' for any number."""
     photo: Path | None = None
     """The photo's file; None for a photo in memory."""
     error: ClassVar[None] = None
@@ -68,21 +68,22 @@ class Answer:
         return self._guesses(best.tolist())
 
     def named(self, most: int | None = None) -> list[Guess]:
-        """Return the classes that the network names, best first, as ``mobilenetv2 predict`` does.
+        """Return the predicted classes, best first, as ``mobilenetv2 predict`` prints them.
 
         Args:
-            most: how many at most; None is 5, or with 'sigmoid' outputs all of them.
+            most: maximum number of classes; default: 5, or all with 'sigmoid' outputs.
 
         Returns:
-            With 'sigmoid' outputs the classes above 0.5, of which there may be none.
+            The most probable classes; with 'sigmoid' outputs, those with a probability above 0.5,
+            which may be none.
         """
         return self._guesses(answering_classes(self.probabilities, self.outputs, most))
 
     def to_dict(self, most: int | None = None) -> dict[str, object]:
-        """Return plain values for JSON: a line of ``mobilenetv2 predict --json``.
+        """Return plain values for JSON, as a line of ``mobilenetv2 predict --json``.
 
         Args:
-            most: classes at most, as for :meth:`named`.
+            most: maximum number of classes; default: 5, or all with 'sigmoid' outputs.
         """
         guesses = [guess.to_dict() for guess in self.named(most)]
         return {"image": _text(self.photo), "predictions": guesses}
@@ -102,17 +103,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Features:
-    """The network's pooled features of one photo, which its classifier would take."""
+    """Pooled features of one photo, the input of the classifier."""
 
     features: NDArray
-    """float32 (features,)."""
+    """Features, float32 (features,)."""
     photo: Path | None = None
     """The photo's file; None for a photo in memory."""
     error: ClassVar[None] = None
     """Always None: the photo was read. An :class:`Unreadable` has an error here."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON: a line of ``mobilenetv2 predict --features --json``."""
+        """Return plain values for JSON, as a line of ``mobilenetv2 predict --features --json``."""
         return {"image": _text(self.photo), "features": [float(x) for x in self.features]}
 
     def __repr__(self) -> str:
@@ -121,7 +122,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Unreadable:
-    """The answer for a photo that cannot be read: no class, and the error that says why."""
+    """Result for a photo that cannot be read: no class, and the error with the reason."""
 
     error: ImageError
     photo: Path | None = None
@@ -132,15 +133,15 @@ class Unreadable:
     probabilities: ClassVar[NDArray] = np.zeros(0)
 
     def top(self, count: int = 5) -> list[Guess]:
-        """Return no class."""
+        """Return an empty list."""
         return []
 
     def named(self, most: int | None = None) -> list[Guess]:
-        """Return no class."""
+        """Return an empty list."""
         return []
 
     def to_dict(self, most: int | None = None) -> dict[str, object]:
-        """Return plain values for JSON: a line of ``mobilenetv2 predict --json``."""
+        """Return plain values for JSON, as a line of ``mobilenetv2 predict --json``."""
         return {"image": _text(self.photo), "error": str(self.error)}
 
     def __repr__(self) -> str:
@@ -159,7 +160,7 @@ def _before(photo: Path | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    import html  # a notebook's: the command line does without it
+    import html  # only notebooks need it
 
     return html.escape(visible(text))
 

@@ -1,4 +1,4 @@
-"""From photos to names, in Python: ``mn.Classifier("shoes")("photo.jpg").label``."""
+"""Classifier of photos: ``mn.Classifier("shoes")("photo.jpg").label``."""
 
 from collections.abc import Iterator
 from os import PathLike, fspath
@@ -19,24 +19,26 @@ Several = list[Any] | tuple[Any, ...] | Iterator[Any]
 
 
 class Classifier:
-    """A model that names what is on photos. No training framework is needed.
+    """Model that predicts the classes of photos, without a training framework.
 
-    A call with one photo gives an :class:`Answer`; with several photos or a folder it gives a list,
-    in the order of :func:`runtime.prediction.predict`. Arrays and Pillow images of exactly the
-    network's own size are taken as they are, without resizing and cropping.
+    A call with one photo returns an :class:`Answer`. A call with several photos or a folder returns
+    a list, in the order of :func:`runtime.prediction.predict`. Arrays and Pillow images of exactly
+    the network's input size are not resized or cropped.
 
     Args:
-        model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``; the
-            default is the embedded model of CIFAR-10's ten classes.
-        runtime: what computes: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or 'torch'; None
-            is ONNX Runtime, or what runs such an exported file, or PyTorch for another device.
-        device: 'cpu', or a device of PyTorch such as 'cuda' or 'mps'.
-        threads: of the runtime; None leaves it to the runtime.
-        flips: answer each photo and its mirror image, and take the mean: surer, twice the time.
+        model: model folder, exported file, catalogue name, or ``hf://OWNER/NAME``. Default: the
+            embedded model of CIFAR-10's ten classes.
+        runtime: runtime of the computation: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or
+            'torch'. Default: ONNX Runtime; for an exported file, the runtime of its format; for
+            another device than the CPU, PyTorch.
+        device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
+        threads: number of threads; default: the runtime's own choice.
+        flips: True to average the predictions for each photo and its mirror image, which takes
+            twice as long.
 
     Raises:
-        WeightsError, ArtifactError, SpecError: the model cannot be had, read or run.
-        MissingExtra: what computes is not installed.
+        WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read or run.
+        MissingExtra: the runtime is not installed.
 
     Example:
         >>> import mobilenetv2 as mn
@@ -68,10 +70,10 @@ class Classifier:
 
     @property
     def config(self) -> ModelConfig:
-        """The model's network, preprocessing, labels, origin and metrics."""
+        """Config of the model: network, preprocessing, labels, origin and metrics."""
         return self._loaded.config
 
-    # A folder's answers are a list, too, which no type says of a path: [folder] is typed as one.
+    # A folder gives a list, too, which the type of a path cannot express; [folder] has the type.
     @overload
     def __call__(self, photos: Photo) -> Answer: ...
 
@@ -79,17 +81,17 @@ class Classifier:
     def __call__(self, photos: Several) -> list[Answer | Unreadable]: ...
 
     def __call__(self, photos: Photo | Several) -> Answer | list[Answer | Unreadable]:
-        """Return one answer for one photo, a list for several photos or a folder.
+        """Return an answer for one photo, or a list for several photos or a folder.
 
-        Among several, a photo that cannot be read gets an :class:`Unreadable`.
+        In a list, an :class:`Unreadable` stands for a photo that cannot be read.
 
         Args:
-            photos: a path, a file's bytes, a Pillow image, an array uint8 (height, width, 3); a
-                list of them; or a folder, which is searched at any depth.
+            photos: path, bytes of a file, Pillow image, uint8 array (height, width, 3), list of
+                these, or folder, which is searched at any depth.
 
         Raises:
-            ImageError: the one photo cannot be read.
-            DataError: a name that is not there, or a folder without photos.
+            ImageError: the only photo cannot be read.
+            DataError: a path does not exist, or a folder has no photos.
         """
         if isinstance(photos, list | tuple | Iterator) or is_folder(photos):
             return list(answers(self._loaded, collect(photos)))

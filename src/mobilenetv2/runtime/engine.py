@@ -1,10 +1,10 @@
-"""The base class of all engines, and what they share: artifacts, their files, batches.
+"""Base class of all engines, and common functions for artifacts, their files and batches.
 
-The module of a runtime has two functions. ``read_artifact(path)`` reads a file that was exported
-here, with the config inside it; it raises WeightsError or ArtifactError for a damaged one, somebody
-else's or one that was changed. ``create_engine(artifact, threads)`` starts an :class:`Engine` on
-the CPU; it raises ArtifactError for a graph that the runtime cannot run, MissingExtra where the
-runtime is not installed.
+The module of a runtime has two functions. ``read_artifact(path)`` reads a file that this package
+exported, with the config inside it. It raises WeightsError or ArtifactError if the file is damaged,
+was changed, or comes from another program. ``create_engine(artifact, threads)`` starts an
+:class:`Engine` on the CPU. It raises ArtifactError if the runtime cannot run the graph, and
+MissingExtra if the runtime is not installed.
 """
 
 import io
@@ -24,42 +24,42 @@ from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.spec.records import ModelConfig
 
 Output = Literal["logits", "features", "map"]
-"""'map' is the last feature map, before pooling."""
+"""Output of a network; 'map' is the last feature map, before pooling."""
 LARGEST_FILE = 512 * 1024**2
 LARGEST_CONFIG = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A network ready for an engine. Everything is in memory, so what was checked is what runs."""
+    """Graph and config for an engine, in memory, so that the checked bytes are the ones run."""
 
     config: ModelConfig
     format: str
     """Name of the file format."""
     graph: bytes
     where: str
-    """Name of the artifact in an error."""
+    """Name of the artifact in error messages."""
     weights: bytes = b""
-    """The second file of formats that have two (OpenVINO's .bin, ncnn's .bin)."""
+    """Weights of formats with a second file (.bin of OpenVINO and ncnn)."""
 
 
 class Engine:
-    """A graph, ready to run. A subclass computes one batch of the size that its graph takes.
+    """Graph that is ready to run. A subclass computes a batch of the graph's batch size.
 
     Args:
-        where: the artifact's name in an error.
+        where: name of the artifact in error messages.
     """
 
     title = ""
-    """Name of the runtime in an error."""
+    """Name of the runtime in error messages."""
     outputs: tuple[str, ...] = ("logits",)
-    """The graph's outputs: 'logits', and 'features' and 'map' where it was built for them."""
+    """Outputs of the graph: 'logits', and 'features' and 'map' if it was built with them."""
     takes_pictures = False
-    """True if the graph normalises by itself."""
+    """True if the graph takes uint8 images and normalises them."""
     batch: int | None = None
-    """Pictures that the graph takes at a time; None: any number."""
+    """Batch size of the graph; None for any."""
     shape: tuple[int, ...] | None = None
-    """Shape of one image (channels, height, width), where the runtime does not check it itself."""
+    """Shape of an image (channels, height, width), if the runtime does not check it itself."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -68,48 +68,50 @@ class Engine:
         """Compute one output for any batch.
 
         Args:
-            x: float32 (batch, channels, height, width), normalised; where ``takes_pictures``,
-                uint8 (batch, height, width, channels) as ``images.preprocess`` gives it.
+            x: normalised float32 images (batch, channels, height, width); with ``takes_pictures``,
+                uint8 images (batch, height, width, channels) of ``images.preprocess``.
+            output: name of the output.
 
         Returns:
             float32 (batch, n); for 'map' (batch, channels, height, width).
 
         Raises:
-            ArtifactError: the graph has no such output, or cannot take such a picture.
+            ArtifactError: the graph does not have the output, or has another input shape.
         """
         if output not in self.outputs:
             raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
         if self.shape is not None and x.shape[1:] != self.shape:
             raise ArtifactError(
-                f"{self.where}: it takes {list(self.shape)}, not {list(x.shape[1:])}"
+                f"{self.where}: it takes images {list(self.shape)}, not {list(x.shape[1:])}"
             )
         if self.batch is None:
             return self.compute(x, output)
         return in_fixed_batches(lambda part: self.compute(part, output), x, self.batch)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes, as :meth:`run` does."""
+        """Compute one output of a batch of the graph's batch size."""
         raise NotImplementedError
 
     def failure(self, reason: object) -> ArtifactError:
-        """Return the error that the runtime cannot run the artifact."""
+        """Return the error for an artifact that the runtime cannot run."""
         return cannot_run(self.where, self.title, reason)
 
 
 def cannot_run(where: str, title: str, reason: object) -> ArtifactError:
-    """Return the error that a runtime cannot run an artifact."""
+    """Return the error for an artifact that a runtime cannot run."""
     return ArtifactError(f"{where}: {title} cannot run it ({reason})")
 
 
 def in_fixed_batches(compute: Callable[[NDArray], NDArray], x: NDArray, batch: int) -> NDArray:
-    """Compute parts of exactly ``batch`` pictures; the last one is filled up with zeros.
+    """Compute in batches of exactly ``batch`` images; the last one is padded with zeros.
 
     Args:
-        compute: (batch, ...) -> (batch, n).
-        x: (pictures, ...); there may be none.
+        compute: function from (batch, ...) to (batch, n).
+        x: array (images, ...), which may be empty.
+        batch: number of images in a batch.
 
     Returns:
-        (pictures, n), in order.
+        Array (images, n), in order.
     """
     missing = -len(x) % batch if len(x) else batch
     filled = np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)]) if missing else x
@@ -121,8 +123,8 @@ def read_bounded(path: Path, limit: int = LARGEST_FILE) -> bytes:
     """Read a whole file, if it is not too large.
 
     Raises:
-        ArtifactError: larger than ``limit`` bytes.
-        OSError: it cannot be read.
+        ArtifactError: the file is larger than ``limit`` bytes.
+        OSError: the file cannot be read.
     """
     size = path.stat().st_size
     if size > limit:
@@ -131,24 +133,25 @@ def read_bounded(path: Path, limit: int = LARGEST_FILE) -> bytes:
 
 
 def embedded_config(text: str | None, path: Path) -> ModelConfig:
-    """Return the config that an exported file carries: preprocessing and labels among it.
+    """Return the config inside an exported file, with preprocessing and labels.
 
     Args:
-        text: found under our key in the file's metadata; None for somebody else's file.
+        text: value of our key in the file's metadata; None if the file does not have the key.
+        path: path of the file, for messages.
 
     Raises:
-        ArtifactError: there is none, or it is damaged.
+        ArtifactError: the file has no config, or it is damaged.
     """
     if text is None:
         made = BY_ENDING.get(path.suffix.lower())
         advice = (
-            f"'mobilenetv2 weights import {path} OUT' makes a model folder of it"
+            f"'mobilenetv2 weights import {path} OUT' converts it into a model folder"
             if made is not None and made.graph
-            else "make it with 'mobilenetv2 export'"
+            else "create the file with 'mobilenetv2 export'"
         )
         raise ArtifactError(
-            f"{path}: it does not say its preprocessing and labels, as this project's exports do; "
-            f"{advice}"
+            f"{path}: it has no preprocessing and labels, which files of 'mobilenetv2 export' "
+            f"contain; {advice}"
         )
     try:
         return parse_config(text)
@@ -157,20 +160,22 @@ def embedded_config(text: str | None, path: Path) -> ModelConfig:
 
 
 def archived_config(data: bytes, name: str, path: Path, broken: str) -> str | None:
-    """Return the text of our entry in a .zip archive, or behind a file; None where there is none.
+    """Return the text of our entry in a .zip archive; None if it has no such entry.
 
     Args:
-        name: of the entry, which is stored: there is nothing to inflate.
-        broken: what a damaged archive means, for the message.
+        data: bytes of the archive, which may follow other bytes.
+        name: name of the entry, which is stored without compression.
+        path: path of the file, for messages.
+        broken: explanation of a damaged archive, for messages.
 
     Raises:
-        ArtifactError: it is damaged.
+        ArtifactError: the archive is damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entry = archive.getinfo(name)
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > LARGEST_CONFIG:
-                raise ArtifactError(f"{path}: the config inside it is not as it was written")
+                raise ArtifactError(f"{path}: the config inside it was changed or damaged")
             return archive.read(entry).decode("utf-8")
     except KeyError:
         return None
@@ -179,13 +184,15 @@ def archived_config(data: bytes, name: str, path: Path, broken: str) -> str | No
 
 
 def another_network(path: Path, config: ModelConfig, graph: str) -> ArtifactError:
-    """Return the error that a file's config and its graph are not of one network.
+    """Return the error for a file whose config describes another network than its graph.
 
     Args:
-        graph: what the graph takes or gives, for the message.
+        path: path of the file.
+        config: config inside the file.
+        graph: inputs or outputs of the graph, for the message.
     """
     (height, width), channels = config.spec.size, config.spec.input_channels
     return ArtifactError(
-        f"{path}: the config inside it describes another network: it takes pictures of "
-        f"{height} x {width} x {channels} and gives {config.spec.logits} logits, the graph {graph}"
+        f"{path}: the config inside it describes another network: the config has images of "
+        f"{height} x {width} x {channels} and {config.spec.logits} logits, but the graph {graph}"
     )

@@ -1,4 +1,4 @@
-"""ExecuTorch's runtime, which needs PyTorch and, once other runtimes ran, a process of its own."""
+"""Runtime ExecuTorch, which needs PyTorch and, after other runtimes, a separate process."""
 
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from mobilenetv2.text import first_line
 
 TITLE, METHOD = "ExecuTorch", "forward"
 CONFIG_METHOD = "mobilenetv2_config"
-"""Method that takes nothing and gives the config: a program can carry nothing but methods."""
+"""Name of a method without inputs that returns the config, since programs hold only methods."""
 
 
 def read_config(path: Path) -> ModelConfig:
-    """Return the config of a file of ours.
+    """Return the config inside an exported file.
 
     Raises:
-        ArtifactError: somebody else's, or one that was changed.
+        ArtifactError: the file was changed, or another program wrote it.
         MissingExtra: ExecuTorch is not installed.
     """
     loaded, text = _program(path), None
@@ -33,17 +33,18 @@ def read_config(path: Path) -> ModelConfig:
 
 
 def load_engine(path: Path, threads: int | None = None) -> Engine:
-    """Return the engine that runs a file of ours.
+    """Return the engine for an exported file.
 
     Raises:
-        ArtifactError: it cannot be run, or not with that number of threads in this process.
+        ArtifactError: ExecuTorch cannot run the file, or not with this number of threads in this
+            process.
         MissingExtra: ExecuTorch is not installed.
     """
     return ExecuTorch(_program(path), str(path), threads)
 
 
 def _program(path: Path) -> Any:
-    """Return a program, unchanged since it was written, in the runtime; nothing of it runs yet."""
+    """Return the program of a file that was checked for changes; nothing of it runs yet."""
     data = engine.read_bounded(path)
     seal.check(data, str(path))
     with suppress_greetings():  # of torchao, among others, which it imports
@@ -57,7 +58,7 @@ def _program(path: Path) -> Any:
 
 
 class ExecuTorch(Engine):
-    """A program that ExecuTorch runs."""
+    """Engine for programs of ExecuTorch."""
 
     title = TITLE
 
@@ -74,20 +75,20 @@ class ExecuTorch(Engine):
         self.shape = tuple(sides)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Compute one output of a batch of the graph's batch size."""
         given = require("torch").from_numpy(np.ascontiguousarray(x, np.float32))
         (found,) = self.method.execute([given])
-        return np.array(found.numpy(), np.float32)  # a copy: its memory is used again
+        return np.array(found.numpy(), np.float32)  # a copy, since the memory is reused
 
 
 def choose_threads(threads: int | None, where: str) -> None:
-    """Set XNNPACK's threads, which are the whole process's and chosen once, before anything loads.
+    """Set XNNPACK's number of threads, once per process and before a method is loaded.
 
-    A loaded method keeps a pointer to the pool, and another number of threads means another pool:
-    the method would compute with freed memory (seen: aborts, and runs that never ended).
+    A loaded method keeps a pointer to the thread pool, and another number of threads frees the
+    pool. The method would then use freed memory, which aborted or never ended in our tests.
 
     Raises:
-        ArtifactError: another number was chosen before.
+        ArtifactError: this process has another number of threads already.
     """
     from executorch.extension.pybindings import portable_lib
 
@@ -95,12 +96,12 @@ def choose_threads(threads: int | None, where: str) -> None:
     if threads is not None and threads != have:
         if _CHOSEN:
             raise ArtifactError(
-                f"{where}: ExecuTorch computes with {have} threads in this process already; "
-                "another number needs a process of its own"
+                f"{where}: ExecuTorch already runs with {have} threads in this process; "
+                "for another number, start a new process"
             )
         portable_lib._unsafe_reset_threadpool(threads)
     _CHOSEN.add(threads or have)
 
 
 _CHOSEN: set[int] = set()
-"""The pool's size, once something is loaded."""
+"""Number of threads of the pool; empty before a method is loaded."""

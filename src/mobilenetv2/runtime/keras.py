@@ -1,6 +1,6 @@
-"""``.keras`` files, read as data: their arrays and config, with the graph built anew.
+"""Exported ``.keras`` files, read as data: arrays and config, from which the graph is built.
 
-Keras's own reader would run what such a file says; nothing of it is run here.
+Keras's own reader would run code that such a file names. This reader runs nothing of it.
 """
 
 from pathlib import Path
@@ -13,11 +13,11 @@ from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import Artifact, archived_config, embedded_config, read_bounded
 
 CONFIG = "mobilenetv2.json"
-"""Our entry in the archive; Keras looks at its own only."""
+"""Name of our entry in the archive; Keras ignores it."""
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read a file as a network that the default engine runs; this needs h5py."""
+    """Read a file as a graph for the default engine; it needs h5py."""
     data = read_bounded(path)
     text = archived_config(data, CONFIG, path, "not a .keras file, or damaged")
     config = embedded_config(text, path)

@@ -1,5 +1,4 @@
-"""LiteRT (TensorFlow Lite), Google's engine for phones and small boards (extra: litert), and its
-files, float or quantised."""
+"""Engine LiteRT (TensorFlow Lite) for phones and small boards (extra: litert), and its files."""
 
 import io
 import zipfile
@@ -47,11 +46,11 @@ def read_artifact(path: Path) -> Artifact:
 
 
 class LiteRt(Engine):
-    """A network in LiteRT.
+    """Engine for float and quantised LiteRT files.
 
-    Pictures go through one at a time: a batch is not quicker (measured on a CPU with XNNPACK), and
-    every new size of it would prepare all weights again. A quantised graph takes and gives float32
-    here, too.
+    It computes one image at a time. A batch is not faster (measured on a CPU with XNNPACK), and
+    each new batch size would prepare all weights again. Inputs and outputs of quantised graphs are
+    float32, too.
     """
 
     title = "LiteRT"
@@ -64,7 +63,7 @@ class LiteRt(Engine):
         self.outputs, self.batch = tuple(self._ends), int(self._input["shape"][0])
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Compute one output of a batch of the graph's batch size."""
         end, given = self._ends[output], stored(x.transpose(0, 2, 3, 1), self._input)
         with self._lock:  # an interpreter has one set of tensors
             try:
@@ -80,8 +79,8 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
     """Start an interpreter on the CPU, with XNNPACK."""
     library: Any = require("ai_edge_litert.interpreter")
     try:
-        with suppress_native_output():  # it says that it has made its delegate
-            # From bytes, so that what was checked is what runs.
+        with suppress_native_output():  # a message about its delegate
+            # From bytes, so that the checked bytes are the ones run.
             interpreter = library.Interpreter(model_content=artifact.graph, num_threads=threads)
             interpreter.allocate_tensors()
         return LiteRt(interpreter, artifact.where)
@@ -90,14 +89,14 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
 
 
 def stored(values: NDArray, tensor: Any) -> NDArray:
-    """Return real numbers as a tensor of the graph holds them.
+    """Quantise values for a tensor of the graph.
 
     Args:
-        values: float32.
-        tensor: the interpreter's description of it.
+        values: float32 values.
+        tensor: the interpreter's description of the tensor.
 
     Returns:
-        Integers, halves to even, where the tensor is quantised; else the values.
+        Integers, rounded half to even, for a quantised tensor; else the values.
     """
     scale, zero_point = tensor["quantization"]
     if not scale:
@@ -108,7 +107,7 @@ def stored(values: NDArray, tensor: Any) -> NDArray:
 
 
 def real(values: NDArray, tensor: Any) -> NDArray:
-    """Return the numbers that a tensor of the graph stands for: float32."""
+    """Dequantise values of a tensor of the graph to float32."""
     scale, zero_point = tensor["quantization"]
     if not scale:
         return np.asarray(values, np.float32)

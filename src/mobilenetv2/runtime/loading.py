@@ -1,4 +1,4 @@
-"""A model that answers, wherever it lies and whatever computes: the one way to load one."""
+"""Loading of models for prediction, from every place and for every runtime."""
 
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -27,20 +27,20 @@ from mobilenetv2.spec.records import ModelConfig
 TORCH = "torch"
 EXECUTORCH = FORMATS["executorch"]
 RUNTIMES = (*ENGINES, TORCH)
-"""Names for ``runtime``."""
+"""Values of ``runtime``."""
 Output: TypeAlias = Literal["logits", "features"]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model, ready to answer."""
+    """Model that is ready to predict."""
 
     place: Path
-    """The model folder or the exported file."""
+    """Model folder or exported file."""
     config: ModelConfig
     predict: Predictor
     runtime: str
-    """Name of what computes."""
+    """Name of the runtime."""
 
 
 def load_model(
@@ -55,22 +55,23 @@ def load_model(
     """Load a model folder, an exported file, or a published model by its name.
 
     Args:
-        model: a folder, a file, a name of the catalogue, ``hf://OWNER/NAME`` or 'embedded'.
-        runtime: an engine or 'torch'; None is the default of such a model.
-        device: of PyTorch: 'cpu', 'cuda', 'cuda:1', 'mps'.
-        threads: of the runtime; None is its own number.
-        flips: answer each photo and its mirror image, and take the mean.
+        model: model folder, exported file, catalogue name, ``hf://OWNER/NAME`` or 'embedded'.
+        outputs: output of the predictor.
+        runtime: name of an engine, or 'torch'; default: the model's default.
+        device: 'cpu' (default), or a device of PyTorch: 'cuda', 'cuda:1', 'mps'.
+        threads: number of threads; default: the runtime's own choice.
+        flips: True to average the predictions for each photo and its mirror image.
 
     Raises:
-        WeightsError, ArtifactError, SpecError: it cannot be had, read or run.
+        WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read or run.
         MobileNetV2Error: PyTorch cannot use the device.
-        MissingExtra: what computes is not installed.
+        MissingExtra: the runtime is not installed.
     """
     if runtime is not None:
         _require_known(runtime)
     if runtime not in (None, TORCH) and device != "cpu":
         raise ArtifactError(
-            f"the runtime {runtime} computes on the CPU; device {device} is for the runtime torch"
+            f"the runtime {runtime} runs on the CPU only; for device {device}, choose runtime torch"
         )
     place = locate(fspath(model))
     if runtime == TORCH or device != "cpu":
@@ -92,13 +93,15 @@ def load_network(
     """Load a model with its last feature map, for explanations.
 
     Args:
-        model: as for :func:`load_model`, but for exported files of formats without such a map.
-        runtime: as for :func:`load_model`.
-        threads: as for :func:`load_model`.
+        model: model folder, catalogue name, ``hf://OWNER/NAME``, 'embedded', or exported file of a
+            format that gives the feature map (ONNX or Keras).
+        runtime: name of an engine, or 'torch'; default: the model's default.
+        threads: number of threads; default: the runtime's own choice.
 
     Raises:
-        WeightsError, ArtifactError, SpecError: it cannot be had, read, run or explained.
-        MissingExtra: what computes is not installed.
+        WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read, run or
+            explained.
+        MissingExtra: the runtime is not installed.
     """
     if runtime is not None:
         _require_known(runtime)
@@ -111,7 +114,7 @@ def load_network(
 
 
 def with_flips(predict: Predictor) -> Predictor:
-    """Return a predictor of the mean over each picture and its mirror image."""
+    """Return a predictor that averages the outputs for each image and its mirror image."""
 
     def answer(pictures: NDArray) -> NDArray:
         mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
@@ -128,14 +131,14 @@ def _require_known(runtime: str) -> None:
 def _load_engine(
     place: Path, runtime: str | None, threads: int | None
 ) -> tuple[ModelConfig, Engine, str]:
-    """Return the config of a model folder or an exported file, its engine and that one's name."""
+    """Return the config of a model folder or an exported file, its engine and the engine's name."""
     if not (place.suffix.lower() == EXECUTORCH.ending and place.is_file()):
         artifact = load_artifact(place, runtime)
         name = runtime or engines_of(artifact.format)[0]
         return artifact.config, create_engine(artifact, name, threads), name
     if runtime is not None:
         raise ArtifactError(
-            f"{place}: the runtime {runtime} does not run {EXECUTORCH.ending} files; leave it out"
+            f"{place}: the runtime {runtime} does not run {EXECUTORCH.ending} files; omit runtime"
         )
     from mobilenetv2.runtime import executorch
 

@@ -1,6 +1,6 @@
-"""MNN, Alibaba's small runtime, and its files: a flatbuffer, and the seal behind it.
+"""Engine MNN, a small runtime of Alibaba, and its files: a flatbuffer with a seal behind it.
 
-The graph takes one picture.
+The graph has batch size 1.
 """
 
 import struct
@@ -24,7 +24,7 @@ from mobilenetv2.runtime.engine import (
 from mobilenetv2.spec.network import NetworkSpec
 
 INPUT, OUTPUT = "input", "logits"
-"""Names in our graphs."""
+"""Names of input and output in exported graphs."""
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -34,19 +34,19 @@ def read_artifact(path: Path) -> Artifact:
         note = first_string(data)
     except (struct.error, UnicodeDecodeError):
         raise ArtifactError(f"{path}: not an MNN file, or damaged") from None
-    # Others write a word there, or nothing.
+    # Other programs write another text there, or nothing.
     config = embedded_config(note if note.startswith("{") else None, path)
     seal.check(data, str(path))
     return Artifact(config, "mnn", data, str(path))
 
 
 def first_string(data: bytes) -> str:
-    """Return a flatbuffer's first field, where it is a string; '' where it is left out.
+    """Return the first field of a flatbuffer, a string; '' if the field is left out.
 
-    In MNN's that is ``bizCode``, a note to whoever runs the network.
+    In MNN files, it is ``bizCode``, a note for the user of the network.
 
     Raises:
-        struct.error, UnicodeDecodeError: no flatbuffer.
+        struct.error, UnicodeDecodeError: the data is no flatbuffer.
     """
 
     def number(kind: str, at: int) -> int:
@@ -56,7 +56,7 @@ def first_string(data: bytes) -> str:
         return found
 
     table = number("<I", 0)
-    fields = table - number("<i", table)  # where the table says what it has
+    fields = table - number("<i", table)  # position of the list of fields
     size = number("<H", fields)
     offset = number("<H", fields + 4) if size > 4 else 0
     if offset == 0:
@@ -68,7 +68,7 @@ def first_string(data: bytes) -> str:
 
 
 class Mnn(Engine):
-    """A network in MNN."""
+    """Engine for MNN files."""
 
     title, batch = "MNN", 1
 
@@ -78,18 +78,18 @@ class Mnn(Engine):
         self.shape = (spec.input_channels, *spec.size)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Compute one output of a batch of the graph's batch size."""
         from MNN import expr
 
         picture = np.ascontiguousarray(x, np.float32)
         try:
             (logits,) = self.module.forward([expr.const(picture, list(picture.shape), expr.NCHW)])
             values: NDArray = np.array(logits.read(), np.float32)
-        except Exception as error:  # what its binding raises derives from nothing narrower
+        except Exception as error:  # its binding raises no narrower class
             raise self.failure(error) from None
         if values.shape != self.given:
             raise ArtifactError(
-                f"{self.where}: it gives {list(values.shape)}, not {list(self.given)}"
+                f"{self.where}: its output is {list(values.shape)}, not {list(self.given)}"
             )
         return values
 
@@ -99,7 +99,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> Mnn:
     settings: dict[str, str | int] = {"backend": "CPU", "precision": "high"}
     if threads is not None:
         settings["numThread"] = threads
-    # It greets on stdout, and says there what is wrong with a graph. It reads files only.
+    # MNN prints messages, also errors of a graph, on stdout. It reads files only.
     with tempfile.TemporaryDirectory() as folder, suppress_native_output():
         require("MNN")
         from MNN import nn

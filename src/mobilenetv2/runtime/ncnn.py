@@ -1,8 +1,8 @@
-"""ncnn, Tencent's small runtime, and its files: one picture at a time; it has no batches.
+"""Engine ncnn, a small runtime of Tencent without batches, and its files.
 
-A network is ``NAME.ncnn.param``, ``NAME.ncnn.bin`` and the config beside them. ncnn reads weights
-as its graph says and trusts both: a graph that asks for more than there is, or names what is not
-there, ends the process. So the graph is held against the config first.
+A network is ``NAME.ncnn.param``, ``NAME.ncnn.bin`` and the config beside them. ncnn checks neither
+graph nor weights: a graph that needs more weights than the file has, or an unknown tensor, ends the
+process. So this module compares the graph with the config first.
 """
 
 import json
@@ -39,17 +39,17 @@ KINDS = {
     "InnerProduct",
 }  # fmt: skip
 OUTPUTS, KERNEL, STRIDE, BIAS, WEIGHTS, GROUPS = "0", "1", "3", "5", "6", "7"
-"""Keys of a convolution's parameters; a fully connected layer has two of them elsewhere."""
+"""Keys of a convolution's parameters; a fully connected layer has other keys for two of them."""
 LINEAR_BIAS, LINEAR_WEIGHTS = "1", "2"
 Row = tuple[int, ...]
-"""Outputs, bias or none, weights; of a convolution also kernel, stride and groups."""
+"""Sizes of a layer: outputs, bias, weights; for a convolution also kernel, stride and groups."""
 NARROW = ("use_fp16_", "use_bf16_")
 """Prefixes of the options that let ncnn store or compute 32-bit values in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One line of the graph."""
+    """Layer of the graph, a line of the .param file."""
 
     kind: str
     takes: tuple[str, ...]
@@ -63,28 +63,30 @@ def weights_path(param: Path) -> Path:
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read the two files, and the config beside them."""
+    """Read both files and the config beside them."""
     beside, weights = sidecar_path(path), weights_path(path)
     if not weights.is_file():
-        raise ArtifactError(f"{path}: its weights, {weights.name}, are not beside it")
+        raise ArtifactError(f"{path}: its weights are missing; copy {weights.name} beside it")
     text = _text(beside)
     config = embedded_config(text, beside if beside.is_file() else path)
     graph, data = read_bounded(path), read_bounded(weights)
     written_for = config.origin.sha256 if config.origin else None
     if written_for != checksum(graph, data, text or ""):
         raise ArtifactError(
-            f"{path}: it, {weights.name} or {beside.name} was changed or damaged since they were "
-            "written, or is another network's (the checksum does not fit); export it again"
+            f"{path}: wrong checksum: this file, {weights.name} or {beside.name} was changed, "
+            "damaged, or belongs to another network; export it again"
         )
     _require_fit(list(layers(graph, path)), len(data), config, path)
     return Artifact(config, "ncnn", graph, str(path), data)
 
 
 def checksum(graph: bytes, weights: bytes, config: str) -> str:
-    """Return the checksum of the three files, and of all that the config says but itself.
+    """Return the checksum of the three files, without the checksum that the config contains.
 
     Args:
-        config: its JSON as it was written, maybe by a version that knew fewer keys.
+        graph: bytes of the .param file.
+        weights: bytes of the .bin file.
+        config: JSON of the config as written, possibly by a version with fewer keys.
     """
     said = json.loads(config)
     if said["origin"]:
@@ -103,7 +105,7 @@ def layers(graph: bytes, path: Path) -> Iterator[Layer]:
     """Yield the layers of a .param file.
 
     Raises:
-        ArtifactError: it is none, or a layer takes what no layer before it gives.
+        ArtifactError: the file is not a graph, or a layer's input is the output of no layer before.
     """
     try:
         magic, counts, *lines = graph.decode("utf-8").splitlines()
@@ -130,7 +132,7 @@ def layers(graph: bytes, path: Path) -> Iterator[Layer]:
 
 
 def _require_fit(found: list[Layer], size: int, config: ModelConfig, path: Path) -> None:
-    """Raise unless the file has the layers of the config's graph, and weights for all of them."""
+    """Raise if the file's layers or the size of its weights do not match the config."""
     shapes = parameter_shapes(config.spec)
     nothing = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
     expected = [_expected_row(layer) for layer in lower(config, nothing).layers()]
@@ -156,7 +158,7 @@ def _expected_row(layer: Conv | Linear) -> Row:
 
 
 def _row(layer: Layer) -> Row:
-    """Return the sizes of a layer of the file; empty where it has no weights."""
+    """Return the sizes of a layer of the file; empty if it has no weights."""
     given = layer.parameters
     if layer.kind == "InnerProduct":
         return tuple(int(given[key]) for key in (OUTPUTS, LINEAR_BIAS, LINEAR_WEIGHTS))
@@ -167,7 +169,7 @@ def _row(layer: Layer) -> Row:
 
 
 def _bytes(rows: list[Row], width: int) -> int:
-    """Return the size of each layer: a mark, the weights in whole words, a float32 bias."""
+    """Return the bytes of all layers: a mark, weights in whole words and a float32 bias each."""
     return sum(
         4 + (weights * width + 3) // 4 * 4 + bias * outputs * 4
         for outputs, bias, weights, *_ in rows
@@ -175,7 +177,7 @@ def _bytes(rows: list[Row], width: int) -> int:
 
 
 class Ncnn(Engine):
-    """A network in ncnn."""
+    """Engine for ncnn files."""
 
     title, batch = "ncnn", 1
 
@@ -186,20 +188,20 @@ class Ncnn(Engine):
         (self.input,), (self.output,) = net.input_names(), net.output_names()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Compute one output of a batch of the graph's batch size."""
         import ncnn
 
-        picture = np.ascontiguousarray(x[0], np.float32)  # ncnn computes on this memory
+        picture = np.ascontiguousarray(x[0], np.float32)  # used by ncnn
         extractor = self.net.create_extractor()
         status = extractor.input(self.input, ncnn.Mat(picture))
         if status == 0:
             status, logits = extractor.extract(self.output)
         if status != 0:
             raise self.failure(f"status {status}")
-        values: NDArray = np.array(logits)  # a copy: the extractor's memory is used again
+        values: NDArray = np.array(logits)  # a copy, since the extractor's memory is reused
         if values.shape != self.given:
             raise ArtifactError(
-                f"{self.where}: it gives {list(values.shape)}, not {list(self.given)}"
+                f"{self.where}: its output is {list(values.shape)}, not {list(self.given)}"
             )
         return values[np.newaxis]
 
@@ -214,7 +216,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> Ncnn:
             setattr(net.opt, option, False)
     if threads is not None:
         net.opt.num_threads = threads
-    # From files, though it can read memory: there it does not see where the weights end.
+    # From files: when it reads memory, ncnn does not check the end of the weights.
     with tempfile.TemporaryDirectory() as folder, suppress_native_output():
         graph, weights = Path(folder) / "model.param", Path(folder) / "model.bin"
         graph.write_bytes(artifact.graph)

@@ -1,4 +1,4 @@
-"""ONNX Runtime, the default engine, which comes with the core install; and its ONNX files."""
+"""Engine ONNX Runtime, the default and part of the core install, and its ONNX files."""
 
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +21,12 @@ from mobilenetv2.runtime.engine import (
 )
 
 ERRORS_ONLY = 3
-"""Severity from which ONNX Runtime's messages go to stderr, of five levels."""
+"""Lowest severity of ONNX Runtime's messages on stderr: errors."""
 PICTURES = "tensor(uint8)"
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read an ONNX file; one with data in other files is refused."""
+    """Read an ONNX file; raise if it needs data of other files."""
     from mobilenetv2.checkpoints.containers.onnx import parse_onnx
 
     data = read_bounded(path)
@@ -35,7 +35,7 @@ def read_artifact(path: Path) -> Artifact:
     seal.check(data, str(path))
     (shape,) = graph.inputs.values()
     wanted, sides = (*config.spec.size, config.spec.input_channels), tuple(shape[1:])
-    if len(sides) == 3 and sides[0] in (1, 3):  # channels first; pictures come last
+    if len(sides) == 3 and sides[0] in (1, 3):  # channels first; images have them last
         sides = (*sides[1:], sides[0])
     if len(sides) != 3 or any(s not in (None, w) for s, w in zip(sides, wanted, strict=True)):
         raise another_network(path, config, f"takes {list(shape)}")
@@ -43,14 +43,14 @@ def read_artifact(path: Path) -> Artifact:
 
 
 def library() -> ModuleType:
-    """Return ONNX Runtime with its telemetry off: the only place where it is imported."""
+    """Import ONNX Runtime and disable its telemetry; nothing else imports it."""
     package = require("onnxruntime")
-    package.disable_telemetry_events()  # of Windows, which has no variable for it
+    package.disable_telemetry_events()  # on Windows, which has no variable for it
     return package
 
 
 class OnnxRuntime(Engine):
-    """A session of ONNX Runtime."""
+    """Engine for ONNX files."""
 
     title = "ONNX Runtime"
 
@@ -63,10 +63,10 @@ class OnnxRuntime(Engine):
         self.outputs = tuple(output.name for output in session.get_outputs())
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Compute one output of a batch of the graph's batch size."""
         try:
             (found,) = self.session.run([output], {self.input: x})
-        except Exception as error:  # its own classes derive from nothing narrower
+        except Exception as error:  # its classes have no narrower base
             raise self.failure(error) from None
         return np.asarray(found, np.float32)
 
@@ -79,7 +79,7 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> OnnxRuntime
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        # From bytes, so that nothing beside the file can be opened.
+        # From bytes, so that ONNX Runtime opens no other files.
         session = onnxruntime.InferenceSession(
             artifact.graph, options, providers=["CPUExecutionProvider"]
         )

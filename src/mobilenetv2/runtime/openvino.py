@@ -1,7 +1,7 @@
-"""OpenVINO, Intel's engine for its own processors and others (extra: openvino), and its files.
+"""Engine OpenVINO, Intel's runtime for its own and other processors (extra: openvino).
 
-A file is ``NAME.xml`` with the graph and ``NAME.bin`` beside it. The .xml is read as it comes, no
-tree is built of it; it closes with a comment that seals both.
+Its files are ``NAME.xml`` with the graph and ``NAME.bin`` beside it. The .xml is read as a stream,
+without building a tree. It ends with a comment that seals both files.
 """
 
 from pathlib import Path
@@ -29,12 +29,12 @@ CONFIG = ("mobilenetv2", "config")
 BEGIN, END = b"<!-- mobilenetv2.sha256 ", b"-->\n"
 """Text before and after the seal."""
 LARGEST_XML = 32 * 1024**2
-"""A float file of 1,000 classes has 0.3 MB, an int8 file 0.5 MB."""
+"""Limit in bytes. A float file of 1,000 classes has 0.3 MB, an int8 file 0.5 MB."""
 PICTURES = "u8"
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read the graph, its weights, and the config inside it."""
+    """Read the graph, its weights and the config inside it."""
     xml = read_bounded(path, LARGEST_XML)
     found = _scan(xml, path)
     config = embedded_config(found.config, path)
@@ -44,7 +44,7 @@ def read_artifact(path: Path) -> Artifact:
     (kind, shape), *others = found.inputs
     wanted = (height, width, channels) if kind == PICTURES else (channels, height, width)
     sides = shape.split(",")[1:]
-    # '?' is any side.
+    # '?' is a side of any length.
     fits = [side in ("?", str(size)) for side, size in zip(sides, wanted, strict=False)]
     if others or len(sides) != len(wanted) or not all(fits):
         shapes = " and ".join(shape for _, shape in found.inputs)
@@ -59,23 +59,23 @@ def sealed(xml: bytes, weights: bytes) -> bytes:
 
 
 def _weights_of(path: Path) -> Path:
-    """Return the .bin in the same folder."""
+    """Return the path of the .bin file in the same folder."""
     beside = path.with_suffix(".bin")
     if not beside.is_file():
-        raise ArtifactError(f"{path}: its weights are not there; copy {beside.name} beside it")
+        raise ArtifactError(f"{path}: its weights are missing; copy {beside.name} beside it")
     if beside.resolve().parent != path.resolve().parent:
         raise ArtifactError(f"{beside}: it is a link out of its folder; copy the file itself there")
     return beside
 
 
 class _Scan:
-    """The parts of an .xml that matter here: a target that the parser tells of every tag."""
+    """Parser target that collects the needed parts of an .xml file."""
 
     def __init__(self) -> None:
         self.path: list[str] = []
         self.kind = ""
         self.inputs: list[tuple[str, str]] = []
-        """(type of the values, shape) of each input."""
+        """Data type and shape of each input."""
         self.config: str | None = None
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -91,7 +91,7 @@ class _Scan:
         self.path.pop()
 
     def doctype(self, *_: Any) -> None:
-        # What can define entities, which grow without bound.
+        # A document type can define entities, which grow without bound.
         raise ParseError("a document type")
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ def _scan(xml: bytes, path: Path) -> _Scan:
     try:
         parser.feed(xml)
         parser.close()
-    except (ParseError, ValueError, LookupError) as error:  # the latter two of its encoding
+    except (ParseError, ValueError, LookupError) as error:  # the latter two for its encoding
         raise ArtifactError(f"{path}: not an OpenVINO file, or damaged ({error})") from None
     if not found.inputs:
         raise ArtifactError(f"{path}: not an OpenVINO file (it has no input)")
@@ -112,7 +112,7 @@ def _scan(xml: bytes, path: Path) -> _Scan:
 
 
 class OpenVino(Engine):
-    """A network in OpenVINO."""
+    """Engine for OpenVINO files."""
 
     title = "OpenVINO"
 
@@ -128,9 +128,9 @@ class OpenVino(Engine):
         self._request, self._lock = compiled.create_infer_request(), Lock()
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
-        """Compute one output of a batch that the graph takes."""
+        """Compute one output of a batch of the graph's batch size."""
         given = self._tensor(np.ascontiguousarray(x), shared_memory=True)
-        with self._lock:  # a request runs one at a time, and the next one overwrites its outputs
+        with self._lock:  # the next run of a request overwrites its outputs
             try:
                 self._request.infer({0: given})
             except RuntimeError as error:
@@ -139,15 +139,15 @@ class OpenVino(Engine):
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
-    """Compile the graph for the CPU, once for every size of batch."""
+    """Compile the graph for the CPU, for all batch sizes."""
     openvino = require("openvino")
     core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        # Where the processor has bfloat16 (AMX, AVX512-BF16) that is what float32 graphs are
-        # computed in by default: logits are then off by some tenths.
+        # On processors with bfloat16 (AMX, AVX512-BF16), OpenVINO computes float32 graphs in
+        # bfloat16 by default, which changes logits by some tenths.
         "INFERENCE_PRECISION_HINT": "f32",
-        # A thread tied to a core waits for whatever else runs there.
+        # A pinned thread waits for other processes on its core.
         "ENABLE_CPU_PINNING": False,
     }
     if threads is not None:
@@ -155,18 +155,18 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
     try:
         model = read_model(core, artifact)
         compiled = core.compile_model(model, "CPU", settings)
-    except Exception as error:  # RuntimeError, or TypeError of bytes that are no text
+    except Exception as error:  # RuntimeError, or TypeError for bytes that are not text
         raise cannot_run(artifact.where, OpenVino.title, reason(error)) from None
     return OpenVino(compiled, artifact.where)
 
 
 def _name(output: Any) -> str:
-    """Return an output's name. The map is the head's output under a second name."""
+    """Return the name of an output; the head's output has the second name 'map'."""
     return "map" if "map" in output.get_names() else str(output.get_any_name())
 
 
 def read_model(core: Any, artifact: Artifact) -> Any:
-    """Return an openvino.Model of an artifact's bytes: nothing beside them can be opened."""
+    """Return an openvino.Model of an artifact's bytes, so that no other files are opened."""
     if artifact.format == "onnx":
         return core.read_model(artifact.graph)
     weights = np.frombuffer(artifact.weights, np.uint8)
@@ -174,6 +174,6 @@ def read_model(core: Any, artifact: Artifact) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """Return an error's last line, after those that name places in OpenVINO's source."""
+    """Return the last line of an error; the lines before name OpenVINO's source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Predictions for any number of photos, as a stream: decoded ahead in threads, run in batches."""
+"""Stream of predictions for any number of photos, decoded ahead in threads, run in batches."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -20,8 +20,7 @@ from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.loading import LoadedModel, load_model
 
 BATCH = 8
-"""Photos that are run at once. On a CPU larger batches are slower: their activations leave the
-caches."""
+"""Batch size. On a CPU, larger batches are slower, since their activations exceed the caches."""
 Made = TypeVar("Made")
 
 
@@ -53,35 +52,38 @@ def predict(
     features: bool = False,
     progress: bool = False,
 ) -> Iterator[Answer | Unreadable] | Iterator[Features | Unreadable]:
-    """Predict what is on photos, one answer a photo, in order.
+    """Predict the classes of photos, with one answer for each photo, in order.
 
-    Answers come while later photos are still being read, so that any number of photos needs the
-    memory of a few. A photo that cannot be read gets an :class:`Unreadable` and the stream goes on.
+    Answers are available while later photos are read, so that the memory does not grow with the
+    number of photos. An :class:`Unreadable` stands for a photo that cannot be read.
 
     Args:
-        photos: a path, a folder, a file's bytes, a Pillow image, an array uint8 (height, width, 3),
-            or any number of them. Folders are searched at any depth. Photos of an iterator are
-            taken as they come. Arrays and Pillow images of exactly the network's own size are taken
-            as they are, without resizing and cropping.
-        model: a model folder, an exported file, a catalogue name, or ``hf://OWNER/NAME``; the
-            default is the embedded model of CIFAR-10's ten classes.
-        runtime: what computes: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or 'torch'; None
-            is ONNX Runtime, or what runs such an exported file, or PyTorch for another device.
-        device: 'cpu', or a device of PyTorch such as 'cuda' or 'mps'.
-        threads: of the runtime; None leaves it to the runtime.
-        batch: photos that are run at once.
-        flips: answer each photo and its mirror image, and take the mean: surer, twice the time.
-        features: give the pooled features instead of classes.
-        progress: show the progress on stderr, where the number of photos is known.
+        photos: path, folder, bytes of a file, Pillow image, uint8 array (height, width, 3), or any
+            number of these. Folders are searched at any depth. Iterators are read one photo at a
+            time. Arrays and Pillow images of exactly the network's input size are not resized or
+            cropped.
+        model: model folder, exported file, catalogue name, or ``hf://OWNER/NAME``. Default: the
+            embedded model of CIFAR-10's ten classes.
+        runtime: runtime of the computation: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or
+            'torch'. Default: ONNX Runtime; for an exported file, the runtime of its format; for
+            another device than the CPU, PyTorch.
+        device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
+        threads: number of threads; default: the runtime's own choice.
+        batch: number of photos in a batch; default: 8.
+        flips: True to average the predictions for each photo and its mirror image, which takes
+            twice as long.
+        features: True for the pooled features instead of classes.
+        progress: True for a progress bar on stderr, if the number of photos is known.
 
     Returns:
-        An iterator over :class:`Answer` (with ``features`` over :class:`Features`) and
+        An iterator over :class:`Answer` (with ``features``, :class:`Features`) and
         :class:`Unreadable`.
 
     Raises:
-        DataError: a name that is not there, or a folder without photos.
-        WeightsError, ArtifactError, SpecError: the model cannot be had, read or run.
-        MissingExtra: what computes is not installed. All are raised before the first answer.
+        DataError: a path does not exist, or a folder has no photos.
+        WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read or run.
+        MissingExtra: the runtime is not installed.
+        All are raised before the first answer.
 
     Example:
         >>> import mobilenetv2 as mn
@@ -107,7 +109,7 @@ def predict(
 def answers(
     loaded: LoadedModel, photos: list[Photo] | Iterator[Photo], batch: int = BATCH
 ) -> Iterator[Answer | Unreadable]:
-    """Return a stream of the classes that a loaded model answers."""
+    """Return a stream of the answers of a loaded model."""
     labels, outputs = loaded.config.labels, loaded.config.spec.classifier.outputs
 
     def answer(logits: NDArray, photo: Path | None) -> Answer:
@@ -122,10 +124,13 @@ def stream(
     make: Callable[[NDArray, Path | None], Made],
     batch: int = BATCH,
 ) -> Iterator[Made | Unreadable]:
-    """Yield what is made of a loaded model's outputs, photo by photo.
+    """Yield a result for each photo, made of the outputs of a loaded model.
 
     Args:
-        make: (outputs of a photo, float32 (outputs,), its path) -> its answer.
+        loaded: the model.
+        photos: list or iterator of photos.
+        make: function from the float32 outputs (outputs,) of a photo and its path to the result.
+        batch: number of photos in a batch.
     """
     record = loaded.config.preprocessing
 
@@ -135,7 +140,7 @@ def stream(
         except ImageError as error:
             return path_of(photo), error
 
-    # A camera's pictures come when they come: few of them are waited for.
+    # An iterator may be slow, such as a camera, so that few photos are awaited at a time.
     ahead = AHEAD if isinstance(photos, list) else 1
     pictures = in_parallel(load, photos, ahead=ahead)
     while group := list(islice(pictures, batch)):

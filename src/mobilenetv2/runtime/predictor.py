@@ -1,4 +1,4 @@
-"""Pictures in, logits, pooled features or the last feature map out, on whichever engine."""
+"""Predictors: functions from images to logits, features or feature maps, on any engine."""
 
 import dataclasses
 import importlib
@@ -23,7 +23,8 @@ from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 Predictor = Callable[[NDArray], NDArray]
-"""uint8 (batch, height, width, channels) at the network's size -> float32 (batch, outputs)."""
+"""Function from uint8 images (batch, height, width, channels) of the network's input size to
+float32 outputs (batch, outputs)."""
 
 
 def load_predictor(
@@ -32,10 +33,14 @@ def load_predictor(
     """Return the config of a model folder or an exported file, and its predictor.
 
     Args:
-        runtime: None is the default for a model folder, the file's own for an exported one.
+        model: path of the model folder or the exported file.
+        outputs: output of the predictor.
+        runtime: name of an engine. Default: ONNX Runtime; for an exported file, the engine of its
+            format.
+        threads: number of threads; default: the engine's own choice.
 
     Raises:
-        WeightsError, ArtifactError, SpecError: it cannot be read, or not be run.
+        WeightsError, ArtifactError, SpecError: the model cannot be read or run.
         MissingExtra: the engine is not installed.
     """
     artifact = load_artifact(model, runtime)
@@ -46,7 +51,7 @@ def load_predictor(
 
 
 def engine_predictor(engine: Engine, record: Preprocessing, output: Output = "logits") -> Predictor:
-    """Return the predictor of an engine, wherever its graph has its normalisation."""
+    """Return the predictor of an engine, with or without normalisation in its graph."""
     if engine.takes_pictures:
         return lambda pictures: engine.run(pictures, output)
     return lambda pictures: engine.run(engine_input(pictures, record), output)
@@ -54,31 +59,33 @@ def engine_predictor(engine: Engine, record: Preprocessing, output: Output = "lo
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:
-    """A network with its last feature map beside the logits: Grad-CAM without gradients.
+    """Network that gives its last feature map beside the logits, for Grad-CAM without gradients.
 
-    Global pooling and linear layers lie between the map and the logits.
+    Only global pooling and linear layers lie between the map and the logits.
     """
 
     config: ModelConfig
     arrays: Arrays
-    """Canonical, those of the classifier: the linear layers behind the map."""
+    """Canonical arrays of the classifier, the linear layers behind the map."""
     answer: Callable[[NDArray], tuple[NDArray, NDArray]]
-    """Pictures -> logits and maps, float32 (batch, height', width', k), after their activation."""
+    """Function from images to logits and activated float32 maps (batch, height', width', k)."""
     maps: Predictor
-    """The maps alone: an engine runs once for them, and twice for both."""
+    """Function from images to the maps alone, which takes half the time."""
 
 
 def load_feature_map(
     model: Path, runtime: str | None = None, threads: int | None = None
 ) -> FeatureMap:
-    """Return the network of a model folder, or of an exported ONNX or Keras file, on an engine.
+    """Return a network with its feature map, from a model folder or an ONNX or Keras file.
 
     Args:
-        runtime: None is the default.
+        model: path of the model folder or the exported file.
+        runtime: name of an engine; default: ONNX Runtime.
+        threads: number of threads; default: the engine's own choice.
 
     Raises:
-        WeightsError, SpecError: it cannot be read, or is no network of an engine here.
-        ArtifactError: a file of another format, whose graph gives its logits only.
+        WeightsError, SpecError: the model cannot be read, or no engine has such networks.
+        ArtifactError: the file has another format, whose graph gives logits only.
         MissingExtra: the engine is not installed.
     """
     if is_exported(model):
@@ -106,15 +113,15 @@ def _exported(path: Path, runtime: str | None) -> tuple[Artifact, Arrays]:
     artifact = load_artifact(path, runtime)
     if artifact.format != "onnx":
         raise ArtifactError(
-            f"{path}: a file of this format does not give the network's last feature map; give the "
-            "model folder that it was exported from, or its .onnx file"
+            f"{path}: a file of this format does not contain the last feature map; use the "
+            "model folder that it was exported from, or an .onnx file"
         )
     try:
         graph, arrays = with_map(artifact.graph, artifact.config.spec)
     except WeightsError as error:
         raise ArtifactError(
-            f"{path}: its last feature map cannot be had ({error}); give the model folder that it "
-            "was exported from"
+            f"{path}: its last feature map is not available ({error}); use the model folder that "
+            "it was exported from"
         ) from None
     return dataclasses.replace(artifact, graph=graph), arrays
 
@@ -123,14 +130,15 @@ DEFAULT = ENGINES[0]
 
 
 def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
-    """Read a model folder, BatchNorm folded on the way, or an exported file.
+    """Read an exported file, or build the graph of a model folder with folded BatchNorm.
 
     Args:
-        runtime: the engine that a model folder's graph is built for; None is the default.
+        path: path of the model folder or the exported file.
+        runtime: engine that the graph of a model folder is built for; default: ONNX Runtime.
 
     Raises:
-        WeightsError: not a model folder, or damaged.
-        ArtifactError: a file that does not say what it takes, or that was changed; no such engine.
+        WeightsError: the folder is no model folder, or damaged.
+        ArtifactError: the file has no config or was changed, or the engine is unknown.
     """
     if not is_exported(path):
         return build_artifact(*store.load(path), path, runtime)
@@ -150,17 +158,19 @@ def build_artifact(
     """Build the graph of a model folder's contents.
 
     Args:
-        path: of the model folder.
-        runtime: as for :func:`load_artifact`.
-        last_map: the graph gives the last feature map, too.
+        config: config of the model folder.
+        arrays: weights of the model folder.
+        path: path of the model folder, for messages.
+        runtime: engine that the graph is built for; default: ONNX Runtime.
+        last_map: True for a graph with the last feature map as an output.
 
     Raises:
-        ArtifactError: as :func:`load_artifact`.
+        ArtifactError: the engine is unknown, or runs exported files only.
     """
     engine = RUNTIMES[_engine_name(runtime or DEFAULT)]
     if not engine.builds:
         raise ArtifactError(
-            f"{path}: the runtime {engine.name} runs exported files only; make one with "
+            f"{path}: the runtime {engine.name} runs exported files only; create one with "
             f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
         )
     graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
@@ -169,7 +179,7 @@ def build_artifact(
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether it is a file of a format that engines here run."""
+    """Return True if a path is a file in a format that an engine runs."""
     made = BY_ENDING.get(path.suffix.lower())
     return made is not None and made.readable and path.is_file()
 
@@ -177,14 +187,15 @@ def is_exported(path: Path) -> bool:
 def create_engine(
     artifact: Artifact, name: str | None = None, threads: int | None = None
 ) -> Engine:
-    """Start the engine of that name on an artifact.
+    """Start an engine with an artifact.
 
     Args:
-        name: None is the first that takes the artifact's format.
-        threads: that the engine may use; None leaves it to the engine.
+        artifact: the artifact.
+        name: name of the engine; default: the first that runs the artifact's format.
+        threads: number of threads; default: the engine's own choice.
 
     Raises:
-        ArtifactError: no such engine, or it cannot run the graph.
+        ArtifactError: the engine is unknown, or cannot run the graph.
         MissingExtra: the engine is not installed.
     """
     known = engines_of(artifact.format)
@@ -210,6 +221,6 @@ def _engine_name(name: str) -> str:
 
 
 def require_threads(threads: int | None) -> None:
-    """Raise ArtifactError unless a number of threads that was given is at least 1."""
+    """Raise ArtifactError if a given number of threads is below 1."""
     if threads is not None and threads < 1:
         raise ArtifactError(f"threads {threads} must be at least 1")

@@ -1,4 +1,4 @@
-"""PyTorch as a runtime of model folders: the edition, on any device that it has."""
+"""PyTorch as a runtime of model folders, on any of its devices."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -26,9 +26,9 @@ def load_predictor(
     """Return the config of a model folder, and its predictor.
 
     Raises:
-        WeightsError, SpecError: it cannot be read, or not answer.
-        ArtifactError: an exported file, or an impossible number of threads.
-        MobileNetV2Error: PyTorch cannot use the device here.
+        WeightsError, SpecError: the model folder cannot be read, or lacks the output.
+        ArtifactError: the model is an exported file, or the number of threads is impossible.
+        MobileNetV2Error: PyTorch cannot use the device on this machine.
         MissingExtra: PyTorch is not installed.
     """
     config, _, network = _network(model, outputs, threads)
@@ -41,7 +41,9 @@ def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
     """Return the network of a model folder with its last feature map.
 
     Raises:
-        MobileNetV2Error: for the reasons of :func:`load_predictor`, but for the device.
+        WeightsError, SpecError: the model folder cannot be read.
+        ArtifactError: the model is an exported file, or the number of threads is impossible.
+        MissingExtra: PyTorch is not installed.
     """
     config, arrays, network = _network(model, "logits", threads)
     from mobilenetv2.editions import torch as edition
@@ -60,12 +62,12 @@ def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
 def _network(
     model: Path, outputs: Output, threads: int | None
 ) -> tuple[ModelConfig, Arrays, "MobileNetV2"]:
-    """Return the config, the arrays and the PyTorch edition, which has every network, with them."""
+    """Return the config, the arrays and the network of a model folder in the PyTorch edition."""
     require_threads(threads)
     if model.is_file():
         raise ArtifactError(
-            f"{model}: an exported file, which the runtime torch and other devices than the cpu do "
-            "not run; give the model folder"
+            f"{model}: this exported file runs neither with runtime torch nor on other devices "
+            "than the cpu; use its model folder"
         )
     config, arrays = store.load(model)
     if outputs == "logits":

@@ -84,5 +84,5 @@ def test_training_what_came_folded_warns() -> None:
     config = dataclasses.replace(ModelConfig.default(SPEC), origin=Origin("x", folded=True))
     network = edition.build(config)
     network.eval()
-    with pytest.warns(UserWarning, match="came folded"):
+    with pytest.warns(UserWarning, match="is folded"):
         network.train()

@@ -177,7 +177,7 @@ def test_a_file_that_is_no_saved_network_or_another_is_named(tmp_path: Path) -> 
     assert edition.read(path, SHALLOW).config.spec == SHALLOW
     assert not hasattr(edition.read(path), "config")
     for other in (SMALL, SHALLOW.replace(classes=6), SHALLOW.replace(stages=SHALLOW.stages[:1])):
-        with pytest.raises(WeightsError, match="not the network of the config that was given"):
+        with pytest.raises(WeightsError, match="not that of the given config"):
             edition.read(path, other)
 
 

@@ -134,7 +134,7 @@ class Own(nn.Module):
         (nn.Sequential(nn.BatchNorm1d(24), nn.Linear(24, 2)), "it has a BatchNorm1d"),
         (nn.Sequential(nn.Linear(24, 2), nn.ReLU()), "follows its last linear layer"),
         (nn.Sequential(nn.Linear(24, 2), nn.Softmax(1)), "it has a Softmax"),
-        (nn.Sequential(nn.Linear(24, 9), nn.Linear(8, 2)), "takes 8 features where 9 come in"),
+        (nn.Sequential(nn.Linear(24, 9), nn.Linear(8, 2)), "has 8 inputs but gets 9 features"),
         (nn.Sequential(nn.ReLU(), nn.Linear(24, 2)), "it begins with relu"),
     ],
 )

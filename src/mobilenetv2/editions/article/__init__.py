@@ -1,6 +1,6 @@
-"""The two versions that the article explains, name for name: ``torch`` and ``keras``.
+"""The article's two implementations, with its names of functions: ``torch`` and ``keras``.
 
-They are not the paper's network, and each says in what. Importing this loads no framework.
+Their docstrings list how they differ from the paper. Importing this package loads no framework.
 """
 
 #               t    c   n  s
@@ -13,4 +13,4 @@ TABLE = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )  # fmt: skip
-"""The paper's Table 2, which both follow."""
+"""Table 2 of the paper, which both implementations follow."""

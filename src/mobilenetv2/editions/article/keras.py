@@ -1,21 +1,21 @@
-"""The article's Keras version, function for function and name for name.
+"""The article's Keras implementation, with its names of functions.
 
-Where it departs from the paper, and what that costs at width 1.0, 224 pixels and 1000 classes
-(:data:`PARAMETERS`, :data:`MULTIPLY_ADDS` against the paper's 3,504,872 and 300,774,272):
+It differs from the paper as follows. The cost is for width 1.0, 224 pixels and 1000 classes
+(:data:`PARAMETERS`, :data:`MULTIPLY_ADDS`; the paper has 3,504,872 and 300,774,272):
 
 * The first block has an expansion convolution although it does not expand: 1,088 parameters and
   12,845,056 multiply-adds more.
 * A block's projection has ``int(nb_filter * alpha)`` channels, which is not rounded to a multiple
-  of 8: at alpha 0.35 the first block has 5 where the published network has 8.
-* Whether a block adds its input is the caller's choice (``residual``).
-* The padding of a stride-2 block is worked out from the size that is known while the model is
-  built, and an unknown one counts as even: wrong for odd ones (225 pixels become 7 x 7 at the end
-  instead of 8 x 8).
+  of 8. At alpha 0.35, the first block has 5 channels; the published network has 8.
+* The caller decides whether a block adds its input (``residual``).
+* The padding of a stride-2 block depends on the size that is known while the model is built, and
+  an unknown size counts as even. That is wrong for odd sizes: 225 pixels become 7 x 7 at the end
+  instead of 8 x 8.
 
-As a spec: ``published("article-keras")``.
+Its spec is ``published("article-keras")``.
 
-Keras 3 lacks ``keras.backend.int_shape`` and ``keras.backend.relu``, from which such code made
-``pad_size`` and ``relu6``; a tensor's ``shape`` and the ReLU layer take their place.
+Keras 3 lacks ``keras.backend.int_shape`` and ``keras.backend.relu``, which ``pad_size`` and
+``relu6`` were made of; a tensor's ``shape`` and the ReLU layer replace them.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.rounding import make_divisible as nearest_multiple
 
-choose()  # Keras by itself would insist on TensorFlow
+choose()  # Keras alone would always take TensorFlow
 
 import keras  # noqa: E402
 from keras import layers  # noqa: E402
@@ -48,22 +48,24 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 def relu6(x: Any, name: str | None = None) -> Any:
-    """Between 0 and 6; a layer of Keras's own, so that a saved model can be read anywhere."""
+    """Clip to 0 to 6 with a layer of Keras, so that Keras alone can read a saved model."""
     return layers.ReLU(6.0, name=name)(x)
 
 
 def make_divisible(v: float, divisor: int, min_value: int | None = None) -> int:
-    """The nearest multiple of ``divisor``, at least ``min_value``, never below 90% of ``v``."""
+    """Return the nearest multiple of ``divisor``, at least ``min_value`` and 90% of ``v``."""
     return nearest_multiple(v, divisor, min_value)
 
 
 def pad_size(inputs: Any, kernel_size: int | tuple[int, int]) -> Pads:
-    """Zeros ((top, bottom), (left, right)) before a 'valid' convolution of stride 2.
+    """Return the padding ((top, bottom), (left, right)) for a 'valid' convolution of stride 2.
 
-    Even sizes get one less before than after, odd ones the same; an unknown one counts as even.
+    Even sizes get one zero less before than after the image, odd sizes the same number. An unknown
+    size counts as even.
 
     Args:
-        inputs: a tensor (batch, height, width, channels).
+        inputs: tensor (batch, height, width, channels).
+        kernel_size: height and width of the kernel, or one number for both.
     """
     kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     height, width = (
@@ -74,7 +76,7 @@ def pad_size(inputs: Any, kernel_size: int | tuple[int, int]) -> Pads:
 
 
 def conv_block(x: Any, nb_filter: int, kernel: int, stride: int, name: str) -> Any:
-    """Convolution without bias, BatchNorm, ReLU6; stride 2 pads as :func:`pad_size` says."""
+    """Apply a convolution without bias, BatchNorm and ReLU6; stride 2 pads by :func:`pad_size`."""
     padding = "same"
     if stride == 2:
         x, padding = layers.ZeroPadding2D(pad_size(x, kernel), name=f"{name}_pad")(x), "valid"
@@ -96,16 +98,16 @@ def depthwise_res_block(
     *,
     resdiual: bool | None = None,
 ) -> Any:
-    """Expansion, depthwise convolution, linear projection and, if asked for, the input added.
+    """Apply expansion, depthwise convolution and linear projection; optionally add the input.
 
     Args:
-        nb_filter: output channels at width 1; ``int(nb_filter * alpha)`` are made.
-        t: expansion.
-        residual: add the input; shapes must be equal.
-        resdiual: the same, as the article spells it.
+        nb_filter: output channels at width 1; the block has ``int(nb_filter * alpha)``.
+        t: expansion factor.
+        residual: True to add the input, which must have the output's shape.
+        resdiual: alias of ``residual``, as the article spells it.
 
     Raises:
-        TypeError: both spellings, and they contradict each other.
+        TypeError: both spellings are given with different values.
     """
     if residual is not None and resdiual is not None and residual != resdiual:
         raise TypeError("residual and resdiual are one argument; give one of them")
@@ -132,10 +134,10 @@ def MobileNetV2(
     classes: int = 1000,
     alpha: float = 1.0,
 ) -> keras.Model:
-    """The article's blocks in the paper's table: pictures -> logits (batch, classes).
+    """Return the model of the article's blocks in the paper's table, from images to logits.
 
-    Blocks are ``block_0`` to ``block_16``; one that keeps size and channels adds its input. The
-    model's ``spec`` is the same network as data.
+    Blocks are ``block_0`` to ``block_16``. A block that keeps size and channels adds its input. The
+    model's ``spec`` describes the same network.
     """
     inputs = layers.Input(input_shape)
     x = conv_block(inputs, make_divisible(32 * alpha, 8), 3, 2, "conv1")
@@ -165,10 +167,10 @@ BATCH_NORM = {
 
 
 def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the article's network, in place.
+    """Copy canonical arrays into the article's network in place.
 
     Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
+        WeightsError: names or shapes of the arrays differ; the message lists every difference.
     """
     check_arrays(network.spec, arrays, where)
     for name, array in arrays.items():
@@ -177,7 +179,7 @@ def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
 
 
 def dump(network: keras.Model) -> Arrays:
-    """The article's network's weights as canonical float32 arrays: copies."""
+    """Return copies of the weights as canonical float32 arrays."""
     arrays: Arrays = {}
     for name in parameter_shapes(network.spec):
         variable, layout = _variable(network, name)
@@ -187,7 +189,7 @@ def dump(network: keras.Model) -> Arrays:
 
 
 def _variable(network: keras.Model, name: str) -> tuple[Any, Layout | None]:
-    """Where a canonical tensor lives, and how it lies there."""
+    """Return the variable of a canonical tensor, and its layout."""
     owner, _, part = name.partition(".")
     if owner == "classifier":
         layer = network.get_layer("logits")

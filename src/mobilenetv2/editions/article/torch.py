@@ -1,17 +1,17 @@
-"""The article's PyTorch version, function for function and name for name.
+"""The article's PyTorch implementation, with its names of functions.
 
-Where it departs from the paper, and what that costs at width 1.0, 224 pixels and 1000 classes
-(:data:`PARAMETERS`, :data:`MULTIPLY_ADDS` against the paper's 3,504,872 and 300,774,272):
+It differs from the paper as follows. The cost is for width 1.0, 224 pixels and 1000 classes
+(:data:`PARAMETERS`, :data:`MULTIPLY_ADDS`; the paper has 3,504,872 and 300,774,272):
 
 * Every stride-1 block has a shortcut, also where channels differ, and the shortcut is a projection:
   a 1x1 convolution with BatchNorm. The paper adds the input itself, and only where channels are
-  equal. That is 144,848 parameters and 22,077,440 multiply-adds more.
+  equal. The projections cost 144,848 parameters and 22,077,440 multiply-adds.
 * The first block has an expansion convolution although it does not expand: 1,088 parameters and
   12,845,056 multiply-adds more.
-* Convolutions keep a bias, which the BatchNorm behind them takes off again: 18,312 parameters
-  that training cannot use.
+* Convolutions have a bias, which the BatchNorm behind them subtracts again: 18,312 parameters
+  without effect.
 
-As a spec: ``published("article-torch")``.
+Its spec is ``published("article-torch")``.
 """
 
 import numpy as np
@@ -29,9 +29,9 @@ PARAMETERS, MULTIPLY_ADDS = 3_669_120, 335_696_768
 
 
 def Conv3x3BNReLU(in_channels: int, out_channels: int, stride: int, groups: int) -> nn.Sequential:
-    """3x3 convolution with a bias and one pixel of padding, BatchNorm, ReLU6.
+    """Return a 3x3 convolution with a bias and one pixel of padding, BatchNorm and ReLU6.
 
-    (batch, in, height, width) -> (batch, out, ceil(height / stride), ceil(width / stride)).
+    The output of (batch, in, height, width) is (batch, out, ceil(height / stride), ...).
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, groups=groups),
@@ -41,7 +41,7 @@ def Conv3x3BNReLU(in_channels: int, out_channels: int, stride: int, groups: int)
 
 
 def Conv1x1BNReLU(in_channels: int, out_channels: int) -> nn.Sequential:
-    """1x1 convolution with a bias, BatchNorm, ReLU6: the expansion."""
+    """Return the expansion: a 1x1 convolution with a bias, BatchNorm and ReLU6."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1),
         nn.BatchNorm2d(out_channels),
@@ -50,7 +50,7 @@ def Conv1x1BNReLU(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def Conv1x1BN(in_channels: int, out_channels: int) -> nn.Sequential:
-    """1x1 convolution with a bias, BatchNorm, and no activation: the linear bottleneck."""
+    """Return the linear bottleneck: a 1x1 convolution with a bias and BatchNorm."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1),
         nn.BatchNorm2d(out_channels),
@@ -58,7 +58,7 @@ def Conv1x1BN(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depthwise convolution, linear projection; at stride 1 a projection shortcut."""
+    """Expansion, depthwise convolution, linear projection; at stride 1, a projection shortcut."""
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, expansion_factor: int = 6
@@ -75,15 +75,15 @@ class InvertedResidual(nn.Module):
             self.shortcut = Conv1x1BN(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, in, height, width) -> (batch, out, ceil(height / stride), ...)."""
+        """Return (batch, out, ceil(height / stride), ...) for (batch, in, height, width)."""
         out: Tensor = self.bottleneck(x)
         return out + self.shortcut(x) if self.stride == 1 else out
 
 
 class MobileNetV2(nn.Module):
-    """The article's blocks in the paper's table.
+    """Network of the article's blocks in the paper's table.
 
-    Pooling is global: a window of 7 x 7 pixels would fit pictures of 224 pixels only.
+    Pooling is global: a window of 7 x 7 would fit images of 224 pixels only.
     """
 
     def __init__(self, num_classes: int = 1000) -> None:
@@ -100,7 +100,7 @@ class MobileNetV2(nn.Module):
     def make_layer(
         self, in_channels: int, out_channels: int, stride: int, block_num: int, factor: int
     ) -> nn.Sequential:
-        """A row of the table: the first block has the stride, the others 1."""
+        """Return the blocks of a row of the table: the first has the stride, the others 1."""
         return nn.Sequential(
             *(
                 InvertedResidual(
@@ -114,7 +114,7 @@ class MobileNetV2(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, 3, height, width), normalised -> logits (batch, classes)."""
+        """Return the logits (batch, classes) of normalised images (batch, 3, height, width)."""
         x = self.first_conv(x)
         for number in range(1, len(TABLE) + 1):
             x = self.get_submodule(f"layer{number}")(x)
@@ -124,7 +124,7 @@ class MobileNetV2(nn.Module):
 
     @property
     def spec(self) -> NetworkSpec:
-        """The same network as a spec."""
+        """Spec of the network."""
         return published("article-torch", classes=self.linear.out_features)
 
 
@@ -132,7 +132,7 @@ PARTS = {
     "conv.weight": "0.weight", "conv.bias": "0.bias", "bn.scale": "1.weight", "bn.shift": "1.bias",
     "bn.mean": "1.running_mean", "bn.variance": "1.running_var",
 }  # fmt: skip
-"""Canonical -> what nn.Sequential calls it. All of it holds for ``InvertedResidual`` too."""
+"""Canonical part of a layer to its name in nn.Sequential."""
 PLACES = {
     "expand": "bottleneck.0", "depthwise": "bottleneck.1", "project": "bottleneck.2",
     "shortcut": "shortcut",
@@ -140,7 +140,7 @@ PLACES = {
 
 
 def key(name: str) -> str:
-    """The article's name of a canonical tensor.
+    """Return the article's name of a canonical tensor.
 
     >>> key("blocks.2.expand.bn.mean"), key("stem.conv.bias"), key("classifier.weight")
     ('layer2.1.bottleneck.0.1.running_mean', 'first_conv.0.bias', 'linear.weight')
@@ -159,10 +159,10 @@ def key(name: str) -> str:
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into the article's network, in place.
+    """Copy canonical arrays into the article's network in place.
 
     Raises:
-        WeightsError: the arrays are not exactly the network's, with the whole difference.
+        WeightsError: names or shapes of the arrays differ; the message lists every difference.
     """
     check_arrays(network.spec, arrays, where)
     state = network.state_dict()
@@ -172,7 +172,7 @@ def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
 
 
 def dump(network: MobileNetV2) -> Arrays:
-    """The article's network's weights as canonical float32 arrays: copies."""
+    """Return copies of the weights as canonical float32 arrays."""
     state = network.state_dict()
     return {
         name: state[key(name)].detach().to("cpu", torch.float32).numpy().copy()

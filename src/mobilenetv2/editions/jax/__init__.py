@@ -1,4 +1,4 @@
-"""The JAX edition, in Flax NNX."""
+"""JAX edition, in Flax NNX."""
 
 from mobilenetv2.editions.jax.features import features_only
 from mobilenetv2.editions.jax.network import MobileNetV2 as MobileNetV2

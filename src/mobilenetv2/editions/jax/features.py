@@ -1,4 +1,4 @@
-"""The JAX edition as a backbone that gives a list of feature maps."""
+"""Backbone of the JAX edition, which gives a list of feature maps."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -11,33 +11,33 @@ from mobilenetv2.spec.network import NetworkSpec
 
 
 class Body(Protocol):
-    """The network, as far as its feature maps need it."""
+    """Parts of a network that its feature maps need."""
 
     @property
     def stem(self) -> Any:
-        """The first convolution."""
+        """First convolution, with BatchNorm and activation."""
 
     @property
     def blocks(self) -> Any:
-        """The blocks."""
+        """Blocks in their order."""
 
     @property
     def body_spec(self) -> NetworkSpec:
-        """The spec whose body it is."""
+        """Spec that the network was built from, with its original classifier."""
 
 
 class FeaturesOnly(nnx.Module):
-    """A network as a backbone: (batch, height, width, channels) -> a list of feature maps.
+    """Backbone from images (batch, height, width, channels) to a list of feature maps.
 
-    It has the network's own stem and blocks: weights are shared, and training one trains the other.
-    What no map needs is neither held nor computed. ``feature_info`` is the table of the maps.
+    It shares the network's stem and blocks, so that training one trains the other. It leaves out
+    blocks that no map needs. ``feature_info`` is the table of the maps.
 
     Args:
         network: the network.
-        out_indices: maps that are returned, in this order; None is all of them.
+        out_indices: indices of the maps to return, in this order; default: all.
 
     Raises:
-        SpecError: an index is no number of a feature map.
+        SpecError: the network has no feature map of an index.
     """
 
     def __init__(self, network: Body, out_indices: Sequence[int] | None = None) -> None:
@@ -48,7 +48,7 @@ class FeaturesOnly(nnx.Module):
         self.blocks = nnx.List(network.blocks[: last + 1])
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Return the maps of pictures (batch, height, width, channels), normalised."""
+        """Return the feature maps of normalised images (batch, height, width, channels)."""
         tensors = {"stem": self.stem(x)}
         y = tensors["stem"]
         for block in self.blocks:
@@ -57,7 +57,7 @@ class FeaturesOnly(nnx.Module):
 
 
 def features_only(network: Body, out_indices: Sequence[int] | None = None) -> FeaturesOnly:
-    """Return the network as a backbone that gives a list of feature maps; weights are shared.
+    """Return a backbone that gives a list of feature maps and shares the network's weights.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.features_only`.
 

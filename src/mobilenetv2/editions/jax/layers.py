@@ -1,4 +1,4 @@
-"""The layers and blocks of the JAX edition. Module names are the canonical ones."""
+"""Layers and blocks of the JAX edition; module names are the canonical ones."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -19,10 +19,10 @@ POOLS: dict[str, Callable[..., jax.Array]] = {"average": jnp.mean, "max": jnp.ma
 
 
 class BatchNorm(nnx.Module):
-    """BatchNorm over all axes but the last, its running statistics in ``nnx.BatchStat``.
+    """BatchNorm over all axes but the last, with running statistics in ``nnx.BatchStat``.
 
-    Flax's own does not correct the running variance by Bessel's factor, which PyTorch does; here
-    it is as the spec's numerics say.
+    It corrects the running variance by Bessel's factor, as PyTorch does, where the spec's numerics
+    say so. Flax's own BatchNorm cannot.
     """
 
     def __init__(self, channels: int, numerics: Numerics, dtype: DTypeLike) -> None:
@@ -35,7 +35,7 @@ class BatchNorm(nnx.Module):
         self.use_running_average = False  # Flax's name: net.train() and net.eval() set it
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(batch, height, width, channels) -> the same; in training statistics move."""
+        """Normalise (batch, height, width, channels); in training mode, update the statistics."""
         mean, variance = self.mean[...], self.variance[...]
         if not self.use_running_average:
             axes = tuple(range(x.ndim - 1))
@@ -54,9 +54,10 @@ class BatchNorm(nnx.Module):
 
 
 class ConvBN(nnx.Module):
-    """Convolution, BatchNorm and, unless the layer is linear, the activation.
+    """Convolution, BatchNorm and, in layers that are not linear, the activation.
 
-    (batch, height, width, in_channels) -> (batch, ceil(height / stride), ..., out_channels).
+    The output of (batch, height, width, in_channels) is
+    (batch, ceil(height / stride), ..., out_channels).
     """
 
     def __init__(self, layer: Convolution, numerics: Numerics, dtype: DTypeLike) -> None:
@@ -69,9 +70,9 @@ class ConvBN(nnx.Module):
         self.numerics = numerics
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return (batch, height, width, channels), convolved, normalised and activated."""
+        """Return the output of the layer for (batch, height, width, channels)."""
         kernel = self.kernel[...]
-        # From the picture that came: the spec's own size is only a default.
+        # Padding follows the actual size of the image; the spec's size is only a default.
         rows, columns = (
             padding(self.numerics.padding, side, kernel.shape[0], self.stride)
             for side in x.shape[1:3]
@@ -85,7 +86,7 @@ class ConvBN(nnx.Module):
 
 
 class InvertedResidual(nnx.Module):
-    """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
+    """Inverted residual: expansion, depthwise convolution, projection, shortcut."""
 
     def __init__(self, block: Block, numerics: Numerics, dtype: DTypeLike) -> None:
         self.index, self.residual = block.index, block.residual
@@ -95,9 +96,9 @@ class InvertedResidual(nnx.Module):
         self.shortcut = ConvBN(block.shortcut, numerics, dtype) if block.shortcut else None
 
     def __call__(self, x: jax.Array, tensors: dict[str, jax.Array]) -> jax.Array:
-        """(batch, height, width, k) -> (batch, ceil(height / stride), ..., k').
+        """Return (batch, ceil(height / stride), ..., k') for (batch, height, width, k).
 
-        Every convolution's output is put into ``tensors``; ``jit`` drops what nobody uses.
+        It adds the output of every convolution to ``tensors``; ``jit`` removes unused ones.
         """
         name, y = f"blocks.{self.index}", x
         if self.expand is not None:
@@ -113,9 +114,9 @@ class InvertedResidual(nnx.Module):
 
 
 class Linear(nnx.Module):
-    """A linear layer, its activation and dropout of what it gives, where it has them.
+    """Linear layer, with optional activation and dropout of its output.
 
-    (batch, in_features) -> (batch, out_features).
+    It maps (batch, in_features) to (batch, out_features).
     """
 
     def __init__(self, layer: LinearRecord, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
@@ -125,7 +126,7 @@ class Linear(nnx.Module):
         self.activation = layer.activation
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return (batch, n) of (batch, inputs), activated and dropped out."""
+        """Return (batch, outputs) for (batch, inputs)."""
         y = x @ self.kernel[...]
         if self.bias is not None:
             y = y + self.bias[...]
@@ -135,7 +136,7 @@ class Linear(nnx.Module):
 
 
 def list_parts(modules: Iterable[Any]) -> Iterator[Part[Any]]:
-    """Yield what runs behind the pooled features, as :mod:`mobilenetv2.editions.heads` has it."""
+    """Yield the layers behind the pooled features as parts of :mod:`mobilenetv2.editions.heads`."""
     for module in modules:
         if isinstance(module, Linear | nnx.Linear):
             inputs, outputs = module.kernel.shape

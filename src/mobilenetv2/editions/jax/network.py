@@ -1,6 +1,6 @@
-"""MobileNetV2 in JAX (Flax NNX), read off the spec. Module names are the canonical ones.
+"""MobileNetV2 in JAX (Flax NNX), built from the spec; module names are the canonical ones.
 
-Pictures are (batch, height, width, channels), as JAX and its compilers like them.
+Images are (batch, height, width, channels), JAX's usual layout.
 """
 
 import warnings
@@ -30,10 +30,10 @@ from mobilenetv2.spec.records import Labels, ModelConfig
 
 
 class MobileNetV2(nnx.Module):
-    """The whole network, with the record of what it is and takes in ``config``.
+    """MobileNetV2, with its :class:`ModelConfig` in ``config``.
 
-    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. The seed, 0 where
-    there is none, is that of dropout, too. float64 needs ``jax_enable_x64``, else it is an error.
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. The seed, 0 by
+    default, is also the seed of dropout. float64 raises an error without ``jax_enable_x64``.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class MobileNetV2(nnx.Module):
         dtype = check_options(dtype, seed)
         if dtype == "float64" and not jax.config.jax_enable_x64:
             raise MobileNetV2Error(
-                "JAX computes in float32 here; for float64 set JAX_ENABLE_X64=1 before it is "
-                "imported"
+                "JAX computes in float32 in this process; for float64, set JAX_ENABLE_X64=1 before "
+                "JAX is imported"
             )
         self._config = nnx.static(
             config if isinstance(config, ModelConfig) else ModelConfig.default(config)
@@ -67,52 +67,51 @@ class MobileNetV2(nnx.Module):
 
     @property
     def dtype(self) -> jnp.dtype:
-        """Of the weights."""
+        """Data type of the weights."""
         return jnp.dtype(self.stem.kernel.dtype)
 
     @property
     def config(self) -> ModelConfig:
-        """What the network is and takes, with the classifier that it has now.
+        """Config of the network, with its present classifier.
 
-        A classifier that was put in its place has numbered labels until a config with labels is
-        set.
+        An assigned classifier has numbered labels. To name them, set a config with labels.
 
         Raises:
-            SpecError: a classifier that no spec can describe; the message says why.
+            SpecError: no spec can describe the classifier; the message says why.
         """
         if isinstance(self.classifier, Linear):
             return self._config
         return head_config(self._config, self.describe_classifier().spec, not self._assigned)
 
     @config.setter
-    def config(self, config: ModelConfig) -> None:  # what is set goes through __setattr__
+    def config(self, config: ModelConfig) -> None:  # assignments go through __setattr__
         raise AttributeError("config")
 
     @property
     def spec(self) -> NetworkSpec:
-        """What the network is."""
+        """Spec of the network, with its present classifier."""
         return self.config.spec
 
     @property
     def body_spec(self) -> NetworkSpec:
-        """The spec whose body this is; its classifier may have been replaced."""
+        """Spec that the network was built from, with its original classifier."""
         return self._config.spec
 
     @property
     def num_features(self) -> int:
-        """Channels of the pooled features, which the classifier takes."""
+        """Channels of the pooled features, the classifier's input."""
         return resolve(self.body_spec).features
 
     @property
     def transform(self) -> ArrayTransform:
-        """The preprocessing, from a photo to a float32 array (height, width, channels).
+        """Preprocessing from a photo to a float32 array (height, width, channels).
 
-        ``network.transform(photo)`` gives the array, ``network.transform()`` the callable.
+        ``network.transform(photo)`` returns the array, ``network.transform()`` the function.
         """
         return ArrayTransform(self._config.preprocessing)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "config":  # nnx would take it for a part of the network's tree
+        if name == "config":  # nnx would make it a part of the network's tree
             self._config, self._assigned = nnx.static(value), False
             return
         if name == "classifier" and not isinstance(value, Linear):
@@ -121,17 +120,17 @@ class MobileNetV2(nnx.Module):
             if not (linear and self.hidden and value.in_features == self._hidden_width()):
                 self.hidden = nnx.List([])
             if not linear:
-                self.dropout.rate = 0.0  # it brings its own
+                self.dropout.rate = 0.0  # the assigned module has its own dropout
         super().__setattr__(name, value)
 
     def _hidden_width(self) -> int:
         return int(self.hidden[-1].kernel.shape[1])
 
     def describe_classifier(self) -> Head[nnx.Module]:
-        """Return the spec with the classifier that the network has, and its linear layers.
+        """Return the spec with the present classifier, and its linear layers.
 
         Raises:
-            SpecError: no spec can describe it; the message says why.
+            SpecError: no spec can describe the classifier; the message says why.
         """
         modules = [self.dropout, *self.hidden, self.classifier]
         return describe_head(list_parts(modules), self.body_spec)
@@ -139,14 +138,14 @@ class MobileNetV2(nnx.Module):
     def reset_classifier(
         self, classes: int | Iterable[str] | Labels, seed: int | None = None
     ) -> None:
-        """Give the network a new classifier for these classes, in place; hidden layers stay.
+        """Replace the classifier by a new one for these classes, in place; hidden layers stay.
 
         Args:
-            classes: how many, or their names in the order of the outputs.
-            seed: of the new weights and their dropout; None is 0.
+            classes: number of classes, or their names in the order of the outputs.
+            seed: seed of the new weights and their dropout; default: 0.
 
         Raises:
-            SpecError: no classes, or a classifier that no spec can describe.
+            SpecError: there are no classes, or no spec can describe the present classifier.
         """
         check_options(seed=seed)
         dtype, rngs = self.dtype, nnx.Rngs(seed or 0)
@@ -165,13 +164,13 @@ class MobileNetV2(nnx.Module):
             layer.dropout.deterministic = self.dropout.deterministic
 
     def train(self, **attributes: Any) -> None:
-        """Set the mode; warn where training would destroy weights whose BatchNorm came folded."""
+        """Set training mode; warn if the BatchNorm is folded, since training would destroy it."""
         if came_folded(self._config):
             warnings.warn(FOLDED, stacklevel=2)
         super().train(**attributes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the logits (batch, n) of (batch, height, width, channels), normalised."""
+        """Return the logits (batch, n) of normalised images (batch, height, width, channels)."""
         return self.classify(self.pooled_features(x), {})
 
     def forward_features(self, x: jax.Array) -> jax.Array:
@@ -185,7 +184,7 @@ class MobileNetV2(nnx.Module):
     def classify(self, features: jax.Array, tensors: dict[str, jax.Array]) -> jax.Array:
         """Return the logits (batch, n) of pooled features (batch, k).
 
-        The outputs of the hidden layers are put into ``tensors``.
+        It adds the outputs of the hidden layers to ``tensors``.
         """
         y = self.dropout(features)
         for index, layer in enumerate(self.hidden):
@@ -200,10 +199,10 @@ class MobileNetV2(nnx.Module):
         return y
 
     def intermediates(self, x: jax.Array) -> dict[str, jax.Array]:
-        """Return every tensor of :func:`spec.names.intermediate_names`, in order, of one pass.
+        """Return the tensors of one pass, in the order of ``spec.names.intermediate_names``.
 
         Args:
-            x: (batch, height, width, channels), normalised; any size, not only the spec's.
+            x: (batch, height, width, channels), normalised, of any size.
         """
         tensors: dict[str, jax.Array] = {}
         y = self._body(x, tensors)
@@ -215,7 +214,7 @@ class MobileNetV2(nnx.Module):
 def reset_classifier(
     network: MobileNetV2, classes: int | Iterable[str] | Labels, seed: int | None = None
 ) -> MobileNetV2:
-    """Return the network with a new classifier; it is changed in place.
+    """Replace the classifier in place and return the network.
 
     The arguments are those of :meth:`MobileNetV2.reset_classifier`.
     """
@@ -224,19 +223,19 @@ def reset_classifier(
 
 
 def config_of(network: MobileNetV2) -> ModelConfig:
-    """Return what a network is and takes, with the classifier that it has now.
+    """Return the config of a network, with its present classifier.
 
     Raises:
-        SpecError: a classifier that no spec can describe.
+        SpecError: no spec can describe the classifier.
     """
     return network.config
 
 
 def check_device(name: str) -> jax.Device:
-    """JAX's device of that name, such as cpu, gpu or cuda:1.
+    """Return JAX's device of a name such as cpu, gpu or cuda:1.
 
     Raises:
-        MobileNetV2Error: unknown, or not on this machine.
+        MobileNetV2Error: the device is unknown, or not on this machine.
     """
     kind, _, index = name.partition(":")
     try:
@@ -251,9 +250,9 @@ def check_device(name: str) -> jax.Device:
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """Return a function from pictures to outputs.
+    """Return a function from uint8 images to outputs.
 
-    Each call takes the network's weights as they are, and puts it into evaluation mode.
+    Each call uses the network's present weights and sets evaluation mode.
     """
     where = check_device(device)
 
@@ -265,7 +264,7 @@ def predictor(
     return predict
 
 
-# Of the module, not of a predictor: it is compiled once for a network, however often one is made.
+# A function of the module, so that it is compiled once for all predictors of a network.
 @partial(nnx.jit, static_argnames="outputs")
 def _run(network: MobileNetV2, x: jax.Array, outputs: str) -> jax.Array:
     return network(x) if outputs == "logits" else network.pooled_features(x)
@@ -277,7 +276,7 @@ def _intermediates(network: MobileNetV2, x: jax.Array) -> dict[str, jax.Array]:
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """Return every named tensor of a forward pass."""
+    """Return the named intermediate tensors of a forward pass."""
     network.eval()
     tensors = _intermediates(network, jnp.asarray(x, network.dtype))
     # jit sorts a dict's keys.

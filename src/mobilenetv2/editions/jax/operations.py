@@ -1,7 +1,7 @@
 """Convolutions in the forms that XLA computes fast.
 
-On CPUs its grouped convolution is slow: a depthwise one of 48 channels on 32 x 32 pixels took 70
-times as long as the nine shifted products that it is, its gradients 3 to 20 times.
+XLA's grouped convolution is slow on CPUs. A depthwise one of 48 channels on 32 x 32 pixels took 70
+times as long as the equivalent sum of nine shifted products, and its gradients 3 to 20 times.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from mobilenetv2.spec.blocks import Padding
 
 
 def convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    """(batch, height, width, in) and (kernel, kernel, in, out) -> (batch, ..., out)."""
+    """Convolve (batch, height, width, in) with (kernel, kernel, in, out) to (batch, ..., out)."""
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return x @ kernel[0, 0]
     return jax.lax.conv_general_dilated(
@@ -25,7 +25,7 @@ def convolution(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) 
 def depthwise_convolution(
     x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """(batch, height, width, channels) and (kernel, kernel, 1, channels) -> (batch, ...)."""
+    """Convolve each channel of (batch, height, width, channels) with its own kernel."""
     options: Any = {"stride": stride, "padding": padding}
     return jax.lax.platform_dependent(
         x, kernel, cpu=partial(_shifted, **options), default=partial(_grouped, **options)

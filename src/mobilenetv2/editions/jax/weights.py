@@ -1,4 +1,4 @@
-"""The JAX edition's variables under their canonical names."""
+"""Variables of the JAX edition by their canonical names."""
 
 from typing import Any, Protocol
 
@@ -21,24 +21,24 @@ from mobilenetv2.spec.network import NetworkSpec
 
 
 class Described(Protocol):
-    """The network, as far as its weights need it."""
+    """Parts of a network that reading and writing its weights need."""
 
     @property
     def spec(self) -> NetworkSpec:
-        """What it is."""
+        """Spec of the network, with its present classifier."""
 
     def describe_classifier(self) -> Head[Any]:
-        """Return the spec with the classifier that it has, and its linear layers."""
+        """Return the spec with the present classifier, and its linear layers."""
 
 
 def load(network: Described, arrays: Arrays, where: str = "weights") -> None:
-    """Put canonical arrays into a network."""
+    """Copy canonical arrays into a network."""
     check_arrays(network.spec, arrays, where)
     assign(network, arrays)
 
 
 def assign(network: Described, arrays: Arrays) -> None:
-    """Copy some of the network's canonical arrays into it, unchecked."""
+    """Copy some canonical arrays into a network without a check."""
     for name, (variable, layout) in variables(network).items():
         if name in arrays:
             array = np.asarray(arrays[name])
@@ -47,7 +47,7 @@ def assign(network: Described, arrays: Arrays) -> None:
 
 
 def dump(network: Described, dtype: Dtype = "float32") -> Arrays:
-    """Return the canonical arrays of a network."""
+    """Return the weights of a network as canonical arrays."""
     arrays: Arrays = {}
     for name, (variable, layout) in variables(network).items():
         array = np.asarray(variable[...], dtype)
@@ -56,10 +56,10 @@ def dump(network: Described, dtype: Dtype = "float32") -> Arrays:
 
 
 def variables(network: Described) -> dict[str, tuple[nnx.Variable, Layout | None]]:
-    """Return the network's variables under their canonical names, and how they lie there.
+    """Return the network's variables and their layouts by canonical names.
 
     Raises:
-        SpecError: a classifier that no spec can describe.
+        SpecError: no spec can describe the classifier.
     """
     head = network.describe_classifier()
     linears = [linear.name for linear in resolve(head.spec).linears]
@@ -73,7 +73,7 @@ def variables(network: Described) -> dict[str, tuple[nnx.Variable, Layout | None
             found[name] = (layer.kernel, TENSORFLOW_LINEAR) if weight else (layer.bias, None)
         elif name.endswith("conv.weight"):
             path = name.removesuffix("conv.weight") + "kernel"
-            # A depthwise kernel is (height, width, 1, channels): a convolution in as many groups.
+            # A depthwise kernel is (height, width, 1, channels), as of a grouped convolution.
             found[name] = _follow(network, path), TENSORFLOW_CONVOLUTION
         else:
             found[name] = _follow(network, name.replace("conv.bias", "bias")), None

@@ -1,7 +1,7 @@
-"""The Keras 3 edition, on TensorFlow, JAX or PyTorch.
+"""Keras 3 edition, on TensorFlow, JAX or PyTorch.
 
-Keras has one backend in a process, chosen before it is imported. So nothing here imports Keras
-before :func:`build` knows which one is wanted.
+Keras has one backend per process, which is chosen before its import. So nothing here imports Keras
+before :func:`build` has chosen the backend.
 """
 
 import importlib
@@ -35,12 +35,16 @@ def build(
     backend: Backend | None = None,
     **options: Any,
 ) -> "keras.Model":
-    """Return a freshly initialised network.
+    """Return a network with initial weights.
 
     Args:
-        backend: 'tensorflow', 'jax' or 'torch'; None takes ``KERAS_BACKEND``, Keras's own
-            configuration, or what is installed, in this order.
-        options: of :func:`mobilenetv2.editions.keras.network.MobileNetV2`.
+        config: spec or config of the network.
+        initialisation: scheme of the initial weights, 'torchvision' or 'paper'.
+        seed: seed of the initial weights and of dropout; default: 0.
+        dtype: data type of weights and computation.
+        backend: 'tensorflow', 'jax' or 'torch'. Default: ``KERAS_BACKEND``, else Keras's
+            configuration file, else the first backend that is installed.
+        options: options of :func:`mobilenetv2.editions.keras.network.MobileNetV2`.
 
     Raises:
         MissingExtra: Keras or the backend is not installed.
@@ -57,18 +61,19 @@ def read(
     config: ModelConfig | NetworkSpec | None = None,
     backend: Backend | None = None,
 ) -> "keras.Model":
-    """A ``.keras`` file of this edition, in any process: Keras alone lacks one of its layers.
+    """Read a ``.keras`` file that a network of this edition was saved to.
 
-    Only of this edition: read a stranger's file with ``mobilenetv2 weights import``.
+    It registers a layer that Keras alone lacks. ``mobilenetv2 weights import`` reads the ``.keras``
+    files of other MobileNetV2 implementations.
 
     Args:
-        path: what ``network.save("network.keras")`` wrote.
-        config: of the network that was saved, for its ``.config``: Keras keeps no such thing.
-            Without it the model answers and trains, but cannot be saved as a model folder.
-        backend: as in :func:`build`.
+        path: file that ``network.save("network.keras")`` wrote.
+        config: spec or config of the saved network, which a ``.keras`` file does not hold. Without
+            it, the model predicts and trains, but cannot be saved as a model folder.
+        backend: 'tensorflow', 'jax' or 'torch'; default: as in :func:`build`.
 
     Raises:
-        WeightsError: no such file, no Keras model, or one that is not the config's network.
+        WeightsError: the file is missing, is no Keras model, or is not the config's network.
     """
     choose(backend)
     from mobilenetv2.editions.keras.network import read
@@ -86,7 +91,7 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is done with a network once it is used: by then Keras runs on its backend."""
+    """Import a function at its first use, when the backend of Keras has been chosen."""
     if name not in HOMES:
         raise AttributeError(f"module 'mobilenetv2.editions.keras' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mobilenetv2.editions.keras.{HOMES[name]}"), name)

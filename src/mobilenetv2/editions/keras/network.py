@@ -1,4 +1,4 @@
-"""MobileNetV2 as a functional Keras model, read off the spec, under keras.applications' names."""
+"""MobileNetV2 as a functional Keras model, built from the spec, with keras.applications' names."""
 
 import os
 import zipfile
@@ -37,7 +37,7 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import Labels, ModelConfig
 
 LAST = "channels_last"
-"""Said to every layer: a user's keras.json may have another default."""
+"""Data format of every layer, set because a user's keras.json may have another default."""
 
 
 def MobileNetV2(
@@ -52,38 +52,40 @@ def MobileNetV2(
     classifier_activation: str | None = None,
     name: str = "mobilenetv2",
 ) -> keras.Model:
-    """A ``keras.Model`` from normalised pictures (batch, height, width, channels) to logits.
+    """Return a ``keras.Model`` from normalised images (batch, height, width, channels) to logits.
 
-    Its ``.config`` is the record of what it is and takes, and its ``.transform`` the
-    preprocessing: from a photo to a float32 array (height, width, channels). A model that is built
-    on its layers, or on it, can be saved by :func:`mobilenetv2.networks.save`, too:
-    with Dense layers on ``include_top=False, pooling="avg"``.
+    Its ``.config`` is the :class:`ModelConfig`, and its ``.transform`` the preprocessing from a
+    photo to a float32 array (height, width, channels). :func:`mobilenetv2.networks.save` can also
+    save a model that was built on it or its layers, such as Dense layers on
+    ``include_top=False, pooling="avg"``.
 
-    It is made of Keras's own layers, so a ``.keras`` file of it can be read without this package
-    (BatchNorm under PyTorch's numerics excepted, see :class:`UnbiasedBatchNormalization`).
-
-    The first arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`; the seed is
-    that of dropout, too.
+    Keras can read its ``.keras`` files without this package, since all layers are Keras's own. The
+    exception is :class:`UnbiasedBatchNormalization`, the BatchNorm of PyTorch's numerics.
 
     Args:
-        input_shape: (height, width), each None where it may differ from call to call; the
-            padding is right for every size all the same. Without it, the spec's size. A third
-            number must be the spec's channels.
-        include_top: with dropout and classifier; False ends with the head's feature map.
-        pooling: only without the top: 'avg' or 'max' over the feature map's positions.
-        classifier_activation: None gives logits, as every edition does; keras.applications
-            defaults to 'softmax'.
+        config: spec or config of the network.
+        initialisation: scheme of the initial weights, 'torchvision' or 'paper'.
+        seed: seed of the initial weights and of dropout; default: 0.
+        dtype: data type of weights and computation.
+        input_shape: (height, width), each None if it varies between calls, or (height, width,
+            channels). Padding is right for every size. Default: the spec's size.
+        include_top: True for a network with dropout and classifier; False for one that ends with
+            the head's feature map.
+        pooling: pooling over the feature map without the top: 'avg', 'max' or None.
+        classifier_activation: activation of the logits. Default: None, as in every edition;
+            keras.applications defaults to 'softmax'.
+        name: name of the model.
 
     Raises:
-        MobileNetV2Error: float64 on another backend than TensorFlow.
-        SpecError: another shape, pooling or dtype.
+        MobileNetV2Error: dtype is float64 and the backend is not TensorFlow.
+        SpecError: the shape, the pooling or the dtype is impossible.
     """
     dtype = check_options(dtype, seed)
     config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
     if dtype == "float64" and keras.backend.backend() != "tensorflow":
         raise MobileNetV2Error(
-            f"on {keras.backend.backend()} Keras computes BatchNorm in float32 whatever is asked "
-            "for; for float64 build with backend='tensorflow'"
+            f"on {keras.backend.backend()}, Keras computes BatchNorm in float32 only; "
+            "for float64, build with backend='tensorflow'"
         )
     spec, network = config.spec, resolve(config.spec)
     blocks, head = require_inverted(spec, "keras")
@@ -122,7 +124,7 @@ def _finish(model: keras.Model, config: ModelConfig) -> None:
 
 
 def _shape(spec: NetworkSpec, wish: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
-    """(height, width, channels), as Keras's users may write it too."""
+    """Return (height, width, channels) of an ``input_shape`` with or without channels."""
     size = spec.size if wish is None else tuple(wish)
     if len(size) == 3 and size[-1] == spec.input_channels:
         size = size[:2]
@@ -135,7 +137,7 @@ def _shape(spec: NetworkSpec, wish: tuple[int | None, ...] | None) -> tuple[int 
 
 
 class Layers:
-    """Makes the parts of the network under one set of numerics."""
+    """Factory of the network's layers for one set of numerics."""
 
     def __init__(self, numerics: Numerics, dtype: str) -> None:
         self.numerics, self.dtype = numerics, dtype
@@ -146,11 +148,11 @@ class Layers:
         )
 
     def conv_bn(self, x: Any, layer: Convolution) -> Any:
-        """Convolution, BatchNorm and, unless the layer is linear, the activation."""
+        """Apply a convolution, BatchNorm and, if the layer is not linear, the activation."""
         name, same = convolution_name(layer.name), True
         if layer.stride == 2 and layer.kernel == 3 and self.numerics.padding == "symmetric":
-            # The one case in which 'same' is another rule. Keras works 'same' out from the size
-            # that comes, so that it is right for odd and for unknown sizes.
+            # Only here does Keras's 'same' differ from symmetric padding. Keras computes 'same'
+            # from the actual size, so that it is right for odd and for unknown sizes.
             pad = "Conv1_pad" if layer.role == "stem" else name.replace("depthwise", "pad")
             pads = layers.ZeroPadding2D(1, LAST, name=pad, dtype=self.dtype)
             x, same = pads(x), False
@@ -164,7 +166,7 @@ class Layers:
         else:
             x = layers.Conv2D(layer.out_channels, **options)(x)
         x = self.batch_norm(
-            # Rounded: 1 - 0.1 is 0.9, not 0.9 and a little.
+            # Rounded, since 1 - 0.1 is not exactly 0.9 in floating point.
             momentum=round(1 - self.numerics.update_rate, 12),
             epsilon=self.numerics.epsilon, name=batch_norm_name(layer.name), dtype=self.dtype,
         )(x)  # fmt: skip
@@ -174,19 +176,19 @@ class Layers:
         return layers.ReLU(bound, name=activation_name(layer.name), dtype=self.dtype)(x)
 
     def pool(self, x: Any, kind: str) -> Any:
-        """The mean or the maximum of each channel over a map."""
+        """Apply global average or max pooling."""
         pools = {"average": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
         return pools[kind](LAST, name=POOLS[kind], dtype=self.dtype)(x)
 
     def hidden(self, x: Any, layer: Linear, seed: int) -> Any:
-        """A linear layer before the classifier, its activation and its dropout."""
+        """Apply a hidden linear layer, its activation and its dropout."""
         name = linear_name(layer.name)
         x = layers.Dense(layer.out_features, use_bias=layer.bias, name=name, dtype=self.dtype)(x)
         if layer.activation is not None:
             bound = 6.0 if layer.activation == "relu6" else None
             x = layers.ReLU(bound, name=linear_output_name(layer), dtype=self.dtype)(x)
         if layer.dropout:
-            # Layers with the same seed would drop the same places.
+            # With the same seed, all layers would drop the same units.
             seed += 1 + int(layer.name.rpartition(".")[2])
             x = layers.Dropout(layer.dropout, seed=seed, name=f"{name}_dropout", dtype=self.dtype)(
                 x
@@ -194,7 +196,7 @@ class Layers:
         return x
 
     def inverted_residual(self, x: Any, block: Block) -> Any:
-        """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
+        """Apply an inverted residual: expansion, depthwise convolution, projection, shortcut."""
         y = x if block.expand is None else self.conv_bn(x, block.expand)
         y = self.conv_bn(self.conv_bn(y, block.depthwise), block.project)
         if not block.residual:
@@ -205,14 +207,14 @@ class Layers:
 
 @keras.saving.register_keras_serializable("mobilenetv2")
 class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's own but for what training adds to ``moving_variance``.
+    """Keras's BatchNormalization with the unbiased variance in ``moving_variance``, as in PyTorch.
 
-    A ``.keras`` file with this layer is read by :func:`mobilenetv2.editions.keras.read`, or by
-    Keras itself once this module has been imported.
+    :func:`mobilenetv2.editions.keras.read` reads a ``.keras`` file with this layer. Keras itself
+    can read one after this module has been imported.
     """
 
     def call(self, inputs, training=None, mask=None):  # type: ignore[no-untyped-def]
-        """(batch, ..., channels) -> the same."""
+        """Normalise (batch, ..., channels)."""
         if not (training and self.trainable):
             return super().call(inputs, training=training, mask=mask)
         kept = ops.cast(self.moving_variance, inputs.dtype) * self.momentum
@@ -227,20 +229,20 @@ class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
 def forward_features(network: keras.Model, x: Any) -> Any:
     """Return the last feature map (batch, ..., k) of (batch, height, width, channels), normalised.
 
-    It makes a model for the call: in a loop, make it once of the layer ``out_relu``.
+    Each call makes a new model. In a loop, make one up to the layer ``out_relu`` instead.
     """
     body = body_of(network)
     return keras.Model(body.input, body.get_layer(activation_name("head")).output)(x)
 
 
 def features_only(network: keras.Model, out_indices: Sequence[int] | None = None) -> keras.Model:
-    """Return the network as a backbone that gives a list of feature maps; layers are shared.
+    """Return a backbone that gives a list of feature maps and shares the network's layers.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.features_only`.
 
     Returns:
-        A ``keras.Model`` (batch, height, width, channels) -> list of (batch, ..., k), with the
-        table of channels and strides as ``.feature_info``.
+        A ``keras.Model`` from images (batch, height, width, channels) to a list of feature maps
+        (batch, ..., k). Its ``.feature_info`` is the table of channels and strides.
 
     Example:
         # needs: keras
@@ -261,10 +263,10 @@ def features_only(network: keras.Model, out_indices: Sequence[int] | None = None
 
 
 class Backbone(keras.Model):
-    """A functional model that returns a list of maps, also where it is a single one."""
+    """Functional model that returns a list of feature maps, even of a single one."""
 
     def call(self, inputs, training=None, mask=None):  # type: ignore[no-untyped-def]
-        """Return the maps of (batch, height, width, channels)."""
+        """Return the feature maps of normalised images (batch, height, width, channels)."""
         maps = super().call(inputs, training=training, mask=mask)
         return maps if isinstance(maps, list) else [maps]
 
@@ -274,8 +276,8 @@ def reset_classifier(
 ) -> keras.Model:
     """Return a new model with the network's layers and a new classifier; hidden layers stay.
 
-    A functional model cannot be changed in place: the network stays, and shares its layers with
-    the model that is returned, which has to be compiled anew.
+    A functional model cannot be changed in place. The network stays as it is and shares its layers
+    with the returned model. Compile the returned model before you train it.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.reset_classifier`.
 
@@ -313,11 +315,11 @@ def reset_classifier(
 def predictor(
     network: keras.Model, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """Return a function from pictures to outputs.
+    """Return a function from uint8 images to outputs.
 
     Raises:
-        MobileNetV2Error: ``device`` is not 'cpu': Keras's backend chooses where it computes; or
-            the network has no such output.
+        MobileNetV2Error: ``device`` is not 'cpu', since Keras's backend chooses the device itself;
+            or the network has no such output.
     """
     if device != "cpu":
         raise MobileNetV2Error(
@@ -335,7 +337,7 @@ def predictor(
 
 
 def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
-    """Return every named tensor of a forward pass.
+    """Return the named intermediate tensors of a forward pass.
 
     Raises:
         MobileNetV2Error: the network has no logits.
@@ -343,18 +345,18 @@ def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
     sources = intermediate_layers(config_of(network).spec) | {"logits": CLASSIFIER}
     dtype = _layer(network, CLASSIFIER).dtype
     ends = {name: _layer(network, layer).output for name, layer in sources.items()}
-    # Not predict_on_batch: it makes float32 of float64 on some backends.
+    # predict_on_batch would convert float64 to float32 on some backends.
     tensors = keras.Model(network.input, ends)(keras.ops.convert_to_tensor(x, dtype))
     return {name: np.asarray(keras.ops.convert_to_numpy(tensors[name])) for name in ends}
 
 
 def _layer(network: keras.Model, name: str) -> keras.Layer:
-    """The layer of that name, if what it gives is what the editions call by that name."""
+    """Return a layer by name; raise if the model lacks it or it does not give logits."""
     layer = {layer.name: layer for layer in network.layers}.get(name)
     if layer is None:
         what = "logits" if name == CLASSIFIER else "features"
         raise MobileNetV2Error(
-            f"this Keras model has no {what}: it was made without its layer {name!r}; build it "
+            f"this Keras model has no {what}: it was built without the layer {name!r}; build it "
             "with include_top=True, or call the model itself"
         )
     if name == CLASSIFIER and layer.activation is not keras.activations.linear:
@@ -366,7 +368,7 @@ def _layer(network: keras.Model, name: str) -> keras.Layer:
 
 
 def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = None) -> keras.Model:
-    """Read a ``.keras`` file of this edition, not of a stranger."""
+    """Read a ``.keras`` file that a network of this edition was saved to."""
     where = os.fspath(path)
     if not Path(where).is_file():
         raise WeightsError(f"{where}: no such file")
@@ -379,12 +381,12 @@ def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = N
     if config is not None:
         _finish(network, config if isinstance(config, ModelConfig) else ModelConfig.default(config))
         if not _fits(network):
-            raise WeightsError(f"{where}: not the network of the config that was given")
+            raise WeightsError(f"{where}: its network is not that of the given config")
     return network
 
 
 def _fits(network: keras.Model) -> bool:
-    """Return True if the variables are those of the config, the classifier perhaps left out."""
+    """Return True if the variables match the config, with or without the classifier."""
     try:
         arrays = dump(network)
     except (KeyError, AttributeError):  # no such layer, or one without a bias

@@ -1,4 +1,4 @@
-"""What stands on the Keras edition's body: its own classifier, or one that a user built on it."""
+"""Classifiers on the body of the Keras edition: its own, or one that a user built on it."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -31,12 +31,12 @@ from mobilenetv2.spec.network import NetworkSpec, Outputs, Pooling
 from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = "network_config"
-"""Attribute of the first convolution: models that are built on the body share the layer."""
+"""Attribute of the first convolution, which all models that are built on the body share."""
 MEAN, MAX = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
 
 
 def attach(network: keras.Model, config: ModelConfig) -> None:
-    """Let a network, and what is built on its layers, say what it is."""
+    """Attach its config to a network, for models that are built on its layers too."""
     network.config = config
     setattr(body_of(network).get_layer(convolution_name("stem")), CONFIG, config)
 
@@ -45,7 +45,7 @@ def body_of(network: keras.Model) -> keras.Model:
     """Return the model that has the body's layers: the network itself, or a model inside it.
 
     Raises:
-        MobileNetV2Error: there is none.
+        MobileNetV2Error: the model has no body of this package.
     """
     stem = convolution_name("stem")
     if any(layer.name == stem for layer in network.layers):
@@ -60,14 +60,14 @@ def body_of(network: keras.Model) -> keras.Model:
 
 
 def config_of(network: keras.Model) -> ModelConfig:
-    """Return what a network is and takes, with the classifier that it has.
+    """Return the config of a network, with its present classifier.
 
-    A classifier that a user built on the body has numbered labels until the model is given a config
-    with labels: ``model.config = dataclasses.replace(config_of(model), labels=...)``.
+    A classifier that a user built on the body has numbered labels. To name them, set a config:
+    ``model.config = dataclasses.replace(config_of(model), labels=...)``.
 
     Raises:
-        SpecError: a classifier that no spec can describe; the message says why.
-        MobileNetV2Error: the model has lost its config, as one does that was read from a file.
+        SpecError: no spec can describe the classifier; the message says why.
+        MobileNetV2Error: the model has no config, such as a model that Keras read from a file.
     """
     own = getattr(network, "config", None)
     if isinstance(own, ModelConfig):
@@ -77,10 +77,10 @@ def config_of(network: keras.Model) -> ModelConfig:
 
 
 def body_config(network: keras.Model) -> ModelConfig:
-    """Return the config of the network that a model's body was built for.
+    """Return the config that the body of a model was built from.
 
     Raises:
-        MobileNetV2Error: as :func:`config_of`.
+        MobileNetV2Error: the model has no config, such as a model that Keras read from a file.
     """
     body = body_of(network)
     found = getattr(body, "config", None)
@@ -88,17 +88,17 @@ def body_config(network: keras.Model) -> ModelConfig:
         found = getattr(body.get_layer(convolution_name("stem")), CONFIG, None)
     if not isinstance(found, ModelConfig):
         raise MobileNetV2Error(
-            "this network does not say what it is; set its .config to the ModelConfig of the one "
+            "this Keras model has no config; set its .config to the ModelConfig of the network "
             "that it was made from"
         )
     return found
 
 
 def linear_layers(network: keras.Model, spec: NetworkSpec) -> dict[str, Any]:
-    """Return the Dense layers of the classifier by their canonical names; none without a top.
+    """Return the classifier's Dense layers by their canonical names; empty without a top.
 
     Raises:
-        SpecError: a classifier that no spec can describe.
+        SpecError: no spec can describe the classifier.
     """
     names = [linear.name for linear in resolve(spec).linears]
     by_name = {layer.name: layer for layer in network.layers}
@@ -110,10 +110,10 @@ def linear_layers(network: keras.Model, spec: NetworkSpec) -> dict[str, Any]:
 
 
 def describe_top(network: keras.Model, spec: NetworkSpec) -> Head[Any]:
-    """Return the spec with the classifier that a model has, and its Dense layers.
+    """Return the spec with the model's classifier, and the classifier's Dense layers.
 
     Raises:
-        SpecError: no spec can describe it; the message says why.
+        SpecError: no spec can describe the classifier; the message says why.
     """
     found = top_layers(network)
     pooling: Pooling = spec.classifier.pooling
@@ -126,10 +126,10 @@ def describe_top(network: keras.Model, spec: NetworkSpec) -> Head[Any]:
 
 
 def top_layers(network: keras.Model) -> list[Any]:
-    """Return the layers behind the body's last feature map, or behind the model inside.
+    """Return the layers behind the body's last feature map, or behind a body that is one layer.
 
     Raises:
-        SpecError: they are no chain.
+        SpecError: the layers are not a chain.
     """
     body = body_of(network)
     end = body if body is not network else network.get_layer(activation_name("head"))
@@ -137,18 +137,18 @@ def top_layers(network: keras.Model) -> list[Any]:
     tensors = list(network.outputs)
     while True:
         if len(tensors) != 1:
-            raise undescribed("its layers are no chain")
+            raise undescribed("its layers are not a chain")
         operation, node, _ = tensors[0]._keras_history
         if operation is end:
             return found[::-1]
         if isinstance(operation, layers.InputLayer):
-            raise undescribed("its layers do not stand on the body's last feature map")
+            raise undescribed("its layers do not start at the body's last feature map")
         found.append(operation)
         tensors = list(operation._inbound_nodes[node].input_tensors)
 
 
 def list_parts(found: Iterable[Any]) -> Iterator[Part[Any]]:
-    """Yield layers as :mod:`mobilenetv2.editions.heads` has them."""
+    """Yield layers as parts of :mod:`mobilenetv2.editions.heads`."""
     for layer in found:
         if isinstance(layer, layers.Dense):
             yield LinearPart(int(layer.kernel.shape[0]), layer.units, layer.use_bias, layer)

@@ -1,4 +1,4 @@
-"""The variables of a Keras model under their canonical names."""
+"""Variables of a Keras model by their canonical names."""
 
 import warnings
 from collections.abc import Iterator
@@ -33,9 +33,9 @@ BATCH_NORM = {
 
 
 def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
-    """Copy canonical arrays into a network; warn where they would not survive training.
+    """Copy canonical arrays into a network; warn if training would destroy them.
 
-    A network without its top is given the classifier's arrays too, and has no place for them.
+    ``arrays`` must hold the classifier, too. A network without a top leaves it out.
     """
     check_arrays(config_of(network).spec, arrays, where)
     if came_folded(config_of(network)):
@@ -44,7 +44,7 @@ def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
 
 
 def assign(network: keras.Model, arrays: Arrays) -> None:
-    """:func:`load`, unchecked."""
+    """Copy canonical arrays into a network without a check."""
     for name, variable, layout in _variables(network):
         if name in arrays:
             array = np.asarray(arrays[name])
@@ -52,7 +52,7 @@ def assign(network: keras.Model, arrays: Arrays) -> None:
 
 
 def dump(network: keras.Model, dtype: Dtype = "float32") -> Arrays:
-    """Return the canonical arrays of a network."""
+    """Return the weights of a network as canonical arrays."""
     arrays: Arrays = {}
     for name, variable, layout in _variables(network):
         array = np.array(keras.ops.convert_to_numpy(variable.value), dtype)
@@ -61,7 +61,7 @@ def dump(network: keras.Model, dtype: Dtype = "float32") -> Arrays:
 
 
 def _variables(network: keras.Model) -> Iterator[tuple[str, Any, Layout | None]]:
-    """Canonical name, the variable that holds it, and how it lies there."""
+    """Yield the canonical name, the variable and its layout of each tensor."""
     spec = config_of(network).spec
     linears = linear_layers(network, spec)
     by_name = {layer.name: layer for layer in body_of(network).layers}

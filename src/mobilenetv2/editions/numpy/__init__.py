@@ -1,4 +1,4 @@
-"""The NumPy edition: the plain reference, inference only."""
+"""NumPy edition: the readable reference, for inference only."""
 
 from mobilenetv2.editions.numpy.network import MobileNetV2 as MobileNetV2
 from mobilenetv2.editions.numpy.network import MobileNetV2 as build

@@ -1,4 +1,4 @@
-"""MobileNetV2 in NumPy: the plain reference. It computes inference and nothing else."""
+"""MobileNetV2 in NumPy: the readable reference, for inference only."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -28,7 +28,7 @@ POOLS = {"average": operations.global_average_pool, "max": operations.global_max
 
 
 class MobileNetV2:
-    """The whole network. ``arrays`` are its weights under their canonical names.
+    """MobileNetV2 for inference. ``arrays`` holds its weights by their canonical names.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`.
     """
@@ -47,16 +47,16 @@ class MobileNetV2:
 
     @property
     def spec(self) -> NetworkSpec:
-        """What the network is."""
+        """Spec of the network, with its present classifier."""
         return self.config.spec
 
     @property
     def transform(self) -> PlanarTransform:
-        """The preprocessing, from a photo to a float32 array (channels, height, width)."""
+        """Preprocessing from a photo to a float32 array (channels, height, width)."""
         return PlanarTransform(self.config.preprocessing)
 
     def __call__(self, x: NDArray) -> NDArray:
-        """Return the logits (batch, n) of (batch, channels, height, width), normalised."""
+        """Return the logits (batch, n) of normalised images (batch, channels, height, width)."""
         return self.intermediates(x)["logits"]
 
     def forward_features(self, x: NDArray) -> NDArray:
@@ -68,10 +68,10 @@ class MobileNetV2:
         return POOLS[self.spec.classifier.pooling](self.forward_features(x))
 
     def intermediates(self, x: NDArray) -> dict[str, NDArray]:
-        """Return every tensor of :func:`spec.names.intermediate_names`, in order, of one pass.
+        """Return the tensors of one pass, in the order of ``spec.names.intermediate_names``.
 
         Args:
-            x: (batch, channels, height, width), normalised; any size, not only the spec's.
+            x: (batch, channels, height, width), normalised, of any size.
         """
         tensors = dict[str, NDArray]()
         y = self._body(x, tensors)
@@ -83,7 +83,7 @@ class MobileNetV2:
         return tensors
 
     def _body(self, x: NDArray, tensors: dict[str, NDArray], last: str | None = None) -> NDArray:
-        """Return the last feature map, or that of the module ``last``; note every tensor."""
+        """Return the output of the body, or of its module ``last``; fill ``tensors``."""
         network = resolve(self.spec)
         y = tensors["stem"] = self._layer(network.stem, x.astype(self.dtype))
         for block in network.blocks:
@@ -95,7 +95,7 @@ class MobileNetV2:
         return y
 
     def _block(self, block: Block, x: NDArray, tensors: dict[str, NDArray]) -> NDArray:
-        """One block: its steps one after the other, and what is added to them."""
+        """Return the output of a block; fill ``tensors``."""
         y = x
         for step in block.steps:
             y = tensors[step.name] = self._layer(step, y)
@@ -109,7 +109,7 @@ class MobileNetV2:
         return y
 
     def _layer(self, layer: Convolution, x: NDArray) -> NDArray:
-        """Convolution, BatchNorm and, unless the layer is linear, the activation."""
+        """Return the output of a convolution, its BatchNorm and its activation."""
         numerics = self.spec.numerics
         scale, shift, mean, variance = (
             self.arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM
@@ -119,8 +119,8 @@ class MobileNetV2:
         return y if layer.linear else ACTIVATIONS[numerics.activation](y)
 
     def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
-        """Return what enters the layer's BatchNorm: the convolution with its bias."""
-        # From the picture that came: the spec's own size is only a default.
+        """Return the input of the layer's BatchNorm: the convolution with its bias."""
+        # Padding follows the actual size of the image; the spec's size is only a default.
         rows, columns = (
             padding(self.spec.numerics.padding, side, layer.kernel, layer.stride)
             for side in x.shape[2:]
@@ -135,30 +135,30 @@ class MobileNetV2:
 
 
 class FeaturesOnly:
-    """A network as a backbone: (batch, channels, height, width) -> a list of feature maps.
+    """Backbone from images (batch, channels, height, width) to a list of feature maps.
 
-    It computes with the network's own arrays. ``feature_info`` is the table of the maps.
+    It uses the network's own arrays. ``feature_info`` is the table of the maps.
 
     Args:
         network: the network.
-        out_indices: maps that are returned, in this order; None is all of them.
+        out_indices: indices of the maps to return, in this order; default: all.
 
     Raises:
-        SpecError: an index is no number of a feature map.
+        SpecError: the network has no feature map of an index.
     """
 
     def __init__(self, network: MobileNetV2, out_indices: Sequence[int] | None = None) -> None:
         self.network, self.feature_info = network, feature_info(network.spec, out_indices)
 
     def __call__(self, x: NDArray) -> list[NDArray]:
-        """Return the maps of pictures (batch, channels, height, width), normalised."""
+        """Return the feature maps of normalised images (batch, channels, height, width)."""
         chosen, tensors = self.feature_info.chosen, dict[str, NDArray]()
         self.network._body(x, tensors, max(chosen, key=lambda found: found.index).module)
         return [tensors[found.module] for found in chosen]
 
 
 def features_only(network: MobileNetV2, out_indices: Sequence[int] | None = None) -> FeaturesOnly:
-    """Return the network as a backbone that gives a list of feature maps; weights are shared.
+    """Return a backbone that gives a list of feature maps and shares the network's weights.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.features_only`.
 
@@ -176,7 +176,7 @@ def features_only(network: MobileNetV2, out_indices: Sequence[int] | None = None
 def reset_classifier(
     network: MobileNetV2, classes: int | Iterable[str] | Labels, seed: int | None = None
 ) -> MobileNetV2:
-    """Return the network with a new classifier; it is changed in place.
+    """Replace the classifier in place and return the network.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.reset_classifier`.
     """
@@ -189,25 +189,25 @@ def reset_classifier(
 
 
 def config_of(network: MobileNetV2) -> ModelConfig:
-    """Return what a network is and takes."""
+    """Return the config of a network."""
     return network.config
 
 
 def load(network: MobileNetV2, arrays: Arrays, where: str = "weights") -> None:
-    """Put canonical arrays into a network."""
+    """Copy canonical arrays into a network."""
     check_arrays(network.spec, arrays, where)
     network.arrays = {name: np.array(array, network.dtype) for name, array in arrays.items()}
 
 
 def dump(network: MobileNetV2, dtype: Dtype = "float32") -> Arrays:
-    """Return the canonical arrays of a network."""
+    """Return the weights of a network as canonical arrays."""
     return {name: array.astype(dtype) for name, array in network.arrays.items()}
 
 
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """Return a function from pictures to outputs; on the CPU only."""
+    """Return a function from uint8 images to outputs; it runs on the CPU only."""
     if device != "cpu":
         raise MobileNetV2Error(f"--device {device}: NumPy computes on the CPU only")
 
@@ -219,7 +219,7 @@ def predictor(
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """Return every named tensor of a forward pass."""
+    """Return the named intermediate tensors of a forward pass."""
     tensors = network.intermediates(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     return {
         name: value.transpose(0, 2, 3, 1) if value.ndim == 4 else value

@@ -1,7 +1,7 @@
-"""Every operation of the network in a few lines of NumPy: the definitions, to be read.
+"""Operations of the network in a few lines of NumPy each, as readable definitions.
 
-Arrays of pictures are (batch, channels, height, width). Results have the type of the inputs, so
-that float64 in is float64 throughout.
+Arrays of images are (batch, channels, height, width). Results have the type of the inputs, so
+that float64 images are computed in float64.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from mobilenetv2.spec.blocks import Padding
 
 
 def convolution(x: NDArray, weight: NDArray, stride: int, padding: Padding) -> NDArray:
-    """Every output channel is a weighted sum over all input channels and the kernel's pixels.
+    """Convolve: each output channel is a weighted sum over all input channels and kernel pixels.
 
     Args:
         x: (batch, in_channels, height, width).
         weight: (out_channels, in_channels, kernel, kernel).
-        stride: pixels from one output to the next.
-        padding: zeros ((top, bottom), (left, right)).
+        stride: step between two outputs, in pixels.
+        padding: numbers of zeros, ((top, bottom), (left, right)).
 
     Returns:
         (batch, out_channels, out_height, out_width).
@@ -35,7 +35,7 @@ def convolution(x: NDArray, weight: NDArray, stride: int, padding: Padding) -> N
 
 
 def depthwise_convolution(x: NDArray, weight: NDArray, stride: int, padding: Padding) -> NDArray:
-    """Every channel by itself is a weighted sum over the kernel's pixels.
+    """Convolve each channel by itself: a weighted sum over the kernel's pixels.
 
     Args:
         x: (batch, channels, height, width).
@@ -53,7 +53,7 @@ def depthwise_convolution(x: NDArray, weight: NDArray, stride: int, padding: Pad
 def _shifted(
     x: NDArray, kernel: int, stride: int, padding: Padding
 ) -> Iterator[tuple[int, int, NDArray]]:
-    """For each kernel pixel (row, column): what it sees, (batch, channels, out_h, out_w)."""
+    """Yield (row, column, its input pixels (batch, channels, out_h, out_w)) per kernel pixel."""
     x = np.pad(x, ((0, 0), (0, 0), *padding))
     height, width = (side - kernel + 1 for side in x.shape[2:])
     for row in range(kernel):
@@ -68,7 +68,7 @@ def _shifted(
 def batch_norm(
     x: NDArray, scale: NDArray, shift: NDArray, mean: NDArray, variance: NDArray, epsilon: float
 ) -> NDArray:
-    """(x - mean) / sqrt(variance + epsilon) * scale + shift, channel by channel.
+    """Return (x - mean) / sqrt(variance + epsilon) * scale + shift for each channel.
 
     Args:
         x: (batch, channels, height, width); the others are (channels,).
@@ -82,26 +82,26 @@ def _channels(values: NDArray) -> NDArray:
 
 
 def relu(x: NDArray) -> NDArray:
-    """What is negative becomes 0."""
+    """Set negative values to 0."""
     return np.asarray(np.maximum(x, 0))
 
 
 def relu6(x: NDArray) -> NDArray:
-    """Between 0 and 6: the bound keeps the numbers exact where there are few bits for them."""
+    """Clip to 0 to 6: the bound limits the range, for precise low-bit arithmetic."""
     return np.asarray(np.clip(x, 0, 6))
 
 
 def global_average_pool(x: NDArray) -> NDArray:
-    """(batch, channels, height, width) -> (batch, channels): the mean over all positions."""
+    """Return the mean over all positions: (batch, channels, height, width) to (batch, channels)."""
     return np.asarray(x.mean((2, 3)))
 
 
 def global_max_pool(x: NDArray) -> NDArray:
-    """(batch, channels, height, width) -> (batch, channels): the maximum over all positions."""
+    """Return the maximum over all positions, as (batch, channels)."""
     return np.asarray(x.max((2, 3)))
 
 
 def linear(x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray:
-    """(batch, features), (outputs, features), (outputs,) -> (batch, outputs)."""
+    """Return (batch, outputs) for x (batch, features) and weight (outputs, features)."""
     y = np.asarray(x @ weight.T)
     return y if bias is None else y + bias

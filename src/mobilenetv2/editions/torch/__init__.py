@@ -1,4 +1,4 @@
-"""The PyTorch edition."""
+"""PyTorch edition."""
 
 from mobilenetv2.editions.torch.features import features_only
 from mobilenetv2.editions.torch.network import MobileNetV2 as MobileNetV2

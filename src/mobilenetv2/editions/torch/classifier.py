@@ -1,4 +1,4 @@
-"""The classifier of the PyTorch edition, and one that a user put in its place."""
+"""Classifier of the PyTorch edition, and modules that a user assigned in its place."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,17 +16,17 @@ from mobilenetv2.spec.blocks import Linear
 
 
 class Classifier(nn.Linear):
-    """The last linear layer: (batch, in_features) -> (batch, logits).
+    """Last linear layer, from (batch, in_features) to logits (batch, out_features).
 
-    It can be indexed as torchvision's classifier: ``[0]`` is the network's dropout, ``[1]`` is this
-    layer. ``classifier[1] = nn.Linear(...)`` takes that layer's parameters.
+    It can be indexed like torchvision's classifier: ``[0]`` is the network's dropout, ``[1]`` is
+    this layer. ``classifier[1] = nn.Linear(...)`` takes over the new layer's parameters.
     """
 
     def __init__(self, layer: Linear, dropout: nn.Dropout) -> None:
         super().__init__(layer.in_features, layer.out_features, layer.bias)
-        self._dropout = (dropout,)  # in a tuple: it is the network's, and is registered there
+        self._dropout = (dropout,)  # in a tuple, since the network registers it
         self.replaced = False
-        """Its parameters were taken from another layer: its labels are not known."""
+        """True if its parameters are those of another layer, whose labels are unknown."""
 
     def __len__(self) -> int:
         return 2
@@ -51,7 +51,7 @@ class Classifier(nn.Linear):
 
 
 def list_parts(modules: Iterable[nn.Module]) -> Iterator[Part[nn.Linear]]:
-    """Yield what runs behind the pooled features, as :mod:`mobilenetv2.editions.heads` has it."""
+    """Yield the layers behind the pooled features as parts of :mod:`mobilenetv2.editions.heads`."""
     for module in modules:
         if isinstance(module, HiddenLayer):
             yield _linear(module)
@@ -66,7 +66,7 @@ def list_parts(modules: Iterable[nn.Module]) -> Iterator[Part[nn.Linear]]:
             yield ActivationPart("relu")
         elif isinstance(module, nn.ReLU6):
             yield ActivationPart("relu6")
-        elif not isinstance(module, nn.Identity | nn.Flatten):  # those change nothing here
+        elif not isinstance(module, nn.Identity | nn.Flatten):  # these change nothing here
             yield OtherPart(type(module).__name__)
 
 

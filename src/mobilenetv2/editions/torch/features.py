@@ -1,4 +1,4 @@
-"""The PyTorch edition's body for other people's code: torchvision's and timm's features."""
+"""Body of the PyTorch edition in the forms of torchvision (features) and timm (features_only)."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
@@ -16,64 +16,64 @@ from mobilenetv2.spec.network import NetworkSpec
 
 
 class Body(Protocol):
-    """The network, as far as its feature maps need it."""
+    """Parts of a network that its feature maps need."""
 
     training: bool
 
     @property
     def stem(self) -> nn.Module:
-        """The first convolution."""
+        """First convolution, with BatchNorm and activation."""
 
     @property
     def blocks(self) -> nn.ModuleList:
-        """The blocks."""
+        """Blocks in their order."""
 
     @property
     def body_spec(self) -> NetworkSpec:
-        """The spec whose body it is."""
+        """Spec that the network was built from, with its original classifier."""
 
 
 class Features(nn.Sequential):
-    """Stem, blocks and head in a row: the modules of the network themselves, as in torchvision.
+    """Sequence of the network's own stem, blocks and head, as in torchvision.
 
-    (batch, channels, height, width) -> the last feature map (batch, channels, ...). A network is
-    computed without it, so that a hook is put on the first or the last of the modules.
+    It maps images (batch, channels, height, width) to the last feature map. The network's forward
+    pass calls the modules themselves, so hooks are registered on the first or last of them.
     """
 
     def __setitem__(self, index: object, module: nn.Module) -> NoReturn:
         raise TypeError(
-            "features shows the network's modules; replace network.stem, network.blocks[N] or "
-            "network.head instead"
+            "network.features is only a view of the network's modules; replace network.stem, "
+            "network.blocks[N] or network.head instead"
         )
 
     def __delitem__(self, index: object) -> NoReturn:
-        raise TypeError("features shows the network's modules; none of them can be deleted there")
+        raise TypeError("network.features is only a view; modules cannot be deleted there")
 
     def register_forward_pre_hook(self, hook: Any, **options: Any) -> RemovableHandle:
-        """Register a hook of the first module: it takes the same pictures."""
+        """Register a hook on the first module, which has the same input."""
         return self[0].register_forward_pre_hook(hook, **options)
 
     def register_forward_hook(self, hook: Any, **options: Any) -> RemovableHandle:
-        """Register a hook of the last module: it returns the same map."""
+        """Register a hook on the last module, which has the same output."""
         return self[-1].register_forward_hook(hook, **options)
 
     def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> RemovableHandle:
-        """Register a backward hook of the last module: its output has the same gradient."""
+        """Register a backward hook on the last module, whose output has the same gradient."""
         return self[-1].register_full_backward_hook(hook, prepend)
 
 
 class FeaturesOnly(nn.Module):
-    """A network as a backbone: (batch, channels, height, width) -> a list of feature maps.
+    """Backbone from images (batch, channels, height, width) to a list of feature maps.
 
-    It has the network's own stem and blocks: weights are shared, and training one trains the other.
-    What no map needs is neither held nor computed. ``feature_info`` is the table of the maps.
+    It shares the network's stem and blocks, so that training one trains the other. It leaves out
+    blocks that no map needs. ``feature_info`` is the table of the maps.
 
     Args:
         network: the network.
-        out_indices: maps that are returned, in this order; None is all of them.
+        out_indices: indices of the maps to return, in this order; default: all.
 
     Raises:
-        SpecError: an index is no number of a feature map.
+        SpecError: the network has no feature map of an index.
     """
 
     def __init__(self, network: Body, out_indices: Sequence[int] | None = None) -> None:
@@ -85,7 +85,7 @@ class FeaturesOnly(nn.Module):
         self.training = network.training
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the maps of pictures (batch, channels, height, width), normalised."""
+        """Return the feature maps of normalised images (batch, channels, height, width)."""
         wanted = [found.block for found in self.feature_info.chosen]
         x = self.stem(x)
         maps: dict[int | None, Tensor] = {None: x}
@@ -97,22 +97,23 @@ class FeaturesOnly(nn.Module):
 
 
 def features_only(network: Body, out_indices: Sequence[int] | None = None) -> FeaturesOnly:
-    """Return the network as a backbone that gives a list of feature maps.
+    """Return a backbone that gives a list of feature maps and shares the network's weights.
 
-    The backbone shares the network's weights, it does not copy them. Its maps are those of timm's
+    Training the backbone trains the network, too. Its maps are those of timm's
     ``features_only=True``: the last one of each resolution, without the head convolution.
 
     Args:
         network: the network.
-        out_indices: maps that are returned, in this order, such as ``(2, 3, 4)``; None is all of
-            them: ``(0, 1, 2, 3, 4)`` for the published networks.
+        out_indices: indices of the maps to return, in this order, such as ``(2, 3, 4)``. Default:
+            all, which is ``(0, 1, 2, 3, 4)`` for the published networks.
 
     Returns:
-        A module (batch, channels, height, width) -> list of (batch, k, height / stride, ...), with
-        the table of channels and strides as ``.feature_info``.
+        A module from images (batch, channels, height, width) to a list of feature maps
+        (batch, k, height / stride, ...). Its ``.feature_info`` is the table of channels and
+        strides.
 
     Raises:
-        SpecError: an index is no number of a feature map.
+        SpecError: the network has no feature map of an index.
 
     Example:
         >>> import torch
@@ -128,7 +129,7 @@ def features_only(network: Body, out_indices: Sequence[int] | None = None) -> Fe
 
 
 class TensorTransform(Transform[Tensor]):
-    """The transform to a float32 tensor (channels, height, width).
+    """Transform from a photo to a float32 tensor (channels, height, width).
 
     Example:
         >>> from mobilenetv2.editions.torch.features import TensorTransform
@@ -140,6 +141,6 @@ class TensorTransform(Transform[Tensor]):
     __slots__ = ()
 
     def finish(self, picture: NDArray) -> Tensor:
-        """Return the picture normalised: float32 (channels, height, width)."""
+        """Return a normalised float32 tensor (channels, height, width)."""
         planes = normalise(picture, self.preprocessing).transpose(2, 0, 1)
         return torch.from_numpy(np.ascontiguousarray(planes))

@@ -1,4 +1,4 @@
-"""The layers and blocks of the PyTorch edition. Module names are the canonical parameter names."""
+"""Layers and blocks of the PyTorch edition; module names are the canonical parameter names."""
 
 from collections.abc import Callable
 
@@ -20,9 +20,9 @@ POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """PyTorch's own, and where the numerics ask for it, without Bessel's correction.
+    """PyTorch's BatchNorm2d, without Bessel's correction where the spec's numerics say so.
 
-    (batch, channels, height, width) -> the same. The parameters and their names are PyTorch's.
+    Parameters and their names are those of PyTorch.
     """
 
     def __init__(self, channels: int, numerics: Numerics) -> None:
@@ -34,12 +34,12 @@ class BatchNorm(nn.BatchNorm2d):
         if not (self.biased and self.training):
             return super().forward(x)
         assert self.running_var is not None and self.momentum is not None
-        # A copy: autograd keeps what the kernel was given, and it must not change afterwards.
+        # A copy, since autograd keeps the tensor and it must not change afterwards.
         moved = self.running_var.clone()
         y = functional.batch_norm(
             x, self.running_mean, moved, self.weight, self.bias, True, self.momentum, self.eps
         )
-        # PyTorch moved it by n / (n - 1) times the variance that Keras and Flax would take.
+        # PyTorch updated it with n / (n - 1) times the variance of Keras and Flax.
         count = x.numel() // x.shape[1]
         with torch.no_grad():
             self.running_var.mul_((1 - self.momentum) / count).add_(
@@ -49,15 +49,16 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ConvBN(nn.Module):
-    """Convolution, BatchNorm and, unless the layer is linear, the activation.
+    """Convolution, BatchNorm and, in layers that are not linear, the activation.
 
-    (batch, in_channels, height, width) -> (batch, out_channels, ceil(height / stride), ...).
+    The output of (batch, in_channels, height, width) is
+    (batch, out_channels, ceil(height / stride), ...).
     """
 
     def __init__(self, layer: Convolution, numerics: Numerics) -> None:
         super().__init__()
-        # Zeros after every even and before every odd side: 'same' at stride 2 is the one case
-        # that PyTorch's own padding cannot express.
+        # 'same' at stride 2 pads even sizes only at the end, which PyTorch's own padding cannot
+        # express.
         self.pad_same = numerics.padding == "same" and layer.stride == 2 and layer.kernel == 3
         self.conv = nn.Conv2d(
             layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
@@ -65,11 +66,11 @@ class ConvBN(nn.Module):
             groups=layer.groups, bias=layer.bias,
         )  # fmt: skip
         self.bn = BatchNorm(layer.out_channels, numerics)
-        # Not in place: on CPUs PyTorch computes that in a new tensor, too, and copies it back.
+        # Not in place: on CPUs, PyTorch then computes in a new tensor and copies it back.
         self.activation = nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, channels, height, width), convolved, normalised and activated."""
+        """Return the output of the layer for (batch, channels, height, width)."""
         if self.pad_same:
             height, width = x.shape[-2:]
             x = functional.pad(x, (width % 2, 1, height % 2, 1))
@@ -78,7 +79,7 @@ class ConvBN(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expansion (perhaps), depthwise convolution, linear projection, shortcut (perhaps)."""
+    """Inverted residual: expansion, depthwise convolution, projection, shortcut."""
 
     def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class InvertedResidual(nn.Module):
         self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        """Return (batch, k', ceil(height / stride), ...) for (batch, k, height, width)."""
         y: Tensor = x if self.expand is None else self.expand(x)
         y = self.project(self.depthwise(y))
         if self.residual:
@@ -98,20 +99,20 @@ class InvertedResidual(nn.Module):
 
 
 class SeparableBlock(nn.Module):
-    """MobileNetV1's: a depthwise convolution, then a pointwise one, both activated."""
+    """Block of MobileNetV1: a depthwise and a pointwise convolution, both activated."""
 
     def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
         super().__init__()
         self.depthwise, self.pointwise = (ConvBN(step, numerics) for step in block.steps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        """Return (batch, k', ceil(height / stride), ...) for (batch, k, height, width)."""
         y: Tensor = self.pointwise(self.depthwise(x))
         return y
 
 
 class Bottleneck(nn.Module):
-    """ResNet's classic residual: compress, convolve, expand; activated after the addition."""
+    """Block of ResNet: compress, convolve, expand; the activation follows the addition."""
 
     def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class Bottleneck(nn.Module):
         self.activation = ACTIVATIONS[numerics.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, k, height, width) -> (batch, k', ceil(height / stride), ...)."""
+        """Return (batch, k', ceil(height / stride), ...) for (batch, k, height, width)."""
         y: Tensor = self.expand(self.convolve(self.reduce(x)))
         if self.residual:
             y = y + (x if self.shortcut is None else self.shortcut(x))
@@ -130,9 +131,9 @@ class Bottleneck(nn.Module):
 
 
 class HiddenLayer(nn.Linear):
-    """A linear layer before the classifier, its activation, and dropout of what it gives.
+    """Hidden linear layer of the classifier, with activation and dropout of its output.
 
-    (batch, in_features) -> (batch, out_features).
+    It maps (batch, in_features) to (batch, out_features).
     """
 
     def __init__(self, layer: Linear) -> None:
@@ -141,7 +142,7 @@ class HiddenLayer(nn.Linear):
         self.activation = ACTIVATIONS[layer.activation]() if layer.activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, in_features) -> (batch, out_features)."""
+        """Return (batch, out_features) for (batch, in_features)."""
         y: Tensor = self.dropout(self.activation(super().forward(x)))
         return y
 

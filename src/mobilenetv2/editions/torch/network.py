@@ -1,4 +1,4 @@
-"""MobileNetV2 in PyTorch, read off the spec. Module names are the canonical parameter names."""
+"""MobileNetV2 in PyTorch, built from the spec; module names are the canonical parameter names."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -32,16 +32,16 @@ from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 
 class MobileNetV2(nn.Module):
-    """The whole network, with the record of what it is and takes in ``config``.
+    """MobileNetV2, with its :class:`ModelConfig` in ``config``.
 
-    It can be used as torchvision's and timm's: ``network.features`` is a module,
-    ``network.classifier = nn.Linear(network.num_features, 5)`` gives it another classifier, and
-    :func:`mobilenetv2.networks.save` writes it with that one. A linear layer that is assigned takes
-    the last layer's place behind ``network.dropout``; any other module the place of dropout, hidden
+    It can be used like the networks of torchvision and timm: ``network.features`` is a module, and
+    ``network.classifier = nn.Linear(network.num_features, 5)`` replaces the classifier.
+    :func:`mobilenetv2.networks.save` saves the new classifier, too. An assigned linear layer
+    replaces the last layer, behind ``network.dropout``. Any other module replaces dropout, hidden
     layers and last layer.
 
-    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. Without a seed
-    one is drawn from PyTorch's random state (``torch.manual_seed``).
+    The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. Without a seed,
+    the seed is drawn from PyTorch's random state (``torch.manual_seed``).
 
     Example:
         >>> import torch
@@ -54,7 +54,7 @@ class MobileNetV2(nn.Module):
         2
     """
 
-    if TYPE_CHECKING:  # nn.Module's own says nothing of types
+    if TYPE_CHECKING:  # nn.Module's own has no types
 
         def __call__(self, x: Tensor) -> Tensor:
             """Return the logits, (batch, classes), of images (batch, channels, height, width)."""
@@ -68,10 +68,10 @@ class MobileNetV2(nn.Module):
     ) -> None:
         super().__init__()
         dtype = check_options(dtype, seed)
-        if seed is None:  # before PyTorch's layers draw random numbers that nobody keeps
+        if seed is None:  # before PyTorch's layers draw random numbers
             seed = _drawn_seed()
         self._config = config if isinstance(config, ModelConfig) else ModelConfig.default(config)
-        self._features = (Features(),)  # in a tuple: its modules are registered already
+        self._features = (Features(),)  # in a tuple, since its modules are registered already
         network, numerics = resolve(self.body_spec), self.body_spec.numerics
         self.stem = ConvBN(network.stem, numerics)
         self.blocks = nn.ModuleList(BLOCKS[block.kind](block, numerics) for block in network.blocks)
@@ -79,7 +79,7 @@ class MobileNetV2(nn.Module):
         *hidden, last = network.linears
         self.hidden = nn.ModuleList(HiddenLayer(linear) for linear in hidden)
         self.dropout = nn.Dropout(self.body_spec.dropout)
-        # Any: a Classifier at first, which can be indexed, and then what a user puts in its place.
+        # Any, since a user may replace the Classifier, which can be indexed.
         self.classifier: Any = Classifier(last, self.dropout)
         assign(self, initialise(parameter_shapes(self.body_spec), initialisation, seed))
         self.to(getattr(torch, dtype))
@@ -88,13 +88,13 @@ class MobileNetV2(nn.Module):
 
     @property
     def config(self) -> ModelConfig:
-        """What the network is and takes, with the classifier that it has now.
+        """Config of the network, with its present classifier.
 
-        A classifier that was put in its place has numbered labels until a config with labels is
-        set: ``network.config = dataclasses.replace(network.config, labels=...)``.
+        An assigned classifier has numbered labels. To name them, set a config:
+        ``network.config = dataclasses.replace(network.config, labels=...)``.
 
         Raises:
-            SpecError: a classifier that no spec can describe; the message says why.
+            SpecError: no spec can describe the classifier; the message says why.
         """
         if self._own_classifier and not self._relabelled:
             return self._config
@@ -108,32 +108,32 @@ class MobileNetV2(nn.Module):
 
     @property
     def spec(self) -> NetworkSpec:
-        """What the network is."""
+        """Spec of the network, with its present classifier."""
         return self.config.spec
 
     @property
     def body_spec(self) -> NetworkSpec:
-        """The spec whose body this is; its classifier may have been replaced."""
+        """Spec that the network was built from, with its original classifier."""
         return self._config.spec
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the weights."""
+        """Data type of the weights."""
         return self.stem.conv.weight.dtype
 
     @property
     def num_features(self) -> int:
-        """Channels of the pooled features, which the classifier takes; timm's name."""
+        """Channels of the pooled features, under timm's name."""
         return resolve(self.body_spec).features
 
     @property
     def last_channel(self) -> int:
-        """The same as :attr:`num_features`; torchvision's name."""
+        """Channels of the pooled features, under torchvision's name."""
         return self.num_features
 
     @property
     def num_classes(self) -> int:
-        """Outputs of the classifier's last linear layer; 0 where it has none. timm's name."""
+        """Outputs of the last linear layer, or 0 without one, under timm's name."""
         linears = [m for m in self.classifier.modules() if isinstance(m, nn.Linear)]
         return linears[-1].out_features if linears else 0
 
@@ -141,7 +141,7 @@ class MobileNetV2(nn.Module):
 
     @property
     def features(self) -> Features:
-        """Stem, blocks and head as one module, as torchvision's: the last map of pictures."""
+        """Module of stem, blocks and head, as in torchvision, up to the last feature map."""
         modules = [self.stem, *self.blocks, *([] if self.head is None else [self.head])]
         (features,) = self._features
         if [*map(id, features)] != [*map(id, modules)]:
@@ -152,29 +152,29 @@ class MobileNetV2(nn.Module):
 
     @property
     def transform(self) -> TensorTransform:
-        """The preprocessing, from a photo to a float32 tensor (channels, height, width).
+        """Preprocessing from a photo to a float32 tensor (channels, height, width).
 
-        ``network.transform(photo)`` gives the tensor, ``network.transform()`` the callable.
+        ``network.transform(photo)`` returns the tensor, ``network.transform()`` the function.
         """
         return TensorTransform(self._config.preprocessing)
 
     def get_classifier(self) -> nn.Module:
-        """Return the classifier: its last linear layer, or the module that took its place."""
+        """Return the last linear layer of the classifier, or the module that replaced it."""
         module: nn.Module = self.classifier
         return module
 
     def reset_classifier(
         self, classes: int | Iterable[str] | Labels, seed: int | None = None
     ) -> None:
-        """Give the network a new classifier for these classes, in place; hidden layers stay.
+        """Replace the classifier by a new one for these classes, in place; hidden layers stay.
 
         Args:
-            classes: how many, or their names in the order of the outputs. 0 leaves the pooled
-                features, as in timm.
-            seed: of the new weights; None draws one from PyTorch's random state.
+            classes: number of classes, or their names in the order of the outputs. With 0, the
+                network returns the pooled features, as in timm.
+            seed: seed of the new weights. Default: drawn from PyTorch's random state.
 
         Raises:
-            SpecError: no classes.
+            SpecError: there are no classes.
 
         Example:
             >>> network = mn.build(mn.NetworkSpec(width=0.35, size=64, classes=10))
@@ -189,7 +189,7 @@ class MobileNetV2(nn.Module):
         check_options(seed=seed)
         try:
             kept, config = self.describe_classifier().layers[:-1], self.config
-        except SpecError:  # what cannot be described cannot be kept
+        except SpecError:  # layers without a description cannot be kept
             bare = ClassifierSpec(self.body_spec.classifier.pooling)
             kept, config = (), with_classes(self._config, labels, bare)
         config = with_classes(config, labels)
@@ -210,7 +210,8 @@ class MobileNetV2(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "features":
             raise AttributeError(
-                "features shows the network's modules; replace stem, blocks or head instead"
+                "network.features is only a view of the network's modules; replace network.stem, "
+                "network.blocks[N] or network.head instead"
             )
         if name == "classifier" and isinstance(value, nn.Module):
             self._assigned = not isinstance(value, Classifier)
@@ -219,14 +220,14 @@ class MobileNetV2(nn.Module):
         super().__setattr__(name, value)
 
     def _make_room(self, module: nn.Module) -> None:
-        """Take away what a classifier that is assigned replaces."""
+        """Remove the hidden layers and the dropout that an assigned classifier replaces."""
         first = next((m for m in module.modules() if isinstance(m, nn.Linear)), None)
         width = cast(HiddenLayer, self.hidden[-1]).out_features if self.hidden else None
         if first is not None and first.in_features == width:
-            return  # it continues the hidden layers
+            return  # it follows the hidden layers
         self.hidden = nn.ModuleList()
         if not isinstance(module, nn.Linear):
-            self.dropout.p = 0.0  # it brings its own
+            self.dropout.p = 0.0  # the assigned module has its own dropout
 
     @property
     def _own_classifier(self) -> bool:
@@ -234,28 +235,28 @@ class MobileNetV2(nn.Module):
 
     @property
     def _relabelled(self) -> bool:
-        """Return True where the labels are those of another classifier."""
+        """Return True if the config's labels belong to another classifier."""
         own = self.classifier
         return self._assigned or (isinstance(own, Classifier) and own.replaced)
 
     def describe_classifier(self) -> Head[nn.Linear]:
-        """Return the spec with the classifier that the network has, and its linear layers.
+        """Return the spec with the present classifier, and its linear layers.
 
         Raises:
-            SpecError: no spec can describe it; the message says why.
+            SpecError: no spec can describe the classifier; the message says why.
         """
         parts = list_parts([self.dropout, self.hidden, self.classifier])
         return describe_head(parts, self.body_spec)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; warn where training would destroy weights whose BatchNorm came folded."""
+        """Set training mode; warn if the BatchNorm is folded, since training would destroy it."""
         if mode and came_folded(self._config):
             warnings.warn(FOLDED, stacklevel=2)
         return super().train(mode)
 
     def place(self, device: torch.device) -> "MobileNetV2":
-        """Move to a device, kernels in channels_last memory, where convolutions are fastest."""
-        # PyTorch's own annotations leave this keyword out.
+        """Move the network to a device, in channels_last memory for fast convolutions."""
+        # PyTorch's annotations lack this keyword.
         self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
@@ -265,8 +266,8 @@ class MobileNetV2(nn.Module):
         """Return the last feature map (batch, k, ...) of (batch, channels, height, width).
 
         Args:
-            x: normalised pictures.
-            start: ``x`` is what goes into that block; None: pictures.
+            x: normalised images.
+            start: number of the block whose input ``x`` is; default: ``x`` are images.
         """
         if start is None:
             x = self.stem(x)
@@ -278,7 +279,8 @@ class MobileNetV2(nn.Module):
         """Return the pooled features (batch, k) of (batch, channels, height, width).
 
         Args:
-            x, start: as :meth:`forward_features` takes them.
+            x: normalised images, or the input of block ``start``.
+            start: number of the block whose input ``x`` is; default: ``x`` are images.
         """
         return self.forward_head(self.forward_features(x, start), pre_logits=True)
 
@@ -286,8 +288,8 @@ class MobileNetV2(nn.Module):
         """Return the logits (batch, n) of the last feature map (batch, k, height, width).
 
         Args:
-            x: what :meth:`forward_features` returns.
-            pre_logits: return the pooled features (batch, k) instead.
+            x: output of :meth:`forward_features`.
+            pre_logits: True to return the pooled features (batch, k) instead.
         """
         x = POOLS[self.body_spec.classifier.pooling](x, 1).flatten(1)
         return x if pre_logits else self.classify(x)
@@ -301,19 +303,19 @@ class MobileNetV2(nn.Module):
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (batch, n) of (batch, channels, height, width), normalised."""
+        """Return the logits (batch, n) of normalised images (batch, channels, height, width)."""
         return self.forward_head(self.forward_features(x))
 
     def intermediates(self, x: Tensor) -> dict[str, Tensor]:
-        """Return every tensor of :func:`spec.names.intermediate_names`, in order, of one pass.
+        """Return the tensors of one pass, in the order of ``spec.names.intermediate_names``.
 
-        The last is ``logits``; what :meth:`forward` returns is the same. Hidden layers inside a
-        module that took the classifier's place are left out.
+        The last is ``logits``, the output of :meth:`forward`. Hidden layers inside an assigned
+        classifier are left out.
         """
         tensors: dict[str, Tensor] = {}
         hooks = [
             module.register_forward_hook(
-                # A copy: activations and additions further on may work in place.
+                # A copy, since later activations and additions may work in place.
                 lambda _module, _inputs, output, name=name: tensors.update({name: output.clone()})
             )
             for name, module in self.named_modules()
@@ -335,7 +337,7 @@ def _drawn_seed() -> int:
 def reset_classifier(
     network: MobileNetV2, classes: int | Iterable[str] | Labels, seed: int | None = None
 ) -> MobileNetV2:
-    """Return the network with a new classifier; it is changed in place.
+    """Replace the classifier in place and return the network.
 
     The arguments are those of :meth:`MobileNetV2.reset_classifier`.
     """
@@ -344,10 +346,10 @@ def reset_classifier(
 
 
 def config_of(network: MobileNetV2) -> ModelConfig:
-    """Return what a network is and takes, with the classifier that it has now.
+    """Return the config of a network, with its present classifier.
 
     Raises:
-        SpecError: a classifier that no spec can describe.
+        SpecError: no spec can describe the classifier.
     """
     return network.config
 
@@ -355,10 +357,15 @@ def config_of(network: MobileNetV2) -> ModelConfig:
 def normalise(
     pictures: NDArray, record: Preprocessing, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """``(value - mean) / std`` on the device: the numbers of :func:`images.preprocess.normalise`.
+    """Normalise images on a device: ``(value - mean) / std``, as ``images.preprocess.normalise``.
 
-    uint8 (batch, height, width, channels) -> float32 (batch, channels, height, width), in
-    channels_last memory, which is how the pictures come and what convolutions like.
+    Args:
+        pictures: uint8 images (batch, height, width, channels).
+        record: preprocessing with mean and standard deviation of each channel.
+        device: device of the result.
+
+    Returns:
+        float32 (batch, channels, height, width) in channels_last memory, for fast convolutions.
     """
     x = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2)
     mean, std = (
@@ -371,9 +378,9 @@ def normalise(
 def predictor(
     network: MobileNetV2, device: str = "cpu", outputs: Literal["logits", "features"] = "logits"
 ) -> Callable[[NDArray], NDArray]:
-    """Return a function from pictures to outputs.
+    """Return a function from uint8 images to outputs.
 
-    The network goes to the device; each call puts it into evaluation mode.
+    It moves the network to the device. Each call sets evaluation mode.
     """
     where = torch.device(check_device(device))
     network.place(where)
@@ -389,7 +396,7 @@ def predictor(
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
-    """Return every named tensor of a forward pass."""
+    """Return the named intermediate tensors of a forward pass."""
     weight = network.stem.conv.weight
     network.eval()
     with torch.inference_mode():
@@ -402,10 +409,10 @@ def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:
 
 
 def check_device(name: str) -> str:
-    """The device's name, if PyTorch can use it here.
+    """Return the name of a device if PyTorch can use it on this machine.
 
     Raises:
-        MobileNetV2Error: unknown, or not on this machine.
+        MobileNetV2Error: the device is unknown, or not on this machine.
     """
     try:
         torch.empty(1, device=name)

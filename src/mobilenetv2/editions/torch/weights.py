@@ -1,4 +1,4 @@
-"""The PyTorch edition's tensors under their canonical names."""
+"""Tensors of the PyTorch edition by their canonical names."""
 
 from typing import Any, Protocol
 
@@ -15,17 +15,17 @@ from mobilenetv2.spec.network import NetworkSpec
 
 
 class Described(Protocol):
-    """The network, as far as its weights need it."""
+    """Parts of a network that reading and writing its weights need."""
 
     @property
     def spec(self) -> NetworkSpec:
-        """What it is."""
+        """Spec of the network, with its present classifier."""
 
     def describe_classifier(self) -> Head[nn.Linear]:
-        """Return the spec with the classifier that it has, and its linear layers."""
+        """Return the spec with the present classifier, and its linear layers."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return PyTorch's names and tensors."""
+        """Return the tensors by PyTorch's names."""
 
 
 BATCH_NORM = {
@@ -34,8 +34,8 @@ BATCH_NORM = {
     "bn.mean": "bn.running_mean",
     "bn.variance": "bn.running_var",
 }
-"""Canonical -> PyTorch. ``num_batches_tracked`` has no canonical name: it only matters to a
-BatchNorm without momentum, which this network does not have."""
+"""Canonical name to PyTorch's name. ``num_batches_tracked`` has no canonical name, since only a
+BatchNorm without momentum needs it, which this network does not have."""
 
 _BACK = {theirs: ours for ours, theirs in BATCH_NORM.items()}
 
@@ -47,7 +47,7 @@ def load(network: Described, arrays: Arrays, where: str = "weights") -> None:
 
 
 def assign(network: Described, arrays: Arrays) -> None:
-    """Copy some of the network's canonical arrays into it, unchecked."""
+    """Copy some canonical arrays into a network without a check."""
     state = tensors(network)
     with torch.no_grad():
         for name, array in arrays.items():
@@ -63,10 +63,10 @@ def dump(network: Described, dtype: Dtype = "float32") -> Arrays:
 
 
 def tensors(network: Described) -> dict[str, Tensor]:
-    """Return the network's own tensors under their canonical names.
+    """Return the network's own tensors by their canonical names.
 
     Raises:
-        SpecError: a classifier that no spec can describe.
+        SpecError: no spec can describe the classifier.
     """
     found = {
         _renamed(name, _BACK): tensor
