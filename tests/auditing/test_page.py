@@ -121,7 +121,7 @@ def test_what_was_found_stands_there_with_its_photos_and_the_worst_first() -> No
     leak = html[html.index('id="leak"') : html.index('id="unreadable"')]
     assert leak.count("<img") == 2 and "train/a/again.png" in leak and "test/a/0.png" in leak
     unreadable = html[html.index('id="unreadable"') : html.index('id="look"')]
-    assert unreadable.count("<img") == 0 and "no picture" in unreadable
+    assert unreadable.count("<img") == 0 and "no image" in unreadable
     assert "49 photos of 2 classes in train, test, 48 of them readable" not in texts
     assert "50 photos of 2 classes in train, test, 49 of them readable" in texts
 
@@ -157,4 +157,4 @@ def test_a_photo_that_has_gone_since_has_no_picture(tmp_path: Path) -> None:
     audit, _ = inspect(dataset)
     found = find_issues(Evidence(audit))
     (tmp_path / "a/1.png").unlink()
-    assert "no picture" in audit_html(audit, found, dataset)
+    assert "no image" in audit_html(audit, found, dataset)

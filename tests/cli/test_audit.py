@@ -79,10 +79,10 @@ def test_the_table_has_classes_the_worst_findings_first_and_advice(
     out, err = capsys.readouterr()
     assert err == "" and "Traceback" not in out
     parts = [
-        "40 photos, 39 ", "MEND", "more than one split",
+        "40 photos, 39 ", "FIX", "more than one split",
         "  - train/ball/größe.jpg = validation/ball/09.jpg", "more than one class",
         "  Decide which class", "cannot be read", "LOOK", "more than once in a class", "(33 more",
-        "GOOD TO KNOW", "1 link ",
+        "INFORMATION", "1 link ",
     ]  # fmt: skip
     places = [out.index(part) for part in parts]
     assert places == sorted(places)

@@ -67,7 +67,7 @@ def test_without_a_model_the_embedded_one_answers_and_that_is_said_first(
     (row,) = [json.loads(line) for line in out.splitlines()]
     assert len({g["label"] for g in row["predictions"]} & set(NAMES)) == 5
     assert err.startswith("no --model given; using the embedded model, which takes 32 x 32")
-    assert f"knows only {', '.join(NAMES[:-1])} and truck." in err
+    assert f"has the classes {', '.join(NAMES[:-1])} and truck." in err
     assert f"add --model {DEFAULT}" in err and "train a model and add --model RUN/best" in err
     assert main(["predict", str(photo), "--json", "--model", "embedded"]) == 0
     again, err = capsys.readouterr()

@@ -123,7 +123,9 @@ def test_a_files_name_is_not_made_a_folder(tmp_path: Path) -> None:
     two = [Options(), Options("float16")]
     with pytest.raises(ArtifactError, match=r"m\.onnx: \.onnx is .* there are 2; give a folder"):
         requests([], two, tmp_path / "m.onnx")
-    with pytest.raises(ArtifactError, match=r"\.onnx is the ending of one file, and not openvino"):
+    with pytest.raises(
+        ArtifactError, match=r"\.onnx is the ending of one file, and not of openvino"
+    ):
         requests(["openvino"], [Options()], tmp_path / "m.onnx")
     with pytest.raises(ArtifactError, match="not savedmodel"):
         requests(["savedmodel"], [Options()], tmp_path / "m.keras")

@@ -83,7 +83,7 @@ def test_options_that_cannot_be_with_an_exported_file(exported: Path) -> None:
     ):
         with pytest.raises(ArtifactError, match=message):
             load_model(exported, **options)  # type: ignore[arg-type]
-    with pytest.raises(ArtifactError, match="give the model folder"):
+    with pytest.raises(ArtifactError, match="use its model folder"):
         load_network(exported, "torch")
 
 

@@ -90,14 +90,14 @@ def cut(path: Path) -> None:
 )
 def test_a_changed_file_is_refused(copy: Path, damage: Callable[[Path], None]) -> None:
     damage(copy)
-    with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.bin or .* was changed or damaged"):
+    with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.bin or .* was changed, "):
         read_artifact(copy)
 
 
 @pytest.mark.parametrize("part", ["param", "bin", "param.json"])
 def test_another_networks_file_is_refused(copy: Path, written: dict[str, Path], part: str) -> None:
     shutil.copy(written["other"].with_name(f"shoes.ncnn.{part}"), copy.parent)
-    with pytest.raises(ArtifactError, match="another network's"):
+    with pytest.raises(ArtifactError, match="another network"):
         read_artifact(copy)
 
 
@@ -109,7 +109,7 @@ def test_a_config_that_was_edited_is_refused(copy: Path, was: str, now: str) -> 
     text = sidecar_path(copy).read_text("utf-8")
     assert was in text
     sidecar_path(copy).write_text(text.replace(was, now), "utf-8")
-    with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.param\.json was changed or damaged"):
+    with pytest.raises(ArtifactError, match=r"shoes\.ncnn\.param\.json was changed, "):
         read_artifact(copy)
 
 
