@@ -186,7 +186,8 @@ def next_steps(run: Run, escape: bool = False) -> list[str]:
         f"Classify a new photo{where}: {tick}mobilenetv2 predict PHOTO --model "
         f"{shlex.quote(str(best))}{tick} or, from Python, "
         f"{tick}mobilenetv2.Classifier({str(best)!r})('PHOTO'){tick}.",
-        _fit_advice(run.figures["train"], result, run.moved),
+        *_guesses(result),
+        _fit_advice(run.figures["train"], result, run.moved, len(run.splits.train)),
         *([] if _underfits(run.figures["train"], run.moved) else [safe]),
     ]
 
@@ -228,20 +229,40 @@ def _table(run: Run, top5: bool) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _fit_advice(train: Metrics, test: Metrics, moved: bool) -> str:
+def _guesses(result: Metrics) -> list[str]:
+    """Return a warning if the accuracy may be that of the most frequent class alone."""
+    share = max(row.photos for row in result.classes) / result.images
+    low, _ = result.top1_interval
+    if result.labels or low > share:
+        return []
+    return [
+        "Do not use this model yet: on new photos it may be no better than always answering the "
+        f"most frequent class ({share:.0%}). Train for longer, start from published weights, or add "
+        "photos."
+    ]
+
+
+def _fit_advice(train: Metrics, test: Metrics, moved: bool, photos: int) -> str:
     """Return advice on overfitting or underfitting.
 
     Args:
         moved: True if the whole network was trained, not only its classifier.
+        photos: number of training photos.
     """
     gap = train.top1 - test.top1
     if gap > CLOSE:
+        few = f" with at least {FEW} training photos" if photos < FEW else ""
         more = (
             "More photos or stronger augmentation help more than more epochs."
             if moved
             else "More photos help. Training the whole network may help, too: recipe finetune does "
-            f"it with at least {FEW} training photos."
+            f"it{few}."
         )
+        if train.top1 <= test.top1_interval[1]:
+            return (
+                f"The accuracy is {train.top1:.0%} on training photos and {test.top1:.0%} on new "
+                f"photos. With {counted(test.images, 'new photo')} the difference may be chance."
+            )
         return (
             f"Overfitting: the accuracy is {train.top1:.0%} on training photos, but only "
             f"{test.top1:.0%} on new photos, {100 * gap:.0f} percentage points less. {more}"

@@ -78,6 +78,7 @@ def initial_model(
     seen = config.preprocessing.at(size)
     config = dataclasses.replace(
         config,
+        origin=_trained_here(config.origin),
         spec=config.spec.replace(size=size),
         preprocessing=seen.largest() if recipe.data.view == "largest" else seen,
     )
@@ -93,6 +94,17 @@ def initial_model(
             "classifier.hidden out"
         )
     return config, arrays
+
+
+TRAINED = "Trained by 'mobilenetv2 train' on photos of these classes. About the initial weights:"
+
+
+def _trained_here(origin: Origin | None) -> Origin | None:
+    """Return the origin of initial weights as that of the trained model: its note says whose it
+    is."""
+    if origin is None or not origin.note or origin.note.startswith(TRAINED):
+        return origin
+    return dataclasses.replace(origin, note=f"{TRAINED} {origin.note}")
 
 
 def _classifier(spec: NetworkSpec, recipe: Recipe) -> ClassifierSpec:

@@ -17,11 +17,8 @@ NAMED = 3
 
 
 def split_words(name: str) -> str:
-    """Return the role of a split with its name in files, such as "test split ('validation')"."""
-    spoken = SPOKEN.get(name)
-    if spoken is None:
-        return name
-    return spoken if name in ("train", "test", "all") else f"{spoken} ({name!r})"
+    """Return the role of a split by its name in files: 'test split' for 'validation'."""
+    return SPOKEN.get(name, name)
 
 
 def right_of(metrics: Metrics, photos: str = "new photo") -> str:
