@@ -183,7 +183,7 @@ def test_a_report_of_a_run_tells_of_its_training_and_of_photos_that_it_was_train
 ) -> None:
     evaluated(capsys, photos, trained / "best", "--report", str(tmp_path))
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "The model was trained on 27 and chosen by 3 of these 36 photos" in page
+    assert "The model was trained on 27 and selected with 3 of these 36 photos" in page
     assert "<h2>Training</h2>" in page and "<h2>Recipe</h2>" in page
     assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
     evaluated(capsys, photos, trained / "best", "--split", "val", "--report", str(tmp_path))
