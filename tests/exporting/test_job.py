@@ -124,10 +124,10 @@ def test_a_files_name_is_not_made_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"m\.onnx: \.onnx is .* there are 2; give a folder"):
         requests([], two, tmp_path / "m.onnx")
     with pytest.raises(
-        ArtifactError, match=r"\.onnx is the ending of one file, and not of openvino"
+        ArtifactError, match=r"\.onnx is the ending .* not of openvino"
     ):
         requests(["openvino"], [Options()], tmp_path / "m.onnx")
-    with pytest.raises(ArtifactError, match="not savedmodel"):
+    with pytest.raises(ArtifactError, match="not of savedmodel"):
         requests(["savedmodel"], [Options()], tmp_path / "m.keras")
     (tmp_path / "m.onnx").mkdir()  # a folder is one, whatever it is called
     assert len(requests(["onnx", "litert"], [Options()], tmp_path / "m.onnx")) == 2
