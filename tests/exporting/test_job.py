@@ -123,9 +123,7 @@ def test_a_files_name_is_not_made_a_folder(tmp_path: Path) -> None:
     two = [Options(), Options("float16")]
     with pytest.raises(ArtifactError, match=r"m\.onnx: \.onnx is .* there are 2; give a folder"):
         requests([], two, tmp_path / "m.onnx")
-    with pytest.raises(
-        ArtifactError, match=r"\.onnx is the ending .* not of openvino"
-    ):
+    with pytest.raises(ArtifactError, match=r"\.onnx is the ending .* not of openvino"):
         requests(["openvino"], [Options()], tmp_path / "m.onnx")
     with pytest.raises(ArtifactError, match="not of savedmodel"):
         requests(["savedmodel"], [Options()], tmp_path / "m.keras")

@@ -133,7 +133,9 @@ def finished(
 ) -> Run:
     """A run of which only the summary is left to be made."""
     nothing: Any = None
-    held_out: Any = SimpleNamespace(held_out=SimpleNamespace(name="validation"))
+    held_out: Any = SimpleNamespace(
+        held_out=SimpleNamespace(name="validation"), train=[nothing] * 10
+    )
     job = Job("photos/", folder, None, recipe)
     return Run(
         job, RunFolder(folder), recipe, config, held_out, nothing, rows=rows, figures=figures,
@@ -159,10 +161,10 @@ def test_it_names_the_network_the_data_the_time_and_the_held_out_figure(tmp_path
     made, text = summed(tmp_path / "..", ALL_RIGHT, figures("aabbbb", "abbbbb"))
     assert "width 0.35 at 32 x 48 pixels" in text
     assert "trained on photos/ in 1.5 minutes: 2 epochs of the network" in text
-    assert "accuracy on the test split ('validation'): 83.3% (n = 6, 95% interval 43.6%" in text
+    assert "accuracy on the test split: 83.3% (n = 6, 95% interval 43.6%" in text
     assert "| split | photos | top-1 | 95% interval | loss | calibration error |\n|" in text
     assert "| training split | 30 | 100.0% | 88.6% to 100.0% | 0.000 | - |" in text
-    assert "| test split ('validation') | 6 | 83.3% | 43.6% to 97.0% | 1.500 | - |" in text
+    assert "| test split | 6 | 83.3% | 43.6% to 97.0% | 1.500 | - |" in text
     assert "called train, selection, validation." in text
     assert (made.held_out, made.epochs, made.seconds) == ("validation", 2, 90)
 
@@ -223,8 +225,21 @@ def test_it_begins_with_how_many_new_photos_were_right_and_what_to_do_next(tmp_p
     assert "Open report.html and look at the errors (1 photo)" in steps[0]
     command = f"`mobilenetv2 predict PHOTO --model '{made.best}'`"
     assert command in steps[1] and f"`mobilenetv2.Classifier({str(made.best)!r})" in steps[1]
-    assert "Add photos of the classes" in steps[3]
+    assert "Do not use this model yet" in steps[2]  # 2 to 4 of 6 would be luck
+    assert "Add photos of the classes" in steps[4]
     assert text.index("## Details") > text.index(steps[-1])
+
+
+def test_what_may_be_chance_or_a_guess_is_not_called_overfitting(tmp_path: Path) -> None:
+    few = figures("abc" * 4, "abc" * 3 + "aba")
+    text = summed(tmp_path, figures("abc" * 10, "abc" * 10), few)[1]
+    assert "Overfitting" in text  # 100% is outside the interval of 11 of 12
+    near = figures("abc" * 10, "abc" * 9 + "aba")
+    text = summed(tmp_path, near, figures("abc" * 4, "abc" * 3 + "aba"))[1]
+    assert "Overfitting" not in text and "With 12 new photos the difference may be chance" in text
+    assert "Do not use this model" not in text
+    guessed = figures("aabb", "aaaa")
+    assert "Do not use this model yet" in summed(tmp_path, guessed, guessed)[1]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +319,7 @@ def test_a_finished_run_is_short_and_a_table_with_a_picture_in_a_notebook(tmp_pa
         and "&lt;i&gt;" in shown
     )
     assert 'src="data:image/png;base64,YSBwaWN0dXJl"' in shown and "<i>" not in shown
-    assert "<th>test split ('validation')</th><td>6</td><td>83.3%</td>" in shown
+    assert "<th>test split</th><td>6</td><td>83.3%</td>" in shown
     run.figures = {}
     assert repr(run) == f"<Run {tmp_path / '<i>'}: not finished, 2 epochs>"
     assert run._repr_html_() == f"<p>&lt;Run {tmp_path}/&lt;i&gt;: not finished, 2 epochs&gt;</p>"

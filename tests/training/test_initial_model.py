@@ -158,11 +158,11 @@ def test_a_recipe_says_what_the_classifier_is_and_the_weights_say_the_rest(tmp_p
 @pytest.mark.parametrize(
     ("changes", "classes", "message"),
     [
-        ({"classifier.outputs": "logit"}, 3, r"two classes apart, and these are 3; set"),
+        ({"classifier.outputs": "logit"}, 3, r"'logit' needs two classes, and the data has 3; set"),
         (
             {},
             1,
-            r"'softmax' .* only one: .* second class folder, .*outputs=logit",
+            r"'softmax' needs .* only one; add a class folder .*outputs=logit",
         ),
         ({"trained": "head", "classifier.hidden": (HiddenSpec(8),)}, 2, r"set trained=all"),
     ],
@@ -198,7 +198,7 @@ def test_a_fitted_last_layer_gives_the_figures_that_are_told(
     after = run.trainer.dump()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
-    told = "hidden layers stay" in capsys.readouterr().err
+    told = "hidden layers are not changed" in capsys.readouterr().err
     assert told == bool(config.spec.classifier.hidden)
     found = measure_tempered(run.predict(split, "again"))
     assert run.fitted is not None

@@ -237,8 +237,8 @@ def _guesses(result: Metrics) -> list[str]:
         return []
     return [
         "Do not use this model yet: on new photos it may be no better than always answering the "
-        f"most frequent class ({share:.0%}). Train for longer, start from published weights, or add "
-        "photos."
+        f"most frequent class ({share:.0%}). Train for longer, start from published weights, or "
+        "add photos."
     ]
 
 

@@ -35,7 +35,7 @@ def test_photos_are_counted_by_class_and_part(
     make_result: Callable[..., Result], parse: Callable[[str], Any]
 ) -> None:
     assert cells(parse(facts.data(make_result(), RUN))) == [
-        "class", "training split", "test split ('validation')", "measured here",
+        "class", "training split", "test split", "measured here",
         "ball", "9", "3", "12",
         "box", "10", "2", "12",
         "gone", "2", "-", "-",

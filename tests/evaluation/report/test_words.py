@@ -80,7 +80,7 @@ def test_of_any_of_n_no_class_is_taken_for_another() -> None:
 
 def test_splits_have_the_fields_names_and_those_in_files() -> None:
     assert [split_words(name) for name in ("train", "selection", "validation", "test")] == [
-        "training split", "validation split ('selection')", "test split ('validation')",
+        "training split", "validation split", "test split",
         "test split",
     ]  # fmt: skip
     assert (split_words("all"), split_words("holiday")) == ("all photos", "holiday")
