@@ -186,6 +186,6 @@ def test_the_command_line_offers_what_the_table_has(
                 assert action.type(other) == [name]
 
 
-def test_the_readme_names_every_format() -> None:
-    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+def test_the_page_of_exports_names_every_format() -> None:
+    text = " ".join((ROOT / "docs" / "export.md").read_text("utf-8").split())
     assert not [made.title for made in FORMATS.values() if made.title not in text]

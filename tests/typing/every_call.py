@@ -31,6 +31,7 @@ def networks() -> None:
     assert_type(mn.convert(net, "numpy"), InNumPy)
     mn.save(net, Path("shoes"))
     described = mn.describe(net)
+    assert_type(described, mn.Description)
     assert_type(described.parameters, int)
     assert_type(described.to_dict(), dict[str, object])
 
