@@ -107,7 +107,7 @@ def test_what_no_folder_can_hold_is_an_error_when_it_is_saved(
 
 def test_layers_that_do_not_stand_on_the_last_map_are_an_error() -> None:
     body = base()
-    early = layers.GlobalAveragePooling2D()(body.get_layer("block_2_add").output)
+    early = layers.GlobalAveragePooling2D(name="early")(body.get_layer("block_2_add").output)
     model = keras.Model(body.input, [layers.Dense(2)(early), body.output])
     with pytest.raises(SpecError, match="not a chain"):
         edition.config_of(model)
