@@ -101,5 +101,5 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         shown = (line for line in run.summary.splitlines() if not line.startswith("!["))
         print("\n".join(shown).strip())
-        print(f"\nmodel folder: {run.best}", file=sys.stderr)
+        print(f"\nmodel folder: {run.best}\nreport: {run.report}", file=sys.stderr)
     return 0
