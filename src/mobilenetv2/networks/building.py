@@ -166,7 +166,7 @@ def edition_of(network: object) -> "EditionName":
             return name
     keras = sys.modules.get("keras")
     layers: set[str] = set()
-    if keras and isinstance(network, keras.Model):
+    if keras and isinstance(network, keras.Model) and not hasattr(network, "feature_info"):
         layers = {layer.name for layer in network._flatten_layers()}
         if "Conv1" in layers:
             return "keras"
@@ -178,10 +178,24 @@ def edition_of(network: object) -> "EditionName":
             f"{place}.dump(network) to the load function of an edition, with the network of "
             "mobilenetv2.build(network.spec)"
         )
-    raise MobileNetV2Error(
-        f"a {type(network).__name__} is not a network of an edition; pass the result of build, "
-        "create_model or load"
+    raise MobileNetV2Error(_foreign(network))
+
+
+def _foreign(network: object) -> str:
+    """Return the message for an object that is not a network of an edition."""
+    kind = type(network)
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    if hasattr(network, "feature_info") and kind.__module__.startswith("mobilenetv2."):
+        return f"a {name} is a backbone without classifier; pass the whole network instead"
+    message = (
+        f"a {name} is not a network of an edition; pass the result of build, create_model or load"
     )
+    if hasattr(network, "state_dict"):
+        message += (
+            ", or import its weights: torch.save(model.state_dict(), 'weights.pth'), then "
+            "mobilenetv2.import_checkpoint('weights.pth', output='imported')"
+        )
+    return message
 
 
 def network_config(network: object) -> ModelConfig:

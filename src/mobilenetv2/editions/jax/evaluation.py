@@ -22,4 +22,5 @@ def evaluate(network: nnx.Module, draw: Draw, size: Size) -> Evaluated:
 
 @nnx.jit
 def _run(network: Any, x: jax.Array) -> jax.Array:
-    return network(x)
+    y: jax.Array = network(x)
+    return y

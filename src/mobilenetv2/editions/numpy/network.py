@@ -46,7 +46,7 @@ class MobileNetV2:
         self.arrays: Arrays = {name: array.astype(self.dtype) for name, array in started.items()}
 
     def __repr__(self) -> str:
-        return f"MobileNetV2({self.spec!r}, {len(self.config.labels)} classes, {self.dtype})"
+        return f"MobileNetV2({self.spec!r})"
 
     @property
     def spec(self) -> NetworkSpec:
@@ -152,6 +152,10 @@ class FeaturesOnly:
 
     def __init__(self, network: MobileNetV2, out_indices: Sequence[int] | None = None) -> None:
         self.network, self.feature_info = network, feature_info(network.spec, out_indices)
+        self.config, self.transform = network.config, network.transform
+
+    def __repr__(self) -> str:
+        return f"FeaturesOnly({self.network!r}, {self.feature_info.out_indices})"
 
     def __call__(self, x: NDArray) -> list[NDArray]:
         """Return the feature maps of normalised images (batch, channels, height, width)."""
