@@ -136,6 +136,13 @@ def recipe_key(key: str, value: object) -> str:
     return f"changes={{{key!r}: {value!r}}}"
 
 
+def importing(file: str | os.PathLike[str], output: str) -> str:
+    """Return the call that imports a checkpoint as its user types it, for a message."""
+    if _typed_as_options.get():
+        return f"'mobilenetv2 weights import {os.fspath(file)} {output}'"
+    return f"mobilenetv2.import_checkpoint({os.fspath(file)!r}, output={output!r})"
+
+
 def installing(packages: Iterable[str]) -> str:
     """Return the command line that installs optional packages, from where this package came.
 

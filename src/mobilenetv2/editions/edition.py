@@ -2,7 +2,8 @@
 
 import importlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol, cast, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from mobilenetv2.errors import MobileNetV2Error, SpecError, require
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.initialisation import Initialisation
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import NetworkSpec, Outputs, Size
 from mobilenetv2.spec.records import Labels, ModelConfig
 
 EditionName = Literal["torch", "keras", "jax", "numpy"]
@@ -19,6 +20,36 @@ Dtype = Literal["float32", "float64"]
 FRAMEWORKS = {"torch": ("torch",), "keras": ("keras",), "jax": ("jax", "flax"), "numpy": ()}
 INVERTED_ONLY = ("keras", "jax")
 """Editions that build inverted residuals only."""
+
+
+Network: TypeAlias = Any
+"""Model object of any framework."""
+Draw: TypeAlias = Callable[[Size], NDArray[np.float32]]
+"""Function that draws normalised images (batch, height, width, channels) of a size."""
+ROUNDING = {"float32": 1e-3, "float64": 1e-3, "float16": 2e-2}
+"""Largest rounding error of a network's outputs, relative to them, by the type on a CPU."""
+COARSE = 0.2
+"""Rounding error of any other type, and of accelerators, which may shorten float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Images that passed through a network in evaluation mode, and its outputs."""
+
+    images: NDArray
+    """Normalised, (batch, height, width, channels)."""
+    outputs: NDArray
+    tolerance: float = ROUNDING["float32"]
+    """Rounding error, relative to the logits."""
+    ending: Outputs | None = None
+    """Function of the logits that the network itself computes."""
+
+    @property
+    def least(self) -> float:
+        """Rounding error of outputs that are almost 0."""
+        if self.ending is None and self.tolerance == ROUNDING["float32"]:
+            return 0.0
+        return self.tolerance
 
 
 class Edition(Protocol):
@@ -117,6 +148,15 @@ class Edition(Protocol):
 
         Raises:
             MobileNetV2Error: the framework cannot use the device on this machine.
+        """
+
+    def evaluate(self, network: Any, draw: Draw, size: Size) -> Evaluated:
+        """Pass random images through the network as it is; its state does not change.
+
+        Args:
+            network: the network.
+            draw: function that draws the images.
+            size: height and width of the images, where the network allows every size.
         """
 
     def intermediates(self, network: Any, x: NDArray) -> dict[str, NDArray]:

@@ -6,6 +6,7 @@ to the last block. The output of the head convolution is not among them.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import overload
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.blocks import resolve
@@ -63,6 +64,8 @@ def feature_maps(spec: NetworkSpec) -> tuple[FeatureMap, ...]:
 class FeatureInfo:
     """Table of the feature maps that a backbone returns, with timm's methods.
 
+    As in timm, an index or a loop gives the network's maps, also those that are not returned.
+
     Args:
         maps: every feature map of the network.
         out_indices: indices of the maps to return, in this order; default: all.
@@ -102,18 +105,30 @@ class FeatureInfo:
         """Maps that the backbone returns, in their order."""
         return tuple(self.maps[index] for index in self.out_indices)
 
+    @overload
+    def channels(self, index: None = None) -> list[int]: ...
+    @overload
+    def channels(self, index: int) -> int: ...
     def channels(self, index: int | None = None) -> list[int] | int:
         """Return the channels of the returned maps, or of the network's map ``index``."""
         if index is None:
             return [found.channels for found in self.chosen]
         return self.maps[self._checked(index)].channels
 
+    @overload
+    def reduction(self, index: None = None) -> list[int]: ...
+    @overload
+    def reduction(self, index: int) -> int: ...
     def reduction(self, index: int | None = None) -> list[int] | int:
         """Return the strides of the returned maps, or of the network's map ``index``."""
         if index is None:
             return [found.reduction for found in self.chosen]
         return self.maps[self._checked(index)].reduction
 
+    @overload
+    def module_name(self, index: None = None) -> list[str]: ...
+    @overload
+    def module_name(self, index: int) -> str: ...
     def module_name(self, index: int | None = None) -> list[str] | str:
         """Return the modules of the returned maps, or of the network's map ``index``."""
         if index is None:
@@ -124,8 +139,20 @@ class FeatureInfo:
         """Return one mapping for each returned map, for JSON."""
         return [asdict(found) for found in self.chosen]
 
+    def get_dicts(self) -> list[dict[str, str | int]]:
+        """Return the rows of the returned maps under timm's names."""
+        return [self[index] for index in self.out_indices]
+
+    def __getitem__(self, index: int) -> dict[str, str | int]:
+        """Return the row of the network's map ``index`` under timm's names."""
+        found = self.maps[index]
+        return {
+            "num_chs": found.channels, "reduction": found.reduction, "module": found.module,
+            "index": found.index,
+        }  # fmt: skip
+
     def __len__(self) -> int:
-        return len(self.out_indices)
+        return len(self.maps)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FeatureInfo):

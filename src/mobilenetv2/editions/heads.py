@@ -5,6 +5,8 @@ An edition lists the layers behind the pooled features as parts, in the order in
 """
 
 import dataclasses
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -168,12 +170,25 @@ def head_config(config: ModelConfig, spec: NetworkSpec, named: bool) -> ModelCon
     return dataclasses.replace(config, spec=spec, labels=labels, metrics=metrics)
 
 
+def dropouts(spec: NetworkSpec) -> list[float]:
+    """Return the dropout of each linear layer's input: of the features, then of hidden layers."""
+    return [spec.dropout, *(layer.dropout for layer in spec.classifier.hidden)]
+
+
 FOLDED = (
     "the BatchNorm of this network is folded and has no statistics, so that the first training "
     "step would destroy its weights; import them again without rebase=False, or train with "
     "mobilenetv2.train, which measures the statistics first"
 )
 """Warning before training a network with folded BatchNorm."""
+
+
+def warn_folded() -> None:
+    """Warn before training of folded BatchNorm, at the line outside this package that led here."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("mobilenetv2."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(FOLDED, stacklevel=level)
 
 
 def came_folded(config: ModelConfig) -> bool:

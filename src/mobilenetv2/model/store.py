@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from mobilenetv2.errors import SpecError, WeightsError
+from mobilenetv2.errors import SpecError, WeightsError, importing
 from mobilenetv2.files import atomic_folder, recover, write_atomically
 from mobilenetv2.model.arrays import Arrays, check_arrays, require_same
 from mobilenetv2.model.card import card, title
@@ -84,7 +84,7 @@ def load_config(folder: Path) -> ModelConfig:
     if folder.is_file():
         raise WeightsError(
             f"{folder}: a file; this needs a model folder, such as the one that it was exported "
-            f"from, or the one that 'mobilenetv2 weights import {folder} OUT' makes"
+            f"from, or the one that {importing(folder, 'imagenet')} makes"
         )
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such model folder")

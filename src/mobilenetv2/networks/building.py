@@ -12,7 +12,8 @@ from mobilenetv2.spec.records import ModelConfig
 if TYPE_CHECKING:
     import keras
 
-    from mobilenetv2.editions.edition import EditionName
+    from mobilenetv2.editions.edition import Dtype, EditionName
+    from mobilenetv2.model.arrays import Arrays
     from mobilenetv2.networks.options import JaxNetwork, Network, NumpyNetwork, TorchNetwork
 
 
@@ -106,7 +107,8 @@ def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -
         The new network, in evaluation mode if the framework has modes.
 
     Raises:
-        MobileNetV2Error: ``network`` is not a network of an edition, or the edition is unknown.
+        MobileNetV2Error: ``network`` is not a network of an edition, or it computes something
+            else than a MobileNetV2 of its config, or the edition is unknown.
         SpecError: an option is unknown or has an impossible value.
         MissingExtra: the framework is not installed.
 
@@ -118,13 +120,30 @@ def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -
     """
     from mobilenetv2.editions.edition import check_options, find
 
-    given, config = find(edition_of(network)), network_config(network)
     made = find(edition)
     check_names("convert", edition, options, "network", "edition")
     dtype = check_options(options.get("dtype", "float32"), options.get("seed"))
+    config, arrays = described(network, dtype)
     converted: Network = made.build(config, **options)
-    made.load(converted, given.dump(network, dtype))
+    made.load(converted, arrays)
     return evaluating(converted)
+
+
+def described(network: "Network", dtype: "Dtype" = "float32") -> "tuple[ModelConfig, Arrays]":
+    """Return the config and the canonical arrays of a network, which say all that it computes.
+
+    Raises:
+        MobileNetV2Error: ``network`` is not a network of an edition, or it computes something
+            else than its config and arrays.
+        WeightsError: a weight is missing or not finite.
+    """
+    from mobilenetv2.editions.agreement import require_agreement
+    from mobilenetv2.editions.edition import find
+
+    edition, config = find(edition_of(network)), network_config(network)
+    arrays = edition.dump(network, dtype)
+    require_agreement(edition, network, config, arrays)
+    return config, arrays
 
 
 def evaluating(network: "Network") -> "Network":
@@ -147,7 +166,7 @@ def edition_of(network: object) -> "EditionName":
             return name
     keras = sys.modules.get("keras")
     layers: set[str] = set()
-    if keras and isinstance(network, keras.Model):
+    if keras and isinstance(network, keras.Model) and not hasattr(network, "feature_info"):
         layers = {layer.name for layer in network._flatten_layers()}
         if "Conv1" in layers:
             return "keras"
@@ -159,10 +178,24 @@ def edition_of(network: object) -> "EditionName":
             f"{place}.dump(network) to the load function of an edition, with the network of "
             "mobilenetv2.build(network.spec)"
         )
-    raise MobileNetV2Error(
-        f"a {type(network).__name__} is not a network of an edition; pass the result of build, "
-        "create_model or load"
+    raise MobileNetV2Error(_foreign(network))
+
+
+def _foreign(network: object) -> str:
+    """Return the message for an object that is not a network of an edition."""
+    kind = type(network)
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    if hasattr(network, "feature_info") and kind.__module__.startswith("mobilenetv2."):
+        return f"a {name} is a backbone without classifier; pass the whole network instead"
+    message = (
+        f"a {name} is not a network of an edition; pass the result of build, create_model or load"
     )
+    if hasattr(network, "state_dict"):
+        message += (
+            ", or import its weights: torch.save(model.state_dict(), 'weights.pth'), then "
+            "mobilenetv2.import_checkpoint('weights.pth', output='imported')"
+        )
+    return message
 
 
 def network_config(network: object) -> ModelConfig:

@@ -1,10 +1,10 @@
 """Networks by their published names, with published or initial weights."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Unpack, cast, overload
 
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.networks.building import build
@@ -186,7 +186,8 @@ def create_model(
             downloaded once, checked against the published SHA-256 and cached. Default: False.
         num_classes: number of classes, or their names. With ``pretrained``, other classes than the
             published ones get a new classifier with initial weights; the published number keeps
-            the classifier. Default: the published classes.
+            the classifier. With 0, as in timm, a PyTorch network gives the pooled features.
+            Default: the published classes.
         width: width multiplier (Keras' alpha); default: the one of the name.
         size: height and width of the input in pixels; default: those of the name.
         edition: framework of the network: 'torch' for a ``torch.nn.Module``, 'keras' for a
@@ -220,6 +221,16 @@ def create_model(
     check_names("create_model", edition, options, "num_classes", "width", "size", "pretrained")
     check_indices(features_only, out_indices)
     _check_name(name)
+    if type(num_classes) is int and num_classes == 0 and not features_only:
+        if edition != "torch":
+            raise SpecError(
+                "num_classes=0, for pooled features, needs edition 'torch'; other editions have "
+                "pooled_features, and Keras include_top=False with pooling='avg'"
+            )
+        made = create_model(name, pretrained, width=width, size=size, edition=edition, **options)
+        headless = cast("TorchNetwork", made)
+        headless.reset_classifier(0)
+        return headless
     labels = None if num_classes is None else Labels.of(num_classes)
     numbered = isinstance(num_classes, int)
     if pretrained:
@@ -239,17 +250,20 @@ def create_model(
     return backbone(found, network, out_indices) if features_only else network
 
 
-def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+def list_models(pattern: str | Iterable[str] = "*", *, pretrained: bool = False) -> list[str]:
     """Return the names that ``create_model`` takes.
 
     Args:
         pattern: pattern of the names, with ``*``, ``?`` and ``[...]`` as in file names; case does
-            not matter.
+            not matter. Several patterns give the names that fit any of them.
         pretrained: True for names with published weights only.
 
     Returns:
         Names of publishers, of the catalogue and of published families, in natural order:
         'a-96' comes before 'a-224'.
+
+    Raises:
+        SpecError: a pattern is not a text.
 
     Example:
         >>> mn.list_models("mobilenetv2_1*d*")[:2]
@@ -257,7 +271,12 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """
     from mobilenetv2.hub.names import has_weights, known_names
 
-    fitting = [n for n in known_names() if fnmatchcase(n.casefold(), pattern.casefold())]
+    several = isinstance(pattern, Iterable) and not isinstance(pattern, str)
+    patterns = list(pattern) if several else [pattern]
+    if not all(isinstance(one, str) for one in patterns):
+        raise SpecError(f"list_models takes a pattern or a list of patterns, not {pattern!r}")
+    lower = [str(one).casefold() for one in patterns]
+    fitting = [n for n in known_names() if any(fnmatchcase(n.casefold(), one) for one in lower)]
     return sorted((n for n in fitting if not pretrained or has_weights(n)), key=_natural)
 
 

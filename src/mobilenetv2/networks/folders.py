@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 from mobilenetv2.errors import SpecError, WeightsError
-from mobilenetv2.networks.building import edition_of, evaluating, network_config
+from mobilenetv2.networks.building import described, evaluating
 from mobilenetv2.networks.options import (
     KerasOptions,
     Options,
@@ -203,7 +203,8 @@ def save(
 
     Raises:
         SpecError: the number of classes differs from the number of outputs.
-        MobileNetV2Error: ``network`` is not a network of an edition.
+        MobileNetV2Error: ``network`` is not a network of an edition, or it computes something
+            else than a MobileNetV2 of its config, such as with another activation.
         WeightsError: a weight is not finite.
         OSError: the disk is full, or the folder cannot be written.
 
@@ -213,13 +214,12 @@ def save(
         >>> mn.load("shoes").config.labels.names
         ('hat', 'shoes')
     """
-    from mobilenetv2.editions.edition import find
     from mobilenetv2.model import store
 
-    edition, config = find(edition_of(network)), network_config(network)
+    config, arrays = described(network)
     if classes is not None:
         config = _labelled(config, Labels.of(classes))
-    store.save(Path(folder), config, edition.dump(network))
+    store.save(Path(folder), config, arrays)
 
 
 def _labelled(config: ModelConfig, labels: Labels) -> ModelConfig:

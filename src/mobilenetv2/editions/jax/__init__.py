@@ -1,5 +1,6 @@
 """JAX edition, in Flax NNX."""
 
+from mobilenetv2.editions.jax.evaluation import evaluate
 from mobilenetv2.editions.jax.features import features_only
 from mobilenetv2.editions.jax.network import MobileNetV2 as MobileNetV2
 from mobilenetv2.editions.jax.network import MobileNetV2 as build
@@ -12,6 +13,6 @@ from mobilenetv2.editions.jax.network import (
 from mobilenetv2.editions.jax.weights import dump, load
 
 __all__ = [
-    "MobileNetV2", "build", "config_of", "dump", "features_only", "intermediates", "load",
-    "predictor", "reset_classifier",
+    "MobileNetV2", "build", "config_of", "dump", "evaluate", "features_only", "intermediates",
+    "load", "predictor", "reset_classifier",
 ]  # fmt: skip

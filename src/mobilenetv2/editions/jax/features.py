@@ -7,7 +7,9 @@ import jax
 from flax import nnx
 
 from mobilenetv2.editions.feature_info import feature_info
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.editions.heads import came_folded, warn_folded
+from mobilenetv2.images.transform import ArrayTransform
+from mobilenetv2.spec.records import ModelConfig
 
 
 class Body(Protocol):
@@ -22,15 +24,16 @@ class Body(Protocol):
         """Blocks in their order."""
 
     @property
-    def body_spec(self) -> NetworkSpec:
-        """Spec that the network was built from, with its original classifier."""
+    def body_config(self) -> ModelConfig:
+        """Config that the network was built from, with its original classifier."""
 
 
 class FeaturesOnly(nnx.Module):
     """Backbone from images (batch, height, width, channels) to a list of feature maps.
 
     It shares the network's stem and blocks, so that training one trains the other. It leaves out
-    blocks that no map needs. ``feature_info`` is the table of the maps.
+    blocks that no map needs. ``feature_info`` is the table of the maps, ``config`` the network's
+    config, ``transform`` its preprocessing.
 
     Args:
         network: the network.
@@ -41,11 +44,22 @@ class FeaturesOnly(nnx.Module):
     """
 
     def __init__(self, network: Body, out_indices: Sequence[int] | None = None) -> None:
-        info = feature_info(network.body_spec, out_indices)
+        info = feature_info(network.body_config.spec, out_indices)
         last = max(-1 if found.block is None else found.block for found in info.chosen)
-        self.feature_info = nnx.static(info)
+        self.feature_info, self.config = nnx.static(info), nnx.static(network.body_config)
         self.stem = network.stem
         self.blocks = nnx.List(network.blocks[: last + 1])
+
+    @property
+    def transform(self) -> ArrayTransform:
+        """Preprocessing from a photo to a float32 array (height, width, channels)."""
+        return ArrayTransform(self.config.preprocessing)
+
+    def train(self, **attributes: Any) -> None:
+        """Set training mode; warn if the BatchNorm is folded, since training would destroy it."""
+        if came_folded(self.config):
+            warn_folded()
+        super().train(**attributes)
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
         """Return the feature maps of normalised images (batch, height, width, channels)."""

@@ -3,7 +3,6 @@
 Images are (batch, height, width, channels), JAX's usual layout.
 """
 
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
@@ -15,7 +14,14 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from mobilenetv2.editions.edition import Dtype, check_options
-from mobilenetv2.editions.heads import FOLDED, Head, came_folded, describe_head, head_config
+from mobilenetv2.editions.heads import (
+    Head,
+    came_folded,
+    describe_head,
+    dropouts,
+    head_config,
+    warn_folded,
+)
 from mobilenetv2.editions.jax.layers import POOLS, ConvBN, InvertedResidual, Linear, list_parts
 from mobilenetv2.editions.jax.layers import BatchNorm as BatchNorm
 from mobilenetv2.editions.jax.weights import assign
@@ -79,7 +85,7 @@ class MobileNetV2(nnx.Module):
         Raises:
             SpecError: no spec can describe the classifier; the message says why.
         """
-        if isinstance(self.classifier, Linear):
+        if isinstance(self.classifier, Linear) and self._dropouts == dropouts(self.body_spec):
             return self._config
         return head_config(self._config, self.describe_classifier().spec, not self._assigned)
 
@@ -96,6 +102,16 @@ class MobileNetV2(nnx.Module):
     def body_spec(self) -> NetworkSpec:
         """Spec that the network was built from, with its original classifier."""
         return self._config.spec
+
+    @property
+    def body_config(self) -> ModelConfig:
+        """Config that the network was built from, with its original classifier."""
+        config: ModelConfig = self._config
+        return config
+
+    @property
+    def _dropouts(self) -> list[float]:
+        return [float(self.dropout.rate), *(float(layer.dropout.rate) for layer in self.hidden)]
 
     @property
     def num_features(self) -> int:
@@ -166,7 +182,7 @@ class MobileNetV2(nnx.Module):
     def train(self, **attributes: Any) -> None:
         """Set training mode; warn if the BatchNorm is folded, since training would destroy it."""
         if came_folded(self._config):
-            warnings.warn(FOLDED, stacklevel=2)
+            warn_folded()
         super().train(**attributes)
 
     def __call__(self, x: jax.Array) -> jax.Array:

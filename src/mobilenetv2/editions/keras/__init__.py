@@ -17,6 +17,7 @@ from mobilenetv2.spec.records import ModelConfig
 if TYPE_CHECKING:
     import keras
 
+    from mobilenetv2.editions.keras.evaluation import evaluate as evaluate
     from mobilenetv2.editions.keras.network import features_only as features_only
     from mobilenetv2.editions.keras.network import forward_features as forward_features
     from mobilenetv2.editions.keras.network import intermediates as intermediates
@@ -82,7 +83,7 @@ def read(
 
 
 HOMES = {
-    "config_of": "top", "dump": "weights", "load": "weights",
+    "config_of": "top", "evaluate": "evaluation", "dump": "weights", "load": "weights",
     **dict.fromkeys(
         ("features_only", "forward_features", "intermediates", "predictor", "reset_classifier"),
         "network",

@@ -253,12 +253,14 @@ def features_only(network: keras.Model, out_indices: Sequence[int] | None = None
         >>> [tuple(found.shape) for found in backbone(np.zeros((1, 64, 64, 3), np.float32))]
         [(1, 4, 4, 32), (1, 2, 2, 112)]
     """
-    spec = config_of(network).spec
+    config = config_of(network)
+    spec = config.spec
     info, sources = feature_info(spec, out_indices), intermediate_layers(spec)
     body = body_of(network)
     maps = [body.get_layer(sources[found.module]).output for found in info.chosen]
     backbone = Backbone(body.input, maps, name=f"{network.name}_features")
-    backbone.feature_info = info
+    backbone.feature_info, backbone.config = info, config
+    backbone.transform = ArrayTransform(config.preprocessing)
     return backbone
 
 

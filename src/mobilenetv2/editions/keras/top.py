@@ -17,6 +17,7 @@ from mobilenetv2.editions.heads import (
     OutputPart,
     Part,
     describe_head,
+    dropouts,
     head_config,
     undescribed,
 )
@@ -47,15 +48,22 @@ def body_of(network: keras.Model) -> keras.Model:
     Raises:
         MobileNetV2Error: the model has no body of this package.
     """
+    found = network
+    while found is not (inner := _carrier(found)):
+        found = inner
+    return found
+
+
+def _carrier(network: keras.Model) -> keras.Model:
+    """Return the network if it has the body's layers itself, or else the layer that has them."""
     stem = convolution_name("stem")
     if any(layer.name == stem for layer in network.layers):
         return network
     for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            try:
-                return body_of(layer)
-            except MobileNetV2Error:
-                continue
+        if isinstance(layer, keras.Model) and any(
+            inner.name == stem for inner in layer._flatten_layers()
+        ):
+            return layer
     raise MobileNetV2Error(f"the Keras model {network.name!r} has no MobileNetV2 of this package")
 
 
@@ -71,9 +79,15 @@ def config_of(network: keras.Model) -> ModelConfig:
     """
     own = getattr(network, "config", None)
     if isinstance(own, ModelConfig):
-        return own
-    config = body_config(network)
-    return head_config(config, describe_top(network, config.spec).spec, named=False)
+        rates = [float(layer.rate) for layer in network.layers if isinstance(layer, layers.Dropout)]
+        built = [probability for probability in dropouts(own.spec) if probability]
+        if len(rates) != len(built) or rates == built:
+            return own
+        return head_config(own, describe_top(network, own.spec).spec, named=True)
+    config, body = body_config(network), body_of(network)
+    head = describe_top(network, config.spec)
+    kept = any(layer is head.layers[-1] for layer in body.layers)  # the body's own classifier
+    return head_config(config, head.spec, named=kept)
 
 
 def body_config(network: keras.Model) -> ModelConfig:
@@ -117,22 +131,27 @@ def describe_top(network: keras.Model, spec: NetworkSpec) -> Head[Any]:
     """
     found = top_layers(network)
     pooling: Pooling = spec.classifier.pooling
-    for layer in (*body_of(network).layers[-1:], *found[:1]):
-        if isinstance(layer, MEAN | MAX):
-            pooling = "average" if isinstance(layer, MEAN) else "max"
-            found = [other for other in found if other is not layer]
+    if found and isinstance(found[0], MEAN | MAX):
+        pooling = "average" if isinstance(found[0], MEAN) else "max"
+        found = found[1:]
     head = dataclasses.replace(spec.classifier, pooling=pooling)
     return describe_head(list_parts(found), spec.replace(classifier=head))
 
 
 def top_layers(network: keras.Model) -> list[Any]:
-    """Return the layers behind the body's last feature map, or behind a body that is one layer.
+    """Return the layers behind the body's last feature map, in the order in which they run.
 
     Raises:
         SpecError: the layers are not a chain.
     """
-    body = body_of(network)
-    end = body if body is not network else network.get_layer(activation_name("head"))
+    if not network.built:
+        raise MobileNetV2Error(
+            f"the Keras model {network.name!r} is not built yet; call it once on images, or let it "
+            "begin with keras.Input((height, width, channels))"
+        )
+    carrier = _carrier(network)
+    own = carrier is network
+    end = network.get_layer(activation_name("head")) if own else carrier
     found: list[Any] = []
     tensors = list(network.outputs)
     while True:
@@ -140,7 +159,7 @@ def top_layers(network: keras.Model) -> list[Any]:
             raise undescribed("its layers are not a chain")
         operation, node, _ = tensors[0]._keras_history
         if operation is end:
-            return found[::-1]
+            return found[::-1] if own else [*top_layers(carrier), *found[::-1]]
         if isinstance(operation, layers.InputLayer):
             raise undescribed("its layers do not start at the body's last feature map")
         found.append(operation)

@@ -1,6 +1,5 @@
 """Variables of a Keras model by their canonical names."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +7,7 @@ import keras
 import numpy as np
 
 from mobilenetv2.editions.edition import Dtype
-from mobilenetv2.editions.heads import FOLDED, came_folded
+from mobilenetv2.editions.heads import came_folded, warn_folded
 from mobilenetv2.editions.keras.names import CLASSIFIER as CLASSIFIER
 from mobilenetv2.editions.keras.names import POOLS as POOLS
 from mobilenetv2.editions.keras.names import batch_norm_name as batch_norm_name
@@ -39,7 +38,7 @@ def load(network: keras.Model, arrays: Arrays, where: str = "weights") -> None:
     """
     check_arrays(config_of(network).spec, arrays, where)
     if came_folded(config_of(network)):
-        warnings.warn(FOLDED, stacklevel=2)
+        warn_folded()
     assign(network, arrays)
 
 

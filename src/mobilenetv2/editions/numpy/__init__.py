@@ -5,6 +5,7 @@ from mobilenetv2.editions.numpy.network import MobileNetV2 as build
 from mobilenetv2.editions.numpy.network import (
     config_of,
     dump,
+    evaluate,
     features_only,
     intermediates,
     load,
@@ -13,6 +14,6 @@ from mobilenetv2.editions.numpy.network import (
 )
 
 __all__ = [
-    "MobileNetV2", "build", "config_of", "dump", "features_only", "intermediates", "load",
-    "predictor", "reset_classifier",
+    "MobileNetV2", "build", "config_of", "dump", "evaluate", "features_only", "intermediates",
+    "load", "predictor", "reset_classifier",
 ]  # fmt: skip

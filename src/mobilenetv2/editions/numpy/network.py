@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mobilenetv2.editions.edition import Dtype, check_options
+from mobilenetv2.editions.edition import Draw, Dtype, Evaluated, check_options
 from mobilenetv2.editions.feature_info import feature_info
 from mobilenetv2.editions.numpy import operations
 from mobilenetv2.errors import MobileNetV2Error
@@ -16,7 +16,7 @@ from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.initialisation import Initialisation, initialise, replace_classifier
 from mobilenetv2.spec.blocks import Block, Convolution, padding, resolve
 from mobilenetv2.spec.names import BATCH_NORM, parameter_shapes
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.records import Labels, ModelConfig
 
 ACTIVATIONS: dict[str | None, Callable[[NDArray], NDArray]] = {
@@ -44,6 +44,9 @@ class MobileNetV2:
         self.dtype = np.dtype(check_options(dtype, seed))
         started = initialise(parameter_shapes(self.spec), initialisation, seed or 0)
         self.arrays: Arrays = {name: array.astype(self.dtype) for name, array in started.items()}
+
+    def __repr__(self) -> str:
+        return f"MobileNetV2({self.spec!r})"
 
     @property
     def spec(self) -> NetworkSpec:
@@ -149,6 +152,10 @@ class FeaturesOnly:
 
     def __init__(self, network: MobileNetV2, out_indices: Sequence[int] | None = None) -> None:
         self.network, self.feature_info = network, feature_info(network.spec, out_indices)
+        self.config, self.transform = network.config, network.transform
+
+    def __repr__(self) -> str:
+        return f"FeaturesOnly({self.network!r}, {self.feature_info.out_indices})"
 
     def __call__(self, x: NDArray) -> list[NDArray]:
         """Return the feature maps of normalised images (batch, channels, height, width)."""
@@ -216,6 +223,12 @@ def predictor(
         return intermediates(network, x)[outputs].astype(np.float32)
 
     return predict
+
+
+def evaluate(network: MobileNetV2, draw: Draw, size: Size) -> Evaluated:
+    """Pass random images through the network as it is."""
+    images = draw(size)
+    return Evaluated(images, network(images.transpose(0, 3, 1, 2)))
 
 
 def intermediates(network: MobileNetV2, x: NDArray) -> dict[str, NDArray]:

@@ -1,7 +1,7 @@
 """Body of the PyTorch edition in the forms of torchvision (features) and timm (features_only)."""
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, Self
 
 import numpy as np
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from mobilenetv2.editions.feature_info import feature_info
+from mobilenetv2.editions.heads import came_folded, warn_folded
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.images.transform import Transform
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig
 
 
 class Body(Protocol):
@@ -29,8 +30,8 @@ class Body(Protocol):
         """Blocks in their order."""
 
     @property
-    def body_spec(self) -> NetworkSpec:
-        """Spec that the network was built from, with its original classifier."""
+    def body_config(self) -> ModelConfig:
+        """Config that the network was built from, with its original classifier."""
 
 
 class Features(nn.Sequential):
@@ -39,6 +40,15 @@ class Features(nn.Sequential):
     It maps images (batch, channels, height, width) to the last feature map. The network's forward
     pass calls the modules themselves, so hooks are registered on the first or last of them.
     """
+
+    folded = False
+    """True if the network's BatchNorm is folded."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; warn if the BatchNorm is folded, since training would destroy it."""
+        if mode and self.folded:
+            warn_folded()
+        return super().train(mode)
 
     def __setitem__(self, index: object, module: nn.Module) -> NoReturn:
         raise TypeError(
@@ -66,7 +76,8 @@ class FeaturesOnly(nn.Module):
     """Backbone from images (batch, channels, height, width) to a list of feature maps.
 
     It shares the network's stem and blocks, so that training one trains the other. It leaves out
-    blocks that no map needs. ``feature_info`` is the table of the maps.
+    blocks that no map needs. ``feature_info`` is the table of the maps, ``config`` the network's
+    config, ``transform`` its preprocessing.
 
     Args:
         network: the network.
@@ -78,11 +89,23 @@ class FeaturesOnly(nn.Module):
 
     def __init__(self, network: Body, out_indices: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.feature_info = feature_info(network.body_spec, out_indices)
+        self.config = network.body_config
+        self.feature_info = feature_info(self.config.spec, out_indices)
         last = max(-1 if found.block is None else found.block for found in self.feature_info.chosen)
         self.stem = network.stem
         self.blocks = nn.ModuleList(network.blocks[: last + 1])
         self.training = network.training
+
+    @property
+    def transform(self) -> "TensorTransform":
+        """Preprocessing from a photo to a float32 tensor (channels, height, width)."""
+        return TensorTransform(self.config.preprocessing)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; warn if the BatchNorm is folded, since training would destroy it."""
+        if mode and came_folded(self.config):
+            warn_folded()
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps of normalised images (batch, channels, height, width)."""

@@ -52,7 +52,8 @@ class ConvBN(nn.Module):
     """Convolution, BatchNorm and, in layers that are not linear, the activation.
 
     The output of (batch, in_channels, height, width) is
-    (batch, out_channels, ceil(height / stride), ...).
+    (batch, out_channels, ceil(height / stride), ...). It can be indexed as torchvision's: ``[0]``
+    is the convolution, ``[1]`` the BatchNorm, ``[2]`` the activation.
     """
 
     def __init__(self, layer: Convolution, numerics: Numerics) -> None:
@@ -68,6 +69,12 @@ class ConvBN(nn.Module):
         self.bn = BatchNorm(layer.out_channels, numerics)
         # Not in place: on CPUs, PyTorch then computes in a new tensor and copies it back.
         self.activation = nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation]()
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> nn.Module:
+        return (self.conv, self.bn, self.activation)[index]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the layer for (batch, channels, height, width)."""

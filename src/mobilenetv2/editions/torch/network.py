@@ -1,6 +1,5 @@
 """MobileNetV2 in PyTorch, built from the spec; module names are the canonical parameter names."""
 
-import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -10,12 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mobilenetv2.editions.edition import Dtype, check_options
+from mobilenetv2.editions.feature_info import FeatureInfo, feature_maps
 from mobilenetv2.editions.heads import (
-    FOLDED,
     Head,
     came_folded,
     describe_head,
+    dropouts,
     head_config,
+    warn_folded,
 )
 from mobilenetv2.editions.torch.classifier import Classifier, list_parts
 from mobilenetv2.editions.torch.features import Features, TensorTransform
@@ -96,7 +97,8 @@ class MobileNetV2(nn.Module):
         Raises:
             SpecError: no spec can describe the classifier; the message says why.
         """
-        if self._own_classifier and not self._relabelled:
+        kept = self._dropouts == dropouts(self.body_spec)
+        if self._own_classifier and not self._relabelled and kept:
             return self._config
         return head_config(self._config, self.describe_classifier().spec, not self._relabelled)
 
@@ -115,6 +117,16 @@ class MobileNetV2(nn.Module):
     def body_spec(self) -> NetworkSpec:
         """Spec that the network was built from, with its original classifier."""
         return self._config.spec
+
+    @property
+    def body_config(self) -> ModelConfig:
+        """Config that the network was built from, with its original classifier."""
+        return self._config
+
+    @property
+    def _dropouts(self) -> list[float]:
+        layers = [self.dropout, *(cast(HiddenLayer, layer).dropout for layer in self.hidden)]
+        return [layer.p for layer in layers]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -146,9 +158,15 @@ class MobileNetV2(nn.Module):
         (features,) = self._features
         if [*map(id, features)] != [*map(id, modules)]:
             features = Features(*modules)
+            features.folded = came_folded(self._config)
             features.training = self.training
             self._features = (features,)
         return features
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """Table of the feature maps, as of ``features_only``."""
+        return FeatureInfo(feature_maps(self.body_spec))
 
     @property
     def transform(self) -> TensorTransform:
@@ -251,7 +269,7 @@ class MobileNetV2(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set training mode; warn if the BatchNorm is folded, since training would destroy it."""
         if mode and came_folded(self._config):
-            warnings.warn(FOLDED, stacklevel=2)
+            warn_folded()
         return super().train(mode)
 
     def place(self, device: torch.device) -> "MobileNetV2":
