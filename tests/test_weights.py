@@ -98,8 +98,8 @@ def test_the_only_dialect_of_a_file_is_guessed(spec: Any, name: str, found: str)
     ("name", "message"),
     [
         ("m.pth", r"m\.pth: several dialects fit: torchvision, timm, "),
-        ("m.onnx", r"'mobilenetv2 export MODEL m\.onnx' .*; ONNX with .*: --dialect onnx"),
-        ("m.tflite", r"'mobilenetv2 export MODEL m\.tflite' .*: --dialect litert"),
+        ("m.onnx", r"'mobilenetv2 export MODEL m\.onnx' .*; ONNX with .*: dialect='onnx'"),
+        ("m.tflite", r"'mobilenetv2 export MODEL m\.tflite' .*: dialect='litert'"),
         ("m.mlpackage", r"for a file that runs, use 'mobilenetv2 export MODEL m\.mlpackage'"),
         ("m", "no checkpoint format.* 'huggingface' writes a folder"),
     ],

@@ -62,8 +62,8 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = os.fspath(folder)
         super().__init__(
-            f"training was stopped and is saved; to continue, give the same data, output "
-            f"{self.folder!r} and resume"
+            "training was stopped and is saved; to continue, give the same data, "
+            f"{argument('output', self.folder)} and {argument('resume', True)}"
         )
 
     def _render_traceback_(self) -> list[str]:
@@ -100,6 +100,8 @@ EXTRAS = {
 """Extra of this distribution that installs an optional package, by the package's import name."""
 
 
+_OPTIONS = {"changes": "set"}
+"""Options of another name than their argument."""
 _typed_as_options = ContextVar("typed_as_options", default=False)
 
 
@@ -125,7 +127,7 @@ def argument(name: str, value: object = None) -> str:
     """
     if not _typed_as_options.get():
         return name if value is None else f"{name}={value!r}"
-    option = f"--{name.replace('_', '-')}"
+    option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
     return option if value is None or value is True else f"{option} {value}"
 
 

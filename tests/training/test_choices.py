@@ -92,7 +92,7 @@ def test_epochs_and_seed_win_over_changes() -> None:
     [
         (
             {"recipe": "head-only", "epochs": 3},
-            "epochs needs training steps, .*, or set trained=all",
+            "epochs needs training steps, .*, or give changes={.trained.: .all.}",
         ),
         ({"recipe": "head-only", "minutes": 3.0}, "minutes needs training steps"),
         ({"epochs": 3, "minutes": 3.0}, "epochs and minutes both set the training time"),
@@ -168,7 +168,7 @@ def test_offline_it_says_how_to_give_a_file_and_the_claimed_folder_goes(
     message = str(caught.value)
     assert "no weights were given, and the default is not available: no network" in message
     assert "weights import FILE imagenet" in message
-    assert message.endswith("or train from scratch with weights none")
+    assert message.endswith("or train from scratch with weights='none'")
     assert not Path("runs").exists()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split
-from mobilenetv2.errors import DataError, RunError
+from mobilenetv2.errors import DataError, RunError, argument
 from mobilenetv2.progress import say
 
 RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
@@ -224,7 +224,9 @@ class TrainedOn:
             if self.here(data)
             else f"photos with the same names as these {len(split)}; if they are the same photos,"
         )
-        advice = "; for new photos only, use split validation" if split.name == ALL else ""
+        advice = (
+            f"; for new photos only, use {argument('split', 'test')}" if split.name == ALL else ""
+        )
         return f"the model was {' and '.join(ways)} {which} the figures are too optimistic{advice}"
 
 

@@ -135,6 +135,10 @@ def evaluating(network: "Network") -> "Network":
     return network
 
 
+class NotANetwork(MobileNetV2Error):
+    """An object that is no network of any edition."""
+
+
 def edition_of(network: object) -> "EditionName":
     """Return the name of a network's edition.
 
@@ -159,7 +163,7 @@ def edition_of(network: object) -> "EditionName":
             f"{place}.dump(network) to the load function of an edition, with the network of "
             "mobilenetv2.build(network.spec)"
         )
-    raise MobileNetV2Error(
+    raise NotANetwork(
         f"a {type(network).__name__} is not a network of an edition; pass the result of build, "
         "create_model or load"
     )
