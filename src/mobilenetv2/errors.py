@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, cast, final
 
 
 class MobileNetV2Error(Exception):
@@ -34,8 +34,12 @@ class DataError(MobileNetV2Error):
     """A data folder or archive that cannot be used for training or evaluation."""
 
 
+@final
 class ImageError(DataError):
-    """An image that cannot be read; the message begins with its name."""
+    """An image that cannot be read; the message begins with its name.
+
+    It is final, so that ``if answer.error:`` tells a type checker which result it has.
+    """
 
 
 class ArtifactError(MobileNetV2Error):

@@ -206,6 +206,11 @@ class Exported:
     def __repr__(self) -> str:
         return f"<{self.dialect} checkpoint {str(self.paths[0])!r}>"
 
+    def __str__(self) -> str:
+        """Return the paths, the notes, and the effect of ignored numerics in words, one a line."""
+        effect = [f"numerics ignored: {self.effect}"] if self.effect else []
+        return "\n".join([*map(str, self.paths), *(f"note: {n}" for n in self.notes), *effect])
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         values: dict[str, Any] = {

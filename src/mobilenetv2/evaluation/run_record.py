@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split
+from mobilenetv2.data.dataset import ALL, Dataset, Split, same_split
 from mobilenetv2.errors import DataError, RunError, argument
 from mobilenetv2.progress import say
 
@@ -190,9 +190,11 @@ class TrainedOn:
         split = dataset.splits[ALL]
         if not name:
             return split
-        wanted = SPLITS.get(name, name)
-        photos = tuple(photo for photo in split.photos if self.parts.get(photo.name) == wanted)
-        if not photos:
+        for wanted in same_split(name):
+            photos = tuple(photo for photo in split.photos if self.parts.get(photo.name) == wanted)
+            if photos:
+                break
+        else:
             none = f"{self.table} names no" if self.table else "no run around the model names"
             there = sorted({part for one in split.photos if (part := self.parts.get(one.name))})
             raise DataError(

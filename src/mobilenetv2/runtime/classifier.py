@@ -72,7 +72,11 @@ class Classifier:
         """Config of the model: network, preprocessing, labels, origin and metrics."""
         return self._loaded.config
 
-    # A folder gives a list, too, which the type of a path cannot express; [folder] has the type.
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
+        return self.config.labels.names
+
     @overload
     def __call__(self, photos: Photo) -> Answer: ...
 
@@ -82,7 +86,9 @@ class Classifier:
     def __call__(self, photos: Photo | Several) -> Answer | list[Answer | Unreadable]:
         """Return an answer for one photo, or a list for several photos or a folder.
 
-        In a list, an :class:`Unreadable` stands for a photo that cannot be read.
+        In a list, an :class:`Unreadable` stands for a photo that cannot be read. The type of a path
+        does not tell a folder from a photo, so that type checkers take it for a photo: give a list,
+        ``classify(["folder"])``, and they know that the result is one, too.
 
         Args:
             photos: path, bytes of a file, Pillow image, uint8 array (height, width, 3), list of
