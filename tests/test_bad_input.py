@@ -132,6 +132,6 @@ def test_an_output_that_exists(
     (tmp_path / "run" / "thesis.doc").write_text("years of work")
     command = ["train", photos, "--output", tmp_path / "run", *quick]
     message = refused(*command)
-    assert f"{tmp_path / 'run'} exists" in message and "another output" in message
+    assert f"{tmp_path / 'run'}: exists already; choose another --output" in message
     assert "not a run folder" in refused(*command, "--overwrite")
     assert "no run to resume" in refused("train", photos, "--output", tmp_path / "run", "--resume")

@@ -50,7 +50,7 @@ def test_an_import_writes_a_model_folder_where_it_is_asked_to(theirs: Path, tmp_
     file = export_checkpoint(theirs, tmp_path / "m.safetensors", dialect="timm").paths[0]
     config, arrays = import_checkpoint(file, output=tmp_path / "mine")
     assert store.load(tmp_path / "mine")[0] == config and len(arrays) > 100
-    with pytest.raises(RunError, match="mine exists; choose another place"):
+    with pytest.raises(RunError, match="mine: exists already; choose another path"):
         import_checkpoint(file, output=tmp_path / "mine")
     import_checkpoint(file, output=tmp_path / "mine", overwrite=True)
 
@@ -78,6 +78,9 @@ def test_ignored_numerics_are_measured(tmp_path: Path, photos: Path) -> None:
         photos=photos / "ball",
     )  # fmt: skip
     assert made.effect and made.effect.pictures == 12 and made.effect.difference > 1e-3
+    notes = [f"note: {note}" for note in made.notes]
+    effect = f"numerics ignored: {made.effect}"
+    assert str(made).splitlines() == [*map(str, made.paths), *notes, effect]
     assert made.to_dict()["photos"] == 12 and made.config.spec.numerics.padding == "symmetric"
 
 

@@ -116,7 +116,7 @@ def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:
     for path in (folder, file):
         with pytest.raises(RunError, match=r"not a run folder \(it has no recipe.toml\), so not"):
             open_run(path, overwrite=True)
-        with pytest.raises(RunError, match="exists; choose another output"):
+        with pytest.raises(RunError, match="exists already; choose another output"):
             open_run(path)
     assert (folder / "mine.txt").read_text() == file.read_text() == "mine"
 
