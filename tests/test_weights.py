@@ -50,7 +50,7 @@ def test_an_import_writes_a_model_folder_where_it_is_asked_to(theirs: Path, tmp_
     file = export_checkpoint(theirs, tmp_path / "m.safetensors", dialect="timm").paths[0]
     config, arrays = import_checkpoint(file, output=tmp_path / "mine")
     assert store.load(tmp_path / "mine")[0] == config and len(arrays) > 100
-    with pytest.raises(RunError, match="mine exists; choose another place"):
+    with pytest.raises(RunError, match="mine: exists already; choose another path"):
         import_checkpoint(file, output=tmp_path / "mine")
     import_checkpoint(file, output=tmp_path / "mine", overwrite=True)
 
@@ -78,6 +78,9 @@ def test_ignored_numerics_are_measured(tmp_path: Path, photos: Path) -> None:
         photos=photos / "ball",
     )  # fmt: skip
     assert made.effect and made.effect.pictures == 12 and made.effect.difference > 1e-3
+    notes = [f"note: {note}" for note in made.notes]
+    effect = f"numerics ignored: {made.effect}"
+    assert str(made).splitlines() == [*map(str, made.paths), *notes, effect]
     assert made.to_dict()["photos"] == 12 and made.config.spec.numerics.padding == "symmetric"
 
 
@@ -98,8 +101,8 @@ def test_the_only_dialect_of_a_file_is_guessed(spec: Any, name: str, found: str)
     ("name", "message"),
     [
         ("m.pth", r"m\.pth: several dialects fit: torchvision, timm, "),
-        ("m.onnx", r"'mobilenetv2 export MODEL m\.onnx' .*; ONNX with .*: --dialect onnx"),
-        ("m.tflite", r"'mobilenetv2 export MODEL m\.tflite' .*: --dialect litert"),
+        ("m.onnx", r"'mobilenetv2 export MODEL m\.onnx' .*; ONNX with .*: dialect='onnx'"),
+        ("m.tflite", r"'mobilenetv2 export MODEL m\.tflite' .*: dialect='litert'"),
         ("m.mlpackage", r"for a file that runs, use 'mobilenetv2 export MODEL m\.mlpackage'"),
         ("m", "no checkpoint format.* 'huggingface' writes a folder"),
     ],

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, cast, final
 
 
 class MobileNetV2Error(Exception):
@@ -34,8 +34,12 @@ class DataError(MobileNetV2Error):
     """A data folder or archive that cannot be used for training or evaluation."""
 
 
+@final
 class ImageError(DataError):
-    """An image that cannot be read; the message begins with its name."""
+    """An image that cannot be read; the message begins with its name.
+
+    It is final, so that ``if answer.error:`` tells a type checker which result it has.
+    """
 
 
 class ArtifactError(MobileNetV2Error):
@@ -62,8 +66,8 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = os.fspath(folder)
         super().__init__(
-            f"training was stopped and is saved; to continue, give the same data, output "
-            f"{self.folder!r} and resume"
+            "training was stopped and is saved; to continue, give the same data, "
+            f"{argument('output', self.folder)} and {argument('resume', True)}"
         )
 
     def _render_traceback_(self) -> list[str]:
@@ -100,6 +104,8 @@ EXTRAS = {
 """Extra of this distribution that installs an optional package, by the package's import name."""
 
 
+_OPTIONS = {"changes": "set"}
+"""Options of another name than their argument."""
 _typed_as_options = ContextVar("typed_as_options", default=False)
 
 
@@ -125,7 +131,7 @@ def argument(name: str, value: object = None) -> str:
     """
     if not _typed_as_options.get():
         return name if value is None else f"{name}={value!r}"
-    option = f"--{name.replace('_', '-')}"
+    option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
     return option if value is None or value is True else f"{option} {value}"
 
 

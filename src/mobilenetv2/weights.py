@@ -13,7 +13,7 @@ from mobilenetv2.checkpoints.description import ImportOptions, read_labels
 from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
 from mobilenetv2.checkpoints.importer import import_network
 from mobilenetv2.data.sources import find_photos, photographs
-from mobilenetv2.errors import DialectError, RunError, WeightsError
+from mobilenetv2.errors import DialectError, RunError, WeightsError, argument
 from mobilenetv2.evaluation.parity import NumericsEffect, numerics_effect
 from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.files import read_file, require_only
@@ -179,7 +179,10 @@ def require_replaceable(out: Path, overwrite: bool) -> None:
         FileExistsError: the folder holds other files, which would be lost.
     """
     if out.exists() and not overwrite:
-        raise RunError(f"{out} exists; choose another place, or give --overwrite to replace it")
+        raise RunError(
+            f"{out}: exists already; choose another path, or give "
+            f"{argument('overwrite', True)} to replace it"
+        )
     if out.exists() and not (out / store.CONFIG).is_file():
         raise RunError(f"{out}: not a model folder, so not overwritten")
     require_only(out, store.FILES)
@@ -202,6 +205,11 @@ class Exported:
 
     def __repr__(self) -> str:
         return f"<{self.dialect} checkpoint {str(self.paths[0])!r}>"
+
+    def __str__(self) -> str:
+        """Return the paths, the notes, and the effect of ignored numerics in words, one a line."""
+        effect = [f"numerics ignored: {self.effect}"] if self.effect else []
+        return "\n".join([*map(str, self.paths), *(f"note: {n}" for n in self.notes), *effect])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -251,7 +259,7 @@ def export_checkpoint(
             the ending.
         WeightsError: the model cannot be downloaded or read.
         MissingExtra: the library that writes the format is not installed.
-        FileExistsError: the file exists.
+        ArtifactError: the file exists.
 
     Example:
         >>> net = mn.build(mn.published("torchvision", width=0.35, classes=3, size=64))
@@ -281,7 +289,8 @@ def guess_dialect(config: ModelConfig, out: Path) -> str:
     """
     made = BY_ENDING.get(out.suffix.lower())
     if made is not None and made.name != "keras":
-        weights = f"; {made.title} with the weights by their names: --dialect {made.name}"
+        weights = f"; {made.title} with the weights by their names: "
+        weights += argument("dialect", made.name)
         raise DialectError(
             f"{out}: for a file that runs, use 'mobilenetv2 export MODEL {out}' (export in "
             f"Python){weights if made.graph else ''}"
@@ -296,7 +305,7 @@ def guess_dialect(config: ModelConfig, out: Path) -> str:
     if len(fitting) > 1:
         raise DialectError(
             f"{out}: several dialects fit: {', '.join(fitting)}; choose one, such as "
-            f"--dialect {fitting[0]}"
+            f"{argument('dialect', fitting[0])}"
         )
     return fitting[0]
 

@@ -11,7 +11,7 @@ from heads import HEADS, with_head
 from mobilenetv2.checkpoints.description import digest, read_sidecar, sidecar_path
 from mobilenetv2.checkpoints.exporter import express_in, write_checkpoint
 from mobilenetv2.checkpoints.importer import read_checkpoint
-from mobilenetv2.errors import DialectError
+from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
@@ -114,7 +114,7 @@ def test_other_numerics_are_refused_with_the_way_out_or_ignored_on_the_record(
         write_checkpoint(config, arrays, "torchvision", out)
     message = str(caught.value)
     assert "padding same -> symmetric, epsilon 0.001 -> 1e-05" in message
-    assert "keras, tf-slim, huggingface" in message and "--ignore-numerics" in message
+    assert "keras, tf-slim, huggingface" in message and "give ignore_numerics=True" in message
     assert not any(tmp_path.iterdir())
     made = write_checkpoint(config, arrays, "torchvision", out, ignore_numerics=True)
     assert any("Numerics ignored on the way to torchvision" in note for note in made.notes)
@@ -165,7 +165,9 @@ def test_files_of_the_wrong_ending_and_existing_ones(tmp_path: Path) -> None:
         write_checkpoint(config, arrays, "torchvision", tmp_path / "m.h5")
     out = tmp_path / "m.safetensors"
     out.write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(
+        ArtifactError, match=r": exists already; choose another path, or give overwrite=True"
+    ):
         write_checkpoint(config, arrays, "torchvision", out)
     assert out.read_bytes() == b"mine"
     write_checkpoint(config, arrays, "torchvision", out, overwrite=True)
@@ -268,7 +270,7 @@ def test_the_way_out_is_one() -> None:
     with pytest.raises(DialectError) as caught:
         express_in(ModelConfig.default(published("mobilenet-v1")), "timm")
     assert "onnx" not in str(caught.value)
-    with pytest.raises(DialectError, match=r"--dialect onnx takes any MobileNetV2"):
+    with pytest.raises(DialectError, match=r"dialect='onnx' takes any MobileNetV2"):
         express_in(ModelConfig.default(published("small")), "timm")
 
 

@@ -137,7 +137,9 @@ def test_nothing_is_overwritten_unless_asked(
     assert main([*words]) == 0
     first = out.read_bytes()
     capsys.readouterr()
-    assert "mine.png: exists already; give overwrite to replace it" in refused(*words)
+    assert "mine.png: exists already; choose another --output, or give --overwrite" in refused(
+        *words
+    )
     assert main([*words, "--top", "1", "--overwrite"]) == 0
     assert out.read_bytes() != first
     capsys.readouterr()

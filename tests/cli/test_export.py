@@ -41,7 +41,7 @@ def test_several_at_once_as_json(
     assert all(row["passed"] and Path(row["file"]).stat().st_size == row["bytes"] for row in rows)
     assert rows[1]["bytes"] < 0.75 * rows[0]["bytes"]
     assert main([*words, "--json"]) == 2
-    assert "is there already; choose another place or give --overwrite" in capsys.readouterr().err
+    assert "exists already; choose another path, or give --overwrite" in capsys.readouterr().err
     assert main([*words, "--json", "--overwrite"]) == 0
 
 

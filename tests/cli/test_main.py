@@ -1,5 +1,6 @@
 """From an error to one sentence and an exit status; tables."""
 
+import contextlib
 import errno
 import json
 import os
@@ -66,13 +67,40 @@ def test_without_a_model_the_embedded_one_answers_and_that_is_said_first(
     out, err = capsys.readouterr()
     (row,) = [json.loads(line) for line in out.splitlines()]
     assert len({g["label"] for g in row["predictions"]} & set(NAMES)) == 5
-    assert err.startswith("no --model given; using the embedded model, which takes 32 x 32")
-    assert f"has the classes {', '.join(NAMES[:-1])} and truck." in err
-    assert f"add --model {DEFAULT}" in err and "train a model and add --model RUN/best" in err
+    assert err == (
+        "no --model given, so the embedded model answers, which knows only "
+        f"{', '.join(NAMES[:-1])} and truck; for ImageNet's 1,000 classes, add --model {DEFAULT}\n"
+    )
     assert main(["predict", str(photo), "--json", "--model", "embedded"]) == 0
     again, err = capsys.readouterr()
     assert json.loads(again)["predictions"] == row["predictions"]
     assert err == ""
+
+
+def test_nothing_is_said_of_the_embedded_model_before_an_error(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    for verb in ("predict", "explain", "evaluate"):
+        assert "embedded" not in refused(verb, tmp_path / "nowhere")
+
+
+def test_messages_have_the_options_that_were_typed(
+    model: Path, refused: Callable[..., str]
+) -> None:
+    said = refused("export", model, "out.unknown")
+    assert "choose one with --format" in said
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "train"])
+def test_a_path_that_was_not_quoted_is_named(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my photos" / "of cats").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(SystemExit):
+        assert main([verb, "my", "photos/of", "cats"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "needs quotes: 'my photos/of cats'" in err
 
 
 def test_explain_and_evaluate_do_without_one_too(

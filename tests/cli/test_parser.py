@@ -97,7 +97,7 @@ def test_a_verb_is_imported_once_it_is_given() -> None:
     "arguments, message",
     [
         ([], "the following arguments are required: VERB; see 'mobilenetv2 --help'"),
-        (["trian"], "invalid choice: 'trian'"),
+        (["trian"], "invalid choice: 'trian'; did you mean 'train'?; see 'mobilenetv2 --help'"),
         (["train"], "arguments are required: DATA; see 'mobilenetv2 train --help'"),
         (["train", "x", "--output", "y", "--epochs", "few"], "--epochs: invalid int value: 'few'"),
         (["train", "x", "--output", "y", "--resume", "--overwrite"], "not allowed with argument"),
@@ -107,7 +107,12 @@ def test_a_verb_is_imported_once_it_is_given() -> None:
         (["predict", "x", "--model", "m", "--json", "--csv", "f"], "not allowed with argument"),
         (["predict", "--model", "m"], "arguments are required: IMAGE|FOLDER"),
         (["weights"], "arguments are required: ACTION; see 'mobilenetv2 weights --help'"),
-        (["evaluate", "x", "--model", "m", "--colour"], "unrecognized arguments: --colour"),
+        (["evaluate", "x", "--model", "m", "--colour"], "unrecognized arguments: --colour; see"),
+        (
+            ["train", "x", "--ouput", "y"],
+            "--ouput y; did you mean --output?; see 'mobi",
+        ),
+        (["predict", "x", "--runtime", "torhc"], "'torhc'; did you mean 'torch'?"),
         (["explain", "x", "--model", "m", "--flips"], "unrecognized arguments: --flips"),
     ],
 )

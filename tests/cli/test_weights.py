@@ -255,7 +255,10 @@ def test_an_existing_folder_is_replaced_only_when_asked_and_only_a_model(
     (tmp_path / "imported" / "old").write_text("")
     capsys.readouterr()
     assert main(command) == 2
-    assert "imported exists; choose another place, or give --overwrite" in capsys.readouterr().err
+    assert (
+        "imported: exists already; choose another path, or give --overwrite"
+        in capsys.readouterr().err
+    )
     # Whatever else lies there would be lost.
     assert main([*command, "--overwrite"]) == 2
     assert "old: would be lost, so the folder is not replaced" in capsys.readouterr().err
@@ -380,7 +383,7 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_nothing(
         "weights", "export", shirts, out, "--dialect", "keras"
     )
     out.write_bytes(b"mine")
-    assert "is there already; choose another place or give --overwrite" in refused(
+    assert "exists already; choose another path, or give --overwrite" in refused(
         "weights", "export", shirts, out, "--dialect", "timm", "--ignore-numerics"
     )
     assert "nowhere: no such model folder" in refused(

@@ -220,9 +220,9 @@ def test_a_run_or_a_model_where_photos_are_expected_is_asked_about(
         find_photos([trained])
     best = trained / "best"
     assert str(caught.value) == (
-        f"{trained}: a run, not photos; did you mean it as the model: --model {best}?"
+        f"{trained}: a run, not photos; did you mean it as the model: model='{best}'?"
     )
     for folder in (best, model):
-        with pytest.raises(DataError, match=f"a model folder, not photos; .*--model {folder}"):
+        with pytest.raises(DataError, match=f"a model folder, not photos; .*model='{folder}'"):
             find_photos([folder])
     assert (MODEL, WEIGHTS) == (store.CONFIG, store.WEIGHTS)

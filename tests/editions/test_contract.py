@@ -37,7 +37,7 @@ ANY_SIZE: dict[str, dict[str, Any]] = {"keras": {"input_shape": (None, None)}}
 """Options of an edition's ``build`` for a network that takes pictures of any size."""
 ABSENT = {
     "torch": ("toaster", "PyTorch cannot use it here"),
-    "keras": ("cuda", "chooses its device by itself; leave --device out"),
+    "keras": ("cuda", "chooses its device by itself; leave device out"),
     "jax": ("tpu", r"JAX cannot use it here .* try cpu"),
     "numpy": ("cuda", "NumPy computes on the CPU only"),
 }
@@ -207,7 +207,7 @@ def test_the_predictor_takes_pictures_in_any_batch(edition: Any) -> None:
 def test_a_device_that_is_not_there_is_named(name: str, edition: Any) -> None:
     network = edition.build(SHALLOW)
     device, said = ABSENT[name]
-    with pytest.raises(MobileNetV2Error, match=f"--device {device}: .*{said}"):
+    with pytest.raises(MobileNetV2Error, match=f"device={device!r}: .*{said}"):
         edition.predictor(network, device)
 
 

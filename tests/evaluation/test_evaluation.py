@@ -85,8 +85,33 @@ def test_that_the_model_was_trained_on_these_photos_is_said_and_kept(
     assert "trained on 27" in found._repr_html_()
     held_out = evaluate(str(trained / "best"), str(photos), split="validation")
     assert held_out.notes == () and (held_out.images, held_out.split) == (6, "validation")
-    with pytest.raises(DataError, match="names no photos of 'test'"):
-        evaluate(trained / "best", photos, split="test")
+    same = evaluate(trained / "best", photos, split="test")  # the test split of the pages
+    assert (same.split, same.photos) == ("validation", held_out.photos)
+    with pytest.raises(DataError, match="names no photos of 'none'"):
+        evaluate(trained / "best", photos, split="none")
+
+
+def test_a_network_in_memory_is_measured_and_reported_as_its_folder_is(
+    model: Path, photos: Path, found: Evaluation, tmp_path: Path
+) -> None:
+    network = mn.load(model)
+    ours = evaluate(network, photos)
+    assert ours.result.model == "MobileNetV2" and ours.notes == found.notes
+    np.testing.assert_array_equal(ours.predictions.logits, found.predictions.logits)
+    page = ours.report(tmp_path / "report").read_text("utf-8")
+    theirs = found.report(tmp_path / "theirs").read_text("utf-8")
+    assert page.count("data:image") == theirs.count("data:image") > 0
+
+
+def test_folders_that_match_by_index_only_are_said(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0", "1", "2", "3"):
+        (tmp_path / name).mkdir()
+        shutil.copy(photos / "ball" / "00.png", tmp_path / name)
+    (note,) = evaluate("embedded", tmp_path).notes
+    assert "by index: 0 as 'airplane', 1 as 'automobile', 2 as 'bird' and 1 more; if" in note
+    assert f"note: {note[0].lower()}{note[1:-1]}" in capsys.readouterr().err
 
 
 def test_unreadable_photos_are_left_out_and_named(

@@ -1,7 +1,7 @@
 import pytest
 
 from mobilenetv2.errors import DataError
-from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.spec.records import Labels
 
 FOOD = Labels(("Hot_Dog", "ice-cream, icecream", "crème brûlée", "Straße, road", "class 4"))
@@ -108,3 +108,9 @@ def test_two_folders_of_one_class_are_named() -> None:
         match(("road", "Hot dog", "hot_dog"), FOOD, "place")
     with pytest.raises(DataError, match="'ice cream' and 'icecream'"):
         match(("ice cream", "icecream"), FOOD, "place")
+
+
+def test_folders_of_numbers_are_noted_unless_they_are_labels() -> None:
+    assert index_note(("0", "1"), Labels(("0", "1"))) is None
+    assert index_note(("cat", "1"), Labels(("cat", "1"))) is None
+    assert "0 as 'cat' and 1 as 'dog'" in str(index_note(("0", "1"), Labels(("cat", "dog"))))

@@ -41,11 +41,12 @@ def test_every_figure_is_scikit_learns(seed: int, photos: int, classes: int) -> 
     assert made.loss == pytest.approx(loss, rel=1e-9)
     assert made.confusion.dtype == np.int64
     assert_array_equal(made.confusion, reference.confusion_matrix(labels, answers, labels=every))
-    precision, recall, _, support = reference.precision_recall_fscore_support(
+    precision, recall, f1, support = reference.precision_recall_fscore_support(
         labels, answers, labels=every, zero_division=np.nan
     )
     assert_allclose([row.precision for row in made.classes], precision)
     assert_allclose([row.recall for row in made.classes], recall)
+    assert_allclose([row.f1 for row in made.classes], f1)
     assert [row.photos for row in made.classes] == support.tolist()
     assert [row.name for row in made.classes] == list(names(classes))
 

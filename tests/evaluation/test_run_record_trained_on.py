@@ -31,7 +31,7 @@ def test_photos_trained_on_and_chosen_by_are_counted_apart(
     def said(given: Split) -> str | None:
         return known.caution(given, str(tmp_path / "photos"))
 
-    end = "so the figures are too optimistic; for new photos only, use split validation"
+    end = "so the figures are too optimistic; for new photos only, use split='test'"
     assert said(split("all", 1, 2, 3, 4, 5)) == (
         f"the model was trained on 2 and selected with 1 of these 5 photos, {end}"
     )
@@ -46,7 +46,7 @@ def test_photos_elsewhere_have_the_same_names(known: TrainedOn, tmp_path: Path) 
     assert known.caution(split("all", 1, 3, 4), str(tmp_path / "other")) == (
         "the model was trained on 1 and selected with 1 photos with the same names as these 3; "
         "if they are the same photos, the figures are too optimistic; for new photos only, "
-        "use split validation"
+        "use split='test'"
     )
 
 

@@ -92,7 +92,7 @@ def test_what_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such photo or folder"):
         export(model, tmp_path / "m.onnx", photos="nowhere")
     (tmp_path / "m.onnx").write_bytes(b"mine")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ArtifactError, match=r"^.*m.onnx: exists already; .* overwrite=True"):
         export(model, tmp_path / "m.onnx")
     (made,) = export(model, tmp_path / "m.onnx", overwrite=True)
     assert made.size > 1000

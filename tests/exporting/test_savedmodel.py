@@ -91,4 +91,4 @@ def test_nothing_is_printed_no_keras_is_needed_and_no_path_is_kept(tmp_path: Pat
     done = subprocess.run(
         [*command[:3], str(tmp_path / "n"), "say"], capture_output=True, text=True
     )
-    assert done.stderr.startswith("--threads 3: TensorFlow runs in this process with another")
+    assert done.stderr.startswith("threads=3: TensorFlow runs in this process with another")

@@ -84,7 +84,8 @@ def test_no_name_no_network(fails: Callable[..., str], monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     message = fails(url="https://weights.invalid/published.bin")
     assert message == (
-        f"no network: published.bin from weights.invalid: Name or service not known; {WAY_OUT}"
+        "no internet connection: published.bin from weights.invalid: Name or service not known; "
+        f"{WAY_OUT}"
     )
 
 
@@ -93,7 +94,9 @@ def test_nobody_listens(fails: Callable[..., str]) -> None:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         message = fails(url=f"http://{address}/published.bin")
-    assert message == (f"no network: published.bin from {address}: Connection refused; {WAY_OUT}")
+    assert message == (
+        f"no internet connection: published.bin from {address}: Connection refused; {WAY_OUT}"
+    )
 
 
 def test_a_network_that_goes_away_is_waited_for(

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,3 +122,27 @@ def test_it_loads_no_training_framework(model: Path, photos: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+def test_a_network_in_memory_and_a_run_answer_as_their_folders_do(
+    model: Path, trained: Path, photos: Path
+) -> None:
+    path, network = photos / "ball" / "00.png", mn.load(model)
+    classify = mn.Classifier(network)
+    expected = mn.Classifier(model)(path).probabilities
+    assert repr(classify) == "Classifier('MobileNetV2', 3 classes, 32x32, onnxruntime)"
+    assert classify.labels == network.config.labels.names
+    np.testing.assert_array_equal(classify(path).probabilities, expected)
+    (answer,) = mn.predict(path, network, runtime="torch")
+    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
+    assert mn.explain(path, network).answer.label == mn.Classifier(model)(path).label
+    assert mn.parity(network, editions="numpy").model == "MobileNetV2"
+    run = SimpleNamespace(best=trained / "best")
+    found = mn.Classifier(run)(path).probabilities
+    np.testing.assert_array_equal(found, mn.Classifier(trained / "best")(path).probabilities)
+
+
+@pytest.mark.parametrize("given", [3, None, mn.NetworkSpec()])
+def test_what_is_no_model_is_refused_with_what_is_taken(given: Any) -> None:
+    with pytest.raises(mn.MobileNetV2Error, match=r"not a network .*, a model folder, .* the run"):
+        mn.Classifier(given)

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ def test_epochs_and_seed_win_over_changes() -> None:
     [
         (
             {"recipe": "head-only", "epochs": 3},
-            "epochs needs training steps, .*, or set trained=all",
+            "epochs needs training steps, .*, or give changes={.trained.: .all.}",
         ),
         ({"recipe": "head-only", "minutes": 3.0}, "minutes needs training steps"),
         ({"epochs": 3, "minutes": 3.0}, "epochs and minutes both set the training time"),
@@ -100,8 +101,8 @@ def test_epochs_and_seed_win_over_changes() -> None:
         ({"changes": ["learning_rate=1"], "find_rate": True}, "find_rate chooses optimizer.learni"),
         ({"recipe": "fintune"}, "did you mean 'finetune'"),
         ({"edition": "jaxx"}, "edition 'jaxx' is unknown; did you mean 'jax'"),
-        ({"resume": True}, "resume needs the run folder"),
-        ({"overwrite": True}, "overwrite needs the run folder"),
+        ({"resume": True}, "resume=True needs the run folder .* give it as output"),
+        ({"overwrite": True}, "overwrite=True needs the run folder"),
         ({"resume": True, "overwrite": True, "output": "run"}, "leave one out"),
     ],
 )
@@ -118,7 +119,7 @@ def test_what_does_not_go_together_is_named(options: dict[str, Any], message: st
         ({"device": "gpu"}, "gpu"),
         ({"changes": {"optimizer.name": "sdg"}}, "expected one of 'sgd'"),
         ({"edition": "jaxx"}, "jaxx"),
-        ({"output": "."}, "exists; choose another output"),
+        ({"output": "."}, "exists already; choose another output"),
     ],
 )
 def test_a_mistake_is_said_before_weights_are_fetched_and_leaves_nothing(
@@ -166,9 +167,11 @@ def test_offline_it_says_how_to_give_a_file_and_the_claimed_folder_goes(
     with pytest.raises(WeightsError) as caught:
         mn.train(photos)
     message = str(caught.value)
-    assert "no weights were given, and the default is not available: no network" in message
+    assert (
+        "no weights were given, and the default is not available: no internet connection" in message
+    )
     assert "weights import FILE imagenet" in message
-    assert message.endswith("or train from scratch with weights none")
+    assert message.endswith("or train from scratch with weights='none'")
     assert not Path("runs").exists()
 
 
@@ -176,7 +179,7 @@ def test_offline_it_says_how_to_give_a_file_and_the_claimed_folder_goes(
     ("change", "name"),
     [
         ({"epochs": 0}, "epochs"), ({"seed": 0}, "seed"),
-        ({"changes": ["a=1"]}, r"changes \(--set\)"),
+        ({"changes": ["a=1"]}, "changes"),
         ({"recipe": "scratch"}, "recipe"), ({"weights": None}, "weights"),
         ({"weights": "none"}, "weights"), ({"edition": "torch"}, "edition"),
         ({"find_rate": True}, "find_rate"), ({"minutes": 1.0}, "minutes"),
@@ -212,3 +215,10 @@ def test_the_run_is_not_put_among_the_photos(
 def test_a_place_that_is_empty_is_an_error_of_the_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no photos found"):
         mn.train(tmp_path, tmp_path / "run", weights=None)
+
+
+def test_a_run_is_continued_from_its_best_and_a_network_is_to_be_saved_first(model: Path) -> None:
+    run = SimpleNamespace(best=model)
+    assert choose_job("photos", weights=run).weights == model
+    with pytest.raises(WeightsError, match=r"save a network with mobilenetv2\.save\(network, FOLD"):
+        choose_job("photos", weights=mn.load(model))  # type: ignore[arg-type]

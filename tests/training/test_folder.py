@@ -97,7 +97,9 @@ def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> Non
 def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     (run.path / "old").write_text("")
-    with pytest.raises(RunError, match="run exists; choose another output, or give resume"):
+    with pytest.raises(
+        RunError, match="run: exists already; choose another output, or give resume=True"
+    ):
         open_run(run.path)
     open_run(run.path, overwrite=True)
     assert (run.path / "old").exists()
@@ -114,7 +116,7 @@ def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:
     for path in (folder, file):
         with pytest.raises(RunError, match=r"not a run folder \(it has no recipe.toml\), so not"):
             open_run(path, overwrite=True)
-        with pytest.raises(RunError, match="exists; choose another output"):
+        with pytest.raises(RunError, match="exists already; choose another output"):
             open_run(path)
     assert (folder / "mine.txt").read_text() == file.read_text() == "mine"
 

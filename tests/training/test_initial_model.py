@@ -164,7 +164,11 @@ def test_a_recipe_says_what_the_classifier_is_and_the_weights_say_the_rest(tmp_p
             1,
             r"'softmax' needs .* only one; add a class folder .*outputs=logit",
         ),
-        ({"trained": "head", "classifier.hidden": (HiddenSpec(8),)}, 2, r"set trained=all"),
+        (
+            {"trained": "head", "classifier.hidden": (HiddenSpec(8),)},
+            2,
+            r"give changes={.trained.: .all.}",
+        ),
     ],
 )
 def test_a_classifier_that_cannot_be_is_refused(

@@ -258,6 +258,7 @@ def test_one_number_is_a_square_and_the_last_change_wins() -> None:
         ("=3", "the change '=3' of the recipe must be KEY=VALUE"),
         ("classifier={hide=3}", "unknown key 'classifier.hide'; did you mean 'classifier.hidden'?"),
         ("epochs.more=3", "unknown key 'epochs.more'; did you mean 'epochs'?"),
+        ("optimizer.lr=3", "unknown key 'optimizer.lr'; did you mean 'optimizer.learning_rate'?"),
         ("epoch=3", "recipe finetune, changed: unknown key 'epoch'; did you mean 'epochs'?"),
         ("augmentation.flip=perhaps", "flip: expected true or false, found 'perhaps'"),
     ],

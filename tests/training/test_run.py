@@ -113,7 +113,9 @@ def test_an_existing_run_is_an_error_and_a_finished_one_is_not_resumed(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     job = Job(str(photos), trained, None, QUICK)
-    with pytest.raises(RunError, match="exists; choose another output, or give resume"):
+    with pytest.raises(
+        RunError, match="exists already; choose another output, or give resume=True"
+    ):
         carry_out(job)
     with pytest.raises(RunError, match=r"this run is finished; its model is .*best"):
         carry_out(replace(job, resume=True))

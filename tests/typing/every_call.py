@@ -59,14 +59,17 @@ def photos() -> None:
     answers = mn.predict(["a.jpg", "holiday/"], model=run.best)
     assert_type(answers, Iterator[mn.Answer | mn.Unreadable])
     for answer in answers:
-        if answer.error is None:
+        if answer.error:
+            assert_type(answer, mn.Unreadable)
+        else:
             assert_type(answer, mn.Answer)
             assert_type(answer.label, str)
     for row in mn.predict("holiday/", features=True):
         if row.error is None:
             assert_type(row, mn.Features)
             assert_type(row.features, NDArray)
-    classify = mn.Classifier(run.best)
+    assert_type(mn.Classifier(run).labels, tuple[str, ...])
+    classify = mn.Classifier(mn.load(run.best))
     assert_type(classify(b"..."), mn.Answer)
     assert_type(classify(["a.jpg", "b.jpg"]), list[mn.Answer | mn.Unreadable])
     assert_type(mn.explain("a.jpg", model=run.best), mn.Explanation)

@@ -157,7 +157,8 @@ def small_photos(evidence: Evidence) -> Iterator[Issue]:
     yield from on_photos(
         "small", "look", f"{{be}} smaller than {least} pixels on a side{taker}",
         _if_readable(lambda facts: min(facts.width, facts.height) < least),
-        "Take larger ones, or train for a smaller input with --set size=N: enlarging adds nothing.",
+        "Take larger ones, or train for a smaller input (the recipe's key size): enlarging adds "
+        "nothing.",
         _size,
     )(evidence)  # fmt: skip
 
@@ -281,8 +282,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     on_set(
         "imbalance", "look", imbalance,
-        "Add photos of the small classes, or train with --set data.balance=1, so that every class "
-        "is seen equally often.",
+        "Add photos of the small classes, or train with data.balance = 1 in the recipe, so that "
+        "every class is seen equally often.",
     ),
     on_photos(
         "unreadable", "grave", "cannot be read", lambda photo: photo.facts is None,

@@ -13,7 +13,7 @@ from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.data.sources import find_photos
-from mobilenetv2.errors import ArtifactError, DataError, MissingExtra, installing
+from mobilenetv2.errors import ArtifactError, DataError, MissingExtra, argument, installing
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.evaluation.run_record import TrainedOn
@@ -206,8 +206,8 @@ def choose_photos(
             return Photos(pictures, source)
         if not calibration:
             raise ArtifactError(
-                "precision int8 needs photos for calibration; give calibration, a folder of "
-                "photos, or data with a training split"
+                "precision int8 needs photos for calibration; give "
+                f"{argument('calibration')}, a folder of photos, or data with a training split"
             )
         paths = draw_some(find_photos([calibration]), CALIBRATED)
         calibrated_on = f"{len(paths)} photos of {calibration}"

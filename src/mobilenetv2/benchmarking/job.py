@@ -17,7 +17,7 @@ from mobilenetv2.benchmarking import machine
 from mobilenetv2.benchmarking.choices import Candidate, Photos
 from mobilenetv2.benchmarking.process import LONGEST, Process
 from mobilenetv2.benchmarking.results import Row, Speed, compare_answers
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, argument
 from mobilenetv2.formats import FORMATS, INT8
 from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
@@ -106,7 +106,9 @@ def _calibrate(job: Job, folder: Path) -> dict[str, str]:
     """Quantise once for all formats; return the path of the scheme as part of a request."""
     pictures = job.photos.calibration
     if pictures is None:
-        raise ArtifactError("int8 needs photos for calibration; give calibration, a folder")
+        raise ArtifactError(
+            f"int8 needs photos for calibration; give {argument('calibration')}, a folder"
+        )
     say(f"calibrating int8 on {len(pictures)} photos")
     scheme = folder / "scheme.npz"
     save_scheme(post_training.quantise(*store.load(job.model), pictures), scheme)

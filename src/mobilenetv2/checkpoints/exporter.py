@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from mobilenetv2.checkpoints.description import digest, sidecar_path
 from mobilenetv2.checkpoints.dialects.registry import DIALECTS, GRAPHS, TENSORS, find
 from mobilenetv2.checkpoints.graphs.network import GraphDialect
-from mobilenetv2.errors import DialectError
+from mobilenetv2.errors import ArtifactError, DialectError, argument
 from mobilenetv2.files import require_only, write_atomically
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.records import ModelConfig, Origin
@@ -51,7 +50,7 @@ def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) ->
     theirs = dialect.express(spec)
     if theirs is None:
         inverted = {stage.kind for stage in spec.stages} == {"inverted"}
-        way_out = ". --dialect onnx takes any MobileNetV2" if inverted else ""
+        way_out = f". {argument('dialect', 'onnx')} takes any MobileNetV2" if inverted else ""
         raise DialectError(
             f"{name} has no such network: it differs in {dialect.unlike(spec)}{way_out}"
         )
@@ -64,8 +63,8 @@ def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) ->
         ] + [*GRAPHS]  # fmt: skip
         raise DialectError(
             f"{name} would compute something else with these weights ({changes}); choose a dialect "
-            f"that can say it ({', '.join(fitting)}), or give --ignore-numerics to write "
-            "them all the same"
+            f"that can say it ({', '.join(fitting)}), or give "
+            f"{argument('ignore_numerics', True)} to write them all the same"
         )
     numerics = dataclasses.replace(
         spec.numerics, **{field: them for field, (_, them) in others.items()}
@@ -97,7 +96,8 @@ def write_checkpoint(
     Raises:
         DialectError: the dialect cannot express the network, or does not use the suffix.
         MissingExtra: the library that writes such a file is not installed.
-        OSError: ``out`` already exists, or cannot be written.
+        ArtifactError: ``out`` exists already.
+        OSError: ``out`` cannot be written.
     """
     dialect, made = find(name), express_in(config, name, ignore_numerics)
     check_arrays(config.spec, arrays, str(out))
@@ -106,10 +106,10 @@ def write_checkpoint(
     paths = dialect.places(out)
     for place in paths:
         if place.exists() and not overwrite:
-            raise FileExistsError(
-                errno.EEXIST, "is there already; choose another place or give --overwrite",
-                str(place),
-            )  # fmt: skip
+            raise ArtifactError(
+                f"{place}: exists already; choose another path, or give "
+                f"{argument('overwrite', True)} to replace it"
+            )
     if dialect.folder:
         require_only(out, dialect.folder)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   mobilenetv2 evaluate photos/ --model runs/photos/best
-  mobilenetv2 evaluate photos/ --model runs/photos/best --split validation --report out
+  mobilenetv2 evaluate photos/ --model runs/photos/best --split test --report out
 """
 
 
@@ -25,8 +25,9 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("data", "--model")
     parser.add_shared(
         "--split",
-        help="split of DATA to measure on: train, validation or test; or selection, the validation "
-        "split of a training run (default: test, else validation, else all photos)",
+        help="split of DATA to measure on: test (validation, if there is no test), validation or "
+        "train; or selection, the validation split of a training run (default: test, else "
+        "validation, else all photos)",
     )  # fmt: skip
     parser.add_argument(
         "--report", metavar="DIR",
@@ -40,12 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the results, write the report, and return 0."""
     from mobilenetv2.evaluation.evaluation import evaluate
 
-    choose_model(arguments)
+    announce = choose_model(arguments)
     found = evaluate(
         arguments.model, arguments.data, split=arguments.split, runtime=arguments.runtime,
         device=arguments.device, threads=arguments.threads, flips=arguments.flips,
         report=arguments.report, private=arguments.private,
     )  # fmt: skip
+    announce()
     if arguments.json:
         print(json.dumps(found.to_dict()))
     else:

@@ -43,12 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.runtime.answers import Unreadable
 
     require_positive("--top", arguments.top)
-    choose_model(arguments)
+    announce = choose_model(arguments)
     made = explanations(
         arguments.images, arguments.model, classes=arguments.classes, top=arguments.top,
         runtime=arguments.runtime, threads=arguments.threads, output=arguments.output or ".",
         overwrite=arguments.overwrite, progress=True,
     )  # fmt: skip
+    announce()
     rows, failed, blind = [], 0, False
     for one in made:
         row = one.to_dict()

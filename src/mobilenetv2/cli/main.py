@@ -7,11 +7,11 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from mobilenetv2.cli.parser import make_parser
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.cli.parser import make_parser, unquoted
+from mobilenetv2.errors import MobileNetV2Error, options_in_messages
 from mobilenetv2.progress import say
 from mobilenetv2.text import listed, visible
 
@@ -41,11 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parser.parse_args(words)
         parsed.command = shlex.join(["mobilenetv2", *words])  # for records of the run
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
-        status: int = verb.run(parsed)
+        with options_in_messages():
+            status: int = verb.run(parsed)
         sys.stdout.flush()
         return status
     except MobileNetV2Error as error:
-        return _fail(str(error))
+        return _fail(f"{error}{unquoted(words)}")
     except BrokenPipeError:
         # The reader of a pipe (head, less) has ended; Python would print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,22 +66,30 @@ def _fail(message: str) -> int:
     return MISTAKE
 
 
-def choose_model(arguments: argparse.Namespace) -> None:
-    """Set a missing ``--model`` to the embedded model, and name its classes on stderr."""
-    if arguments.model is not None:
-        return
-    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
-    from mobilenetv2.hub.models import embedded_folder
-    from mobilenetv2.model.store import load_config
+def choose_model(arguments: argparse.Namespace) -> Callable[[], None]:
+    """Set a missing ``--model`` to the embedded model.
 
-    arguments.model = EMBEDDED
-    config = load_config(embedded_folder())
-    names, (height, width) = config.labels.names, config.spec.size
-    say(
-        f"no --model given; using the embedded model, which takes {height} x {width} pixels "
-        f"and has the classes {listed(names, len(names))}. For ImageNet's 1,000 classes, add "
-        f"--model {DEFAULT}; for your own classes, train a model and add --model RUN/best"
-    )
+    Returns:
+        A function that tells on stderr which model it is, to be called when the inputs were found.
+    """
+    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
+
+    missing = arguments.model is None
+    arguments.model = EMBEDDED if missing else arguments.model
+
+    def announce() -> None:
+        if not missing:
+            return
+        from mobilenetv2.hub.models import embedded_folder
+        from mobilenetv2.model.store import load_config
+
+        names = load_config(embedded_folder()).labels.names
+        say(
+            f"no --model given, so the embedded model answers, which knows only "
+            f"{listed(names, len(names))}; for ImageNet's 1,000 classes, add --model {DEFAULT}"
+        )
+
+    return announce
 
 
 def json_line(value: object) -> str:

@@ -7,7 +7,12 @@ until it runs, so that every ``--help`` is fast.
 
 import argparse
 import importlib
-from collections.abc import Callable, Collection
+import re
+import shlex
+import sys
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from os.path import exists  # unlike Path.exists, it takes a name of any length
 from typing import Any
 
 from mobilenetv2 import __version__
@@ -60,6 +65,10 @@ DIALECTS = (
     *GRAPHS,
 )  # fmt: skip
 """Dialects of ``checkpoints.dialects.registry``, repeated here because its import is slow."""
+
+
+MOST_PARTS = 8
+"""Largest number of words in which a path is looked for."""
 
 
 SHARED: dict[str, dict[str, Any]] = {
@@ -116,6 +125,7 @@ class Parser(argparse.ArgumentParser):
         options["formatter_class"] = argparse.RawDescriptionHelpFormatter
         super().__init__(*words, **options)
         self._fill = fill
+        self._words: list[str] = []
 
     def fill(self) -> None:
         """Add the options, once."""
@@ -124,9 +134,19 @@ class Parser(argparse.ArgumentParser):
             fill(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Add the options and parse as argparse does."""
+        """Add the options and parse as argparse does, but refuse unknown words at once.
+
+        Here the parser is that of the verb, and knows which options the user may have meant.
+        """
         self.fill()
-        return super().parse_known_args(args, namespace)
+        self._words = sys.argv[1:] if args is None else list(args)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            word = next((word for word in unknown if word.startswith("-")), unknown[0])
+            near = get_close_matches(word.partition("=")[0], self._option_string_actions, n=1)
+            hint = f"; did you mean {near[0]}?" if near and word.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found, unknown
 
     def add_shared(self, *names: str, **changes: Any) -> None:
         """Add options of :data:`SHARED`, with changed arguments such as another help."""
@@ -138,8 +158,25 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(name, action="store_true", help=help_)
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        """Exit with one sentence that refers to the help."""
-        self.exit(2, f"mobilenetv2: error: {message}; see '{self.prog} --help'\n")
+        """Exit with one sentence that refers to the help, with the nearest word for a wrong one."""
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), n=1)
+            if near:
+                message = f"{message.partition(' (choose')[0]}; did you mean {near[0]!r}?"
+        hint = unquoted(self._words)
+        self.exit(2, f"mobilenetv2: error: {message}{hint}; see '{self.prog} --help'\n")
+
+
+def unquoted(words: Sequence[str]) -> str:
+    """Return a hint if words of a command line are the parts of an existing path; else ''."""
+    for start, first in enumerate(words):
+        if first.startswith("-"):
+            continue
+        for end in range(start + 2, min(start + MOST_PARTS, len(words)) + 1):
+            path = " ".join(words[start:end])
+            if exists(path) and not all(map(exists, words[start:end])):  # noqa: PTH110
+                return f"; a path with spaces needs quotes: {shlex.quote(path)}"
+    return ""
 
 
 Verbs = Any

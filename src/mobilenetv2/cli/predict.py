@@ -44,12 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.runtime.prediction import predict
 
     require_positive("--top", arguments.top)
-    choose_model(arguments)
+    announce = choose_model(arguments)
     answers = predict(
         arguments.images, arguments.model, runtime=arguments.runtime, device=arguments.device,
         threads=arguments.threads, flips=arguments.flips, features=arguments.features,
         progress=True,
     )  # fmt: skip
+    announce()
     rows, count, failed = [], 0, 0
     for answer in answers:
         row = answer.to_dict() if isinstance(answer, Features) else answer.to_dict(arguments.top)

@@ -90,14 +90,23 @@ class Dataset:
     def split(self, name: str | None) -> Split:
         """Return a split by name; None means test, or else validation, or else all photos.
 
+        Without a split of the name 'test', 'test' means 'validation': photos kept for the final
+        figures.
+
         Raises:
             DataError: there is no such split.
         """
-        for candidate in [SPLITS.get(name, name)] if name else ["test", "validation", ALL, "train"]:
+        for candidate in same_split(name) if name else ("test", "validation", ALL, "train"):
             if candidate in self.splits:
                 return self.splits[candidate]
         have = ", ".join(self.splits)
         raise DataError(f"{self.place}: has no split {name!r}, it has: {have}")
+
+
+def same_split(name: str) -> tuple[str, ...]:
+    """Return the names that a split may have, the best first: 'test' may be 'validation'."""
+    wanted = SPLITS.get(name, name)
+    return (wanted, "validation") if wanted == "test" else (wanted,)
 
 
 def open_dataset(place: str | Path) -> Dataset:

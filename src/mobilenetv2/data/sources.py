@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.errors import DataError, ImageError, require
+from mobilenetv2.errors import DataError, ImageError, argument, require
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS, SUFFIXES
 from mobilenetv2.text import SHOWN, listed
@@ -321,7 +321,8 @@ def require_no_model(folder: Path) -> None:
     for model, what in ((folder / "best", "a run"), (folder, "a model folder")):
         if (model / MODEL).is_file() and (model / WEIGHTS).is_file():
             raise DataError(
-                f"{folder}: {what}, not photos; did you mean it as the model: --model {model}?"
+                f"{folder}: {what}, not photos; did you mean it as the model: "
+                f"{argument('model', str(model))}?"
             )
 
 

@@ -13,13 +13,14 @@ from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
 from mobilenetv2.evaluation.calibration import Calibration
 from mobilenetv2.evaluation.gradcam import class_weights
-from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.metrics import ClassFigures, Metrics
 from mobilenetv2.evaluation.predictions import Predictions, predict_split
 from mobilenetv2.evaluation.report.html import element, plain_table
 from mobilenetv2.evaluation.report.page import PAGE, Explainer, write_report
 from mobilenetv2.evaluation.report.result import Result
 from mobilenetv2.evaluation.run_record import trained_on
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.loading import load_model, load_network
 from mobilenetv2.spec.records import Labels
@@ -34,8 +35,8 @@ class Evaluation:
     """The metrics of a model on a split. Shares are from 0 to 1, intervals are 95%."""
 
     result: Result
-    source: Path
-    """Model folder or exported file."""
+    source: AnyModel
+    """Model folder or exported file, or a network in memory."""
     threads: int | None = None
     """Number of threads of the runtime; None for the runtime's default."""
     notes: tuple[str, ...] = ()
@@ -132,8 +133,9 @@ class Evaluation:
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         runtime = self.result.how.get("runtime")
-        explainer = _explainer(self.source, runtime, self.threads)
-        write_report(place, self.result, self.source, explainer, self.notes, private)
+        with located(self.source) as given:
+            explainer = _explainer(given.place, runtime, self.threads)
+            write_report(place, self.result, given.place, explainer, self.notes, private)
         return place / PAGE
 
     def __repr__(self) -> str:
@@ -164,7 +166,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | PathLike[str],
+    model: AnyModel,
     data: str | PathLike[str],
     *,
     split: str | None = None,
@@ -178,16 +180,17 @@ def evaluate(
     """Measure a model on labelled photos.
 
     Class folders are matched to the model's classes by label, WordNet id or index. Up to 1% of the
-    photos may be unreadable; they are left out and named on stderr. A note on stderr tells if the
-    model was trained on these photos.
+    photos may be unreadable; they are left out and named on stderr. Notes on stderr tell if the
+    model was trained on these photos, and if classes were matched by index.
 
     Args:
-        model: a model folder, an exported file, a catalogue name, ``hf://OWNER/NAME`` or
-            'embedded'.
+        model: a model folder, an exported file, a catalogue name, ``hf://OWNER/NAME``, 'embedded',
+            a network of any edition, or the run of ``train``.
         data: a folder of class folders, or a folder with train/, validation/ and test/; a .zip or
             .tar of either; or 'digits', which is built in.
-        split: 'train', 'validation' or 'test'; for the photos of a run also 'selection', its
-            validation split. Default: test, else validation, else all photos.
+        split: 'test', 'validation' or 'train'; for the photos of a run also 'selection', its
+            validation split. Without a split of the name 'test', 'test' means 'validation', which a
+            run kept for its final figures. Default: test, else validation, else all photos.
         runtime: the library that runs the model: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn'
             or 'torch'. Default: ONNX Runtime; for other exported files, the runtime of their
             format; for other devices than the CPU, PyTorch.
@@ -211,7 +214,7 @@ def evaluate(
     Example:
         >>> import mobilenetv2 as mn
         >>> run = mn.train(photos, output="run", weights="embedded", recipe="head-only")
-        >>> result = mn.evaluate("run/best", photos, split="validation")
+        >>> result = mn.evaluate("run/best", photos, split="test")
         >>> result
         Evaluation(run/best on ... (validation): ...% top-1 accuracy (n = 4), 95% interval ...)
         >>> low, high = result.interval
@@ -220,16 +223,17 @@ def evaluate(
         >>> result.confusion.shape
         (2, 2)
     """
-    place, name = fspath(data), fspath(model)
+    place = fspath(data)
     dataset = open_dataset(place)
-    loaded = load_model(name, runtime=runtime, device=device, threads=threads, flips=flips)
+    loaded = load_model(model, runtime=runtime, device=device, threads=threads, flips=flips)
     config = loaded.config
     known = trained_on(loaded.place)
     chosen = known.split_of(dataset, split)
     caution = known.caution(chosen, place)
-    if caution:
-        say(f"note: {caution}")
     outputs = match(chosen.classes, config.labels, dataset.place)
+    cautions = [one for one in (caution, index_note(chosen.classes, config.labels)) if one]
+    for one in cautions:
+        say(f"note: {one}")
     if report is not None:
         Path(report).mkdir(parents=True, exist_ok=True)
     chosen, unreadable = readable_photos(chosen)
@@ -239,9 +243,10 @@ def evaluate(
     for note in unreadable:
         say(note)
     how = {"runtime": loaded.runtime, "device": device, "flips": "yes" if flips else "no"}
-    result = Result.of(name, place, chosen, config, predictions, how)
-    notes = [f"{caution[0].upper()}{caution[1:]}."] if caution else []
-    made = Evaluation(result, loaded.place, threads, (*notes, *unreadable))
+    result = Result.of(loaded.name, place, chosen, config, predictions, how)
+    notes = [f"{one[0].upper()}{one[1:]}." for one in cautions]
+    source = loaded.place if loaded.place.exists() else model  # a network is not on the disk
+    made = Evaluation(result, source, threads, (*notes, *unreadable))
     if report is not None:
         say(f"report: {made.report(report, private=private)}")
     return made

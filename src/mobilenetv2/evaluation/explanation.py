@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.photos import Photos, collect
-from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
+from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error, argument
 from mobilenetv2.evaluation.gradcam import (
     Whereabouts,
     class_weights,
@@ -28,6 +28,7 @@ from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
 from mobilenetv2.images.photo import Photo, is_folder, network_picture, path_of
 from mobilenetv2.model.outputs import probabilities
+from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import track
 from mobilenetv2.runtime.answers import Answer, Guess, Unreadable
 from mobilenetv2.runtime.loading import load_network
@@ -161,7 +162,7 @@ Several = list[Any] | tuple[Any, ...] | Iterator[Any]
 
 @overload
 def explain(
-    photos: Photo, model: str | PathLike[str] = EMBEDDED, *, classes: Classes = (),
+    photos: Photo, model: AnyModel = EMBEDDED, *, classes: Classes = (),
     top: int = TOP, runtime: str | None = None, threads: int | None = None,
     output: str | PathLike[str] | None = None, overwrite: bool = False,
 ) -> Explanation: ...  # fmt: skip
@@ -169,7 +170,7 @@ def explain(
 
 @overload
 def explain(
-    photos: Several, model: str | PathLike[str] = EMBEDDED, *, classes: Classes = (),
+    photos: Several, model: AnyModel = EMBEDDED, *, classes: Classes = (),
     top: int = TOP, runtime: str | None = None, threads: int | None = None,
     output: str | PathLike[str] | None = None, overwrite: bool = False,
 ) -> list[Explanation | Unreadable]: ...  # fmt: skip
@@ -177,7 +178,7 @@ def explain(
 
 def explain(
     photos: Photo | Several,
-    model: str | PathLike[str] = EMBEDDED,
+    model: AnyModel = EMBEDDED,
     *,
     classes: Classes = (),
     top: int = TOP,
@@ -191,8 +192,9 @@ def explain(
     Args:
         photos: a path, a file's bytes, a Pillow image, or an array uint8 (height, width, 3); a list
             of them; or a folder, which is searched recursively.
-        model: a model folder, an exported ONNX or Keras file, a catalogue name or
-            ``hf://OWNER/NAME``. Default: the embedded model of CIFAR-10's ten classes.
+        model: a model folder, an exported ONNX or Keras file, a catalogue name,
+            ``hf://OWNER/NAME``, a network of any edition, or the run of ``train``. Default: the
+            embedded model of CIFAR-10's ten classes.
         classes: classes to explain, by label, WordNet id or index. Default: the ``top`` most
             probable classes.
         top: number of classes to explain. Default: 3.
@@ -244,7 +246,7 @@ def explain(
 
 def explanations(
     photos: Photos,
-    model: str | PathLike[str] = EMBEDDED,
+    model: AnyModel = EMBEDDED,
     *,
     classes: Sequence[str] = (),
     top: int = TOP,
@@ -346,10 +348,13 @@ def plan_drawings(
     given = {_file(path) for path in photos if path} if there else set()
     for target in there:
         if _file(target) in given:
-            raise MobileNetV2Error(f"{target}: is one of the photos; choose another output")
+            raise MobileNetV2Error(
+                f"{target}: is one of the photos; choose another {argument('output')}"
+            )
         if not overwrite or target.is_dir():
             raise MobileNetV2Error(
-                f"{target}: exists already; give overwrite to replace it, or choose another output"
+                f"{target}: exists already; choose another {argument('output')}, or give "
+                f"{argument('overwrite', True)} to replace it"
             )
     return targets
 

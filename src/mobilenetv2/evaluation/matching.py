@@ -6,10 +6,30 @@ from collections.abc import Callable
 
 from mobilenetv2.errors import DataError
 from mobilenetv2.spec.records import Labels
-from mobilenetv2.text import quoted
+from mobilenetv2.text import listed, quoted
 
 TWO_CLASSES = -1
 """Index that marks a name of two classes."""
+SHOWN = 3
+"""Largest number of classes in a note."""
+
+
+def index_note(folders: tuple[str, ...], labels: Labels) -> str | None:
+    """Return a note for people if folders match classes by their index only; else None.
+
+    Args:
+        folders: names of class folders that :func:`match` accepts.
+        labels: classes of the model.
+    """
+    by_label = _by_label(labels)
+    numbers = all(folder.isdecimal() and by_label(folder) is None for folder in folders)
+    if not numbers:
+        return None
+    pairs = [f"{folder} as {labels.names[int(folder)]!r}" for folder in folders]
+    return (
+        f"the class folders have numbers and are taken for the model's classes by index: "
+        f"{listed(pairs, SHOWN)}; if they are other classes, the figures mean nothing"
+    )
 
 
 def match(folders: tuple[str, ...], labels: Labels, place: str) -> tuple[int, ...]:

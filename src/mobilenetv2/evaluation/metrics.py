@@ -28,7 +28,8 @@ class ClassFigures:
     """Share of the answers with this class that are correct; NaN without such answers."""
     precision_interval: tuple[float, float]
     f1: float = math.nan
-    """F1 score of 'sigmoid' outputs; NaN for other outputs or without photos and answers."""
+    """F1 score: harmonic mean of recall and precision; NaN without photos and answers. The JSON has
+    it for 'sigmoid' outputs only."""
     average_precision: float = math.nan
     """Average precision of 'sigmoid' outputs; NaN for other outputs or without photos."""
 
@@ -141,6 +142,7 @@ def _class_figures(name: str, photos: int, named: int, right: int) -> ClassFigur
         name, photos,
         right / photos if photos else math.nan, wilson(right, photos),
         right / named if named else math.nan, wilson(right, named),
+        2 * right / (photos + named) if photos + named else math.nan,
     )  # fmt: skip
 
 
@@ -154,7 +156,6 @@ def _label_figures(predictions: Predictions) -> tuple[list[ClassFigures], LabelF
         rows.append(
             dataclasses.replace(
                 _class_figures(name, photos, named, right),
-                f1=2 * right / (photos + named) if photos + named else math.nan,
                 average_precision=average_precision(scores, truth),
             )
         )

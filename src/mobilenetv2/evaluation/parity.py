@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import combinations
-from os import PathLike, fspath
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,14 @@ from numpy.typing import NDArray
 from mobilenetv2.data.photos import Photos, collect
 from mobilenetv2.editions.edition import FRAMEWORKS, INVERTED_ONLY, find
 from mobilenetv2.editions.keras_backend import BACKENDS
-from mobilenetv2.errors import MobileNetV2Error, SpecError, installing
+from mobilenetv2.errors import MobileNetV2Error, SpecError, argument, installing
 from mobilenetv2.evaluation.edition_runs import Case, run_edition
 from mobilenetv2.evaluation.predictions import BATCH, class_scores, load_pictures
 from mobilenetv2.evaluation.report.html import element, plain_table
-from mobilenetv2.hub.models import locate
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.store import load_config
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.spec.blocks import require_inverted
 from mobilenetv2.spec.mapping import suggestion
@@ -182,7 +181,7 @@ class Parity:
 
 
 def parity(
-    model: str | PathLike[str],
+    model: AnyModel,
     *,
     editions: str | Sequence[str] | None = None,
     size: int | Size | None = None,
@@ -192,7 +191,8 @@ def parity(
     """Compare the editions of a model, tensor by tensor, with the NumPy edition in float64.
 
     Args:
-        model: a model folder, a catalogue name, ``hf://OWNER/NAME`` or 'embedded'.
+        model: a model folder, a catalogue name, ``hf://OWNER/NAME``, 'embedded', a network of any
+            edition, or the run of ``train``.
         editions: names from 'torch', 'keras', 'jax' and 'numpy', as a list or a text such as
             'torch,jax'; 'keras:tensorflow', 'keras:jax' and 'keras:torch' choose Keras's backend.
             Default: all installed editions that support the network; others are named on stderr.
@@ -220,23 +220,23 @@ def parity(
         >>> found
         Parity(embedded, passed: numpy the same at every tensor; torch ...; tolerance 0.0001)
     """
-    name = fspath(model)
-    place = locate(name)
-    config = load_config(place)
-    height, width = sides = (size, size) if isinstance(size, int) else size or config.spec.size
-    try:
-        config.spec.replace(size=sides)
-    except SpecError as error:
-        raise SpecError(f"size {height}x{width}: {error}") from None
-    names = usable_editions(config.spec) if editions is None else parse_editions(editions)
-    x = comparison_pictures(config, sides, photos)
-    (found,) = compare_editions([Case(place, x, sides)], names, tolerance)
+    with located(model) as given:
+        config = load_config(given.place)
+        height, width = sides = (size, size) if isinstance(size, int) else size or config.spec.size
+        try:
+            config.spec.replace(size=sides)
+        except SpecError as error:
+            raise SpecError(f"size {height}x{width}: {error}") from None
+        names = usable_editions(config.spec) if editions is None else parse_editions(editions)
+        x = comparison_pictures(config, sides, photos)
+        (found,) = compare_editions([Case(given.place, x, sides)], names, tolerance)
     if found.deviation < LEAST_DEVIATION:
         say(
             "note: the comparison is not informative: the logits have a standard deviation of "
-            f"{found.deviation:.3g}, below {LEAST_DEVIATION:g}; give photos of different things"
+            f"{found.deviation:.3g}, below {LEAST_DEVIATION:g}; give "
+            f"{argument('photos')} of different things"
         )
-    return dataclasses.replace(found, model=name, size=sides)
+    return dataclasses.replace(found, model=given.name, size=sides)
 
 
 def usable_editions(spec: NetworkSpec) -> list[str]:

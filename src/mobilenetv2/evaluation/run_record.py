@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Split
-from mobilenetv2.errors import DataError, RunError
+from mobilenetv2.data.dataset import ALL, Dataset, Split, same_split
+from mobilenetv2.errors import DataError, RunError, argument
 from mobilenetv2.progress import say
 
 RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
@@ -190,9 +190,11 @@ class TrainedOn:
         split = dataset.splits[ALL]
         if not name:
             return split
-        wanted = SPLITS.get(name, name)
-        photos = tuple(photo for photo in split.photos if self.parts.get(photo.name) == wanted)
-        if not photos:
+        for wanted in same_split(name):
+            photos = tuple(photo for photo in split.photos if self.parts.get(photo.name) == wanted)
+            if photos:
+                break
+        else:
             none = f"{self.table} names no" if self.table else "no run around the model names"
             there = sorted({part for one in split.photos if (part := self.parts.get(one.name))})
             raise DataError(
@@ -224,7 +226,9 @@ class TrainedOn:
             if self.here(data)
             else f"photos with the same names as these {len(split)}; if they are the same photos,"
         )
-        advice = "; for new photos only, use split validation" if split.name == ALL else ""
+        advice = (
+            f"; for new photos only, use {argument('split', 'test')}" if split.name == ALL else ""
+        )
         return f"the model was {' and '.join(ways)} {which} the figures are too optimistic{advice}"
 
 

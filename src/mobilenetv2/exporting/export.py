@@ -76,11 +76,11 @@ def export(
 
     Raises:
         NotKept: no file was kept; its ``outcomes`` have the reasons.
-        ArtifactError: a format is unknown, or does not have a precision or an option.
+        ArtifactError: a format is unknown, or does not have a precision or an option; or a file
+            exists.
         WeightsError: the model cannot be downloaded or read.
         DataError: the photos do not exist.
         MissingExtra: a format's packages are not installed.
-        FileExistsError: a file exists.
 
     Example:
         >>> (made,) = mn.export("embedded", folder / "small.onnx")

@@ -21,7 +21,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from mobilenetv2 import __version__
-from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error, installing, require
+from mobilenetv2.errors import (
+    ArtifactError,
+    MissingExtra,
+    MobileNetV2Error,
+    argument,
+    installing,
+    require,
+)
 from mobilenetv2.files import TEMPORARY, remove_orphans, sha256_of_file, take_place
 from mobilenetv2.formats import ALIASES, ENGINES, FORMATS, RUNTIMES, Format, Precision
 from mobilenetv2.model.arrays import Arrays
@@ -362,7 +369,7 @@ def find_formats(names: Sequence[str], out: Path) -> list[Format]:
             f"{', '.join(dialects)}"
         )
     raise ArtifactError(
-        f"{out}: no format has this ending; choose one with --format, such as "
+        f"{out}: no format has this ending; choose one with {argument('format')}, such as "
         f"{', '.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' lists all formats"
     )
 
@@ -397,11 +404,11 @@ def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> Non
 
 
 def require_new(requests: Iterable[Request]) -> None:
-    """Raise FileExistsError if a requested file exists."""
+    """Raise ArtifactError if a requested file exists."""
     for request in requests:
         for place in request.format.files(request.out):
             if place.exists():
-                raise FileExistsError(
-                    errno.EEXIST, "file exists; choose another path or give --overwrite",
-                    str(place),
-                )  # fmt: skip
+                raise ArtifactError(
+                    f"{place}: exists already; choose another path, or give "
+                    f"{argument('overwrite', True)} to replace it"
+                )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.errors import ArtifactError, argument
 from mobilenetv2.exporting.job import Options
 from mobilenetv2.exporting.savedmodel import limit_threads, tensorflow
 from mobilenetv2.model import seal
@@ -95,4 +95,6 @@ def _limit_threads(backend: str, threads: int | None) -> None:
 
         torch.set_num_threads(threads)
     else:
-        raise ArtifactError(f"--threads {threads}: Keras on {backend} has no number of threads")
+        raise ArtifactError(
+            f"{argument('threads', threads)}: Keras on {backend} has no number of threads"
+        )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.errors import ArtifactError, argument, require
 from mobilenetv2.exporting.direct import graph_of
 from mobilenetv2.exporting.job import Options
 from mobilenetv2.graph.tensorflow import GraphFunction
@@ -105,6 +105,6 @@ def limit_threads(tf: Any, threads: int | None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:
         raise ArtifactError(
-            f"--threads {threads}: TensorFlow runs in this process with another number already; "
-            "start a new one"
+            f"{argument('threads', threads)}: TensorFlow runs in this process with another number "
+            "already; start a new one"
         ) from None

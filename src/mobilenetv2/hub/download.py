@@ -154,7 +154,9 @@ class _Transfer:
             except Again as problem:
                 reached = reached or not problem.offline
                 if not reached:
-                    raise WeightsError(f"no network: {self.name}: {problem}; {WAY_OUT}") from None
+                    raise WeightsError(
+                        f"no internet connection: {self.name}: {problem}; {WAY_OUT}"
+                    ) from None
                 if attempt == TRIES - 1:
                     raise WeightsError(
                         f"{self.name}: {problem}, the last of {TRIES} tries; try again later, it "

@@ -167,4 +167,4 @@ def _reason(error: Exception) -> str:
     line = (str(error).splitlines() or [type(error).__name__])[0]
     if isinstance(error, errors.HFValidationError):
         return line
-    return f"no network, or the hub does not answer ({line}); {WAY_OUT}"
+    return f"no internet connection, or the hub does not answer ({line}); {WAY_OUT}"

@@ -154,6 +154,10 @@ def evaluating(network: "Network") -> "Network":
     return network
 
 
+class NotANetwork(MobileNetV2Error):
+    """An object that is no network of any edition."""
+
+
 def edition_of(network: object) -> "EditionName":
     """Return the name of a network's edition.
 
@@ -178,7 +182,7 @@ def edition_of(network: object) -> "EditionName":
             f"{place}.dump(network) to the load function of an edition, with the network of "
             "mobilenetv2.build(network.spec)"
         )
-    raise MobileNetV2Error(_foreign(network))
+    raise NotANetwork(_foreign(network))
 
 
 def _foreign(network: object) -> str:

@@ -1,4 +1,4 @@
-"""Models as arguments: a model folder, a name, or a network of any edition."""
+"""Models as arguments: a model folder, a name, a network of any edition, or a training run."""
 
 import os
 from collections.abc import Iterator
@@ -7,16 +7,27 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.hub.models import locate
 from mobilenetv2.networks import folders
+from mobilenetv2.networks.building import NotANetwork
 
 if TYPE_CHECKING:
     from mobilenetv2.networks.options import Network
 
-AnyModel: TypeAlias = Union[str, PathLike[str], "Network"]
-"""A model folder, a name that ``hub.models.locate`` knows, or a network of any edition."""
+
+class Trained(Protocol):
+    """A finished training run, such as the result of ``train``."""
+
+    @property
+    def best(self) -> Path:
+        """Model folder of the best epoch."""
+
+
+AnyModel: TypeAlias = Union[str, PathLike[str], "Network", Trained]
+"""A model folder, a name that ``hub.models.locate`` knows, a network of any edition, or a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +46,28 @@ def located(model: AnyModel) -> Iterator[GivenModel]:
 
     Raises:
         WeightsError: the model does not exist, or cannot be downloaded.
-        MobileNetV2Error: ``model`` is neither a path or name nor a network of an edition.
+        MobileNetV2Error: ``model`` is not a path, a name, a network of an edition, or a run.
     """
-    if isinstance(model, str | PathLike):
-        name = os.fspath(model)
+    given = path_or_name(model)
+    if given is not None:
+        name = os.fspath(given)
         yield GivenModel(locate(name), name)
         return
     with TemporaryDirectory(prefix="mobilenetv2-") as folder:
         place = Path(folder) / "network"
-        folders.save(model, place)
+        try:
+            folders.save(model, place)  # it refuses what is no network
+        except NotANetwork as error:
+            raise MobileNetV2Error(
+                f"{error}, a model folder, an exported file, a name such as 'mobilenetv2_100', or "
+                "the run that train returns"
+            ) from None
         yield GivenModel(place, type(model).__name__)
+
+
+def path_or_name(model: object) -> str | PathLike[str] | None:
+    """Return a given path or name, or the model folder of a run; None for a network in memory."""
+    if isinstance(model, str | PathLike):
+        return model
+    best = getattr(model, "best", None)
+    return best if isinstance(best, Path) else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Photo, Split, stratified_split
 from mobilenetv2.data.sources import Source, open_source
-from mobilenetv2.errors import DataError
+from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import SUFFIXES, decode
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import track
@@ -73,14 +73,14 @@ def choose(
         source, found = training.source, _spread(training)
     else:
         raise DataError(
-            f"{dataset.place}: it has no training split for calibration; give calibration, a "
-            "folder of photos that are not used for the measurement"
+            f"{dataset.place}: it has no training split for calibration; give "
+            f"{argument('calibration')}, a folder of photos that are not used for the measurement"
         )
     pictures = _pictures(source, found, record, count, seen)
     if not pictures:
         raise DataError(
             f"{source.place}: all its photos are used for the measurement; give other photos as "
-            "calibration"
+            f"{argument('calibration')}"
         )
     return CalibrationSet(
         np.stack(pictures), judged, training, f"{len(pictures)} photos of {source.place}"
@@ -96,7 +96,7 @@ def _divided(
         if training is judged and not elsewhere:
             raise DataError(
                 f"{dataset.place}: its training split cannot be used for both calibration and "
-                "measurement; give split or calibration"
+                f"measurement; give {argument('split')} or {argument('calibration')}"
             )
         return judged, None if training is judged else training
     whole = dataset.splits[ALL]

@@ -105,7 +105,6 @@ def quantize(
         DataError: no photos are left for calibration or measurement.
         WeightsError: the model cannot be downloaded or read.
         MissingExtra: a package is not installed.
-        FileExistsError: a file exists.
 
     Example:
         >>> net = mn.load("embedded", classes=mn.Labels(("hat", "shoes")))

@@ -1,12 +1,12 @@
 """Classifier of photos: ``mn.Classifier("shoes")("photo.jpg").label``."""
 
 from collections.abc import Iterator
-from os import PathLike, fspath
 from typing import Any, overload
 
 from mobilenetv2.data.photos import collect
 from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.images.photo import Photo, is_folder
+from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.runtime.answers import Answer as Answer
 from mobilenetv2.runtime.answers import Unreadable as Unreadable
 from mobilenetv2.runtime.loading import load_model
@@ -26,8 +26,8 @@ class Classifier:
     the network's input size are not resized or cropped.
 
     Args:
-        model: model folder, exported file, catalogue name, or ``hf://OWNER/NAME``. Default: the
-            embedded model of CIFAR-10's ten classes.
+        model: model folder, exported file, catalogue name, ``hf://OWNER/NAME``, a network of any
+            edition, or the run of ``train``. Default: the embedded model of CIFAR-10's ten classes.
         runtime: runtime of the computation: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or
             'torch'. Default: ONNX Runtime; for an exported file, the runtime of its format; for
             another device than the CPU, PyTorch.
@@ -56,14 +56,13 @@ class Classifier:
 
     def __init__(
         self,
-        model: str | PathLike[str] = EMBEDDED,
+        model: AnyModel = EMBEDDED,
         *,
         runtime: str | None = None,
         device: str = "cpu",
         threads: int | None = None,
         flips: bool = False,
     ) -> None:
-        self._name = fspath(model)
         self._loaded = load_model(
             model, runtime=runtime, device=device, threads=threads, flips=flips
         )
@@ -73,7 +72,11 @@ class Classifier:
         """Config of the model: network, preprocessing, labels, origin and metrics."""
         return self._loaded.config
 
-    # A folder gives a list, too, which the type of a path cannot express; [folder] has the type.
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
+        return self.config.labels.names
+
     @overload
     def __call__(self, photos: Photo) -> Answer: ...
 
@@ -83,7 +86,9 @@ class Classifier:
     def __call__(self, photos: Photo | Several) -> Answer | list[Answer | Unreadable]:
         """Return an answer for one photo, or a list for several photos or a folder.
 
-        In a list, an :class:`Unreadable` stands for a photo that cannot be read.
+        In a list, an :class:`Unreadable` stands for a photo that cannot be read. The type of a path
+        does not tell a folder from a photo, so that type checkers take it for a photo: give a list,
+        ``classify(["folder"])``, and they know that the result is one, too.
 
         Args:
             photos: path, bytes of a file, Pillow image, uint8 array (height, width, 3), list of
@@ -103,4 +108,5 @@ class Classifier:
     def __repr__(self) -> str:
         height, width = self.config.spec.size
         classes = counted(self.config.spec.classes, "class")
-        return f"Classifier({self._name!r}, {classes}, {height}x{width}, {self._loaded.runtime})"
+        name, runtime = self._loaded.name, self._loaded.runtime
+        return f"Classifier({name!r}, {classes}, {height}x{width}, {runtime})"

@@ -1,7 +1,6 @@
 """Loading of models for prediction, from every place and for every runtime."""
 
 from dataclasses import dataclass
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import ENGINES, FORMATS, engines_of
-from mobilenetv2.hub.models import locate
 from mobilenetv2.model.outputs import require_answers
+from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import (
     FeatureMap,
@@ -36,7 +35,9 @@ class LoadedModel:
     """Model that is ready to predict."""
 
     place: Path
-    """Model folder or exported file."""
+    """Model folder or exported file; for a network in memory, a temporary folder that is gone."""
+    name: str
+    """Name for messages and records: the given one, or a network's class."""
     config: ModelConfig
     predict: Predictor
     runtime: str
@@ -44,7 +45,7 @@ class LoadedModel:
 
 
 def load_model(
-    model: str | PathLike[str],
+    model: AnyModel,
     outputs: Output = "logits",
     *,
     runtime: str | None = None,
@@ -52,10 +53,11 @@ def load_model(
     threads: int | None = None,
     flips: bool = False,
 ) -> LoadedModel:
-    """Load a model folder, an exported file, or a published model by its name.
+    """Load a model folder, an exported file, a published model by its name, or a network.
 
     Args:
-        model: model folder, exported file, catalogue name, ``hf://OWNER/NAME`` or 'embedded'.
+        model: model folder, exported file, catalogue name, ``hf://OWNER/NAME``, 'embedded', a
+            network of any edition, or a run.
         outputs: output of the predictor.
         runtime: name of an engine, or 'torch'; default: the model's default.
         device: 'cpu' (default), or a device of PyTorch: 'cuda', 'cuda:1', 'mps'.
@@ -73,28 +75,30 @@ def load_model(
         raise ArtifactError(
             f"the runtime {runtime} runs on the CPU only; for device {device}, choose runtime torch"
         )
-    place = locate(fspath(model))
-    if runtime == TORCH or device != "cpu":
-        from mobilenetv2.runtime import torch
+    with located(model) as given:
+        place = given.place
+        if runtime == TORCH or device != "cpu":
+            from mobilenetv2.runtime import torch
 
-        config, predict = torch.load_predictor(place, outputs, device, threads)
-        name = TORCH
-    else:
-        config, engine, name = _load_engine(place, runtime, threads)
-        if outputs == "logits":
-            require_answers(config.spec, str(place))
-        predict = engine_predictor(engine, config.preprocessing, outputs)
-    return LoadedModel(place, config, with_flips(predict) if flips else predict, name)
+            config, predict = torch.load_predictor(place, outputs, device, threads)
+            used = TORCH
+        else:
+            config, engine, used = _load_engine(place, runtime, threads)
+            if outputs == "logits":
+                require_answers(config.spec, str(place))
+            predict = engine_predictor(engine, config.preprocessing, outputs)
+    answer = with_flips(predict) if flips else predict
+    return LoadedModel(place, given.name, config, answer, used)
 
 
 def load_network(
-    model: str | PathLike[str], runtime: str | None = None, threads: int | None = None
+    model: AnyModel, runtime: str | None = None, threads: int | None = None
 ) -> FeatureMap:
     """Load a model with its last feature map, for explanations.
 
     Args:
-        model: model folder, catalogue name, ``hf://OWNER/NAME``, 'embedded', or exported file of a
-            format that gives the feature map (ONNX or Keras).
+        model: model folder, catalogue name, ``hf://OWNER/NAME``, 'embedded', exported file of a
+            format that gives the feature map (ONNX or Keras), a network of any edition, or a run.
         runtime: name of an engine, or 'torch'; default: the model's default.
         threads: number of threads; default: the runtime's own choice.
 
@@ -105,12 +109,12 @@ def load_network(
     """
     if runtime is not None:
         _require_known(runtime)
-    place = locate(fspath(model))
-    if runtime == TORCH:
-        from mobilenetv2.runtime import torch
+    with located(model) as given:
+        if runtime == TORCH:
+            from mobilenetv2.runtime import torch
 
-        return torch.load_feature_map(place, threads)
-    return load_feature_map(place, runtime, threads)
+            return torch.load_feature_map(given.place, threads)
+        return load_feature_map(given.place, runtime, threads)
 
 
 def with_flips(predict: Predictor) -> Predictor:

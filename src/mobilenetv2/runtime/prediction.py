@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeVar, overload
 
@@ -15,6 +14,7 @@ from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.images.photo import Photo, network_picture, path_of
 from mobilenetv2.model.outputs import probabilities
+from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.loading import LoadedModel, load_model
@@ -26,7 +26,7 @@ Made = TypeVar("Made")
 
 @overload
 def predict(
-    photos: Photos, model: str | PathLike[str] = EMBEDDED, *, runtime: str | None = None,
+    photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
     features: Literal[False] = False, progress: bool = False,
 ) -> Iterator[Answer | Unreadable]: ...  # fmt: skip
@@ -34,7 +34,7 @@ def predict(
 
 @overload
 def predict(
-    photos: Photos, model: str | PathLike[str] = EMBEDDED, *, runtime: str | None = None,
+    photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
     features: Literal[True], progress: bool = False,
 ) -> Iterator[Features | Unreadable]: ...  # fmt: skip
@@ -42,7 +42,7 @@ def predict(
 
 def predict(
     photos: Photos,
-    model: str | PathLike[str] = EMBEDDED,
+    model: AnyModel = EMBEDDED,
     *,
     runtime: str | None = None,
     device: str = "cpu",
@@ -62,8 +62,8 @@ def predict(
             number of these. Folders are searched at any depth. Iterators are read one photo at a
             time. Arrays and Pillow images of exactly the network's input size are not resized or
             cropped.
-        model: model folder, exported file, catalogue name, or ``hf://OWNER/NAME``. Default: the
-            embedded model of CIFAR-10's ten classes.
+        model: model folder, exported file, catalogue name, ``hf://OWNER/NAME``, a network of any
+            edition, or the run of ``train``. Default: the embedded model of CIFAR-10's ten classes.
         runtime: runtime of the computation: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or
             'torch'. Default: ONNX Runtime; for an exported file, the runtime of its format; for
             another device than the CPU, PyTorch.

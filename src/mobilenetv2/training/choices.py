@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import get_args
 
 from mobilenetv2.data.dataset import BUILT_IN
-from mobilenetv2.errors import MobileNetV2Error, RecipeError, RunError, WeightsError
+from mobilenetv2.errors import (
+    MobileNetV2Error,
+    RecipeError,
+    RunError,
+    WeightsError,
+    argument,
+    recipe_key,
+)
 from mobilenetv2.hub.catalogue import DEFAULT
 from mobilenetv2.hub.models import locate
+from mobilenetv2.networks.given_model import Trained, path_or_name
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.training.folder import open_run
@@ -23,7 +31,7 @@ Place = str | PathLike[str]
 
 
 def choose_job(
-    data: Place, output: Place | None = None, *, weights: Place | None = PUBLISHED,
+    data: Place, output: Place | None = None, *, weights: Place | Trained | None = PUBLISHED,
     recipe: str | PathLike[str] | Recipe | None = None, changes: Changes = (),
     epochs: int | None = None, minutes: float | None = None, seed: int | None = None,
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
@@ -41,9 +49,15 @@ def choose_job(
         raise MobileNetV2Error(f"edition {edition!r} is unknown; {suggestion(str(edition), known)}")
     if resume:
         if output is None:
-            raise RunError("resume needs the run folder to continue; give it as output")
+            raise RunError(
+                f"{argument('resume', True)} needs the run folder to continue; give it as "
+                f"{argument('output')}"
+            )
         if overwrite:
-            raise RunError("resume continues a run and overwrite replaces it; leave one out")
+            raise RunError(
+                f"{argument('resume', True)} continues a run and {argument('overwrite', True)} "
+                "replaces it; leave one out"
+            )
         started = open_run(output, resume=True)
         _refuse_changes(
             weights=weights != PUBLISHED, recipe=recipe is not None, changes=bool(changes),
@@ -56,7 +70,10 @@ def choose_job(
             resume=True, private=private or begun.private,
         )  # fmt: skip
     if overwrite and output is None:
-        raise RunError("overwrite needs the run folder to replace; give it as output")
+        raise RunError(
+            f"{argument('overwrite', True)} needs the run folder to replace; give it as "
+            f"{argument('output')}"
+        )
     start = _start(data, weights)
     chosen = _recipe(start is not None, data, recipe, changes, epochs, minutes, seed, find_rate)
     # Keys are adapted to the photos only if no recipe was given, and only keys that were not set.
@@ -73,20 +90,26 @@ def choose_job(
 
 def _refuse_changes(**given: bool) -> None:
     """Raise RunError if an argument would change the run to continue."""
-    if names := [name.replace("changes", "changes (--set)") for name, is_ in given.items() if is_]:
+    if names := [argument(name) for name, is_ in given.items() if is_]:
         raise RunError(
-            "resume continues with the run's own recipe, weights and edition; leave out "
-            f"{', '.join(names)}"
+            f"{argument('resume', True)} continues with the run's own recipe, weights and "
+            f"edition; leave out {', '.join(names)}"
         )
 
 
-def _start(data: str, weights: Place | None) -> str | Path | None:
+def _start(data: str, weights: Place | Trained | None) -> str | Path | None:
     """Return the name or folder of the initial weights; None trains from scratch."""
     if weights is None or weights == SCRATCH or (weights == PUBLISHED and data == BUILT_IN):
         return None
     if weights == PUBLISHED:
         return DEFAULT
-    return weights if isinstance(weights, str) else Path(weights)
+    place = path_or_name(weights)
+    if place is None:
+        raise WeightsError(
+            f"weights: a {type(weights).__name__} has no model folder; save a network with "
+            "mobilenetv2.save(network, FOLDER) and give the folder"
+        )
+    return place if isinstance(place, str) else Path(place)
 
 
 def _recipe(
@@ -96,13 +119,16 @@ def _recipe(
     """Return the recipe of the arguments, with its changes."""
     changed = keys_of(changes)
     if epochs is not None and minutes is not None:
-        raise RecipeError("epochs and minutes both set the training time; leave one out")
+        raise RecipeError(
+            f"{argument('epochs')} and {argument('minutes')} both set the training time; "
+            "leave one out"
+        )
     for name, asked, key in (
         ("find_rate", find_rate, "optimizer.learning_rate"),
         ("minutes", minutes is not None, "epochs"),
     ):
         if asked and key in changed:
-            raise RecipeError(f"{name} chooses {key}, which is also set; leave one out")
+            raise RecipeError(f"{argument(name)} chooses {key}, which is also set; leave one out")
     scratch = BUILT_IN if data == BUILT_IN else "scratch"
     named = recipe if recipe is not None else "finetune" if from_weights else scratch
     numbers = {"epochs": epochs, "seed": seed}
@@ -112,8 +138,8 @@ def _recipe(
     if found.trained == "head" and (epochs, minutes) != (None, None):
         name = "minutes" if epochs is None else "epochs"
         raise RecipeError(
-            f"{name} needs training steps, and trained = 'head' has none; leave it out, or set "
-            "trained=all"
+            f"{argument(name)} needs training steps, and trained = 'head' has none; leave it out, "
+            f"or give {recipe_key('trained', 'all')}"
         )
     return found
 
@@ -129,12 +155,12 @@ def locate_weights(job: Job) -> Path | None:
     name = os.fspath(job.weights)
     if not job.default_weights:
         return locate(name)
-    say(f"starting from {name}, published ImageNet weights (the option weights chooses others)")
+    say(f"starting from {name}, published ImageNet weights ({argument('weights')} chooses others)")
     try:
         return locate(name)
     except WeightsError as error:
         raise WeightsError(
             f"no weights were given, and the default is not available: {error}; import a "
             "published file with 'mobilenetv2 weights import FILE imagenet' and give the folder "
-            "as weights, or train from scratch with weights none"
+            f"as {argument('weights')}, or train from scratch with {argument('weights', 'none')}"
         ) from None

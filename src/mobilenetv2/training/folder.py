@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast, get_args
 import numpy as np
 
 from mobilenetv2.data.dataset import BUILT_IN, Split, absolute_place
-from mobilenetv2.errors import RunError, require
+from mobilenetv2.errors import RunError, argument, require
 from mobilenetv2.evaluation import plots
 from mobilenetv2.evaluation.run_record import METRICS, RECIPE, SPLIT, START
 from mobilenetv2.files import recover, sweep, write_atomically
@@ -150,7 +150,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"{self.start}: does not record the start of the run ({error}); "
-                "start the run again with overwrite"
+                f"start the run again with {argument('overwrite', True)}"
             ) from None
         return Start(Path(weights) if weights else None, cast(TrainedEdition, edition), private)
 
@@ -195,7 +195,8 @@ def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFo
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         if not overwrite:
             raise RunError(
-                f"{path} exists; choose another output, or give resume to continue it or overwrite "
+                f"{path}: exists already; choose another {argument('output')}, or give "
+                f"{argument('resume', True)} to continue it or {argument('overwrite', True)} "
                 "to replace it"
             )
         if not folder.recipe.is_file():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.errors import RecipeError, require
+from mobilenetv2.errors import RecipeError, recipe_key, require
 from mobilenetv2.evaluation.calibration import measure_tempered
 from mobilenetv2.evaluation.metrics import Metrics, measure
 from mobilenetv2.evaluation.predictions import Predictions, predict_split
@@ -90,7 +90,8 @@ def initial_model(
     if new and recipe.trained == "head":
         raise RecipeError(
             "trained = 'head' fits only the last linear layer, and classifier.hidden adds new "
-            "layers before it, which need training steps; set trained=all or later, or leave "
+            "layers before it, which need training steps; give "
+            f"{recipe_key('trained', 'all')} or {recipe_key('trained', 'later')}, or leave "
             "classifier.hidden out"
         )
     return config, arrays

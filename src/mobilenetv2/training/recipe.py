@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from mobilenetv2.data.augment import Augmentation, Mixing
-from mobilenetv2.errors import RecipeError
+from mobilenetv2.errors import RecipeError, recipe_key
 from mobilenetv2.spec.mapping import check_bounds
 from mobilenetv2.spec.network import HiddenSpec, Outputs, Pooling
 
@@ -278,7 +278,7 @@ class Recipe(Table):
         if self.trained != "all" and self.distillation.teacher:
             raise RecipeError(
                 f"trained = {self.trained!r} trains on cached features, and a teacher needs "
-                "images; leave distillation.teacher out, or set trained=all"
+                f"images; leave distillation.teacher out, or give {recipe_key('trained', 'all')}"
             )
         if self.trained == "later":
             unfit = {
@@ -289,7 +289,7 @@ class Recipe(Table):
                 raise RecipeError(
                     "trained = 'later' trains on cached feature maps of one size and cannot "
                     f"measure BatchNorm statistics again; set {' '.join(given)}, use recipe "
-                    "later-blocks, or set trained=all"
+                    f"later-blocks, or give {recipe_key('trained', 'all')}"
                 )
         if self.optimizer.name == "muon" and self.freezing.batch_norm == "frozen":
             raise RecipeError(

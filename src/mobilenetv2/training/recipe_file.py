@@ -5,6 +5,7 @@ Files and changes may also use the older names of keys (:data:`training.recipe.A
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, is_dataclass
@@ -185,11 +186,15 @@ def _known(key: str, where: str) -> str:
     tables = {name.partition(".")[0] for name in keys}
     if key in keys:
         return key
+    table, _, word = key.partition(".")
+    inside = [name for name in keys if name.startswith(f"{table}.")]
     names = {name: name for name in keys} | ALIASES
+    letters = re.compile(".*".join(map(re.escape, word)))  # 'lr' abbreviates 'learning_rate'
+    own = {name.partition(".")[2]: name for name in inside}
+    if word and (near := get_close_matches(word, own, n=1) or [*filter(letters.match, own)]):
+        raise RecipeError(f"{where}: unknown key {key!r}; did you mean {own[near[0]]!r}?")
     if near := get_close_matches(key, names, n=1):
         raise RecipeError(f"{where}: unknown key {key!r}; did you mean {names[near[0]]!r}?")
-    table = key.partition(".")[0]
-    inside = [name for name in keys if name.startswith(f"{table}.")]
     known = ", ".join(sorted(inside or tables))
     raise RecipeError(f"{where}: unknown key {key!r}; known are: {known}")
 

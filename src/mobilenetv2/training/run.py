@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.data.scan import check_classes, check_dataset
-from mobilenetv2.errors import RecipeError
+from mobilenetv2.errors import RecipeError, argument
+from mobilenetv2.networks.given_model import Trained
 from mobilenetv2.progress import say
 from mobilenetv2.training.choices import PUBLISHED, choose_job, locate_weights
 from mobilenetv2.training.finalise import finalise
@@ -27,7 +28,7 @@ from mobilenetv2.training.trials import describe_time, find_rate, measure_times
 
 def train(
     data: str | PathLike[str], output: str | PathLike[str] | None = None, *,
-    weights: str | PathLike[str] | None = PUBLISHED,
+    weights: str | PathLike[str] | Trained | None = PUBLISHED,
     recipe: str | PathLike[str] | Recipe | None = None, changes: Changes = (),
     epochs: int | None = None, minutes: float | None = None, seed: int | None = None,
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
@@ -47,7 +48,8 @@ def train(
         output: the run folder, which is created. Default: ``runs/NAME``, named after the data, and
             numbered if it exists.
         weights: the model to start from: a model folder, a name of ``list_models``, or
-            'hf://OWNER/NAME'. None and 'none' train from scratch. Default: published ImageNet
+            'hf://OWNER/NAME', or an earlier run. For a network in memory, save it first
+            (``mn.save``). None and 'none' train from scratch. Default: published ImageNet
             weights; for 'digits', training from scratch.
         recipe: the name of a recipe, a TOML file, or a ``Recipe``. Default: 'finetune', adapted to
             the photos, if there are weights; else 'scratch'.
@@ -213,7 +215,8 @@ def check_job(job: Job) -> TrainerModule:
         raise RecipeError(f"minutes {job.minutes:g} must be a number above 0")
     if job.find_rate and job.recipe.trained == "head":
         raise RecipeError(
-            "find_rate needs training steps, and trained = 'head' has none; leave it out"
+            f"{argument('find_rate', True)} needs training steps, and trained = 'head' has "
+            "none; leave it out"
         )
     if job.recipe.tensorboard:
         require_tensorboard()

@@ -12,7 +12,7 @@ import numpy as np
 
 from mobilenetv2.data.dataset import ALL, Split, stratified_split
 from mobilenetv2.data.scan import CheckedDataset
-from mobilenetv2.errors import DataError, RunError
+from mobilenetv2.errors import DataError, RunError, recipe_key
 from mobilenetv2.evaluation.run_record import read_split
 from mobilenetv2.spec.network import Size
 from mobilenetv2.training.folder import RunFolder
@@ -152,7 +152,8 @@ def choose(
         changes["trained"] = "head"
         reasons.append(
             f"training only a new classifier: {count} training photos are fewer than {FEW}, too "
-            "few to gain from training the whole network (set trained=all to train it)"
+            f"few to gain from training the whole network "
+            f"({recipe_key('trained', 'all')} trains it)"
         )
     elif recipe.trained == "all":
         if "batch_size" not in kept and count < FEWEST_STEPS * recipe.batch_size:

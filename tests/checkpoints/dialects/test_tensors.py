@@ -108,7 +108,7 @@ def test_a_stage_table_of_ones_own_is_taken_when_given_and_checked() -> None:
     stages = (StageSpec(1, 8, 1, 1), StageSpec(4, 12, 2, 2))
     spec = NetworkSpec(stages=stages, classes=3, head_channels=40, divisor=4)
     shapes = shapes_of("torchvision", spec)
-    with pytest.raises(DialectError, match="give it with --spec FILE"):
+    with pytest.raises(DialectError, match="give it as spec"):
         infer(TORCHVISION, shapes, TORCHVISION.bases[0])
     assert infer(TORCHVISION, shapes, spec, exactly="was requested") == spec
     other = spec.replace(head_channels=48)

@@ -23,5 +23,5 @@ def test_normalised_pictures_are_those_of_numpy_bit_for_bit(name: str) -> None:
 @pytest.mark.parametrize("name", ["cuda:99", "toaster"])
 def test_a_device_that_is_not_there_is_an_error_that_names_it(name: str) -> None:
     assert check_device("cpu") == "cpu"
-    with pytest.raises(MobileNetV2Error, match=f"--device {name}: PyTorch cannot use it here"):
+    with pytest.raises(MobileNetV2Error, match=f"device={name!r}: PyTorch cannot use it here"):
         check_device(name)

@@ -24,7 +24,7 @@ from mobilenetv2.checkpoints.description import (
     sidecar_path,
 )
 from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Shape, Words, keys
-from mobilenetv2.errors import DialectError, SpecError
+from mobilenetv2.errors import DialectError, SpecError, argument
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
 from mobilenetv2.model.initialisation import initialise
@@ -279,8 +279,8 @@ class TensorCheckpoint:
             others = differences(asked.numerics, spec.numerics)
             if others or not same_network(spec, asked):
                 raise DialectError(
-                    f"it describes itself, and --spec describes something else "
-                    f"({', '.join(others) or 'other strides'}); leave --spec out"
+                    f"it describes itself, and {argument('spec')} describes something else "
+                    f"({', '.join(others) or 'other strides'}); leave it out"
                 )
         return spec
 
@@ -341,7 +341,8 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
     nearest, difference = _nearest(dialect, shapes, _candidates(dialect, target, dialect.families))
     raise DialectError(
         f"{dialect.name} names, but no MobileNetV2 that was published: of the nearest, {nearest}, "
-        f"{difference.summary()}. If it has a stage table of its own, give it with --spec FILE\n"
+        f"{difference.summary()}. If it has a stage table of its own, give it as "
+        f"{argument('spec')}\n"
         f"{difference}"
     )
 

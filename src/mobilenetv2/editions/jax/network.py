@@ -25,7 +25,7 @@ from mobilenetv2.editions.heads import (
 from mobilenetv2.editions.jax.layers import POOLS, ConvBN, InvertedResidual, Linear, list_parts
 from mobilenetv2.editions.jax.layers import BatchNorm as BatchNorm
 from mobilenetv2.editions.jax.weights import assign
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.images.transform import ArrayTransform
 from mobilenetv2.model.initialisation import Initialisation, initialise, with_classes
@@ -259,7 +259,7 @@ def check_device(name: str) -> jax.Device:
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise MobileNetV2Error(
-            f"--device {name}: JAX cannot use it here ({reason}); try cpu"
+            f"{argument('device', name)}: JAX cannot use it here ({reason}); try cpu"
         ) from None
 
 

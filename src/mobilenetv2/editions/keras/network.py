@@ -27,7 +27,7 @@ from mobilenetv2.editions.keras.names import (
 )
 from mobilenetv2.editions.keras.top import attach, body_of, config_of, linear_layers
 from mobilenetv2.editions.keras.weights import assign, dump
-from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
+from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError, argument
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.images.transform import ArrayTransform
 from mobilenetv2.model.initialisation import Initialisation, initialise, with_classes
@@ -326,7 +326,8 @@ def predictor(
     """
     if device != "cpu":
         raise MobileNetV2Error(
-            f"--device {device}: Keras's backend chooses its device by itself; leave --device out"
+            f"{argument('device', device)}: Keras's backend chooses its device by itself; "
+            f"leave {argument('device')} out"
         )
     pool = POOLS[config_of(network).spec.classifier.pooling]
     end = _layer(network, CLASSIFIER if outputs == "logits" else pool)

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from mobilenetv2.editions.edition import Draw, Dtype, Evaluated, check_options
 from mobilenetv2.editions.feature_info import feature_info
 from mobilenetv2.editions.numpy import operations
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.images.preprocess import normalise
 from mobilenetv2.images.transform import PlanarTransform
 from mobilenetv2.model.arrays import Arrays, check_arrays
@@ -216,7 +216,7 @@ def predictor(
 ) -> Callable[[NDArray], NDArray]:
     """Return a function from uint8 images to outputs; it runs on the CPU only."""
     if device != "cpu":
-        raise MobileNetV2Error(f"--device {device}: NumPy computes on the CPU only")
+        raise MobileNetV2Error(f"{argument('device', device)}: NumPy computes on the CPU only")
 
     def predict(pictures: NDArray) -> NDArray:
         x = normalise(pictures, network.config.preprocessing)

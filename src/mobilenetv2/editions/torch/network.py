@@ -24,7 +24,7 @@ from mobilenetv2.editions.torch.layers import BLOCKS, POOLS, Block
 from mobilenetv2.editions.torch.layers import ConvBN as ConvBN
 from mobilenetv2.editions.torch.layers import HiddenLayer as HiddenLayer
 from mobilenetv2.editions.torch.weights import assign
-from mobilenetv2.errors import MobileNetV2Error, SpecError
+from mobilenetv2.errors import MobileNetV2Error, SpecError, argument
 from mobilenetv2.model.initialisation import Initialisation, initialise, with_classes
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
@@ -437,6 +437,6 @@ def check_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise MobileNetV2Error(
-            f"--device {name}: PyTorch cannot use it here ({reason}); try cpu"
+            f"{argument('device', name)}: PyTorch cannot use it here ({reason}); try cpu"
         ) from None
     return name
