@@ -127,7 +127,7 @@ def test_the_articles_network_is_named_with_the_way_to_its_weights(tmp_path: Pat
     from mobilenetv2.editions.article.torch import MobileNetV2
 
     refuse_article(MobileNetV2(3), "torch", tmp_path)
-    with pytest.raises(mn.MobileNetV2Error, match="a Linear is not a network of an edition"):
+    with pytest.raises(mn.MobileNetV2Error, match="Linear is not a network of an edition"):
         mn.convert(torch.nn.Linear(2, 2), "numpy")
 
 
