@@ -183,9 +183,7 @@ def test_every_edition_loads_its_own_class(saved: Path) -> None:
 @pytest.mark.parametrize("name", ["m.tflite", "m.pth", "m.h5"])
 def test_a_checkpoint_is_named_with_the_call_that_imports_it(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"a checkpoint")
-    with pytest.raises(
-        WeightsError, match=rf"import_checkpoint\(.*{name}', output='(imagenet|m)'\)"
-    ):
+    with pytest.raises(WeightsError, match=rf"import_checkpoint\(.*{name}', output="):
         mn.load(tmp_path / name)
 
 

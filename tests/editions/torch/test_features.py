@@ -97,7 +97,7 @@ def test_the_transform_gives_the_numbers_of_the_library(network: MobileNetV2, ph
 
 
 def test_layers_are_indexed_as_torchvisions() -> None:
-    network = MobileNetV2(NetworkSpec(width=0.35, size=64))
+    network = MobileNetV2(NetworkSpec(width=0.35, size=(64, 64)))
     stem: Any = network.features[0]
     assert [*stem] == [stem.conv, stem.bn, stem.activation] and len(stem) == 3
     assert network.feature_info.channels() == [8, 8, 16, 32, 112]
