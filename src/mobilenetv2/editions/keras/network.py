@@ -304,7 +304,7 @@ def reset_classifier(
         for layer in hidden:
             x = make.hidden(x, layer, seed or 0)
     x = layers.Dense(last.out_features, use_bias=last.bias, name=CLASSIFIER, dtype=dtype)(x)
-    model = keras.Model(network.input, x, name=network.name)
+    model = keras.Model(network.inputs[0], x, name=network.name)
     _finish(model, config)
     shapes = parameter_shapes(spec)
     fresh = {name: shape for name, shape in shapes.items() if name.startswith("classifier.")}
