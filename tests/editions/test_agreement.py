@@ -1,10 +1,8 @@
 """Networks that compute something else than their config and weights say."""
 
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -71,60 +69,3 @@ def test_a_network_that_fails_is_named() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_rounding_of_other_types_is_no_other_function(dtype: torch.dtype) -> None:
     mn.convert(mn.load("embedded").to(dtype), "numpy")
-
-
-def test_the_network_and_the_random_states_stay_as_they_are() -> None:
-    network = mn.load("embedded").train()
-    network.blocks[2].eval()
-    seen: list[bool] = []
-    network.stem.register_forward_hook(lambda module, *_: seen.append(module.training))
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    modes = [module.training for module in network.modules()]
-    states = torch.get_rng_state(), random.getstate()
-    mn.convert(network, "numpy")
-    assert seen == [False]
-    assert [module.training for module in network.modules()] == modes
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_a_changed_jax_network_is_refused_and_stays_in_training_mode(tmp_path: Path) -> None:
-    pytest.importorskip("flax")
-    network = mn.load("embedded", "jax")
-    network.train()
-    mn.save(network, tmp_path / "m")
-    assert not network.stem.bn.use_running_average and not network.dropout.deterministic
-    network.stem.stride = 2
-    with pytest.raises(mn.MobileNetV2Error, match=OTHER):
-        mn.save(network, tmp_path / "m")
-
-
-@pytest.mark.parametrize("ending", [None, "softmax", "sigmoid"])
-def test_layers_before_a_keras_body_are_not_dropped(ending: str | None, tmp_path: Path) -> None:
-    keras = pytest.importorskip("keras")
-    body = mn.load("embedded", "keras", include_top=False, pooling="avg")
-    top = [keras.layers.Dropout(0.2), keras.layers.Dense(3, activation=ending)]
-    start = keras.Input(body.input_shape[1:])
-    for front in (keras.layers.Rescaling(1 / 255), keras.layers.Rescaling(1 / 127.5, offset=-1)):
-        with pytest.raises(mn.MobileNetV2Error, match=OTHER):
-            mn.save(keras.Sequential([start, front, body, *top]), tmp_path / "m")
-    augmented = keras.Sequential([start, keras.layers.RandomFlip(), body, *top])
-    mn.save(augmented, tmp_path / "m")  # an identity in evaluation mode
-    assert mn.load(tmp_path / "m", "numpy").config.spec.dropout == 0.2
-
-
-def test_a_whole_keras_network_inside_a_model_is_saved(tmp_path: Path) -> None:
-    keras = pytest.importorskip("keras")
-    whole = mn.load("embedded", "keras")
-    start = keras.Input(whole.input_shape[1:])
-    nested = keras.Sequential([start, keras.layers.RandomFlip(), keras.Sequential([whole])])
-    mn.save(nested, tmp_path / "m")
-    again = mn.load(tmp_path / "m", "numpy")
-    assert again.config.labels == whole.config.labels
-    kernel = keras.ops.convert_to_numpy(whole.get_layer("predictions").kernel)
-    np.testing.assert_array_equal(again.arrays["classifier.weight"], kernel.T)
-    mn.save(keras.Sequential([start, whole, keras.layers.Softmax()]), tmp_path / "m")
-    unbuilt = keras.Sequential([keras.layers.RandomFlip(), whole])
-    with pytest.raises(mn.MobileNetV2Error, match="is not built yet"):
-        mn.save(unbuilt, tmp_path / "m")

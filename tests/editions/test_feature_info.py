@@ -180,3 +180,13 @@ def test_weights_are_shared(name: Any) -> None:
     after = maps_of(name, backbone, x)[0]
     assert np.abs(before - after).max() > 0.1
     np.testing.assert_array_equal(after, maps_of(name, edition.features_only(network), x)[0])
+
+
+def test_rows_have_timms_names() -> None:
+    info = feature_info(NetworkSpec(), (3, 4))
+    one: int = info.channels(0)
+    several: list[int] = info.channels()
+    assert (one, several) == (16, [96, 320])
+    row = {"num_chs": 16, "reduction": 2, "module": "blocks.0", "index": 0}
+    assert info[0] == row and [found["num_chs"] for found in info] == [16, 24, 32, 96, 320]
+    assert [found["num_chs"] for found in info.get_dicts()] == [96, 320]

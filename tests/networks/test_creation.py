@@ -96,13 +96,13 @@ def test_the_embedded_model_is_pretrained_without_a_network() -> None:
         (("mobilenet_v2", True), {"width": 0.5}, WeightsError, "there are width 1 at 224"),
         (("mobilenet_v2", True), {"size": 160}, WeightsError, "width 1 and 160 pixels"),
         (("mobilenet_v2", "V1"), {}, WeightsError, "there are IMAGENET1K_V1, IMAGENET1K_V2"),
-        (("mobilenet_v2", 3), {}, WeightsError, "pretrained 3 must be True, False or a name"),
+        (("mobilenet_v2", 3), {}, WeightsError, "pretrained 3 must be True, False or a tag"),
         (("mobilenet_v2",), {"num_classes": "hat"}, SpecError, "classes 'hat' must be"),
-        (("mobilenet_v2",), {"num_classes": 0}, SpecError, "classes 0 must be at least 1"),
+        (("mobilenet_v2",), {"num_classes": 0, "edition": "numpy"}, SpecError, "pooled_features"),
         (("mobilenet_v2",), {"width": -1}, SpecError, "width -1"),
         (("mobilenet_v2",), {"size": 8}, SpecError, "size 8"),
         (("mobilenet_v2",), {"edition": "tensorflow"}, MobileNetV2Error, "edition 'tensorflow'"),
-        (("mobilenet_v2",), {"out_indices": (1,)}, SpecError, "give features_only=True"),
+        (("mobilenet_v2",), {"out_indices": (1,)}, SpecError, "needs features_only=True"),
         (("litert-1.0-224",), {}, SpecError, "give pretrained=True"),
         (("src",), {}, SpecError, r"load\('src'\) reads a model folder"),
         (("hf://a/b",), {}, SpecError, r"load\('hf://a/b'\)"),
@@ -173,3 +173,18 @@ def test_only_what_has_weights_is_listed_where_they_are_asked_for() -> None:
     with_weights = list_models(pretrained=True)
     assert {"mobilenet_v2", "timm", "MobileNetV2", "embedded", *catalogue()} <= {*with_weights}
     assert not {"mobilenetv2_035", "mobilenetv2_075", "paper", "small"} & {*with_weights}
+
+
+def test_no_classes_give_the_pooled_features_as_in_timm() -> None:
+    network = create_model("embedded", True, num_classes=0)
+    x = torch.zeros(2, 3, 32, 32)
+    assert torch.equal(network(x), network.pooled_features(x))
+
+
+def test_several_patterns_give_the_names_of_each() -> None:
+    both = mn.list_models(["mobilenetv2_050*", "tf-slim"])
+    assert both == sorted([*mn.list_models("mobilenetv2_050*"), "tf-slim"])
+    wrong: Any
+    for wrong in (3, [3], None):
+        with pytest.raises(SpecError, match="a pattern or a list of patterns"):
+            mn.list_models(wrong)

@@ -1,5 +1,6 @@
 """Networks read from model folders and written to them."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -15,6 +16,7 @@ from mobilenetv2.editions.torch.network import MobileNetV2 as TorchNetwork
 from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.records import Origin
 
 SPEC = mn.published("small", width=0.1, classes=3)
 SHALLOW = SPEC.replace(stages=SPEC.stages[:3])
@@ -176,3 +178,63 @@ def test_every_edition_loads_its_own_class(saved: Path) -> None:
     assert_type(mn.load(saved), TorchNetwork)
     assert_type(mn.load("embedded", "numpy", classes=["a", "b"]), NumpyNetwork)
     assert isinstance(mn.load(saved, "numpy"), NumpyNetwork)
+
+
+@pytest.mark.parametrize("name", ["m.tflite", "m.pth", "m.h5"])
+def test_a_checkpoint_is_named_with_the_call_that_imports_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"a checkpoint")
+    with pytest.raises(WeightsError, match=rf"import_checkpoint\(.*{name}', output="):
+        mn.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("edition", ["torch", "jax", "keras", "numpy"])
+def test_a_backbone_is_described_but_not_saved(edition: Any, tmp_path: Path) -> None:
+    if edition in ("jax", "keras"):
+        pytest.importorskip({"jax": "flax", "keras": "keras"}[edition])
+    whole = mn.load("embedded", edition)
+    made: Any = mn.load("embedded", edition, features_only=True)
+    assert made.config == whole.config and made.transform == whole.transform
+    with pytest.raises(mn.MobileNetV2Error, match=f"editions.{edition}.*pass the whole network"):
+        mn.save(made, tmp_path / "m")
+
+
+@pytest.mark.parametrize("edition", ["torch", "jax", "keras"])
+def test_a_changed_dropout_is_saved(edition: Any, tmp_path: Path) -> None:
+    if edition != "torch":
+        pytest.importorskip({"jax": "flax", "keras": "keras"}[edition])
+    config = mn.ModelConfig.default(SHALLOW.replace(dropout=0.1))
+    named = mn.ModelConfig(config.spec, config.preprocessing, mn.Labels(("ant", "bee", "cat")))
+    network: Any = mn.build(named, edition)
+    if edition == "torch":
+        network.dropout.p = 0.7
+    elif edition == "jax":
+        network.dropout.rate = 0.7
+    else:
+        network.get_layer("dropout").rate = 0.7
+    mn.save(network, tmp_path / "m")
+    saved = mn.load(tmp_path / "m", "numpy").config
+    assert saved.spec == SHALLOW.replace(dropout=0.7) and saved.labels == named.labels
+    assert "NetworkSpec" in repr(mn.load(tmp_path / "m", "numpy"))
+    assert len(repr(mn.load(tmp_path / "m", "numpy"))) < 400
+
+
+@pytest.mark.parametrize("edition", ["torch", "jax", "keras"])
+def test_backbones_of_folded_networks_warn_at_the_users_line(edition: Any, tmp_path: Path) -> None:
+    if edition != "torch":
+        pytest.importorskip({"jax": "flax", "keras": "keras"}[edition])
+    config = mn.ModelConfig.default(SHALLOW)
+    origin = Origin("somewhere", "unknown", folded=True)
+    folded = dataclasses.replace(config, origin=origin)
+    store.save(tmp_path / "m", folded, random_arrays(SHALLOW))
+    if edition == "keras":
+        with pytest.warns(UserWarning, match="is folded") as warned:
+            mn.load(tmp_path / "m", edition)
+    else:
+        made: Any = mn.load(tmp_path / "m", edition, features_only=True)
+        with pytest.warns(UserWarning, match="is folded") as warned:
+            made.train()
+    assert [found.filename for found in warned] == [__file__]
+    if edition == "torch":
+        network = mn.load(tmp_path / "m")
+        with pytest.warns(UserWarning, match="is folded"):
+            network.features.train()

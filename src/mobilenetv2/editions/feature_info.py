@@ -4,7 +4,7 @@ The maps are those of timm's ``features_only=True``: the last one of each resolu
 to the last block. The output of the head convolution is not among them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import overload
 
@@ -150,6 +150,9 @@ class FeatureInfo:
             "num_chs": found.channels, "reduction": found.reduction, "module": found.module,
             "index": found.index,
         }  # fmt: skip
+
+    def __iter__(self) -> Iterator[dict[str, str | int]]:
+        return (self[index] for index in range(len(self)))
 
     def __len__(self) -> int:
         return len(self.maps)

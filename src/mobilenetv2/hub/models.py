@@ -27,7 +27,7 @@ from typing import Literal
 
 from mobilenetv2 import __version__
 from mobilenetv2.checkpoints.description import IMPORT_REVISION, ImportOptions
-from mobilenetv2.errors import SpecError, WeightsError
+from mobilenetv2.errors import SpecError, WeightsError, importing
 from mobilenetv2.files import open_file, read_file, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import huggingface
@@ -104,10 +104,7 @@ def _mistake(path: Path) -> str:
         if made:
             return ""
         name = path.name.partition(".")[0] or "NAME"
-        return (
-            f"a file, not a model folder; first 'mobilenetv2 weights import {path} {name}', then "
-            f"give {name}"
-        )
+        return f"a file, not a model folder; first {importing(path, name)}, then give {name}"
     if (path / "best" / store.CONFIG).is_file():
         return f"a run, not a model folder; did you mean {path / 'best'}?"
     exported = sorted(inside for inside in path.glob("*") if inside.suffix in EXPORTED)

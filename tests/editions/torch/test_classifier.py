@@ -143,7 +143,7 @@ def test_what_no_folder_can_hold_computes_but_is_an_error_when_it_is_saved(
 ) -> None:
     network = built()
     network.classifier = module.eval()
-    if "takes 8" not in message:
+    if "has 8" not in message:
         network(pictures())
     with pytest.raises(SpecError, match=f"cannot be saved: .*{message}"):
         mn.save(network, tmp_path / "model")

@@ -94,3 +94,10 @@ def test_the_transform_gives_the_numbers_of_the_library(network: MobileNetV2, ph
     assert found.dtype == torch.float32 and found.is_contiguous()
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert network.transform() == network.transform
+
+
+def test_layers_are_indexed_as_torchvisions() -> None:
+    network = MobileNetV2(NetworkSpec(width=0.35, size=(64, 64)))
+    stem: Any = network.features[0]
+    assert [*stem] == [stem.conv, stem.bn, stem.activation] and len(stem) == 3
+    assert network.feature_info.channels() == [8, 8, 16, 32, 112]

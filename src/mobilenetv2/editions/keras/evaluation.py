@@ -11,7 +11,7 @@ from mobilenetv2.spec.network import Size
 
 def evaluate(network: keras.Model, draw: Draw, size: Size) -> Evaluated:
     """Pass random images through the network as it is, in evaluation mode."""
-    _, *sides, _ = network.input_shape
+    _, *sides, _ = network.inputs[0].shape
     height, width = (side or small for side, small in zip(sides, size, strict=True))
     images = draw((height, width))
     outputs = network(keras.ops.convert_to_tensor(images, network.inputs[0].dtype), training=False)
