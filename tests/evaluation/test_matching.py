@@ -57,7 +57,7 @@ def test_imagenets_labels_match_by_name() -> None:
 
 def test_a_name_of_two_classes_is_an_error_and_capitals_tell_some_apart() -> None:
     for folder in ("crane", "Maillot", "CARDIGAN"):
-        with pytest.raises(DataError, match=f"place: .*'{folder}'.* two"):
+        with pytest.raises(DataError, match=f"place: two classes .*'{folder}'"):
             match(("tench", folder), SLIM, "place")
     assert match(("Cardigan", "cardigan"), Labels.imagenet(), "place") == (264, 474)
     assert match(("n02012849", "n03126707"), Labels.imagenet(), "place") == (134, 517)
