@@ -84,7 +84,8 @@ def test_no_name_no_network(fails: Callable[..., str], monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     message = fails(url="https://weights.invalid/published.bin")
     assert message == (
-        f"no internet connection: published.bin from weights.invalid: Name or service not known; {WAY_OUT}"
+        f"no internet connection: published.bin from weights.invalid: "
+        f"Name or service not known; {WAY_OUT}"
     )
 
 
