@@ -79,10 +79,10 @@ def test_the_table_has_classes_the_worst_findings_first_and_advice(
     out, err = capsys.readouterr()
     assert err == "" and "Traceback" not in out
     parts = [
-        "40 photos, 39 ", "FIX", "more than one split",
+        "40 photos, 39 ", "FIX THESE FIRST", "more than one split",
         "  - train/ball/größe.jpg = validation/ball/09.jpg", "more than one class",
-        "  Decide which class", "cannot be read", "LOOK", "more than once in a class", "(33 more",
-        "INFORMATION", "1 link ",
+        "  Decide which class", "cannot be read", "CHECK THESE", "more than once in a class",
+        "(33 more", "INFORMATION", "1 link ",
     ]  # fmt: skip
     places = [out.index(part) for part in parts]
     assert places == sorted(places)
@@ -148,7 +148,7 @@ def test_mistakes_are_one_sentence(
     assert "no such folder or archive" in refused("audit", tmp_path / "nothing")
     for option in (("--threads", "2"), ("--flips",), ("--threads", "0")):
         message = refused("audit", photos, *option)
-        assert option[0].removeprefix("--") in message and "are for a model" in message
+        assert option[0] in message and "--model" in message
     other = tmp_path / "other"
     shutil.copytree(photos / "ball", other / "ball")
     shutil.copytree(photos / "box", other / "dog")
@@ -228,7 +228,7 @@ def test_the_current_folder_is_not_replaced_before_anything_is_looked_at(
     monkeypatch.chdir(tmp_path)
     for place in (".", tmp_path, f"../{tmp_path.name}"):
         message = refused("audit", tmp_path / "nothing", "--output", place)
-        assert message.startswith(f"output {Path(place)}: ") and "current folder" in message
+        assert f"output {Path(place)} " in message and "current folder" in message
 
 
 def test_a_set_like_the_one_that_a_model_was_trained_on_has_the_same_names(

@@ -216,7 +216,7 @@ def test_an_exported_file_without_a_map_names_the_model_folder(
     assert main(["export", str(model), str(out)]) == 0
     capsys.readouterr()
     words = ("explain", photo, "--model", out)
-    assert "give the model folder that it was exported from" in refused(*words)
+    assert "use the model folder that it was exported from" in refused(*words)
     assert "use its model folder" in refused(*words, "--runtime", "torch")
 
 

@@ -24,7 +24,7 @@ def test_int8_of_a_folder_without_splits(
     assert "calibrating on 12 photos of" in said
     assert main(["predict", str(photos / "ball" / "00.png"), "--model", str(out), "--json"]) == 0
     assert main([*words, "--force"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_the_runs_own_split_is_used(
@@ -66,11 +66,11 @@ def test_what_is_wrong_is_one_sentence(
                 "nncf",
                 "--per-tensor",
             ],
-            "leave out per_tensor",
+            "does not support per_tensor",
         ),
         (
             [*base, str(tmp_path / "m.onnx"), "--data", str(photos), "--format", "onnx,litert"],
-            "name a folder instead",
+            "give a folder instead",
         ),
     ):
         assert main(words) == 2

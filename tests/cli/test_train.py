@@ -36,7 +36,7 @@ def test_without_json_it_prints_the_summary_and_names_the_model(
     out, err = capsys.readouterr()
     text = (run / "summary.md").read_text("utf-8")
     assert out.strip() == text.partition("![")[0].strip()
-    assert err.endswith(f"\nthe model: {run / 'best'}\n")
+    assert err.endswith(f"\nmodel folder: {run / 'best'}\nreport: {run / 'report.html'}\n")
 
 
 def test_every_option_is_an_argument_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_without_an_output_the_run_has_the_name_of_its_data_and_a_number(
         assert main(["train", str(photos), *quick, "--epochs", "0"]) == 0
         err = capsys.readouterr().err
         assert err.startswith(f"the run folder is {Path('runs') / name}\n")
-        assert err.endswith(f"the model: {Path('runs') / name / 'best'}\n")
+        assert f"\nmodel folder: {Path('runs') / name / 'best'}\n" in err
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["shapes", "shapes-2"]
 
 

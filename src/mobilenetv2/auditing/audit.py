@@ -15,7 +15,7 @@ from mobilenetv2.auditing.inspection import Inspection, LabelError, find_label_e
 from mobilenetv2.auditing.issues import LEVELS, Evidence, Issue, find_issues
 from mobilenetv2.auditing.page import audit_html
 from mobilenetv2.data.dataset import Dataset, open_dataset
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, argument
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.evaluation.run_record import TrainedOn, trained_on
@@ -169,7 +169,8 @@ def audit(
     dataset = open_dataset(fspath(data))
     if model is None:
         if runtime is not None or threads is not None or device != "cpu" or flips:
-            raise ArtifactError("runtime, threads, device and flips need a model; give model, too")
+            options = ", ".join(map(argument, ("runtime", "threads", "device", "flips")))
+            raise ArtifactError(f"{options} are for a model; give {argument('model')}, too")
         inspection, _ = inspect(dataset)
         found = Audit(inspection, tuple(find_issues(Evidence(inspection))), (), None, 0, dataset)
     else:
