@@ -40,7 +40,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_with_more_space_it_goes_on(
     command = ["train", str(photos), "--output", str(run)]
     assert main([*command, *quick, "--epochs", "1"]) == 2
     message = the_error(capsys.readouterr().err)
-    assert message.endswith("No space left on device; free some space or choose another place")
+    assert message.endswith("No space left on device; free some space or choose another folder")
     assert message.startswith(str(run))
     # The run itself stays, to go on with; nothing half-written does.
     assert sorted(p.name for p in run.iterdir()) == ["recipe.toml", "split.csv", "start.json"]

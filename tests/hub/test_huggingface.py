@@ -245,7 +245,7 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(WeightsError) as caught:
             hub.snapshot("hf://owner/name", cache_dir=tmp_path)
     message = str(caught.value)
-    assert message.startswith("hf://owner/name: no network, or the hub does not answer (")
+    assert message.startswith("hf://owner/name: no internet connection, or the hub does not ")
     assert message.endswith("give the file itself with: weights import FILE")
 
 

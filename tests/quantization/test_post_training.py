@@ -96,7 +96,7 @@ def test_what_cannot_be_is_refused() -> None:
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
     with pytest.raises(SpecError, match="'median' is unknown"):
         Settings("median")  # type: ignore[arg-type]
-    with pytest.raises(SpecError, match="weights of 4 bits"):
+    with pytest.raises(SpecError, match="weight_bits 4 must be 7 or 8"):
         Settings(weight_bits=4)
     with pytest.raises(DataError, match="at least one image"):
         quantise(config, arrays, pictures(spec, 0))

@@ -145,7 +145,7 @@ def test_files_that_give_logits_only_say_what_to_give_instead(tmp_path: Path) ->
     spec = SPECS["symmetric"]
     path = tmp_path / "m.tflite"
     path.write_bytes(write_litert(lower(ModelConfig.default(spec), random_arrays(spec))))
-    with pytest.raises(ArtifactError, match=r"m\.tflite: .* give the model folder"):
+    with pytest.raises(ArtifactError, match=r"m\.tflite: .* the model folder"):
         load_feature_map(path)
     with pytest.raises(MobileNetV2Error, match="the runtime mnn runs exported files only"):
         load_feature_map(saved(spec, tmp_path / "m"), "mnn")

@@ -59,7 +59,7 @@ def test_somebody_elses_file_says_how_to_bring_it_in(tmp_path: Path) -> None:
     model = onnx.load_from_string(exported(tmp_path / "m.onnx").read_bytes())
     del model.metadata_props[:]
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ArtifactError, match=r"other\.onnx: it does not say .* weights import"):
+    with pytest.raises(ArtifactError, match=r"other\.onnx: .* weights import"):
         load_artifact(tmp_path / "other.onnx")
     model.metadata_props.add(key="mobilenetv2.config", value="{")
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
