@@ -77,7 +77,7 @@ def test_a_notebook_gets_a_table_without_foreign_markup(leaky: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"runtime": "litert"}, {"threads": 1}, {"flips": True}])
 def test_options_of_a_model_need_one(photos: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(ArtifactError, match="need a model; give model"):
+    with pytest.raises(ArtifactError, match="are for a model; give model"):
         audit(photos, **options)
     with pytest.raises(DataError, match="nowhere"):
         audit("nowhere")
