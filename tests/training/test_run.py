@@ -304,7 +304,7 @@ def test_ctrl_c_stops_a_cell_as_it_stops_the_command(photos: Path, tmp_path: Pat
         r"<Run other: \d of 6 new photos were classified correctly, 1 epoch>", other
     )
     assert "stopping after this step" in run.stderr
-    assert "outside the main thread Ctrl-C does not stop" in run.stderr
+    assert "outside the main thread, Ctrl-C does not stop" in run.stderr
 
 
 def test_a_private_run_names_no_photo_and_no_place_where_it_is_shared(
