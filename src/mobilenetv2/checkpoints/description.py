@@ -27,6 +27,8 @@ HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Weights files in a folder of a model hub, the preferred one first: safetensors hold no code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of values from 0 to 255, one for each channel."""
+Resize = Literal["stretch", "cover", "none"]
+"""How a photo gets the network's size: stretched, its central square, or not resized at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,15 @@ class Description:
     preprocessing: Preprocessing | None = None
     normalisation: Normalisation | None = None
     """Mean and standard deviation, if ``preprocessing`` is not known."""
+    input_range: tuple[float, float] | None = None
+    """Lowest and highest value of a quantised input, as it was calibrated.
+
+    It says what the calibration photos had, not how the network is fed.
+    """
+    preprocessing_from: str = ""
+    """Where ``preprocessing`` or ``normalisation`` was found, such as 'the Rescaling layer'."""
+    headless: bool = False
+    """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None
     licence: str | None = None
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -67,6 +78,10 @@ class ImportOptions:
     spec: NetworkSpec | None = None
     """Whole network except its classes, for a table of stages that was not published."""
     preprocessing: Preprocessing | None = None
+    resize: Resize | None = None
+    """Resize to use instead of the usual one: 'stretch', 'cover' (central square) or 'none'."""
+    body: bool = False
+    """True to import the body alone, with an untrained classifier, whatever the head is."""
     licence: str | None = None
 
 
