@@ -19,7 +19,7 @@ from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
-IMPORT_REVISION = 3
+IMPORT_REVISION = 4
 """Number to increase when an import gives another config or other arrays, so that caches renew."""
 LARGEST = 16 * 1024**2
 """Maximum size of a config in bytes."""
