@@ -11,8 +11,8 @@ from mobilenetv2.errors import (
     EXTRAS,
     MissingExtra,
     MobileNetV2Error,
+    OptionsInMessages,
     argument,
-    options_in_messages,
     recipe_key,
     require,
 )
@@ -87,7 +87,7 @@ def test_a_message_names_an_argument_as_its_user_types_it() -> None:
     assert argument("find_rate", True) == "find_rate=True"
     assert argument("weights", "none") == "weights='none'"
     assert recipe_key("trained", "all") == "changes={'trained': 'all'}"
-    with options_in_messages():
+    with OptionsInMessages():
         assert argument("find_rate", True) == "--find-rate"
         assert argument("weights", "none") == "--weights none"
         assert argument("output") == "--output"

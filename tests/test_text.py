@@ -55,3 +55,8 @@ def test_fields_of_a_record_are_plain_for_json() -> None:
         "c": [0.0, 1.0],
         "d": "x",
     }
+
+
+def test_the_nearest_name_of_a_mistyped_word() -> None:
+    assert text.nearest("timmm", ["torchvision", "timm"]) == ["timm"]
+    assert text.nearest("qqq", ["torchvision", "timm"]) == []

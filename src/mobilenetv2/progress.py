@@ -1,6 +1,5 @@
 """Progress of long work: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
-import html
 import importlib
 import sys
 import time
@@ -58,6 +57,8 @@ class Status:
 
     def show(self, shell: Any, text: str, share: float) -> None:
         """Show a bar, its share done from 0 to 1, and text."""
+        import html  # in notebooks only
+
         bar = f'<progress value="{share:.3f}"></progress> <code>{html.escape(text)}</code>'
         cell, data = self._cell_of(shell), {"text/plain": text, "text/html": bar}
         if self.handle is None or cell != self.cell:

@@ -77,3 +77,10 @@ def several(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
     if isinstance(given, str | os.PathLike):
         return [os.fspath(given)]
     return [os.fspath(one) for one in given]
+
+
+def nearest(word: str, names: Iterable[str]) -> list[str]:
+    """Return the name that is most like a mistyped word, as a list of one, or an empty list."""
+    from difflib import get_close_matches  # for a mistake only: most processes never need it
+
+    return get_close_matches(word, [*names], n=1)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mobilenetv2.cli.parser import make_parser, unquoted
-from mobilenetv2.errors import MobileNetV2Error, options_in_messages
+from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages
 from mobilenetv2.progress import say
 from mobilenetv2.text import listed, visible
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parser.parse_args(words)
         parsed.command = shlex.join(["mobilenetv2", *words])  # for records of the run
         verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
-        with options_in_messages():
+        with OptionsInMessages():
             status: int = verb.run(parsed)
         sys.stdout.flush()
         return status

@@ -11,13 +11,13 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 from os.path import exists  # unlike Path.exists, it takes a name of any length
 from typing import Any
 
 from mobilenetv2 import __version__
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
+from mobilenetv2.text import nearest
 
 EXAMPLES = """\
 examples with built-in data:
@@ -143,7 +143,7 @@ class Parser(argparse.ArgumentParser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = next((word for word in unknown if word.startswith("-")), unknown[0])
-            near = get_close_matches(word.partition("=")[0], self._option_string_actions, n=1)
+            near = nearest(word.partition("=")[0], self._option_string_actions)
             hint = f"; did you mean {near[0]}?" if near and word.startswith("-") else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return found, unknown
@@ -160,7 +160,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Exit with one sentence that refers to the help, with the nearest word for a wrong one."""
         if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
-            near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), n=1)
+            near = nearest(wrong[1], re.findall(r"[\w-]+", wrong[2]))
             if near:
                 message = f"{message.partition(' (choose')[0]}; did you mean {near[0]!r}?"
         hint = unquoted(self._words)

@@ -1,6 +1,5 @@
 """Explanations of answers: the parts of a photo that support a class (Grad-CAM), with drawings."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +33,7 @@ from mobilenetv2.runtime.answers import Answer, Guess, Unreadable
 from mobilenetv2.runtime.loading import load_network
 from mobilenetv2.runtime.predictor import FeatureMap
 from mobilenetv2.spec.records import Labels
-from mobilenetv2.text import percent
+from mobilenetv2.text import nearest, percent
 
 TOP = 3
 """Default number of classes to explain."""
@@ -381,7 +380,7 @@ def find_class(name: str, labels: Labels) -> int:
                 f"{' or '.join(map(str, same))}"
             ) from None
         known = {synonym for label in labels.names for synonym in _synonyms(label)}
-        near = difflib.get_close_matches(name.casefold(), sorted(known), n=1)
+        near = nearest(name.casefold(), sorted(known))
         some = ", ".join(labels.names[:MOST_NAMED]) + ", ..." * (len(labels) > MOST_NAMED)
         hint = f"did you mean {near[0]!r}?" if near else f"its classes are: {some}"
         raise DataError(

@@ -4,7 +4,6 @@ Bounds of a record's numbers are written beside their type: ``Annotated[float, "
 """
 
 import dataclasses
-import difflib
 import functools
 import math
 import types
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mobilenetv2.errors import MobileNetV2Error, SpecError
+from mobilenetv2.text import nearest
 
 Record = TypeVar("Record")
 
@@ -114,7 +114,7 @@ def suggestion(word: str, known: typing.Iterable[str], near: typing.Iterable[str
         near: more names that may be meant, but are too many to list.
     """
     names = sorted(known)
-    found = difflib.get_close_matches(word, [*names, *near], n=1)
+    found = nearest(word, [*names, *near])
     return f"did you mean {found[0]!r}?" if found else f"known are: {', '.join(names)}"
 
 

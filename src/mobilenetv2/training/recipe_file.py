@@ -9,7 +9,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, is_dataclass
-from difflib import get_close_matches
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
+from mobilenetv2.text import nearest
 from mobilenetv2.training.recipe import ALIASES, Recipe
 
 Changes = Mapping[str, object] | Iterable[str]
@@ -191,9 +191,9 @@ def _known(key: str, where: str) -> str:
     names = {name: name for name in keys} | ALIASES
     letters = re.compile(".*".join(map(re.escape, word)))  # 'lr' abbreviates 'learning_rate'
     own = {name.partition(".")[2]: name for name in inside}
-    if word and (near := get_close_matches(word, own, n=1) or [*filter(letters.match, own)]):
+    if word and (near := nearest(word, own) or [*filter(letters.match, own)]):
         raise RecipeError(f"{where}: unknown key {key!r}; did you mean {own[near[0]]!r}?")
-    if near := get_close_matches(key, names, n=1):
+    if near := nearest(key, names):
         raise RecipeError(f"{where}: unknown key {key!r}; did you mean {names[near[0]]!r}?")
     known = ", ".join(sorted(inside or tables))
     raise RecipeError(f"{where}: unknown key {key!r}; known are: {known}")
