@@ -28,7 +28,7 @@ HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of values from 0 to 255, one for each channel."""
 Resize = Literal["stretch", "cover", "none"]
-"""How a photo gets the network's size: stretched, its central square, or not resized at all."""
+"""Way in which a photo gets the network's size: stretched, its central square, or as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Description:
     It says what the calibration photos had, not how the network is fed.
     """
     preprocessing_from: str = ""
-    """Where ``preprocessing`` or ``normalisation`` was found, such as 'the Rescaling layer'."""
+    """Source of ``preprocessing`` or ``normalisation``, such as 'the Rescaling layer'."""
     headless: bool = False
     """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None
