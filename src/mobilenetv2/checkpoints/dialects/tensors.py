@@ -249,7 +249,8 @@ class TensorCheckpoint:
             weight.foreign: weight.from_canonical(made["classifier.weight"]),
             bias.foreign: np.zeros(classes, np.float32),
         }
-        return dataclasses.replace(self, foreign=foreign, note=HEADLESS)
+        inside = dataclasses.replace(self.inside, headless=True)
+        return dataclasses.replace(self, foreign=foreign, inside=inside, note=HEADLESS)
 
     def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
         """Return the network that fits the description, the shapes and the options.
