@@ -93,7 +93,7 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     """
     graph = find_graph(weights, options.dialect)
     if graph is None:
-        return identify(read_container(weights), options.dialect)
+        return identify(read_container(weights), options.dialect, options.body)
     for name in ("width", "size", "spec"):
         if getattr(options, name) is not None:
             raise DialectError(

@@ -18,7 +18,7 @@ from mobilenetv2.checkpoints.description import (
     ImportOptions,
     published_preprocessing,
 )
-from mobilenetv2.checkpoints.dialects.tensors import HEADLESS, WIDTHS
+from mobilenetv2.checkpoints.dialects.tensors import HEADLESS, WIDTHS, TensorDialect
 from mobilenetv2.checkpoints.graphs.chain import NOT_OURS, Linear, Step, in_order
 from mobilenetv2.checkpoints.graphs.head import Head
 from mobilenetv2.errors import DialectError, SpecError
@@ -72,7 +72,7 @@ class GraphDialect:
 class GraphCheckpoint:
     """A graph that was followed successfully."""
 
-    dialect: GraphDialect
+    dialect: GraphDialect | TensorDialect
     steps: Sequence[Step]
     """Convolutions from the stem to the head."""
     head: Head
@@ -116,6 +116,7 @@ class GraphCheckpoint:
                 size=self.size, classes=self.head.classes or 1, input_channels=self.channels,
                 classifier=self.head.classifier,
             )  # fmt: skip
+            assert isinstance(self.dialect, GraphDialect)
             return infer(self.steps, base, self.dialect.numerics, self.unsure)
         if self.inside.headless:
             classes, classifier = self.head.classes or 1, self.head.classifier
