@@ -136,7 +136,7 @@ class Structure:
                 self.size = changed.size
             channels = len(changed.channels)
             return Output(PICTURE, channels, changed.size, front=changed)
-        if any(one.behind for one in inputs) or not self._in_body(layer, given):
+        if any(one.behind for one in inputs) or self._begins_head(layer, given):
             return self._behind(layer, inputs)
         layer.require_allowed()
         if len(inputs) != (2 if layer.kind == "Add" else 1):
@@ -176,12 +176,13 @@ class Structure:
             return len(inputs) == 1
         return layer.kind not in ALLOWED
 
-    def _in_body(self, layer: Layer, given: Output) -> bool:
-        """Return True if a layer that takes the body's last map so far still belongs to it."""
-        if layer.kind not in ALLOWED:
+    def _begins_head(self, layer: Layer, given: Output) -> bool:
+        """Return True if a layer that takes a map is the first one behind the body."""
+        if given.pads != UNPADDED:
             return False
-        ended = self.chain.ends_body(given.place) and given.pads == UNPADDED
-        return not ended or layer.kind in ("DepthwiseConv2D", "ZeroPadding2D")
+        if self.chain.ends_body(given.place):
+            return layer.kind not in ("DepthwiseConv2D", "ZeroPadding2D")
+        return layer.kind not in ALLOWED and keras_head.knows(layer)
 
     def _behind(self, layer: Layer, inputs: list[Output]) -> Output:
         """Return the output of a layer of the head."""

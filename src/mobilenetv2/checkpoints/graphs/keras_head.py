@@ -46,6 +46,11 @@ def add(head: HeadBuilder, layer: Layer, variables: Variables) -> None:
         raise no_head(f"{layer} is not known here")
 
 
+def knows(layer: Layer) -> bool:
+    """Return True if a head may have such a layer."""
+    return layer.kind in LAYERS or augments(layer.kind)
+
+
 def activation(layer: Layer, value: Any) -> str:
     """Return the name of an activation: a name, or a function or a layer in a config."""
     value = plain(value)
