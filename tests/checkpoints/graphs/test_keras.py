@@ -151,7 +151,10 @@ def test_grey_pictures_repeated_are_one_channel_of_the_stem() -> None:
 def test_arrays_that_do_not_fit_the_config_are_refused() -> None:
     rows = [{"class_name": kind, "config": {"name": f"l{n}", **settings}}
             for n, (kind, settings) in enumerate((INPUT, STEM))]  # fmt: skip
-    for variables, said in (({}, "its kernel is not in the file"),
-                            ({"kernel": np.zeros((3, 3, 3, 9))}, r"\[3, 3, 3, 9\] in the file")):  # fmt: skip
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({}, "its kernel is not in the file"),
+        ({"kernel": np.zeros((3, 3, 3, 9))}, r"\[3, 3, 3, 9\] in the file"),
+    ]
+    for variables, said in wrong:
         with pytest.raises(DialectError, match=rf"l1 \(Conv2D\).*{said}"):
             follow({"config": {"layers": rows}}, lambda _, found=variables: found)

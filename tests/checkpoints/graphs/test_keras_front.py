@@ -48,8 +48,8 @@ SCALING = [
         127.5, 2.0,
     ),
     (
-        [layer("TensorFlowOpLayer", node_def='{"name": "x", "op": "RealDiv"}', constants={"1": 255.0}),
-         layer("TensorFlowOpLayer", node_def='{"op": "Sub", "name": "x"}', constants={"1": 0.5})],
+        [layer("TensorFlowOpLayer", node_def='{"op": "RealDiv"}', constants={"1": 255.0}),
+         layer("TensorFlowOpLayer", node_def='{"a": "x", "op": "Sub"}', constants={"1": 0.5})],
         127.5, 255.0,
     ),
     ([layer("Normalization", axis=-1, mean=[[[[5.0]]]], variance=4.0)], 5.0, 2.0),

@@ -42,7 +42,7 @@ DENSE = dense(2, 4, activation="softmax")
         [layer("AveragePooling2D", pool_size=3), layer("Reshape", target_shape=[4])],
         [layer("Reshape", target_shape=[-1, 4]), layer("GlobalAveragePooling1D")],
         [layer("SpatialDropout2D", rate=0.5), POOL, layer("GaussianNoise", stddev=1.0)],
-        [layer("ActivityRegularization"), POOL, layer("ReLU"), layer("Activation", activation="linear")],
+        [layer("ActivityRegularization"), POOL, layer("ReLU"), layer("Activation")],
     ],
 )  # fmt: skip
 def test_spellings_of_average_pooling(front: list[Layer]) -> None:
@@ -78,7 +78,8 @@ def test_a_batch_norm_behind_the_pooling_is_folded(scale: bool, center: bool) ->
 @pytest.mark.parametrize(
     ("value", "name"),
     [
-        (None, ""), ("ReLU6", "relu6"), ({"class_name": "ReLU", "config": {"max_value": 6}}, "relu6"),
+        (None, ""), ("ReLU6", "relu6"),
+        ({"class_name": "ReLU", "config": {"max_value": 6}}, "relu6"),
         ({"class_name": "ReLU", "config": {}}, "relu"),
         ({"class_name": "function", "config": "relu6"}, "relu6"),
         ({"class_name": "Softmax", "config": {"axis": -1}}, "softmax"),

@@ -76,7 +76,7 @@ class Front:
         count = len(self.channels)
         if {np.size(factor), np.size(offset)} - {1, count}:
             raise DialectError(
-                f"scales by {np.size(factor)} values, and there are {count} channels"
+                f"scales by {max(np.size(factor), np.size(offset))} values, and there are {count} channels"
             )
         with np.errstate(all="ignore"):
             return dataclasses.replace(
