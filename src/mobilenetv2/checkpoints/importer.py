@@ -23,11 +23,11 @@ from mobilenetv2.checkpoints.description import (
 )
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
-from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
+from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig, Origin
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin
 
 
 def import_network(
@@ -76,8 +76,7 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
     try:
         checkpoint = open_checkpoint(weights, options)  # read, identify
         said = describe(weights, checkpoint)
-        if isinstance(checkpoint, TensorCheckpoint):
-            checkpoint = checkpoint.completed(options.labels or said.labels)
+        checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
         arrays = checkpoint.decode(spec)
         check_arrays(spec, arrays, str(weights))
@@ -94,13 +93,13 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     """
     graph = find_graph(weights, options.dialect)
     if graph is None:
-        return identify(read_container(weights), options.dialect)
+        return identify(read_container(weights), options.dialect, options.body)
     for name in ("width", "size", "spec"):
         if getattr(options, name) is not None:
             raise DialectError(
                 f"--{name} is not for {graph.name} files, whose graph says what they are"
             )
-    return graph.open(graph.read(weights), weights)
+    return graph.open(graph.read(weights), weights, options)
 
 
 def describe(weights: Path, checkpoint: Checkpoint) -> Description:
@@ -129,7 +128,9 @@ def collect(
     arrays: Arrays, options: ImportOptions,
 ) -> ModelConfig:  # fmt: skip
     """Return the config of an import from the options, the description and the usual values."""
-    labels = options.labels or said.labels or usual_labels(spec.classes)
+    untrained = checkpoint.inside.headless
+    usual = Labels.numbered if untrained else usual_labels  # a new classifier knows no names
+    labels = options.labels or said.labels or usual(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
     record = options.preprocessing or said.preprocessing
     if record is None:
@@ -140,6 +141,7 @@ def collect(
     origin = Origin(
         path.name, digest(weights), checkpoint.dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
+        untrained_classifier=untrained,
     )  # fmt: skip
     return ModelConfig(spec, record.at(spec.size), labels, origin, dict(said.metrics))
 

@@ -178,3 +178,13 @@ def test_what_a_convolution_leaves(
     assert size_after(kernel, stride, pads, size) == left
     with pytest.raises(DialectError, match="a convolution that leaves 0 x"):
         size_after(3, 1, ((0, 0), (1, 1)), (2, 2))
+
+
+def test_a_body_ends_behind_an_activated_pointwise_convolution() -> None:
+    chain = Chain()
+    assert not chain.ends_body(PICTURE)
+    stem = relu6(chain, convolve(chain, PICTURE, depthwise=True))
+    end = block(chain, stem)
+    head = convolve(chain, end)
+    assert not any(chain.ends_body(place) for place in (stem, end, head))
+    assert chain.ends_body(relu6(chain, head))

@@ -17,6 +17,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     Step,
     padding_rule,
 )
+from mobilenetv2.checkpoints.graphs.head import Head
 from mobilenetv2.checkpoints.graphs.network import (
     GraphCheckpoint,
     GraphDialect,
@@ -30,7 +31,7 @@ from mobilenetv2.model.arrays import Arrays, check_arrays, random_arrays
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec, StageSpec
 from mobilenetv2.spec.published import PYTORCH, SLIM, published
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 NUMERICS = {"same": SLIM, "symmetric": PYTORCH}
 
@@ -189,9 +190,9 @@ FORMAT = GraphDialect(
 def checkpoint(spec: NetworkSpec, inside: Description = Description()) -> GraphCheckpoint:  # noqa: B008
     arrays = random_arrays(spec)
     bias = arrays.get("classifier.bias", np.zeros(spec.logits, np.float32))
-    linears = [Linear(arrays["classifier.weight"], bias)]
+    head = Head(linears=(Linear(arrays["classifier.weight"], bias),))
     return GraphCheckpoint(
-        FORMAT, steps_of(spec, arrays), linears, spec.size, spec.input_channels, "same", inside
+        FORMAT, steps_of(spec, arrays), head, spec.size, spec.input_channels, "same", inside
     )
 
 
@@ -247,11 +248,12 @@ def test_hidden_layers_are_held_against_the_config() -> None:
         for name, activation in zip(names, ("relu", "", ""), strict=True)
     ]
     plain, said = checkpoint(SPEC), Description(spec)
-    found = dataclasses.replace(plain, linears=linears, pooling="max")
+    head = Head(ClassifierSpec("max"), tuple(linears))
+    found = dataclasses.replace(plain, head=head)
     assert found.infer(said, ImportOptions()) == spec
     assert found.decode(spec).keys() == arrays.keys()
     changes: list[tuple[dict[str, Any], str]] = [
-        ({"pooling": "average"}, "max pooling .*the graph has average pooling"),
+        ({"classifier": ClassifierSpec()}, "max pooling .*the graph has average pooling"),
         ({"linears": linears[1:]}, "linear layers .*the graph has max"),
         ({"linears": [dataclasses.replace(linears[0], activation="relu6"), *linears[1:]]}, "relu6"),
         (
@@ -261,7 +263,22 @@ def test_hidden_layers_are_held_against_the_config() -> None:
     ]
     for change, message in changes:
         with pytest.raises(DialectError, match=message):
-            dataclasses.replace(found, **change).infer(said, ImportOptions())
+            changed = dataclasses.replace(found, head=dataclasses.replace(head, **change))
+            changed.infer(said, ImportOptions())
+
+
+@pytest.mark.parametrize("labels", [None, Labels(("hat", "shoes"))])
+def test_a_graph_without_classifier_gets_a_new_one(labels: Labels | None) -> None:
+    whole = checkpoint(SPEC, Description(SPEC))
+    bare = dataclasses.replace(whole, head=Head(ClassifierSpec("max"), outputs=5))
+    found = bare.completed(labels)
+    assert found.inside.headless and not whole.completed(labels).inside.headless
+    spec = found.infer(found.inside, ImportOptions())
+    assert (spec.classes, spec.classifier.pooling) == (2 if labels else 5, "max")
+    arrays = found.decode(spec)
+    check_arrays(spec, arrays, "back")
+    assert arrays["classifier.weight"].std() > 0 and not arrays["classifier.bias"].any()
+    assert "new" in found.note
 
 
 def test_a_graph_can_say_any_network_and_goes_without_a_sidecar(tmp_path: Path) -> None:

@@ -10,30 +10,34 @@ made the published files, JonathanCMitchell/mobilenet_v2_keras, also has ``mobl3
 """
 
 import dataclasses
-import math
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.hdf5 import keras3_bytes, legacy_keras_bytes
 from mobilenetv2.checkpoints.containers.reader import read_container
-from mobilenetv2.checkpoints.description import Description, Normalisation
+from mobilenetv2.checkpoints.description import Description, ImportOptions
 from mobilenetv2.checkpoints.dialects.tables import KERAS as TABLE
 from mobilenetv2.checkpoints.dialects.tables import KERAS_WORDS, Pair
-from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
+from mobilenetv2.checkpoints.dialects.tensors import TensorDialect, require_asked
 from mobilenetv2.checkpoints.graphs.chain import in_order
 from mobilenetv2.checkpoints.graphs.keras import Structure, follow
-from mobilenetv2.checkpoints.graphs.network import infer
+from mobilenetv2.checkpoints.graphs.keras_config import layers_of
+from mobilenetv2.checkpoints.graphs.keras_weights import KerasWeights
+from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, infer
 from mobilenetv2.errors import DialectError, require
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, require_same
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import listed
 
 BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 PARTS = {
@@ -200,14 +204,58 @@ def _kind(layer: str) -> str:
 
 
 def inside(container: Container) -> tuple[Arrays, Description]:
-    """Return a file's arrays under their layers' names, and the description of the model in it."""
-    arrays, metadata = container.arrays, container.metadata
-    config = metadata.get("config", metadata.get("model_config"))
-    model = follow(config) if isinstance(config, Mapping) else None
-    if metadata.get("format") == "keras-3":
-        order = model.names if model else ()
-        arrays = named(arrays, metadata["names"], DIALECT.bases[0], order)
-    return arrays, describe(model) if model else Description()
+    """Return a bare file's arrays under their layers' names; it has no description."""
+    if container.metadata.get("format") == "keras-3":
+        names = container.metadata["names"]
+        return named(container.arrays, names, DIALECT.bases[0]), Description()
+    return container.arrays, Description()
+
+
+def config_in(container: Container) -> Mapping[str, Any] | None:
+    """Return the config of a whole Keras model in a file, or None if it has only weights."""
+    config = container.metadata.get("config", container.metadata.get("model_config"))
+    return config if isinstance(config, Mapping) else None
+
+
+def open_model(container: Container, config: Mapping[str, Any], body: bool) -> "ModelCheckpoint":
+    """Follow a whole model.
+
+    Args:
+        config: the model's own, from :func:`config_in`.
+        body: True to leave its head out.
+
+    Raises:
+        DialectError: the model is another network.
+    """
+    weights = KerasWeights(container, layers_of(config).values())
+    return checkpoint_of(follow(config, weights, body))
+
+
+def checkpoint_of(model: Structure) -> "ModelCheckpoint":
+    """Return a model that was followed as a checkpoint."""
+    said = describe(model)
+    assert said.spec is not None
+    return ModelCheckpoint(
+        DIALECT, model.steps, model.head, said.spec.size, said.spec.input_channels, "same", said
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelCheckpoint(GraphCheckpoint):
+    """A whole Keras model that was followed successfully."""
+
+    def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
+        """Return the network, after a check against the options.
+
+        Args:
+            said: description in or beside the file.
+
+        Raises:
+            DialectError: the description or an option contradicts the model.
+        """
+        spec = GraphCheckpoint.infer(self, said, options)
+        require_asked(spec, options)
+        return spec if options.size is None else spec.replace(size=options.size)
 
 
 def read_exported(path: Path, spec: NetworkSpec) -> Arrays:
@@ -227,7 +275,7 @@ def read_exported(path: Path, spec: NetworkSpec) -> Arrays:
 
 
 def describe(model: Structure) -> Description:
-    """Return the description of a model: everything except the classes.
+    """Return the description of a model.
 
     Raises:
         DialectError: the model is another network.
@@ -247,33 +295,18 @@ def describe(model: Structure) -> Description:
     numerics = dataclasses.replace(
         EXPORTED.numerics, running_variance="unbiased" if model.unbiased else "biased"
     )
+    head = model.head
     base = NetworkSpec(
         size=model.size or EXPORTED.bases[0].size, input_channels=steps[0].weight.shape[1],
-        dropout=model.dropout,
+        classes=head.classes or 1000, classifier=head.classifier, dropout=head.dropout,
     )  # fmt: skip
     spec = infer(
         model.steps, base, dict.fromkeys(("same", "symmetric"), numerics),
         "same" if pads_as_keras else "symmetric", EXPORTED.families,
     )  # fmt: skip
-    return Description(spec, normalisation=normalisation(model))
-
-
-def normalisation(model: Structure) -> Normalisation | None:
-    """Return the normalisation that the model applies to pixels, or None if it applies none.
-
-    Raises:
-        DialectError: its factors and offsets are impossible.
-    """
-    if model.rescaling is None:
-        return None
-    factors, offsets = model.rescaling
-    if all(math.isfinite(factor) and factor > 1e-9 for factor in factors):
-        std = tuple(1 / factor for factor in factors)
-        # Subtraction from 0.0 avoids -0.0.
-        mean = tuple(0.0 - offset * one for offset, one in zip(offsets, std, strict=True))
-        if all(map(math.isfinite, mean)):
-            return mean, std
-    raise DialectError(f"its Rescaling is by {factors} and {offsets}, which no images need")
+    scaling = model.front.normalisation() if model.front else None
+    source = f"the layers {listed(model.front.layers, 4)}" if model.front and scaling else ""
+    return Description(spec, normalisation=scaling, preprocessing_from=source)
 
 
 # ---------------------------------------------------------------- writing

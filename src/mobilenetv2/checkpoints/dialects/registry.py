@@ -127,12 +127,18 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
     return GRAPHS.get(kind)
 
 
-def identify(container: Container, name: str) -> TensorCheckpoint:
+def identify(container: Container, name: str, body: bool = False) -> Checkpoint:
     """Open named tensors in a dialect, or with 'auto' in the first dialect that has their names.
+
+    Args:
+        body: True to leave out the head of a model that describes it.
 
     Raises:
         DialectError: the names are another dialect's, or of no known one.
     """
+    config = keras.config_in(container)
+    if config is not None and name in ("auto", keras.DIALECT.name):
+        return keras.open_model(container, config, body)
     if name != "auto":
         dialect = find(name)
         assert isinstance(dialect, TensorDialect)

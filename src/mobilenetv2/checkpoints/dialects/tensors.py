@@ -249,7 +249,8 @@ class TensorCheckpoint:
             weight.foreign: weight.from_canonical(made["classifier.weight"]),
             bias.foreign: np.zeros(classes, np.float32),
         }
-        return dataclasses.replace(self, foreign=foreign, note=HEADLESS)
+        inside = dataclasses.replace(self.inside, headless=True)
+        return dataclasses.replace(self, foreign=foreign, inside=inside, note=HEADLESS)
 
     def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
         """Return the network that fits the description, the shapes and the options.
@@ -270,23 +271,37 @@ class TensorCheckpoint:
         exactly = "its config describes" if stated else "was requested" if options.spec else ""
         target = target.replace(size=size, background=None)
         spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
-        if options.width is not None and not has_width(spec, options.width):
-            raise DialectError(
-                f"it is of width {spec.width:g}, but width {options.width:g} was requested"
-            )
-        if stated is not None and options.spec is not None:
-            asked = options.spec.replace(classes=spec.classes, input_channels=spec.input_channels)
-            others = differences(asked.numerics, spec.numerics)
-            if others or not same_network(spec, asked):
-                raise DialectError(
-                    f"it describes itself, and {argument('spec')} describes something else "
-                    f"({', '.join(others) or 'other strides'}); leave it out"
-                )
+        require_asked(spec, options, described=stated is not None)
         return spec
 
     def decode(self, spec: NetworkSpec) -> Arrays:
         """Return canonical float32 arrays."""
         return self.dialect.decode(spec, self.foreign)
+
+
+def require_asked(spec: NetworkSpec, options: ImportOptions, described: bool = True) -> None:
+    """Raise unless a network is the one that the options ask for.
+
+    Args:
+        described: True if the file, or a config beside it, describes the network.
+
+    Raises:
+        DialectError: it has another width, or other stages.
+    """
+    if options.width is not None and not has_width(spec, options.width):
+        raise DialectError(
+            f"it is of width {spec.width:g}, but width {options.width:g} was requested"
+        )
+    if described and options.spec is not None:
+        asked = options.spec.replace(
+            classes=spec.classes, input_channels=spec.input_channels, classifier=spec.classifier
+        )
+        others = differences(asked.numerics, spec.numerics)
+        if others or not same_network(spec, asked):
+            raise DialectError(
+                f"it describes itself, and {argument('spec')} describes something else "
+                f"({', '.join(others) or 'other strides'}); leave it out"
+            )
 
 
 # ---------------------------------------------------------------- which network

@@ -120,6 +120,17 @@ class Chain:
         """Return the convolution that computes ``place``."""
         return self._steps[place.step]
 
+    def ends_body(self, place: Place) -> bool:
+        """Return True if a body may end at ``place``: behind an activated 1 x 1 convolution.
+
+        In a block a depthwise convolution follows it, so that any other layer belongs to the head.
+        """
+        if place == PICTURE:
+            return False
+        step = self._steps[place.step]
+        pointwise = not step.depthwise and step.weight.shape[2:] == (1, 1)
+        return pointwise and step.bounds != UNBOUNDED and step.added is None
+
     def bound(self, place: Place, low: float, high: float) -> Place:
         """Limit values to bounds, as an activation does; repeated bounds are combined."""
         step = self._untouched(place, "an activation")

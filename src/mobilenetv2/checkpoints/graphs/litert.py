@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, read_litert
 from mobilenetv2.checkpoints.description import (
     Description,
+    ImportOptions,
     describe_config,
     parse_config,
     read_labels,
@@ -35,6 +36,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     Step,
     padding_rule,
 )
+from mobilenetv2.checkpoints.graphs.head import Head
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
@@ -56,7 +58,7 @@ BOUNDS = {
 }  # fmt: skip
 
 
-def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
+def open_graph(graph: Graph, path: Path, _: ImportOptions) -> GraphCheckpoint:
     """Follow the graph of a file, and read the config or labels in it.
 
     Raises:
@@ -80,9 +82,8 @@ def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
         mean, std = _normalisation(graph)
         inside = Description(labels=labels, normalisation=((mean,) * channels, (std,) * channels))
     inside = dataclasses.replace(inside, folded=True)
-    return GraphCheckpoint(
-        DIALECT, steps, linears, size, channels, "same", inside, NOTE, head.pooling
-    )
+    found = Head(head, tuple(linears))
+    return GraphCheckpoint(DIALECT, steps, found, size, channels, "same", inside, NOTE)
 
 
 def _normalisation(graph: Graph) -> tuple[float, float]:

@@ -18,16 +18,18 @@ from mobilenetv2.checkpoints.description import (
     ImportOptions,
     published_preprocessing,
 )
-from mobilenetv2.checkpoints.dialects.tensors import WIDTHS
+from mobilenetv2.checkpoints.dialects.tensors import HEADLESS, WIDTHS, TensorDialect
 from mobilenetv2.checkpoints.graphs.chain import NOT_OURS, Linear, Step, in_order
+from mobilenetv2.checkpoints.graphs.head import Head
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, identity_batch_norm
+from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.names import BATCH_NORM
 from mobilenetv2.spec.network import NetworkSpec, Numerics, Size, StageSpec
 from mobilenetv2.spec.published import PUBLISHED
-from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.spec.rounding import scale
 
 NO_BLOCKS = f"{NOT_OURS}: its convolutions are not a chain of inverted residual blocks"
@@ -41,7 +43,7 @@ class GraphDialect:
     suffixes: tuple[str, ...]
     read: Callable[[Path], Any]
     """Function that reads a file as a graph."""
-    open: Callable[[Any, Path], "GraphCheckpoint"]
+    open: Callable[[Any, Path, ImportOptions], "GraphCheckpoint"]
     """Function that follows the graph of a file."""
     render: Callable[[ModelConfig, Arrays], bytes]
     """Function that returns the bytes of a file."""
@@ -70,18 +72,34 @@ class GraphDialect:
 class GraphCheckpoint:
     """A graph that was followed successfully."""
 
-    dialect: GraphDialect
+    dialect: GraphDialect | TensorDialect
     steps: Sequence[Step]
     """Convolutions from the stem to the head."""
-    linears: Sequence[Linear]
-    """Linear layers after the pooling; the last one computes the logits."""
+    head: Head
     size: Size
     channels: int
     unsure: str
     """Padding rule to use if both rules agree at this size."""
     inside: Description
     note: str = ""
-    pooling: str = "average"
+
+    def completed(self, labels: Labels | None) -> "GraphCheckpoint":
+        """Return the checkpoint with a classifier: a new one if it has none, or is to have none.
+
+        Args:
+            labels: those of the new classifier; None means as many outputs as the file has, or
+                else 1,000.
+        """
+        if self.head.linears:
+            return self
+        classes = len(labels) if labels else self.head.outputs or 1000
+        shape = (classes, self.steps[-1].weight.shape[0])
+        made = initialise({"classifier.weight": shape}, "torchvision", seed=0)
+        linear = Linear(made["classifier.weight"], np.zeros(classes, np.float32))
+        head = dataclasses.replace(self.head, linears=(linear,))
+        inside = dataclasses.replace(self.inside, headless=True)
+        note = f"{self.note} {HEADLESS}".lstrip()
+        return dataclasses.replace(self, head=head, inside=inside, note=note)
 
     def infer(self, said: Description, _: ImportOptions) -> NetworkSpec:
         """Return the described network after a check against the graph, or else the graph's.
@@ -95,9 +113,14 @@ class GraphCheckpoint:
         spec = said.spec
         if spec is None:
             base = NetworkSpec(
-                size=self.size, classes=len(self.linears[-1].bias), input_channels=self.channels
-            )
+                size=self.size, classes=self.head.classes or 1, input_channels=self.channels,
+                classifier=self.head.classifier,
+            )  # fmt: skip
+            assert isinstance(self.dialect, GraphDialect)
             return infer(self.steps, base, self.dialect.numerics, self.unsure)
+        if self.inside.headless:
+            classes, classifier = self.head.classes or 1, self.head.classifier
+            spec = spec.replace(classes=classes, classifier=classifier, background=None)
         try:
             if sum(stage.repeats for stage in spec.stages) > len(self.steps):
                 raise DialectError("more blocks than the graph has convolutions")
@@ -116,7 +139,8 @@ class GraphCheckpoint:
         """Raise unless the graph's pooling and linear layers are those of ``spec``."""
         layers = resolve(spec).linears
         expected = spec.classifier.pooling, [(x.weight_shape, x.activation or "") for x in layers]
-        found = self.pooling, [(x.weight.shape, x.activation) for x in self.linears]
+        pooling, linears = self.head.classifier.pooling, self.head.linears
+        found = pooling, [(x.weight.shape, x.activation) for x in linears]
         if expected != found:
             told, got = (
                 f"{pooling} pooling and linear layers "
@@ -124,13 +148,13 @@ class GraphCheckpoint:
                 for pooling, linears in (expected, found)
             )
             raise DialectError(f"{told}, the graph has {got}")
-        for layer, linear in zip(layers, self.linears, strict=True):
+        for layer, linear in zip(layers, linears, strict=True):
             if not layer.bias and linear.bias.any():
                 raise DialectError(f"a {layer.name} without bias, the graph's has one")
 
     def decode(self, spec: NetworkSpec) -> Arrays:
         """Return canonical float32 arrays."""
-        return arrays_of(spec, self.steps, self.linears)
+        return arrays_of(spec, self.steps, self.head.linears)
 
 
 # ---------------------------------------------------------------- a chain held against a spec

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node, parse_onnx, read_onnx
 from mobilenetv2.checkpoints.description import (
     Description,
+    ImportOptions,
     Normalisation,
     describe_config,
     parse_config,
@@ -34,6 +35,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     same_pads,
     size_after,
 )
+from mobilenetv2.checkpoints.graphs.head import Head
 from mobilenetv2.checkpoints.graphs.network import (
     GraphCheckpoint,
     GraphDialect,
@@ -71,7 +73,7 @@ FLOAT = 1
 """Number of TensorProto.FLOAT."""
 
 
-def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
+def open_graph(graph: Graph, _: Path, __: ImportOptions) -> GraphCheckpoint:
     """Follow a graph, and read the config in it.
 
     Raises:
@@ -94,8 +96,8 @@ def open_graph(graph: Graph, _: Path) -> GraphCheckpoint:
         notes += [OPEN] if None in (shape[1:3] if channels_last else shape[2:]) else []
         inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
     return GraphCheckpoint(
-        DIALECT, state.steps, state.linears, picture.size, len(factor),
-        "same" if channels_last else "symmetric", inside, " ".join(notes), head.pooling,
+        DIALECT, state.steps, Head(head, tuple(state.linears)), picture.size, len(factor),
+        "same" if channels_last else "symmetric", inside, " ".join(notes),
     )  # fmt: skip
 
 
