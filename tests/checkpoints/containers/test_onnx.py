@@ -106,6 +106,10 @@ def domain(model: Any) -> None:
     model.graph.node[0].domain = "com.example"
 
 
+def compiled(model: Any) -> None:
+    model.graph.node[0].domain = "com.microsoft.nchwc"
+
+
 def control_flow(model: Any) -> None:
     inner = helper.make_attribute("then_branch", model.graph)
     model.graph.node.append(helper.make_node("If", ["x"], ["q"]))
@@ -138,12 +142,16 @@ def fields(model: Any) -> None:
         (b"PK\x03\x04" + bytes(64), "not an ONNX file"),
         (b"\x08\x07", "it has no graph"),
         (model(lambda m: m.graph.ClearField("node")), "it has no graph"),
-        (model(external), "'w' is in another file"),
+        (
+            model(external),
+            "'w' is in the file '../../etc/passwd', which is not in this file's folder",
+        ),
         (model(dims(2**40, 2**40)), "'w' has 36 values for shape"),
         (model(dims(-4, 1, 3, -3)), "'w' has 4 dimensions or one below 0"),
         (model(dims(*[1] * 17)), "'w' has 17 dimensions"),
         (model(dims(5, 1, 3, 3)), r"'w' has 36 values for shape \[5, 1, 3, 3\]"),
         (model(domain), "operator set 'com.example'"),
+        (model(compiled), "optimised by ONNX Runtime for one kind of processor"),
         (model(control_flow), "If holds a graph of its own"),
         (model(function), "functions or training graphs"),
         (model(text), "'w' has values of type 8"),

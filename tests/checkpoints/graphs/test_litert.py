@@ -34,7 +34,7 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import SLIM, published
-from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.records import Labels, ModelConfig
 
 PTQ = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 QUANT = "mobilenet_v2_1.0_224_quant.tflite"
@@ -46,16 +46,14 @@ def files(public_folder: Callable[[str], Path]) -> Path:
     return public_folder("published")
 
 
-@pytest.mark.parametrize(
-    ("file", "mean", "std"), [(PTQ, 127.0, 127.5), (QUANT, 128.0, 128.0), (BIRDS, 128.0, 128.0)]
-)
-def test_a_published_file_is_the_network_it_says(
-    file: str, mean: float, std: float, files: Path
-) -> None:
+@pytest.mark.parametrize("file", [PTQ, QUANT, BIRDS])
+def test_a_published_file_is_the_network_it_says(file: str, files: Path) -> None:
     config, arrays = read_checkpoint(files / file)
     classes, background = (965, "last") if file == BIRDS else (1001, "first")
     assert config.spec == NetworkSpec(classes=classes, background=background, numerics=SLIM)  # type: ignore[arg-type]
-    assert config.preprocessing == Preprocessing(mean=(mean,) * 3, std=(std,) * 3)
+    # What is fed is -1 to 1; scale and zero point of the file's integers are near it.
+    assert np.abs(np.subtract(config.preprocessing.mean, 127.5)).max() <= 0.5
+    assert np.abs(np.subtract(config.preprocessing.std, 127.5)).max() <= 0.5
     check_arrays(config.spec, arrays, file)
     assert config.origin is not None
     assert (config.origin.source, config.origin.dialect) == (file, "litert")
@@ -215,7 +213,7 @@ def test_graphs_that_only_resemble_the_network_are_refused(
         ("DEPTHWISE_CONV_2D", {"inputs": (0,)}, "leaves the chain"),
         ("CONV_2D", {"stride": (2, 1)}, "unequal strides"),
         ("FULLY_CONNECTED", {"inputs": (10**6,)}, "a tensor that does not exist"),
-        ("MEAN", {"kind": "RESHAPE"}, "no classifier after the pooling|unexpected operator"),
+        ("MEAN", {"kind": "RESHAPE"}, "each of the 7 x 7 positions"),
     ]:
         place = [operator.kind for operator in graph.operators].index(kind)
         operators = list(graph.operators)
@@ -245,6 +243,41 @@ def test_a_label_list_inside_the_file_is_taken_and_a_damaged_one_is_an_error(
         path.write_bytes(damaged)
         with pytest.raises(DialectError, match=r"net\.tflite: the list of labels in it is damaged"):
             read_checkpoint(path)
+
+
+# ---------------------------------------------------------------- what is fed
+
+
+@pytest.mark.parametrize(
+    ("file", "low", "high"), [(PTQ, -1, 1), (QUANT, -1, 127 / 128), (BIRDS, -1, 127 / 128)]
+)
+def test_integers_of_the_input_are_a_range_and_no_normalisation(
+    file: str, low: float, high: float, files: Path
+) -> None:
+    inside = DIALECT.open(DIALECT.read(files / file), files / file, ImportOptions()).inside
+    assert inside.normalisation is None and inside.input_range is not None
+    np.testing.assert_allclose(inside.input_range, (low, high), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "expected"),
+    [
+        ("float32", None, None), ("uint8", None, (0, 255)), ("uint8", (0.5, 100), (-50, 77.5)),
+        ("int8", (1.0, -128), (0, 255)), ("int8", None, None),
+    ],
+)  # fmt: skip
+def test_the_range_is_that_of_the_stored_integers(
+    dtype: str, scale: tuple[float, int] | None, expected: tuple[float, float] | None,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    spec = FAMILY.replace(width=0.35)
+    graph = graph_of(spec, folded(spec))
+    step, zero = (None, None) if scale is None else (np.array([scale[0]]), np.array([scale[1]]))
+    first = dataclasses.replace(graph.tensors[0], dtype=dtype, scale=step, zero_point=zero)
+    graph = dataclasses.replace(graph, tensors=(first, *graph.tensors[1:]))
+    (tmp_path / "m.tflite").touch()
+    inside = DIALECT.open(graph, tmp_path / "m.tflite", ImportOptions()).inside
+    assert inside.input_range == expected and inside.normalisation is None
 
 
 # ---------------------------------------------------------------- damaged files, real photos

@@ -24,7 +24,8 @@ DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 9: "i1"}
 OPTIONS = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions", "FULLY_CONNECTED": "FullyConnectedOptions",
-    "ADD": "AddOptions",
+    "ADD": "AddOptions", "MAX_POOL_2D": "Pool2DOptions", "MUL": "MulOptions",
+    "SUB": "SubOptions", "DIV": "DivOptions",
 }  # fmt: skip
 """Tables of options in the schema, for the operators whose options matter here."""
 
@@ -39,6 +40,8 @@ class Tensor:
     """Values as float32 if the tensor is quantised, otherwise as stored."""
     scale: NDArray | None
     zero_point: NDArray | None
+    dtype: str = ""
+    """NumPy's name of the stored type; '' for types that such networks do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Operator:
     """Activation that is fused after the operator: NONE, RELU, RELU6 ..."""
     dilation: tuple[int, int] = (1, 1)
     window: tuple[int, int] = (0, 0)
-    """Height and width of the window of AVERAGE_POOL_2D."""
+    """Height and width of a pooling's window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,8 @@ def _tensor(tensor: Any, buffer: Any) -> Tensor:
         values = _constant(buffer.DataAsNumpy(), DTYPES[tensor.Type()], shape, name)
         if scale is not None and zero_point is not None:
             values = _dequantised(values, scale, zero_point, axis)
-    return Tensor(name, shape, values, scale, zero_point)
+    dtype = np.dtype(DTYPES[tensor.Type()]).name if tensor.Type() in DTYPES else ""
+    return Tensor(name, shape, values, scale, zero_point, dtype)
 
 
 def _constant(raw: Any, dtype: str, shape: tuple[int, ...], name: str) -> NDArray:

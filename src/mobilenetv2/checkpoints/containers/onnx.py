@@ -1,9 +1,9 @@
 """Reader of ONNX files: a list of nodes with their constants.
 
-No other file is opened (external data is refused), nothing in the file is run, and every count and
-length is compared with a limit or with the file's size before it is used. A protobuf parser turns a
-field of two bytes into an object of some hundred bytes. So the fields are counted by their tags and
-lengths before the file is parsed.
+Nothing in the file is run, only data files in its folder are opened (``external``), and every
+count and length is compared with a limit or with the file's size before it is used. A protobuf
+parser turns a field of two bytes into an object of some hundred bytes. So the fields are counted by
+their tags and lengths before the file is parsed.
 """
 
 import math
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import bounds
+from mobilenetv2.checkpoints.containers.external import ExternalData
 from mobilenetv2.errors import WeightsError
 
 MOST_FIELDS = 500_000
@@ -32,6 +33,17 @@ STORED = {
 
 The types are float, double, float16, bfloat16, int8, uint8, int32, int64 and bool.
 """
+
+MICROSOFT = "com.microsoft"
+"""Operator set of ONNX Runtime: quantised and fused operators."""
+COMPILED = "com.microsoft.nchwc"
+"""Operator set with the layouts of one processor."""
+READ = frozenset(
+    "QLinearAdd QLinearMul QLinearGlobalAveragePool QLinearAveragePool QLinearSigmoid "
+    "QLinearSoftmax QGemm DynamicQuantizeMatMul MatMulIntegerToFloat FusedConv FusedGemm "
+    "QuantizeLinear DequantizeLinear".split()
+)
+"""Operators of :data:`MICROSOFT` that are read; ONNX has none of these names, or means the same."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LONGEST_VARINT = 10
@@ -50,7 +62,7 @@ MESSAGES: Schema = {7: _GRAPH, 8: {}, 14: {}}
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operator of the standard set."""
+    """An operator of the standard set, or one of :data:`READ`."""
 
     kind: str
     """Type of the operator: Conv, Clip, Gemm ..."""
@@ -76,12 +88,15 @@ class Graph:
 
 
 def read_onnx(path: Path) -> Graph:
-    """Read an .onnx file."""
-    return parse_onnx(bounds.read_graph_file(path), path)
+    """Read an .onnx file, with the constants in files beside it."""
+    return parse_onnx(bounds.read_graph_file(path), path, ExternalData(path.parent))
 
 
-def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
+def parse_onnx(data: bytes, path: Path | None = None, beside: ExternalData | None = None) -> Graph:
     """Read a graph from bytes; ``path`` is the file's name for messages.
+
+    Args:
+        beside: reader of the data files beside it; None refuses constants in other files.
 
     Raises:
         WeightsError: the file is damaged, hostile, or has data outside of it.
@@ -102,16 +117,16 @@ def parse_onnx(data: bytes, path: Path | None = None) -> Graph:
             raise WeightsError("not an ONNX file (it has no graph)")
         if len(model.functions) or len(model.training_info):
             raise WeightsError("functions or training graphs in it are not read; export it inlined")
-        return _graph(model)  # may raise, too: a parsed message may have wrong types
+        return _graph(model, beside)  # may raise, too: a parsed message may have wrong types
 
 
-def _graph(model: Any) -> Graph:
+def _graph(model: Any, beside: ExternalData | None) -> Graph:
     graph = model.graph
     if max(len(graph.node), len(graph.initializer)) > bounds.MOST_ENTRIES:
         raise WeightsError(f"more than {bounds.MOST_ENTRIES:,} nodes or constants in it")
     if len(graph.sparse_initializer):
         raise WeightsError("sparse constants are not read")
-    constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: _array(tensor, beside) for tensor in graph.initializer}
     nodes = []
     for proto in graph.node:
         node = _node(proto)
@@ -132,10 +147,16 @@ def _graph(model: Any) -> Graph:
 
 
 def _node(proto: Any) -> Node:
-    if proto.domain not in ("", "ai.onnx"):
+    if proto.domain == COMPILED:
+        raise WeightsError(
+            "optimised by ONNX Runtime for one kind of processor, so that its layers are in "
+            "another layout; give the file that it was made from"
+        )
+    known = proto.domain == MICROSOFT and proto.op_type in READ
+    if proto.domain not in ("", "ai.onnx") and not known:
         raise WeightsError(
             f"operator {proto.op_type!r} of the operator set {proto.domain!r}; "
-            "only ONNX's own operators are read"
+            "only ONNX's own operators and ONNX Runtime's quantised ones are read"
         )
     attributes = {entry.name: _attribute(entry, proto.op_type) for entry in proto.attribute}
     return Node(proto.op_type, proto.name, tuple(proto.input), tuple(proto.output), attributes)
@@ -173,12 +194,13 @@ def short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _array(tensor: Any) -> NDArray:
+def _array(tensor: Any, beside: ExternalData | None = None) -> NDArray:
     """Return a TensorProto in native byte order; float16 and bfloat16 become float32."""
     import onnx
 
     name = tensor.name or "a constant"
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
+    outside = tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data)
+    if outside and beside is None:
         raise WeightsError(f"{name!r} is in another file; export it with external_data=False")
     shape = tuple(tensor.dims)
     if len(shape) > bounds.MOST_SIDES or any(side < 0 for side in shape):
@@ -186,6 +208,10 @@ def _array(tensor: Any) -> NDArray:
     if tensor.data_type not in STORED:
         raise WeightsError(f"{name!r} has values of type {tensor.data_type}, which are not read")
     size, words = STORED[tensor.data_type]
+    if outside and beside is not None:
+        entries = [(entry.key, entry.value) for entry in tensor.external_data]
+        raw_data = beside.read(name, entries, size * math.prod(shape))
+        tensor = onnx.TensorProto(dims=shape, data_type=tensor.data_type, raw_data=raw_data)
     raw = tensor.HasField("raw_data")
     present = len(tensor.raw_data) / size if raw else len(getattr(tensor, words))
     if present != math.prod(shape):

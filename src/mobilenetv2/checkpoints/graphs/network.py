@@ -157,6 +157,16 @@ class GraphCheckpoint:
         return arrays_of(spec, self.steps, self.head.linears)
 
 
+def with_bias(head: Head) -> Head:
+    """Return a head of one linear layer with a bias, which is of zeros if the graph has none.
+
+    Converters drop a bias of zeros. Every dialect has one.
+    """
+    if len(head.linears) != 1 or head.classifier.bias:
+        return head
+    return dataclasses.replace(head, classifier=dataclasses.replace(head.classifier, bias=True))
+
+
 # ---------------------------------------------------------------- a chain held against a spec
 
 

@@ -15,19 +15,16 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node, parse_onnx, read_onnx
 from mobilenetv2.checkpoints.description import (
-    Description,
     ImportOptions,
-    Normalisation,
     describe_config,
     parse_config,
 )
+from mobilenetv2.checkpoints.graphs import onnx_head, picture
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
-    PLAIN_HEAD,
     UNPADDED,
     BatchNorm,
-    Linear,
     Pads,
     Step,
     add_pads,
@@ -41,29 +38,24 @@ from mobilenetv2.checkpoints.graphs.network import (
     GraphDialect,
     is_folded,
     linear_arrays,
+    with_bias,
 )
-from mobilenetv2.checkpoints.graphs.onnx_state import (
-    UNKNOWN_AXES,
-    State,
-    Tensor,
-    reshape,
-    shape_of,
-    transpose,
-)
+from mobilenetv2.checkpoints.graphs.onnx_constants import shape_of
+from mobilenetv2.checkpoints.graphs.onnx_plain import plain
+from mobilenetv2.checkpoints.graphs.onnx_state import UNKNOWN_AXES, State, Tensor, transpose
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.graph import MAP
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Size
+from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PYTORCH, SLIM
 
 USUAL_SIZE = (224, 224)
 FOLDED = "BatchNorm was folded in the ONNX file."
 OPEN = f"The ONNX file takes any size; {USUAL_SIZE[0]} x {USUAL_SIZE[1]} is assumed."
 PASSED_OVER = frozenset({"Identity", "Cast", "CastLike", "Dropout"})
-ENDS = frozenset({"Softmax", "LogSoftmax"})
 DAMAGE = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError)
 """Errors that missing inputs and attributes of wrong types cause."""
 LARGEST_PAD = 8
@@ -73,7 +65,7 @@ FLOAT = 1
 """Number of TensorProto.FLOAT."""
 
 
-def open_graph(graph: Graph, _: Path, __: ImportOptions) -> GraphCheckpoint:
+def open_graph(graph: Graph, _: Path, options: ImportOptions) -> GraphCheckpoint:
     """Follow a graph, and read the config in it.
 
     Raises:
@@ -81,65 +73,69 @@ def open_graph(graph: Graph, _: Path, __: ImportOptions) -> GraphCheckpoint:
     """
     text = graph.metadata.get(CONFIG_KEY)
     config = None if text is None else parse_config(text)
-    size, head = (config.spec.size, config.spec.classifier) if config else (USUAL_SIZE, PLAIN_HEAD)
-    state = follow(graph, size, head)
-    picture = state.picture
-    factor, offset = picture.by_channel()
-    channels_last = picture.axes != UNKNOWN_AXES
+    state, head = follow(graph, config.spec.size if config else USUAL_SIZE, options.body)
+    image = state.picture
+    factor, offset = image.by_channel()
+    channels_last = image.axes != UNKNOWN_AXES
     folded = is_folded(state.steps)
     notes = [FOLDED] if folded else []
+    steps = state.steps
     if config:
         folded = folded or (config.origin is not None and config.origin.folded)
-        inside = dataclasses.replace(describe_config(config), folded=folded)
+        inside = describe_config(config)
     else:
         (shape,) = graph.inputs.values()
         notes += [OPEN] if None in (shape[1:3] if channels_last else shape[2:]) else []
-        inside = Description(normalisation=_normalisation(factor, offset), folded=folded)
+        steps, inside = picture.describe(steps, factor, offset, state.scalings, state.input_range)
     return GraphCheckpoint(
-        DIALECT, state.steps, Head(head, tuple(state.linears)), picture.size, len(factor),
-        "same" if channels_last else "symmetric", inside, " ".join(notes),
+        DIALECT, steps, with_bias(head), image.size, len(factor),
+        "same" if channels_last else "symmetric",
+        dataclasses.replace(inside, folded=folded), " ".join(notes),
     )  # fmt: skip
 
 
-def _normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
-    """Return the normalisation that the graph applies to pixels, or None if it applies none."""
-    # QuantizeLinear and its inverse leave rounding errors of float64.
-    if np.allclose(factor, 1, rtol=1e-9) and np.allclose(offset, 0, atol=1e-9):
-        return None
-    with np.errstate(all="ignore"):
-        mean, std = -offset / factor, 1 / factor
-    if (std < 2).all():
-        mean, std = mean * 255, std * 255  # the graph expects values from 0 to 1
-    means, stds = (tuple(round(float(x), 6) for x in values) for values in (mean, std))
-    return means, stds
-
-
-def follow(graph: Graph, size: Size, head: ClassifierSpec = PLAIN_HEAD) -> State:
-    """Follow a graph to the logits of a head.
+def follow(graph: Graph, size: Size, body: bool = False) -> tuple[State, Head]:
+    """Follow a graph to the end of its head.
 
     Args:
         size: height and width that are used if the graph does not fix them.
+        body: leave the head out, whatever it is.
+
+    Returns:
+        The state at the end, and the head.
 
     Raises:
-        DialectError: the graph is another network.
+        DialectError: the graph is another network, or has a head that cannot be described.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise DialectError("not a classifier: it must have one input and one output")
-    state = State(graph, size, head)
+    graph = plain(graph)
+    state = State(graph, size)
     for node in _needed(graph):
         try:
             if not state.constants.compute(node):
                 _take(state, node)
         except DialectError as error:
-            raise DialectError(f"{error} (at {_words(node)})") from None
+            reason = DialectError(f"{error} (at {_words(node)})")
         except DAMAGE as error:
-            raise DialectError(f"damaged: {_words(node)} cannot be read ({error})") from None
+            reason = DialectError(f"damaged: {_words(node)} cannot be read ({error})")
+        else:
+            continue
+        if body and state.head is not None:
+            return state, Head()
+        raise reason
     end = state.tensors.get(graph.outputs[0])
-    if not state.steps or not state.linears or end is None:
-        raise DialectError(f"{NOT_OURS}: no classifier after the pooling")
-    if end.stage != "logits":
-        raise DialectError("not a classifier: its output is not the end of the chain")
-    return state
+    if end is None or end.place == PICTURE:
+        raise DialectError(f"{NOT_OURS}: its output is not the end of its layers")
+    try:
+        head = state.finished(end)
+    except DialectError:
+        if body and state.head is not None:
+            return state, Head()
+        raise
+    if body:
+        return state, Head(outputs=len(head.linears[-1].bias) if head.linears else None)
+    return state, head
 
 
 def _words(node: Node) -> str:
@@ -167,23 +163,32 @@ def _take(state: State, node: Node) -> None:
     if kind == "Shape":
         state.constants.known[node.outputs[0]] = shape_of(node, tensor.shape)
         return
-    if kind in PASSED_OVER or (kind in ENDS and tensor.stage == "logits"):
+    if kind in PASSED_OVER:
         state.tensors[node.outputs[0]] = tensor
+        return
+    if tensor.pads != UNPADDED and kind != "Conv":
+        raise DialectError(f"{NOT_OURS}: {kind} after a Pad")
+    starts = kind in onnx_head.STARTS or (kind == "Conv" and _leaves(state, node, tensor))
+    if tensor.layer is not None or (starts and tensor.place != PICTURE):
+        state.tensors[node.outputs[0]] = onnx_head.take(state, node, tensor)
         return
     if kind not in HANDLERS:
         raise DialectError(f"{NOT_OURS}: unexpected operator {kind}")
     if len(known) > 1 and kind != "Add":
         raise DialectError(f"{NOT_OURS}: {kind} of two tensors")
-    if tensor.pads != UNPADDED and kind != "Conv":
-        raise DialectError(f"{NOT_OURS}: {kind} after a Pad")
     state.tensors[node.outputs[0]] = HANDLERS[kind](state, node, tensor)
+
+
+def _leaves(state: State, node: Node, tensor: Tensor) -> bool:
+    """Return True for a convolution behind the body: a linear layer at every position."""
+    return node.attributes.get("group", 1) == 1 and state.chain.ends_body(tensor.place)
 
 
 # ---------------------------------------------------------------- layers
 
 
 def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Add a convolution to the chain, or a linear layer if its input is the pooled features."""
+    """Add a convolution to the chain."""
     weight = np.asarray(state.constants[node.inputs[1]], np.float32)
     bias = state.constants.option(node, "B", 2)
     bias = None if bias is None else np.asarray(bias, np.float32)
@@ -198,12 +203,10 @@ def convolution(state: State, node: Node, tensor: Tensor) -> Tensor:
             f"a convolution in {group} groups of {channels} channels, its weights "
             f"{list(weight.shape)}"
         )
-    if tensor.stage != "map" and weight.shape[2:] == (1, 1):
-        return state.classify(tensor, weight[:, :, 0, 0], bias)
     if tensor.place == PICTURE:
         state.picture = tensor
     elif tensor.axes != "NCHW":
-        raise DialectError(f"{NOT_OURS}: a convolution after the pooling or of other axes")
+        raise DialectError(f"{NOT_OURS}: a convolution of other axes")
     strides, dilations = (
         [int(x) for x in node.attributes.get(name, [1, 1])] for name in ("strides", "dilations")
     )
@@ -250,51 +253,7 @@ def batch_norm(state: State, node: Node, tensor: Tensor) -> Tensor:
     scale, shift, mean, variance = (part.astype(np.float64)[:, None, None] for part in parts)
     with np.errstate(all="ignore"):
         factor = scale / np.sqrt(variance + epsilon)
-        return tensor.normalised(factor, shift - mean * factor)
-
-
-def pool(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Add a mean or maximum over height and width, at once or one after the other."""
-    if (node.kind == POOLS["max"]) != (state.head.pooling == "max"):
-        raise DialectError(
-            f"{NOT_OURS}: {node.kind} where {state.head.pooling} pooling is expected"
-        )
-    if tensor.stage == "pooled":
-        return tensor
-    rank, keep = len(tensor.shape), bool(node.attributes.get("keepdims", 1))
-    places = [*range(2, rank)]
-    if node.kind == "ReduceMean":
-        axes = state.constants.option(node, "axes", 1, [*range(rank)])
-        places = [int(axis) % rank for axis in np.ravel(axes)]
-    elif node.kind == "AveragePool":
-        window, pads = node.attributes.get("kernel_shape"), node.attributes.get("pads", [])
-        if window != list(tensor.shape[2:]) or any(pads):
-            raise DialectError(f"an average over {window} of {list(tensor.shape[2:])} pixels")
-    if not {tensor.axes[place] for place in places} <= {"H", "W"}:
-        raise DialectError(f"a mean over other axes than height and width ({places})")
-    left = [
-        (1 if place in places else side, axis)
-        for place, (side, axis) in enumerate(zip(tensor.shape, tensor.axes, strict=True))
-        if keep or place not in places
-    ]
-    shape, names = tuple(side for side, _ in left), "".join(axis for _, axis in left)
-    tensor = dataclasses.replace(tensor, shape=shape, axes=names)
-    done = all(side == 1 for side, axis in left if axis in "HW")
-    return state.pooled(tensor) if done else tensor
-
-
-def linear(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Add a linear layer from a Gemm or MatMul."""
-    weight = np.asarray(state.constants[node.inputs[1]], np.float32)
-    options, bias = node.attributes, None
-    if node.kind == "Gemm":
-        bias = state.constants.option(node, "C", 2, np.zeros(1)) * options.get("beta", 1.0)
-    if weight.ndim != 2 or options.get("transA"):
-        raise DialectError(f"a classifier with weights of shape {list(weight.shape)}")
-    weight = weight if options.get("transB") else weight.T
-    if options.get("alpha", 1.0) != 1.0:
-        weight = weight * np.float32(options["alpha"])
-    return state.classify(tensor, weight, bias)
+        return state.scaled(tensor, node, factor, shift - mean * factor)
 
 
 # ---------------------------------------------------------------- operators that are no layers
@@ -317,16 +276,10 @@ def arithmetic(state: State, node: Node, tensor: Tensor) -> Tensor:
     else:
         with np.errstate(all="ignore"):
             factor = constant if node.kind == "Mul" else 1 / constant
-    if tensor.stage == "logits" and state.linears and node.kind in ("Add", "Sub"):
-        last = state.linears[-1]
-        if offset.size not in (1, last.bias.size):
-            raise DialectError(f"{offset.size} biases for {last.bias.size} outputs")
-        state.linears[-1] = Linear(last.weight, (last.bias + offset.ravel()).astype(np.float32))
-        return tensor
-    if tensor.stage != "map" or constant.ndim > len(tensor.shape):
-        raise DialectError(f"{NOT_OURS}: {node.kind} with a constant after the pooling")
+    if constant.ndim > len(tensor.shape):
+        raise DialectError(f"{NOT_OURS}: {node.kind} with a constant of more axes")
     if tensor.place == PICTURE:
-        return tensor.normalised(factor, offset)
+        return state.scaled(tensor, node, factor, offset)
     axes = tensor.axes[len(tensor.axes) - constant.ndim :]
     if any(side > 1 and axis != "C" for side, axis in zip(constant.shape, axes, strict=True)):
         raise DialectError(f"{node.kind} with a constant that varies over the image")
@@ -347,7 +300,7 @@ def activation(state: State, node: Node, tensor: Tensor) -> Tensor:
             raise DialectError(f"{NOT_OURS}: {node.kind} of two tensors")
         bound = _number(known[0], node)
         low, high = (bound, high) if node.kind == "Max" else (low, bound)
-    return state.bound(tensor, low, high)
+    return state.at(tensor, state.chain.bound(tensor.place, low, high))
 
 
 def _number(value: object, node: Node) -> float:
@@ -368,16 +321,29 @@ def quantisation(state: State, node: Node, tensor: Tensor) -> Tensor:
         raise DialectError(f"{node.kind} of the image with more than one scale")
     step, zero_point = float(scale.item()), int(zero.item())
     if tensor.place == PICTURE:
-        if node.kind == "QuantizeLinear":
-            return tensor.normalised(np.array(1 / step), np.array(float(zero_point)))
-        return tensor.normalised(np.array(step), np.array(-step * zero_point))
+        return _quantised_picture(state, node, tensor, step, zero)
     limits = np.iinfo(zero.dtype)
-    bare = tensor.stage == "map" and state.chain[tensor.place].added is None
+    bare = state.chain[tensor.place].added is None
     if node.kind == "DequantizeLinear" or zero_point != limits.min or not bare:
         return tensor
     # If calibration saw no value of 6, the range ends below; the activation is still ReLU6.
     high = 6.0 if (limits.max - zero_point) * step < ALMOST_SIX else math.inf
     return state.at(tensor, state.chain.bound(tensor.place, 0.0, high))
+
+
+def _quantised_picture(
+    state: State, node: Node, tensor: Tensor, step: float, zero: NDArray
+) -> Tensor:
+    """Handle the image's own integers, whose scale says what was calibrated, not what is fed."""
+    zero_point = int(zero.item())
+    if node.kind == "QuantizeLinear":
+        made = tensor.normalised(np.array(1 / step), np.array(float(zero_point)))
+        return dataclasses.replace(made, quantised=True)
+    if tensor.quantised:
+        made = tensor.normalised(np.array(step), np.array(-step * zero_point))
+        return dataclasses.replace(made, quantised=False)
+    state.input_range = picture.integer_range(step, zero_point, zero.dtype)
+    return tensor
 
 
 def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
@@ -400,18 +366,23 @@ def pad(state: State, node: Node, tensor: Tensor) -> Tensor:
     return dataclasses.replace(tensor, shape=shape, pads=(around[spatial[0]], around[spatial[1]]))
 
 
+def unshaped(state: State, node: Node, tensor: Tensor) -> Tensor:
+    """Pass an image whose shape stays the same."""
+    if onnx_head.shape_after(state.constants, node, tensor.shape) != tensor.shape:
+        raise DialectError(f"{NOT_OURS}: {node.kind} of the image")
+    return tensor
+
+
 Handler = Callable[[State, Node, Tensor], Tensor]
 HANDLERS: dict[str, Handler] = {
     "Conv": convolution,
     "BatchNormalization": batch_norm,
-    **dict.fromkeys((*POOLS.values(), "AveragePool", "ReduceMean"), pool),
-    **dict.fromkeys(("Gemm", "MatMul"), linear),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), arithmetic),
     **dict.fromkeys(("Relu", "Clip", "Max", "Min"), activation),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), quantisation),
     "Pad": pad,
     "Transpose": transpose,
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), reshape),
+    **dict.fromkeys(onnx_head.RESHAPES, unshaped),
 }
 
 
@@ -438,12 +409,12 @@ def with_map(data: bytes, spec: NetworkSpec) -> tuple[bytes, Arrays]:
     if len(pools) != 1 or not pools[0].inputs:
         raise DialectError(f"it has {len(pools)} operators {kind}, where one is expected")
     first = dataclasses.replace(graph, outputs=graph.outputs[:1])
-    linears = follow(first, spec.size, spec.classifier).linears
+    _, head = follow(first, spec.size)
     model = ModelProto.FromString(data)
     # The cast is for graphs that compute in float16; on float32 it does nothing.
     model.graph.node.append(helper.make_node("Cast", [pools[0].inputs[0]], [MAP], MAP, to=FLOAT))
     model.graph.output.append(helper.make_tensor_value_info(MAP, FLOAT, [None] * 4))
-    return model.SerializeToString(), linear_arrays(spec, linears)
+    return model.SerializeToString(), linear_arrays(spec, head.linears)
 
 
 DIALECT = GraphDialect(

@@ -1,172 +1,25 @@
-"""State while an ONNX graph is followed: its constants, tensors and layers so far.
-
-Exporters leave arithmetic on constants in the graph: paddings computed from the image's size,
-weights that are dequantised or transposed. It is computed here, after a check of the result's size.
-"""
+"""State while an ONNX graph is followed: its constants, tensors and layers so far."""
 
 import dataclasses
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node
 from mobilenetv2.checkpoints.graphs.chain import (
-    ACTIVATIONS,
     NOT_OURS,
     PICTURE,
-    PLAIN_HEAD,
     UNPADDED,
     Chain,
-    Linear,
     Pads,
     Place,
     Step,
 )
+from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder, no_head
+from mobilenetv2.checkpoints.graphs.onnx_constants import Constants
 from mobilenetv2.errors import DialectError
-from mobilenetv2.spec.network import ClassifierSpec, Size
-
-ROOM = 64 * 1024**2
-"""Bytes that may be computed, beside four times those of the constants."""
-ELEMENTWISE = frozenset(
-    "Add Sub Mul Div Mod Pow Max Min Neg Sqrt Reciprocal Floor Cast CastLike Identity".split()
-)
-COMPUTED = ELEMENTWISE | set(
-    "Shape Gather Slice Concat Unsqueeze Squeeze Reshape Transpose ConstantOfShape Expand "
-    "DequantizeLinear QuantizeLinear".split()
-)
-"""Operators that are computed if all their inputs are constant."""
-HALVES = (10, 16)
-"""Numbers of float16 and bfloat16 in TensorProto.DataType; such values are kept as float32."""
-CASTS = (1, 2, 3, 6, 7, 9, 11, *HALVES)
-"""Numbers of the types allowed in a Cast, of at most eight bytes, for which results are counted."""
-
-
-class Constants:
-    """Constants of the graph, and values computed from them."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.known: dict[str, NDArray] = dict(graph.constants)
-        self._left = ROOM + 4 * sum(array.nbytes for array in self.known.values())
-        self._opset = graph.opset
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.known
-
-    def __getitem__(self, name: str) -> NDArray:
-        if name not in self.known:
-            raise DialectError(f"{name!r} is computed where a constant should be")
-        return self.known[name]
-
-    def option(self, node: Node, name: str, place: int, default: Any = None) -> Any:
-        """Return a value that is an input in newer opsets and an attribute in older ones."""
-        if name in node.attributes:
-            return node.attributes[name]
-        if len(node.inputs) > place and node.inputs[place]:
-            return self[node.inputs[place]]
-        return default
-
-    def compute(self, node: Node) -> bool:
-        """Compute a node whose inputs are all known; return False if they are not."""
-        given = [name for name in node.inputs if name]
-        if node.kind == "CastLike":
-            given = given[:1]  # the second input only gives the type, which is a float
-        if not all(name in self.known for name in given) or node.kind not in COMPUTED:
-            return False
-        inputs = [self.known[name] for name in given]
-        try:
-            if node.kind == "Cast" and node.attributes["to"] not in CASTS:
-                raise DialectError("a Cast of constants to an unsupported type")
-            self._left -= 8 * _elements(node, inputs)
-            if self._left < 0:
-                raise DialectError("constants would become much larger than the file")
-            self.known[node.outputs[0]] = self._value(node, inputs)
-        except (DialectError, MemoryError):
-            raise
-        except Exception as error:  # the evaluator and NumPy raise errors of many types
-            raise DialectError(f"{node.kind} of constants cannot be computed ({error})") from None
-        return True
-
-    def _value(self, node: Node, inputs: Sequence[NDArray]) -> NDArray:
-        if node.kind == "DequantizeLinear":
-            return dequantised(node, inputs)
-        if node.kind == "CastLike" or (node.kind == "Cast" and node.attributes["to"] in HALVES):
-            return inputs[0].astype(np.float32)
-        from onnx import helper, numpy_helper
-        from onnx.reference import ReferenceEvaluator
-
-        attributes = {
-            name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
-            for name, value in node.attributes.items()
-        }
-        feeds = {name: self.known[name] for name in node.inputs if name}
-        made = helper.make_node(node.kind, node.inputs, node.outputs[:1], **attributes)
-        ends = ([helper.make_empty_tensor_value_info(name) for name in names]
-                for names in (feeds, made.output))  # fmt: skip
-        graph = helper.make_graph([made], "one", *ends)
-        with np.errstate(all="ignore"):
-            evaluator = ReferenceEvaluator(graph, opsets={"": self._opset})
-            found = np.asarray(evaluator.run(None, feeds)[0])
-        if found.dtype.kind not in "fiub":
-            raise TypeError(f"it gives {found.dtype}")
-        return found
-
-
-def _elements(node: Node, inputs: Sequence[NDArray]) -> int:
-    """Return an upper bound of the number of elements in the result."""
-    if node.kind in ELEMENTWISE:
-        return math.prod(np.broadcast_shapes(*(array.shape for array in inputs)))
-    total = sum(array.size for array in inputs)
-    if node.kind == "ConstantOfShape":
-        return math.prod(_whole(inputs[0]))
-    if node.kind == "Expand":
-        return math.prod(np.broadcast_shapes(inputs[0].shape, tuple(_whole(inputs[1]))))
-    if node.kind == "Gather":
-        return inputs[1].size * inputs[0].size
-    return total
-
-
-def _whole(values: Any) -> list[int]:
-    found = [int(value) for value in np.ravel(values)]
-    if len(found) > 16:
-        raise DialectError(f"a shape or list of axes with {len(found):,} entries")
-    return found
-
-
-def shape_of(node: Node, shape: Sequence[int]) -> NDArray:
-    """Return the output of Shape: all sides of a tensor, or some of them."""
-    start, end = node.attributes.get("start", 0), node.attributes.get("end", len(shape))
-    return np.array(shape[start:end], np.int64)
-
-
-def target_shape(shape: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
-    """Return the output shape of a Reshape to ``wanted``: 0 keeps a side, -1 takes the rest.
-
-    Raises:
-        DialectError: the numbers of elements differ.
-    """
-    sides = [shape[i] if side == 0 and i < len(shape) else side for i, side in enumerate(wanted)]
-    if sides.count(-1) == 1:
-        rest = math.prod(side for side in sides if side != -1)
-        sides[sides.index(-1)] = math.prod(shape) // rest if rest else 0
-    if math.prod(sides) != math.prod(shape) or min(sides, default=1) < 0:
-        raise DialectError(f"a tensor of shape {list(shape)} cannot become {list(wanted)}")
-    return tuple(sides)
-
-
-def dequantised(node: Node, inputs: Sequence[NDArray]) -> NDArray:
-    """Return (stored - zero point) x scale, computed in float64 and rounded once to float32."""
-    stored, scale = inputs[0].astype(np.int64), inputs[1].astype(np.float64)
-    zero = inputs[2].astype(np.int64) if len(inputs) > 2 else np.int64(0)
-    if scale.size > 1:
-        shape = [1] * stored.ndim
-        shape[node.attributes.get("axis", 1)] = -1
-        scale, zero = scale.reshape(shape), np.reshape(np.broadcast_to(zero, scale.shape), shape)
-    return np.asarray((stored - zero.reshape(np.shape(scale))) * scale, np.float32)
-
+from mobilenetv2.spec.network import Size
 
 UNKNOWN_AXES = "0123"
 
@@ -178,7 +31,7 @@ class Tensor:
     place: Place
     shape: tuple[int, ...]
     axes: str
-    """Axes in the tensor's order: 'NCHW', digits for the image, or '?' after the pooling.
+    """Axes in the tensor's order: 'NCHW', digits for the image, or '?' after a reshape.
 
     The first convolution determines the layout of the image; until then its axes are digits.
     """
@@ -187,8 +40,14 @@ class Tensor:
     factor: NDArray | float = 1.0
     """Factor of the image, whose values are ``pixel * factor + offset``, float64, broadcast."""
     offset: NDArray | float = 0.0
-    stage: str = "map"
-    """Part of the network: 'map', 'pooled' (until the last hidden layer), or 'logits'."""
+    quantised: bool = False
+    """True for an image of integers that a QuantizeLinear made."""
+    layer: int | None = None
+    """Number of layers of the head that it went through; None before the head."""
+    reduced: str = ""
+    """Pooling that was done along one of height and width."""
+    floor: str = ""
+    """Activation that the range of integers stands for, in the head."""
 
     @property
     def size(self) -> Size:
@@ -223,59 +82,65 @@ class Tensor:
 class State:
     """State of a graph while it is followed."""
 
-    def __init__(self, graph: Graph, size: Size, head: ClassifierSpec = PLAIN_HEAD) -> None:
+    def __init__(self, graph: Graph, size: Size) -> None:
         """Start with the image; ``size`` is used if the graph does not fix it."""
-        self.head = head
         self.chain, self.constants = Chain(), Constants(graph)
         ((name, shape),) = graph.inputs.items()
         self.picture = Tensor(PICTURE, closed(shape, size), UNKNOWN_AXES)
         """Input of the first convolution, or before it the graph's input."""
         self.tensors = {name: self.picture}
+        self.input_range: tuple[float, float] | None = None
+        """Lowest and highest value of an input of integers."""
+        self.scalings: list[str] = []
+        """Operators that scale the image."""
         self.steps: list[Step] = []
-        """Convolutions from the stem to the head, after the pooling."""
-        self.linears: list[Linear] = []
-        """Linear layers after the pooling."""
+        """Convolutions from the stem to the last feature map, once the head begins."""
+        self.head: HeadBuilder | None = None
+        self._layers = 0
 
-    def pooled(self, tensor: Tensor) -> Tensor:
-        """End the chain; a map of one pixel counts as pooled, because it is its own mean."""
-        if tensor.stage != "map":
-            return tensor
-        sides = [side for side, axis in zip(tensor.shape, tensor.axes, strict=True) if axis in "HW"]
-        if set(sides) - {1} or tensor.place == PICTURE or self.steps:
-            raise DialectError(f"{NOT_OURS}: a tensor of shape {list(tensor.shape)} is not pooled")
+    def scaled(self, tensor: Tensor, node: Node, factor: NDArray, offset: NDArray) -> Tensor:
+        """Return the image after a node that computes ``y * factor + offset``."""
+        if node.kind not in self.scalings:
+            self.scalings.append(node.kind)
+        return tensor.normalised(factor, offset)
+
+    def begin(self, tensor: Tensor) -> HeadBuilder:
+        """End the chain at a map, and return its head, which begins there."""
+        if self.head is not None:
+            raise DialectError(f"{NOT_OURS}: two classifiers")
+        if tensor.place == PICTURE or not {"C", "H", "W"} <= set(tensor.axes):
+            raise DialectError(f"{NOT_OURS}: a tensor of shape {list(tensor.shape)} is no map")
         self.steps = self.chain.finish(tensor.place)
-        return dataclasses.replace(tensor, stage="pooled")
+        height, width = (tensor.shape[tensor.axes.index(axis)] for axis in "HW")
+        self.head = HeadBuilder(self.steps[-1].weight.shape[0], (height, width))
+        return self.head
 
-    def classify(self, tensor: Tensor, weight: NDArray, bias: NDArray | None) -> Tensor:
-        """Add a linear layer, weight (classes, features)."""
-        tensor = self.pooled(tensor)
-        if tensor.stage != "pooled":
-            raise DialectError(f"{NOT_OURS}: a second linear layer")
-        classes, features = weight.shape
-        if features != math.prod(tensor.shape[1:]):
-            raise DialectError(f"{features} features are taken of a tensor {list(tensor.shape)}")
-        bias = np.zeros(classes) if bias is None else bias
-        if bias.size not in (1, classes):
-            raise DialectError(f"{bias.size} biases for {classes} outputs")
-        bias = np.broadcast_to(bias.ravel(), classes).astype(np.float32)
-        stage = "pooled" if len(self.linears) < len(self.head.hidden) else "logits"
-        self.linears.append(Linear(np.ascontiguousarray(weight, np.float32), bias))
-        ones = (1,) * (len(tensor.shape) - 2)
-        shape = (tensor.shape[0], classes, *ones)
-        return dataclasses.replace(tensor, stage=stage, shape=shape, axes="?" * len(shape))
+    def headed(self, tensor: Tensor) -> tuple[HeadBuilder, Tensor]:
+        """Return the head, begun if needed, and the tensor as its latest one.
 
-    def bound(self, tensor: Tensor, low: float, high: float) -> Tensor:
-        """Limit values to bounds, after a hidden layer or on the chain."""
-        if tensor.stage != "pooled" or not self.linears or self.linears[-1].activation:
-            return self.at(tensor, self.chain.bound(tensor.place, low, high))
-        activation = ACTIVATIONS.get((low, high), f"bounds {low:g} to {high:g}")
-        self.linears[-1] = dataclasses.replace(self.linears[-1], activation=activation)
-        return tensor
+        Raises:
+            DialectError: the tensor was used by another layer of the head.
+        """
+        if tensor.layer is None:
+            return self.begin(tensor), dataclasses.replace(tensor, layer=self._layers)
+        if self.head is None or tensor.layer != self._layers:
+            raise no_head("it has two classifiers, or a branch")
+        return self.head, tensor
+
+    def through(self, tensor: Tensor, **changes: object) -> Tensor:
+        """Return the tensor behind one more layer of the head."""
+        self._layers += 1
+        return dataclasses.replace(tensor, layer=self._layers, **changes)  # type: ignore[arg-type]
+
+    def finished(self, end: Tensor) -> Head:
+        """Return the head of a graph that ends at ``end``."""
+        if end.layer is None:
+            return self.begin(end).finish()
+        head, _ = self.headed(end)
+        return head.finish()
 
     def at(self, tensor: Tensor, place: Place) -> Tensor:
         """Return the tensor at another place of the chain."""
-        if tensor.stage != "map":
-            raise DialectError(f"{NOT_OURS}: an operator of the chain after the pooling")
         return dataclasses.replace(tensor, place=place)
 
 
@@ -303,30 +168,3 @@ def transpose(state: State, node: Node, tensor: Tensor) -> Tensor:
         for values in (tensor.factor, tensor.offset)
     )
     return dataclasses.replace(tensor, shape=shape, axes=axes, factor=factor, offset=offset)
-
-
-def reshape(state: State, node: Node, tensor: Tensor) -> Tensor:
-    """Flatten, reshape, squeeze or unsqueeze a tensor that has only batch and channels left."""
-    shape, option = tensor.shape, state.constants.option
-    if node.kind == "Reshape":
-        shape = target_shape(shape, [int(side) for side in np.ravel(option(node, "shape", 1, []))])
-    elif node.kind == "Flatten":
-        shape = target_shape(shape, [math.prod(shape[: node.attributes.get("axis", 1)]), -1])
-    else:
-        axes = option(node, "axes", 1)
-        rank = len(shape) + (0 if node.kind == "Squeeze" or axes is None else np.size(axes))
-        places = {int(axis) % rank for axis in np.ravel([] if axes is None else axes)}
-        if node.kind == "Unsqueeze":
-            if rank - len(places) != len(shape):
-                raise DialectError(f"an Unsqueeze {sorted(places)} of shape {list(shape)}")
-            sides = iter(shape)
-            shape = tuple(1 if place in places else next(sides) for place in range(rank))
-        else:
-            # The first axis is the batch, whatever its size here.
-            gone = places or {p for p, side in enumerate(shape) if side == 1 and p}
-            if any(shape[place] != 1 for place in gone):
-                raise DialectError(f"a Squeeze {sorted(gone)} of shape {list(shape)}")
-            shape = tuple(side for place, side in enumerate(shape) if place not in gone)
-    if shape == tensor.shape:
-        return tensor
-    return dataclasses.replace(state.pooled(tensor), shape=shape, axes="?" * len(shape))
