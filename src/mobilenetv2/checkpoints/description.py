@@ -27,6 +27,8 @@ HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Weights files in a folder of a model hub, the preferred one first: safetensors hold no code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of values from 0 to 255, one for each channel."""
+STRETCHED = ("keras", "article-keras")
+"""Families whose files are fed photos that are stretched to the network's size."""
 Resize = Literal["stretch", "cover", "none"]
 """How a photo gets the network's size: stretched, its central square, or not resized at all."""
 
@@ -47,6 +49,8 @@ class Description:
     """
     preprocessing_from: str = ""
     """Where ``preprocessing`` or ``normalisation`` was found, such as 'the Rescaling layer'."""
+    assumed: str = ""
+    """Sentence of our own config on how an earlier import chose ``preprocessing``."""
     headless: bool = False
     """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None
@@ -63,7 +67,7 @@ def describe_config(config: ModelConfig) -> Description:
     licence = config.origin.licence if config.origin else None
     return Description(
         config.spec, preprocessing=config.preprocessing, labels=config.labels, licence=licence,
-        metrics=config.metrics,
+        metrics=config.metrics, assumed=config.origin.preprocessing if config.origin else "",
     )  # fmt: skip
 
 
@@ -77,7 +81,11 @@ class ImportOptions:
     size: Size | None = None
     spec: NetworkSpec | None = None
     """Whole network except its classes, for a table of stages that was not published."""
-    preprocessing: Preprocessing | None = None
+    preprocessing: Preprocessing | str | None = None
+    """Preprocessing, a name or a file that :func:`preprocessing_option.read_preprocessing` reads,
+    or a range of :data:`input_range.RANGES`, which leaves the resize as it is."""
+    preprocessing_from: str = ""
+    """Where ``preprocessing`` comes from, if not from the user, such as 'its publisher'."""
     resize: Resize | None = None
     """Resize to use instead of the usual one: 'stretch', 'cover' (central square) or 'none'."""
     body: bool = False
@@ -92,6 +100,17 @@ def published_preprocessing(family: str, spec: NetworkSpec) -> Preprocessing:
         return record
     grey = [(sum(values) / len(values),) for values in (record.mean, record.std)]
     return dataclasses.replace(record, mean=grey[0], std=grey[1])
+
+
+def usual_preprocessing(family: str, spec: NetworkSpec) -> Preprocessing:
+    """Return how a family's files are usually fed, at the network's size and channels.
+
+    It is the published preprocessing, but for Keras: its published weights were measured on a
+    centre crop, while its documentation (``load_img`` with ``target_size``,
+    ``image_dataset_from_directory``) stretches photos, and so do most models made with it.
+    """
+    record = published_preprocessing(family, spec)
+    return record.stretched() if family in STRETCHED else record
 
 
 # ---------------------------------------------------------------- our config beside a foreign file
