@@ -30,7 +30,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 STRETCHED = ("keras", "article-keras")
 """Families whose files are fed photos that are stretched to the network's size."""
 Resize = Literal["stretch", "cover", "none"]
-"""How a photo gets the network's size: stretched, its central square, or not resized at all."""
+"""Way to the network's size: the photo stretched, its central part, or no resize at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Description:
     It says what the calibration photos had, not how the network is fed.
     """
     preprocessing_from: str = ""
-    """Where ``preprocessing`` or ``normalisation`` was found, such as 'the Rescaling layer'."""
+    """Place of ``preprocessing`` or ``normalisation`` in words, such as 'the Rescaling layer'."""
     assumed: str = ""
     """Sentence of our own config on how an earlier import chose ``preprocessing``."""
     headless: bool = False
@@ -82,10 +82,12 @@ class ImportOptions:
     spec: NetworkSpec | None = None
     """Whole network except its classes, for a table of stages that was not published."""
     preprocessing: Preprocessing | str | None = None
-    """Preprocessing, a name or a file that :func:`preprocessing_option.read_preprocessing` reads,
-    or a range of :data:`input_range.RANGES`, which leaves the resize as it is."""
+    """Preprocessing, or a name or file of one (see :mod:`checkpoints.preprocessing_option`).
+
+    A range alone, such as '0..1', leaves the resize as it is.
+    """
     preprocessing_from: str = ""
-    """Where ``preprocessing`` comes from, if not from the user, such as 'its publisher'."""
+    """Reason for ``preprocessing`` in words, if it is not the user's own."""
     resize: Resize | None = None
     """Resize to use instead of the usual one: 'stretch', 'cover' (central square) or 'none'."""
     body: bool = False

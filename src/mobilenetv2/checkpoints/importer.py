@@ -27,6 +27,7 @@ from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDia
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
+from mobilenetv2.spec.catalogue import known_file
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -132,11 +133,12 @@ def collect(
     """Return the config of an import from the options, the description and the usual values."""
     labels = options.labels or said.labels or usual_labels(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
-    dialect = checkpoint.dialect
+    dialect, sha256 = checkpoint.dialect, digest(weights)
     usual = dialect.preprocessing(spec)
-    record, why = choose_preprocessing(said, usual, dialect.name, spec, options)
+    known = known_file(path.name, sha256)
+    record, why = choose_preprocessing(said, usual, dialect.name, spec, options, known)
     origin = Origin(
-        path.name, digest(weights), dialect.name, options.licence or said.licence,
+        path.name, sha256, dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
         preprocessing=why,
     )  # fmt: skip

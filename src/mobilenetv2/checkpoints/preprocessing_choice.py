@@ -8,7 +8,12 @@ record has a centre crop: a Keras, LiteRT or ONNX file that says nothing of one 
 
 import dataclasses
 
-from mobilenetv2.checkpoints.description import Description, ImportOptions, Resize
+from mobilenetv2.checkpoints.description import (
+    Description,
+    ImportOptions,
+    Resize,
+    published_preprocessing,
+)
 from mobilenetv2.checkpoints.input_range import (
     RANGES,
     of_channels,
@@ -18,6 +23,7 @@ from mobilenetv2.checkpoints.input_range import (
 )
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
 from mobilenetv2.errors import DialectError, argument
+from mobilenetv2.spec.catalogue import Checkpoint
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
@@ -31,18 +37,20 @@ MAKERS = {
     "tf-slim": "TF-slim's networks",
     "huggingface": "Hugging Face's networks",
 }
-"""What a dialect's files are, for the sentence that says what is usual."""
+"""Files of a dialect in words, for the sentence that says what is usual."""
 
 
 def choose_preprocessing(
-    said: Description, usual: Preprocessing, dialect: str, spec: NetworkSpec, options: ImportOptions
-) -> Choice:
+    said: Description, usual: Preprocessing, dialect: str, spec: NetworkSpec,
+    options: ImportOptions, known: Checkpoint | None = None,
+) -> Choice:  # fmt: skip
     """Return the preprocessing of an import, and how it was chosen.
 
     Args:
         said: what the file and its configs say.
         usual: the usual preprocessing of the dialect's files, at the network's size.
         dialect: name of the dialect.
+        known: the published checkpoint that the file is.
 
     Returns:
         The record at the network's size, and a sentence; '' if a config said everything.
@@ -58,7 +66,7 @@ def choose_preprocessing(
         if options.resize is None:
             return record.at(spec.size), said.assumed
     else:
-        record, why = _found(said, usual, dialect, spec)
+        record, why = _published(said, spec, known, dialect) or _found(said, usual, dialect, spec)
     record = resized(record.at(spec.size), options.resize)
     if options.resize is not None:
         why = f"{why or 'its config says the range'}, and the resize {options.resize} was given"
@@ -97,6 +105,26 @@ def _given(
             f"the pixels' own range, {argument('preprocessing', '0..255')}, or leave it out"
         )
     return record, why
+
+
+def _published(
+    said: Description, spec: NetworkSpec, known: Checkpoint | None, dialect: str
+) -> Choice | None:
+    """Return the publisher's own preprocessing if the file is a published one."""
+    if known is None or known.dialect != dialect or known.classes not in (None, spec.classes):
+        return None
+    record = known.published_preprocessing()
+    if record is None:  # LiteRT: how the files were measured, with the pixels that they take
+        record = published_preprocessing("keras", spec)
+        if said.input_range is not None:
+            low, high = said.input_range
+            std = round(255 / (high - low), 3)
+            mean = round(-low * 255 / (high - low), 3)
+            record = dataclasses.replace(record, mean=(mean,) * 3, std=(std,) * 3)
+        elif said.normalisation is not None:
+            mean_, std_ = said.normalisation
+            record = dataclasses.replace(record, mean=mean_, std=std_)
+    return record, f"the file is the published {known.name}, which was measured so"
 
 
 def _found(said: Description, usual: Preprocessing, dialect: str, spec: NetworkSpec) -> Choice:

@@ -239,7 +239,7 @@ class Origin:
     '' means that the statistics are the checkpoint's own, or that BatchNorm is still folded.
     """
     preprocessing: str = ""
-    """How the import chose the preprocessing, in one sentence; '' if the file's config said it."""
+    """Sentence on how the import chose the preprocessing; '' if the file's config said it."""
     untrained_classifier: bool = False
     """True if the file had no classifier, so that the network gives features, not classes."""
 

@@ -199,8 +199,8 @@ class TensorDialect:
         record = config.preprocessing
         if self.approximates(record):
             yield f"{name} cannot describe the resizing of photos here; its own is similar"
-        usual = self.preprocessing(spec)
-        if not self.says_all and (record.mean, record.std) != (usual.mean, usual.std):
+        fed = self.preprocessing(spec)
+        if not self.says_all and (record.mean, record.std) != (fed.mean, fed.std):
             yield (
                 f"give it pixels as (value - {_per_channel(record.mean)}) / "
                 f"{_per_channel(record.std)}: {name} files do not describe it"
