@@ -24,8 +24,10 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
+from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
+from mobilenetv2.spec.catalogue import known_file
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin
 
@@ -129,21 +131,20 @@ def collect(
 ) -> ModelConfig:  # fmt: skip
     """Return the config of an import from the options, the description and the usual values."""
     untrained = checkpoint.inside.headless
-    usual = Labels.numbered if untrained else usual_labels  # a new classifier knows no names
-    labels = options.labels or said.labels or usual(spec.classes)
+    fresh = Labels.numbered if untrained else usual_labels  # a new classifier knows no names
+    labels = options.labels or said.labels or fresh(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
-    record = options.preprocessing or said.preprocessing
-    if record is None:
-        record = checkpoint.dialect.preprocessing(spec)
-        if said.normalisation:
-            mean, std = said.normalisation
-            record = dataclasses.replace(record, mean=mean, std=std)
+    dialect, sha256 = checkpoint.dialect, digest(weights)
+    usual = dialect.preprocessing(spec)
+    known = known_file(path.name, sha256)
+    record, why = choose_preprocessing(said, usual, dialect.name, spec, options, known)
     origin = Origin(
-        path.name, digest(weights), checkpoint.dialect.name, options.licence or said.licence,
+        path.name, sha256, dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
         untrained_classifier=untrained,
+        preprocessing=why,
     )  # fmt: skip
-    return ModelConfig(spec, record.at(spec.size), labels, origin, dict(said.metrics))
+    return ModelConfig(spec, record, labels, origin, dict(said.metrics))
 
 
 # ---------------------------------------------------------------- folders

@@ -99,6 +99,10 @@ class Preprocessing:
         """Return the same rules, with the largest centred crop of the image and no margin."""
         return dataclasses.replace(self, resize=self.size, fit="cover", central_fraction=1.0)
 
+    def stretched(self) -> "Preprocessing":
+        """Return the same rules, with the whole image stretched to the network's size."""
+        return dataclasses.replace(self, resize=self.size, fit="stretch", central_fraction=1.0)
+
     @classmethod
     def default(cls, spec: NetworkSpec) -> "Preprocessing":
         """Return the preprocessing of a new network: ImageNet statistics, a 7/8 centre crop.
