@@ -99,6 +99,7 @@ EXTRAS = {
     "MNN": "export",
     "psutil": "export",
     "tensorboard": "tensorboard",
+    "zstandard": "zstd",
 }
 """Extra of this distribution that installs an optional package, by the package's import name."""
 
