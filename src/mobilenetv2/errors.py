@@ -102,6 +102,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "pi_heif": "heic",
     "pyarrow": "parquet",
+    "zstandard": "zstd",
 }
 """Extra of this distribution that installs an optional package, by the package's import name."""
 

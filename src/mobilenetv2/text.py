@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 SHOWN = 5
@@ -51,6 +52,30 @@ def visible(text: str) -> str:
     """Replace control characters and unpaired surrogates, for HTML and terminals."""
     kept = (c if c.isprintable() or c in "\n\t" or ord(c) >= 0xA0 else "\ufffd" for c in text)
     return "".join(kept).encode("utf-8", "replace").decode("utf-8")
+
+
+def escaped(name: str | os.PathLike[str]) -> str:
+    r"""Return a file's name as text that every file can hold, and from which it can be read back.
+
+    A byte of a name that is not UTF-8 is written as ``\xe9``: a backslash, an x and two hexadecimal
+    digits in lower case. A backslash that would be read as such is written as ``\x5c``. All other
+    names stay as they are.
+
+    Args:
+        name: a name as Python gives it, such bytes being unpaired surrogates.
+    """
+    text = re.sub(r"\\(?=x[0-9a-f]{2})", r"\\x5c", os.fspath(name))
+    return re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+
+
+def unescaped(text: str) -> str:
+    """Return the name that :func:`escaped` has written, as Python's functions take it."""
+    parts = re.split(r"\\x([0-9a-f]{2})", text)
+    data = [
+        bytes.fromhex(part) if place % 2 else part.encode("utf-8", "surrogateescape")
+        for place, part in enumerate(parts)
+    ]
+    return b"".join(data).decode("utf-8", "surrogateescape")
 
 
 def first_line(error: object) -> str:

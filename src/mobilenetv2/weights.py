@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.description import ImportOptions, read_labels
 from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
 from mobilenetv2.checkpoints.importer import import_network
-from mobilenetv2.data.sources import find_photos, photographs
+from mobilenetv2.data.opening import find_photos
+from mobilenetv2.data.sources import photographs
 from mobilenetv2.errors import DialectError, RunError, WeightsError, argument
 from mobilenetv2.evaluation.parity import NumericsEffect, numerics_effect
 from mobilenetv2.evaluation.predictions import load_pictures

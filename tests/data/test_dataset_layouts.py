@@ -84,7 +84,7 @@ def test_a_tree_of_class_folders_is_the_same_as_a_folder_an_archive_or_wrapped(
     pack: Pack, tree: dict[str, list[tuple[list[str], str]]]
 ) -> None:
     names = {
-        "/".join((kind, *(f"in {folder}" for folder in inside), f"{word}.jpg"))
+        "/".join((kind, *(f"{folder} of {kind}" for folder in inside), f"{word}.jpg"))
         for kind, photos in tree.items()
         for inside, word in photos
     }
@@ -113,18 +113,21 @@ def test_a_class_may_be_called_train(tmp_path: Path, photo_folder: Fill) -> None
     assert list(open_dataset(tmp_path).splits) == ["all"]
 
 
-def test_links_that_are_not_followed_are_counted_and_named(
+def test_a_class_behind_a_link_is_a_class_and_a_broken_link_is_named(
     tmp_path: Path, photo_folder: Fill
 ) -> None:
     photo_folder(tmp_path / "elsewhere", 2)
     photo_folder(tmp_path / "here", 2)
     (tmp_path / "here" / "more").symlink_to(tmp_path / "elsewhere" / "ball")
-    (tmp_path / "here" / "box" / "link.png").symlink_to(tmp_path / "elsewhere" / "ball" / "00.png")
+    (tmp_path / "here" / "box" / "link.png").symlink_to(tmp_path / "nowhere.png")
     dataset = open_dataset(tmp_path / "here")
-    assert (dataset.links, len(dataset.splits["all"])) == (2, 6)
-    assert "skipped: 2 links, which are not followed" in check_dataset(dataset).notes
+    assert dataset.classes == ("ball", "box", "more", "triangle")
+    assert (dataset.links, dataset.splits["all"].counts()) == (1, [2, 2, 2, 2])
+    notes = check_dataset(dataset).notes
+    assert "passed over, links that lead nowhere: 1 (first: box/link.png)" in notes
+    assert "1 link that leads out of the folder followed (first: more)" in notes
     only = tmp_path / "only"
     only.mkdir()
-    (only / "ball").symlink_to(tmp_path / "elsewhere" / "ball")
-    with pytest.raises(DataError, match=r"no photos found \(links are not followed"):
+    (only / "ball").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"no photos found; .*links that lead nowhere: 1 \("):
         open_dataset(only)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.data import passed_over
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.sources import MODEL, WEIGHTS, MemorySource, find_photos, open_source
-from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.data.opening import MODEL, WEIGHTS, find_photos, open_source
+from mobilenetv2.data.sources import MemorySource
+from mobilenetv2.errors import DataError
 from mobilenetv2.model import store
 
 Pack = Callable[[str, Mapping[str, bytes]], Path]
@@ -55,21 +57,35 @@ def test_a_tar_made_with_a_leading_dot_has_plain_names(tmp_path: Path, pack: Pac
     assert open_source(tmp_path / "dot-slash.tar").names() == ["a/1.jpg", "a/"]
 
 
-def test_a_link_to_a_file_outside_is_not_followed_and_one_inside_is(
+def test_links_are_followed_with_a_note_on_those_that_lead_elsewhere(
     tmp_path: Path, pack: Pack
 ) -> None:
-    folder = pack("folder", {"a/1.jpg": b"one"})
-    (tmp_path / "secret.jpg").write_bytes(b"secret")
-    (folder / "a/outside.jpg").symlink_to(tmp_path / "secret.jpg")
+    folder, pool = pack("folder", {"a/1.jpg": b"one"}), pack("folder", {"c/2.jpg": b"two"})
+    (folder / "a/outside.jpg").symlink_to(pool / "c/2.jpg")
     (folder / "a/inside.jpg").symlink_to("1.jpg")
     (folder / "a/loop.jpg").symlink_to("loop.jpg")
-    (folder / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    (folder / "a/gone.jpg").symlink_to("none.jpg")
+    (folder / "b").symlink_to(pool / "c", target_is_directory=True)
+    (pool / "c/again").symlink_to(folder, target_is_directory=True)
+    (pool / "c/above").symlink_to("/", target_is_directory=True)
     source = open_source(folder)
     files = [name for name in source.names() if not name.endswith("/")]
-    assert files == ["a/1.jpg", "a/inside.jpg", "a/loop.jpg"]
-    assert source.read("a/inside.jpg") == b"one"
-    with pytest.raises(ImageError, match=r"a/loop\.jpg: cannot be opened"):
-        source.read("a/loop.jpg")
+    assert files == ["a/1.jpg", "a/inside.jpg", "a/outside.jpg", "b/2.jpg"]
+    assert [source.read(name) for name in files] == [b"one", b"one", b"two", b"two"]
+    assert source.passed.names == {
+        passed_over.BROKEN: ["a/gone.jpg", "a/loop.jpg"],
+        passed_over.AGAIN: ["b/above/", "b/again/"],
+    }
+    assert source.notes == ["2 links that lead out of the folder followed (first: a/outside.jpg)"]
+
+
+def test_a_folder_is_read_once_whichever_links_lead_to_it(pack: Pack) -> None:
+    folder = pack("folder", {"a/1.jpg": b"1", "b/x/2.jpg": b"2"})
+    (folder / "a/loop").symlink_to("..", target_is_directory=True)
+    (folder / "0").symlink_to("b", target_is_directory=True)  # comes first, and gives way
+    source = open_source(folder)
+    assert source.names() == ["a/1.jpg", "b/x/2.jpg", "a/", "b/", "b/x/"]
+    assert source.passed.names == {passed_over.AGAIN: ["0/", "a/loop/"]}
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -105,9 +121,9 @@ def test_links_and_devices_in_a_tar_are_not_followed(tmp_path: Path) -> None:
 def test_what_is_not_there_or_not_an_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: no such folder or archive"):
         open_source(tmp_path / "nowhere")
-    for name in ("photos.rar", "photos.tar.gz", "photo.jpg"):
+    for name in ("photos.rar", "photos.7z", "photo.jpg"):
         (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(DataError, match=rf"{name}: neither a folder nor a \.zip or \.tar"):
+        with pytest.raises(DataError, match=rf"{name}: neither a folder nor an archive \(\.zip,"):
             open_source(tmp_path / name)
     (tmp_path / "a.ZIP").write_bytes(b"")
     with pytest.raises(DataError, match="damaged zip"):

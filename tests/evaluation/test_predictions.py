@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.dataset import Photo, Split, open_dataset
-from mobilenetv2.data.sources import MemorySource, find_photos
+from mobilenetv2.data.opening import find_photos
+from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluation import predictions
 from mobilenetv2.evaluation.calibration import measure_calibration

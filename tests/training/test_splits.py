@@ -1,6 +1,7 @@
 """Which photo is for what, and what the photos decide."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,19 @@ def test_too_few_photos_or_no_train_folder_are_errors(tmp_path: Path, photo_fold
         photo.write_bytes(photo.read_bytes() + b"other")
     with pytest.raises(DataError, match="has validation and test, but no train folder"):
         divided(tmp_path / "no")
+
+
+def test_a_test_folder_that_lacks_a_class_measures_the_others(
+    tmp_path: Path, photo_folder: Fill
+) -> None:
+    photo_folder(tmp_path / "train", 4)
+    photo_folder(tmp_path / "test", 6)
+    for photo in (tmp_path / "test").rglob("*.*"):
+        photo.write_bytes(photo.read_bytes() + b"other")
+    shutil.rmtree(tmp_path / "test" / "box")
+    checked = check_dataset(open_dataset(tmp_path))
+    assert [note for note in checked.notes if "test has no photos of 1 class: 'box'" in note]
+    assert divide(checked, DEFAULT).held_out.counts() == [6, 0, 6]
 
 
 def test_some_photos_are_a_reproducible_sample(photos: Path) -> None:

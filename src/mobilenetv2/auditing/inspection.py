@@ -203,7 +203,7 @@ def inspect(
             views[len(photos)] = seen
         if taken is not None:
             waiting[len(photos)] = taken
-        prefix = f"{dataset.place}/{scanned.photo.name}: "
+        prefix = f"{dataset.splits[scanned.split].full_name(scanned.photo)}: "
         photos.append(
             Entry(
                 scanned.photo.name, scanned.split, scanned.photo.label, scanned.digest,

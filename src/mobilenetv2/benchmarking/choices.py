@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.opening import find_photos
 from mobilenetv2.data.scan import readable_photos
-from mobilenetv2.data.sources import find_photos
 from mobilenetv2.errors import ArtifactError, DataError, MissingExtra, argument, installing
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.predictions import load_pictures

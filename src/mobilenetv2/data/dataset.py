@@ -1,33 +1,27 @@
-"""Splits of labelled photos, found by the names of folders, and the division of a split in two.
+"""Splits of labelled photos, and the division of a split in two.
 
-A dataset has folders ``train/``, ``validation/`` (or ``val/``) and ``test/``, each with a folder
-for every class, or only class folders. One folder around everything is ignored. Each split may be
-an archive.
+How folders spell splits and classes is in :mod:`mobilenetv2.data.layout`.
 """
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.sources import Source, open_source
-from mobilenetv2.errors import DataError
-from mobilenetv2.images.decode import SUFFIXES, decode
-from mobilenetv2.text import counted, quoted
-
-SPLITS = {
-    "train": "train", "training": "train",
-    "validation": "validation", "val": "validation", "valid": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Split by folder name in lower case."""
-
-ALL = "all"
-"""Name of the only split in a folder without splits."""
+from mobilenetv2.data.archives import archive_suffix
+from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, Layout, find_layout, split_of
+from mobilenetv2.data.opening import open_source
+from mobilenetv2.data.passed_over import BROKEN, IN_ARCHIVE, Ignore, PassedOver, is_photo
+from mobilenetv2.data.sources import Source
+from mobilenetv2.data.table_photos import Labelled, find_labelled, open_table
+from mobilenetv2.data.tables import is_table
+from mobilenetv2.errors import DataError, argument
+from mobilenetv2.images.decode import decode
+from mobilenetv2.text import SHOWN, escaped, listed, quoted
 
 BUILT_IN = "digits"
 """Name of the built-in dataset."""
@@ -84,8 +78,17 @@ class Dataset:
     splits: dict[str, Split]
     ignored: tuple[str, ...]
     """Files that are not photos by their suffix."""
-    links: int = 0
-    """Number of links that were not followed."""
+    passed: PassedOver = field(default_factory=PassedOver, compare=False)
+    """Files and folders that are not read, by the reason."""
+    left_out: tuple[str, ...] = ()
+    """Photos that are in no class folder of a split."""
+    notes: tuple[str, ...] = ()
+    """Notes for the user on what was found, one sentence each."""
+
+    @property
+    def links(self) -> int:
+        """Number of links that were not followed."""
+        return self.passed.count(BROKEN, IN_ARCHIVE)
 
     def split(self, name: str | None) -> Split:
         """Return a split by name; None means test, or else validation, or else all photos.
@@ -105,12 +108,19 @@ class Dataset:
 
 def same_split(name: str) -> tuple[str, ...]:
     """Return the names that a split may have, the best first: 'test' may be 'validation'."""
-    wanted = SPLITS.get(name, name)
-    return (wanted, "validation") if wanted == "test" else (wanted,)
+    wanted = split_of(name) or name
+    return (wanted, VALIDATION) if wanted == TEST else (wanted,)
 
 
-def open_dataset(place: str | Path) -> Dataset:
-    """Find the splits of a folder, an archive, or the built-in 'digits'.
+def open_dataset(
+    place: str | Path, ignore: Iterable[str] = (), zip_encoding: str | None = None
+) -> Dataset:
+    """Find the splits of a folder, an archive, a table of photos, or the built-in 'digits'.
+
+    Args:
+        place: the folder, archive or table.
+        ignore: patterns of names that are passed over.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8.
 
     Raises:
         DataError: the place does not exist, has no photos, or has photos outside of class folders.
@@ -119,7 +129,15 @@ def open_dataset(place: str | Path) -> Dataset:
         from mobilenetv2.data.sources import digits
 
         return find_splits(digits())
-    return find_splits(open_source(Path(place), SPLITS))
+    patterns, path = Ignore(ignore), Path(place)
+    if is_table(path.name) and path.is_file():
+        found = _of_table(open_table(path), escaped(path))
+    else:
+        found = find_splits(open_source(path, patterns, zip_encoding))
+    if unused := patterns.unused():
+        note = f"{argument('ignore')}: nothing has a name such as {quoted(unused)}"
+        return dataclasses.replace(found, notes=(*found.notes, note))
+    return found
 
 
 def absolute_place(place: str) -> str:
@@ -128,69 +146,67 @@ def absolute_place(place: str) -> str:
 
 
 def find_splits(source: Source) -> Dataset:
-    """Find splits and classes in the names of a source.
+    """Find splits and classes in the names of a source, or in a table that it holds.
 
     Raises:
-        DataError: there are no photos, or photos outside of class folders.
+        DataError: there are no photos, or their layout is none of :mod:`mobilenetv2.data.layout`.
     """
     names = source.names()
-    files = [PurePosixPath(name) for name in names if not name.endswith("/")]
-    folders = [PurePosixPath(name) for name in names if name.endswith("/")]
-    photos = [file for file in files if file.suffix.lower() in SUFFIXES]
-    ignored = tuple(str(file) for file in files if file.suffix.lower() not in SUFFIXES)
+    photos = [name for name in names if is_photo(name)]
+    folders = [name for name in names if name.endswith("/")]
+    ignored = tuple(name for name in names if not name.endswith("/") and not is_photo(name))
     if not photos:
-        why = " (links are not followed, copy what they lead to)" if source.links else ""
-        raise DataError(
-            f"{source.place}: no photos found{why}; it should hold a folder of photos for each "
-            "class"
+        raise DataError(_no_photos(source, ignored))
+    labelled = find_labelled(source)
+    if labelled is not None and labelled.standard:
+        return _of_table(labelled, source.place, ignored)
+    try:
+        layout = find_layout(source.place, photos, folders)
+    except DataError:
+        if labelled is None:
+            raise
+        return _of_table(labelled, source.place, ignored)
+    if labelled is not None:
+        if len({name for split in layout.splits.values() for name in split}) < 2:
+            return _of_table(labelled, source.place, ignored)
+        layout.notes.append(
+            f"{source.place}: classes are those of the folders; to take those of its table, give "
+            "the table as the data"
         )
-    depth, in_splits = _place_of_classes(photos, folders)
-    grouped: dict[str, dict[str, list[str]]] = {}
-    for folder in folders:
-        if len(folder.parts) == depth + 1:
-            name = _split_name(folder, depth, in_splits)
-            if name:
-                grouped.setdefault(name, {}).setdefault(folder.parts[depth], [])
-    loose: list[str] = []
-    for photo in photos:
-        name = _split_name(photo, depth, in_splits) if len(photo.parts) >= depth + 2 else ""
-        if name:
-            grouped.setdefault(name, {}).setdefault(photo.parts[depth], []).append(str(photo))
-        else:
-            loose.append(str(photo))
-    if loose:
-        raise DataError(_loose(source.place, loose, grouped))
-    classes = tuple(sorted({name for split in grouped.values() for name in split}))
+    return _dataset(source, layout, source.place, ignored)
+
+
+def _of_table(labelled: Labelled, place: str, ignored: tuple[str, ...] = ()) -> Dataset:
+    return _dataset(labelled.source, labelled.layout, place, ignored)
+
+
+def _dataset(source: Source, layout: Layout, place: str, ignored: tuple[str, ...]) -> Dataset:
+    classes = tuple(sorted({name for split in layout.splits.values() for name in split}))
     index = {name: label for label, name in enumerate(classes)}
     splits = {
         name: Split(
             name, source, classes,
-            tuple(Photo(p, index[c]) for c in sorted(found) for p in sorted(found[c])),
+            tuple(
+                Photo(photo, index[c])
+                for c in sorted(layout.splits[name])
+                for photo in sorted(layout.splits[name][c])
+            ),
         )
-        for name, found in grouped.items()
+        for name in sorted(layout.splits, key=[TRAIN, VALIDATION, TEST, ALL].index)
     }  # fmt: skip
-    order = sorted(splits, key=["train", "validation", "test", ALL].index)
-    return Dataset(
-        source.place, classes, {name: splits[name] for name in order}, ignored,
-        source.links,
-    )  # fmt: skip
+    left_out = tuple(photo for found in layout.left_out.values() for photo in found)
+    notes = (*source.notes, *source.passed.notes(), *layout.notes)
+    return Dataset(place, classes, splits, ignored, source.passed, left_out, notes)
 
 
-def _loose(
-    place: str, photos: Sequence[str], grouped: Mapping[str, Mapping[str, Sequence[str]]]
-) -> str:
-    """Return what to say of photos outside class folders, and of empty class folders beside."""
-    empty = sorted({c for found in grouped.values() for c, inside in found.items() if not inside})
-    lie = "lies" if len(photos) == 1 else "lie"
-    text = (
-        f"{place}: {counted(len(photos), 'photo')} {lie} outside the class folders "
-        f"({quoted(photos)}); move each into the folder of its class"
-    )
-    if not grouped:
-        text += f", such as {place}/CLASS/{PurePosixPath(photos[0]).name}"
-    if empty:
-        word = "class folder" if len(empty) == 1 else "class folders"
-        text += f"; and add photos to the empty {word} {quoted(empty)}, or remove what is empty"
+def _no_photos(source: Source, others: tuple[str, ...]) -> str:
+    """Return what to say of a source without photos, with what it has instead."""
+    text = f"{source.place}: no photos found; it should hold a folder of photos for each class"
+    archives = [name for name in others if archive_suffix(name)]
+    if archives:
+        text += f" (it holds archives, which have to be unpacked: {listed(archives, SHOWN)})"
+    elif passed := source.passed.notes():
+        text += f" ({'; '.join(passed)})"
     return text
 
 
@@ -229,27 +245,3 @@ def stratified_split(
     first = tuple(photo for photo in split.photos if photo.name not in taken)
     second = tuple(photo for photo in split.photos if photo.name in taken)
     return split.with_photos(first, names[0]), split.with_photos(second, names[1])
-
-
-def _place_of_classes(
-    photos: list[PurePosixPath], folders: list[PurePosixPath]
-) -> tuple[int, bool]:
-    """Return the number of folders above the classes, and True if the last are splits."""
-    depth = 0
-    tops = {path.parts[0].lower() for path in (*photos, *folders)}
-    if len(tops) == 1 and not tops & SPLITS.keys() and all(len(p.parts) > 2 for p in photos):
-        depth = 1  # a folder around everything
-        tops = {path.parts[1].lower() for path in (*photos, *folders) if len(path.parts) > 1}
-    in_splits = bool(tops & SPLITS.keys())
-    if tops - SPLITS.keys():
-        # Beside folders of other names, 'train' without classes inside is one of them: a vehicle.
-        in_splits = any(
-            photo.parts[depth].lower() in SPLITS and len(photo.parts) > depth + 2
-            for photo in photos
-        )
-    return depth + in_splits, in_splits
-
-
-def _split_name(path: PurePosixPath, depth: int, in_splits: bool) -> str:
-    """Return the split of a path; '' if it is not in a split folder."""
-    return SPLITS.get(path.parts[depth - 1].lower(), "") if in_splits else ALL

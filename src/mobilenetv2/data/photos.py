@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.sources import find_each, find_photos
+from mobilenetv2.data.opening import find_each, find_photos
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import Photo, path_of
 

@@ -86,20 +86,23 @@ def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) ->
     """Scan every photo of every split; leave out unreadable ones and copies between splits.
 
     Raises:
-        DataError: fewer than two classes, an empty class, splits with different classes, or more
-            unreadable photos than the fraction ``most_unreadable``.
+        DataError: fewer than two classes, a class without photos to train on, or more unreadable
+            photos than the fraction ``most_unreadable``.
     """
     check_classes(dataset)
     splits = list(dataset.splits.values())
     readable, digests, notes = _readable(splits, dataset.place, most_unreadable)
     kept, more = _without_copies(readable, digests)
     cleaned = dataclasses.replace(dataset, splits=kept)
-    check_classes(cleaned)
-    return CheckedDataset(cleaned, digests, _skipped(dataset) + notes + more)
+    lacking = check_classes(cleaned)
+    return CheckedDataset(cleaned, digests, _skipped(dataset) + notes + more + lacking)
 
 
-def check_classes(dataset: Dataset) -> None:
-    """Raise unless there are two classes or more, each with photos in every split; reads no photo.
+def check_classes(dataset: Dataset) -> list[str]:
+    """Raise unless there are two classes or more, each with photos to train on; reads no photo.
+
+    Returns:
+        Notes on classes that other splits lack.
 
     Raises:
         DataError: a class or its photos are missing.
@@ -109,10 +112,17 @@ def check_classes(dataset: Dataset) -> None:
             f"{dataset.place}: only one class ({dataset.classes[0]!r}); a classifier needs at "
             "least two folders of photos"
         )
-    lacking = []
+    lacking, notes = [], []
+    learnt = [name for name in ("train", "all") if name in dataset.splits]
     for split in dataset.splits.values():
         empty = [c for c, n in zip(split.classes, split.counts(), strict=True) if n == 0]
         if not empty:
+            continue
+        if learnt and split.name not in learnt:
+            notes.append(
+                f"{split.name} has no photos of {counted(len(empty), 'class')}: {quoted(empty)}; "
+                "its figures say nothing of them"
+            )
             continue
         others = [
             other.name
@@ -123,9 +133,10 @@ def check_classes(dataset: Dataset) -> None:
         lacking.append(f"class {quoted(empty)}{_inside(split)}{have}")
     if lacking:
         raise DataError(
-            f"{dataset.place}: no readable photos of {', nor of '.join(lacking)}; every split "
-            "needs photos of every class, so add some or remove the class"
+            f"{dataset.place}: no readable photos of {', nor of '.join(lacking)}; a network learns "
+            "a class from its photos, so add some, or remove the class from every split"
         )
+    return notes
 
 
 def readable_photos(
@@ -171,12 +182,10 @@ def _readable(
 
 
 def _skipped(dataset: Dataset) -> list[str]:
-    notes = []
+    notes = list(dataset.notes)
     if dataset.ignored:
         files = counted(len(dataset.ignored), "file")
         notes.append(f"skipped: {files} of other kinds than photos (first: {dataset.ignored[0]})")
-    if dataset.links:
-        notes.append(f"skipped: {counted(dataset.links, 'link')}, which are not followed")
     return notes
 
 

@@ -1,29 +1,27 @@
-"""Sources of photos: a folder, a .zip or .tar archive, an archive for each split, built-in sets.
+"""Sources of photos: files by name, in a folder, in memory, and in built-in sets.
 
-Archives are read in place. Nothing is unpacked, so that no name in an archive can refer to a file
-outside of it.
+A name is text with '/' between folders. A file's name that is no text is escaped
+(:func:`mobilenetv2.text.escaped`), here and so in all that is written of it.
 """
 
 import io
 import os
-import tarfile
-import zipfile
-import zlib
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+import stat
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.errors import DataError, ImageError, argument, require
+from mobilenetv2.data import passed_over
+from mobilenetv2.data.passed_over import Ignore, PassedOver, reason_of
+from mobilenetv2.errors import DataError, ImageError, require
 from mobilenetv2.files import open_file
-from mobilenetv2.images.decode import LIMITS, SUFFIXES
-from mobilenetv2.text import SHOWN, listed
+from mobilenetv2.images.decode import LIMITS
+from mobilenetv2.text import counted, escaped
 
 DIGITS_OF_TEST = 360
-MODEL, WEIGHTS = "config.json", "model.safetensors"
-"""Files of every model folder (``model.store``, a room that this one does not know)."""
 
 
 class Source:
@@ -32,11 +30,19 @@ class Source:
     Args:
         place: the source's name for messages.
         names: files, and folders with '/' at the end; parent folders of files may be left out.
-        links: number of links that were not followed.
+        passed: what is not among the names.
+        notes: sentences about the source, for people.
     """
 
-    def __init__(self, place: str, names: Iterable[str], links: int = 0) -> None:
-        self.place, self.links = place, links
+    def __init__(
+        self,
+        place: str,
+        names: Iterable[str],
+        passed: PassedOver | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.place, self.passed = place, passed or PassedOver()
+        self.notes = list(notes)
         listed = set(names)
         files = {name for name in listed if not name.endswith("/")}
         folders = listed - files
@@ -57,144 +63,122 @@ class Source:
         """
         raise NotImplementedError
 
-    def _require_small(self, name: str, size: int) -> None:
-        if size > LIMITS.bytes:
-            raise ImageError(f"{self.place}/{name}: larger than {LIMITS.bytes:,} bytes")
-
 
 class FolderSource(Source):
-    """A folder on the disk; links to places outside of it are not followed."""
+    """A folder on the disk.
 
-    def __init__(self, root: Path) -> None:
-        names, links, inside = [], 0, root.resolve()
-        for folder, below, files in os.walk(root, onerror=_cannot_list):
-            here = Path(folder)
-            shown = sorted(name for name in below if not _hidden(name))
-            below[:] = [name for name in shown if not (here / name).is_symlink()]
-            links += len(shown) - len(below)
-            names += [f"{(here / name).relative_to(root).as_posix()}/" for name in below]
-            for path in (here / name for name in files if not _hidden(name)):
-                if path.is_symlink() and not _leads_into(inside, path):
-                    links += 1
-                else:
-                    names.append(path.relative_to(root).as_posix())
-        super().__init__(str(root), names, links)
-        self.root = root
+    Links are followed, inside the folder and to other places, which a note tells. A folder is read
+    once, however many links lead to it, so that loops end; a link to a folder around the data is
+    not followed.
 
-    def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
-        path = self.root / name
-        try:
-            with open_file(path) as file:
-                return file.read(LIMITS.bytes + 1)  # decoding then reports a file over the limit
-        except OSError as error:
-            raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
-
-
-class ZipSource(Source):
-    """A .zip archive."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise DataError(f"{path}: damaged zip archive ({error})") from None
-        self._entries = {
-            entry.filename: entry
-            for entry in self._archive.infolist()
-            if not _hidden_path(entry.filename)
-        }
-        super().__init__(str(path), self._entries)
-
-    def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
-        entry = self._entries[name]
-        self._require_small(name, entry.file_size)
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            # Python unpacks bzip2 and LZMA with unbounded memory, and photos do not need them.
-            raise ImageError(
-                f"{self.place}/{name}: compressed by an unsupported method; "
-                "make the archive without compression"
-            )
-        try:
-            with self._archive.open(entry) as file:
-                return file.read(LIMITS.bytes + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError,
-                RuntimeError) as error:  # fmt: skip
-            raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
-
-
-class TarSource(Source):
-    """An uncompressed .tar archive with random access."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            with tarfile.TarFile(path) as archive:
-                members = archive.getmembers()
-            _check_end(path, archive.offset)
-        except (tarfile.TarError, EOFError) as error:
-            raise DataError(
-                f"{path}: not an uncompressed tar archive, or damaged ({error})"
-            ) from None
-        named = {
-            member.name.removeprefix("./"): member
-            for member in members
-            if not _hidden_path(member.name.removeprefix("./"))
-        }
-        self._members = {name: member for name, member in named.items() if member.isfile()}
-        folders = [f"{name}/" for name, member in named.items() if name and member.isdir()]
-        links = sum(member.issym() or member.islnk() for member in named.values())
-        super().__init__(str(path), [*self._members, *folders], links)
-
-    def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
-        member = self._members[name]
-        self._require_small(name, member.size)
-        if member.issparse():
-            raise ImageError(f"{self.place}/{name}: a sparse file, which is not supported")
-        try:
-            with open_file(self._path) as file:
-                file.seek(member.offset_data)
-                data = file.read(member.size)
-        except OSError as error:
-            raise ImageError(f"{self.place}/{name}: cannot be read ({error.strerror})") from None
-        if len(data) < member.size:
-            raise ImageError(f"{self.place}/{name}: cannot be read (the archive is truncated)")
-        return data
-
-
-class ArchivesSource(Source):
-    """A folder with an archive for each split, as some datasets are published: train.zip, test.zip.
-
-    The class folders of each archive are in a folder named after it.
+    Args:
+        root: the folder.
+        ignore: patterns of names that are passed over.
 
     Raises:
-        DataError: an archive is damaged, or two have the same name.
+        DataError: a folder cannot be listed.
     """
 
-    def __init__(self, root: Path, archives: list[Path]) -> None:
-        self._files: dict[str, tuple[Source, str]] = {}
-        links = 0
-        twice = [
-            name for name, count in Counter(p.stem.lower() for p in archives).items() if count > 1
-        ]
-        if twice:
-            raise DataError(f"{root}: has several archives named {twice[0]!r}; keep one of them")
-        for path in archives:
-            source = open_source(path)
-            links += source.links
-            names, folder = source.names(), f"{path.stem}/"
-            around = _folders_around(names)
-            for name in names:
-                if not around.startswith(name):  # skip the folders above the class folders
-                    self._files[folder + name.removeprefix(around)] = (source, name)
-        super().__init__(str(root), self._files, links)
+    def __init__(self, root: Path, ignore: Ignore | None = None) -> None:
+        self.root = root
+        self._real: dict[str, str] = {}
+        """Names on the disk of those that are escaped."""
+        walk = _Walk(root, ignore or Ignore())
+        self._real = {escaped(name): name for name in walk.found if escaped(name) != name}
+        names = map(escaped, walk.found)
+        super().__init__(escaped(root), names, walk.passed, walk.notes())
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file."""
+        return self.root / self._real.get(name, name)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
-        source, inner = self._files[name]
-        return source.read(inner)
+        try:
+            with open_file(self.path(name)) as file:
+                return file.read(LIMITS.bytes + 1)  # decoding then reports a file over the limit
+        except OSError as error:
+            raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
+
+
+class _Walk:
+    """The files and folders below a folder, found with their links.
+
+    Attributes:
+        found: names relative to the folder, as on the disk; those of folders end in '/'.
+        passed: names that are passed over, escaped.
+        elsewhere: names of links that lead to other places.
+    """
+
+    def __init__(self, root: Path, ignore: Ignore) -> None:
+        self.root, self.ignore = root, ignore
+        self.found: list[str] = []
+        self.passed, self.elsewhere = PassedOver(), list[str]()
+        self._inside = os.path.realpath(root)
+        self._seen: set[tuple[int, int]] = set()
+        self._links: deque[str] = deque()
+        self._list("")
+        while self._links:  # after all folders, so that those are not read by the name of a link
+            self._follow(self._links.popleft())
+
+    def notes(self) -> list[str]:
+        """Return a note on links that lead to other places."""
+        if not self.elsewhere:
+            return []
+        lead = "leads" if len(self.elsewhere) == 1 else "lead"
+        return [
+            f"{counted(len(self.elsewhere), 'link')} that {lead} out of the folder followed "
+            f"(first: {escaped(min(self.elsewhere))})"
+        ]
+
+    def _list(self, start: str) -> None:
+        """Add what is in a folder, at any depth; its name is '' or ends in '/'."""
+        left = [start]
+        while left:
+            folder = left.pop()
+            try:
+                status = (self.root / folder).stat()
+                entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+            except OSError as error:
+                raise DataError(
+                    f"{escaped(error.filename)}: the folder cannot be listed ({error.strerror})"
+                ) from None
+            self._seen.add((status.st_dev, status.st_ino))
+            for entry in entries:
+                name = folder + entry.name
+                below = entry.is_dir(follow_symlinks=False)
+                why = reason_of(escaped(name), self.ignore)
+                if below and not why and name.count("/") >= passed_over.MOST_DEEP:
+                    why = passed_over.TOO_DEEP
+                if why:
+                    self.passed.add(why, escaped(name) + ("/" if below else ""))
+                elif entry.is_symlink():
+                    self._links.append(name)
+                else:
+                    self.found.append(f"{name}/" if below else name)
+                    left += [f"{name}/"] if below else []
+
+    def _follow(self, name: str) -> None:
+        """Add the file or folder to which a link leads."""
+        path = self.root / name
+        try:
+            status = path.stat()
+        except (OSError, RuntimeError):  # nothing there, or a link to itself
+            self.passed.add(passed_over.BROKEN, escaped(name))
+            return
+        target = os.path.realpath(path)
+        inside = target == self._inside or target.startswith(self._inside + os.sep)
+        if stat.S_ISDIR(status.st_mode):
+            around = f"{self._inside}{os.sep}".startswith(target.rstrip(os.sep) + os.sep)
+            if around or (status.st_dev, status.st_ino) in self._seen:
+                self.passed.add(passed_over.AGAIN, escaped(name) + "/")
+                return
+            self.found.append(f"{name}/")
+            self._list(f"{name}/")
+        else:
+            self.found.append(name)
+        if not inside:
+            self.elsewhere.append(name)
 
 
 class MemorySource(Source):
@@ -239,135 +223,3 @@ def photographs() -> list[Image.Image]:
     """
     images = require("sklearn.datasets").load_sample_images().images
     return [Image.fromarray(image) for image in images]
-
-
-ARCHIVES: dict[str, type[ZipSource] | type[TarSource]] = {".zip": ZipSource, ".tar": TarSource}
-"""Reader of each kind of archive, by suffix in lower case."""
-
-
-def open_source(path: Path, splits: Collection[str] = ()) -> Source:
-    """Open a folder, an archive, or a folder of archives named after ``splits`` (in lower case).
-
-    A folder of archives must contain no folders and no photos.
-
-    Raises:
-        DataError: none of them, not there, a model's or a run's folder, or an archive is damaged.
-        OSError: a pipe or a device, or it may not be read.
-    """
-    if path.is_dir():
-        require_no_model(path)
-        found = [below for below in sorted(path.iterdir()) if not _hidden(below.name)]
-        named = [
-            below
-            for below in found
-            if below.suffix.lower() in ARCHIVES and below.stem.lower() in splits
-        ]
-        other = any(below.is_dir() or below.suffix.lower() in SUFFIXES for below in found)
-        return ArchivesSource(path, named) if named and not other else FolderSource(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such folder or archive")
-    kind = ARCHIVES.get(path.suffix.lower())
-    open_file(path).close()  # raises for a pipe, on which the archive readers would wait
-    if kind is None:
-        raise DataError(
-            f"{path}: neither a folder nor a .zip or .tar archive; unpack it or give its folder"
-        )
-    return kind(path)
-
-
-def find_photos(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Return the photos named, and those in the folders named, at any depth, in order.
-
-    Raises:
-        DataError: names that are not there, folders without photos, or a folder of a model or of
-            a run, whose figures are no photos.
-    """
-    return [photo for found in find_each(names) for photo in found]
-
-
-def find_each(names: Iterable[str | os.PathLike[str]]) -> list[list[Path]]:
-    """Return the photos of each name as :func:`find_photos` finds them.
-
-    Raises:
-        DataError: for the reasons of :func:`find_photos`; all names that are not there and all
-            folders without photos stand in one message.
-    """
-    found: list[list[Path]] = []
-    missing: list[str] = []
-    empty: list[str] = []
-    for path in map(Path, names):
-        inside = [path]
-        if path.is_dir():
-            require_no_model(path)
-            inside = [
-                path / entry
-                for entry in FolderSource(path).names()
-                if Path(entry).suffix.lower() in SUFFIXES and not entry.endswith("/")
-            ]
-            empty += [] if inside else [str(path)]
-        elif not path.exists():
-            missing.append(str(path))
-        found.append(inside)
-    mistakes = [f"{listed(missing, SHOWN)}: no such photo or folder"] if missing else []
-    which = "this folder" if len(empty) == 1 else "these folders"
-    mistakes += [f"{listed(empty, SHOWN)}: no photos in {which}"] if empty else []
-    if mistakes:
-        raise DataError("; ".join(mistakes))
-    return found
-
-
-def require_no_model(folder: Path) -> None:
-    """Raise DataError for a model folder or a run folder where photos are expected."""
-    for model, what in ((folder / "best", "a run"), (folder, "a model folder")):
-        if (model / MODEL).is_file() and (model / WEIGHTS).is_file():
-            raise DataError(
-                f"{folder}: {what}, not photos; did you mean it as the model: "
-                f"{argument('model', str(model))}?"
-            )
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _hidden_path(name: str) -> bool:
-    return any(_hidden(part) for part in name.split("/"))
-
-
-def _leads_into(folder: Path, link: Path) -> bool:
-    # Before Python 3.13, Path.resolve raises on a link to itself.
-    return Path(os.path.realpath(link)).is_relative_to(folder)
-
-
-def _check_end(path: Path, offset: int) -> None:
-    """Raise unless a tar archive ends with zeros, since tarfile takes a damaged header for the end.
-
-    Raises:
-        tarfile.ReadError: other bytes are there.
-    """
-    with open_file(path) as file:
-        file.seek(offset)
-        block = file.read(tarfile.BLOCKSIZE)
-    if not block or any(block):
-        raise tarfile.ReadError(f"no file and no end of the archive at byte {offset}")
-
-
-def _folders_around(names: list[str]) -> str:
-    """Return the folders above the class folders: 'train/' for train/CLASS/, '' for CLASS/."""
-    photos = [
-        PurePosixPath(name).parts
-        for name in names
-        if PurePosixPath(name).suffix.lower() in SUFFIXES
-    ]
-    depth = 0
-    while (
-        photos
-        and len({parts[depth] for parts in photos}) == 1
-        and all(len(parts) > depth + 2 for parts in photos)
-    ):
-        depth += 1
-    return "".join(f"{part}/" for part in photos[0][:depth]) if photos else ""
-
-
-def _cannot_list(error: OSError) -> None:
-    raise DataError(f"{error.filename}: the folder cannot be listed ({error.strerror})")

@@ -6,7 +6,7 @@ without a suffix and names without their folder are looked up. A photo that is n
 one that cannot be read.
 
 A folder is read by its table if it has no class folders, or if the table is called ``metadata`` or
-``_classes``, as Hugging Face's and Roboflow's are. Tables for each split are in the splits' folders,
+``_classes``, as Hugging Face's and Roboflow's are. Tables for each split are in folders of splits,
 or have the split in their name: ``train.csv``, ``val.csv``, ``test_labels.csv``.
 """
 
@@ -18,28 +18,27 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mobilenetv2.data.layout import ALL, Layout, split_of
+from mobilenetv2.data.passed_over import is_photo
 from mobilenetv2.data.sources import Source
 from mobilenetv2.data.table_columns import Columns, Row, find_columns, read_rows
-from mobilenetv2.data.tables import MOST_BYTES, SUFFIXES, Table, is_table, parse
+from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
 from mobilenetv2.errors import DataError, ImageError
 from mobilenetv2.files import open_file
-from mobilenetv2.images.decode import LIMITS
-from mobilenetv2.images.decode import SUFFIXES as PHOTOS
-from mobilenetv2.text import counted, quoted
+from mobilenetv2.images.decode import LIMITS, SUFFIXES
+from mobilenetv2.text import counted, escaped, quoted
 
 MOST_FOLDERS = 200
 """Largest number of folders beside a table in which photos are looked up."""
 MOST_TABLES = 50
 """Largest number of tables of a folder that are looked at."""
-NAMED_PHOTOS = 0.5
+NAMED_SUFFIXES = 0.5
 """Smallest part of a table's rows that name photos of its folder, if it is a table of them."""
 STANDARD = frozenset(("metadata", "_classes"))
 """Names of tables, without suffix, that say what is in the folders around them."""
 _FIRST = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-_TRIED = (*_FIRST, *sorted(PHOTOS - set(_FIRST)))
+_TRIED = (*_FIRST, *sorted(SUFFIXES - set(_FIRST)))
 
-SplitOf = Callable[[str], str]
-"""Function from a name such as 'val' to a split; '' if it is none."""
 Find = Callable[[str], str | None]
 """Function from a path in a table to the name of a photo that is there; None if none is."""
 
@@ -49,12 +48,7 @@ class Labelled:
     """Photos with their classes and splits, as tables say."""
 
     source: Source
-    splits: dict[str, dict[str, list[str]]]
-    """Names of photos by class by split; the split is '' where the tables have none."""
-    notes: tuple[str, ...]
-    """Notes for the user, one sentence each."""
-    left_out: tuple[str, ...]
-    """Photos without a class or a split."""
+    layout: Layout
     standard: bool
     """True if the tables are called as those that say what is in the folders around them."""
 
@@ -65,10 +59,17 @@ class ListedSource(Source):
     Args:
         place: folder that the names are relative to.
         files: each photo's path, or its source and its name there; None if it is not there.
+        around: the source that the table is in, if it is in one.
     """
 
-    def __init__(self, place: str, files: Mapping[str, Path | tuple[Source, str] | None]) -> None:
-        super().__init__(place, files)
+    def __init__(
+        self,
+        place: str,
+        files: Mapping[str, Path | tuple[Source, str] | None],
+        around: Source | None = None,
+    ) -> None:
+        passed, notes = (around.passed, around.notes) if around else (None, ())
+        super().__init__(place, files, passed, notes)
         self._files = files
 
     def read(self, name: str) -> bytes:
@@ -86,7 +87,7 @@ class ListedSource(Source):
             raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
 
 
-def open_table(path: Path, split_of: SplitOf) -> Labelled:
+def open_table(path: Path) -> Labelled:
     """Return the photos of a table that the user gave by itself.
 
     Raises:
@@ -96,9 +97,9 @@ def open_table(path: Path, split_of: SplitOf) -> Labelled:
     """
     with open_file(path) as file:
         data = file.read(MOST_BYTES + 1)
-    table = parse(data, str(path))
+    table = parse(data, escaped(path))
     columns = find_columns(table)
-    made = _Collected(split_of)
+    made = _Collected()
     made.add(table, columns, "", _beside(path.absolute().parent))
     found = [Path(name) for name in made.found]
     root = _root(path.absolute().parent, found)
@@ -117,19 +118,19 @@ def open_table(path: Path, split_of: SplitOf) -> Labelled:
     ]
     if siblings:
         made.notes.append(
-            f"{path}: is read alone; to read {quoted(siblings)} too, give the folder as the data"
+            f"{escaped(path)}: is read alone; to read {quoted(siblings)} too, give the folder"
         )
-    return made.finish(ListedSource(str(root), files), str(path), named)
+    return made.finish(ListedSource(escaped(root), files), escaped(path), named)
 
 
-def find_labelled(source: Source, split_of: SplitOf) -> Labelled | None:
+def find_labelled(source: Source) -> Labelled | None:
     """Return the photos of a folder or an archive by its tables; None if it has none of labels.
 
     Raises:
         DataError: several tables name the photos, or the table is wrong.
     """
     names = source.names()
-    photos = {n for n in names if PurePosixPath(n).suffix.lower() in PHOTOS}
+    photos = set(filter(is_photo, names))
     found: dict[str, tuple[Table, Columns]] = {}
     reasons: list[str] = []
     for name in [n for n in names if is_table(n) and n.count("/") <= 2][:MOST_TABLES]:
@@ -142,12 +143,12 @@ def find_labelled(source: Source, split_of: SplitOf) -> Labelled | None:
             continue
         find = _within(photos, posixpath.dirname(name))
         there = sum(find(row.path) is not None for row in rows[:1000])
-        if not columns.predicted and there >= NAMED_PHOTOS * min(len(rows), 1000):
+        if not columns.predicted and there >= NAMED_SUFFIXES * min(len(rows), 1000):
             found[name] = table, columns
-    chosen = _chosen(found, split_of, source.place)
+    chosen = _chosen(found, source.place)
     if not chosen:
         return None
-    made = _Collected(split_of)
+    made = _Collected()
     for name, split in chosen.items():
         made.add(*found[name], split, _within(photos, posixpath.dirname(name)))
     files: dict[str, Path | tuple[Source, str] | None] = {
@@ -161,13 +162,13 @@ def find_labelled(source: Source, split_of: SplitOf) -> Labelled | None:
         )
     made.notes.append(f"{source.place}: classes are those of {quoted([*chosen])}")
     standard = all(PurePosixPath(name).stem.lower() in STANDARD for name in chosen)
-    return made.finish(ListedSource(source.place, files), source.place, str, standard)
+    return made.finish(ListedSource(source.place, files, source), source.place, str, standard)
 
 
-def _chosen(names: Collection[str], split_of: SplitOf, place: str) -> dict[str, str]:
+def _chosen(names: Collection[str], place: str) -> dict[str, str]:
     """Return the tables to read, each with its split, or '' for one that is alone."""
     standard = [n for n in names if PurePosixPath(n).stem.lower() in STANDARD]
-    splits = {name: _split_in(name, split_of) for name in standard or names}
+    splits = {name: _split_in(name) for name in standard or names}
     if any(splits.values()):
         return {name: split for name, split in splits.items() if split}
     if len(splits) > 1:
@@ -177,23 +178,26 @@ def _chosen(names: Collection[str], split_of: SplitOf, place: str) -> dict[str, 
     return splits
 
 
-def _split_in(name: str, split_of: SplitOf) -> str:
-    """Return the split that a table's folders or name say: 'train/metadata.csv', 'val_labels.csv'."""
+def _split_in(name: str) -> str:
+    """Return the split that a table's folders or name say, or ''.
+
+    The name may have words beside the split's: 'val_labels.csv', 'trainAnnotations.csv'.
+    """
     path = PurePosixPath(name)
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", path.stem)
-    return next(filter(None, map(split_of, (*path.parts[:-1], *words))), "")
+    return next(filter(None, map(split_of, (*path.parts[:-1], path.stem, *words))), "")
 
 
 class _Collected:
     """Photos of one table or several, until all are known."""
 
-    def __init__(self, split_of: SplitOf) -> None:
+    def __init__(self) -> None:
         self.labels: dict[str, dict[str, dict[str, None]]] = defaultdict(dict)
         """Classes by split by name of the photo, each in the order of the table."""
         self.found: set[str] = set()
         self.left_out: list[str] = []
         self.notes: list[str] = []
-        self._split_of, self._repeated = split_of, 0
+        self._repeated = 0
 
     def add(self, table: Table, columns: Columns, split: str, find: Find) -> None:
         """Add the photos of a table, all of one split if it is given."""
@@ -203,7 +207,7 @@ class _Collected:
         if len(bare) == len(rows):
             raise DataError(f"{table.place}: no row has a label")
         self._leave_out(table.place, bare, "without a label")
-        unknown = Counter(row.split for row in rows if row.split and not self._split_of(row.split))
+        unknown = Counter(row.split for row in rows if row.split and not split_of(row.split))
         if unknown and not split:
             raise DataError(
                 f"{table.place}: its column of splits has {quoted([*unknown])}; call them train, "
@@ -217,7 +221,7 @@ class _Collected:
         omitted = set(splitless)
         for row in rows:
             if row.labels and row.path not in omitted:
-                self._add(row, split or self._split_of(row.split), find)
+                self._add(row, split or split_of(row.split) or ALL, find)
 
     def _add(self, row: Row, split: str, find: Find) -> None:
         found = find(row.path)
@@ -257,8 +261,8 @@ class _Collected:
             )
         several = [
             (name, [*labels])
-            for name, splits in self.labels.items()
-            for labels in splits.values()
+            for name, by_split in self.labels.items()
+            for labels in by_split.values()
             if len(labels) > 1
         ]
         if several:
@@ -275,10 +279,10 @@ class _Collected:
             )
         splits: dict[str, dict[str, list[str]]] = {}
         for name, by_split in self.labels.items():
-            for split, labels in by_split.items():
-                (label,) = labels
+            for split, classes in by_split.items():
+                (label,) = classes
                 splits.setdefault(split, {}).setdefault(label, []).append(named(name))
-        return Labelled(source, splits, tuple(self.notes), tuple(self.left_out), standard)
+        return Labelled(source, Layout(splits, {place: self.left_out}, self.notes), standard)
 
 
 def _within(photos: Collection[str], folder: str) -> Find:
@@ -321,7 +325,7 @@ def _beside(folder: Path) -> Find:
 def _with_suffix(name: str, exists: Callable[[str], bool]) -> str | None:
     if exists(name):
         return name
-    if PurePosixPath(name).suffix.lower() in PHOTOS:
+    if PurePosixPath(name).suffix.lower() in SUFFIXES:
         return None
     return next((name + suffix for suffix in _TRIED if exists(name + suffix)), None)
 
@@ -345,7 +349,7 @@ def _photos_below(folder: Path) -> list[str]:
             inside = sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError:
             continue  # its photos are then named as missing
-        found += [one.path for one in inside if Path(one.name).suffix.lower() in PHOTOS]
+        found += [one.path for one in inside if Path(one.name).suffix.lower() in SUFFIXES]
         if len(place.relative_to(folder).parts) < 2:
             room = MOST_FOLDERS - len(folders)
             below = [Path(e.path) for e in inside if e.is_dir() and not e.name.startswith(".")]
@@ -361,6 +365,3 @@ def _root(folder: Path, photos: list[Path]) -> Path:
         return Path(os.path.commonpath([photo.parent for photo in photos]))
     except ValueError:  # on several drives
         return folder
-
-
-__all__ = ["SUFFIXES", "Labelled", "ListedSource", "find_labelled", "open_table"]

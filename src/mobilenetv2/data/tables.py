@@ -46,7 +46,7 @@ class Table:
 
 def is_table(name: str) -> bool:
     """Return whether a name has the suffix of a table."""
-    return PurePath(name).suffix.lower() in SUFFIXES
+    return not name.endswith("/") and PurePath(name).suffix.lower() in SUFFIXES
 
 
 def parse(data: bytes, place: str) -> Table:
@@ -204,8 +204,8 @@ def _parquet(data: bytes, place: str) -> Table:
             name for name in schema.names if _holds_files(schema.field(name).type, arrow)
         ]:
             raise DataError(
-                f"{place}: its column {photos[0]!r} holds the photos themselves, which is not read; "
-                "save each to a file and name the files in the table"
+                f"{place}: its column {photos[0]!r} holds the photos themselves, which are not "
+                "read; save each to a file and name the files in the table"
             )
         unpacked = sum(_unpacked(about, plain))
         if unpacked > MOST_BYTES:

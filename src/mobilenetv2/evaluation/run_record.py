@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mobilenetv2.data.dataset import ALL, Dataset, Split, same_split
+from mobilenetv2.data.dataset import Dataset, Split, same_split
+from mobilenetv2.data.layout import ALL
 from mobilenetv2.errors import DataError, RunError, argument
 from mobilenetv2.progress import say
 

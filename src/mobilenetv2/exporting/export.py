@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from mobilenetv2.data.sources import find_photos
+from mobilenetv2.data.opening import find_photos
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.exporting.job import (

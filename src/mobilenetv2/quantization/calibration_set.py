@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.dataset import ALL, SPLITS, Dataset, Photo, Split, stratified_split
-from mobilenetv2.data.sources import Source, open_source
+from mobilenetv2.data.dataset import Dataset, Photo, Split, stratified_split
+from mobilenetv2.data.layout import ALL, split_of
+from mobilenetv2.data.opening import open_source
+from mobilenetv2.data.passed_over import is_photo
+from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError, argument
-from mobilenetv2.images.decode import SUFFIXES, decode
+from mobilenetv2.images.decode import decode
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import track
 from mobilenetv2.spec.records import Preprocessing
@@ -66,7 +69,7 @@ def choose(
         )
     if folder is not None:
         source = open_source(folder)
-        names = [n for n in source.names() if Path(n).suffix.lower() in SUFFIXES]
+        names = [name for name in source.names() if is_photo(name)]
         order = np.random.default_rng(SEED).permutation(len(names))
         found = [names[i] for i in order]
     elif training is not None:
@@ -100,7 +103,7 @@ def _divided(
             )
         return judged, None if training is judged else training
     whole = dataset.splits[ALL]
-    part = SPLITS.get(split or "", split)
+    part = split_of(split or "") or split
     if parts:
         part = part or "validation"
         if part in OF_TRAINING:

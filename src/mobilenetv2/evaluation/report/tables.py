@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.dataset import ALL
+from mobilenetv2.data.layout import ALL
 from mobilenetv2.evaluation.metrics import ClassFigures, Metrics
 from mobilenetv2.evaluation.report.html import Child, Markup, element
 from mobilenetv2.evaluation.report.result import Result

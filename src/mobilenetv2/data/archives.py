@@ -1,0 +1,331 @@
+"""Photos in archives: .zip, .tar and compressed .tar, and a folder with an archive for each split.
+
+A .zip and a .tar are read in place. Nothing is unpacked under a name of the archive, so that no
+name in it can refer to a file outside of it.
+
+Names of a .zip are text by its UTF-8 flag, else UTF-8 if they are valid as such, else in the
+encoding that the user gives, else in code page 437, which the format says. A backslash separates
+folders, as in archives that some Windows programs make.
+"""
+
+import posixpath
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import IO
+
+from mobilenetv2.data import passed_over
+from mobilenetv2.data.passed_over import Ignore, PassedOver, is_photo, passed_folder
+from mobilenetv2.data.sources import Source
+from mobilenetv2.data.unpacking import KINDS, unpacked
+from mobilenetv2.errors import DataError, ImageError, argument
+from mobilenetv2.files import open_file
+from mobilenetv2.images.decode import LIMITS
+from mobilenetv2.text import escaped
+
+SUFFIXES = (".zip", ".tar", *(f".tar{kind}" for kind in KINDS if not kind.startswith(".t")),
+            *(kind for kind in KINDS if kind.startswith(".t")))  # fmt: skip
+"""Suffixes of archives, in lower case."""
+UTF8 = 0x800
+ENCRYPTED = 0x1
+
+
+def archive_suffix(name: str) -> str | None:
+    """Return the suffix of an archive's name in lower case, such as '.tar.gz'; None for others."""
+    return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def archive_stem(name: str) -> str:
+    """Return the name of an archive without its suffix."""
+    return name[: -len(archive_suffix(name) or "")]
+
+
+def open_archive(path: Path, ignore: Ignore, zip_encoding: str | None = None) -> Source:
+    """Open an archive.
+
+    Args:
+        path: the archive, whose name ends in one of :data:`SUFFIXES`.
+        ignore: patterns of names that are passed over.
+        zip_encoding: encoding of names that are not marked as UTF-8, such as 'gbk'.
+
+    Raises:
+        DataError: the archive is damaged or has a password, or there is no such encoding.
+        MissingExtra: the package to unpack it is not installed.
+        OSError: a pipe or a device, or it may not be read.
+    """
+    suffix = archive_suffix(path.name)
+    if zip_encoding is not None:
+        try:
+            b"a/".decode(zip_encoding)
+        except (LookupError, UnicodeError):
+            raise DataError(
+                f"{argument('zip_encoding', zip_encoding)}: no such encoding of text; give one "
+                "such as gbk, shift_jis or cp866"
+            ) from None
+    open_file(path).close()  # raises for a pipe, on which the readers would wait
+    if suffix == ".zip":
+        return ZipSource(path, ignore, zip_encoding)
+    kind = f".{(suffix or '').rpartition('.')[2]}"
+    return TarSource(path, ignore, zip_encoding, unpacked(path, kind) if kind in KINDS else None)
+
+
+class _Names:
+    """The names of an archive's members as a source has them, each with its member's key.
+
+    Args:
+        ignore: patterns of names that are passed over.
+    """
+
+    def __init__(self, ignore: Ignore) -> None:
+        self.ignore, self.passed = ignore, PassedOver()
+        self.members: dict[str, int] = {}
+        self.folders: list[str] = []
+        self._passed: set[str] = set()
+
+    def plain(self, name: str, key: int, folder: bool, link: bool = False) -> str | None:
+        """Add a member; return its name, or None if it is passed over."""
+        path = re.sub(r"^([A-Za-z]:)?/+", "", name.replace("\\", "/"))
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        shown = escaped("/".join(parts))
+        if not parts:
+            return None
+        if ".." in parts:
+            self.passed.add(passed_over.LEADING_OUT, shown)
+            return None
+        if len(parts) > passed_over.MOST_DEEP + 1:
+            self.passed.add(passed_over.TOO_DEEP, f"{shown[:80]}...")
+            return None
+        if found := passed_folder(shown.split("/"), self.ignore):
+            place, why = found
+            place += "/" if folder and not place.endswith("/") else ""
+            if place not in self._passed:
+                self._passed.add(place)
+                self.passed.add(why, place)
+            return None
+        if link:
+            return shown
+        if folder:
+            self.folders.append(f"{shown}/")
+            return shown
+        if shown in self.members:
+            self.passed.add(passed_over.TWICE, shown)
+        self.members[shown] = key
+        return shown
+
+    def names(self) -> list[str]:
+        """Return the names of files, and those of folders with '/' at the end."""
+        return [*self.members, *self.folders]
+
+
+class ZipSource(Source):
+    """A .zip archive."""
+
+    def __init__(
+        self, path: Path, ignore: Ignore | None = None, encoding: str | None = None
+    ) -> None:
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise DataError(f"{escaped(path)}: damaged zip archive ({error})") from None
+        entries = self._archive.infolist()
+        found = _Names(ignore or Ignore())
+        for key, entry in enumerate(entries):
+            name = _zip_name(entry, encoding)
+            link = stat.S_ISLNK(entry.external_attr >> 16)
+            folder = name.endswith(("/", "\\"))
+            plain = found.plain(name, key, folder, link)
+            if link and plain is not None:
+                found.passed.add(passed_over.IN_ARCHIVE, plain)
+        self._entries = {name: entries[key] for name, key in found.members.items()}
+        locked = [
+            name
+            for name, entry in self._entries.items()
+            if entry.flag_bits & ENCRYPTED and is_photo(name)
+        ]
+        if locked:
+            raise DataError(
+                f"{escaped(path)}: protected by a password ({locked[0]} is encrypted); unpack it "
+                "and give its folder"
+            )
+        super().__init__(escaped(path), found.names(), found.passed)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+        entry = self._entries[name]
+        _require_small(self.place, name, entry.file_size)
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Python unpacks bzip2 and LZMA with unbounded memory, and photos do not need them.
+            raise ImageError(
+                f"{self.place}/{name}: compressed by an unsupported method; "
+                "make the archive without compression"
+            )
+        try:
+            with self._archive.open(entry) as file:
+                return file.read(LIMITS.bytes + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError,
+                RuntimeError) as error:  # fmt: skip
+            raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
+
+
+def _zip_name(entry: zipfile.ZipInfo, encoding: str | None) -> str:
+    """Return an entry's name, with bytes that are no text as unpaired surrogates."""
+    stored = entry.orig_filename
+    if entry.flag_bits & UTF8 or entry.filename != stored.partition("\0")[0]:
+        return entry.filename  # marked as UTF-8, or in an extra field that is
+    data = stored.encode("cp437").partition(b"\0")[0]  # the bytes, which Python has read as such
+    return _text(data, encoding, "cp437")
+
+
+def _text(data: bytes, encoding: str | None, otherwise: str | None) -> str:
+    """Return bytes as text: UTF-8 if they are valid, else in an encoding, else in the other one."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        chosen = encoding or otherwise
+    if chosen is None:
+        return data.decode("utf-8", "surrogateescape")
+    try:
+        return data.decode(chosen)
+    except UnicodeDecodeError:  # not in the encoding that was given: its bytes are shown
+        return data.decode("ascii", "surrogateescape")
+
+
+class TarSource(Source):
+    """A .tar archive with random access.
+
+    Args:
+        path: the archive.
+        ignore: patterns of names that are passed over.
+        encoding: encoding of names that are not UTF-8; None shows their bytes.
+        data: the unpacked bytes of a compressed one; None for an uncompressed one.
+    """
+
+    def __init__(
+        self, path: Path, ignore: Ignore | None = None, encoding: str | None = None,
+        data: IO[bytes] | None = None,
+    ) -> None:  # fmt: skip
+        self._path, self._data, self._lock = path, data, Lock()
+        try:
+            # With fileobj, tarfile does not close the file.
+            with tarfile.TarFile(path, fileobj=data, encoding="utf-8") as archive:
+                members = archive.getmembers()
+            self._check_end(archive.offset)
+        except (tarfile.TarError, EOFError) as error:
+            what = (
+                "a damaged tar archive" if data else "not an uncompressed tar archive, or damaged"
+            )
+            raise DataError(f"{escaped(path)}: {what} ({error})") from None
+        found = _Names(ignore or Ignore())
+        links: dict[str, tarfile.TarInfo] = {}
+        for key, member in enumerate(members):
+            name = member.name
+            if encoding:
+                name = _text(name.encode("utf-8", "surrogateescape"), encoding, None)
+            linked = member.issym() or member.islnk()
+            if not (linked or member.isfile() or member.isdir()):
+                continue  # a device or a pipe
+            plain = found.plain(name, key, member.isdir(), linked)
+            if linked and plain is not None:
+                links[plain] = member
+        self._members = {name: members[key] for name, key in found.members.items()}
+        for name, member in links.items():
+            target = _target(name, member, self._members)
+            if target is None:
+                found.passed.add(passed_over.IN_ARCHIVE, name)
+            else:
+                self._members[name] = self._members[target]
+        super().__init__(escaped(path), [*self._members, *found.folders], found.passed)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+        member = self._members[name]
+        _require_small(self.place, name, member.size)
+        if member.issparse():
+            raise ImageError(f"{self.place}/{name}: a sparse file, which is not supported")
+        try:
+            data = self._part(member.offset_data, member.size)
+        except OSError as error:
+            raise ImageError(f"{self.place}/{name}: cannot be read ({error.strerror})") from None
+        if len(data) < member.size:
+            raise ImageError(f"{self.place}/{name}: cannot be read (the archive is truncated)")
+        return data
+
+    def _part(self, offset: int, size: int) -> bytes:
+        if self._data is not None:
+            with self._lock:  # photos are read in threads
+                self._data.seek(offset)
+                return self._data.read(size)
+        with open_file(self._path) as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def _check_end(self, offset: int) -> None:
+        """Raise unless the archive ends with zeros, since tarfile takes a damaged header for it.
+
+        Raises:
+            tarfile.ReadError: other bytes are there.
+        """
+        block = self._part(offset, tarfile.BLOCKSIZE)
+        if not block or any(block):
+            raise tarfile.ReadError(f"no file and no end of the archive at byte {offset}")
+
+
+def _target(name: str, link: tarfile.TarInfo, members: Mapping[str, tarfile.TarInfo]) -> str | None:
+    """Return the file in the archive to which a link leads; None if it leads elsewhere."""
+    to = escaped(link.linkname)
+    path = to if link.islnk() else posixpath.join(posixpath.dirname(name), to)
+    path = posixpath.normpath(path)
+    return path if path in members else None
+
+
+class ArchivesSource(Source):
+    """A folder with an archive for each split, as some datasets are published: train.zip, test.zip.
+
+    The class folders of each archive are in a folder named after it.
+
+    Args:
+        root: the folder.
+        archives: its archives.
+        sources: each archive, opened.
+    """
+
+    def __init__(self, root: Path, archives: Sequence[Path], sources: Sequence[Source]) -> None:
+        self._files: dict[str, tuple[Source, str]] = {}
+        passed, notes = PassedOver(), list[str]()
+        for path, source in zip(archives, sources, strict=True):
+            names, folder = source.names(), f"{escaped(archive_stem(path.name))}/"
+            passed.join(source.passed, folder)
+            notes += source.notes
+            around = _folders_around(names)
+            for name in names:
+                if not around.startswith(name):  # skip the folders above the class folders
+                    self._files[folder + name.removeprefix(around)] = (source, name)
+        super().__init__(escaped(root), self._files, passed, notes)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+        source, inner = self._files[name]
+        return source.read(inner)
+
+
+def _folders_around(names: list[str]) -> str:
+    """Return the folders above the class folders: 'train/' for train/CLASS/, '' for CLASS/."""
+    photos = [name.split("/") for name in names if is_photo(name)]
+    depth = 0
+    while (
+        photos
+        and len({parts[depth] for parts in photos}) == 1
+        and all(len(parts) > depth + 2 for parts in photos)
+    ):
+        depth += 1
+    return "".join(f"{part}/" for part in photos[0][:depth]) if photos else ""
+
+
+def _require_small(place: str, name: str, size: int) -> None:
+    if size > LIMITS.bytes:
+        raise ImageError(f"{place}/{name}: larger than {LIMITS.bytes:,} bytes")
