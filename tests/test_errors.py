@@ -18,7 +18,11 @@ from mobilenetv2.errors import (
 )
 from mobilenetv2.installation import command
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "ai_edge_litert": "ai-edge-litert"}
+DISTRIBUTIONS = {
+    "pi_heif": "pi-heif",
+    "sklearn": "scikit-learn",
+    "ai_edge_litert": "ai-edge-litert",
+}
 """Import names that are not the name to install."""
 
 

@@ -99,6 +99,8 @@ EXTRAS = {
     "MNN": "export",
     "psutil": "export",
     "tensorboard": "tensorboard",
+    "pi_heif": "heic",
+    "pyarrow": "parquet",
     "zstandard": "zstd",
 }
 """Extra of this distribution that installs an optional package, by the package's import name."""

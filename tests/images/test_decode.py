@@ -1,4 +1,6 @@
+import base64
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import decode, read_photo
 
 ORIENTATION = 0x0112
@@ -41,6 +44,8 @@ PICTURE = Image.fromarray(COLOURS.repeat(2, 0).repeat(2, 1))
     ("kind", "options"),
     [
         ("PNG", {}), ("BMP", {}), ("GIF", {}), ("TIFF", {}), ("WEBP", {"lossless": True}),
+        ("PPM", {}), ("TGA", {}), ("TGA", {"compression": "tga_rle"}), ("JPEG2000", {}),
+        ("JPEG2000", {"no_jp2": True}),
         ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "tiff_deflate"}),
     ],
 )  # fmt: skip
@@ -52,8 +57,11 @@ def test_a_lossless_file_gives_the_very_pixels_that_were_saved(
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("AVIF", {}), ("MPO", {})],
-)
+    [
+        ("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("AVIF", {}), ("MPO", {}),
+        ("JPEG2000", {"quality_layers": [20], "irreversible": True}),
+    ],
+)  # fmt: skip
 def test_a_lossy_file_gives_what_pillow_decodes_close_to_what_was_saved(
     kind: str, options: dict[str, Any]
 ) -> None:
@@ -155,9 +163,75 @@ def test_sixteen_bit_grey_keeps_its_upper_eight_bits_rounded(kind: str) -> None:
 
 def test_the_transparent_level_of_a_sixteen_bit_png_is_white() -> None:
     levels = LEVELS[:8, :8].astype(np.uint16)
+    levels[7, 7] = 65535
     found = pixels(encode(Image.fromarray(levels), "PNG", transparency=260))
-    assert np.argwhere(found[..., 1] > 7).tolist() == [[1, 4]]
+    assert np.argwhere(found[..., 1] > 7).tolist() == [[1, 4], [7, 7]]
     assert found[1, 4].tolist() == [255, 255, 255]
+
+
+def test_a_tga_without_a_mark_is_one_by_its_name() -> None:
+    data = encode(PICTURE, "TGA")
+    old = data[: data.rindex(b"TRUEVISION") - 8]  # before 1989, files had no footer
+    assert np.array_equal(np.asarray(decode(old, "scan.TGA")), np.asarray(PICTURE))
+    with pytest.raises(ImageError, match="not a picture"):
+        decode(old, "scan.jpg")
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("1", "PPM"), ("L", "PPM"), ("L", "TGA"), ("L", "JPEG2000")]
+)
+def test_grey_and_bits_of_the_newer_formats_become_rgb(mode: str, kind: str) -> None:
+    image = PICTURE.convert(mode)
+    assert np.array_equal(pixels(encode(image, kind)), np.asarray(image.convert("RGB")))
+
+
+HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAA"
+    "AAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABoQABAAAAAAAAAKEAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAAB"
+    "AABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADw"
+    "NgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAA"
+    "AAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcA"
+    "AAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWB"
+    "AgMFhAAAAKltZGF0AAAAnSgBrwngITip//M8b/78nZe0xyeVp79Y//7gQ+yGf/cibdH6PCaMPzvU8YcV/z8JrZGTZU"
+    "f/gynTIyzKR4zovte7v+sy3DtK1JjBs01i5TrEJx66eJlYq5AoHDkwHd98NoS+Pz/e5BEV0jpCYuEFmLF0H+MhILiB"
+    "zaHSA9BzXxm8jUy8NHDa2uSXPh7LtbDdzZ81S8WxRPe+P4/gp4A="
+)
+"""Four squares, red and white above black and blue, 64 x 48 pixels, made by pillow_heif 1.x."""
+TURNED_HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAA"
+    "AAAAAAAAAAADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAAFsAAgAAAAACRwABAAAAAAAAACQAAAA4aWluZgAA"
+    "AAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcn"
+    "AAAADmaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroC"
+    "QGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm"
+    "5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAADAAAAABAAAAQAAAAAH////wAAAAAgAAAAAA"
+    "AAACAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEAAQaBAgMFhIYAAAAaaXJlZgAAAAAAAA"
+    "AOY2RzYwACAAEAAQAAAIdtZGF0AAAAVygBrwngyIGxNv/+g4LYVVC/Fi//dx2XaEyFmMGvWgk5WlAHvNX7IuSpD5/o"
+    "5U7UobzNP3CMT+rJGT1QY/RBPraf32IpX9gZVkfyH6RsR9FVSwVBGRU38AAAAAZFeGlmAABNTQAqAAAACAABARIAAw"
+    "AAAAEABgAAAAAAAA=="
+)
+"""The same, stored turned to the right, with the property 'irot', which says how to turn it."""
+
+
+def test_a_phones_heic_is_read_and_upright() -> None:
+    pytest.importorskip("pi_heif")
+    corners = [(200, 30, 30), (240, 240, 240), (0, 0, 0), (30, 30, 200)]
+    found = pixels(base64.b64decode(HEIC)).astype(int)
+    assert found.shape == (48, 64, 3)
+    for place, colour in zip(found[12::24, 16::32].reshape(-1, 3), corners, strict=True):
+        assert np.abs(place - colour).max() < 12
+    turned = base64.b64decode(TURNED_HEIC)
+    angle = turned.index(b"irot") + 4
+    for quarters in range(4):  # to the left
+        shown = pixels(turned[:angle] + bytes([quarters]) + turned[angle + 1 :]).astype(int)
+        expected = np.rot90(found, quarters - 1)
+        assert shown.shape == expected.shape
+        assert np.abs(shown - expected).mean() < 6
+
+
+def test_heic_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(ImageError, match=r"^it: a HEIC photo; .*install it with: .*heic.*JPEG"):
+        decode(base64.b64decode(HEIC), "it")
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])

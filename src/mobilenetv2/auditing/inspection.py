@@ -7,7 +7,6 @@ a low threshold, so that not all of its photos are suspected. Beyond the article
 must be more probable than the label, and the errors are sorted by this difference.
 """
 
-import io
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -20,7 +19,8 @@ from PIL import ExifTags, Image
 from mobilenetv2.auditing.near_duplicates import View, find_near_duplicates, view
 from mobilenetv2.data.dataset import Dataset
 from mobilenetv2.data.scan import scan_photos
-from mobilenetv2.images.decode import FORMATS
+from mobilenetv2.images.decode import open_picture
+from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
 
@@ -60,6 +60,8 @@ class Entry:
     """Reason why it cannot be read; '' if it can."""
     facts: Facts | None
     """Facts about the photo; None if it cannot be read."""
+    notes: tuple[Note, ...] = ()
+    """Notes on how its file was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def inspect(
     def see(name: str, data: bytes, image: Image.Image) -> tuple[Facts, View, NDArray | None]:
         taken = preprocess(image, record, name) if record is not None else None
         seen = view(image)
-        mode, transparent, turned = _in_the_file(data)
+        mode, transparent, turned = _in_the_file(data, name)
         facts = Facts(image.width, image.height, mode, transparent, turned, seen.flat)
         return facts, seen, taken if predictor is not None else None
 
@@ -201,11 +203,11 @@ def inspect(
             views[len(photos)] = seen
         if taken is not None:
             waiting[len(photos)] = taken
-        prefix = f"{dataset.place}/{scanned.photo.name}: "
+        prefix = f"{dataset.splits[scanned.split].full_name(scanned.photo)}: "
         photos.append(
             Entry(
                 scanned.photo.name, scanned.split, scanned.photo.label, scanned.digest,
-                scanned.problem.removeprefix(prefix), facts,
+                scanned.problem.removeprefix(prefix), facts, scanned.notes,
             )
         )  # fmt: skip
         if len(waiting) == BATCH:
@@ -223,11 +225,11 @@ def inspect(
     return audit, logits
 
 
-def _in_the_file(data: bytes) -> tuple[str, bool, bool]:
+def _in_the_file(data: bytes, name: str) -> tuple[str, bool, bool]:
     """Return the mode of a photo, if it is transparent, and if it is stored rotated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoding has succeeded with them
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_picture(data, name) as image:
             # A PNG with metadata at the end would be decoded again to find it.
             asked = image.format != "PNG" or "exif" in image.info
             try:

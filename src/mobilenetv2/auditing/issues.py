@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mobilenetv2.auditing.inspection import Copies, Entry, Facts, Inspection, LabelError
+from mobilenetv2.images.notes import NoteKind
 from mobilenetv2.text import counted, quoted
 
 FEW = 10
@@ -144,6 +145,14 @@ def _be(count: int, past: bool = False) -> str:
 
 def _if_readable(chosen: Callable[[Facts], bool]) -> Callable[[Entry], bool]:
     return lambda photo: photo.facts is not None and chosen(photo.facts)
+
+
+def _noted(kind: NoteKind) -> Callable[[Entry], bool]:
+    return lambda photo: any(note.kind == kind for note in photo.notes)
+
+
+def _notes(photo: Entry) -> str:
+    return ", ".join(note.text for note in photo.notes)
 
 
 def _size(photo: Entry) -> str:
@@ -292,6 +301,24 @@ CHECKS: tuple[Check, ...] = (
         lambda photo: photo.problem,
     ),
     on_photos(
+        "cut", "look", "{be} cut off at the end, with hardly anything missing", _noted("cut"),
+        "Copy them again from where they come: what is missing is grey here.",
+        _notes,
+    ),
+    on_photos(
+        "dark", "look", "{be} nearly black", _noted("dark"),
+        "Look at them: they may be masks, or have fewer bits than their files can hold; save those "
+        "with 8 bits.",
+        _notes,
+    ),
+    on_photos(
+        "depth", "look", "{be} grey in fewer bits than the file can hold, or in other numbers",
+        _noted("depth"),
+        "Compare the thumbnails with your own program: the whitest level was inferred from the "
+        "largest. If it is wrong, save them with 8 bits.",
+        _notes,
+    ),
+    on_photos(
         "flat", "look", "{be} of one colour all over", _if_readable(lambda facts: facts.flat),
         "Remove those that show nothing: the network cannot learn a class from them.",
     ),
@@ -307,7 +334,7 @@ CHECKS: tuple[Check, ...] = (
     on_photos(
         "grey", "note", "{be} without colours",
         _if_readable(
-            lambda facts: facts.mode in ("1", "L", "LA") or facts.mode.startswith("I")
+            lambda facts: facts.mode in ("1", "L", "LA", "F") or facts.mode.startswith("I")
         ),
         "No action is needed if every class has some. If only one class has, the network learns to "
         "detect grey photos instead of the class.",

@@ -13,13 +13,15 @@ import numpy as np
 from PIL import Image
 
 from mobilenetv2.data.archives import archive_suffix
-from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, find_layout, split_of
+from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, Layout, find_layout, split_of
 from mobilenetv2.data.opening import open_source
 from mobilenetv2.data.passed_over import BROKEN, IN_ARCHIVE, Ignore, PassedOver, is_photo
 from mobilenetv2.data.sources import Source
+from mobilenetv2.data.table_photos import Labelled, find_labelled, open_table
+from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import decode
-from mobilenetv2.text import SHOWN, listed, quoted
+from mobilenetv2.text import SHOWN, escaped, listed, quoted
 
 BUILT_IN = "digits"
 """Name of the built-in dataset."""
@@ -113,10 +115,10 @@ def same_split(name: str) -> tuple[str, ...]:
 def open_dataset(
     place: str | Path, ignore: Iterable[str] = (), zip_encoding: str | None = None
 ) -> Dataset:
-    """Find the splits of a folder, an archive, or the built-in 'digits'.
+    """Find the splits of a folder, an archive, a table of photos, or the built-in 'digits'.
 
     Args:
-        place: the folder or archive.
+        place: the folder, archive or table.
         ignore: patterns of names that are passed over.
         zip_encoding: encoding of names in an archive that are not marked as UTF-8.
 
@@ -127,8 +129,11 @@ def open_dataset(
         from mobilenetv2.data.sources import digits
 
         return find_splits(digits())
-    patterns = Ignore(ignore)
-    found = find_splits(open_source(Path(place), patterns, zip_encoding))
+    patterns, path = Ignore(ignore), Path(place)
+    if is_table(path.name) and path.is_file():
+        found = _of_table(open_table(path), escaped(path))
+    else:
+        found = find_splits(open_source(path, patterns, zip_encoding))
     if unused := patterns.unused():
         note = f"{argument('ignore')}: nothing has a name such as {quoted(unused)}"
         return dataclasses.replace(found, notes=(*found.notes, note))
@@ -141,7 +146,7 @@ def absolute_place(place: str) -> str:
 
 
 def find_splits(source: Source) -> Dataset:
-    """Find splits and classes in the names of a source.
+    """Find splits and classes in the names of a source, or in a table that it holds.
 
     Raises:
         DataError: there are no photos, or their layout is none of :mod:`mobilenetv2.data.layout`.
@@ -152,7 +157,30 @@ def find_splits(source: Source) -> Dataset:
     ignored = tuple(name for name in names if not name.endswith("/") and not is_photo(name))
     if not photos:
         raise DataError(_no_photos(source, ignored))
-    layout = find_layout(source.place, photos, folders)
+    labelled = find_labelled(source)
+    if labelled is not None and labelled.standard:
+        return _of_table(labelled, source.place, ignored)
+    try:
+        layout = find_layout(source.place, photos, folders)
+    except DataError:
+        if labelled is None:
+            raise
+        return _of_table(labelled, source.place, ignored)
+    if labelled is not None:
+        if len({name for split in layout.splits.values() for name in split}) < 2:
+            return _of_table(labelled, source.place, ignored)
+        layout.notes.append(
+            f"{source.place}: classes are those of the folders; to take those of its table, give "
+            "the table as the data"
+        )
+    return _dataset(source, layout, source.place, ignored)
+
+
+def _of_table(labelled: Labelled, place: str, ignored: tuple[str, ...] = ()) -> Dataset:
+    return _dataset(labelled.source, labelled.layout, place, ignored)
+
+
+def _dataset(source: Source, layout: Layout, place: str, ignored: tuple[str, ...]) -> Dataset:
     classes = tuple(sorted({name for split in layout.splits.values() for name in split}))
     index = {name: label for label, name in enumerate(classes)}
     splits = {
@@ -168,7 +196,7 @@ def find_splits(source: Source) -> Dataset:
     }  # fmt: skip
     left_out = tuple(photo for found in layout.left_out.values() for photo in found)
     notes = (*source.notes, *source.passed.notes(), *layout.notes)
-    return Dataset(source.place, classes, splits, ignored, source.passed, left_out, notes)
+    return Dataset(place, classes, splits, ignored, source.passed, left_out, notes)
 
 
 def _no_photos(source: Source, others: tuple[str, ...]) -> str:

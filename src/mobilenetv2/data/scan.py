@@ -17,7 +17,8 @@ from PIL import Image
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Dataset, Photo, Split
 from mobilenetv2.errors import DataError, ImageError
-from mobilenetv2.images.decode import decode
+from mobilenetv2.images.decode import decode_noted
+from mobilenetv2.images.notes import Note, summaries
 from mobilenetv2.progress import track
 from mobilenetv2.text import SHOWN, counted, quoted
 
@@ -45,6 +46,8 @@ class Scanned(Generic[Seen]):
     """Reason why the photo cannot be read, beginning with its full name; '' if it can."""
     seen: Seen | None
     """Result of the function; None if there is a problem."""
+    notes: tuple[Note, ...] = ()
+    """Notes on how the file was read."""
 
 
 def scan_photos(splits: Sequence[Split], see: See[Seen]) -> Iterator[Scanned[Seen]]:
@@ -61,7 +64,9 @@ def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
         # Not Split.image: the bytes are needed, too.
         data, name = split.source.read(photo.name), split.full_name(photo)
         digest = hashlib.sha256(data).hexdigest()
-        return Scanned(split.name, photo, digest, "", see(name, data, decode(data, name)))
+        decoded = decode_noted(data, name)
+        seen = see(name, data, decoded.image)
+        return Scanned(split.name, photo, digest, "", seen, decoded.notes)
     except ImageError as error:
         return Scanned(split.name, photo, digest, str(error), None)
 
@@ -171,7 +176,9 @@ def _readable(
         split.name: split.with_photos(tuple(p for p in split.photos if p.name not in unreadable))
         for split in splits
     }
-    return kept, digests, [f"left out, unreadable: {text}" for text in unreadable.values()]
+    notes = [f"left out, unreadable: {text}" for text in unreadable.values()]
+    noted = summaries((one.photo.name, note) for one in scanned for note in one.notes)
+    return kept, digests, notes + [f"note: {text}" for text in noted]
 
 
 def _skipped(dataset: Dataset) -> list[str]:

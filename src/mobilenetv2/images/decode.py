@@ -1,10 +1,14 @@
 """Decoding of a file's bytes to an upright RGB image, for training, evaluation and prediction.
 
-* JPEG, PNG, WebP, BMP, TIFF, AVIF, and the first frame of a GIF (or of any animation) are read.
+* JPEG, PNG, WebP, BMP, TIFF, AVIF, PPM (PGM, PBM, PNM), TGA, JPEG 2000, and the first frame of a
+  GIF (or of any animation) are read; HEIC with the extra ``heic``. Others are named as what they
+  are.
 * The EXIF orientation is applied, so that a phone's photo is upright. Colour profiles are ignored.
 * Grey is repeated into three channels. Palettes, CMYK, YCbCr and LAB are converted to RGB.
 * Transparent pixels are shown on white, as in a page or a viewer.
-* 16-bit grey keeps its upper 8 bits, rounded. Floating-point images are refused.
+* Grey of more than 8 bits and floating-point grey become 8 bits by the rule of
+  :mod:`mobilenetv2.images.levels`, with a note if it had to infer the depth.
+* A JPEG whose last bytes are missing is read, with a note (:mod:`mobilenetv2.images.cut_jpeg`).
 * Bytes, pixels and the smallest side are checked before memory is allocated.
 """
 
@@ -15,33 +19,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from mobilenetv2.errors import ImageError
+from mobilenetv2.errors import ImageError, MissingExtra, require
 from mobilenetv2.files import read_file
+from mobilenetv2.images import foreign, levels
+from mobilenetv2.images.cut_jpeg import Incomplete, complete, without_padding
+from mobilenetv2.images.notes import Note, darkness
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM", "JPEG2000")
 """Pillow's decoders that are tried.
 
 MPO, the JPEG with a second image that phones write, is read by JPEG's; its own name would be a
-KeyError.
+KeyError. TGA has no mark of its own, so that it is tried only for a file of that name.
 """
+READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC, PPM, TGA, JPEG 2000"
+"""Names of the formats for messages."""
+_TGA_SUFFIXES = frozenset((".tga", ".icb", ".vda", ".vst"))
+_TGA_END = b"TRUEVISION-XFILE.\0"
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .avif "
-    ".heic .heif .jxl .jp2 .dng .cr2 .nef .arw .raw .psd".split()
+SUFFIXES = foreign.UNREAD_SUFFIXES | frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff .avif .heic .heif .hif "
+    ".ppm .pgm .pbm .pnm .tga .jp2 .j2k .jpx .jpf .jpc .j2c".split()
 )
 """Suffixes of the files in a folder that count as photos.
 
-The formats of the second line cannot be read; such a file is an error rather than skipped in
-silence.
+Among them are formats that cannot be read; such a file is an error rather than skipped in silence.
 """
-
-_UNREADABLE = {
-    b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftyphevc": "HEIC",
-    b"ftypmsf1": "HEIF", b"JXL ": "JPEG XL", b"ftypjp2": "JPEG 2000", b"ftypcrx": "Canon RAW",
-}  # fmt: skip
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
@@ -69,11 +73,28 @@ class Limits:
 LIMITS = Limits()
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Upright RGB image, and notes on how its file was read."""
+
+    image: Image.Image
+    notes: tuple[Note, ...] = ()
+
+
 def read_photo(path: Path, limits: Limits = LIMITS) -> Image.Image:
     """Read a photo and return it as an upright RGB image.
 
     Raises:
         ImageError: the file cannot be opened or decoded.
+    """
+    return read_photo_noted(path, limits).image
+
+
+def read_photo_noted(path: Path, limits: Limits = LIMITS) -> Decoded:
+    """Read a photo as :func:`read_photo` does, with notes on how its file was read.
+
+    Raises:
+        ImageError: as :func:`read_photo`.
     """
     try:
         size = path.stat().st_size
@@ -82,7 +103,7 @@ def read_photo(path: Path, limits: Limits = LIMITS) -> Image.Image:
         data = read_file(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
-    return decode(data, str(path), limits)
+    return decode_noted(data, str(path), limits)
 
 
 def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
@@ -99,28 +120,98 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
         ImageError: not an image, a format that is not read, damaged, or outside ``limits``. The
             message begins with ``name``.
     """
+    return decode_noted(data, name, limits).image
+
+
+def decode_noted(data: bytes, name: str, limits: Limits = LIMITS) -> Decoded:
+    """Return the image as :func:`decode` does, with notes on how its file was read.
+
+    Raises:
+        ImageError: as :func:`decode`.
+    """
     if not data:
         raise ImageError(f"{name}: the file is empty")
     if len(data) > limits.bytes:
         raise ImageError(f"{name}: {len(data):,} bytes are more than the limit of {limits.bytes:,}")
-    with _reported(name, limits, data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return _upright_rgb(image, name, limits)
+    with _reported(name, limits, data), open_picture(data, name) as image:
+        _check_size(image.size, name, limits)
+        if image.format == "JPEG" and (padded := without_padding(data)):
+            return _completed(padded, name)
+        declared = levels.declared_bits(image, data)  # loading forgets some of it
+        try:
+            image.load()
+        except OSError:
+            if image.format != "JPEG":
+                raise
+            return _completed(data, name)
+        return _decoded(image, name, declared=declared)
 
 
-def convert(image: Image.Image, name: str, limits: Limits = LIMITS) -> Image.Image:
-    """Return a Pillow image as :func:`decode` returns the one in its file.
+def _completed(data: bytes, name: str) -> Decoded:
+    """Return the image of a JPEG that may end early; a whole one gets no note."""
+    whole, missing = complete(data)
+    return _decoded(whole, name, (Note("cut", missing),) if missing else ())
+
+
+def open_picture(data: bytes, name: str) -> Image.Image:
+    """Open the image in a file's bytes with the decoder of its format; no pixel is decoded.
+
+    Returns:
+        An image as Pillow opens it, to be used as a context.
+
+    Raises:
+        ImageError: a camera's RAW file, or HEIC without the package that reads it.
+        OSError, SyntaxError: neither Pillow nor pi_heif can read it.
+    """
+    tga = foreign.suffix(name) in _TGA_SUFFIXES or data.endswith(_TGA_END)
+    try:
+        image = Image.open(io.BytesIO(data), formats=(*FORMATS, "TGA") if tga else FORMATS)
+    except UnidentifiedImageError:
+        if not foreign.is_heic(data):
+            raise
+        return _open_heic(data, name)
+    if foreign.is_raw(image, data, name):
+        raise ImageError(f"{name}: {foreign.RAW}")
+    return image
+
+
+def _open_heic(data: bytes, name: str) -> Image.Image:
+    try:
+        opened: Image.Image = require("pi_heif").HeifImageFile(io.BytesIO(data))
+    except MissingExtra as error:
+        raise ImageError(f"{name}: a HEIC photo; {error}, or convert it to JPEG") from None
+    return opened
+
+
+def convert(image: Image.Image, name: str, limits: Limits = LIMITS) -> Decoded:
+    """Return a Pillow image as :func:`decode_noted` returns the one in its file.
 
     Raises:
         ImageError: as :func:`decode`.
     """
     with _reported(name, limits):
-        return _upright_rgb(image, name, limits)
+        _check_size(image.size, name, limits)
+        image.load()
+        return _decoded(image, name)
 
 
-def _upright_rgb(image: Image.Image, name: str, limits: Limits) -> Image.Image:
-    _check_size(image.size, name, limits)
-    image.load()
-    return _rgb(_upright(image), name)
+def _decoded(
+    image: Image.Image, name: str, notes: tuple[Note, ...] = (), declared: int | None = None
+) -> Decoded:
+    """Return a loaded image upright, in RGB, with its notes.
+
+    Args:
+        image: a loaded image.
+        name: name of the image for an error message.
+        notes: notes so far.
+        declared: bits of its levels by its file.
+    """
+    image = _upright(image)
+    depth = None
+    if levels.has_levels(image):
+        image, depth = levels.eight_bits(image, name, declared)
+    image = _rgb(image)
+    return Decoded(image, tuple(note for note in (*notes, depth, darkness(image)) if note))
 
 
 @contextmanager
@@ -132,9 +223,11 @@ def _reported(name: str, limits: Limits, data: bytes = b"") -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: {_reason_unreadable(data)}") from None
+        raise ImageError(f"{name}: {foreign.why_unread(data, name, READ)}") from None
     except ImageError:
         raise
+    except Incomplete as error:
+        raise ImageError(f"{name}: damaged or truncated picture ({error})") from None
     except Image.DecompressionBombError:
         # Pillow's own limit comes first, even if the caller's limit is larger.
         bound = min(limits.pixels, 2 * (Image.MAX_IMAGE_PIXELS or limits.pixels))
@@ -167,30 +260,9 @@ def _check_size(size: tuple[int, int], name: str, limits: Limits) -> None:
         )
 
 
-def _rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int32)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ImageError(f"{name}: grey levels outside 0 to 65535; save it with 8 or 16 bits")
-        # A PNG may have one transparent level, which Pillow's conversions ignore at 16 bits.
-        levels[levels == image.info.get("transparency", -1)] = 65535
-        # In place, so that a large image is not copied three times.
-        levels += 128
-        levels //= 257
-        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ImageError(f"{name}: floating-point picture; save it with 8 or 16 bits")
+def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, picture).convert("RGB")
     return image.convert("RGB")
-
-
-def _reason_unreadable(data: bytes) -> str:
-    for mark, kind in _UNREADABLE.items():
-        if mark in data[:16]:
-            return f"{kind} is not read; convert it to JPEG or PNG first"
-    if data[:4] == b"%PDF":
-        return "this is a PDF, not a picture"
-    return "not a picture, or a format that is not read (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF are)"

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import convert, decode, read_photo
+from mobilenetv2.images.decode import Decoded, convert, decode_noted, read_photo_noted
+from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
 
@@ -31,11 +32,21 @@ def network_picture(photo: Photo, record: Preprocessing) -> NDArray:
     Raises:
         ImageError: it cannot be read, or is no photo.
     """
-    image = open_photo(photo)
+    return network_picture_noted(photo, record)[0]
+
+
+def network_picture_noted(photo: Photo, record: Preprocessing) -> tuple[NDArray, tuple[Note, ...]]:
+    """Return a photo as :func:`network_picture` does, with notes on how its file was read.
+
+    Raises:
+        ImageError: as :func:`network_picture`.
+    """
+    decoded = open_photo_noted(photo)
+    image = decoded.image
     prepared = isinstance(photo, Image.Image | np.ndarray)
     if prepared and image.size == record.size[::-1]:
         record = record.largest()
-    return preprocess(image, record, str(path_of(photo) or "photo"))
+    return preprocess(image, record, str(path_of(photo) or "photo")), decoded.notes
 
 
 def open_photo(photo: Photo) -> Image.Image:
@@ -44,8 +55,17 @@ def open_photo(photo: Photo) -> Image.Image:
     Raises:
         ImageError: it cannot be read, or is no photo.
     """
+    return open_photo_noted(photo).image
+
+
+def open_photo_noted(photo: Photo) -> Decoded:
+    """Return a photo as :func:`open_photo` does, with notes on how its file was read.
+
+    Raises:
+        ImageError: as :func:`open_photo`.
+    """
     if isinstance(photo, bytes):
-        return decode(photo, "the photo's bytes")
+        return decode_noted(photo, "the photo's bytes")
     if isinstance(photo, Image.Image):
         return convert(photo, "photo")
     if isinstance(photo, np.ndarray):
@@ -57,7 +77,7 @@ def open_photo(photo: Photo) -> Image.Image:
             )
         return convert(Image.fromarray(np.ascontiguousarray(photo)), "photo")
     if isinstance(photo, str | PathLike):
-        return read_photo(Path(photo))
+        return read_photo_noted(Path(photo))
     raise ImageError(
         f"a {type(photo).__name__} is no photo: a path, a file's bytes, a Pillow image or an array "
         "uint8 (height, width, 3) is"

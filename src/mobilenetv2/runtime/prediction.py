@@ -12,10 +12,11 @@ from mobilenetv2.data.batches import AHEAD, in_parallel
 from mobilenetv2.data.photos import Photos, collect
 from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.hub.catalogue import EMBEDDED
-from mobilenetv2.images.photo import Photo, network_picture, path_of
+from mobilenetv2.images.notes import Note, summaries
+from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
-from mobilenetv2.progress import track
+from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.loading import LoadedModel, load_model
 
@@ -126,6 +127,8 @@ def stream(
 ) -> Iterator[Made | Unreadable]:
     """Yield a result for each photo, made of the outputs of a loaded model.
 
+    Notes on how photos were read are said at the end, on stderr.
+
     Args:
         loaded: the model.
         photos: list or iterator of photos.
@@ -133,10 +136,13 @@ def stream(
         batch: number of photos in a batch.
     """
     record = loaded.config.preprocessing
+    noted: list[tuple[str, Note]] = []
 
     def load(photo: Photo) -> tuple[Path | None, NDArray | ImageError]:
         try:
-            return path_of(photo), network_picture(photo, record)
+            picture, notes = network_picture_noted(photo, record)
+            noted.extend((str(path_of(photo) or "a photo in memory"), note) for note in notes)
+            return path_of(photo), picture
         except ImageError as error:
             return path_of(photo), error
 
@@ -151,6 +157,8 @@ def stream(
                 yield Unreadable(picture, path)
             else:
                 yield make(next(outputs), path)
+    for sentence in summaries(sorted(noted, key=lambda one: one[0])):
+        say(f"note: {sentence}")
 
 
 def _tracked(answers: Iterator[Made], total: int | None) -> Iterator[Made]:

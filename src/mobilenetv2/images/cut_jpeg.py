@@ -1,0 +1,130 @@
+"""JPEG files that end early, as after an interrupted copy: read, if hardly anything is missing.
+
+Every viewer shows such a file. libjpeg fills what is missing with grey, if the file is ended for
+it. How much that is follows from two decodings that differ only in what comes after the end: where
+they agree, the pixels are the file's own.
+"""
+
+import io
+from collections.abc import Iterator
+
+from PIL import Image, ImageChops
+
+MOST_MISSING = 0.05
+"""Largest part of the picture that may be missing at the end."""
+_END = b"\xff\xd9"
+_NOISE = bytes(range(1, 251)) * 16
+"""Bytes without a marker: any decoder makes something else of them than of nothing."""
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN = 0xDA
+
+
+class Incomplete(Exception):
+    """Too much of a file is missing; the text says how much."""
+
+
+def without_padding(data: bytes) -> bytes:
+    """Return a JPEG file without zeros that stand for its end; empty if there are none.
+
+    A copy that was interrupted may have its full length, with zeros for what did not come.
+    """
+    kept = data.rstrip(b"\0")
+    return kept if len(kept) < len(data) and not kept.endswith(_END) else b""
+
+
+def complete(data: bytes) -> tuple[Image.Image, str]:
+    """Return the loaded picture of a JPEG file that ends early, and in words what is missing.
+
+    The words are empty if nothing is missing: bytes after the end mark do no harm.
+
+    The limit is :data:`MOST_MISSING` of the blocks of the picture. A progressive file holds the
+    whole picture several times, ever finer: it must have begun its last pass.
+
+    Raises:
+        Incomplete: more is missing.
+        OSError: it cannot be decoded.
+    """
+    data = data.rstrip(b"\xff")
+    image, other = _decoded(data + _END), _decoded(data + _NOISE + _END)
+    segments = list(_segments(data))
+    missing = _missing(image, other, segments)
+    nothing = "" if _END in data[data.rfind(b"\xff\xda") :] else "only the end mark is missing"
+    finest = _precision(segments)
+    if any(finest.values()) or len(finest) < 64 * _components(segments):
+        raise Incomplete("whole passes are missing")
+    if _is_progressive(segments):
+        return image, "the last pass over its details is not complete" if missing else nothing
+    if missing > MOST_MISSING:
+        raise Incomplete(f"{missing:.0%} of the picture is missing, more than {MOST_MISSING:.0%}")
+    return image, f"{missing:.1%} of it is missing" if missing else nothing
+
+
+def _decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    image.load()
+    return image
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the code and the contents of each segment, without the compressed pixels."""
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 4:
+        code = data[at + 1]
+        if code in (0, 1, 0xFF) or 0xD0 <= code <= 0xD9:  # no segment: a byte, or a mark
+            at += 1 if code == 0xFF else 2
+            continue
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield code, data[at + 4 : at + 2 + size]
+        at += 2 + size
+
+
+def _frame(segments: list[tuple[int, bytes]]) -> tuple[int, bytes]:
+    return next(((code, body) for code, body in segments if code in _FRAMES), (0xC0, b""))
+
+
+def _is_progressive(segments: list[tuple[int, bytes]]) -> bool:
+    return _frame(segments)[0] in (0xC2, 0xC6, 0xCA, 0xCE)
+
+
+def _components(segments: list[tuple[int, bytes]]) -> int:
+    body = _frame(segments)[1]
+    return body[5] if len(body) > 5 else 1
+
+
+def _block(segments: list[tuple[int, bytes]]) -> tuple[int, int]:
+    """Return (width, height) in pixels of what is coded together."""
+    body, count = _frame(segments)[1], _components(segments)
+    if count == 1:
+        return 8, 8
+    sampling = body[7 : 6 + 3 * count : 3]
+    return 8 * max((one >> 4 for one in sampling), default=1), 8 * max(
+        (one & 15 for one in sampling), default=1
+    )
+
+
+def _missing(one: Image.Image, other: Image.Image, segments: list[tuple[int, bytes]]) -> float:
+    """Return the part of the blocks that comes after the first different pixel."""
+    differs = ImageChops.difference(one, other)
+    box = differs.getbbox(alpha_only=False)
+    if box is None:
+        return 0.0
+    width, height = _block(segments)
+    # Colours are enlarged smoothly, so that a pixel or two before the first block may differ, too.
+    row = (box[1] + 2) // height
+    band = differs.crop((0, row * height + 2, one.width, min((row + 1) * height - 2, one.height)))
+    left = (band.getbbox(alpha_only=False) or (0,))[0]
+    across, down = -(-one.width // width), -(-one.height // height)
+    return 1 - (row * across + (left + 2) // width) / (across * down)
+
+
+def _precision(segments: list[tuple[int, bytes]]) -> dict[tuple[int, int], int]:
+    """Return how many low bits each coefficient (component, frequency) still lacks."""
+    lacks: dict[tuple[int, int], int] = {}
+    for code, body in segments:
+        if code != _SCAN or not body or len(body) < 4 + 2 * body[0]:
+            continue
+        first, last, bits = body[1 + 2 * body[0] : 4 + 2 * body[0]]
+        for component in body[1 : 1 + 2 * body[0] : 2]:
+            for frequency in range(first, min(last, 63) + 1):
+                lacks[component, frequency] = bits & 15
+    return lacks

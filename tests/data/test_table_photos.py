@@ -1,0 +1,211 @@
+"""Datasets whose classes stand in a table: given by itself, in a folder, in an archive."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mobilenetv2.data.dataset import Dataset, open_dataset
+from mobilenetv2.data.scan import check_dataset
+from mobilenetv2.errors import DataError, ImageError
+
+Png = Callable[[int], bytes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, png: Png) -> Path:
+    """Six photos in a folder ``images``, 0.png to 5.png."""
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    for number in range(6):
+        (tmp_path / "data" / "images" / f"{number}.png").write_bytes(png(number))
+    return tmp_path / "data"
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def found(data: Dataset) -> dict[str, dict[str, str]]:
+    """Class of each photo, by split."""
+    return {
+        name: {photo.name: split.classes[photo.label] for photo in split.photos}
+        for name, split in data.splits.items()
+    }
+
+
+def test_a_table_given_by_itself_names_photos_relative_to_it(folder: Path, png: Png) -> None:
+    table = write(folder / "t.csv", "filename,label", "images/0.png,hat", r"images\1.png,shoe")
+    data = open_dataset(table)
+    assert (data.place, data.classes) == (str(table), ("hat", "shoe"))
+    assert found(data) == {"all": {"images/0.png": "hat", "images/1.png": "shoe"}}
+    split = data.splits["all"]
+    assert split.source.read("images/1.png") == png(1)
+    assert split.full_name(split.photos[0]) == str(folder / "images" / "0.png")
+    assert data.notes == ()
+
+
+def test_a_table_given_by_itself_may_name_photos_anywhere(folder: Path, tmp_path: Path) -> None:
+    away = tmp_path / "tables"
+    places = [f"{folder}/images/0.png,a", "../data/images/1.png,b"]
+    data = open_dataset(write(away / "t.csv", "path,class", *places))
+    assert found(data) == {"all": {"0.png": "a", "1.png": "b"}}
+    assert data.splits["all"].source.place == str(folder / "images")
+
+
+def test_names_without_suffix_or_folder_are_looked_up(folder: Path) -> None:
+    table = write(folder / "train.csv", "id,species", "0,a", "1.png,b", "images/2,a")
+    names = {"images/0.png": "a", "images/1.png": "b", "images/2.png": "a"}
+    assert found(open_dataset(table)) == {"all": names}
+    assert found(open_dataset(folder)) == {"train": names}  # the folder's other photos: left out
+    assert len(open_dataset(folder).left_out) == 3
+
+
+def test_splits_of_a_column(folder: Path) -> None:
+    lines = [f"images/{n}.png,{'ab'[n % 2]},{s}" for n, s in enumerate(
+        ("train", "Training", "val", "valid", "TEST", "test"))]  # fmt: skip
+    data = open_dataset(write(folder / "t.csv", "file,label,split", *lines))
+    assert {name: [*names.values()] for name, names in found(data).items()} == {
+        "train": ["a", "b"], "validation": ["a", "b"], "test": ["a", "b"]
+    }  # fmt: skip
+    wrong = write(folder / "t.csv", "file,label,split", "images/0.png,a,north")
+    with pytest.raises(DataError, match=r"t\.csv: its column of splits has 'north'; call them tr"):
+        open_dataset(wrong)
+
+
+def test_a_table_for_each_split(folder: Path) -> None:
+    for number, name in enumerate(("train", "val", "test_labels")):
+        lines = (f"images/{2 * number}.png,a", f"images/{2 * number + 1}.png,b")
+        write(folder / f"{name}.csv", "file,label", *lines)
+    write(folder / "sample_submission.csv", "id,label", "99,a")
+    data = open_dataset(folder)
+    assert {name: len(names) for name, names in found(data).items()} == {
+        "train": 2, "validation": 2, "test": 2
+    }  # fmt: skip
+    alone = open_dataset(folder / "train.csv")
+    assert [*alone.splits] == ["all"]
+    assert any("is read alone" in note and "'val.csv'" in note for note in alone.notes)
+
+
+def test_roboflow_has_a_table_in_each_folder(tmp_path: Path, png: Png) -> None:
+    for number, split in enumerate(("train", "valid", "test")):
+        (tmp_path / split).mkdir()
+        for index in range(2):
+            (tmp_path / split / f"{index}_jpg.rf.{number}.png").write_bytes(png(index))
+        lines = (f"0_jpg.rf.{number}.png, 1, 0", f"1_jpg.rf.{number}.png, 0, 1")
+        write(tmp_path / split / "_classes.csv", "filename, hat, shoe", *lines)
+    data = open_dataset(tmp_path)
+    assert data.classes == ("hat", "shoe")
+    assert found(data)["validation"] == {
+        "valid/0_jpg.rf.1.png": "hat", "valid/1_jpg.rf.1.png": "shoe"
+    }  # fmt: skip
+    assert [*data.splits] == ["train", "validation", "test"]
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_hugging_faces_metadata_counts_more_than_folders(
+    folder: Path, tmp_path: Path, png: Png, archive: bool
+) -> None:
+    lines = [json.dumps({"file_name": f"{n}.png", "label": "ab"[n % 2]}) for n in range(6)]
+    write(folder / "images" / "metadata.jsonl", *lines)
+    (folder / "more").mkdir()
+    (folder / "more" / "9.png").write_bytes(png(9))
+    place = folder
+    if archive:
+        place = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
+    data = open_dataset(place)
+    assert data.classes == ("a", "b") and len(found(data)["all"]) == 6
+    assert data.left_out == ("more/9.png",)
+    assert any("1 photo in no row" in note and "more/9.png" in note for note in data.notes)
+    assert check_dataset(data).digests.keys() == {f"images/{n}.png" for n in range(6)}
+
+
+def test_class_folders_count_more_than_any_other_table(folder: Path, png: Png) -> None:
+    (folder / "drawings").mkdir()
+    (folder / "drawings" / "x.png").write_bytes(png(9))
+    lines = [f"images/{n}.png,{'ab'[n % 2]}" for n in range(6)]
+    write(folder / "labels.csv", "file,label", *lines)
+    data = open_dataset(folder)
+    assert data.classes == ("drawings", "images")
+    assert any("give the table as the data" in note for note in data.notes)
+    assert open_dataset(folder / "labels.csv").classes == ("a", "b")
+
+
+def test_predictions_beside_photos_are_no_truth(folder: Path) -> None:
+    lines = [f"images/{n}.png,1,0,{'ab'[n % 2]},0.9," for n in range(6)]
+    write(folder / "predictions.csv", "image,rank,index,label,probability,error", *lines)
+    assert open_dataset(folder).classes == ("images",)
+
+
+def test_a_table_inside_names_nothing_outside(folder: Path, tmp_path: Path, png: Png) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png(9))
+    lines = ["images/0.png,a", "images/1.png,b", "../secret.png,a", f"{secret},b"]
+    write(folder / "metadata.csv", "file_name,label", *lines)
+    data = open_dataset(folder)
+    for photo in data.splits["all"].photos:
+        if "secret" in photo.name:
+            with pytest.raises(ImageError, match="no such photo, though the table names it"):
+                data.splits["all"].source.read(photo.name)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        for name in ("metadata.csv", "images/0.png", "images/1.png"):
+            packed.write(folder / name, name)
+    packed_data = open_dataset(tmp_path / "a.zip")
+    assert len(packed_data.splits["all"]) == 4
+    with pytest.raises(DataError, match="2 of 4 photos cannot be read"):
+        check_dataset(packed_data)
+
+
+def test_missing_photos_are_like_unreadable_ones(tmp_path: Path, png: Png) -> None:
+    lines = []
+    for number in range(120):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+        lines.append(f"{number}.png,{'ab'[number % 2]}")
+    table = write(tmp_path / "t.csv", "file,label", *lines, "gone.png,a")
+    checked = check_dataset(open_dataset(table))
+    assert len(checked.dataset.splits["all"]) == 120
+    assert any("gone.png: no such photo" in note for note in checked.notes)
+    write(table, "file,label", *lines, "gone.png,a", "away.png,b")
+    with pytest.raises(DataError, match=r"2 of 122 photos cannot be read.*gone\.png: no such"):
+        check_dataset(open_dataset(table))
+    write(table, "file,label", "gone.png,a", "away.png,b")
+    with pytest.raises(DataError, match=r"none of its 2 photos is there \(first: gone\.png\)"):
+        open_dataset(table)
+
+
+def test_rows_that_repeat_contradict_or_say_nothing(folder: Path) -> None:
+    lines = ["images/0.png,a", "images/0.png,a", "images/1.png,b", "images/2.png,"]
+    data = open_dataset(write(folder / "t.csv", "file,label", *lines))
+    assert len(found(data)["all"]) == 2 and data.left_out == ("images/2.png",)
+    assert any("1 photo without a label left out (first: images/2.png)" in n for n in data.notes)
+    assert any("1 row repeated" in note for note in data.notes)
+    write(folder / "t.csv", "file,label", *lines, "images/0.png,b")
+    with pytest.raises(DataError, match=r"1 photo has several labels \(first: .*0\.png: 'a', 'b'"):
+        open_dataset(folder / "t.csv")
+    with pytest.raises(DataError, match="no row has a label"):
+        open_dataset(write(folder / "t.csv", "file,label", "images/0.png,"))
+
+
+def test_two_tables_are_a_question(folder: Path) -> None:
+    for name in ("one.csv", "two.csv"):
+        write(folder / name, "file,label", "images/0.png,a", "images/1.png,b")
+    with pytest.raises(DataError, match=r"several tables of labels \('one.csv', 'two.csv'\)"):
+        open_dataset(folder)
+
+
+def test_a_photo_in_two_splits_is_left_out_of_training(folder: Path) -> None:
+    lines = [f"images/{n}.png,{'ab'[n % 2]},{'train' if n < 4 else 'test'}" for n in range(6)]
+    table = write(folder / "t.csv", "file,label,split", *lines, "images/4.png,a,train")
+    checked = check_dataset(open_dataset(table))
+    assert len(checked.dataset.splits["train"]) == 4
+    assert any("left out of train: 1 picture" in note for note in checked.notes)
+
+
+def test_a_folder_with_many_tables_or_none(folder: Path) -> None:
+    for number in range(60):
+        write(folder / f"notes{number}.csv", "a,b", "1,2")
+    assert open_dataset(folder).classes == ("images",)

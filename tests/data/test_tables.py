@@ -1,0 +1,144 @@
+"""Tables: delimiters, quotes, encodings, JSON Lines, Parquet, and what is refused."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mobilenetv2.data import tables
+from mobilenetv2.data.tables import is_table, parse
+from mobilenetv2.errors import DataError
+
+ROWS = [("a b.jpg", "hat, small"), ("b.jpg", 'a "good" one'), ("ü.jpg", "鞋")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_any_delimiter_encoding_and_line_end(delimiter: str, encoding: str, end: str) -> None:
+    file = io.StringIO()
+    csv.writer(file, delimiter=delimiter, lineterminator=end).writerows([("file", "label"), *ROWS])
+    table = parse(file.getvalue().encode(encoding), "t.csv")
+    assert table.columns == ("file", "label") and table.rows == ROWS and table.notes == ()
+
+
+def test_what_spreadsheets_leave() -> None:
+    data = b"sep=;\r\nfilename;label;;\r\n a.jpg ;Hut;;\r\n;;;\r\nb.jpg;Schuh;;\r\n\r\n"
+    table = parse(data, "t.csv")
+    assert table.columns == ("filename", "label")
+    assert table.rows == [("a.jpg", "Hut"), ("b.jpg", "Schuh")]
+
+
+def test_an_older_encoding_is_read_and_noted() -> None:
+    table = parse("file,label\na.jpg,Mütze\n".encode("cp1252"), "t.csv")
+    assert table.rows == [("a.jpg", "Mütze")]
+    (note,) = table.notes
+    assert "not UTF-8" in note and "Windows-1252" in note
+
+
+def test_json_lines() -> None:
+    lines = [
+        {"file_name": "a.jpg", "label": 3},
+        {"file_name": "b.jpg", "tags": ["x", 1], "label": None},
+        {"file_name": "c.jpg", "label": 2.0, "extra": True},
+    ]
+    data = "\n\n".join(map(json.dumps, lines)).encode()
+    table = parse(data, "metadata.jsonl")
+    assert table.columns == ("file_name", "label", "tags", "extra")
+    assert table.rows == [
+        ("a.jpg", "3", "", ""), ("b.jpg", "", ("x", "1"), ""), ("c.jpg", "2", "", "True")
+    ]  # fmt: skip
+
+
+def parquet(columns: dict[str, Any]) -> bytes:
+    arrow = pytest.importorskip("pyarrow")
+    file = io.BytesIO()
+    __import__("pyarrow.parquet").parquet.write_table(arrow.table(columns), file)
+    return file.getvalue()
+
+
+def test_parquet() -> None:
+    data = parquet({"path": ["a.jpg", "b.jpg"], "label": [0, None], "tags": [["x"], []]})
+    table = parse(data, "t.parquet")
+    assert table.columns == ("path", "label", "tags")
+    assert table.rows == [("a.jpg", "0", ("x",)), ("b.jpg", "", ())]
+
+
+def test_parquet_with_the_photos_inside_is_named_as_such() -> None:
+    for column in ([{"bytes": b"\xff\xd8", "path": "a"}], [b"\xff\xd8"]):
+        with pytest.raises(DataError, match=r"t\.parquet: its column 'image' holds the photos"):
+            parse(parquet({"image": column, "label": [1]}), "t.parquet")
+
+
+def test_damaged_parquet_is_refused() -> None:
+    data = parquet({"path": ["a.jpg"] * 300, "label": list(range(300))})
+    for broken in (data[:-9], data[: len(data) // 2], data[:4] + bytes(40) + data[44:], b"PAR1"):
+        with pytest.raises(DataError, match=r"^t\.parquet: "):
+            parse(broken, "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("t.csv", b"", "the table is empty"),
+        ("t.csv", b"file,label\n", "no rows"),
+        ("t.csv", b"file,label\na.jpg,hat\nb.jpg,hat,red\n", "line 3 has 3 cells"),
+        ("t.csv", b"file,label,label\na,b,c\n", "several columns are called label"),
+        ("t.csv", b"PK\3\4\0\0\0", "no table or is damaged"),
+        ("t.csv", b'file,label\n"a.jpg,hat\n' + b"x" * 200_000, "line"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is no JSON"),
+        ("t.jsonl", b"[1, 2]\n", "line 1 is no object"),
+        ("t.jsonl", b'{"a": ' + b"[" * 100_000, "line 1 is no JSON"),
+    ],
+    ids=str,
+)
+def test_what_is_no_table_is_refused_by_name(name: str, data: bytes, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        parse(data, name)
+    assert str(caught.value).startswith(f"{name}: ") and words in str(caught.value)
+
+
+def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"file,label\n" + b"a.jpg,hat\n" * 5
+    monkeypatch.setattr(tables, "MOST_ROWS", 4)
+    with pytest.raises(DataError, match="more rows than the limit of 4"):
+        parse(data, "t.csv")
+    monkeypatch.setattr(tables, "MOST_BYTES", 20)
+    with pytest.raises(DataError, match="61 bytes are more than the limit of 20"):
+        parse(data, "t.csv")
+
+
+def test_tables_are_known_by_their_suffix() -> None:
+    assert all(map(is_table, ("a.csv", "b/C.TSV", "x.jsonl", "x.ndjson", "x.parquet")))
+    assert not any(map(is_table, ("a.jpg", "csv", "a.csv/", "a.json", "a.txt")))
+
+
+cells = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=6)
+grids = st.integers(2, 4).flatmap(
+    lambda width: st.lists(st.lists(cells, min_size=width, max_size=width), min_size=2, max_size=6)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(grids, st.sampled_from(",;\t"))
+def test_any_table_that_is_quoted_comes_back(grid: list[list[str]], delimiter: str) -> None:
+    grid = [[f"c{index}" for index in range(len(grid[0]))], *grid]
+    file = io.StringIO()
+    csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(grid)
+    table = parse(file.getvalue().encode(), "t.csv")
+    assert [list(table.columns), *map(list, table.rows)] == grid
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from(["t.csv", "t.tsv", "t.jsonl"]))
+def test_any_bytes_are_a_table_or_refused_by_name(data: bytes, name: str) -> None:
+    try:
+        table = parse(data, name)
+    except DataError as error:
+        assert str(error).startswith(f"{name}: ")
+    else:
+        assert all(len(row) == len(table.columns) for row in table.rows)
