@@ -1,9 +1,12 @@
 """Probabilities against the definitions, where these can be computed, and at their ends."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from mobilenetv2.errors import SpecError
+from mobilenetv2.model.initialisation import with_classes
 from mobilenetv2.model.outputs import (
     answering_classes,
     log_sigmoid,
@@ -12,7 +15,8 @@ from mobilenetv2.model.outputs import (
     sigmoid,
     softmax,
 )
-from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Outputs
+from mobilenetv2.spec.records import ModelConfig, Origin
 
 LOGITS = np.random.default_rng(0).normal(scale=3, size=(5, 4)).astype(np.float32)
 
@@ -59,8 +63,20 @@ def test_the_most_probable_classes_answer_and_of_sigmoids_those_above_a_half() -
 
 
 def test_a_softmax_over_one_class_is_no_answer() -> None:
+    def check(classes: int, outputs: Outputs = "softmax") -> None:
+        spec = NetworkSpec(classes=classes, classifier=ClassifierSpec(outputs=outputs))
+        require_answers(ModelConfig.default(spec), "shoes")
+
     with pytest.raises(SpecError, match=r'^shoes: a softmax over one class.*"outputs": "logit"'):
-        require_answers(NetworkSpec(classes=1), "shoes")
-    require_answers(NetworkSpec(classes=2), "shoes")
-    require_answers(NetworkSpec(classes=2, classifier=ClassifierSpec(outputs="logit")), "shoes")
-    require_answers(NetworkSpec(classes=1, classifier=ClassifierSpec(outputs="sigmoid")), "shoes")
+        check(1)
+    check(2)
+    check(2, "logit")
+    check(1, "sigmoid")
+
+
+def test_a_classifier_that_was_never_trained_has_no_answers() -> None:
+    config = ModelConfig.default(NetworkSpec(classes=1000))
+    origin = Origin("features.pth", untrained_classifier=True)
+    with pytest.raises(SpecError, match=r"^body: .*'features.pth'.*weights='body'.*features=True"):
+        require_answers(dataclasses.replace(config, origin=origin), "body")
+    require_answers(with_classes(dataclasses.replace(config, origin=origin), 3), "body")

@@ -20,6 +20,7 @@ from mobilenetv2.evaluation.run_record import trained_on
 from mobilenetv2.exporting.job import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import ALIASES, FORMATS, INT8, PRECISIONS, RUNTIMES, Precision
+from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
@@ -201,6 +202,8 @@ def benchmark(
     with located(model) as given:
         exported = is_exported(given.place)
         config = load_artifact(given.place).config if exported else load_config(given.place)
+        if data:
+            require_answers(config, given.name)
         candidates = choose_candidates(
             given.place if exported else None, runtimes, wanted,
             Path(artifacts) if artifacts is not None else None,

@@ -23,7 +23,7 @@ from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization import post_training
 from mobilenetv2.quantization.scheme import save_scheme
-from mobilenetv2.runtime.predictor import load_predictor
+from mobilenetv2.runtime.predictor import create_engine, engine_predictor, load_artifact
 from mobilenetv2.spec.records import ModelConfig
 
 PICTURES = "pictures.npy"
@@ -76,7 +76,10 @@ def measure_candidates(job: Job) -> list[Row]:
 
 def reference_logits(job: Job) -> NDArray:
     """Return the reference's logits: ONNX Runtime in float32, or the exported file itself."""
-    _, predict = load_predictor(job.model, threads=job.threads)
+    artifact = load_artifact(job.model)  # without a trained classifier, too: speed needs none
+    predict = engine_predictor(
+        create_engine(artifact, threads=job.threads), artifact.config.preprocessing
+    )
     pictures, count = job.photos.pictures, len(job.photos.pictures)
     parts = (pictures[i : i + ANSWERED] for i in range(0, count, ANSWERED))
     return np.concatenate([predict(p) for p in track(parts, "reference", count, ANSWERED)])

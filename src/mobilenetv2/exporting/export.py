@@ -92,7 +92,7 @@ def export(
     place = Path(out)
     with located(model) as given:
         config, arrays = store.load(given.place)
-        require_answers(config.spec, given.name)
+        require_answers(config, given.name)
         options = [
             Options(each, pictures, batch, any_size, opset) for each in precisions(precision)
         ]

@@ -66,10 +66,11 @@ def card(config: ModelConfig, name: str) -> str:
     """
     spec, preprocessing, origin = config.spec, config.preprocessing, config.origin
     licence = (origin.licence if origin else None) or "unknown"
+    features = origin is not None and origin.untrained_classifier
     lines = [
         "---",
         "library_name: mobilenetv2",
-        "pipeline_tag: image-classification",
+        f"pipeline_tag: image-{'feature-extraction' if features else 'classification'}",
         f"license: {'other' if licence == 'unknown' else licence.lower()}",
         "---",
         "",
@@ -104,7 +105,8 @@ def card(config: ModelConfig, name: str) -> str:
         lines += [f"SHA-256 of the source: {origin.sha256}"] if origin.sha256 else []
         lines += [f"Dialect: {origin.dialect}"] if origin.dialect else []
         lines += [f"Licence: {licence}", *([origin.note] if origin.note else []), ""]
-    lines += ["## Use", "", "    mobilenetv2 predict PHOTO --model THIS_FOLDER", ""]
+    option = " --features" if features else ""
+    lines += ["## Use", "", f"    mobilenetv2 predict PHOTO --model THIS_FOLDER{option}", ""]
     return "\n".join(lines)
 
 
@@ -125,6 +127,11 @@ def _resizing(config: ModelConfig) -> str:
 
 
 def _answers(config: ModelConfig) -> str:
+    if config.origin and config.origin.untrained_classifier:
+        return (
+            "Features, not classes: the file had no trained classifier, and the one here is random "
+            "until it is trained on photos with `mobilenetv2 train PHOTOS --weights THIS_FOLDER`."
+        )
     names = config.labels.names
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     given = "One logit for" if config.spec.logits < len(names) else "Logits of"

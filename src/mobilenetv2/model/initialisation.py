@@ -20,7 +20,7 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.names import Shapes, parameter_shapes
 from mobilenetv2.spec.network import ClassifierSpec
-from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin
 
 Initialisation = Literal["torchvision", "paper"]
 SLIM_DEVIATION = 0.09
@@ -112,4 +112,13 @@ def with_classes(
     spec = config.spec.replace(
         classes=len(labels), background=labels.background_place, classifier=head
     )
-    return dataclasses.replace(config, spec=spec, labels=labels, metrics={})
+    return dataclasses.replace(
+        config, spec=spec, labels=labels, metrics={}, origin=answering(config.origin)
+    )
+
+
+def answering(origin: Origin | None) -> Origin | None:
+    """Return the origin of a network whose classifier is its user's: trained, or to be trained."""
+    if origin is None or not origin.untrained_classifier:
+        return origin
+    return dataclasses.replace(origin, untrained_classifier=False)

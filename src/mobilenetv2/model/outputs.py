@@ -5,8 +5,9 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.network import NetworkSpec, Outputs
+from mobilenetv2.errors import SpecError, argument
+from mobilenetv2.spec.network import Outputs
+from mobilenetv2.spec.records import ModelConfig
 
 MOST_ANSWERS = 5
 """Default number of classes in an answer."""
@@ -74,15 +75,23 @@ def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None
     return order[: MOST_ANSWERS if most is None else most]
 
 
-def require_answers(spec: NetworkSpec, where: str) -> None:
-    """Raise if the network's answer is always the same: a softmax over one class.
+def require_answers(config: ModelConfig, where: str) -> None:
+    """Raise if the network's answers mean nothing.
 
     Args:
+        config: config of the network.
         where: name of the model, for the message.
 
     Raises:
-        SpecError: the network is a softmax over one class.
+        SpecError: the classifier was never trained, or is a softmax over one class.
     """
+    spec, origin = config.spec, config.origin
+    if origin is not None and origin.untrained_classifier:
+        raise SpecError(
+            f"{where}: a network without a trained classifier (its file {origin.source!r} had "
+            "none), which gives features, but no classes; train it on photos "
+            f"({argument('weights', where)}), or predict with {argument('features', True)}"
+        )
     if spec.logits == 1 and spec.classifier.outputs == "softmax":
         raise SpecError(
             f"{where}: a softmax over one class, whose probability is 100% for every photo; if "

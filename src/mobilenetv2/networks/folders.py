@@ -224,9 +224,12 @@ def save(
 
 def _labelled(config: ModelConfig, labels: Labels) -> ModelConfig:
     """Return the config with new labels for the same outputs."""
+    from mobilenetv2.model.initialisation import answering
+
     spec = config.spec
     if len(labels) != spec.classes:
         raise SpecError(f"{len(labels)} classes for a network of {spec.classes} outputs")
     if labels.background is None:
         labels = dataclasses.replace(labels, background=config.labels.background)
-    return dataclasses.replace(config, labels=labels)
+    # Who names the outputs has trained them.
+    return dataclasses.replace(config, labels=labels, origin=answering(config.origin))

@@ -119,7 +119,7 @@ def quantize(
     )  # fmt: skip
     with located(model) as given:
         config, arrays = store.load(given.place)
-        require_answers(config.spec, given.name)
+        require_answers(config, given.name)
         names = [] if format is None else OF_INT8 if format == "all" else several(format)
         requested = requests(names, Path(out), nncf)
         require_packages((request.format for request in requested), [NNCF] if nncf else [])

@@ -85,7 +85,7 @@ def load_model(
         else:
             config, engine, used = _load_engine(place, runtime, threads)
             if outputs == "logits":
-                require_answers(config.spec, str(place))
+                require_answers(config, str(place))
             predict = engine_predictor(engine, config.preprocessing, outputs)
     answer = with_flips(predict) if flips else predict
     return LoadedModel(place, given.name, config, answer, used)

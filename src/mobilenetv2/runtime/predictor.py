@@ -45,7 +45,7 @@ def load_predictor(
     """
     artifact = load_artifact(model, runtime)
     if outputs == "logits":
-        require_answers(artifact.config.spec, str(model))
+        require_answers(artifact.config, str(model))
     engine = create_engine(artifact, runtime, threads)
     return artifact.config, engine_predictor(engine, artifact.config.preprocessing, outputs)
 
@@ -94,7 +94,7 @@ def load_feature_map(
         config, arrays = store.load(model)
         artifact = build_artifact(config, arrays, model, runtime, last_map=True)
         arrays = {name: array for name, array in arrays.items() if is_classifier(name)}
-    require_answers(artifact.config.spec, str(model))
+    require_answers(artifact.config, str(model))
     engine, record = create_engine(artifact, runtime, threads), artifact.config.preprocessing
     logits, planes = (engine_predictor(engine, record, name) for name in ("logits", "map"))
 

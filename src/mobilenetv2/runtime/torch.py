@@ -71,7 +71,7 @@ def _network(
         )
     config, arrays = store.load(model)
     if outputs == "logits":
-        require_answers(config.spec, str(model))
+        require_answers(config, str(model))
     prepare_process()
     torch = require("torch")
     if threads is not None:
