@@ -62,7 +62,7 @@ MODEL_HELP = (
 RUN_HELP = f"an exported file; {MODEL_HELP}"
 DIALECTS = (
     "torchvision", "timm", "keras", "tf-slim", "huggingface", "tonylins", "d-li14", "article",
-    *GRAPHS,
+    *GRAPHS, "tfjs",
 )  # fmt: skip
 """Dialects of ``checkpoints.dialects.registry``, repeated here because its import is slow."""
 

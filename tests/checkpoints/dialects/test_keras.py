@@ -249,7 +249,7 @@ def changed(kind: str, place: int = 0, **settings: Any) -> dict[str, Any]:
 
 def read(found: dict[str, Any], **options: Any) -> NetworkSpec:
     """The network of a model, whose arrays are zeros."""
-    checkpoint = checkpoint_of(follow(found))
+    checkpoint = checkpoint_of(DIALECT, follow(found))
     return checkpoint.infer(checkpoint.inside, ImportOptions(**options))
 
 

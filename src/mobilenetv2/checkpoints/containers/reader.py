@@ -36,7 +36,7 @@ from mobilenetv2.errors import MissingExtra, WeightsError, require
 from mobilenetv2.files import open_file
 from mobilenetv2.formats import FORMATS, GRAPHS
 
-Kind = Literal["pytorch", "hdf5", "keras", "safetensors", "tensorflow", "litert", "onnx"]
+Kind = Literal["pytorch", "hdf5", "keras", "safetensors", "tensorflow", "litert", "onnx", "tfjs"]
 Library = Literal["torch", "h5py", "tensorflow"]
 LIBRARIES: dict[str, Library] = {
     "pytorch": "torch", "hdf5": "h5py", "keras": "h5py", "tensorflow": "tensorflow",
@@ -98,7 +98,7 @@ def read_container(path: Path) -> Container:
     kind = recognise_kind(path)
     if kind == "safetensors":
         return safetensors.read_safetensors(path)
-    if kind in GRAPHS:
+    if kind in GRAPHS or kind == "tfjs":
         raise WeightsError(f"{path}: a network's graph, not named weights; it has its own reader")
     with LibraryProcess(LIBRARIES[kind]) as process:
         return process.read_container(kind, path)
@@ -131,6 +131,8 @@ def recognise_kind(path: Path) -> Kind:
         return "pytorch"  # a pickle, as PyTorch wrote until 1.6
     if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= size - 8:
         return "safetensors"
+    if path.suffix == ".json" and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        return "tfjs"
     if path.suffix == ".onnx":
         return "onnx"  # a protocol buffer has no magic bytes
     raise WeightsError(f"{path}: {_complaint(path, start)}")

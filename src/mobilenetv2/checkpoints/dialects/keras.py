@@ -31,7 +31,7 @@ from mobilenetv2.checkpoints.graphs.chain import in_order
 from mobilenetv2.checkpoints.graphs.keras import Structure, follow
 from mobilenetv2.checkpoints.graphs.keras_config import layers_of
 from mobilenetv2.checkpoints.graphs.keras_weights import KerasWeights
-from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, infer
+from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, infer
 from mobilenetv2.errors import DialectError, require
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, require_same
@@ -227,17 +227,35 @@ def open_model(container: Container, config: Mapping[str, Any], body: bool) -> "
     Raises:
         DialectError: the model is another network.
     """
+    return model_checkpoint(DIALECT, container, config, body)
+
+
+def model_checkpoint(
+    dialect: GraphDialect | TensorDialect, container: Container, config: Mapping[str, Any],
+    body: bool = False, inside: Description | None = None,
+) -> "ModelCheckpoint":  # fmt: skip
+    """Return a whole model in a container as a checkpoint of a dialect.
+
+    Args:
+        config: the model's own.
+        body: True to leave its head out.
+        inside: description that is used instead of the model's own.
+
+    Raises:
+        DialectError: the model is another network.
+    """
     weights = KerasWeights(container, layers_of(config).values())
-    return checkpoint_of(follow(config, weights, body))
+    return checkpoint_of(dialect, follow(config, weights, body), inside)
 
 
-def checkpoint_of(model: Structure) -> "ModelCheckpoint":
+def checkpoint_of(
+    dialect: GraphDialect | TensorDialect, model: Structure, inside: Description | None = None
+) -> "ModelCheckpoint":
     """Return a model that was followed as a checkpoint."""
     said = describe(model)
     assert said.spec is not None
-    return ModelCheckpoint(
-        DIALECT, model.steps, model.head, said.spec.size, said.spec.input_channels, "same", said
-    )
+    size, channels = said.spec.size, said.spec.input_channels
+    return ModelCheckpoint(dialect, model.steps, model.head, size, channels, "same", inside or said)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.reader import recognise_kind
 from mobilenetv2.checkpoints.containers.tensorflow import DATA, write_tensorflow
-from mobilenetv2.checkpoints.dialects import configs, keras, tables
+from mobilenetv2.checkpoints.dialects import configs, keras, tables, tfjs
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.checkpoints.graphs import litert, onnx
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
@@ -94,7 +94,9 @@ TENSORS: dict[str, TensorDialect] = {
     )
 }  # fmt: skip
 """Dialects that name their tensors, in the order in which they are tried."""
-GRAPHS: dict[str, GraphDialect] = {one.name: one for one in (onnx.DIALECT, litert.DIALECT)}
+GRAPHS: dict[str, GraphDialect] = {
+    one.name: one for one in (onnx.DIALECT, litert.DIALECT, tfjs.DIALECT)
+}
 DIALECTS: dict[str, Dialect] = {**TENSORS, **GRAPHS}
 
 

@@ -75,9 +75,8 @@ class Front:
         """Return ``values * factor + offset``."""
         count = len(self.channels)
         if {np.size(factor), np.size(offset)} - {1, count}:
-            raise DialectError(
-                f"scales by {max(np.size(factor), np.size(offset))} values, and there are {count} channels"
-            )
+            given = max(np.size(factor), np.size(offset))
+            raise DialectError(f"scales by {given} values, and there are {count} channels")
         with np.errstate(all="ignore"):
             return dataclasses.replace(
                 self, factor=self.factor * np.ravel(factor),

@@ -1,8 +1,9 @@
 """Variables of a Keras model's layers, found in the arrays of a file of any Keras version.
 
 Keras 3 stores variables by number, under a path that follows from the classes of the layers.
-Before it, each outermost layer has a group with the names of all variables in it. Keras itself
-loads these by their order, so that is what counts where names say nothing.
+Before it, each outermost layer has a group with the names of all variables in it, and files of
+TensorFlow.js and SavedModels have all in one. Keras itself loads them by their order, so that is
+what counts where names say nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,7 @@ class KerasWeights:
 
     def __init__(self, container: Container, layers: Iterable[Layer]) -> None:
         self._numbered = container.metadata.get("format") == "keras-3"
+        self._flat = container.metadata.get("format") in ("tfjs", "savedmodel")
         self._folders: dict[str, dict[str, NDArray]] = {}
         self._layers = [layer for layer in layers if layer.kind in VARIABLES]
         for name, array in container.arrays.items():
@@ -42,7 +44,8 @@ class KerasWeights:
                 folder = folder.replace(CONTAINER, "layers").removesuffix("/vars")
                 self._folders.setdefault(folder, {})[last] = array
             else:
-                self._folders.setdefault(name.partition("/")[0], {})[name] = array
+                top = "" if self._flat else name.partition("/")[0]
+                self._folders.setdefault(top, {})[name] = array
 
     def __call__(self, layer: Layer) -> dict[str, NDArray]:
         """Return the variables of a layer by name; empty if it has none."""
@@ -54,14 +57,20 @@ class KerasWeights:
             return {
                 names[int(n)]: x for n, x in found.items() if n.isdigit() and int(n) < len(names)
             }
-        group = self._folders.get(layer.path[0] if layer.path else layer.name, {})
+        top = "" if self._flat else self._top(layer)
+        group = self._folders.get(top, {})
         words = {name: variable_name(name) for name in group}
-        if len(layer.path) > 1:
+        if self._flat or len(layer.path) > 1:
             own = {name for name in group if name.split("/")[-2:-1] == [layer.path[-1]]}
             if not own:
                 return self._by_order(layer, group, words)
             words = {name: word for name, word in words.items() if name in own}
         return {word: group[name] for name, word in words.items()}
+
+    @staticmethod
+    def _top(layer: Layer) -> str:
+        """Return the name of the outermost model or layer that a layer is in."""
+        return layer.path[0] if layer.path else layer.name
 
     @staticmethod
     def names(layer: Layer) -> tuple[str, ...]:
@@ -80,7 +89,7 @@ class KerasWeights:
     ) -> dict[str, NDArray]:
         """Return the variables of a layer whose name is not in the group of its model."""
         found = {}
-        alike = [one for one in self._layers if one.path[:1] == layer.path[:1]]
+        alike = [one for one in self._layers if self._flat or self._top(one) == self._top(layer)]
         for word in self.names(layer):
             owners = [one.path for one in alike if word in self.names(one)]
             arrays = [group[name] for name in group if words[name] == word]
