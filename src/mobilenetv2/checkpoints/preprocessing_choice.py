@@ -154,7 +154,7 @@ def resized(record: Preprocessing, how: Resize | None) -> Preprocessing:
         return record.stretched()
     if how == "cover":
         return record.largest()
-    return record
+    return record.unresized() if how == "none" else record
 
 
 def words(record: Preprocessing) -> str:
@@ -171,6 +171,8 @@ def words(record: Preprocessing) -> str:
 
 def resize_words(record: Preprocessing) -> str:
     """Return the resize and the crop in words, in multiples of the network's size."""
+    if record.fit == "none":
+        return "photos not resized, their centre cut out"
     height, width = (big / side for big, side in zip(record.resize, record.size, strict=True))
     part = "" if record.central_fraction == 1 else f"the central {record.central_fraction:.1%} of "
     if record.fit == "stretch":
