@@ -134,9 +134,10 @@ def collect(
     labels = options.labels or said.labels or usual_labels(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
     dialect, sha256 = checkpoint.dialect, digest(weights)
-    usual = dialect.preprocessing(spec)
-    known = known_file(path.name, sha256)
-    record, why = choose_preprocessing(said, usual, dialect.name, spec, options, known)
+    record, why = choose_preprocessing(
+        said, dialect.preprocessing(spec), dialect.name, spec, options,
+        known_file(path.name, sha256),
+    )  # fmt: skip
     origin = Origin(
         path.name, sha256, dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
