@@ -214,7 +214,7 @@ def test_json_is_one_object_with_what_was_read(
         "multiply_adds": multiply_adds(config.spec), "mean": [123.675, 116.28, 103.53],
         "std": [58.395, 57.12, 57.375], "resize": [32, 32], "fit": "cover",
         "preprocessing": "Pixels as ImageNet's mean and deviation, red first; photos resized to "
-        "cover the network's size: its config says so.",
+        "cover the network's size, centre cropped: its config says so.",
     }  # fmt: skip
 
 

@@ -129,12 +129,16 @@ def _published(
 
 def _found(said: Description, usual: Preprocessing, dialect: str, spec: NetworkSpec) -> Choice:
     """Return what the file says of itself, or else what is usual."""
+    crop = "it says nothing of a crop"
+    if is_teachable_machines(spec):
+        usual = dataclasses.replace(usual.largest(), interpolation="lanczos")
+        crop = "its head is Teachable Machine's, whose own code takes the central square"
     if said.normalisation is not None:
         mean, std = said.normalisation
         place = said.preprocessing_from or "the graph"
         return (
             dataclasses.replace(usual, mean=mean, std=std),
-            f"the range is that of {place} in the file, which says nothing of a crop",
+            f"the file scales pixels itself ({place}), and {crop}",
         )
     if said.input_range is not None:
         low, high = said.input_range
@@ -142,10 +146,19 @@ def _found(said: Description, usual: Preprocessing, dialect: str, spec: NetworkS
         mean, std = of_channels(RANGES[name], spec.input_channels)
         return (
             dataclasses.replace(usual, mean=mean, std=std),
-            f"its input was calibrated to {low:.4g}..{high:.4g}, and it says nothing of a crop",
+            f"its input was calibrated to {low:.4g}..{high:.4g}, and {crop}",
         )
+    if is_teachable_machines(spec):
+        return usual, crop
     makers = MAKERS.get(dialect, f"{dialect}'s networks")
     return usual, f"the file says nothing, and {makers} are usually fed so"
+
+
+def is_teachable_machines(spec: NetworkSpec) -> bool:
+    """Return True if a network has the head that Teachable Machine trains, and its width."""
+    head = spec.classifier
+    hidden = [(layer.units, layer.activation) for layer in head.hidden]
+    return hidden == [(100, "relu")] and not head.bias and spec.width == 0.35
 
 
 def resized(record: Preprocessing, how: Resize | None) -> Preprocessing:
@@ -163,7 +176,7 @@ def words(record: Preprocessing) -> str:
     Example:
         >>> from mobilenetv2.checkpoints.preprocessing_choice import words
         >>> words(mn.Preprocessing())
-        "pixels as ImageNet's mean and deviation, red first; photos resized to 1.14 times ..."
+        "Pixels as ImageNet's mean and deviation, red first; photos resized to 1.14 times ..."
     """
     order = "red first" if record.channels == 3 else "grey"
     return f"Pixels as {range_words(record.mean, record.std)}, {order}; {resize_words(record)}"
@@ -180,7 +193,9 @@ def resize_words(record: Preprocessing) -> str:
     else:
         text = f"{part}photos resized to cover the network's size"
     if record.resize == record.size:
-        return f"{text}, without a crop" if record.fit == "stretch" and not part else text
+        if record.fit == "cover":
+            return f"{text}, centre cropped"
+        return text if part else f"{text}, without a crop"
     times = (
         f"{height:.3g}" if round(height, 2) == round(width, 2) else f"{height:.3g} x {width:.3g}"
     )
