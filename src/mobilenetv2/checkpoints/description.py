@@ -30,7 +30,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 STRETCHED = ("keras", "article-keras")
 """Families whose files are fed photos that are stretched to the network's size."""
 Resize = Literal["stretch", "cover", "none"]
-"""Way to the network's size: the photo stretched, its central part, or no resize at all."""
+"""Way in which a photo gets the network's size: stretched, its central square, or as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Description:
     It says what the calibration photos had, not how the network is fed.
     """
     preprocessing_from: str = ""
-    """Place of ``preprocessing`` or ``normalisation`` in words, such as 'the Rescaling layer'."""
+    """Source of ``preprocessing`` or ``normalisation``, such as 'the Rescaling layer'."""
     assumed: str = ""
     """Sentence of our own config on how an earlier import chose ``preprocessing``."""
     headless: bool = False

@@ -244,7 +244,7 @@ class Origin:
     '' means that the statistics are the checkpoint's own, or that BatchNorm is still folded.
     """
     preprocessing: str = ""
-    """Sentence on how the import chose the preprocessing; '' if the file's config said it."""
+    """Sentence on how the import chose the preprocessing; '' if the file's own config said it."""
     untrained_classifier: bool = False
     """True if the file had no classifier, so that the network gives features, not classes."""
 
