@@ -89,6 +89,7 @@ def import_checkpoint(
     spec: NetworkSpec | str | PathLike[str] | None = None,
     preprocessing: Preprocessing | str | PathLike[str] | None = None,
     resize: Resize | None = None,
+    bgr: bool = False,
     photos: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
     rebase: bool = True,
     output: str | PathLike[str] | None = None,
@@ -119,6 +120,8 @@ def import_checkpoint(
         resize: resize of photos to the network's size: 'stretch', 'cover' (the central part), or
             'none' (the centre of a photo that is at least as large). Default: as ``preprocessing``
             says.
+        bgr: True if the network takes blue first, as OpenCV reads photos; its first layer is
+            turned, so that it takes red first as all networks here.
         photos: photos or folders of photos, similar to those of your task. If the file's BatchNorm
             is folded (.tflite, most .onnx), its statistics are measured on them. Default: six
             photos of this package.
@@ -155,6 +158,7 @@ def import_checkpoint(
             spec=spec if isinstance(spec, NetworkSpec | None) else find_spec(fspath(spec)),
             preprocessing=preprocessing_of(preprocessing),
             resize=resize,
+            bgr=bgr,
         )
         imported = Imported(*import_network(source, options, find_photos(several(photos)), rebase))
     else:
@@ -162,7 +166,7 @@ def import_checkpoint(
         given = {
             "labels": labels, "width": width, "size": size, "spec": spec,
             "preprocessing": preprocessing, "resize": resize,
-            "photos": photos or None, "rebase": None if rebase else rebase,
+            "bgr": bgr or None, "photos": photos or None, "rebase": None if rebase else rebase,
         }  # fmt: skip
         for option, value in given.items():
             if value is not None:

@@ -90,6 +90,8 @@ class ImportOptions:
     """Reason for ``preprocessing`` in words, if it is not the user's own."""
     resize: Resize | None = None
     """Resize to use instead of the usual one: 'stretch', 'cover' (central square) or 'none'."""
+    bgr: bool = False
+    """True if the file takes blue first; its first layer is turned to red first."""
     body: bool = False
     """True to import the body alone, with an untrained classifier, whatever the head is."""
     licence: str | None = None

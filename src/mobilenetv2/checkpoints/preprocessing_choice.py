@@ -8,6 +8,8 @@ record has a centre crop: a Keras, LiteRT or ONNX file that says nothing of one 
 
 import dataclasses
 
+import numpy as np
+
 from mobilenetv2.checkpoints.description import (
     Description,
     ImportOptions,
@@ -23,11 +25,13 @@ from mobilenetv2.checkpoints.input_range import (
 )
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
 from mobilenetv2.errors import DialectError, argument
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.catalogue import Checkpoint
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
 Choice = tuple[Preprocessing, str]
+STEM = "stem.conv.weight"
 MAKERS = {
     "keras": "Keras models",
     "litert": "LiteRT files",
@@ -63,10 +67,12 @@ def choose_preprocessing(
         record, why = _given(said, usual, spec, options, options.preprocessing)
     elif said.preprocessing is not None:
         record, why = said.preprocessing, ""
-        if options.resize is None:
+        if options.resize is None and not options.bgr:
             return record.at(spec.size), said.assumed
     else:
         record, why = _published(said, spec, known, dialect) or _found(said, usual, dialect, spec)
+    if options.bgr:
+        why = f"{why or 'its config says so'}, and its first layer was turned from blue first"
     record = resized(record.at(spec.size), options.resize)
     if options.resize is not None:
         why = f"{why or 'its config says the range'}, and the resize {options.resize} was given"
@@ -159,6 +165,21 @@ def is_teachable_machines(spec: NetworkSpec) -> bool:
     head = spec.classifier
     hidden = [(layer.units, layer.activation) for layer in head.hidden]
     return hidden == [(100, "relu")] and not head.bias and spec.width == 0.35
+
+
+def red_first(arrays: Arrays, said: Description) -> tuple[Arrays, Description]:
+    """Return the arrays and the description of a network that takes blue first, for red first.
+
+    Raises:
+        DialectError: the network does not take three channels.
+    """
+    weight = arrays[STEM]
+    if weight.shape[1] != 3:
+        raise DialectError(f"{argument('bgr', True)} is for three channels; it takes grey pictures")
+    if said.normalisation is not None:
+        mean, std = said.normalisation
+        said = dataclasses.replace(said, normalisation=(mean[::-1], std[::-1]))
+    return {**arrays, STEM: np.ascontiguousarray(weight[:, ::-1])}, said
 
 
 def resized(record: Preprocessing, how: Resize | None) -> Preprocessing:

@@ -174,6 +174,7 @@ def _add_import(parser: Parser) -> None:
         "--resize", choices=("stretch", "cover", "none"),
         help="resize of photos: stretched to the network's size, its central part, or none",
     )  # fmt: skip
+    parser.add_flag("--bgr", "the network takes blue first, as OpenCV reads photos")
     folded = parser.add_mutually_exclusive_group()
     folded.add_argument(
         "--photos", nargs="+", metavar="IMAGE|FOLDER",
@@ -195,7 +196,7 @@ def import_file(arguments: argparse.Namespace) -> None:
     imported = import_checkpoint(
         arguments.file, dialect=arguments.dialect, labels=arguments.labels, width=arguments.width,
         size=arguments.size, spec=arguments.spec, preprocessing=arguments.preprocessing,
-        resize=arguments.resize, photos=arguments.photos or (),
+        resize=arguments.resize, bgr=arguments.bgr, photos=arguments.photos or (),
         rebase=not arguments.no_rebase, output=arguments.out, overwrite=arguments.overwrite,
     )  # fmt: skip
     if arguments.json:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.building import network_config
 from mobilenetv2.spec import count
 from mobilenetv2.spec.count import Layer
@@ -207,6 +206,8 @@ def describe(
         described = Description.of(find_spec(os.fspath(model), width, size, classes))
         if not Path(model).is_dir():
             return described
+        from mobilenetv2.model.store import load_config
+
         return _with_preprocessing(described, load_config(Path(model)))
     if isinstance(model, NetworkSpec):
         return Description.of(model.at(width, size, classes))
