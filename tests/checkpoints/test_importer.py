@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from mobilenetv2.checkpoints.containers import safetensors
-from mobilenetv2.checkpoints.description import digest
+from mobilenetv2.checkpoints.description import Description, digest
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.dialects.tensors import COUNTER
 from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
+from mobilenetv2.checkpoints.preprocessing_choice import red_first
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
@@ -48,6 +49,21 @@ def safe(tmp_path: Path) -> Write:
         return path
 
     return write
+
+
+def test_a_network_that_takes_blue_first_answers_alike_to_red_first(safe: Write) -> None:
+    arrays = random_arrays(SPEC)
+    turned = {**arrays, "stem.conv.weight": arrays["stem.conv.weight"][:, ::-1]}
+    path = safe(registry.TENSORS["timm"].encode(SPEC, turned))
+    config, found = read_checkpoint(path, ImportOptions(bgr=True))
+    assert same(found, arrays)
+    assert config.origin is not None and "from blue first" in config.origin.preprocessing
+    mean, std = (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)
+    _, said = red_first(arrays, Description(normalisation=(mean, std)))
+    assert said.normalisation == (mean[::-1], std[::-1])
+    grey = {"stem.conv.weight": np.zeros((8, 1, 3, 3), np.float32)}
+    with pytest.raises(DialectError, match="bgr"):
+        red_first(grey, said)
 
 
 @pytest.mark.parametrize("name", ["torchvision", "timm", "tonylins", "d-li14", "huggingface"])

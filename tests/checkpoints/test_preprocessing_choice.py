@@ -15,7 +15,7 @@ from mobilenetv2.checkpoints.input_range import RANGES
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, words
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.catalogue import Checkpoint, catalogue
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
 SPEC = NetworkSpec(classes=3, size=(160, 160))
@@ -121,6 +121,19 @@ def test_a_given_range_keeps_the_resize_and_a_given_record_brings_its_own() -> N
 def test_where_the_option_comes_from_is_said() -> None:
     assert "its publisher" in choose(preprocessing=MINE, preprocessing_from="its publisher")[1]
     assert "it was given" in choose(preprocessing=MINE)[1]
+
+
+def test_teachable_machines_own_code_takes_the_central_square() -> None:
+    head = ClassifierSpec(hidden=(HiddenSpec(100),), bias=False)
+    spec = SPEC.replace(width=0.35, classifier=head)
+    for said in (Description(), Description(input_range=(-1.0, 1.0))):
+        record, why = choose(said, spec=spec)
+        assert record == dataclasses.replace(USUAL.largest(), interpolation="lanczos")
+        assert "Teachable Machine" in why
+    record, _ = choose(spec=spec, resize="stretch")
+    assert record.fit == "stretch"
+    for other in (spec.replace(width=1.0), spec.replace(classifier=ClassifierSpec())):
+        assert choose(spec=other)[0] == USUAL
 
 
 @pytest.mark.parametrize("given", ["0..255", "-1..1"])

@@ -13,6 +13,7 @@ from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.networks import Description, describe
 from mobilenetv2.spec import count
 from mobilenetv2.spec.published import PUBLISHED
+from mobilenetv2.spec.records import ModelConfig, Origin
 
 SPEC = mn.published("small", width=0.1, classes=3)
 
@@ -80,6 +81,20 @@ def test_a_table_for_people() -> None:
     shown = found._repr_html_()
     assert shown.count("<tr>") == 1 + len(found.layers) + len(found.totals)
     assert "<td>3 &gt; 32</td>" in shown
+
+
+def test_a_models_preprocessing_is_shown_with_its_reason(tmp_path: Path) -> None:
+    record = mn.Preprocessing((64, 64), (73, 73), mean=(1.0,) * 3, std=(2.0,) * 3)
+    origin = Origin("m.tflite", preprocessing="Pixels so: it was given.")
+    config = ModelConfig(SPEC.replace(size=(64, 64)), record, mn.Labels.numbered(3), origin)
+    mn.save(mn.build(config), tmp_path / "m")
+    for given in (config, tmp_path / "m", str(tmp_path / "m")):
+        found = describe(given, size=128)
+        assert found.preprocessing == record.at((128, 128))
+        assert "cover 146 x 146" in found.totals["preprocessing"]
+        assert found.totals["chosen"] == origin.preprocessing
+        assert found.to_dict()["preprocessing_from"] == origin.preprocessing
+    assert "preprocessing" not in describe(SPEC).totals
 
 
 def test_its_figures_are_the_counts() -> None:

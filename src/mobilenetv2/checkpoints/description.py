@@ -30,7 +30,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 STRETCHED = ("keras", "article-keras")
 """Families whose files are fed photos that are stretched to the network's size."""
 Resize = Literal["stretch", "cover", "none"]
-"""Way to the network's size: the photo stretched, its central part, or no resize at all."""
+"""Way in which a photo gets the network's size: stretched, its central square, or as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Description:
     It says what the calibration photos had, not how the network is fed.
     """
     preprocessing_from: str = ""
-    """Place of ``preprocessing`` or ``normalisation`` in words, such as 'the Rescaling layer'."""
+    """Source of ``preprocessing`` or ``normalisation``, such as 'the Rescaling layer'."""
     assumed: str = ""
     """Sentence of our own config on how an earlier import chose ``preprocessing``."""
     headless: bool = False
@@ -90,6 +90,8 @@ class ImportOptions:
     """Reason for ``preprocessing`` in words, if it is not the user's own."""
     resize: Resize | None = None
     """Resize to use instead of the usual one: 'stretch', 'cover' (central square) or 'none'."""
+    bgr: bool = False
+    """True if the file takes blue first; its first layer is turned to red first."""
     body: bool = False
     """True to import the body alone, with an untrained classifier, whatever the head is."""
     licence: str | None = None

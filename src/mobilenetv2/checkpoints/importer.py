@@ -25,7 +25,7 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
-from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing
+from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.catalogue import known_file
@@ -82,6 +82,8 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
         checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
         arrays = checkpoint.decode(spec)
+        if options.bgr:
+            arrays, said = red_first(arrays, said)
         check_arrays(spec, arrays, str(weights))
         return collect(path, weights, checkpoint, said, spec, arrays, options), arrays
     except (DialectError, SpecError) as error:
@@ -136,9 +138,10 @@ def collect(
     labels = options.labels or said.labels or fresh(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
     dialect, sha256 = checkpoint.dialect, digest(weights)
-    usual = dialect.preprocessing(spec)
-    known = known_file(path.name, sha256)
-    record, why = choose_preprocessing(said, usual, dialect.name, spec, options, known)
+    record, why = choose_preprocessing(
+        said, dialect.preprocessing(spec), dialect.name, spec, options,
+        known_file(path.name, sha256),
+    )  # fmt: skip
     origin = Origin(
         path.name, sha256, dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,

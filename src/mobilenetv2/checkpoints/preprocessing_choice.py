@@ -8,6 +8,8 @@ record has a centre crop: a Keras, LiteRT or ONNX file that says nothing of one 
 
 import dataclasses
 
+import numpy as np
+
 from mobilenetv2.checkpoints.description import (
     Description,
     ImportOptions,
@@ -23,11 +25,13 @@ from mobilenetv2.checkpoints.input_range import (
 )
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
 from mobilenetv2.errors import DialectError, argument
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.catalogue import Checkpoint
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing
 
 Choice = tuple[Preprocessing, str]
+STEM = "stem.conv.weight"
 MAKERS = {
     "keras": "Keras models",
     "litert": "LiteRT files",
@@ -63,10 +67,12 @@ def choose_preprocessing(
         record, why = _given(said, usual, spec, options, options.preprocessing)
     elif said.preprocessing is not None:
         record, why = said.preprocessing, ""
-        if options.resize is None:
+        if options.resize is None and not options.bgr:
             return record.at(spec.size), said.assumed
     else:
         record, why = _published(said, spec, known, dialect) or _found(said, usual, dialect, spec)
+    if options.bgr:
+        why = f"{why or 'its config says so'}, and its first layer was turned from blue first"
     record = resized(record.at(spec.size), options.resize)
     if options.resize is not None:
         why = f"{why or 'its config says the range'}, and the resize {options.resize} was given"
@@ -129,12 +135,16 @@ def _published(
 
 def _found(said: Description, usual: Preprocessing, dialect: str, spec: NetworkSpec) -> Choice:
     """Return what the file says of itself, or else what is usual."""
+    crop = "it says nothing of a crop"
+    if is_teachable_machines(spec):
+        usual = dataclasses.replace(usual.largest(), interpolation="lanczos")
+        crop = "its head is Teachable Machine's, whose own code takes the central square"
     if said.normalisation is not None:
         mean, std = said.normalisation
         place = said.preprocessing_from or "the graph"
         return (
             dataclasses.replace(usual, mean=mean, std=std),
-            f"the range is that of {place} in the file, which says nothing of a crop",
+            f"the file scales pixels itself ({place}), and {crop}",
         )
     if said.input_range is not None:
         low, high = said.input_range
@@ -142,10 +152,34 @@ def _found(said: Description, usual: Preprocessing, dialect: str, spec: NetworkS
         mean, std = of_channels(RANGES[name], spec.input_channels)
         return (
             dataclasses.replace(usual, mean=mean, std=std),
-            f"its input was calibrated to {low:.4g}..{high:.4g}, and it says nothing of a crop",
+            f"its input was calibrated to {low:.4g}..{high:.4g}, and {crop}",
         )
+    if is_teachable_machines(spec):
+        return usual, crop
     makers = MAKERS.get(dialect, f"{dialect}'s networks")
     return usual, f"the file says nothing, and {makers} are usually fed so"
+
+
+def is_teachable_machines(spec: NetworkSpec) -> bool:
+    """Return True if a network has the head that Teachable Machine trains, and its width."""
+    head = spec.classifier
+    hidden = [(layer.units, layer.activation) for layer in head.hidden]
+    return hidden == [(100, "relu")] and not head.bias and spec.width == 0.35
+
+
+def red_first(arrays: Arrays, said: Description) -> tuple[Arrays, Description]:
+    """Return the arrays and the description of a network that takes blue first, for red first.
+
+    Raises:
+        DialectError: the network does not take three channels.
+    """
+    weight = arrays[STEM]
+    if weight.shape[1] != 3:
+        raise DialectError(f"{argument('bgr', True)} is for three channels; it takes grey pictures")
+    if said.normalisation is not None:
+        mean, std = said.normalisation
+        said = dataclasses.replace(said, normalisation=(mean[::-1], std[::-1]))
+    return {**arrays, STEM: np.ascontiguousarray(weight[:, ::-1])}, said
 
 
 def resized(record: Preprocessing, how: Resize | None) -> Preprocessing:
@@ -154,7 +188,7 @@ def resized(record: Preprocessing, how: Resize | None) -> Preprocessing:
         return record.stretched()
     if how == "cover":
         return record.largest()
-    return record
+    return record.unresized() if how == "none" else record
 
 
 def words(record: Preprocessing) -> str:
@@ -163,7 +197,7 @@ def words(record: Preprocessing) -> str:
     Example:
         >>> from mobilenetv2.checkpoints.preprocessing_choice import words
         >>> words(mn.Preprocessing())
-        "pixels as ImageNet's mean and deviation, red first; photos resized to 1.14 times ..."
+        "Pixels as ImageNet's mean and deviation, red first; photos resized to 1.14 times ..."
     """
     order = "red first" if record.channels == 3 else "grey"
     return f"Pixels as {range_words(record.mean, record.std)}, {order}; {resize_words(record)}"
@@ -171,6 +205,8 @@ def words(record: Preprocessing) -> str:
 
 def resize_words(record: Preprocessing) -> str:
     """Return the resize and the crop in words, in multiples of the network's size."""
+    if record.fit == "none":
+        return "photos not resized, their centre cut out"
     height, width = (big / side for big, side in zip(record.resize, record.size, strict=True))
     part = "" if record.central_fraction == 1 else f"the central {record.central_fraction:.1%} of "
     if record.fit == "stretch":
@@ -178,7 +214,9 @@ def resize_words(record: Preprocessing) -> str:
     else:
         text = f"{part}photos resized to cover the network's size"
     if record.resize == record.size:
-        return f"{text}, without a crop" if record.fit == "stretch" and not part else text
+        if record.fit == "cover":
+            return f"{text}, centre cropped"
+        return text if part else f"{text}, without a crop"
     times = (
         f"{height:.3g}" if round(height, 2) == round(width, 2) else f"{height:.3g} x {width:.3g}"
     )

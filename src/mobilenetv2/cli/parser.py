@@ -124,6 +124,8 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         options["formatter_class"] = argparse.RawDescriptionHelpFormatter
         super().__init__(*words, **options)
+        # '--preprocessing -1..1' has a value, as a negative number is one.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
         self._fill = fill
         self._words: list[str] = []
 

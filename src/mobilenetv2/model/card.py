@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 KINDS = {
     "inverted": "MobileNetV2",
@@ -83,10 +83,15 @@ def card(config: ModelConfig, name: str) -> str:
         "",
         "## What it takes",
         "",
-        f"A picture, {_resizing(config)}, then `(value - mean) / std` on 0 to 255 with mean "
+        f"A picture, {resizing(preprocessing)}, then `(value - mean) / std` on 0 to 255 with mean "
         f"{list(preprocessing.mean)} and std {list(preprocessing.std)}. "
         f"Padding is '{spec.numerics.padding}', BatchNorm's epsilon {spec.numerics.epsilon:g}.",
         "",
+        *(
+            [f"The import chose so: {origin.preprocessing}", ""]
+            if origin and origin.preprocessing
+            else []
+        ),
         "## What it gives",
         "",
         _answers(config),
@@ -114,9 +119,11 @@ def _figure(key: str, value: float) -> str:
     return f"{value:,.0f}" if key.endswith(COUNT) else f"{value:.4f}"
 
 
-def _resizing(config: ModelConfig) -> str:
-    record = config.preprocessing
+def resizing(record: Preprocessing) -> str:
+    """Return in words how a picture gets the network's size."""
     height, width = record.resize
+    if record.fit == "none":
+        return f"not resized, its centre cropped to {record.size[0]} x {record.size[1]}"
     how = "stretched to" if record.fit == "stretch" else "resized to cover"
     text = f"{how} {height} x {width} ({record.interpolation}, antialiased)"
     if record.central_fraction < 1:

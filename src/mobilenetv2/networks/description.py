@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from html import escape
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mobilenetv2.errors import SpecError
@@ -13,7 +14,7 @@ from mobilenetv2.spec import count
 from mobilenetv2.spec.count import Layer
 from mobilenetv2.spec.mapping import to_mapping
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 if TYPE_CHECKING:
     from mobilenetv2.networks.options import Network
@@ -52,6 +53,10 @@ class Description:
     spec: NetworkSpec
     layers: tuple[Layer, ...]
     """Convolutions and linear layers, in order."""
+    preprocessing: Preprocessing | None = field(default=None, compare=False)
+    """Preprocessing of photos, if a model was described and not a spec."""
+    preprocessing_from: str = field(default="", compare=False)
+    """Sentence on how an import chose the preprocessing, if one did."""
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> "Description":
@@ -110,7 +115,21 @@ class Description:
                 f"{self.peak_bytes_16bit_unsplit / 1e3:.0f} kB unsplit; largest bottleneck "
                 f"{self.bottleneck_bytes_16bit / 1e3:.0f} kB"
             ),
+            **self._fed,
         }
+
+    @property
+    def _fed(self) -> dict[str, str]:
+        """Preprocessing as text, and how it was chosen, as far as they are known."""
+        from mobilenetv2.model.card import resizing
+
+        record, found = self.preprocessing, {}
+        if record is not None:
+            normal = f"mean {list(record.mean)}, std {list(record.std)}"
+            found["preprocessing"] = f"photos {resizing(record)}; {normal}"
+        if self.preprocessing_from:
+            found["chosen"] = self.preprocessing_from
+        return found
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON, as ``mobilenetv2 describe --json`` prints them."""
@@ -184,13 +203,26 @@ def describe(
     if isinstance(model, str | PathLike):
         from mobilenetv2.hub.models import find_spec
 
-        return Description.of(find_spec(os.fspath(model), width, size, classes))
+        described = Description.of(find_spec(os.fspath(model), width, size, classes))
+        if not Path(model).is_dir():
+            return described
+        from mobilenetv2.model.store import load_config
+
+        return _with_preprocessing(described, load_config(Path(model)))
     if isinstance(model, NetworkSpec):
-        spec = model
-    elif isinstance(model, ModelConfig):
-        spec = model.spec
+        return Description.of(model.at(width, size, classes))
+    if isinstance(model, ModelConfig):
+        config = model
     elif hasattr(model, "config"):
-        spec = network_config(cast(object, model)).spec
+        config = network_config(cast(object, model))
     else:
         raise SpecError(f"describe takes a name, a folder, a spec or a network, not {model!r}")
-    return Description.of(spec.at(width, size, classes))
+    return _with_preprocessing(Description.of(config.spec.at(width, size, classes)), config)
+
+
+def _with_preprocessing(described: Description, config: ModelConfig) -> Description:
+    """Return a description with what the model does to photos, at the size described."""
+    return replace(
+        described, preprocessing=config.preprocessing.at(described.spec.size),
+        preprocessing_from=config.origin.preprocessing if config.origin else "",
+    )  # fmt: skip

@@ -102,7 +102,12 @@ def model(
         ("network", kind(spec)),
         ("width", f"{spec.width:g}"),
         ("input", f"{spec.size[0]} x {spec.size[1]} pixels, {spec.input_channels} channels"),
-        ("resized", f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}"),
+        (
+            "resized",
+            "none"
+            if seen.fit == "none"
+            else f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}",
+        ),
         ("classes", f"{spec.classes:,}"),
         ("head", classifier_words(spec) if spec.classifier != ClassifierSpec() else None),
         ("parameters", f"{parameters(spec):,}"),
