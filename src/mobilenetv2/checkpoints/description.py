@@ -47,6 +47,8 @@ class Description:
     """
     preprocessing_from: str = ""
     """Where ``preprocessing`` or ``normalisation`` was found, such as 'the Rescaling layer'."""
+    size: Size | None = None
+    """Input size that the arguments of a training run name, if nothing else says it."""
     headless: bool = False
     """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None

@@ -27,7 +27,7 @@ from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDia
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import ModelConfig, Origin
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin
 
 
 def import_network(
@@ -77,7 +77,7 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
         checkpoint = open_checkpoint(weights, options)  # read, identify
         said = describe(weights, checkpoint)
         if isinstance(checkpoint, TensorCheckpoint):
-            checkpoint = checkpoint.completed(options.labels or said.labels)
+            checkpoint = checkpoint.completed(options.labels or said.labels, options.body)
         spec = checkpoint.infer(said, options)
         arrays = checkpoint.decode(spec)
         check_arrays(spec, arrays, str(weights))
@@ -129,7 +129,9 @@ def collect(
     arrays: Arrays, options: ImportOptions,
 ) -> ModelConfig:  # fmt: skip
     """Return the config of an import from the options, the description and the usual values."""
-    labels = options.labels or said.labels or usual_labels(spec.classes)
+    untrained = checkpoint.inside.headless
+    usual = Labels.numbered if untrained else usual_labels  # a new classifier knows no names
+    labels = options.labels or said.labels or usual(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
     record = options.preprocessing or said.preprocessing
     if record is None:
@@ -140,6 +142,7 @@ def collect(
     origin = Origin(
         path.name, digest(weights), checkpoint.dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
+        untrained_classifier=untrained,
     )  # fmt: skip
     return ModelConfig(spec, record.at(spec.size), labels, origin, dict(said.metrics))
 
