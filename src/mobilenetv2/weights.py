@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.description import ImportOptions, read_labels
 from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
 from mobilenetv2.checkpoints.importer import import_network
+from mobilenetv2.checkpoints.strides import read_strides
 from mobilenetv2.data.sources import find_photos, photographs
 from mobilenetv2.errors import DialectError, RunError, WeightsError, argument
 from mobilenetv2.evaluation.parity import NumericsEffect, numerics_effect
@@ -75,6 +76,7 @@ def import_checkpoint(
     width: float | None = None,
     size: int | Size | None = None,
     spec: NetworkSpec | str | PathLike[str] | None = None,
+    strides: str | Sequence[int] | None = None,
     photos: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
     rebase: bool = True,
     output: str | PathLike[str] | None = None,
@@ -95,6 +97,10 @@ def import_checkpoint(
         size: height and width of the input in pixels, if the file does not have them.
         spec: spec of a network that is not a published one: a record, a JSON file or a model
             folder.
+        strides: strides of a state dict's network, which it does not say: 'paper', 'cifar' (1 in
+            the stem and the 24-channel stage), 'small', or numbers for the stem and each stage.
+            Default: the paper's, or 'cifar' for pictures below 64 pixels; the origin's note says
+            which were assumed.
         photos: photos or folders of photos, similar to those of your task. If the file's BatchNorm
             is folded (.tflite, most .onnx), its statistics are measured on them. Default: six
             photos of this package.
@@ -128,12 +134,13 @@ def import_checkpoint(
             width=width,
             size=(size, size) if isinstance(size, int) else size,
             spec=spec if isinstance(spec, NetworkSpec | None) else find_spec(fspath(spec)),
+            strides=None if strides is None else read_strides(strides),
         )
         imported = Imported(*import_network(source, options, find_photos(several(photos)), rebase))
     else:
         _require_name(name)
         given = {
-            "labels": labels, "width": width, "size": size, "spec": spec,
+            "labels": labels, "width": width, "size": size, "spec": spec, "strides": strides,
             "photos": photos or None, "rebase": None if rebase else rebase,
         }  # fmt: skip
         for option, value in given.items():

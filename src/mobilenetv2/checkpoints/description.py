@@ -79,6 +79,8 @@ class ImportOptions:
     size: Size | None = None
     spec: NetworkSpec | None = None
     """Whole network except its classes, for a table of stages that was not published."""
+    strides: tuple[int, ...] | None = None
+    """Stride of the stem, then of each stage, for tensors that do not say them."""
     preprocessing: Preprocessing | None = None
     resize: Resize | None = None
     """Resize to use instead of the usual one: 'stretch', 'cover' (central square) or 'none'."""

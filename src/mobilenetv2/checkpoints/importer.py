@@ -24,6 +24,7 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
+from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
@@ -77,8 +78,12 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
         checkpoint = open_checkpoint(weights, options)  # read, identify
         said = describe(weights, checkpoint)
         if isinstance(checkpoint, TensorCheckpoint):
-            checkpoint = checkpoint.completed(options.labels or said.labels, options.body)
+            checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
+        if isinstance(checkpoint, TensorCheckpoint):
+            name = checkpoint.dialect.name
+            spec, why = choose_strides(spec, name, said, options, path.name)
+            checkpoint = checkpoint.noted(why)
         arrays = checkpoint.decode(spec)
         check_arrays(spec, arrays, str(weights))
         return collect(path, weights, checkpoint, said, spec, arrays, options), arrays
@@ -94,8 +99,8 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     """
     graph = find_graph(weights, options.dialect)
     if graph is None:
-        return identify(read_container(weights), options.dialect)
-    for name in ("width", "size", "spec"):
+        return identify(read_container(weights), options.dialect, options.body)
+    for name in ("width", "size", "spec", "strides"):
         if getattr(options, name) is not None:
             raise DialectError(
                 f"--{name} is not for {graph.name} files, whose graph says what they are"

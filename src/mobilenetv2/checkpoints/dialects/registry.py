@@ -122,8 +122,11 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
     return GRAPHS.get(kind)
 
 
-def identify(container: Container, name: str) -> TensorCheckpoint:
+def identify(container: Container, name: str, body: bool = False) -> Checkpoint:
     """Open named tensors in a dialect, or with 'auto' in the first dialect that has their names.
+
+    Args:
+        body: True to leave out the head of a model that describes it.
 
     Raises:
         DialectError: the names are another dialect's, or of no known one.
@@ -131,9 +134,9 @@ def identify(container: Container, name: str) -> TensorCheckpoint:
     if name != "auto":
         dialect = find(name)
         assert isinstance(dialect, TensorDialect)
-        if found := dialect.open(container):
+        if found := dialect.open(container, body):
             return found
-    other = next((found for one in TENSORS.values() if (found := one.open(container))), None)
+    other = next((found for one in TENSORS.values() if (found := one.open(container, body))), None)
     if other and name == "auto":
         return other
     if other or name != "auto":

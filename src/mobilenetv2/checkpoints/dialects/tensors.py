@@ -141,7 +141,10 @@ class TensorDialect:
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
         """Return the dialect's preprocessing, at the network's size and channels."""
-        return published_preprocessing(self.families[0], spec)
+        record = published_preprocessing(self.families[0], spec)
+        if spec.stem_stride == 1 and self.words == PYTORCH:  # small pictures are fed whole
+            return dataclasses.replace(record, resize=record.size)
+        return record
 
     def keys(self, spec: NetworkSpec) -> tuple[Key, ...]:
         """Return the foreign name, layout and shape of every tensor."""
@@ -152,19 +155,23 @@ class TensorDialect:
         counts = self.words == PYTORCH and name.endswith(f".{COUNTER}")
         return counts or re.search(self.dropped, name) is not None
 
-    def open(self, container: Container) -> "TensorCheckpoint | None":
-        """Return the file's tensors under the table's names; None for another dialect's."""
+    def open(self, container: Container, body: bool = False) -> "TensorCheckpoint | None":
+        """Return the file's tensors under the table's names; None for another dialect's.
+
+        Args:
+            body: True to leave the file's head out.
+        """
         arrays, said = self.inside(container)
         if self.words == PYTORCH:
-            return self._open_state_dict(arrays, said, container.metadata)
+            return self._open_state_dict(arrays, said, container.metadata, body)
         arrays = self.prepare(arrays)
         if not set(self.signature) <= arrays.keys():
             return None
         kept = {name: array for name, array in arrays.items() if not self.ignores(name)}
-        return TensorCheckpoint(self, kept, said)
+        return TensorCheckpoint(self, kept, said, body=body)
 
     def _open_state_dict(
-        self, arrays: Arrays, said: Description, metadata: Mapping[str, Any]
+        self, arrays: Arrays, said: Description, metadata: Mapping[str, Any], body: bool
     ) -> "TensorCheckpoint | None":
         """Return a PyTorch file's body and head, whatever stands before their names."""
         found = unwrap(arrays, self.signature, self.trunk, roots_of(self.table, self.trunk))
@@ -192,7 +199,7 @@ class TensorDialect:
                 number = layer.removeprefix("hidden.")
                 own = names.get(layer) or self.table.hidden.format(n=number)
                 foreign[f"{own}.{part}"] = array
-        return TensorCheckpoint(self, foreign, said, notes, end, head, problem)
+        return TensorCheckpoint(self, foreign, said, notes, end, head, problem, body)
 
     def decode(self, spec: NetworkSpec, foreign: Arrays) -> Arrays:
         """Return canonical float32 arrays for foreign ones that fit ``spec``."""
@@ -296,25 +303,26 @@ class TensorCheckpoint:
     """Head of a PyTorch file."""
     problem: str = ""
     """Reason why the head cannot be read, in a sentence; the body can be read all the same."""
+    body: bool = False
+    """True if the body alone is wanted."""
 
-    def completed(self, labels: Labels | None, body: bool = False) -> "TensorCheckpoint":
+    def completed(self, labels: Labels | None) -> "TensorCheckpoint":
         """Return the checkpoint with a classifier, a new one if the file has none.
 
         Args:
             labels: names of the outputs of a new classifier.
-            body: True to leave the file's head out.
 
         Raises:
             DialectError: the head cannot be read, and the body alone is not wanted.
         """
-        if self.problem and not body:
+        if self.problem and not self.body:
             raise DialectError(self.problem)
         keys = {key.canonical: key for key in self.dialect.keys(self.dialect.bases[0])}
         weight, bias = keys["classifier.weight"], keys["classifier.bias"]
         end = self.foreign.get(keys["head.bn.scale"].foreign)
         there = weight.foreign in self.foreign or bias.foreign in self.foreign
         features = self.end.features if self.end else end.size if end is not None else 0
-        if not features or (there and not body):
+        if not features or (there and not self.body):
             return self
         classes = len(labels or Labels.imagenet())
         made = initialise({"classifier.weight": (classes, features)}, "torchvision", seed=0)
@@ -375,6 +383,10 @@ class TensorCheckpoint:
                     f"({', '.join(others) or 'other strides'}); leave it out"
                 )
         return spec
+
+    def noted(self, sentence: str) -> "TensorCheckpoint":
+        """Return the checkpoint with one more sentence in its note."""
+        return dataclasses.replace(self, note=joined((self.note, sentence)))
 
     def decode(self, spec: NetworkSpec) -> Arrays:
         """Return canonical float32 arrays."""

@@ -3,7 +3,7 @@
 People save a network inside a module of their own ('model.', 'backbone.'), with a head under
 another name, beside a teacher, an average of the weights, a loss or a profiler's counters. The body
 is found by the names that only its implementation has, wherever they begin; what remains is its
-head (:mod:`state_head`), or is named in a note.
+head (:mod:`~mobilenetv2.checkpoints.dialects.state_head`), or is named in a note.
 """
 
 import re
