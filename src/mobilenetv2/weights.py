@@ -14,6 +14,7 @@ from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, writ
 from mobilenetv2.checkpoints.importer import import_network
 from mobilenetv2.checkpoints.preprocessing_choice import words
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
+from mobilenetv2.checkpoints.strides import read_strides
 from mobilenetv2.data.opening import find_photos
 from mobilenetv2.data.sources import photographs
 from mobilenetv2.errors import DialectError, RunError, WeightsError, argument
@@ -88,6 +89,7 @@ def import_checkpoint(
     width: float | None = None,
     size: int | Size | None = None,
     spec: NetworkSpec | str | PathLike[str] | None = None,
+    strides: str | Sequence[int] | None = None,
     preprocessing: Preprocessing | str | PathLike[str] | None = None,
     resize: Resize | None = None,
     bgr: bool = False,
@@ -111,6 +113,10 @@ def import_checkpoint(
         size: height and width of the input in pixels, if the file does not have them.
         spec: spec of a network that is not a published one: a record, a JSON file or a model
             folder.
+        strides: strides of a state dict's network, which it does not say: 'paper', 'cifar' (1 in
+            the stem and the 24-channel stage), 'small', or numbers for the stem and each stage.
+            Default: the paper's, or 'cifar' for pictures below 64 pixels; the origin's note says
+            which were assumed.
         preprocessing: what the network is fed, if the file does not say it, or wrongly: a range of
             pixels ('0..1', '-1..1', '0..255', or 'imagenet' for ImageNet's mean and deviation); a
             publisher ('keras', 'torchvision', 'timm' ...) or name of the catalogue; a JSON file
@@ -160,12 +166,13 @@ def import_checkpoint(
             preprocessing=preprocessing_of(preprocessing),
             resize=resize,
             bgr=bgr,
+            strides=None if strides is None else read_strides(strides),
         )
         imported = Imported(*import_network(source, options, find_photos(several(photos)), rebase))
     else:
         _require_name(name)
         given = {
-            "labels": labels, "width": width, "size": size, "spec": spec,
+            "labels": labels, "width": width, "size": size, "spec": spec, "strides": strides,
             "preprocessing": preprocessing, "resize": resize,
             "bgr": bgr or None, "photos": photos or None, "rebase": None if rebase else rebase,
         }  # fmt: skip

@@ -51,6 +51,8 @@ class Description:
     """Source of ``preprocessing`` or ``normalisation``, such as 'the Rescaling layer'."""
     assumed: str = ""
     """Sentence of our own config on how an earlier import chose ``preprocessing``."""
+    size: Size | None = None
+    """Input size that the arguments of a training run name, if nothing else says it."""
     headless: bool = False
     """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None
@@ -81,6 +83,8 @@ class ImportOptions:
     size: Size | None = None
     spec: NetworkSpec | None = None
     """Whole network except its classes, for a table of stages that was not published."""
+    strides: tuple[int, ...] | None = None
+    """Stride of the stem, then of each stage, for tensors that do not say them."""
     preprocessing: Preprocessing | str | None = None
     """Preprocessing, or a name or file of one (see :mod:`checkpoints.preprocessing_option`).
 

@@ -24,8 +24,9 @@ from mobilenetv2.checkpoints.description import (
 )
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
-from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
+from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
+from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.catalogue import known_file
@@ -81,6 +82,10 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
         said = describe(weights, checkpoint)
         checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
+        if isinstance(checkpoint, TensorCheckpoint):
+            name = checkpoint.dialect.name
+            spec, why = choose_strides(spec, name, said, options, path.name)
+            checkpoint = checkpoint.noted(why)
         arrays = checkpoint.decode(spec)
         if options.bgr:
             arrays, said = red_first(arrays, said)
@@ -99,7 +104,7 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     graph = find_graph(weights, options.dialect)
     if graph is None:
         return identify(read_container(weights), options.dialect, options.body)
-    for name in ("width", "size", "spec"):
+    for name in ("width", "size", "spec", "strides"):
         if getattr(options, name) is not None:
             raise DialectError(
                 f"--{name} is not for {graph.name} files, whose graph says what they are"

@@ -175,6 +175,12 @@ def _add_import(parser: Parser) -> None:
         help="resize of photos: stretched to the network's size, its central part, or none",
     )  # fmt: skip
     parser.add_flag("--bgr", "the network takes blue first, as OpenCV reads photos")
+    parser.add_argument(
+        "--strides", metavar="NAME|NUMBERS",
+        help="strides of a state dict's network, which it does not say: paper, cifar, small, or "
+        "numbers for the stem and each stage, such as 1,1,2,2,2,1,2,1 (default: the paper's; "
+        "cifar below 64 pixels)",
+    )  # fmt: skip
     folded = parser.add_mutually_exclusive_group()
     folded.add_argument(
         "--photos", nargs="+", metavar="IMAGE|FOLDER",
@@ -195,9 +201,10 @@ def import_file(arguments: argparse.Namespace) -> None:
 
     imported = import_checkpoint(
         arguments.file, dialect=arguments.dialect, labels=arguments.labels, width=arguments.width,
-        size=arguments.size, spec=arguments.spec, preprocessing=arguments.preprocessing,
-        resize=arguments.resize, bgr=arguments.bgr, photos=arguments.photos or (),
-        rebase=not arguments.no_rebase, output=arguments.out, overwrite=arguments.overwrite,
+        size=arguments.size, spec=arguments.spec, strides=arguments.strides,
+        preprocessing=arguments.preprocessing, resize=arguments.resize, bgr=arguments.bgr,
+        photos=arguments.photos or (), rebase=not arguments.no_rebase, output=arguments.out,
+        overwrite=arguments.overwrite,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps({"model": arguments.out, **imported.to_dict()}))

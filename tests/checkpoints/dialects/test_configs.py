@@ -14,11 +14,9 @@ from mobilenetv2.checkpoints.dialects.configs import (
     describe_timm,
     field,
     numbers,
-    prefixed,
     sides,
 )
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -110,15 +108,6 @@ def test_a_resize_that_its_files_cannot_say() -> None:
     assert approximated(PUBLISHED["tf-slim"].preprocessing)  # a central part
     assert approximated(Preprocessing((64, 96), (80, 120), "cover"))
     assert not approximated(Preprocessing((64, 96), (80, 120), "stretch"))
-
-
-def test_a_model_saved_without_its_classifier_has_no_prefix() -> None:
-    spec = published("huggingface", width=0.35)
-    foreign = HUGGING_FACE.encode(spec, random_arrays(spec))
-    bare = {name.removeprefix("mobilenet_v2."): array for name, array in foreign.items()}
-    del bare["classifier.weight"], bare["classifier.bias"]
-    assert prefixed(bare).keys() | {"classifier.weight", "classifier.bias"} == foreign.keys()
-    assert prefixed(foreign) == foreign
 
 
 @pytest.mark.parametrize("code", [5, -1, "bilinear"])

@@ -1,9 +1,7 @@
 """Tables of names turned into one foreign name a tensor."""
 
-import numpy as np
-
 from mobilenetv2.checkpoints.dialects.configs import TIMM
-from mobilenetv2.checkpoints.dialects.registry import D_LI14, TONYLINS, TORCHVISION, bare_classifier
+from mobilenetv2.checkpoints.dialects.registry import D_LI14, TONYLINS, TORCHVISION
 from mobilenetv2.checkpoints.dialects.tables import keys
 from mobilenetv2.spec.published import published
 
@@ -28,5 +26,3 @@ def test_tonylins_and_d_li14_differ_in_the_head_alone() -> None:
     assert {one.canonical.split(".")[0] for one, two in pairs if one.foreign != two.foreign} == {
         "head"
     }
-    names = {"classifier.1.weight": np.ones(1), "features.0.0.weight": np.ones(1)}
-    assert set(bare_classifier(names)) == {"classifier.weight", "features.0.0.weight"}

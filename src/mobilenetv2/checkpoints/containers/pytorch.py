@@ -5,10 +5,11 @@ runs only in a process of :mod:`~mobilenetv2.checkpoints.containers.reader`.
 """
 
 import io
+import math
 import pickle  # only for its error class
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,30 @@ from mobilenetv2.checkpoints.containers import Container, bounds
 from mobilenetv2.errors import WeightsError, require
 
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
-STORED = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+STORED = (
+    "state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "student",
+    "backbone", "encoder",
+)  # fmt: skip
 """Keys under which training checkpoints keep the network; averaged weights are preferred."""
+OTHERS = re.compile(
+    r"optim|sched|scaler|ema|rng|loss|criterion|metric|callback|loop|teacher|swa|moment", re.I
+)
+"""Pattern of keys beside the network that hold no part of it."""
+ARGUMENTS = (
+    "hyper_parameters", "datamodule_hyper_parameters", "hparams", "args", "opt", "config", "cfg",
+    "meta", "metadata",
+)  # fmt: skip
+"""Keys under which training checkpoints keep the arguments that they were made with."""
+SAYINGS = {
+    "labels": (
+        "class_to_idx", "idx_to_class", "class_names", "classes", "label_names", "labels", "names",
+        "categories", "id2label",
+    ),
+    "size": ("img_size", "image_size", "input_size", "imgsz", "val_crop_size", "resolution"),
+}  # fmt: skip
+"""Keys of the values that say something of the network, by what they say."""
+MOST_NAMES, LONGEST_TEXT = 25_000, 500
+"""Limits of what is kept of such a value: entries, and characters of a text."""
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DataParallel, AveragedModel and torch.compile add to every name."""
 DEEPEST = 3
@@ -31,7 +54,8 @@ def read_pytorch(path: Path) -> Container:
     """Return the state dict of a file.
 
     ``metadata["key"]`` is the key of the state dict, e.g. ``state_dict_ema``; None at the top
-    level.
+    level. ``metadata["beside"]`` has the labels and sizes that lie beside it, as lists of [key,
+    plain value] by what they say.
     """
     import torch
 
@@ -60,7 +84,10 @@ def read_pytorch(path: Path) -> Container:
     for name, value in zip(names, found.values(), strict=True):
         if isinstance(value, torch.Tensor):
             arrays[name] = _array(value, name, budget)
-    return Container(arrays, {"format": "pytorch", "key": ".".join(keys) or None})
+    metadata: dict[str, Any] = {"format": "pytorch", "key": ".".join(keys) or None}
+    if beside := _beside(loaded, keys):
+        metadata["beside"] = beside
+    return Container(arrays, metadata)
 
 
 def _harmless() -> list[Any]:
@@ -91,17 +118,87 @@ def _complaint(error: Exception) -> str:
 
 def _state_dict(loaded: Any, depth: int = DEEPEST) -> tuple[tuple[str, ...], dict[Any, Any]] | None:
     """Return the best state dict under the known keys, and the keys that lead to it."""
-    import torch
-
     if not depth or not isinstance(loaded, Mapping):
         return None
     for key in (*AVERAGED, *STORED):
         if inner := _state_dict(loaded.get(key), depth - 1):
-            return (key, *inner[0]), inner[1]
+            keys, found = inner
+            # A head may lie beside its body, as a state dict of its own.
+            heads = {} if keys or key in AVERAGED else _heads(loaded, key)
+            return ((), _joined({key: found}) | heads) if heads else ((key, *keys), found)
     # Scalars do not count: averages also keep their decay and number of steps as tensors.
-    if any(isinstance(item, torch.Tensor) and item.ndim > 0 for item in loaded.values()):
+    if _has_arrays(loaded):
         return (), dict(loaded)
-    return None
+    parts = {key: table for key, table in _tables(loaded) if _has_arrays(table)}
+    return ((), _joined(parts)) if parts else None
+
+
+def _tables(loaded: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """Yield the tables in a checkpoint that may hold parts of a network, with their keys."""
+    for key, table in loaded.items():
+        if isinstance(key, str) and isinstance(table, Mapping) and not OTHERS.search(key):
+            yield key, table
+
+
+def _joined(tables: Mapping[str, Mapping[Any, Any]]) -> dict[Any, Any]:
+    return {f"{key}.{name}": item for key, table in tables.items() for name, item in table.items()}
+
+
+def _has_arrays(table: Mapping[Any, Any]) -> bool:
+    import torch
+
+    return any(isinstance(item, torch.Tensor) and item.ndim > 0 for item in table.values())
+
+
+def _heads(loaded: Mapping[Any, Any], body: str) -> dict[Any, Any]:
+    """Return the tensors of the other state dicts beside a body, with their keys as prefixes."""
+    import torch
+
+    def plain(table: Mapping[Any, Any]) -> bool:
+        return all(isinstance(value, torch.Tensor) and value.ndim < 3 for value in table.values())
+
+    names = (body, *AVERAGED, *STORED)
+    found = {key: table for key, table in _tables(loaded) if key not in names}
+    return _joined({key: t for key, t in found.items() if _has_arrays(t) and plain(t)})
+
+
+def _beside(loaded: Any, keys: tuple[str, ...]) -> dict[str, list[list[Any]]]:
+    """Return what lies beside a state dict and says something of its network."""
+    tables: list[tuple[str, Any]] = [("", loaded)]
+    for key in keys[:-1]:
+        loaded = loaded[key]
+        tables.append((f"{key}.", loaded))
+    for place, table in list(tables):
+        if isinstance(table, Mapping):
+            tables += [(f"{place}{name}.", table[name]) for name in ARGUMENTS if name in table]
+    found: dict[str, list[list[Any]]] = {}
+    for place, table in tables:
+        named = table if isinstance(table, Mapping) else getattr(table, "__dict__", {})
+        for what, names in SAYINGS.items():
+            for name in names:
+                value = _plain(named.get(name))
+                if value is not None:
+                    found.setdefault(what, []).append([f"{place}{name}", value])
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a plain value; a list of such; a table as {"pairs": [[key, value], ...]}; or None."""
+    if isinstance(value, list | tuple) and 0 < len(value) <= MOST_NAMES:
+        items = [_scalar(item) for item in value]
+        return None if None in items else items
+    if isinstance(value, Mapping) and 0 < len(value) <= MOST_NAMES:
+        pairs = [[_scalar(key), _scalar(item)] for key, item in value.items()]
+        return None if any(None in pair for pair in pairs) else {"pairs": pairs}
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str | int | float | None:
+    if isinstance(value, str):
+        return bounds.clean(value[:LONGEST_TEXT])
+    if isinstance(value, np.integer | np.floating):
+        value = value.item()
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _unwrapped(names: list[Any]) -> list[str]:

@@ -121,13 +121,6 @@ PUBLISHED_DROPOUT, MEANT_DROPOUT = 0.8, 0.2
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 
 
-def prefixed(foreign: Arrays) -> Arrays:
-    """Return names with the prefix that a MobileNetV2Model saved without its classifier lacks."""
-    if "conv_stem.first_conv.convolution.weight" not in foreign:
-        return dict(foreign)
-    return {f"mobilenet_v2.{name}": array for name, array in foreign.items()}
-
-
 def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> Description:
     """Return the description in the two config files.
 
@@ -284,7 +277,7 @@ HUGGING_FACE = TensorDialect(
     # probability to keep a feature as the probability to drop it.
     repairs={"numerics": SLIM, "dropout": MEANT_DROPOUT},
     records=frozenset({"padding", "epsilon", "activation"}),
-    prepare=prefixed, configs=(CONFIG, PREPROCESSOR), describe=describe,
+    trunk="mobilenet_v2.", configs=(CONFIG, PREPROCESSOR), describe=describe,
     suffixes=(), folder=frozenset({WEIGHTS, CONFIG, PREPROCESSOR}), save=save_folder,
     approximates=approximated,
 )  # fmt: skip

@@ -30,11 +30,6 @@ SLOTS = "RMSProp|Momentum|Adam|Adagrad|AdagradDA|ProximalAdagrad|Adadelta|Ftrl"
 """Names of the slots of TensorFlow 1's optimisers; a second slot ends in ``_1``."""
 
 
-def bare_classifier(foreign: Arrays) -> Arrays:
-    """Return 'classifier.1' of the first version, which had a dropout, as 'classifier'."""
-    return {name.replace("classifier.1.", "classifier."): array for name, array in foreign.items()}
-
-
 def averaged(foreign: Arrays) -> Arrays:
     """Return the arrays with every moving average in place of the variable that it averages.
 
@@ -59,11 +54,11 @@ def save_slim(_: ModelConfig, foreign: Arrays, out: Path) -> None:
 
 TORCHVISION = TensorDialect(
     "torchvision", ("torchvision",), tables.TORCHVISION,
-    signature=("features.0.0.weight", "features.1.conv.0.0.weight"),
+    trunk="features.", signature=("features.0.0.weight", "features.1.conv.0.0.weight"),
 )  # fmt: skip
 TONYLINS = TensorDialect(
-    "tonylins", ("tonylins",), tables.TONYLINS,
-    signature=("features.1.conv.0.weight", "features.18.0.weight"), prepare=bare_classifier,
+    "tonylins", ("tonylins",), tables.TONYLINS, trunk="features.",
+    signature=("features.1.conv.0.weight", "features.18.0.weight"),
 )  # fmt: skip
 D_LI14 = TensorDialect(
     "d-li14", ("d-li14",), tables.D_LI14, signature=("features.1.conv.0.weight", "conv.0.weight")
@@ -144,9 +139,9 @@ def identify(container: Container, name: str, body: bool = False) -> Checkpoint:
     if name != "auto":
         dialect = find(name)
         assert isinstance(dialect, TensorDialect)
-        if found := dialect.open(container):
+        if found := dialect.open(container, body):
             return found
-    other = next((found for one in TENSORS.values() if (found := one.open(container))), None)
+    other = next((found for one in TENSORS.values() if (found := one.open(container, body))), None)
     if other and name == "auto":
         return other
     if other or name != "auto":

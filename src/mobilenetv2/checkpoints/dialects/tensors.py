@@ -23,12 +23,29 @@ from mobilenetv2.checkpoints.description import (
     sidecar_path,
     usual_preprocessing,
 )
+from mobilenetv2.checkpoints.dialects.beside import labels_beside, size_beside
+from mobilenetv2.checkpoints.dialects.candidates import (
+    PUBLISHED_WIDTHS,
+    Candidate,
+    candidates,
+    cut,
+    has_width,
+    same_network,
+)
+from mobilenetv2.checkpoints.dialects.candidates import WIDTHS as WIDTHS
+from mobilenetv2.checkpoints.dialects.state_head import StateHead, read_head
 from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Shape, Words, keys
-from mobilenetv2.errors import DialectError, SpecError, argument
+from mobilenetv2.checkpoints.dialects.wrappings import (
+    BodyEnd,
+    body_end,
+    joined,
+    roots_of,
+    unwrap,
+)
+from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
 from mobilenetv2.model.initialisation import initialise
-from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
@@ -41,10 +58,8 @@ and starts at 0 on export.
 """
 COMPUTED = ("padding", "epsilon", "activation")
 """Numerics that change the outputs of a trained network; the others only matter in training."""
-PUBLISHED_WIDTHS = (1.0, 1.4, 0.75, 0.5, 0.35, 1.3, 1.1, 1.2, 0.25, 0.1)
-WIDTHS = (*PUBLISHED_WIDTHS, *(step / 100 for step in range(5, 301)))
-"""Widths in the order in which they are tried, since several may round to one network."""
 HEADLESS = "Came without a classifier: this one is new, and says nothing before it is trained."
+LEFT_OUT = "Its head was left out: the classifier is new, and says nothing before it is trained."
 Shapes = Mapping[str, Shape]
 
 
@@ -68,6 +83,8 @@ class TensorDialect:
     signature: tuple[str, ...]
     """Foreign names that together occur only in its files."""
     words: Words = PYTORCH
+    trunk: str = ""
+    """Prefix of all names of its body, which a body that was saved alone lacks."""
     dropped: str = r"$^"
     """Pattern of known foreign names that the network does not need."""
     repairs: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -124,7 +141,10 @@ class TensorDialect:
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
         """Return the usual preprocessing of its files, at the network's size and channels."""
-        return usual_preprocessing(self.families[0], spec)
+        record = usual_preprocessing(self.families[0], spec)
+        if spec.stem_stride == 1 and self.words == PYTORCH:  # small pictures are fed whole
+            return dataclasses.replace(record, resize=record.size)
+        return record
 
     def keys(self, spec: NetworkSpec) -> tuple[Key, ...]:
         """Return the foreign name, layout and shape of every tensor."""
@@ -135,16 +155,51 @@ class TensorDialect:
         counts = self.words == PYTORCH and name.endswith(f".{COUNTER}")
         return counts or re.search(self.dropped, name) is not None
 
-    def open(self, container: Container) -> "TensorCheckpoint | None":
-        """Return the file's tensors under the table's names; None for another dialect's."""
+    def open(self, container: Container, body: bool = False) -> "TensorCheckpoint | None":
+        """Return the file's tensors under the table's names; None for another dialect's.
+
+        Args:
+            body: True to leave the file's head out.
+        """
         arrays, said = self.inside(container)
+        if self.words == PYTORCH:
+            return self._open_state_dict(arrays, said, container.metadata, body)
         arrays = self.prepare(arrays)
         if not set(self.signature) <= arrays.keys():
             return None
-        key = str(container.metadata.get("key") or "")
-        note = f"Taken from '{key}', the average of the weights." if "ema" in key.lower() else ""
         kept = {name: array for name, array in arrays.items() if not self.ignores(name)}
-        return TensorCheckpoint(self, kept, said, note)
+        return TensorCheckpoint(self, kept, said, body=body)
+
+    def _open_state_dict(
+        self, arrays: Arrays, said: Description, metadata: Mapping[str, Any], body: bool
+    ) -> "TensorCheckpoint | None":
+        """Return a PyTorch file's body and head, whatever stands before their names."""
+        found = unwrap(arrays, self.signature, self.trunk, roots_of(self.table, self.trunk))
+        if found is None:
+            return None
+        key = str(metadata.get("key") or "")
+        average = f"Taken from '{key}', the average of the weights." if "ema" in key.lower() else ""
+        end, head, problem = body_end(found.body, self.table, self.words.scale), None, ""
+        try:
+            head = read_head(found.rest, end.features) if end else None
+        except DialectError as error:
+            problem = str(error)
+        beside = metadata.get("beside", {})
+        labels, told = labels_beside(beside.get("labels", ()), head.classes if head else None)
+        said = dataclasses.replace(
+            said, normalisation=found.normalisation, preprocessing_from=found.normalisation_from,
+            labels=labels, size=size_beside(beside.get("size", ())),
+        )  # fmt: skip
+        notes = joined((average, *found.notes, *(head.notes if head else ()), told))
+        foreign = dict(found.body)
+        if head:
+            names = {"classifier": self.table.classifier}
+            for name, array in head.arrays.items():
+                layer, _, part = name.rpartition(".")
+                number = layer.removeprefix("hidden.")
+                own = names.get(layer) or self.table.hidden.format(n=number)
+                foreign[f"{own}.{part}"] = array
+        return TensorCheckpoint(self, foreign, said, notes, end, head, problem, body)
 
     def decode(self, spec: NetworkSpec, foreign: Arrays) -> Arrays:
         """Return canonical float32 arrays for foreign ones that fit ``spec``."""
@@ -169,9 +224,17 @@ class TensorDialect:
         head, plain = spec.classifier, spec
         if head == ClassifierSpec(outputs="sigmoid") and not self.says_all:
             plain = spec.replace(classifier=ClassifierSpec())  # the sidecar has their meaning
-        candidates = _candidates(self, plain, self.families, (spec.width, *WIDTHS))
-        found = next((one.spec for one in candidates if same_network(plain, one.spec)), None)
+        usual = plain.replace(classifier=ClassifierSpec())
+        likely = self.candidates(usual, self.families, (spec.width, *WIDTHS))
+        found = next((one.spec for one in likely if same_network(plain, one.spec)), None)
         return found and found.replace(classifier=head)
+
+    def candidates(
+        self, target: NetworkSpec, families: Iterable[str], widths: Iterable[float] = WIDTHS
+    ) -> Iterator[Candidate]:
+        """Yield the networks that its files may hold, the likeliest first."""
+        own = dict(zip(self.families, self.bases, strict=True))
+        return candidates(own, target, families, widths)
 
     def unlike(self, spec: NetworkSpec) -> str:
         """Return the fields in which a network differs from the usual one, for a message."""
@@ -235,23 +298,58 @@ class TensorCheckpoint:
     """Arrays under the names of the dialect's table, without those that it drops."""
     inside: Description
     note: str = ""
+    end: BodyEnd | None = None
+    """End of the body of a PyTorch file."""
+    head: StateHead | None = None
+    """Head of a PyTorch file."""
+    problem: str = ""
+    """Reason why the head cannot be read, in a sentence; the body can be read all the same."""
+    body: bool = False
+    """True if the body alone is wanted."""
 
     def completed(self, labels: Labels | None) -> "TensorCheckpoint":
-        """Return the checkpoint with a classifier, a new one if the file has none."""
+        """Return the checkpoint with a classifier, a new one if the file has none.
+
+        Args:
+            labels: names of the outputs of a new classifier.
+
+        Raises:
+            DialectError: the head cannot be read, and the body alone is not wanted.
+        """
+        if self.problem and not self.body:
+            raise DialectError(self.problem)
         keys = {key.canonical: key for key in self.dialect.keys(self.dialect.bases[0])}
         weight, bias = keys["classifier.weight"], keys["classifier.bias"]
-        head = self.foreign.get(keys["head.bn.scale"].foreign)
+        end = self.foreign.get(keys["head.bn.scale"].foreign)
         there = weight.foreign in self.foreign or bias.foreign in self.foreign
-        if there or head is None or head.ndim != 1:
+        features = self.end.features if self.end else end.size if end is not None else 0
+        if not features or (there and not self.body):
             return self
         classes = len(labels or Labels.imagenet())
-        made = initialise({"classifier.weight": (classes, head.shape[0])}, "torchvision", seed=0)
-        foreign = self.foreign | {
+        made = initialise({"classifier.weight": (classes, features)}, "torchvision", seed=0)
+        own = [self.dialect.table.classifier, *self._hidden_layers()]
+        foreign = {n: a for n, a in self.foreign.items() if not n.startswith(tuple(own))} | {
             weight.foreign: weight.from_canonical(made["classifier.weight"]),
             bias.foreign: np.zeros(classes, np.float32),
         }
         inside = dataclasses.replace(self.inside, headless=True)
-        return dataclasses.replace(self, foreign=foreign, inside=inside, note=HEADLESS)
+        note = joined((self.note, LEFT_OUT if there or self.problem else HEADLESS))
+        return dataclasses.replace(
+            self, foreign=foreign, inside=inside, note=note, head=None, problem=""
+        )
+
+    def _hidden_layers(self) -> list[str]:
+        hidden = self.head.spec.hidden if self.head else ()
+        return [self.dialect.table.hidden.format(n=index) for index in range(len(hidden))]
+
+    def _target(self, spec: NetworkSpec) -> NetworkSpec:
+        """Return a network with the file's head, where it is not described."""
+        if self.head and spec.classifier == ClassifierSpec():
+            spec = spec.replace(classes=self.head.classes, background=None)
+            spec = spec.replace(classifier=self.head.spec)
+        if self.end and not self.end.head:
+            spec = cut(spec, self.end.blocks)
+        return spec
 
     def infer(self, said: Description, options: ImportOptions) -> NetworkSpec:
         """Return the network that fits the description, the shapes and the options.
@@ -267,13 +365,18 @@ class TensorCheckpoint:
         target = stated or options.spec or self.dialect.bases[0]
         if stated is None:
             # A bare file cannot describe numerics, so a user's own stages have the dialect's.
-            target = target.replace(numerics=self.dialect.numerics)
-        size = options.size or (said.preprocessing.size if said.preprocessing else target.size)
+            target = self._target(target.replace(numerics=self.dialect.numerics))
+        size = options.size or (said.preprocessing.size if said.preprocessing else None)
+        size = size or said.size or target.size
         exactly = "its config describes" if stated else "was requested" if options.spec else ""
         target = target.replace(size=size, background=None)
         spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
         require_asked(spec, options, described=stated is not None)
         return spec
+
+    def noted(self, sentence: str) -> "TensorCheckpoint":
+        """Return the checkpoint with one more sentence in its note."""
+        return dataclasses.replace(self, note=joined((self.note, sentence)))
 
     def decode(self, spec: NetworkSpec) -> Arrays:
         """Return canonical float32 arrays."""
@@ -308,20 +411,6 @@ def require_asked(spec: NetworkSpec, options: ImportOptions, described: bool = T
 # ---------------------------------------------------------------- which network
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A network that a file may contain."""
-
-    spec: NetworkSpec
-    family: str
-    """Family whose rounding and depth it has."""
-
-    def __str__(self) -> str:
-        """Return text for a message: "width 0.75 in tonylins' rounding"."""
-        owner = f"{self.family}'" if self.family.endswith("s") else f"{self.family}'s"
-        return f"width {self.spec.width:g} in {owner} rounding"
-
-
 def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: float | None = None,
           exactly: str = "") -> NetworkSpec:  # fmt: skip
     """Return the network that has these tensors.
@@ -337,7 +426,7 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
         DialectError: no known network fits, or not the requested one. The message has all
             differences from the nearest network, and the likely cause.
     """
-    classes, channels = _ends(dialect, shapes)
+    classes, channels = _ends(dialect, shapes, target.classifier)
     target = target.replace(classes=classes, input_channels=channels)
     difference = _difference(dialect, shapes, target)
     if exactly and not difference:
@@ -349,12 +438,12 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
     if match and (width is None or has_width(match.spec, width)):
         return match.spec
     if width is not None:
-        candidates = _candidates(dialect, target, dialect.families[:1], [width])
-        _, difference = _nearest(dialect, shapes, candidates)
+        likely = dialect.candidates(target, dialect.families[:1], [width])
+        _, difference = _nearest(dialect, shapes, likely)
         asked = f"width {width:g} was requested"
         cause = f"looks like {match}, but {asked}" if match else f"{asked}, and it is not"
         raise DialectError(f"{cause}\n{difference}".rstrip())
-    nearest, difference = _nearest(dialect, shapes, _candidates(dialect, target, dialect.families))
+    nearest, difference = _nearest(dialect, shapes, dialect.candidates(target, dialect.families))
     raise DialectError(
         f"{dialect.name} names, but no MobileNetV2 that was published: of the nearest, {nearest}, "
         f"{difference.summary()}. If it has a stage table of its own, give it as "
@@ -363,57 +452,12 @@ def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: fl
     )
 
 
-def same_network(one: NetworkSpec, other: NetworkSpec) -> bool:
-    """Return True if two specs have the same layers, whatever their rounding rules."""
-    try:
-        networks = [
-            resolve(spec.replace(size=one.size, numerics=one.numerics)) for spec in (one, other)
-        ]
-    except SpecError:
-        return False
-    # The same blocks may be grouped into other stages (t = 6 twice, or once with n = 2).
-    first, second = (
-        [net.stem, net.head, net.linears[-1].weight_shape, net.spec.classifier,
-         *((block.steps, block.shortcut, block.residual) for block in net.blocks)]
-        for net in networks
-    )  # fmt: skip
-    return first == second
-
-
-def has_width(spec: NetworkSpec, width: float) -> bool:
-    """Return True if a network is the same at another width, to which it may round."""
-    return same_network(spec, spec.replace(width=width))
-
-
-def _candidates(
-    dialect: TensorDialect, target: NetworkSpec, families: Iterable[str],
-    widths: Iterable[float] = WIDTHS,
-) -> Iterator[Candidate]:  # fmt: skip
-    own = dict(zip(dialect.families, dialect.bases, strict=True))
-    widths = dict.fromkeys(widths)
-    for family in families:
-        base = own.get(family, PUBLISHED[family].spec).replace(
-            size=target.size, classes=target.classes, input_channels=target.input_channels,
-            numerics=target.numerics, dropout=target.dropout, background=target.background,
-        )  # fmt: skip
-        if base.head == "none":
-            continue
-        # timm's deeper networks exist in one width each.
-        for width in [base.width] if base.width != 1.0 else widths:
-            spec = base.replace(width=width)
-            if family == "d-li14" and width == 0.1:
-                yield Candidate(spec.replace(divisor=4), family)
-            yield Candidate(spec, family)
-            if base.head == "published" and width < 1:
-                yield Candidate(spec.replace(head="scaled"), family)
-
-
 def _match(
     dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, families: Iterable[str]
 ) -> Candidate | None:
     first, *_ = dialect.keys(dialect.bases[0])
     stem = shapes[first.foreign][first.layout.axes[0] if first.layout else 0]
-    for candidate in _candidates(dialect, target, families):
+    for candidate in dialect.candidates(target, families):
         if candidate.spec.channels("stem") != stem:
             continue  # a cheap test that excludes most candidates
         if not _difference(dialect, shapes, candidate.spec):
@@ -426,27 +470,34 @@ def _difference(dialect: TensorDialect, shapes: Shapes, spec: NetworkSpec) -> Di
 
 
 def _nearest(
-    dialect: TensorDialect, shapes: Shapes, candidates: Iterable[Candidate]
+    dialect: TensorDialect, shapes: Shapes, likely: Iterable[Candidate]
 ) -> tuple[Candidate, Difference]:
     found: list[tuple[Candidate, Difference]] = []
-    for candidate in candidates:
+    for candidate in likely:
         if len(found) > 1 and candidate.spec.width not in PUBLISHED_WIDTHS:
             continue
         found.append((candidate, _difference(dialect, shapes, candidate.spec)))
     return min(found, key=lambda item: item[1].size)
 
 
-def _ends(dialect: TensorDialect, shapes: Shapes) -> tuple[int, int]:
+def _ends(dialect: TensorDialect, shapes: Shapes, head: ClassifierSpec) -> tuple[int, int]:
     """Return (classes, input channels), two numbers that differ from file to file.
+
+    Args:
+        head: the classifier, of which a single logit stands for two classes.
 
     Raises:
         DialectError: the first or the last tensor is missing or has a wrong shape.
     """
-    first, *_, _, bias = dialect.keys(dialect.bases[0])
+    first, *_, weight, bias = dialect.keys(dialect.bases[0])
     stem, classes = shapes.get(first.foreign), shapes.get(bias.foreign)
     if stem is None or len(stem) != 4:
         raise DialectError(f"{first.foreign} is missing or no convolution's weight")
     canonical = first.layout.axes[1] if first.layout else 1
+    if head.outputs == "logit":
+        return 2, stem[canonical]
+    if not head.bias and weight.foreign in shapes and weight.layout is None:
+        return shapes[weight.foreign][0], stem[canonical]
     if classes is None:
         raise DialectError(f"{bias.foreign}, the classifier, is missing")
     if len(classes) != 1:
