@@ -20,7 +20,6 @@ from mobilenetv2.checkpoints.description import (
     Description,
     describe_config,
     parse_config,
-    read_labels,
 )
 from mobilenetv2.checkpoints.graphs.chain import (
     ACTIVATIONS,
@@ -36,6 +35,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     padding_rule,
 )
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
+from mobilenetv2.checkpoints.labels import labels_among
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert
@@ -75,8 +75,9 @@ def open_graph(graph: Graph, path: Path) -> GraphCheckpoint:
     if config:
         inside = describe_config(config)
     else:
-        lists = [read_labels(text) for name, text in texts.items() if name.endswith(".txt")]
-        labels = next((one for one in lists if len(one) == len(linears[-1].bias)), None)
+        lists = {name: text for name, text in texts.items() if name.endswith(".txt")}
+        found = labels_among(lists, len(linears[-1].bias))
+        labels = found[0] if found else None
         mean, std = _normalisation(graph)
         inside = Description(labels=labels, normalisation=((mean,) * channels, (std,) * channels))
     inside = dataclasses.replace(inside, folded=True)
