@@ -11,7 +11,7 @@ from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.weights import export_checkpoint, guess_dialect, import_checkpoint
 
 TORCHVISION = published("torchvision", width=0.35, classes=3, size=64)
@@ -123,3 +123,52 @@ def test_a_published_name_is_located_and_a_missing_file_is_none(
     for name in ("net.pth", "folder/net", "slim.tgz"):
         with pytest.raises(WeightsError, match="no such file"):
             import_checkpoint(name)
+
+
+def test_the_chosen_preprocessing_is_told_and_replaced_by_a_given_one(
+    theirs: Path, tmp_path: Path
+) -> None:
+    file = export_checkpoint(theirs, tmp_path / "m.safetensors", dialect="torchvision").paths[0]
+    stored = store.load(theirs)[0].preprocessing
+    imported = import_checkpoint(file)
+    assert imported.config.preprocessing == stored
+    assert "its config says so" in imported.to_dict()["preprocessing"]
+    assert imported.config.origin is not None and imported.config.origin.preprocessing == ""
+    file.with_name("m.safetensors.json").unlink()
+    usual = import_checkpoint(file, size=64)
+    assert "says nothing" in usual.preprocessing and "torchvision" in usual.preprocessing
+    for given, fit, std in (
+        ("0..1", "cover", 255.0),
+        ("keras", "stretch", 127.5),
+        (Preprocessing(std=(9.0,) * 3), "cover", 9.0),
+        (theirs, "cover", stored.std[0]),
+        ("torchvision-v2", "cover", 58.395),
+    ):
+        found = import_checkpoint(file, size=64, preprocessing=given)
+        assert (found.config.preprocessing.fit, found.config.preprocessing.std[0]) == (fit, std)
+        assert found.config.preprocessing.size == (64, 64)
+    found = import_checkpoint(file, size=64, preprocessing="torchvision-v2", resize="none")
+    assert found.to_dict()["fit"] == "none" and "none was given" in found.to_dict()["preprocessing"]
+
+
+def test_the_reason_travels_with_the_model(theirs: Path, tmp_path: Path) -> None:
+    """A folder, its card, an exported checkpoint's sidecar and a file that runs keep it."""
+    file = export_checkpoint(theirs, tmp_path / "m.safetensors", dialect="torchvision").paths[0]
+    file.with_name("m.safetensors.json").unlink()
+    folder = tmp_path / "mine"
+    why = import_checkpoint(file, size=64, preprocessing="0..1", output=folder).preprocessing
+    assert why in (folder / "README.md").read_text("utf-8")
+    for name, dialect in (("two.safetensors", "timm"), ("two.onnx", "onnx")):
+        again = export_checkpoint(folder, tmp_path / name, dialect=dialect).paths[0]
+        config = import_checkpoint(again, rebase=False).config
+        assert config.preprocessing == store.load(folder)[0].preprocessing
+        assert config.origin is not None and config.origin.preprocessing == why
+
+
+def test_a_mistaken_preprocessing_is_told_before_the_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "m.pth"
+    file.write_bytes(b"not read")
+    with pytest.raises(DialectError, match=r"'kears' is neither .* did you mean 'keras'"):
+        import_checkpoint(file, preprocessing="kears")
+    with pytest.raises(DialectError, match="preprocessing is for files"):
+        import_checkpoint("timm-100", preprocessing="keras")

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.description import ImportOptions
+from mobilenetv2.checkpoints.description import ImportOptions, Resize
 from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
 from mobilenetv2.checkpoints.importer import import_network
 from mobilenetv2.checkpoints.labels import read_label_file, read_labels
+from mobilenetv2.checkpoints.preprocessing_choice import words
+from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
 from mobilenetv2.data.sources import find_photos, photographs
 from mobilenetv2.errors import DialectError, RunError, WeightsError, argument
 from mobilenetv2.evaluation.parity import NumericsEffect, numerics_effect
@@ -65,7 +67,17 @@ class Imported(NamedTuple):
             "multiply_adds": multiply_adds(spec),
             "mean": list(record.mean),
             "std": list(record.std),
+            "resize": list(record.resize),
+            "fit": record.fit,
+            "preprocessing": self.preprocessing,
         }
+
+    @property
+    def preprocessing(self) -> str:
+        """Preprocessing in words, and why the import chose it."""
+        origin = self.config.origin
+        assumed = origin.preprocessing if origin else ""
+        return assumed or f"{words(self.config.preprocessing)}: its config says so."
 
 
 def import_checkpoint(
@@ -76,6 +88,8 @@ def import_checkpoint(
     width: float | None = None,
     size: int | Size | None = None,
     spec: NetworkSpec | str | PathLike[str] | None = None,
+    preprocessing: Preprocessing | str | PathLike[str] | None = None,
+    resize: Resize | None = None,
     photos: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
     rebase: bool = True,
     output: str | PathLike[str] | None = None,
@@ -96,6 +110,16 @@ def import_checkpoint(
         size: height and width of the input in pixels, if the file does not have them.
         spec: spec of a network that is not a published one: a record, a JSON file or a model
             folder.
+        preprocessing: what the network is fed, if the file does not say it, or wrongly: a range of
+            pixels ('0..1', '-1..1', '0..255', or 'imagenet' for ImageNet's mean and deviation); a
+            publisher ('keras', 'torchvision', 'timm' ...) or name of the catalogue; a JSON file
+            (fields of a record; ``config.json`` of a model folder or of timm; Hugging Face's
+            ``preprocessor_config.json``) or its folder; or a record. Default: the first that the
+            file's config, its publisher, its graph or its calibrated input says, else the usual
+            one; ``config.origin.preprocessing`` says which.
+        resize: resize of photos to the network's size: 'stretch', 'cover' (the central part), or
+            'none' (the centre of a photo that is at least as large). Default: as ``preprocessing``
+            says.
         photos: photos or folders of photos, similar to those of your task. If the file's BatchNorm
             is folded (.tflite, most .onnx), its statistics are measured on them. Default: six
             photos of this package.
@@ -108,7 +132,8 @@ def import_checkpoint(
 
     Raises:
         WeightsError: the file is missing, damaged or malicious.
-        DialectError: the network is not a MobileNetV2, or does not match the arguments.
+        DialectError: the network is not a MobileNetV2, or does not match the arguments; or the
+            preprocessing of a quantised file has to be given.
         RunError: the model folder exists.
         ImageError: a photo cannot be read.
         MissingExtra: the library that reads the format is not installed.
@@ -129,12 +154,15 @@ def import_checkpoint(
             width=width,
             size=(size, size) if isinstance(size, int) else size,
             spec=spec if isinstance(spec, NetworkSpec | None) else find_spec(fspath(spec)),
+            preprocessing=preprocessing_of(preprocessing),
+            resize=resize,
         )
         imported = Imported(*import_network(source, options, find_photos(several(photos)), rebase))
     else:
         _require_name(name)
         given = {
             "labels": labels, "width": width, "size": size, "spec": spec,
+            "preprocessing": preprocessing, "resize": resize,
             "photos": photos or None, "rebase": None if rebase else rebase,
         }  # fmt: skip
         for option, value in given.items():
@@ -166,6 +194,24 @@ def labels_of(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Lab
     if not isinstance(given, str | PathLike):
         return read_labels("\n".join(given))
     return read_label_file(Path(given))
+
+
+def preprocessing_of(
+    given: Preprocessing | str | PathLike[str] | None,
+) -> Preprocessing | str | None:
+    """Return a given preprocessing as an import takes it: a record, or a name or path as text.
+
+    Raises:
+        DialectError: an unknown name, or a file that has no preprocessing.
+    """
+    if given is None or isinstance(given, Preprocessing):
+        return given
+    name = fspath(given)
+    known = catalogue().get(name)
+    record = known.published_preprocessing() if known else None
+    if record is None:
+        read_preprocessing(name, (224, 224))  # a mistake is told before a large file is read
+    return record or name
 
 
 def require_replaceable(out: Path, overwrite: bool) -> None:

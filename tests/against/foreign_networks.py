@@ -44,10 +44,13 @@ class Foreign:
         ends = helper.make_tensor_value_info(
             "answer", TensorProto.FLOAT, [self.batch, self.classes]
         )
-        constants = {"weight": WEIGHT[:, : self.classes], "bias": BIAS[: self.classes]}
+        constants: dict[str, NDArray] = {
+            "weight": WEIGHT[:, : self.classes],
+            "bias": BIAS[: self.classes],
+        }
         nodes, now = [helper.make_node("Cast", ["picture"], ["real"], to=TensorProto.FLOAT)], "real"
         for index, (kind, value) in enumerate(self.scaling):
-            constants[f"constant{index}"] = np.float32(value)
+            constants[f"constant{index}"] = np.array(value, np.float32)
             nodes.append(helper.make_node(kind, [now, f"constant{index}"], [f"scaled{index}"]))
             now = f"scaled{index}"
         axes = [1, 2] if self.layout == "NHWC" else [2, 3]

@@ -136,3 +136,9 @@ def test_changes_are_gathered_in_order_and_none_are_shared_between_calls() -> No
     words = ["train", "x", "--output", "y", "--set", "a=1", "--set", "a=2"]
     assert make_parser().parse_args(words).set == ["a=1", "a=2"]
     assert make_parser().parse_args(words[:4]).set == []
+
+
+@pytest.mark.parametrize("text", ["-1..1", "0..1"])
+def test_a_range_that_begins_with_a_minus_is_a_value(text: str) -> None:
+    words = ["weights", "import", "a.tflite", "a", "--preprocessing", text]
+    assert make_parser().parse_args(words).preprocessing == text

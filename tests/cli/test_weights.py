@@ -212,7 +212,9 @@ def test_json_is_one_object_with_what_was_read(
         "width": 0.1, "size": [32, 32], "classes": 3,
         "background": None, "padding": "symmetric", "parameters": parameters(config.spec),
         "multiply_adds": multiply_adds(config.spec), "mean": [123.675, 116.28, 103.53],
-        "std": [58.395, 57.12, 57.375],
+        "std": [58.395, 57.12, 57.375], "resize": [32, 32], "fit": "cover",
+        "preprocessing": "Pixels as ImageNet's mean and deviation, red first; photos resized to "
+        "cover the network's size: its config says so.",
     }  # fmt: skip
 
 
@@ -224,6 +226,7 @@ def test_in_words_it_names_parameters_labels_and_the_model(
     count = parameters(store.load_config(tmp_path / "imported").spec)
     assert f"parameters     {count:,}\n" in out
     assert "labels         triangle, Ball, box, crate ...\n" in out
+    assert "preprocessing  Pixels as ImageNet's mean" in out
     assert err == f"\nmodel folder: {tmp_path / 'imported'}\n"
 
 

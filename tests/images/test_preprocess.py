@@ -158,3 +158,13 @@ def test_photos_agree_with_plain_pillow(public_folder: Callable[[str], Path]) ->
             with Image.open(photo) as image:
                 expected = plainly(image.convert("RGB"), record)
             assert np.array_equal(preprocess(read_photo(photo), record), expected), photo
+
+
+def test_without_a_resize_the_centre_is_cut_out_and_a_smaller_picture_is_an_error() -> None:
+    record = Preprocessing((20, 30)).unresized()
+    image = places(50, 61)
+    assert np.array_equal(preprocess(image, record), np.array(middle(image, 30, 20)))
+    assert np.array_equal(preprocess(places(20, 30), record), np.array(places(20, 30)))
+    for height, width in ((19, 30), (20, 29)):
+        with pytest.raises(ImageError, match=rf"p\.jpg: {width} x {height} .* 30 x 20.*enlarge"):
+            preprocess(places(height, width), record, "p.jpg")

@@ -59,6 +59,7 @@ def test_it_says_what_it_does_in_one_short_line() -> None:
     )
     stretched = Preprocessing(resize=(224, 224), fit="stretch", central_fraction=0.875)
     assert "central 87.5%, resize 224 bilinear (stretched), mean" in repr(ArrayTransform(stretched))
+    assert "(no resize, crop 48x32, mean" in repr(ArrayTransform(RECORD.unresized()))
 
 
 def test_what_is_no_photo_is_an_error(tmp_path: Path) -> None:

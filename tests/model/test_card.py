@@ -89,6 +89,16 @@ def test_everything_that_decides_the_input_is_named() -> None:
     text = card(replace(CONFIG, preprocessing=slim), "x")
     assert "its central 87.5% of each side stretched to 224 x 224" in text
     assert "cropped to" not in text
+    text = card(replace(CONFIG, preprocessing=slim.unresized()), "x")
+    assert "not resized, its centre cropped to 224 x 224" in text
+
+
+def test_a_chosen_preprocessing_is_told_with_its_reason() -> None:
+    origin = Origin("m.tflite", preprocessing="Pixels as 0..1: the input was calibrated so.")
+    assert f"The import chose so: {origin.preprocessing}" in card(
+        replace(CONFIG, origin=origin), "x"
+    )
+    assert "The import chose so" not in card(replace(CONFIG, origin=Origin("m.pth")), "x")
 
 
 def test_long_label_lists_are_cut_and_the_background_is_named() -> None:

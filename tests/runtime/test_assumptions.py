@@ -59,7 +59,7 @@ def test_a_given_preprocessing_keeps_its_crop_unless_a_resize_is_given() -> None
     seen, _ = choose_preprocessing(FACTS, Given(preprocessing=record, resize="stretch"), "net")
     assert (seen.fit, seen.resize) == ("stretch", (96, 96))
     grey = dataclasses.replace(record, mean=(1.0,), std=(1.0,))
-    with pytest.raises(ArtifactError, match="1 channels.*3"):
+    with pytest.raises(ArtifactError, match=r"1 channels.*3"):
         choose_preprocessing(FACTS, Given(preprocessing=grey), "net")
 
 
@@ -105,5 +105,5 @@ def test_labels_of_the_user_come_before_those_of_the_file() -> None:
     assert choose_labels(FACTS, Given(), None, 2, "net")[0] == Labels.numbered(2)
     labels, note = choose_labels(FACTS, Given(), None, 1000, "net")
     assert labels == Labels.imagenet() and "ImageNet" in note
-    with pytest.raises(ArtifactError, match="^net: 2 labels .* 3 classes"):
+    with pytest.raises(ArtifactError, match=r"^net: 2 labels .* 3 classes"):
         choose_labels(FACTS, Given(labels=mine), None, 3, "net")

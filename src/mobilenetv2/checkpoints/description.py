@@ -28,8 +28,10 @@ HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Weights files in a folder of a model hub, the preferred one first: safetensors hold no code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of values from 0 to 255, one for each channel."""
+STRETCHED = ("keras", "article-keras")
+"""Families whose files are fed photos that are stretched to the network's size."""
 Resize = Literal["stretch", "cover", "none"]
-"""How a photo gets the network's size: stretched, its central square, or not resized at all."""
+"""Way to the network's size: the photo stretched, its central part, or no resize at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Description:
     It says what the calibration photos had, not how the network is fed.
     """
     preprocessing_from: str = ""
-    """Where ``preprocessing`` or ``normalisation`` was found, such as 'the Rescaling layer'."""
+    """Place of ``preprocessing`` or ``normalisation`` in words, such as 'the Rescaling layer'."""
+    assumed: str = ""
+    """Sentence of our own config on how an earlier import chose ``preprocessing``."""
     headless: bool = False
     """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None
@@ -64,7 +68,7 @@ def describe_config(config: ModelConfig) -> Description:
     licence = config.origin.licence if config.origin else None
     return Description(
         config.spec, preprocessing=config.preprocessing, labels=config.labels, licence=licence,
-        metrics=config.metrics,
+        metrics=config.metrics, assumed=config.origin.preprocessing if config.origin else "",
     )  # fmt: skip
 
 
@@ -78,7 +82,13 @@ class ImportOptions:
     size: Size | None = None
     spec: NetworkSpec | None = None
     """Whole network except its classes, for a table of stages that was not published."""
-    preprocessing: Preprocessing | None = None
+    preprocessing: Preprocessing | str | None = None
+    """Preprocessing, or a name or file of one (see :mod:`checkpoints.preprocessing_option`).
+
+    A range alone, such as '0..1', leaves the resize as it is.
+    """
+    preprocessing_from: str = ""
+    """Reason for ``preprocessing`` in words, if it is not the user's own."""
     resize: Resize | None = None
     """Resize to use instead of the usual one: 'stretch', 'cover' (central square) or 'none'."""
     body: bool = False
@@ -93,6 +103,17 @@ def published_preprocessing(family: str, spec: NetworkSpec) -> Preprocessing:
         return record
     grey = [(sum(values) / len(values),) for values in (record.mean, record.std)]
     return dataclasses.replace(record, mean=grey[0], std=grey[1])
+
+
+def usual_preprocessing(family: str, spec: NetworkSpec) -> Preprocessing:
+    """Return how a family's files are usually fed, at the network's size and channels.
+
+    It is the published preprocessing, but for Keras: its published weights were measured on a
+    centre crop, while its documentation (``load_img`` with ``target_size``,
+    ``image_dataset_from_directory``) stretches photos, and so do most models made with it.
+    """
+    record = published_preprocessing(family, spec)
+    return record.stretched() if family in STRETCHED else record
 
 
 # ---------------------------------------------------------------- our config beside a foreign file

@@ -24,8 +24,10 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
+from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
+from mobilenetv2.spec.catalogue import known_file
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -131,17 +133,17 @@ def collect(
     """Return the config of an import from the options, the description and the usual values."""
     labels = options.labels or said.labels or usual_labels(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
-    record = options.preprocessing or said.preprocessing
-    if record is None:
-        record = checkpoint.dialect.preprocessing(spec)
-        if said.normalisation:
-            mean, std = said.normalisation
-            record = dataclasses.replace(record, mean=mean, std=std)
-    origin = Origin(
-        path.name, digest(weights), checkpoint.dialect.name, options.licence or said.licence,
-        folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
+    dialect, sha256 = checkpoint.dialect, digest(weights)
+    record, why = choose_preprocessing(
+        said, dialect.preprocessing(spec), dialect.name, spec, options,
+        known_file(path.name, sha256),
     )  # fmt: skip
-    return ModelConfig(spec, record.at(spec.size), labels, origin, dict(said.metrics))
+    origin = Origin(
+        path.name, sha256, dialect.name, options.licence or said.licence,
+        folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
+        preprocessing=why,
+    )  # fmt: skip
+    return ModelConfig(spec, record, labels, origin, dict(said.metrics))
 
 
 # ---------------------------------------------------------------- folders

@@ -107,8 +107,8 @@ SHARED: dict[str, dict[str, Any]] = {
     },
     "--preprocessing": {
         "metavar": "NAME|FILE",
-        "help": "preprocessing of such a file: 0..1, -1..1, 0..255, imagenet, a publisher such as "
-        "keras, or a JSON file (default: its metadata, or an assumption that is told)",
+        "help": "how such a file is fed: 0..1, -1..1, 0..255, imagenet, a publisher such as keras, "
+        "or a JSON file (default: its metadata, or an assumption that is told)",
     },
     "--resize": {
         "choices": ("stretch", "cover", "none"),
@@ -138,6 +138,8 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         options["formatter_class"] = argparse.RawDescriptionHelpFormatter
         super().__init__(*words, **options)
+        # '--preprocessing -1..1' has a value, as a negative number is one.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
         self._fill = fill
         self._words: list[str] = []
 

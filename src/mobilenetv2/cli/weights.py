@@ -164,6 +164,16 @@ def _add_import(parser: Parser) -> None:
         "--spec", metavar="NAME|FILE",
         help="spec of a network that is not a published one: a JSON file or a model folder",
     )  # fmt: skip
+    parser.add_argument(
+        "--preprocessing", metavar="NAME|FILE",
+        help="what the network is fed: 0..1, -1..1, 0..255 or imagenet (its mean and deviation); a "
+        "publisher, such as keras or torchvision; or a JSON file, such as a config.json (default: "
+        "what the file says, else the usual one; the result is printed)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resize", choices=("stretch", "cover", "none"),
+        help="resize of photos: stretched to the network's size, its central part, or none",
+    )  # fmt: skip
     folded = parser.add_mutually_exclusive_group()
     folded.add_argument(
         "--photos", nargs="+", metavar="IMAGE|FOLDER",
@@ -184,7 +194,8 @@ def import_file(arguments: argparse.Namespace) -> None:
 
     imported = import_checkpoint(
         arguments.file, dialect=arguments.dialect, labels=arguments.labels, width=arguments.width,
-        size=arguments.size, spec=arguments.spec, photos=arguments.photos or (),
+        size=arguments.size, spec=arguments.spec, preprocessing=arguments.preprocessing,
+        resize=arguments.resize, photos=arguments.photos or (),
         rebase=not arguments.no_rebase, output=arguments.out, overwrite=arguments.overwrite,
     )  # fmt: skip
     if arguments.json:

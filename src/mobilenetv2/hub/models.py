@@ -158,6 +158,7 @@ def _import_options(fetched: "Fetched") -> ImportOptions:
         dialect=entry.dialect, size=None if graph else (entry.size, entry.size),
         licence=entry.licence,
         preprocessing=None if graph or fetched.path.is_dir() else entry.published_preprocessing(),
+        preprocessing_from=f"its publisher measured {entry.name} so",
     )  # fmt: skip
 
 

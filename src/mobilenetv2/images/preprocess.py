@@ -30,14 +30,22 @@ def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture
         uint8 of shape (height, width, channels), at ``record.size``.
 
     Raises:
-        ImageError: the aspect ratio is too extreme to resize.
+        ImageError: the aspect ratio is too extreme to resize, or the image is too small where
+            nothing is resized.
     """
     if record.channels == 1:
         image = image.convert("L")
     if record.central_fraction < 1:
         image = _centre(image, *(max(1, round(s * record.central_fraction)) for s in image.size))
     width, height = _resized(image.size, record)
-    if width * height > LARGEST_RESIZED:
+    if record.fit == "none":
+        if image.width < record.size[1] or image.height < record.size[0]:
+            raise ImageError(
+                f"{name}: {image.width} x {image.height} pixels are fewer than the network's "
+                f"{record.size[1]} x {record.size[0]}, and its preprocessing does not resize; "
+                "enlarge it first"
+            )
+    elif width * height > LARGEST_RESIZED:
         raise ImageError(
             f"{name}: {image.width} x {image.height} pixels are too long and narrow; crop it first"
         )
@@ -56,6 +64,8 @@ def resampling(record: Preprocessing) -> "Image.Resampling":
 
 def _resized(size: tuple[int, int], record: Preprocessing) -> tuple[int, int]:
     """Return (width, height) after resizing."""
+    if record.fit == "none":
+        return size
     height, width = record.resize
     if record.fit == "stretch":
         return width, height

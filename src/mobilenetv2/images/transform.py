@@ -77,11 +77,13 @@ class Transform(Generic[Array]):
     def __repr__(self) -> str:
         record = self.preprocessing
         steps = [f"resize {_sides(record.resize)} {record.interpolation}"]
+        if record.fit == "none":
+            steps = ["no resize"]
         if record.central_fraction < 1:
             steps.insert(0, f"central {record.central_fraction:.1%}")
         if record.fit == "stretch":
             steps[-1] += " (stretched)"
-        if record.size != record.resize or record.fit == "cover":
+        if record.size != record.resize or record.fit != "stretch":
             steps.append(f"crop {_sides(record.size)}")
         mean, std = (
             "(" + ", ".join(f"{value:g}" for value in values) + ")"

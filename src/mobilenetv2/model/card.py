@@ -87,6 +87,11 @@ def card(config: ModelConfig, name: str) -> str:
         f"{list(preprocessing.mean)} and std {list(preprocessing.std)}. "
         f"Padding is '{spec.numerics.padding}', BatchNorm's epsilon {spec.numerics.epsilon:g}.",
         "",
+        *(
+            [f"The import chose so: {origin.preprocessing}", ""]
+            if origin and origin.preprocessing
+            else []
+        ),
         "## What it gives",
         "",
         _answers(config),
@@ -117,6 +122,8 @@ def _figure(key: str, value: float) -> str:
 def _resizing(config: ModelConfig) -> str:
     record = config.preprocessing
     height, width = record.resize
+    if record.fit == "none":
+        return f"not resized, its centre cropped to {record.size[0]} x {record.size[1]}"
     how = "stretched to" if record.fit == "stretch" else "resized to cover"
     text = f"{how} {height} x {width} ({record.interpolation}, antialiased)"
     if record.central_fraction < 1:

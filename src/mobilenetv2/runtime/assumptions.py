@@ -6,58 +6,22 @@ take. Every decision is a note that says what was taken, and why.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from mobilenetv2.checkpoints.description import Normalisation, usual_labels
 from mobilenetv2.checkpoints.foreign import Facts
 from mobilenetv2.checkpoints.foreign.wiring import Meaning
-from mobilenetv2.errors import ArtifactError, argument
-from mobilenetv2.spec.foreign import Given, Resize
+from mobilenetv2.checkpoints.input_range import RANGES, of_channels, range_words, require_range
+from mobilenetv2.checkpoints.preprocessing_choice import resize_words, resized
+from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
+from mobilenetv2.errors import ArtifactError, DialectError, argument
+from mobilenetv2.spec.foreign import Given
 from mobilenetv2.spec.network import Outputs, Size
-from mobilenetv2.spec.records import IMAGENET_MEAN, IMAGENET_STD, Labels, Preprocessing
+from mobilenetv2.spec.records import Labels, Preprocessing
 
 USUAL_SIZE = (224, 224)
 TITLES = {"litert": "LiteRT", "onnx": "ONNX"}
-
-
-RANGES: dict[str, Normalisation] = {
-    "0..1": ((0.0,) * 3, (255.0,) * 3),
-    "-1..1": ((127.5,) * 3, (127.5,) * 3),
-    "0..255": ((0.0,) * 3, (1.0,) * 3),
-    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
-}
-
-
-def of_channels(normalisation: Normalisation, channels: int) -> Normalisation:
-    if len(normalisation[0]) == channels:
-        return normalisation
-    mean, std = (sum(values) / len(values) for values in normalisation)
-    return (mean,) * channels, (std,) * channels
-
-
-def recognise_range(low: float, high: float) -> str | None:
-    for name, (mean, std) in RANGES.items():
-        wanted = (
-            min(-m / s for m, s in zip(mean, std, strict=True)),
-            max((255 - m) / s for m, s in zip(mean, std, strict=True)),
-        )
-        most = 0.05 * (wanted[1] - wanted[0])
-        if abs(low - wanted[0]) <= most and abs(high - wanted[1]) <= most:
-            return name
-    return None
-
-
-def range_words(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
-    for name, usual in RANGES.items():
-        if of_channels(usual, len(mean)) == (mean, std):
-            return name
-    return f"mean {list(mean)} and deviation {list(std)}"
-
-
-def read_preprocessing(given: str, size: Size, channels: int = 3) -> Preprocessing:
-    mean, std = of_channels(RANGES[given], channels)
-    return Preprocessing(size, size, "stretch", mean=mean, std=std)
 
 
 def choose_preprocessing(
@@ -76,12 +40,7 @@ def choose_preprocessing(
         notes.append(f"pictures of {_words(size)} pixels, since the graph takes any size")
     fit, why = given.resize, "as given"
     if asked is not None:
-        name = "a record" if isinstance(asked, Preprocessing) else repr(asked)
-        record = (
-            asked
-            if isinstance(asked, Preprocessing)
-            else read_preprocessing(asked, size, facts.channels)
-        )
+        record, name = _asked(asked, facts, size, where)
         if record.channels != facts.channels:
             raise ArtifactError(
                 f"{where}: the given preprocessing has {record.channels} channels, and the network "
@@ -90,8 +49,7 @@ def choose_preprocessing(
         record = record.at(size)
         notes.append(f"pixel values {range_words(record.mean, record.std)}: {name} was given")
     else:
-        normalisation, why_scaled = _scale(facts, where)
-        mean, std = normalisation
+        (mean, std), why_scaled = _scale(facts, where)
         notes.append(f"pixel values {range_words(mean, std)}: {why_scaled}")
         record = Preprocessing(size, size, "stretch", mean=mean, std=std)
         if fit is None:
@@ -99,12 +57,34 @@ def choose_preprocessing(
             other = argument("resize", "cover" if fit == "stretch" else "stretch")
             why = "its metadata" if facts.fit else f"assumed, as it says nothing; else give {other}"
     if fit is not None:
-        record = record.largest() if fit == "cover" else _stretched(record)
-        notes.append(f"photos {_fitted(fit, size)}: {why}")
+        record = resized(record, fit)
+        notes.append(f"{resize_words(record)}: {why}")
     if facts.channels == 3:
         order = "blue, green, red: its metadata" if facts.bgr else "red, green, blue: the usual one"
         notes.append(f"colours in the order {order}")
     return record, tuple(notes)
+
+
+def _asked(
+    asked: Preprocessing | str, facts: Facts, size: Size, where: str
+) -> tuple[Preprocessing, str]:
+    """Return the preprocessing that the user gave, and its name.
+
+    Raises:
+        ArtifactError: it is a range that the graph makes of the pixels itself.
+        DialectError: its name is unknown, or its file has none.
+    """
+    if isinstance(asked, Preprocessing):
+        return asked, "a record"
+    if facts.scaled is not None and asked in RANGES:
+        largest, operators = facts.scaled
+        own = "0..255" if largest == 255 else "0..1"
+        if asked != own:
+            raise ArtifactError(
+                f"{where}: its graph scales pixels of {own} itself ({' and '.join(operators)}), so "
+                f"that {asked} would scale them twice; leave {argument('preprocessing')} out"
+            )
+    return read_preprocessing(asked, size, facts.channels), repr(asked)
 
 
 def _scale(facts: Facts, where: str) -> tuple[Normalisation, str]:
@@ -122,14 +102,11 @@ def _scale(facts: Facts, where: str) -> tuple[Normalisation, str]:
         why = f"its graph scales them itself ({' and '.join(operators)})"
     elif facts.input_range is not None:
         low, high = facts.input_range
-        found = recognise_range(low, high)
-        if found is None:
-            raise ArtifactError(
-                f"{where}: its input was calibrated to {low:.4g}..{high:.4g}, which no usual "
-                f"preprocessing of photos gives ({', '.join(RANGES)}); give the network's own, "
-                f"such as {argument('preprocessing', '-1..1')}"
-            )
-        name, why = found, f"its input was calibrated to {low:.4g}..{high:.4g}"
+        try:
+            name = require_range(low, high)
+        except DialectError as error:
+            raise ArtifactError(f"{where}: {error}") from None
+        why = f"its input was calibrated to {low:.4g}..{high:.4g}"
     elif facts.input_type == "uint8":
         name, why = "0..255", "it takes uint8"
     elif facts.from_tensorflow:
@@ -139,16 +116,6 @@ def _scale(facts: Facts, where: str) -> tuple[Normalisation, str]:
         makers = f"{TITLES[facts.format]} files of PyTorch"
         name, why = "imagenet", f"assumed, as most {makers} take them; {advice}"
     return of_channels(RANGES[name], facts.channels), why
-
-
-def _stretched(record: Preprocessing) -> Preprocessing:
-    return replace(record, resize=record.size, fit="stretch", central_fraction=1.0)
-
-
-def _fitted(how: Resize, size: Size) -> str:
-    if how == "cover":
-        return f"resized to cover {_words(size)}, their centre cropped"
-    return f"stretched to {_words(size)}"
 
 
 def _words(size: Size) -> str:

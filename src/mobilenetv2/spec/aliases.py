@@ -1,6 +1,6 @@
 """Names that people know networks by: torchvision's, timm's, Keras', Hugging Face's, TF-slim's.
 
-``aliases.tsv`` is the table. The weights that a name stands for are the catalogue's (``hub``).
+``aliases.tsv`` is the table. The weights that a name stands for are the catalogue's.
 """
 
 import csv

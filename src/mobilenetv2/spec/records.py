@@ -45,11 +45,12 @@ class Preprocessing:
     """Height and width of the network's input, in pixels."""
     resize: Size = (256, 256)
     """Height and width of the resized image before the centre crop, in pixels."""
-    fit: Literal["cover", "stretch"] = "cover"
+    fit: Literal["cover", "stretch", "none"] = "cover"
     """Rule for the aspect ratio: 'cover' keeps it, 'stretch' does not.
 
     'cover' scales the image until it covers ``resize``; for a square that fits its shorter side.
-    'stretch' resizes to exactly ``resize``.
+    'stretch' resizes to exactly ``resize``. 'none' does not resize: the centre of ``size`` pixels
+    is cut out, and a smaller image is an error.
     """
     central_fraction: float = 1.0
     """Share of each side that is kept before resizing (TF-slim: 0.875)."""
@@ -98,6 +99,14 @@ class Preprocessing:
     def largest(self) -> "Preprocessing":
         """Return the same rules, with the largest centred crop of the image and no margin."""
         return dataclasses.replace(self, resize=self.size, fit="cover", central_fraction=1.0)
+
+    def stretched(self) -> "Preprocessing":
+        """Return the same rules, with the whole image stretched to the network's size."""
+        return dataclasses.replace(self, resize=self.size, fit="stretch", central_fraction=1.0)
+
+    def unresized(self) -> "Preprocessing":
+        """Return the same rules without a resize: the centre of the image at its own size."""
+        return dataclasses.replace(self, resize=self.size, fit="none", central_fraction=1.0)
 
     @classmethod
     def default(cls, spec: NetworkSpec) -> "Preprocessing":
@@ -235,7 +244,7 @@ class Origin:
     '' means that the statistics are the checkpoint's own, or that BatchNorm is still folded.
     """
     preprocessing: str = ""
-    """How the import chose the preprocessing, in one sentence; '' if the file's config said it."""
+    """Sentence on how the import chose the preprocessing; '' if the file's config said it."""
     untrained_classifier: bool = False
     """True if the file had no classifier, so that the network gives features, not classes."""
 

@@ -186,8 +186,9 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessing:
     size = resize = spec.size
-    fit: Literal["cover", "stretch"] = "stretch"
+    fit: Literal["cover", "stretch", "none"] = "none"
     if field(config, "do_resize", bool, True):
+        fit = "stretch"
         wanted = field(config, "size", (dict, int), {"shortest_edge": 256})
         edge = wanted.get("shortest_edge") if isinstance(wanted, dict) else wanted
         if edge is not None:
@@ -255,7 +256,7 @@ def compose(config: ModelConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         "do_center_crop": True,
         "do_normalize": True,
         "do_rescale": True,
-        "do_resize": True,
+        "do_resize": record.fit != "none",
         "image_mean": [value / 255 for value in record.mean],
         "image_processor_type": "MobileNetV2ImageProcessor",
         "image_std": [value / 255 for value in record.std],

@@ -20,8 +20,8 @@ from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
 from mobilenetv2.checkpoints.description import (
     Description,
     ImportOptions,
-    published_preprocessing,
     sidecar_path,
+    usual_preprocessing,
 )
 from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Shape, Words, keys
 from mobilenetv2.errors import DialectError, SpecError, argument
@@ -123,8 +123,8 @@ class TensorDialect:
         }
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
-        """Return the dialect's preprocessing, at the network's size and channels."""
-        return published_preprocessing(self.families[0], spec)
+        """Return the usual preprocessing of its files, at the network's size and channels."""
+        return usual_preprocessing(self.families[0], spec)
 
     def keys(self, spec: NetworkSpec) -> tuple[Key, ...]:
         """Return the foreign name, layout and shape of every tensor."""
@@ -199,7 +199,8 @@ class TensorDialect:
         record = config.preprocessing
         if self.approximates(record):
             yield f"{name} cannot describe the resizing of photos here; its own is similar"
-        if not self.says_all and record != self.preprocessing(spec):
+        fed = self.preprocessing(spec)
+        if not self.says_all and (record.mean, record.std) != (fed.mean, fed.std):
             yield (
                 f"give it pixels as (value - {_per_channel(record.mean)}) / "
                 f"{_per_channel(record.std)}: {name} files do not describe it"

@@ -51,11 +51,11 @@ class GraphDialect:
     says_all: bool = True
 
     def preprocessing(self, spec: NetworkSpec) -> Preprocessing:
-        """Return the usual preprocessing of networks with this padding."""
+        """Return the usual preprocessing of networks with this padding; no crop is invented."""
         owner = "keras" if spec.numerics.padding == "same" else "torchvision"
         record = published_preprocessing(owner, spec)
         mean, std = (tuple(round(one, 6) for one in values) for values in (record.mean, record.std))
-        return dataclasses.replace(record, mean=mean, std=std)
+        return dataclasses.replace(record, mean=mean, std=std).stretched()
 
     def places(self, out: Path) -> list[Path]:
         """Return the paths that an export to ``out`` writes."""

@@ -102,7 +102,12 @@ def model(
     rows: list[tuple[str, Child]] = [
         ("network", network_words(config)),
         ("input", f"{config.size[0]} x {config.size[1]} pixels, {config.channels} channels"),
-        ("resized", f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}"),
+        (
+            "resized",
+            "none"
+            if seen.fit == "none"
+            else f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}",
+        ),
         ("classes", f"{config.classes:,}"),
         *(_ours(config) if isinstance(config, ModelConfig) else _assumed(config)),
         ("file", f"{size / 1e6:.1f} MB" if size else None),
