@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.description import ImportOptions, Resize, read_labels
+from mobilenetv2.checkpoints.description import ImportOptions, Resize
 from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
 from mobilenetv2.checkpoints.importer import import_network
+from mobilenetv2.checkpoints.labels import read_label_file, read_labels
 from mobilenetv2.checkpoints.preprocessing_choice import words
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
 from mobilenetv2.checkpoints.strides import read_strides
@@ -20,7 +21,7 @@ from mobilenetv2.data.sources import photographs
 from mobilenetv2.errors import DialectError, RunError, WeightsError, argument
 from mobilenetv2.evaluation.parity import NumericsEffect, numerics_effect
 from mobilenetv2.evaluation.predictions import load_pictures
-from mobilenetv2.files import read_file, require_only
+from mobilenetv2.files import require_only
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.hub.catalogue import HUB, catalogue
 from mobilenetv2.hub.models import find_spec, locate
@@ -195,20 +196,16 @@ def _require_name(name: str) -> None:
 
 
 def labels_of(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Labels | None:
-    """Return labels from a list or from a text file with one name a line.
+    """Return labels from a list of names or from a file.
 
     Raises:
-        DialectError: the file is not a text in UTF-8.
+        DialectError: the file has no list of class names.
     """
     if given is None or isinstance(given, Labels):
         return given
     if not isinstance(given, str | PathLike):
         return read_labels("\n".join(given))
-    path = Path(given)
-    try:
-        return read_labels(read_file(path).decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DialectError(f"{path}: not a text in UTF-8 ({error})") from None
+    return read_label_file(Path(given))
 
 
 def preprocessing_of(

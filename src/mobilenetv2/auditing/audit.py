@@ -185,7 +185,7 @@ def audit(
         errors: list[LabelError] = []
         learnt, here = 0, True
         if logits is not None:
-            likely = probabilities(logits, config.spec.classifier.outputs)[:, outputs]
+            likely = probabilities(logits, config.outputs)[:, outputs]
             errors, learnt = _doubted(inspection, likely, known)
             here = known.here(fspath(data))
         evidence = Evidence(inspection, errors, config.preprocessing.size, learnt, here)

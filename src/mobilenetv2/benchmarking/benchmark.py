@@ -24,7 +24,10 @@ from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.predictor import is_exported, load_artifact
+from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
+from mobilenetv2.runtime.loading import tell
+from mobilenetv2.runtime.predictor import is_exported, load_any_artifact, require_nothing
+from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig, Resize
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.text import counted, several
 
@@ -144,6 +147,9 @@ def benchmark(
     seconds: float = 3.0,
     output: str | PathLike[str] | None = None,
     command: str | None = None,
+    labels: GivenLabels | None = None,
+    preprocessing: GivenPreprocessing | None = None,
+    resize: Resize | None = None,
 ) -> Benchmark:
     """Measure a model in several runtimes and precisions: speed, accuracy, size, memory.
 
@@ -165,6 +171,8 @@ def benchmark(
         seconds: seconds of measurement for each candidate and batch size, at most 3,600.
         output: folder for ``benchmark.json`` and a figure; default: nothing is written.
         command: command line for the record.
+        labels, preprocessing, resize: for a .tflite or .onnx file of another program, as
+            :func:`mobilenetv2.predict` takes them.
 
     Returns:
         The results; a failed candidate has an ``error`` in its row.
@@ -189,6 +197,7 @@ def benchmark(
         raise ArtifactError("split needs data; give data, too")
     if threads is not None and threads < 1:
         raise ArtifactError(f"threads {threads} must be at least 1")
+    said = given_options(labels, preprocessing, resize)
     batches = (batch,) if isinstance(batch, int) else tuple(batch)
     if not batches or min(batches) < 1:
         raise ArtifactError("batch sizes must be at least 1")
@@ -201,8 +210,15 @@ def benchmark(
         Path(output).mkdir(parents=True, exist_ok=True)
     with located(model) as given:
         exported = is_exported(given.place)
-        config = load_artifact(given.place).config if exported else load_config(given.place)
-        if data:
+        config: AnyConfig
+        if exported:
+            config = load_any_artifact(given.place, given=said, threads=threads).config
+        else:
+            require_nothing(said, given.place)
+            config = load_config(given.place)
+        if isinstance(config, ForeignConfig):
+            tell(config)
+        elif data:
             require_answers(config, given.name)
         candidates = choose_candidates(
             given.place if exported else None, runtimes, wanted,

@@ -25,7 +25,7 @@ from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization.calibration_set import choose
 from mobilenetv2.runtime.predictor import is_exported
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.foreign import AnyConfig
 
 UNKNOWN = "?"
 LARGEST_RECORD = 1024**2
@@ -183,7 +183,7 @@ class Photos:
 
 
 def choose_photos(
-    config: ModelConfig, known: TrainedOn, data: str | None = None, split: str | None = None,
+    config: AnyConfig, known: TrainedOn, data: str | None = None, split: str | None = None,
     calibration: str | None = None, int8: Literal["no", "if possible", "yes"] = "no",
 ) -> Photos:  # fmt: skip
     """Return photos of DATA or generated images, and photos for calibration.
@@ -245,7 +245,7 @@ def draw_some(items: Sequence[Item], most: int) -> list[Item]:
     return [items[index] for index in kept]
 
 
-def _read(split: Split, config: ModelConfig) -> NDArray:
+def _read(split: Split, config: AnyConfig) -> NDArray:
     images = in_parallel(
         lambda photo: preprocess(
             split.image(photo), config.preprocessing, split.full_name(photo)

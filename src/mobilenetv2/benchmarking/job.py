@@ -1,6 +1,5 @@
 """Measurement of all candidates: write files, load them, run in turns, compare predictions."""
 
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,8 +22,11 @@ from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization import post_training
 from mobilenetv2.quantization.scheme import save_scheme
+from mobilenetv2.runtime.engine import Artifact, read_bounded
+from mobilenetv2.runtime.foreign import ForeignArtifact
 from mobilenetv2.runtime.predictor import create_engine, engine_predictor, load_artifact
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
+from mobilenetv2.spec.mapping import to_mapping
 
 PICTURES = "pictures.npy"
 ANSWERED = 8
@@ -44,7 +46,7 @@ class Job:
 
     model: Path
     """Model folder, or an exported file if no file has to be written."""
-    config: ModelConfig
+    config: AnyConfig
     candidates: tuple[Candidate, ...]
     photos: Photos
     """Photos for the comparison, with those for calibration if int8 files have to be written."""
@@ -76,7 +78,11 @@ def measure_candidates(job: Job) -> list[Row]:
 
 def reference_logits(job: Job) -> NDArray:
     """Return the reference's logits: ONNX Runtime in float32, or the exported file itself."""
-    artifact = load_artifact(job.model)  # without a trained classifier, too: speed needs none
+    artifact: Artifact | ForeignArtifact
+    if isinstance(job.config, ForeignConfig):
+        artifact = ForeignArtifact(job.config, read_bounded(job.model), str(job.model))
+    else:
+        artifact = load_artifact(job.model)  # without a trained classifier, too: speed needs none
     predict = engine_predictor(
         create_engine(artifact, threads=job.threads), artifact.config.preprocessing
     )
@@ -142,7 +148,7 @@ def _load(job: Job, row: Row, process: Process, path: Path) -> None:
             )
         answer = process.ask({
             "do": "load", "runtime": row.candidate.runtime, "format": row.candidate.format,
-            "path": str(path), "threads": job.threads, "config": json.loads(job.config.to_json()),
+            "path": str(path), "threads": job.threads, "config": to_mapping(job.config),
         })  # fmt: skip
     except MobileNetV2Error as error:
         row.error = str(error)
@@ -185,9 +191,7 @@ def _compare_all(
             logits = np.load(out)
             if logits.shape != reference.shape:
                 raise ArtifactError(f"{row.candidate.name}: its logits have another shape")
-            row.agreement = compare_answers(
-                logits, reference, job.photos.truth, job.config.spec.classifier.outputs
-            )
+            row.agreement = compare_answers(logits, reference, job.photos.truth, job.config.outputs)
         except MobileNetV2Error as error:
             row.error = str(error)
 

@@ -12,7 +12,7 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig, config_from_mapping
 
 LEAST = 2
 """Minimum number of counted runs in a burst, even if one takes long."""
@@ -25,7 +25,7 @@ class Runner:
     """Runner of one candidate; each method answers a request with plain values for JSON."""
 
     engine: Engine
-    config: ModelConfig
+    config: AnyConfig
     """Config of the loaded file, or else of the network that the file must be."""
 
     def __init__(self) -> None:
@@ -63,9 +63,9 @@ class Runner:
         Returns:
             'load_s' and 'memory_after_load' (bytes).
         """
-        expected = ModelConfig.from_mapping(request["config"], "the benchmark's own request")
+        expected = config_from_mapping(request["config"], "the benchmark's own request")
         began = time.perf_counter()
-        self.engine, config = create_engine(request)
+        self.engine, config = create_engine(request, expected)
         seconds = time.perf_counter() - began
         self.config = config or expected
         _require_same(self.config, expected, request["path"])
@@ -125,13 +125,24 @@ class Runner:
         return engine_input(pictures, self.config.preprocessing)
 
 
-def create_engine(request: Request) -> tuple[Engine, ModelConfig | None]:
-    """Return the engine, and the config in the file if the runtime's module reads it."""
+def create_engine(request: Request, expected: AnyConfig) -> tuple[Engine, AnyConfig | None]:
+    """Return the engine, and the config in the file if the runtime's module reads it.
+
+    Args:
+        request: the request of :meth:`Runner.load`.
+        expected: config of the model; of a foreign one, it is not found out once more.
+    """
     path, threads, runtime = Path(request["path"]), request["threads"], request["runtime"]
     if RUNTIMES[runtime].engine:
         from mobilenetv2.runtime import predictor
 
-        loaded = predictor.load_artifact(path)
+        if isinstance(expected, ForeignConfig) and path.suffix.lower() == expected.ending:
+            from mobilenetv2.runtime import foreign
+
+            known = foreign.known_artifact(path, expected)
+            if known is not None:
+                return predictor.create_engine(known, runtime, threads), expected
+        loaded = predictor.load_any_artifact(path)
         return predictor.create_engine(loaded, runtime, threads), loaded.config
     from mobilenetv2.exporting.job import reload
 
@@ -153,12 +164,12 @@ def is_idle() -> bool:
     return False
 
 
-def _require_same(config: ModelConfig, expected: ModelConfig, where: str) -> None:
+def _require_same(config: AnyConfig, expected: AnyConfig, where: str) -> None:
     """Raise unless a file takes the same images and gives the same classes."""
     for what, found, wanted in (
-        ("size", config.spec.size, expected.spec.size),
-        ("number of colours", config.spec.input_channels, expected.spec.input_channels),
-        ("number of classes", config.spec.classes, expected.spec.classes),
+        ("size", config.size, expected.size),
+        ("number of colours", config.channels, expected.channels),
+        ("number of classes", config.classes, expected.classes),
         ("labels", config.labels.names, expected.labels.names),
     ):
         if found != wanted:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from mobilenetv2.checkpoints.containers.tensorflow import DATA, prefix_of
+from mobilenetv2.checkpoints.labels import read_labels as read_labels
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.spec.network import NetworkSpec, Size
@@ -165,36 +166,7 @@ def parse_config(text: str) -> ModelConfig:
         raise DialectError(f"the config inside it is damaged: {error}") from None
 
 
-# ---------------------------------------------------------------- lists of class names
-
-
-def read_labels(text: str) -> Labels:
-    """Return the labels of a text with one name a line, in the order of the outputs.
-
-    ImageNet's names are recognised. A first or last line 'background' is the background class.
-    Numbers before all names, as in Teachable Machine's labels.txt ('0 hat', '1 shoes'), are left
-    out.
-    """
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if len(names) > 1 and all(name.startswith(f"{i} ") for i, name in enumerate(names)):
-        names = tuple(name.partition(" ")[2].strip() for name in names)
-    background = None
-    for index in (0, len(names) - 1):
-        if names and names[index].lower() == "background":
-            background = index
-    imagenet = Labels.imagenet("first") if background == 0 else Labels.imagenet()
-    if len(names) == len(imagenet) and _alike(names, imagenet.names):
-        return imagenet
-    return Labels(names, background=background)
-
-
-def _alike(names: tuple[str, ...], table: tuple[str, ...]) -> bool:
-    """Return True if most names agree; lists differ in their synonyms ('crane' or 'crane bird')."""
-    synonyms = [
-        ({word.strip().lower() for word in text.split(",")} for text in pair)
-        for pair in zip(names, table, strict=True)
-    ]
-    return sum(bool(mine & theirs) for mine, theirs in synonyms) >= 0.8 * len(names)
+# ---------------------------------------------------------------- class names
 
 
 def usual_labels(classes: int) -> Labels:

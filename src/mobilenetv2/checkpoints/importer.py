@@ -25,10 +25,12 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
+from mobilenetv2.checkpoints.labels import find_labels
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
 from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
+from mobilenetv2.progress import say
 from mobilenetv2.spec.catalogue import known_file
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin
@@ -86,6 +88,8 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
             name = checkpoint.dialect.name
             spec, why = choose_strides(spec, name, said, options, path.name)
             checkpoint = checkpoint.noted(why)
+        if not (options.labels or said.labels or checkpoint.inside.headless):
+            said = with_labels_beside(said, weights, spec.classes)
         arrays = checkpoint.decode(spec)
         if options.bgr:
             arrays, said = red_first(arrays, said)
@@ -131,6 +135,15 @@ def describe(weights: Path, checkpoint: Checkpoint) -> Description:
             return dialect.describe(first, *others)
     # What else is in the file: a whole config of ours, a Keras model's layers, labels.
     return checkpoint.inside
+
+
+def with_labels_beside(said: Description, weights: Path, classes: int) -> Description:
+    """Return a description with the class names of a list beside the weights, told on stderr."""
+    found = find_labels(weights, classes)
+    if found is None:
+        return said
+    say(f"note: the names of the classes are those of {found[1]}")
+    return dataclasses.replace(said, labels=found[0])
 
 
 def collect(

@@ -44,6 +44,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--artifacts", metavar="DIR", help="folder of exported files to measure, too"
     )
+    parser.add_shared("--labels", "--preprocessing", "--resize")
     parser.add_shared("--threads", help="threads of each runtime (default: number of cores)")
     parser.add_argument(
         "--batch", type=_batches, default=(1, 32), metavar="N,M",
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         name: getattr(arguments, name)
         for name in (
             "runtime", "precision", "data", "split", "calibration", "artifacts", "threads", "batch",
-            "seconds", "output", "command",
+            "seconds", "output", "command", "labels", "preprocessing", "resize",
         )
     }  # fmt: skip
     found = benchmark(arguments.model, **options)

@@ -100,6 +100,20 @@ SHARED: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "number of CPU threads (default: the runtime's own choice)",
     },
+    "--labels": {
+        "metavar": "FILE",
+        "help": "names of the classes of a .tflite or .onnx file of another program (default: "
+        "those in the file, or in a file beside it)",
+    },
+    "--preprocessing": {
+        "metavar": "NAME|FILE",
+        "help": "how such a file is fed: 0..1, -1..1, 0..255, imagenet, a publisher such as keras, "
+        "or a JSON file (default: its metadata, or an assumption that is told)",
+    },
+    "--resize": {
+        "choices": ("stretch", "cover", "none"),
+        "help": "resize of photos for such a file (default: its metadata, or stretch)",
+    },
     "--flips": {
         "action": "store_true",
         "help": "average the predictions for each photo and its mirror image (takes twice as long)",

@@ -22,7 +22,9 @@ from mobilenetv2.evaluation.report.result import Result
 from mobilenetv2.evaluation.run_record import trained_on
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import load_model, load_network
+from mobilenetv2.spec.foreign import Resize
 from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import counted, interval, percent
 
@@ -176,6 +178,9 @@ def evaluate(
     flips: bool = False,
     report: str | PathLike[str] | None = None,
     private: bool = False,
+    labels: GivenLabels | None = None,
+    preprocessing: GivenPreprocessing | None = None,
+    resize: Resize | None = None,
 ) -> Evaluation:
     """Measure a model on labelled photos.
 
@@ -200,6 +205,8 @@ def evaluate(
             takes twice the time. Default: False.
         report: folder for a report (:meth:`Evaluation.report`). Default: no report.
         private: leave photos, their names and paths out of the report. Default: False.
+        labels, preprocessing, resize: for a .tflite or .onnx file of another program, as
+            :func:`mobilenetv2.predict` takes them.
 
     Returns:
         The evaluation, with all metrics.
@@ -225,7 +232,10 @@ def evaluate(
     """
     place = fspath(data)
     dataset = open_dataset(place)
-    loaded = load_model(model, runtime=runtime, device=device, threads=threads, flips=flips)
+    loaded = load_model(
+        model, runtime=runtime, device=device, threads=threads, flips=flips,
+        given=given_options(labels, preprocessing, resize),
+    )  # fmt: skip
     config = loaded.config
     known = trained_on(loaded.place)
     chosen = known.split_of(dataset, split)
@@ -239,7 +249,7 @@ def evaluate(
     chosen, unreadable = readable_photos(chosen)
     logits, folders = predict_split(loaded.predict, chosen, config.preprocessing)
     truth = np.array(outputs)[folders]
-    predictions = Predictions(logits, truth, config.labels.names, config.spec.classifier.outputs)
+    predictions = Predictions(logits, truth, config.labels.names, config.outputs)
     for note in unreadable:
         say(note)
     how = {"runtime": loaded.runtime, "device": device, "flips": "yes" if flips else "no"}

@@ -9,9 +9,10 @@ from mobilenetv2.images.photo import Photo, is_folder
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.runtime.answers import Answer as Answer
 from mobilenetv2.runtime.answers import Unreadable as Unreadable
+from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import load_model
 from mobilenetv2.runtime.prediction import answers
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.foreign import AnyConfig, Resize
 from mobilenetv2.text import counted
 
 Several = list[Any] | tuple[Any, ...] | Iterator[Any]
@@ -35,6 +36,13 @@ class Classifier:
         threads: number of threads; default: the runtime's own choice.
         flips: True to average the predictions for each photo and its mirror image, which takes
             twice as long.
+        labels: for a .tflite or .onnx file of another program: names of the classes, or the path of
+            a file with them. Default: those in the file, or in a file beside it.
+        preprocessing: for such a file: a :class:`mobilenetv2.Preprocessing`, the name of a range
+            ('0..1', '-1..1', '0..255', 'imagenet') or of a publisher, or the path of a JSON file.
+            Default: the file's metadata, or an assumption, which is told on stderr.
+        resize: for such a file: 'stretch', 'cover' (central square) or 'none'. Default: the file's
+            metadata, else 'stretch'.
 
     Raises:
         WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read or run.
@@ -62,14 +70,22 @@ class Classifier:
         device: str = "cpu",
         threads: int | None = None,
         flips: bool = False,
+        labels: GivenLabels | None = None,
+        preprocessing: GivenPreprocessing | None = None,
+        resize: Resize | None = None,
     ) -> None:
         self._loaded = load_model(
-            model, runtime=runtime, device=device, threads=threads, flips=flips
-        )
+            model, runtime=runtime, device=device, threads=threads, flips=flips,
+            given=given_options(labels, preprocessing, resize),
+        )  # fmt: skip
 
     @property
-    def config(self) -> ModelConfig:
-        """Config of the model: network, preprocessing, labels, origin and metrics."""
+    def config(self) -> AnyConfig:
+        """Config of the model: network, preprocessing, labels, origin and metrics.
+
+        It is a :class:`spec.foreign.ForeignConfig` for a file of another program, without a network
+        and with ``notes`` on what was assumed.
+        """
         return self._loaded.config
 
     @property
@@ -106,7 +122,7 @@ class Classifier:
         return answer
 
     def __repr__(self) -> str:
-        height, width = self.config.spec.size
-        classes = counted(self.config.spec.classes, "class")
+        height, width = self.config.size
+        classes = counted(self.config.classes, "class")
         name, runtime = self._loaded.name, self._loaded.runtime
         return f"Classifier({name!r}, {classes}, {height}x{width}, {runtime})"

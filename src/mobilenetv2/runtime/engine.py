@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,26 @@ class Artifact:
     """Name of the artifact in error messages."""
     weights: bytes = b""
     """Weights of formats with a second file (.bin of OpenVINO and ncnn)."""
+
+
+class Program(Protocol):
+    """Graph for an engine without its config: an artifact's, or a foreign file's."""
+
+    @property
+    def format(self) -> str:
+        """Name of the file format."""
+
+    @property
+    def graph(self) -> bytes:
+        """Bytes of the file."""
+
+    @property
+    def where(self) -> str:
+        """Name in error messages."""
+
+    @property
+    def weights(self) -> bytes:
+        """Bytes of the second file, if the format has one."""
 
 
 class Engine:

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,6 +19,7 @@ from mobilenetv2.runtime.engine import (
     Artifact,
     Engine,
     Output,
+    Program,
     another_network,
     archived_config,
     cannot_run,
@@ -64,7 +66,12 @@ class LiteRt(Engine):
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
-        end, given = self._ends[output], stored(x.transpose(0, 2, 3, 1), self._input)
+        found = self.answer(x.transpose(0, 2, 3, 1), output)
+        return found.transpose(0, 3, 1, 2) if output == "map" else found
+
+    def answer(self, x: NDArray, output: str) -> NDArray:
+        """Compute one output of a batch in the graph's own layout."""
+        end, given = self._ends[output], stored(x, self._input)
         with self._lock:  # an interpreter has one set of tensors
             try:
                 self.interpreter.set_tensor(self._input["index"], given)
@@ -72,16 +79,28 @@ class LiteRt(Engine):
                 found = real(self.interpreter.get_tensor(end["index"]), end)
             except (RuntimeError, ValueError) as error:
                 raise self.failure(_reason(error)) from None
-        return found.transpose(0, 3, 1, 2) if output == "map" else found
+        return found
 
 
-def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
-    """Start an interpreter on the CPU, with XNNPACK."""
+def create_engine(
+    artifact: Program, threads: int | None = None, shape: Sequence[int] | None = None
+) -> LiteRt:
+    """Start an interpreter on the CPU, with XNNPACK.
+
+    Args:
+        artifact: the artifact.
+        threads: number of threads; default: the interpreter's own choice.
+        shape: shape of the input, for a graph that takes any size; default: the graph's own.
+    """
     library: Any = require("ai_edge_litert.interpreter")
     try:
         with suppress_native_output():  # a message about its delegate
             # From bytes, so that the checked bytes are the ones run.
             interpreter = library.Interpreter(model_content=artifact.graph, num_threads=threads)
+            if shape is not None:
+                (given,) = interpreter.get_input_details()
+                if list(given["shape"]) != list(shape):
+                    interpreter.resize_tensor_input(given["index"], list(shape))
             interpreter.allocate_tensors()
         return LiteRt(interpreter, artifact.where)
     except (RuntimeError, ValueError) as error:
@@ -96,13 +115,13 @@ def stored(values: NDArray, tensor: Any) -> NDArray:
         tensor: the interpreter's description of the tensor.
 
     Returns:
-        Integers, rounded half to even, for a quantised tensor; else the values.
+        Integers, rounded half to even, for a quantised tensor or one of integers; else the values.
     """
     scale, zero_point = tensor["quantization"]
-    if not scale:
-        return values
+    if not scale and np.issubdtype(tensor["dtype"], np.floating):
+        return values.astype(tensor["dtype"], copy=False)
     bounds = np.iinfo(tensor["dtype"])
-    levels = np.rint(values / np.float32(scale)) + zero_point
+    levels = np.rint(values / np.float32(scale or 1)) + zero_point
     return np.asarray(np.clip(levels, bounds.min, bounds.max), tensor["dtype"])
 
 

@@ -11,17 +11,19 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import ENGINES, FORMATS, engines_of
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
+from mobilenetv2.progress import say
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import (
     FeatureMap,
     Predictor,
     create_engine,
     engine_predictor,
-    load_artifact,
+    load_any_artifact,
     load_feature_map,
+    require_nothing,
 )
+from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.records import ModelConfig
 
 TORCH = "torch"
 EXECUTORCH = FORMATS["executorch"]
@@ -38,7 +40,7 @@ class LoadedModel:
     """Model folder or exported file; for a network in memory, a temporary folder that is gone."""
     name: str
     """Name for messages and records: the given one, or a network's class."""
-    config: ModelConfig
+    config: AnyConfig
     predict: Predictor
     runtime: str
     """Name of the runtime."""
@@ -52,6 +54,7 @@ def load_model(
     device: str = "cpu",
     threads: int | None = None,
     flips: bool = False,
+    given: Given = NOTHING,
 ) -> LoadedModel:
     """Load a model folder, an exported file, a published model by its name, or a network.
 
@@ -63,6 +66,8 @@ def load_model(
         device: 'cpu' (default), or a device of PyTorch: 'cuda', 'cuda:1', 'mps'.
         threads: number of threads; default: the runtime's own choice.
         flips: True to average the predictions for each photo and its mirror image.
+        given: options of the user about a foreign LiteRT or ONNX file, whose assumptions are told
+            on stderr.
 
     Raises:
         WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read or run.
@@ -75,20 +80,24 @@ def load_model(
         raise ArtifactError(
             f"the runtime {runtime} runs on the CPU only; for device {device}, choose runtime torch"
         )
-    with located(model) as given:
-        place = given.place
+    config: AnyConfig
+    with located(model) as found:
+        place = found.place
         if runtime == TORCH or device != "cpu":
             from mobilenetv2.runtime import torch
 
+            require_nothing(given, place)
             config, predict = torch.load_predictor(place, outputs, device, threads)
             used = TORCH
         else:
-            config, engine, used = _load_engine(place, runtime, threads)
-            if outputs == "logits":
+            config, engine, used = _load_engine(place, runtime, threads, given)
+            if isinstance(config, ForeignConfig):
+                tell(config)
+            elif outputs == "logits":
                 require_answers(config, str(place))
             predict = engine_predictor(engine, config.preprocessing, outputs)
     answer = with_flips(predict) if flips else predict
-    return LoadedModel(place, given.name, config, answer, used)
+    return LoadedModel(place, found.name, config, answer, used)
 
 
 def load_network(
@@ -132,18 +141,25 @@ def _require_known(runtime: str) -> None:
         raise ArtifactError(f"runtime {runtime!r} is unknown; {suggestion(runtime, RUNTIMES)}")
 
 
+def tell(config: ForeignConfig) -> None:
+    """Write on stderr what was assumed of a foreign file."""
+    for note in config.notes:
+        say(f"note: {note}")
+
+
 def _load_engine(
-    place: Path, runtime: str | None, threads: int | None
-) -> tuple[ModelConfig, Engine, str]:
+    place: Path, runtime: str | None, threads: int | None, given: Given
+) -> tuple[AnyConfig, Engine, str]:
     """Return the config of a model folder or an exported file, its engine and the engine's name."""
     if not (place.suffix.lower() == EXECUTORCH.ending and place.is_file()):
-        artifact = load_artifact(place, runtime)
+        artifact = load_any_artifact(place, runtime, given, threads)
         name = runtime or engines_of(artifact.format)[0]
         return artifact.config, create_engine(artifact, name, threads), name
     if runtime is not None:
         raise ArtifactError(
             f"{place}: the runtime {runtime} does not run {EXECUTORCH.ending} files; omit runtime"
         )
+    require_nothing(given, place)
     from mobilenetv2.runtime import executorch
 
     config = executorch.read_config(place)

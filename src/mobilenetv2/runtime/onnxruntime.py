@@ -14,6 +14,7 @@ from mobilenetv2.runtime.engine import (
     Artifact,
     Engine,
     Output,
+    Program,
     another_network,
     cannot_run,
     embedded_config,
@@ -23,6 +24,8 @@ from mobilenetv2.runtime.engine import (
 ERRORS_ONLY = 3
 """Lowest severity of ONNX Runtime's messages on stderr: errors."""
 PICTURES = "tensor(uint8)"
+TYPES = {PICTURES: "uint8", "tensor(float16)": "float16", "tensor(double)": "float64"}
+"""NumPy's type of an input, if it is not float32."""
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -59,11 +62,16 @@ class OnnxRuntime(Engine):
         self.session = session
         (given,) = session.get_inputs()
         self.input, self.takes_pictures = given.name, given.type == PICTURES
+        self.dtype = np.dtype(TYPES.get(given.type, "float32"))
         self.batch = given.shape[0] if isinstance(given.shape[0], int) else None
         self.outputs = tuple(output.name for output in session.get_outputs())
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
+        return self.answer(x, output)
+
+    def answer(self, x: NDArray, output: str) -> NDArray:
+        """Compute an output by its name in the graph."""
         try:
             (found,) = self.session.run([output], {self.input: x})
         except Exception as error:  # its classes have no narrower base
@@ -71,7 +79,7 @@ class OnnxRuntime(Engine):
         return np.asarray(found, np.float32)
 
 
-def create_engine(artifact: Artifact, threads: int | None = None) -> OnnxRuntime:
+def create_engine(artifact: Program, threads: int | None = None) -> OnnxRuntime:
     """Start a session on the CPU."""
     onnxruntime = library()
     options = onnxruntime.SessionOptions()

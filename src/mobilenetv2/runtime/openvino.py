@@ -18,6 +18,7 @@ from mobilenetv2.runtime.engine import (
     Artifact,
     Engine,
     Output,
+    Program,
     another_network,
     cannot_run,
     embedded_config,
@@ -122,6 +123,7 @@ class OpenVino(Engine):
         self._tensor = openvino.Tensor
         (given,) = compiled.inputs
         self.takes_pictures = given.get_element_type() == openvino.Type.u8
+        self.dtype = np.dtype(given.get_element_type().to_dtype())
         batch = given.get_partial_shape()[0]
         self.batch = batch.get_length() if batch.is_static else None
         self.outputs = tuple(_name(output) for output in compiled.outputs)
@@ -129,6 +131,10 @@ class OpenVino(Engine):
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
+        return self.answer(x, output)
+
+    def answer(self, x: NDArray, output: str) -> NDArray:
+        """Compute an output by its name in the graph."""
         given = self._tensor(np.ascontiguousarray(x), shared_memory=True)
         with self._lock:  # the next run of a request overwrites its outputs
             try:
@@ -138,7 +144,7 @@ class OpenVino(Engine):
             return np.array(self._request.get_tensor(output).data, np.float32)
 
 
-def create_engine(artifact: Artifact, threads: int | None = None) -> OpenVino:
+def create_engine(artifact: Program, threads: int | None = None) -> OpenVino:
     """Compile the graph for the CPU, for all batch sizes."""
     openvino = require("openvino")
     core = openvino.Core()
@@ -165,7 +171,7 @@ def _name(output: Any) -> str:
     return "map" if "map" in output.get_names() else str(output.get_any_name())
 
 
-def read_model(core: Any, artifact: Artifact) -> Any:
+def read_model(core: Any, artifact: Program) -> Any:
     """Return an openvino.Model of an artifact's bytes, so that no other files are opened."""
     if artifact.format == "onnx":
         return core.read_model(artifact.graph)

@@ -18,7 +18,9 @@ from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
+from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import LoadedModel, load_model
+from mobilenetv2.spec.foreign import Resize
 
 BATCH = 8
 """Batch size. On a CPU, larger batches are slower, since their activations exceed the caches."""
@@ -30,6 +32,8 @@ def predict(
     photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
     features: Literal[False] = False, progress: bool = False,
+    labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
+    resize: Resize | None = None,
 ) -> Iterator[Answer | Unreadable]: ...  # fmt: skip
 
 
@@ -38,6 +42,8 @@ def predict(
     photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
     features: Literal[True], progress: bool = False,
+    labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
+    resize: Resize | None = None,
 ) -> Iterator[Features | Unreadable]: ...  # fmt: skip
 
 
@@ -52,6 +58,9 @@ def predict(
     flips: bool = False,
     features: bool = False,
     progress: bool = False,
+    labels: GivenLabels | None = None,
+    preprocessing: GivenPreprocessing | None = None,
+    resize: Resize | None = None,
 ) -> Iterator[Answer | Unreadable] | Iterator[Features | Unreadable]:
     """Predict the classes of photos, with one answer for each photo, in order.
 
@@ -75,6 +84,13 @@ def predict(
             twice as long.
         features: True for the pooled features instead of classes.
         progress: True for a progress bar on stderr, if the number of photos is known.
+        labels: for a .tflite or .onnx file of another program: names of the classes, or the path of
+            a file with them. Default: those in the file, or in a file beside it.
+        preprocessing: for such a file: a :class:`mobilenetv2.Preprocessing`, the name of a range
+            ('0..1', '-1..1', '0..255', 'imagenet') or of a publisher, or the path of a JSON file.
+            Default: the file's metadata, or an assumption, which is told on stderr.
+        resize: for such a file: 'stretch', 'cover' (central square) or 'none'. Default: the file's
+            metadata, else 'stretch'.
 
     Returns:
         An iterator over :class:`Answer` (with ``features``, :class:`Features`) and
@@ -99,8 +115,9 @@ def predict(
     found = collect(photos)
     outputs: Literal["features", "logits"] = "features" if features else "logits"
     loaded = load_model(
-        model, outputs, runtime=runtime, device=device, threads=threads, flips=flips
-    )
+        model, outputs, runtime=runtime, device=device, threads=threads, flips=flips,
+        given=given_options(labels, preprocessing, resize),
+    )  # fmt: skip
     total = len(found) if progress and isinstance(found, list) else None
     if features:
         return _tracked(stream(loaded, found, Features, batch), total)
@@ -111,7 +128,7 @@ def answers(
     loaded: LoadedModel, photos: list[Photo] | Iterator[Photo], batch: int = BATCH
 ) -> Iterator[Answer | Unreadable]:
     """Return a stream of the answers of a loaded model."""
-    labels, outputs = loaded.config.labels, loaded.config.spec.classifier.outputs
+    labels, outputs = loaded.config.labels, loaded.config.outputs
 
     def answer(logits: NDArray, photo: Path | None) -> Answer:
         return Answer(probabilities(logits, outputs), labels, outputs, photo)

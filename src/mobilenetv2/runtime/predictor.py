@@ -5,11 +5,11 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.errors import ArtifactError, WeightsError, argument
 from mobilenetv2.formats import BY_ENDING, ENGINES, RUNTIMES, engines_of
 from mobilenetv2.graph.graph import FEATURES, MAP
 from mobilenetv2.graph.lowering import lower
@@ -18,9 +18,13 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.runtime.engine import Artifact, Engine, Output
+from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
+
+if TYPE_CHECKING:
+    from mobilenetv2.runtime.foreign import ForeignArtifact
 
 Predictor = Callable[[NDArray], NDArray]
 """Function from uint8 images (batch, height, width, channels) of the network's input size to
@@ -129,6 +133,44 @@ def _exported(path: Path, runtime: str | None) -> tuple[Artifact, Arrays]:
 DEFAULT = ENGINES[0]
 
 
+def load_any_artifact(
+    path: Path, runtime: str | None = None, given: Given = NOTHING, threads: int | None = None
+) -> "Artifact | ForeignArtifact":
+    """Read an exported file, a model folder, or a file of another program.
+
+    Args:
+        path: path of the model folder or file.
+        runtime: engine that the graph of a model folder is built for; default: ONNX Runtime.
+        given: options of the user about a file of another program.
+        threads: number of threads of the run that checks a foreign file.
+
+    Raises:
+        WeightsError: the folder or file is damaged, or no classifier.
+        ArtifactError: the file was changed, the engine is unknown, or the options do not apply.
+    """
+    if is_exported(path):
+        from mobilenetv2.runtime import foreign
+
+        if foreign.is_foreign(path):
+            return foreign.read_artifact(path, given, threads)
+    require_nothing(given, path)
+    return load_artifact(path, runtime)
+
+
+def require_nothing(given: Given, path: Path) -> None:
+    """Raise ArtifactError if options about a foreign file are given for a model of ours."""
+    if given:
+        named = [
+            argument(name)
+            for name in ("labels", "preprocessing", "resize")
+            if getattr(given, name) is not None
+        ]
+        raise ArtifactError(
+            f"{path}: it has its own labels and preprocessing; {' and '.join(named)} only apply to "
+            ".tflite and .onnx files of other programs"
+        )
+
+
 def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
     """Read an exported file, or build the graph of a model folder with folded BatchNorm.
 
@@ -185,7 +227,7 @@ def is_exported(path: Path) -> bool:
 
 
 def create_engine(
-    artifact: Artifact, name: str | None = None, threads: int | None = None
+    artifact: "Artifact | ForeignArtifact", name: str | None = None, threads: int | None = None
 ) -> Engine:
     """Start an engine with an artifact.
 
@@ -206,6 +248,10 @@ def create_engine(
             f"{' or '.join(known)} does"
         )
     require_threads(threads)
+    if not isinstance(artifact, Artifact):
+        from mobilenetv2.runtime import foreign
+
+        return foreign.create_engine(artifact, name, threads)
     engine: Engine = _module("runtime", name).create_engine(artifact, threads)
     return engine
 

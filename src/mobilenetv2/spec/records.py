@@ -12,7 +12,7 @@ from typing import Any, Literal, SupportsIndex
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.mapping import check_types, from_mapping, short_repr, to_mapping
-from mobilenetv2.spec.network import NetworkSpec, Size
+from mobilenetv2.spec.network import NetworkSpec, Outputs, Size
 from mobilenetv2.text import visible
 
 FORMAT_VERSION = 1
@@ -296,6 +296,26 @@ class ModelConfig:
 
     def __repr__(self) -> str:
         return short_repr(self, metrics=f"<{len(self.metrics)} figures>")
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the network's input, in pixels."""
+        return self.spec.size
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the network's input."""
+        return self.spec.input_channels
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.spec.classes
+
+    @property
+    def outputs(self) -> Outputs:
+        """Meaning of the outputs."""
+        return self.spec.classifier.outputs
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.card import classifier_words
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
+from mobilenetv2.spec.records import ModelConfig
 
 RUN = RunRecord(
     "shapes", ({"epoch": 1.0, "seconds": 30.0}, {"epoch": 2.0, "seconds": 61.0}),
@@ -141,7 +142,7 @@ def test_a_processor_has_a_name() -> None:
 
 def test_a_head_is_named_where_it_is_not_the_default(make_result: Callable[..., Result]) -> None:
     config = make_result().config
-    assert "head" not in facts.model(config, None)
+    assert isinstance(config, ModelConfig) and "head" not in facts.model(config, None)
     head = ClassifierSpec("max", (HiddenSpec(16, "relu6"),), outputs="sigmoid")
     spec = config.spec.replace(classifier=head)
     found = facts.model(dataclasses.replace(config, spec=spec), None)

@@ -13,6 +13,7 @@ from PIL import Image
 from mobilenetv2.evaluation.report.page import Explainer, beside, gallery, images, overlays
 from mobilenetv2.evaluation.report.result import Answer, Result
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.spec.records import ModelConfig
 
 
 def opened(address: str) -> NDArray:
@@ -90,6 +91,7 @@ def test_grey_pictures_are_shown_too(
     make_result: Callable[..., Result], parse: Callable[[str], Any]
 ) -> None:
     result = make_result()
+    assert isinstance(result.config, ModelConfig)
     seen = dataclasses.replace(result.config.preprocessing, mean=(120.0,), std=(50.0,))
     spec = result.config.spec.replace(input_channels=1)
     config = dataclasses.replace(result.config, spec=spec, preprocessing=seen)

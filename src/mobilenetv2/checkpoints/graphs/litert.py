@@ -17,11 +17,11 @@ from mobilenetv2.checkpoints.description import (
     ImportOptions,
     describe_config,
     parse_config,
-    read_labels,
 )
 from mobilenetv2.checkpoints.graphs import picture
 from mobilenetv2.checkpoints.graphs.litert_walk import walk
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, with_bias
+from mobilenetv2.checkpoints.labels import labels_among
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert
@@ -51,14 +51,13 @@ def open_graph(graph: Graph, path: Path, options: ImportOptions) -> GraphCheckpo
     if CONFIG in texts:
         inside = describe_config(parse_config(texts[CONFIG]))
     else:
-        lists = [read_labels(text) for name, text in texts.items() if name.endswith(".txt")]
-        classes = walked.head.classes
+        lists = {name: text for name, text in texts.items() if name.endswith(".txt")}
+        found = labels_among(lists, walked.head.classes)
         steps, fed = picture.describe(
             steps, walked.scaling.factor, walked.scaling.offset, walked.scaling.operators,
             _input_range(graph),
         )  # fmt: skip
-        labels = next((one for one in lists if len(one) == classes), None)
-        inside = dataclasses.replace(fed, labels=labels)
+        inside = dataclasses.replace(fed, labels=found[0] if found else None)
     inside = dataclasses.replace(inside, folded=True)
     return GraphCheckpoint(
         DIALECT, steps, with_bias(walked.head), (size[0], size[1]), channels, "same", inside, NOTE

@@ -12,9 +12,11 @@ from mobilenetv2.evaluation.report.result import Result, temperature_of
 from mobilenetv2.evaluation.report.tables import count_table
 from mobilenetv2.evaluation.report.words import split_words
 from mobilenetv2.evaluation.run_record import RunRecord, epochs_of
+from mobilenetv2.formats import FORMATS
 from mobilenetv2.model.card import classifier_words, kind
 from mobilenetv2.model.store import WEIGHTS
 from mobilenetv2.spec.count import multiply_adds, parameters
+from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.network import ClassifierSpec
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import duration
@@ -80,7 +82,7 @@ def recipe(run: RunRecord, seconds: float | None, private: bool = False) -> Mark
 
 
 def model(
-    config: ModelConfig, source: Path | None, how: Mapping[str, str] | None = None,
+    config: AnyConfig, source: Path | None, how: Mapping[str, str] | None = None,
     private: bool = False,
 ) -> Markup:  # fmt: skip
     """Return facts about the network: size, cost, origin, and settings of the evaluation.
@@ -91,33 +93,24 @@ def model(
         how: settings of the evaluation. Default: none.
         private: leave out the path of the origin. Default: False.
     """
-    spec, seen, origin = config.spec, config.preprocessing, config.origin
-    temperature = temperature_of(config)
+    seen, origin = config.preprocessing, config.origin
     weights = origin.source if origin else None
     if private and weights:
         weights = weights.replace("\\", "/").rpartition("/")[2]
     file = source / WEIGHTS if source and source.is_dir() else source
     size = file.stat().st_size if file and file.is_file() else None
     rows: list[tuple[str, Child]] = [
-        ("network", kind(spec)),
-        ("width", f"{spec.width:g}"),
-        ("input", f"{spec.size[0]} x {spec.size[1]} pixels, {spec.input_channels} channels"),
+        ("network", network_words(config)),
+        ("input", f"{config.size[0]} x {config.size[1]} pixels, {config.channels} channels"),
         (
             "resized",
             "none"
             if seen.fit == "none"
             else f"{seen.fit} {seen.resize[0]} x {seen.resize[1]}, {seen.interpolation}",
         ),
-        ("classes", f"{spec.classes:,}"),
-        ("head", classifier_words(spec) if spec.classifier != ClassifierSpec() else None),
-        ("parameters", f"{parameters(spec):,}"),
-        ("multiply-adds", f"{multiply_adds(spec):,}"),
+        ("classes", f"{config.classes:,}"),
+        *(_ours(config) if isinstance(config, ModelConfig) else _assumed(config)),
         ("file", f"{size / 1e6:.1f} MB" if size else None),
-        ("padding", spec.numerics.padding),
-        (
-            "temperature",
-            f"{temperature:.3f} (the classifier was divided by it)" if temperature else None,
-        ),
         ("weights from", weights),
         ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
         ("licence", (origin.licence if origin else None) or "unknown"),
@@ -125,6 +118,31 @@ def model(
         *(how or {}).items(),
     ]
     return definitions(rows)
+
+
+def network_words(config: AnyConfig) -> str:
+    """Return the kind of a network, and its width if it has one."""
+    if isinstance(config, ModelConfig):
+        return f"{kind(config.spec)} of width {config.spec.width:g}"
+    return f"{FORMATS[config.format].title} file of another program"
+
+
+def _ours(config: ModelConfig) -> list[tuple[str, Child]]:
+    spec, temperature = config.spec, temperature_of(config)
+    return [
+        ("head", classifier_words(spec) if spec.classifier != ClassifierSpec() else None),
+        ("parameters", f"{parameters(spec):,}"),
+        ("multiply-adds", f"{multiply_adds(spec):,}"),
+        ("padding", spec.numerics.padding),
+        (
+            "temperature",
+            f"{temperature:.3f} (the classifier was divided by it)" if temperature else None,
+        ),
+    ]
+
+
+def _assumed(config: ForeignConfig) -> list[tuple[str, Child]]:
+    return [("assumed", note) for note in config.notes[1:]]
 
 
 def environment() -> list[tuple[str, str]]:

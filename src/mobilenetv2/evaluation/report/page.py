@@ -34,7 +34,6 @@ from mobilenetv2.evaluation.run_record import RunRecord, read_run
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.display import SMALL, data_url
 from mobilenetv2.images.preprocess import preprocess
-from mobilenetv2.model.card import kind
 from mobilenetv2.progress import say
 from mobilenetv2.text import listed, percent
 
@@ -116,12 +115,12 @@ def write_page(
         ("environment", "Environment", definitions(facts.environment())),
     ]  # fmt: skip
     kept = [(key, title, body) for key, title, body in sections if body is not None]
-    spec = result.config.spec
+    size = result.config.size
     title = run.name if run else Path(result.model).name or result.model
     place = "" if private else f" of {result.data}"
     sub = (
-        f"{kind(spec)} of width {spec.width:g} at {spec.size[0]} x "
-        f"{spec.size[1]} pixels · {split_words(result.split.name)}{place}"
+        f"{facts.network_words(result.config)} at {size[0]} x {size[1]} pixels · "
+        f"{split_words(result.split.name)}{place}"
     )
     links = [element("a", title, href=f"#{key}") for key, title, _ in kept]
     script = resource("sort.js")

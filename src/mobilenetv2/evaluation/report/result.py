@@ -11,7 +11,7 @@ from mobilenetv2.data.dataset import Split
 from mobilenetv2.evaluation.calibration import TEMPERATURE, Calibration, measure_calibration
 from mobilenetv2.evaluation.metrics import Metrics, measure
 from mobilenetv2.evaluation.predictions import Answers, Predictions, answers_of
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.foreign import AnyConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Result:
     data: str
     """Place of the photos, as given."""
     split: Split
-    config: ModelConfig
+    config: AnyConfig
     predictions: Predictions
     """Logits and true classes of the photos, in the order of the split."""
     answers: Answers
@@ -58,7 +58,7 @@ class Result:
 
     @classmethod
     def of(
-        cls, model: str, data: str, split: Split, config: ModelConfig, predictions: Predictions,
+        cls, model: str, data: str, split: Split, config: AnyConfig, predictions: Predictions,
         how: Mapping[str, str] | None = None,
     ) -> "Result":  # fmt: skip
         """Return the result of a model's predictions for a split."""
@@ -127,7 +127,7 @@ class Result:
         }
 
 
-def temperature_of(config: ModelConfig) -> float | None:
+def temperature_of(config: AnyConfig) -> float | None:
     """Return the temperature in a config; None if there is none or it is not a valid one."""
     found = config.metrics.get(TEMPERATURE)
     return found if found is not None and 0 < found < np.inf else None

@@ -1,0 +1,134 @@
+"""Facts of foreign LiteRT and ONNX files of any network, read as data; nothing in them is run."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mobilenetv2.checkpoints.description import Normalisation
+from mobilenetv2.checkpoints.foreign.wiring import Meaning
+from mobilenetv2.errors import WeightsError
+from mobilenetv2.spec.foreign import Layout, Resize
+from mobilenetv2.spec.records import Labels
+
+Shape = tuple[int | None, ...]
+"""Sides of a tensor; None for one of any length."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An input or output of a graph."""
+
+    name: str
+    shape: Shape
+    dtype: str
+    """Type of the values, such as 'float32', 'uint8' or 'string'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts of a file with one picture in and one vector out; None where the file is silent."""
+
+    format: Literal["litert", "onnx"]
+    size: tuple[int, int] | None
+    channels: int
+    layout: Layout
+    batch: int | None
+    """Batch size of the graph; None for any."""
+    classes: int | None
+    """Number of outputs."""
+    meaning: Meaning
+    last: str
+    """Name of the last operator."""
+    input_type: str = "float32"
+    input_range: tuple[float, float] | None = None
+    """Lowest and highest value of a quantised input, as it was calibrated."""
+    scaled: tuple[float, tuple[str, ...]] | None = None
+    """Largest pixel value of a graph that scales its input itself, and the operators that do so."""
+    normalisation: Normalisation | None = None
+    """Mean and standard deviation, if the file's metadata have them."""
+    normalisation_from: str = ""
+    bgr: bool = False
+    fit: Resize | None = None
+    labels: Labels | None = None
+    labels_from: str = ""
+    licence: str | None = None
+    from_tensorflow: bool = False
+    """True if TensorFlow or Keras made the graph, as far as can be seen."""
+
+
+DETECTING = frozenset({
+    "TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5",
+    "NonMaxSuppression", "RoiAlign", "EfficientNMS_TRT", "BatchedNMS_TRT",
+})  # fmt: skip
+"""Operators that only detectors have."""
+ALONE = "this package runs classifiers: one picture in, one vector out"
+
+
+def picture_end(ends: list[End]) -> tuple[Layout, tuple[int, int] | None, int, int | None]:
+    """Return layout, size, channels and batch of the only input.
+
+    Raises:
+        WeightsError: the graph takes something else than one picture.
+    """
+    if len(ends) != 1:
+        raise WeightsError(f"a network of {len(ends)} inputs ({_shown(ends)}); {ALONE}")
+    (end,) = ends
+    if len(end.shape) != 4 or end.dtype not in ("float32", "float16", "float64", "uint8", "int8"):
+        raise WeightsError(
+            f"a network whose input is no picture ({_shown(ends)}), such as one for sound, text or "
+            f"tables; {ALONE}"
+        )
+    batch, *sides = end.shape
+    last, first = sides[2], sides[0]
+    if last in (1, 3) and first not in (1, 3):
+        layout: Layout = "NHWC"
+    elif first in (1, 3):
+        layout = "NCHW"
+    else:
+        raise WeightsError(
+            f"a network of pictures with other channels than 1 or 3 ({_shown(ends)}); {ALONE}"
+        )
+    height, width, channels = sides if layout == "NHWC" else (*sides[1:], first)
+    size = None if height is None or width is None else (height, width)
+    if size and not all(1 <= side <= 8192 for side in size):
+        raise WeightsError(f"its input has impossible sides ({_shown(ends)})")
+    return layout, size, channels or 3, batch
+
+
+def vector_end(ends: list[End], operators: frozenset[str]) -> int | None:
+    """Return the length of the only output vector; None if the file does not say it.
+
+    Raises:
+        WeightsError: the graph gives something else than one vector; the message says what it is.
+    """
+    shown = _shown(ends)
+    boxes = any(len(end.shape) == 3 and end.shape[2] == 4 for end in ends)
+    if operators & DETECTING or (boxes and len(ends) > 1):
+        raise WeightsError(f"an object detector, which gives boxes ({shown}); {ALONE}")
+    if len(ends) != 1:
+        raise WeightsError(f"a network of {len(ends)} outputs ({shown}); {ALONE}")
+    (end,) = ends
+    if end.dtype not in ("float32", "float16", "float64", "uint8", "int8"):
+        raise WeightsError(f"its output is no vector of probabilities ({shown}); {ALONE}")
+    sides = end.shape[1:]
+    long = [side for side in sides if side != 1]
+    if len(end.shape) == 4 and len(long) > 1:
+        raise WeightsError(
+            f"a network that gives a map for a picture ({shown}), as a segmenter does, or a body "
+            f"without pooling and classifier; {ALONE}"
+        )
+    if len(long) > 1:
+        raise WeightsError(
+            f"a network that gives a table for a picture ({shown}), as a detector or a "
+            f"transformer without a head does; {ALONE}"
+        )
+    if not end.shape and not sides:
+        return None
+    return long[0] if long else 1
+
+
+def _shown(ends: list[End]) -> str:
+    parts = []
+    for end in ends[:4]:
+        sides = ", ".join("?" if side is None else str(side) for side in end.shape)
+        parts.append(f"{end.name[:40]!r} [{sides}] {end.dtype}")
+    return "; ".join(parts) + ("; ..." if len(ends) > 4 else "")

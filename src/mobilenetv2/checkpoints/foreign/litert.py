@@ -1,0 +1,214 @@
+"""Facts of a foreign LiteRT (TensorFlow Lite) file of any network.
+
+Only names, shapes and small constants are read; the weights stay bytes for the runtime, which
+verifies the file itself.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.checkpoints.containers import bounds, kinds
+from mobilenetv2.checkpoints.containers.litert import DTYPES, IDENTIFIER
+from mobilenetv2.checkpoints.description import Normalisation
+from mobilenetv2.checkpoints.foreign import End, Facts, picture_end, vector_end
+from mobilenetv2.checkpoints.foreign.litert_metadata import Metadata, archived_texts, read_metadata
+from mobilenetv2.checkpoints.foreign.wiring import (
+    MOST_VALUES,
+    Node,
+    Wiring,
+    last_operator,
+    scaling,
+)
+from mobilenetv2.checkpoints.labels import labels_among
+from mobilenetv2.errors import WeightsError
+from mobilenetv2.spec.records import Labels
+
+EDGE_TPU, DETECTION = "edgetpu-custom-op", "TFLite_Detection_PostProcess"
+FLEX = "Flex"
+"""Beginning of the names of TensorFlow's own operators in a LiteRT file."""
+FUSED = frozenset({"FULLY_CONNECTED", "CONV_2D", "ADD"})
+"""Operators that may have an activation fused behind them, which makes their values bounded."""
+
+
+def litert_facts(data: bytes, path: Path) -> Facts:
+    """Return the facts of a file's bytes.
+
+    Args:
+        data: the whole file.
+        path: the file's name, for messages.
+
+    Raises:
+        WeightsError: the file is damaged, or holds operators that need another program.
+            Or the network takes no picture, or gives no vector.
+    """
+    with bounds.damage("LiteRT file", path):
+        if data[4:8] != IDENTIFIER:
+            raise WeightsError("not a LiteRT file (its identifier is not TFL3)")
+        return _facts(data)
+
+
+def _facts(data: bytes) -> Facts:
+    import tflite
+
+    model = tflite.Model.GetRootAs(data, 0)
+    if model.SubgraphsLength() < 1:
+        raise WeightsError("a LiteRT file without a graph")
+    graph = model.Subgraphs(0)
+    codes = _operators(model)
+    _require_builtin(codes)
+    inputs = [_end(graph, index) for index in _indices(graph.InputsAsNumpy())]
+    outputs = [_end(graph, index) for index in _indices(graph.OutputsAsNumpy())]
+    layout, size, channels, batch = picture_end(inputs)
+    classes = vector_end(outputs, frozenset(codes))
+    wiring = _wiring(model, graph, codes)
+    given, answer = (
+        str(_indices(ends)[0]) for ends in (graph.InputsAsNumpy(), graph.OutputsAsNumpy())
+    )
+    meaning, last = last_operator(wiring, answer)
+    said = read_metadata(model)
+    labels, labels_from = _labels(said, archived_texts(data), classes)
+    return Facts(
+        "litert", size, channels, layout, batch or 1, classes, meaning, last,
+        input_type=inputs[0].dtype, input_range=_range(graph.Tensors(int(given)), inputs[0].dtype),
+        scaled=scaling(wiring, given), normalisation=_normalisation(said, channels),
+        normalisation_from="the metadata in it", labels=labels, labels_from=labels_from,
+        licence=said.licence, from_tensorflow=layout == "NHWC",
+    )  # fmt: skip
+
+
+def _operators(model: Any) -> list[str]:
+    """Return the name of each operator code; that of a custom operator is its own."""
+    import tflite
+
+    names = {n: name for name, n in vars(tflite.BuiltinOperator).items() if isinstance(n, int)}
+    found = []
+    for index in range(_bounded(model.OperatorCodesLength())):
+        code = model.OperatorCodes(index)
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = names.get(number, f"operator {number}")
+        custom = code.CustomCode()
+        found.append(
+            custom.decode("utf-8", "replace")[:80] if name == "CUSTOM" and custom else name
+        )
+    return found
+
+
+def _require_builtin(codes: list[str]) -> None:
+    import tflite
+
+    for name in codes:
+        if name == EDGE_TPU:
+            raise WeightsError(kinds.sentence("edge-tpu"))
+        if name.startswith(FLEX):
+            raise WeightsError(
+                f"a LiteRT file with TensorFlow's own operator {name!r}; convert it again with "
+                "built-in operators only (without SELECT_TF_OPS)"
+            )
+        if not hasattr(tflite.BuiltinOperator, name) and name != DETECTION:
+            raise WeightsError(
+                f"a LiteRT file with the custom operator {name!r}, which only its own program has; "
+                "convert it again with built-in operators only"
+            )
+
+
+def _bounded(length: int) -> int:
+    if not 0 <= length <= bounds.MOST_ENTRIES:
+        raise ValueError(f"a list of {length:,} entries")
+    return length
+
+
+def _indices(vector: Any) -> tuple[int, ...]:
+    # The schema's reader returns 0 for an absent vector.
+    return () if isinstance(vector, int) else tuple(map(int, vector[: bounds.MOST_ENTRIES]))
+
+
+def _end(graph: Any, index: int) -> End:
+    import tflite
+
+    types = {n: name for name, n in vars(tflite.TensorType).items() if isinstance(n, int)}
+    tensor = graph.Tensors(index)
+    shape = _indices(tensor.ShapeAsNumpy())
+    signature = _indices(tensor.ShapeSignatureAsNumpy()) or shape
+    if len(shape) > bounds.MOST_SIDES or len(signature) != len(shape):
+        raise ValueError("a tensor with impossible sides")
+    sides = tuple(None if side < 0 else side for side in signature)
+    name = (tensor.Name() or b"").decode("utf-8", "replace")
+    return End(name, sides, types.get(tensor.Type(), "unknown").lower())
+
+
+def _wiring(model: Any, graph: Any, codes: list[str]) -> Wiring:
+    import tflite
+
+    nodes, wanted = [], set[int]()
+    for index in range(_bounded(graph.OperatorsLength())):
+        operator = graph.Operators(index)
+        kind = codes[operator.OpcodeIndex()]
+        ends = _indices(operator.InputsAsNumpy()), _indices(operator.OutputsAsNumpy())
+        if kind in FUSED and _activation(tflite, kind, operator):
+            kind += " with an activation"
+        if len(ends[0]) == 2:
+            wanted.update(ends[0])
+        nodes.append(Node(kind, *(tuple(map(str, end)) for end in ends)))
+    constants = {
+        str(at): values for at in wanted if (values := _constant(model, graph, at)) is not None
+    }
+    return Wiring(nodes, constants)
+
+
+def _activation(tflite: Any, kind: str, operator: Any) -> bool:
+    table = operator.BuiltinOptions()
+    if table is None:
+        return False
+    names = {"FULLY_CONNECTED": "FullyConnectedOptions", "CONV_2D": "Conv2DOptions"}
+    options = getattr(tflite, names.get(kind, "AddOptions"))()
+    options.Init(table.Bytes, table.Pos)
+    return bool(options.FusedActivationFunction())
+
+
+def _constant(model: Any, graph: Any, index: int) -> NDArray | None:
+    """Return a small constant as real values; None for any other tensor."""
+    if not 0 <= index < graph.TensorsLength():
+        return None
+    tensor = graph.Tensors(index)
+    buffer = model.Buffers(tensor.Buffer())
+    dtype = DTYPES.get(tensor.Type())
+    if buffer is None or dtype is None or not 0 < buffer.DataLength() <= 8 * MOST_VALUES:
+        return None
+    values = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype).astype(np.float64)
+    scale, zero_point = _quantisation(tensor)
+    return values if scale is None else (values - zero_point) * scale
+
+
+def _quantisation(tensor: Any) -> tuple[float | None, float]:
+    """Return (scale, zero point) of a tensor with one pair; (None, 0) for any other."""
+    record = tensor.Quantization()
+    if record is None or record.ScaleLength() != 1:
+        return None, 0.0
+    zero = float(record.ZeroPointAsNumpy()[0]) if record.ZeroPointLength() else 0.0
+    return float(record.ScaleAsNumpy()[0]), zero
+
+
+def _range(tensor: Any, dtype: str) -> tuple[float, float] | None:
+    scale, zero = _quantisation(tensor)
+    if scale is None or dtype not in ("uint8", "int8"):
+        return None
+    bounds_ = np.iinfo(dtype)
+    return (bounds_.min - zero) * scale, (bounds_.max - zero) * scale
+
+
+def _normalisation(said: Metadata, channels: int) -> Normalisation | None:
+    means, stds = ((v * channels if len(v) == 1 else v) for v in (said.mean, said.std))
+    usable = len(means) == len(stds) == channels and all(std > 0 for std in stds)
+    return (means, stds) if usable and np.isfinite([*means, *stds]).all() else None
+
+
+def _labels(
+    said: Metadata, texts: dict[str, str], classes: int | None
+) -> tuple[Labels | None, str]:
+    """Return the labels in the archive and their file's name, the one that the metadata names."""
+    named = {name: texts[name] for name in said.label_files if name in texts} or texts
+    found = labels_among(named, None if classes is None else max(2, classes))
+    return (found[0], f"{found[1][:80]!r} in the file") if found else (None, "")

@@ -1,0 +1,140 @@
+"""Operators of a foreign graph and what is between them: the ends of it tell how it is used.
+
+The first operators scale the picture, if the graph does so itself; the last one says whether the
+outputs are probabilities. ONNX and LiteRT have other names for the same operators, which do not
+collide, so that one table has both.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_VALUES = 16
+"""Maximum number of values of a constant that scales a picture: one a channel."""
+PASSING = frozenset({
+    "Cast", "Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose",
+    "QuantizeLinear", "DequantizeLinear", "Slice",
+    "CAST", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
+    "REVERSE_V2", "STRIDED_SLICE",
+})  # fmt: skip
+"""Operators that keep the values and change their order, shape or type only."""
+SOFTMAX = frozenset({"Softmax", "SOFTMAX", "QLinearSoftmax"})
+SIGMOID = frozenset({"Sigmoid", "LOGISTIC", "QLinearSigmoid"})
+LINEAR = frozenset({
+    "Gemm", "MatMul", "Conv", "Add", "LogSoftmax", "GlobalAveragePool", "AveragePool", "ReduceMean",
+    "QLinearMatMul", "QGemm", "QLinearConv", "QLinearAdd", "FusedGemm", "FusedMatMul", "FusedConv",
+    "MatMulInteger", "DynamicQuantizeMatMul",
+    "FULLY_CONNECTED", "CONV_2D", "ADD", "MEAN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "LOG_SOFTMAX",
+})  # fmt: skip
+"""Operators whose values have no bounds, so that as a last one they give logits."""
+ARITHMETIC = {
+    "Add": "+", "Sub": "-", "Mul": "*", "Div": "/",
+    "ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/",
+}  # fmt: skip
+LEAST_SPAN, MOST_SPAN = 0.5, 12.0
+"""Limits of the range that a network's first convolution takes, for all usual normalisations."""
+LARGE_SHIFT = 20.0
+"""Shift that only values of 0 to 255 have: the channels' means are about 100 there."""
+
+Meaning = Literal["softmax", "sigmoid", "linear", "unknown"]
+"""Meaning of a graph's last operator; 'linear' gives logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An operator, with the names of its tensors."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Operators in order, and the constants that are small enough to scale a picture."""
+
+    nodes: Sequence[Node]
+    constants: Mapping[str, NDArray]
+
+
+def last_operator(wiring: Wiring, output: str) -> tuple[Meaning, str]:
+    """Return the meaning of an output by its last operator that computes, and that one's name."""
+    makers = {name: node for node in wiring.nodes for name in node.outputs}
+    node = makers.get(output)
+    for _ in wiring.nodes:  # a damaged graph may turn in circles
+        if node is None or node.kind not in PASSING or not node.inputs:
+            break
+        node = makers.get(node.inputs[0])
+    kind = node.kind if node else ""
+    kinds: dict[Meaning, frozenset[str]] = {
+        "softmax": SOFTMAX, "sigmoid": SIGMOID, "linear": LINEAR,
+    }  # fmt: skip
+    for meaning, names in kinds.items():
+        if kind in names:
+            return meaning, kind
+    return "unknown", kind
+
+
+def scaling(wiring: Wiring, given: str) -> tuple[float, tuple[str, ...]] | None:
+    """Return the largest pixel value that a graph with scaling inside takes, and its operators.
+
+    Args:
+        wiring: the graph.
+        given: name of its input.
+
+    Returns:
+        255 or 1, and the operators' names; None if the graph does not scale its input, or to a
+        range that no network has.
+    """
+    readers: dict[str, list[Node]] = defaultdict(list)
+    for node in wiring.nodes:
+        for name in node.inputs:
+            readers[name].append(node)
+    factor, shift, found = np.ones(1), np.zeros(1), list[str]()
+    for _ in wiring.nodes:
+        if len(readers[given]) != 1 or not readers[given][0].outputs:
+            break
+        node = readers[given][0]
+        if node.kind in ARITHMETIC:
+            with np.errstate(all="ignore"):  # any constant may be in it
+                changed = _arithmetic(node, given, wiring.constants, factor, shift)
+            if changed is None:
+                break
+            factor, shift = changed
+            found.append(node.kind)
+        elif node.kind not in PASSING:
+            break
+        given = node.outputs[0]
+    largest = _largest(factor, shift) if found else None
+    return None if largest is None else (largest, tuple(found))
+
+
+def _arithmetic(
+    node: Node, given: str, constants: Mapping[str, NDArray], factor: NDArray, shift: NDArray
+) -> tuple[NDArray, NDArray] | None:
+    others = [constants.get(name) for name in node.inputs if name != given]
+    if len(others) != 1 or others[0] is None or (node.inputs[0] != given and node.kind[0] in "SD"):
+        return None
+    (value,) = (np.asarray(other, np.float64).ravel() for other in others if other is not None)
+    if value.size not in (1, factor.size) and factor.size != 1:
+        return None
+    sign = ARITHMETIC[node.kind]
+    if sign in "+-":
+        return factor, shift + (value if sign == "+" else -value)
+    if sign == "/" and not value.all():
+        return None
+    scale = value if sign == "*" else 1 / value
+    return factor * scale, shift * scale
+
+
+def _largest(factor: NDArray, shift: NDArray) -> float | None:
+    most = float(np.abs(factor).max())
+    if LEAST_SPAN <= 255 * most <= MOST_SPAN:
+        return 255.0
+    if not LEAST_SPAN <= most <= MOST_SPAN:
+        return None
+    return 255.0 if float(np.abs(shift).max()) >= LARGE_SHIFT else 1.0

@@ -1,0 +1,66 @@
+"""Facts of LiteRT files of other programs, and operators that only another program has."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilenetv2.checkpoints.foreign.litert import litert_facts
+from mobilenetv2.errors import WeightsError
+from mobilenetv2.graph.litert import write_litert
+from mobilenetv2.graph.lowering import lower
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+
+PATH = Path("net.tflite")
+SPEC = published("small", width=0.1, classes=4)
+CONFIG = ModelConfig.default(SPEC)
+
+
+def data(half: bool = False) -> bytes:
+    return write_litert(lower(CONFIG, random_arrays(SPEC)), half=half)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_facts_of_a_classifier(half: bool) -> None:
+    found = litert_facts(data(half), PATH)
+    assert (found.size, found.channels, found.layout) == (SPEC.size, 3, "NHWC")
+    assert (found.batch, found.classes, found.meaning) == (1, 4, "linear")
+    assert found.input_range is None and found.scaled is None
+    assert found.normalisation is not None
+    assert np.allclose(found.normalisation[0], CONFIG.preprocessing.mean)
+    assert found.labels is not None and found.labels.names == CONFIG.labels.names
+    assert "labels.txt" in found.labels_from
+
+
+def test_labels_of_another_number_are_not_taken() -> None:
+    file = io.BytesIO(data())
+    with zipfile.ZipFile(file) as archive:
+        start = min(entry.header_offset for entry in archive.infolist())
+    plain = data()[:start]
+    more = io.BytesIO()
+    with zipfile.ZipFile(more, "w") as archive:
+        archive.writestr("labels.txt", "a\nb\n")
+    assert litert_facts(plain + more.getvalue(), PATH).labels is None
+
+
+@pytest.mark.parametrize("cut", [0, 4, 40, 400, 4000])
+def test_a_damaged_file_is_an_error(cut: int) -> None:
+    with pytest.raises(WeightsError, match=r"^net\.tflite: "):
+        litert_facts(data()[:cut], PATH)
+
+
+def test_flipped_bytes_are_facts_or_an_error() -> None:
+    whole, random = data(), np.random.default_rng(0)
+    start = min(len(whole), 20_000)
+    for _ in range(200):
+        changed = bytearray(whole)
+        for at in random.integers(0, start, 3):
+            changed[-int(at) - 1] = int(random.integers(256))
+        try:
+            litert_facts(bytes(changed), PATH)
+        except WeightsError as error:
+            assert str(error).startswith("net.tflite: ")

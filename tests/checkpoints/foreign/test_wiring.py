@@ -1,0 +1,70 @@
+"""What the ends of a graph tell: its last operator, and scaling at its start."""
+
+import numpy as np
+import pytest
+
+from mobilenetv2.checkpoints.foreign.wiring import Node, Wiring, last_operator, scaling
+
+
+def chain(*kinds: str, **constants: float | list[float]) -> Wiring:
+    """Return operators one after the other; those with a constant have it as second input."""
+    nodes = []
+    for at, kind in enumerate(kinds):
+        extra = (f"k{at}",) if f"k{at}" in constants else ()
+        nodes.append(Node(kind, (f"t{at}", *extra), (f"t{at + 1}",)))
+    return Wiring(nodes, {name: np.asarray(value) for name, value in constants.items()})
+
+
+@pytest.mark.parametrize(
+    ("kinds", "meaning"),
+    [
+        (("Gemm", "Softmax"), "softmax"),
+        (("FULLY_CONNECTED", "SOFTMAX", "DEQUANTIZE"), "softmax"),
+        (("Gemm", "Sigmoid", "Reshape"), "sigmoid"),
+        (("FULLY_CONNECTED", "LOGISTIC"), "sigmoid"),
+        (("Softmax", "Gemm"), "linear"),
+        (("CONV_2D", "RESHAPE"), "linear"),
+        (("Gemm", "Relu"), "unknown"),
+        (("Identity",), "unknown"),
+    ],
+)
+def test_the_last_operator_that_computes_decides(kinds: tuple[str, ...], meaning: str) -> None:
+    assert last_operator(chain(*kinds), f"t{len(kinds)}")[0] == meaning
+
+
+def test_a_graph_in_circles_ends() -> None:
+    circle = Wiring([Node("Reshape", ("b",), ("a",)), Node("Reshape", ("a",), ("b",))], {})
+    assert last_operator(circle, "a") == ("unknown", "Reshape")
+    assert scaling(circle, "a") is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "constants", "largest"),
+    [
+        (("Mul", "Sub", "Conv"), {"k0": 1 / 127.5, "k1": 1.0}, 255),
+        (("CAST", "DIV", "CONV_2D"), {"k1": 255.0}, 255),
+        (
+            ("MUL", "SUB", "DIV"),
+            {"k0": 1 / 255, "k1": [0.48, 0.45, 0.4], "k2": [0.2, 0.2, 0.2]},
+            255,
+        ),
+        (("Sub", "Conv"), {"k0": [103.9, 116.8, 123.7]}, 255),
+        (("Sub", "Div", "Conv"), {"k0": [0.48, 0.45, 0.4], "k1": [0.2, 0.2, 0.2]}, 1),
+        (("Mul", "Sub", "Conv"), {"k0": 2.0, "k1": 1.0}, 1),
+        (("Conv", "Mul"), {"k1": 1 / 255}, None),
+        (("Mul", "Conv"), {"k0": 1e-9}, None),
+        (("Mul", "Conv"), {"k0": float("inf")}, None),
+        (("Div", "Conv"), {"k0": 0.0}, None),
+        (("Mul", "Conv"), {}, None),
+    ],
+)
+def test_scaling_at_the_start_tells_the_range(
+    kinds: tuple[str, ...], constants: dict[str, float], largest: float | None
+) -> None:
+    found = scaling(chain(*kinds, **constants), "t0")
+    assert (found[0] if found else None) == largest
+
+
+def test_a_picture_that_is_used_twice_is_not_followed() -> None:
+    nodes = [Node("Mul", ("x", "k"), ("a",)), Node("Conv", ("x",), ("b",))]
+    assert scaling(Wiring(nodes, {"k": np.array(1 / 255)}), "x") is None
