@@ -1,4 +1,4 @@
-"""What is passed over in folders and archives: what systems leave there, and what a user names.
+"""Files and folders that are passed over: those that systems leave, and those that a user names.
 
 Hidden files and folders, and those in :data:`JUNK`, are nobody's photos: thumbnails of a NAS
 (``@eaDir``), bins (``#recycle``, ``$RECYCLE.BIN``), checkpoints of notebooks. Nothing is passed
