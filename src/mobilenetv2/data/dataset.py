@@ -111,7 +111,7 @@ def same_split(name: str) -> tuple[str, ...]:
 
 
 def open_dataset(
-    place: str | Path, ignore: Iterable[str] = (), zip_encoding: str | None = None
+    place: str | Path, ignore: str | Iterable[str] = (), zip_encoding: str | None = None
 ) -> Dataset:
     """Find the splits of a folder, an archive, or the built-in 'digits'.
 
