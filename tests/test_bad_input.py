@@ -46,9 +46,13 @@ def test_class_lists_that_differ_between_splits(
 ) -> None:
     for name in ("train", "validation"):
         shutil.copytree(photos, tmp_path / "data" / name)
-    shutil.rmtree(tmp_path / "data" / "validation" / "box")
+    shutil.rmtree(tmp_path / "data" / "train" / "box")
     message = refused("train", tmp_path / "data", "--output", tmp_path / "run", *quick)
-    assert "'box' in validation" in message and "train" in message
+    assert "'box' in train (validation has some)" in message
+    shutil.copytree(photos / "box", tmp_path / "data" / "train" / "box")
+    message = refused("train", tmp_path / "data", "--output", tmp_path / "run", *quick)
+    assert "'ball', 'box', 'triangle' in train" in message  # all are copies
+    assert "left out of train: 36 pictures also in a held-out split" in message
 
 
 # ---------------------------------------------------------------- options and models

@@ -150,6 +150,8 @@ def benchmark(
     labels: GivenLabels | None = None,
     preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None,
+    ignore: str | Sequence[str] = (),
+    zip_encoding: str | None = None,
 ) -> Benchmark:
     """Measure a model in several runtimes and precisions: speed, accuracy, size, memory.
 
@@ -173,6 +175,10 @@ def benchmark(
         command: command line for the record.
         labels, preprocessing, resize: for a .tflite or .onnx file of another program, as
             :func:`mobilenetv2.predict` takes them.
+        ignore: patterns of names of files and folders that are passed over, such as "raw*" or
+            "hat/old"; a pattern with a '/' is matched with the path below the data.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
+            Default: UTF-8, else code page 437.
 
     Returns:
         The results; a failed candidate has an ``error`` in its row.
@@ -231,7 +237,7 @@ def benchmark(
         )
         photos = choose_photos(
             config, trained_on(given.place), os.fspath(data) if data else None, split,
-            os.fspath(calibration) if calibration else None, need,
+            os.fspath(calibration) if calibration else None, need, ignore, zip_encoding,
         )  # fmt: skip
         if needs_int8 and photos.calibration is None:  # of 'if possible' only
             candidates = [who for who in candidates if who.precision != INT8 or who.path]

@@ -35,6 +35,7 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_flag("--private", "omit photos, file names and paths from the report")
     parser.add_shared("--labels", "--preprocessing", "--resize")
+    parser.add_shared("--ignore", "--zip-encoding")
     parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.model, arguments.data, split=arguments.split, runtime=arguments.runtime,
         device=arguments.device, threads=arguments.threads, flips=arguments.flips,
         report=arguments.report, private=arguments.private, labels=arguments.labels,
-        preprocessing=arguments.preprocessing, resize=arguments.resize,
+        preprocessing=arguments.preprocessing, resize=arguments.resize, ignore=arguments.ignore,
+        zip_encoding=arguments.zip_encoding,
     )  # fmt: skip
     announce()
     if arguments.json:

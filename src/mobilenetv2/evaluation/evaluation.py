@@ -1,5 +1,6 @@
 """Evaluation of a model on labelled photos: the public function ``evaluate`` and its result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
@@ -26,7 +27,7 @@ from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, g
 from mobilenetv2.runtime.loading import load_model, load_network
 from mobilenetv2.spec.foreign import Resize
 from mobilenetv2.spec.records import Labels
-from mobilenetv2.text import counted, interval, percent
+from mobilenetv2.text import counted, escaped, interval, percent
 
 SHOWN = 20
 """Largest number of classes in a notebook's view."""
@@ -181,6 +182,8 @@ def evaluate(
     labels: GivenLabels | None = None,
     preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None,
+    ignore: str | Sequence[str] = (),
+    zip_encoding: str | None = None,
 ) -> Evaluation:
     """Measure a model on labelled photos.
 
@@ -207,6 +210,10 @@ def evaluate(
         private: leave photos, their names and paths out of the report. Default: False.
         labels, preprocessing, resize: for a .tflite or .onnx file of another program, as
             :func:`mobilenetv2.predict` takes them.
+        ignore: patterns of names of files and folders that are passed over, such as "raw*" or
+            "hat/old"; a pattern with a '/' is matched with the path below the data.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
+            Default: UTF-8, else code page 437.
 
     Returns:
         The evaluation, with all metrics.
@@ -231,7 +238,9 @@ def evaluate(
         (2, 2)
     """
     place = fspath(data)
-    dataset = open_dataset(place)
+    dataset = open_dataset(place, ignore, zip_encoding)
+    for note in dataset.notes:
+        say(note)
     loaded = load_model(
         model, runtime=runtime, device=device, threads=threads, flips=flips,
         given=given_options(labels, preprocessing, resize),
@@ -253,7 +262,7 @@ def evaluate(
     for note in unreadable:
         say(note)
     how = {"runtime": loaded.runtime, "device": device, "flips": "yes" if flips else "no"}
-    result = Result.of(loaded.name, place, chosen, config, predictions, how)
+    result = Result.of(loaded.name, escaped(place), chosen, config, predictions, how)
     notes = [f"{one[0].upper()}{one[1:]}." for one in cautions]
     source = loaded.place if loaded.place.exists() else model  # a network is not on the disk
     made = Evaluation(result, source, threads, (*notes, *unreadable))

@@ -1,6 +1,6 @@
 """Stream of predictions for any number of photos, decoded ahead in threads, run in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar, overload
@@ -33,7 +33,7 @@ def predict(
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
     features: Literal[False] = False, progress: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
-    resize: Resize | None = None,
+    resize: Resize | None = None, ignore: str | Sequence[str] = (),
 ) -> Iterator[Answer | Unreadable]: ...  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def predict(
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
     features: Literal[True], progress: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
-    resize: Resize | None = None,
+    resize: Resize | None = None, ignore: str | Sequence[str] = (),
 ) -> Iterator[Features | Unreadable]: ...  # fmt: skip
 
 
@@ -61,6 +61,7 @@ def predict(
     labels: GivenLabels | None = None,
     preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None,
+    ignore: str | Sequence[str] = (),
 ) -> Iterator[Answer | Unreadable] | Iterator[Features | Unreadable]:
     """Predict the classes of photos, with one answer for each photo, in order.
 
@@ -91,6 +92,7 @@ def predict(
             Default: the file's metadata, or an assumption, which is told on stderr.
         resize: for such a file: 'stretch', 'cover' (central square) or 'none'. Default: the file's
             metadata, else 'stretch'.
+        ignore: patterns of names in folders that are passed over, such as "raw*".
 
     Returns:
         An iterator over :class:`Answer` (with ``features``, :class:`Features`) and
@@ -112,7 +114,7 @@ def predict(
     """
     if batch < 1:
         raise MobileNetV2Error(f"batch {batch} must be at least 1")
-    found = collect(photos)
+    found = collect(photos, ignore)
     outputs: Literal["features", "logits"] = "features" if features else "logits"
     loaded = load_model(
         model, outputs, runtime=runtime, device=device, threads=threads, flips=flips,
