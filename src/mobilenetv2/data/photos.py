@@ -7,16 +7,17 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from mobilenetv2.data.lists import listed_photos
 from mobilenetv2.data.opening import find_each, find_photos
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import Photo, path_of
 
 Photos: TypeAlias = Photo | Iterable[Photo]
-"""One photo, a folder, or several of both."""
+"""One photo, a folder, a list of photos (``@list.txt``), a table of photos, or several of these."""
 
 
 def collect(photos: Photos) -> list[Photo] | Iterator[Photo]:
-    """Return photos one by one, those in folders at any depth, in order.
+    """Return photos one by one, those in folders at any depth and in lists, in order.
 
     Returns:
         A list; an iterator where photos come from one, so that they are taken as they come.
@@ -49,6 +50,8 @@ def _as_they_come(photos: Iterator[Photo]) -> Iterator[Photo]:
         path = path_of(photo)
         if path is None:
             yield photo
+        elif (several := listed_photos(path)) is not None:
+            yield from several
         elif path.is_dir():
             yield from find_photos([path])
         else:

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from mobilenetv2.data.layout import ALL, Layout, split_of
 from mobilenetv2.data.passed_over import is_photo
 from mobilenetv2.data.sources import Source
-from mobilenetv2.data.table_columns import Columns, Row, find_columns, read_rows
+from mobilenetv2.data.table_columns import Columns, Row, find_columns, find_paths, read_rows
 from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
 from mobilenetv2.errors import DataError, ImageError
 from mobilenetv2.files import open_file
@@ -95,9 +95,7 @@ def open_table(path: Path) -> Labelled:
         OSError: it cannot be opened.
         MissingExtra: the package that reads Parquet is not installed.
     """
-    with open_file(path) as file:
-        data = file.read(MOST_BYTES + 1)
-    table = parse(data, escaped(path))
+    table = _parsed(path)
     columns = find_columns(table)
     made = _Collected()
     made.add(table, columns, "", _beside(path.absolute().parent))
@@ -121,6 +119,25 @@ def open_table(path: Path) -> Labelled:
             f"{escaped(path)}: is read alone; to read {quoted(siblings)} too, give the folder"
         )
     return made.finish(ListedSource(escaped(root), files), escaped(path), named)
+
+
+def photos_of(path: Path) -> list[Path]:
+    """Return the photos that a table names, labelled or not; one that is not there stays named.
+
+    Raises:
+        DataError: it is damaged, or has no column of photos.
+        OSError: it cannot be opened.
+        MissingExtra: the package that reads Parquet is not installed.
+    """
+    table, folder = _parsed(path), path.parent
+    columns, find = Columns(find_paths(table), None, (), None, False), _beside(folder)
+    names = dict.fromkeys(row.path for row in read_rows(table, columns))
+    return [Path(find(name) or folder / name) for name in names]
+
+
+def _parsed(path: Path) -> Table:
+    with open_file(path) as file:
+        return parse(file.read(MOST_BYTES + 1), escaped(path))
 
 
 def find_labelled(source: Source) -> Labelled | None:
