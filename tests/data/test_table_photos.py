@@ -65,6 +65,23 @@ def test_names_without_suffix_or_folder_are_looked_up(folder: Path) -> None:
     assert len(open_dataset(folder).left_out) == 3
 
 
+def test_of_two_photos_of_a_name_the_one_in_the_tables_split_counts(
+    tmp_path: Path, png: Png
+) -> None:
+    for split in ("train", "test"):  # as competitions publish their data
+        (tmp_path / split).mkdir()
+        for number in range(3):
+            (tmp_path / split / f"{number}.png").write_bytes(png(number))
+    table = write(tmp_path / "train.csv", "id,label", "0,a", "1,b", "2,a")
+    write(tmp_path / "sample_submission.csv", "id,label", "0,a", "1,a", "2,a")
+    for place in (table, tmp_path):
+        names = found(open_dataset(place)).popitem()[1]
+        assert names == {"train/0.png": "a", "train/1.png": "b", "train/2.png": "a"}
+    write(tmp_path / "labels.csv", "id,label", "0,a", "1,b", "2,a")
+    with pytest.raises(DataError, match="none of its 3 photos is there"):
+        open_dataset(tmp_path / "labels.csv")
+
+
 def test_splits_of_a_column(folder: Path) -> None:
     lines = [f"images/{n}.png,{'ab'[n % 2]},{s}" for n, s in enumerate(
         ("train", "Training", "val", "valid", "TEST", "test"))]  # fmt: skip
