@@ -14,6 +14,8 @@ MOST_MISSING = 0.05
 """Largest part of the picture's blocks that may be missing at the end."""
 ONE_OF = 8
 """Number of blocks from which on one may be missing, whatever its part."""
+PADDING = 16
+"""Least number of zeros at the end that stand for missing data."""
 _END = b"\xff\xd9"
 _NOISE = bytes(range(1, 251)) * 16
 """Bytes without a marker: any decoder makes something else of them than of nothing."""
@@ -31,7 +33,9 @@ def without_padding(data: bytes) -> bytes:
     A copy that was interrupted may have its full length, with zeros for what did not come.
     """
     kept = data.rstrip(b"\0")
-    return kept if len(kept) < len(data) and not kept.endswith(_END) else b""
+    if len(data) - len(kept) < PADDING or kept.endswith(_END):
+        return b""
+    return kept + b"\0"  # it may be the file's own: a byte 255 is written as 255, 0
 
 
 def complete(data: bytes) -> tuple[Image.Image, str]:
