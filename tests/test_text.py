@@ -39,6 +39,7 @@ def test_times_are_in_words(seconds: float, words: str) -> None:
 
 def test_what_a_terminal_would_obey_is_replaced() -> None:
     assert text.visible("a\x1b[31m\x00b\n\tc") == "a\ufffd[31m\ufffdb\n\tc"
+    assert text.visible("\udcffx") == r"\xffx"
     assert text.visible("\ud800x") == "?x" and text.visible("猫 é\u00ad") == "猫 é\u00ad"
 
 
@@ -55,3 +56,22 @@ def test_fields_of_a_record_are_plain_for_json() -> None:
         "c": [0.0, 1.0],
         "d": "x",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        (b"a.jpg", "a.jpg"),
+        ("é/猫.jpg".encode(), "é/猫.jpg"),
+        (b"\xe9t\xe9.jpg", r"\xe9t\xe9.jpg"),
+        (rb"\xe9.jpg", r"\x5cxe9.jpg"),
+        (rb"\x5cxe9", r"\x5cx5cxe9"),
+        (rb"a\b\xE9\x", r"a\b\xE9\x"),
+        (b"\\\xff\\xff", r"\\xff\x5cxff"),
+    ],
+    ids=["plain", "letters", "bytes", "as if escaped", "as if twice", "backslashes", "both"],
+)
+def test_a_name_that_is_no_text_is_escaped_and_read_back(name: bytes, written: str) -> None:
+    given = name.decode("utf-8", "surrogateescape")
+    assert text.escaped(given) == written
+    assert text.unescaped(written) == given

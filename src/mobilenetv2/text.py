@@ -49,8 +49,12 @@ def duration(seconds: float) -> str:
 
 
 def visible(text: str) -> str:
-    """Replace control characters and unpaired surrogates, for HTML and terminals."""
-    kept = (c if c.isprintable() or c in "\n\t" or ord(c) >= 0xA0 else "\ufffd" for c in text)
+    """Replace control characters and unpaired surrogates, for HTML and terminals.
+
+    Bytes of a file's name that are no text are shown as :func:`escaped` writes them.
+    """
+    shown = _bytes_shown(text)
+    kept = (c if c.isprintable() or c in "\n\t" or ord(c) >= 0xA0 else "\ufffd" for c in shown)
     return "".join(kept).encode("utf-8", "replace").decode("utf-8")
 
 
@@ -65,6 +69,10 @@ def escaped(name: str | os.PathLike[str]) -> str:
         name: a name as Python gives it, such bytes being unpaired surrogates.
     """
     text = re.sub(r"\\(?=x[0-9a-f]{2})", r"\\x5c", os.fspath(name))
+    return _bytes_shown(text)
+
+
+def _bytes_shown(text: str) -> str:
     return re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
 
 

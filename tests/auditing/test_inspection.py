@@ -253,7 +253,7 @@ def test_the_json_has_everything_by_name() -> None:
              "classes": ["a", "b"]},
             {"photos": ["2", "3"], "exact": True, "splits": ["train"], "classes": ["a"]},
         ],
-        "ignored": ["x.txt"], "links": 2, "unsearched": 1,
+        "ignored": ["x.txt"], "links": 2, "notes": [], "unsearched": 1,
     }  # fmt: skip
     nothing = json.loads(json.dumps(made().to_dict(), allow_nan=False))
     assert (nothing["imbalance"], nothing["sizes"], nothing["photos"]) == (None, {}, 0)

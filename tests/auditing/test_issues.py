@@ -20,11 +20,11 @@ def entries(split: str, counts: tuple[int, ...], facts: Facts | None = PLAIN) ->
 
 def audit(
     photos: list[Entry], *copies: Copies, classes: str = "abc", splits: str = "train test",
-    ignored: tuple[str, ...] = (), links: int = 0, unsearched: int = 0,
+    ignored: tuple[str, ...] = (), notes: tuple[str, ...] = (), unsearched: int = 0,
 ) -> Inspection:  # fmt: skip
     return Inspection(
-        "place", tuple(classes), tuple(splits.split()), tuple(photos), copies, ignored, links,
-        unsearched,
+        "place", tuple(classes), tuple(splits.split()), tuple(photos), copies, ignored, 0,
+        unsearched, notes,
     )  # fmt: skip
 
 
@@ -93,18 +93,20 @@ def test_the_worst_comes_first_and_every_advice_is_a_sentence() -> None:
     copies = (Copies((0, 1), True), Copies((2, 60), True))
     doubts = [LabelError(5, 0, 2, 0.0, 1.0, False)]
     found = issues(
-        audit(photos, *copies, ignored=("notes.txt", "x.csv"), links=1, unsearched=7),
+        audit(
+            photos, *copies, ignored=("notes.txt", "x.csv"), notes=("left out: x",), unsearched=7
+        ),
         doubts,
         (96, 96),
     )
     assert [one.kind for one in found] == [
         "leak", "unreadable", "copies", "suspicious", "small", "grey", "turned", "unsearched",
-        "links", "ignored",
+        "found", "ignored",
     ]  # fmt: skip
     assert [one.level for one in found] == ["grave"] * 2 + ["look"] * 3 + ["note"] * 5
     assert all(one.advice.endswith(".") and one.title[-1] != "." for one in found)
     titles = {one.kind: one.title for one in found}
-    assert titles["links"].startswith("1 link ") and "not followed" in titles["links"]
+    assert titles["found"] == "Left out: x"
     assert titles["ignored"].startswith("2 files ") and "notes.txt, x.csv" in titles["ignored"]
     assert titles["unsearched"].startswith("7 pairs ")
 
@@ -214,5 +216,5 @@ def test_a_check_is_a_function_in_the_table(monkeypatch: pytest.MonkeyPatch) -> 
         yield Issue("many", "grave", f"{len(evidence.inspection.photos)} photos", "Buy a disk.")
 
     monkeypatch.setattr(audit_issues, "CHECKS", (*CHECKS, many_photos))
-    found = issues(audit([*SOUND, *entries("test", (0, 1, 0), None)], links=1))
-    assert [one.kind for one in found] == ["unreadable", "many", "links"]
+    found = issues(audit([*SOUND, *entries("test", (0, 1, 0), None)], notes=("left out: x",)))
+    assert [one.kind for one in found] == ["unreadable", "many", "found"]

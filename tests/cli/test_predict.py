@@ -18,6 +18,7 @@ from mobilenetv2 import load
 from mobilenetv2.cli.main import main
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import engine_input, preprocess
+from mobilenetv2.text import unescaped
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str]:
@@ -209,13 +210,14 @@ def test_a_name_that_is_no_text_is_escaped_and_found_again(
     words = ["predict", str(nameless), "--model", str(model)]
     assert main([*words, "--json"]) == 1
     found = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
-    assert [os.fsencode(Path(row["image"]).name) for row in found] == [b"\xfe.png", b"\xff.png"]
+    assert [Path(row["image"]).name for row in found] == [r"\xfe.png", r"\xff.png"]
+    assert Path(unescaped(found[1]["image"])).is_file()
     for more in ([], ["--features"]):
         assert main([*words, *more]) == 1
-        assert "?.png" in capfdbinary.readouterr().out.decode("utf-8")
+        assert r"\xff.png" in capfdbinary.readouterr().out.decode("utf-8")
         file = tmp_path / "answers.csv"
         assert main([*words, *more, "--csv", str(file)]) == 1
-        assert "\\udcff.png" in file.read_text("utf-8")
+        assert r"\xff.png" in file.read_text("utf-8")
 
 
 def test_json_has_letters_as_they_are_where_stdout_can_hold_them(

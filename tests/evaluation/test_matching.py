@@ -113,4 +113,7 @@ def test_two_folders_of_one_class_are_named() -> None:
 def test_folders_of_numbers_are_noted_unless_they_are_labels() -> None:
     assert index_note(("0", "1"), Labels(("0", "1"))) is None
     assert index_note(("cat", "1"), Labels(("cat", "1"))) is None
+    angles = Labels(("0", "180", "270"))  # one of them is the name of a folder, and not its class
+    assert index_note(("0", "180"), angles) is None
+    assert "0 as '0', 1 as '180' and 2 as '270'" in str(index_note(("0", "1", "2"), angles))
     assert "0 as 'cat' and 1 as 'dog'" in str(index_note(("0", "1"), Labels(("cat", "dog"))))

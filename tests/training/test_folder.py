@@ -23,6 +23,7 @@ from mobilenetv2.training.folder import (
     Checkpoint,
     Row,
     RunFolder,
+    Start,
     new_folder,
     open_run,
 )
@@ -68,12 +69,16 @@ def test_the_start_says_which_weights_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert begin(tmp_path / "a", Path("imagenet")).read_start() == (
-        tmp_path / "imagenet",
-        "torch",
-        False,
+    assert begin(tmp_path / "a", Path("imagenet")).read_start() == Start(
+        tmp_path / "imagenet", "torch", False
     )
-    assert begin(tmp_path / "b").read_start() == (None, "torch", False)
+    assert begin(tmp_path / "b").read_start() == Start(None, "torch", False)
+
+
+def test_the_start_says_how_the_data_was_read(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin(Recipe(), PARTS, "photos", None, "torch", None, False, ["raw*", "x"], "gbk")
+    assert run.read_start()[3:] == (("raw*", "x"), "gbk")
 
 
 def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -16,7 +17,7 @@ from mobilenetv2.auditing.issues import LEVELS, Evidence, Issue, find_issues
 from mobilenetv2.auditing.page import audit_html
 from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, argument
-from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.evaluation.run_record import TrainedOn, trained_on
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
@@ -131,6 +132,8 @@ def audit(
     device: str = "cpu",
     threads: int | None = None,
     flips: bool = False,
+    ignore: str | Sequence[str] = (),
+    zip_encoding: str | None = None,
 ) -> Audit:
     """Find problems in labelled photos: leaks, copies, damaged files, wrong labels.
 
@@ -145,6 +148,10 @@ def audit(
         device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
         threads: number of threads; default: the runtime's own choice.
         flips: True to average the predictions for each photo and its mirror image.
+        ignore: patterns of names of files and folders that are passed over, such as "raw*" or
+            "hat/old"; a pattern with a '/' is matched with the path below the data.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
+            Default: UTF-8, else code page 437.
 
     Returns:
         The findings, the most severe first.
@@ -166,7 +173,7 @@ def audit(
     """
     if output is not None:
         require_place(Path(output))
-    dataset = open_dataset(fspath(data))
+    dataset = open_dataset(fspath(data), ignore, zip_encoding)
     if model is None:
         if runtime is not None or threads is not None or device != "cpu" or flips:
             options = ", ".join(map(argument, ("runtime", "threads", "device", "flips")))
@@ -180,6 +187,8 @@ def audit(
             )
             config = loaded.config
             outputs = np.array(match(dataset.classes, config.labels, dataset.place))
+            if by_index := index_note(dataset.classes, config.labels):
+                say(f"note: {by_index}")
             inspection, logits = inspect(dataset, config.preprocessing, loaded.predict)
             known = trained_on(given.place)
         errors: list[LabelError] = []

@@ -88,6 +88,8 @@ class Inspection:
     """Number of links that were not followed."""
     unsearched: int = 0
     """Number of possible near copies (pairs) that were not compared, beyond the limit."""
+    notes: tuple[str, ...] = ()
+    """Notes on what was found, followed and left out, one sentence each."""
 
     def counts(self, split: str | None = None) -> tuple[int, ...]:
         """Count the readable photos of each class, in a split or in all."""
@@ -157,6 +159,7 @@ class Inspection:
             ],
             "ignored": list(self.ignored),
             "links": self.links,
+            "notes": list(self.notes),
             "unsearched": self.unsearched,
         }
 
@@ -216,7 +219,7 @@ def inspect(
     copies, unsearched = _copies(photos, views)
     audit = Inspection(
         dataset.place, dataset.classes, tuple(dataset.splits), tuple(photos), copies,
-        dataset.ignored, dataset.links, unsearched,
+        dataset.ignored, dataset.links, unsearched, dataset.notes,
     )  # fmt: skip
     if not answers:
         return audit, None

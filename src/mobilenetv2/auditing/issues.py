@@ -248,10 +248,10 @@ def unsearched(seen: Inspection) -> Iterator[str]:
         yield f"{pairs} of photos may be near copies and were not compared"
 
 
-def links(seen: Inspection) -> Iterator[str]:
-    """Yield a title if links were not followed."""
-    if seen.links:
-        yield f"{counted(seen.links, 'link')} {_be(seen.links, past=True)} not followed"
+def found(seen: Inspection) -> Iterator[str]:
+    """Yield what was found, followed and left out in the folders, as titles."""
+    for note in seen.notes:
+        yield f"{note[0].upper()}{note[1:]}"
 
 
 def ignored(seen: Inspection) -> Iterator[str]:
@@ -283,7 +283,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     on_set(
         "empty", "grave", empty_classes,
-        "Add photos or remove the folders: 'train' refuses a set with an empty class.",
+        "Add photos or remove the folders: 'train' refuses a class that has none to learn from, "
+        "and figures say nothing of a class that their split lacks.",
     ),
     on_set(
         "few", "look", small_classes,
@@ -353,7 +354,10 @@ CHECKS: tuple[Check, ...] = (
         "unsearched", "note", unsearched,
         "Remove the listed copies and run the audit again: too many photos are similar.",
     ),
-    on_set("links", "note", links, "Copy their targets into the set if they belong to it."),
+    on_set(
+        "found", "note", found,
+        "No action is needed if this is what you mean: 'train' takes the folders in the same way.",
+    ),
     on_set(
         "ignored", "note", ignored,
         "No action is needed, unless some are photos with a wrong file name ending: give those the "

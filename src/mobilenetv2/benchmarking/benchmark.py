@@ -143,6 +143,8 @@ def benchmark(
     seconds: float = 3.0,
     output: str | PathLike[str] | None = None,
     command: str | None = None,
+    ignore: str | Sequence[str] = (),
+    zip_encoding: str | None = None,
 ) -> Benchmark:
     """Measure a model in several runtimes and precisions: speed, accuracy, size, memory.
 
@@ -164,6 +166,10 @@ def benchmark(
         seconds: seconds of measurement for each candidate and batch size, at most 3,600.
         output: folder for ``benchmark.json`` and a figure; default: nothing is written.
         command: command line for the record.
+        ignore: patterns of names of files and folders that are passed over, such as "raw*" or
+            "hat/old"; a pattern with a '/' is matched with the path below the data.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
+            Default: UTF-8, else code page 437.
 
     Returns:
         The results; a failed candidate has an ``error`` in its row.
@@ -212,7 +218,7 @@ def benchmark(
         )
         photos = choose_photos(
             config, trained_on(given.place), os.fspath(data) if data else None, split,
-            os.fspath(calibration) if calibration else None, need,
+            os.fspath(calibration) if calibration else None, need, ignore, zip_encoding,
         )  # fmt: skip
         if needs_int8 and photos.calibration is None:  # of 'if possible' only
             candidates = [who for who in candidates if who.precision != INT8 or who.path]

@@ -14,7 +14,7 @@ from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.opening import find_photos
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, DataError, MissingExtra, argument, installing
-from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.evaluation.run_record import TrainedOn
 from mobilenetv2.exporting.job import RECORD
@@ -185,6 +185,7 @@ class Photos:
 def choose_photos(
     config: ModelConfig, known: TrainedOn, data: str | None = None, split: str | None = None,
     calibration: str | None = None, int8: Literal["no", "if possible", "yes"] = "no",
+    ignore: str | Sequence[str] = (), zip_encoding: str | None = None,
 ) -> Photos:  # fmt: skip
     """Return photos of DATA or generated images, and photos for calibration.
 
@@ -195,6 +196,8 @@ def choose_photos(
         split: split of ``data``; default: test, else validation.
         calibration: folder of photos for calibration; default: training split of ``data``.
         int8: 'yes' if photos for calibration are needed, 'if possible', or 'no'.
+        ignore: patterns of names that are passed over.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8.
 
     Raises:
         DataError, ArtifactError: photos for calibration are needed, and there are none.
@@ -209,15 +212,19 @@ def choose_photos(
                 "precision int8 needs photos for calibration; give "
                 f"{argument('calibration')}, a folder of photos, or data with a training split"
             )
-        paths = draw_some(find_photos([calibration]), CALIBRATED)
+        paths = draw_some(find_photos([calibration], ignore), CALIBRATED)
         calibrated_on = f"{len(paths)} photos of {calibration}"
         return Photos(pictures, source, None, load_pictures(paths, record), calibrated_on)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, ignore, zip_encoding)
+    for found in dataset.notes:
+        say(found)
     outputs = match(dataset.classes, config.labels, dataset.place)
+    if by_index := index_note(dataset.classes, config.labels):
+        say(f"note: {by_index}")
     if int8 != "no":
         folder = Path(calibration) if calibration else None
         try:
-            chosen = choose(dataset, record, CALIBRATED, split, folder, known.parts)
+            chosen = choose(dataset, record, CALIBRATED, split, folder, known.parts, ignore)
         except DataError as error:
             if int8 == "yes" or folder:
                 raise

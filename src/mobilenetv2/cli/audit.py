@@ -39,6 +39,7 @@ def add_options(parser: Parser) -> None:
         help="folder for audit.html (a page with thumbnails) and audit.json; replaces an earlier "
         "audit",
     )  # fmt: skip
+    parser.add_shared("--ignore", "--zip-encoding")
     parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = audit(
         arguments.data, model=arguments.model, output=arguments.output, runtime=arguments.runtime,
         device=arguments.device, threads=arguments.threads, flips=arguments.flips,
+        ignore=arguments.ignore, zip_encoding=arguments.zip_encoding,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps(found.to_dict()))

@@ -54,7 +54,7 @@ def add_options(parser: Parser) -> None:
         help="seconds to measure each row and batch size (default: 3)",
     )  # fmt: skip
     parser.add_argument("--output", metavar="DIR", help="folder for benchmark.json and a figure")
-    parser.add_shared("--json")
+    parser.add_shared("--ignore", "--zip-encoding", "--json")
 
 
 def _batches(text: str) -> tuple[int, ...]:
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         name: getattr(arguments, name)
         for name in (
             "runtime", "precision", "data", "split", "calibration", "artifacts", "threads", "batch",
-            "seconds", "output", "command",
+            "seconds", "output", "command", "ignore", "zip_encoding",
         )
     }  # fmt: skip
     found = benchmark(arguments.model, **options)

@@ -34,6 +34,7 @@ def add_options(parser: Parser) -> None:
         help="folder for report.html (a single page), results as JSON, and figures",
     )  # fmt: skip
     parser.add_flag("--private", "omit photos, file names and paths from the report")
+    parser.add_shared("--ignore", "--zip-encoding")
     parser.add_shared("--runtime", "--threads", "--flips", "--device", "--json")
 
 
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = evaluate(
         arguments.model, arguments.data, split=arguments.split, runtime=arguments.runtime,
         device=arguments.device, threads=arguments.threads, flips=arguments.flips,
-        report=arguments.report, private=arguments.private,
+        report=arguments.report, private=arguments.private, ignore=arguments.ignore,
+        zip_encoding=arguments.zip_encoding,
     )  # fmt: skip
     announce()
     if arguments.json:

@@ -111,6 +111,18 @@ SHARED: dict[str, dict[str, Any]] = {
     },
     "--device": {"default": "cpu", "help": "device: cpu, cuda, cuda:1 or mps (default: cpu)"},
     "--json": {"action": "store_true", "help": "print the result as JSON on stdout"},
+    "--ignore": {
+        "action": "append",
+        "default": [],
+        "metavar": "PATTERN",
+        "help": "pass over files and folders of this name, such as 'raw*', or of this path below "
+        "the data, such as 'hat/old' (may be given several times)",
+    },
+    "--zip-encoding": {
+        "metavar": "NAME",
+        "help": "encoding of the names in an archive that are not marked as UTF-8, such as gbk or "
+        "shift_jis (default: UTF-8, else cp437)",
+    },
 }
 """Options that several verbs share, with their arguments of ``add_argument``."""
 

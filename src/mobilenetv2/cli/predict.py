@@ -32,7 +32,7 @@ def add_options(parser: Parser) -> None:
         "classes with a probability above 0.5)",
     )  # fmt: skip
     parser.add_flag("--features", "print the pooled features instead of classes")
-    parser.add_shared("--runtime", "--threads", "--flips", "--device")
+    parser.add_shared("--ignore", "--runtime", "--threads", "--flips", "--device")
     out = parser.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="print one JSON object per line on stdout")
     out.add_argument("--csv", metavar="FILE", help="CSV file to write")
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     answers = predict(
         arguments.images, arguments.model, runtime=arguments.runtime, device=arguments.device,
         threads=arguments.threads, flips=arguments.flips, features=arguments.features,
-        progress=True,
+        progress=True, ignore=arguments.ignore,
     )  # fmt: skip
     announce()
     rows, count, failed = [], 0, 0

@@ -65,7 +65,7 @@ def add_options(parser: Parser) -> None:
         "measure the loss from quantizing each layer alone, and draw a figure (1 to 2 minutes)",
     )  # fmt: skip
     parser.add_flag("--force", "keep a file even if it loses more than 2.0 points of accuracy")
-    parser.add_shared("--overwrite", "--json")
+    parser.add_shared("--ignore", "--zip-encoding", "--overwrite", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name in (
             "data", "split", "calibration", "calibration_photos", "format", "method", "per_tensor",
             "weight_bits", "train", "epochs", "sensitivity", "force", "overwrite",
+            "ignore", "zip_encoding",
         )
     }  # fmt: skip
     outcomes, status = reported(

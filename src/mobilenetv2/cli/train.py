@@ -66,7 +66,7 @@ def add_options(parser: Parser) -> None:
     parser.add_flag("--find-rate",
         "choose the learning rate by a short learning-rate range test; its figure is saved in RUN",
     )  # fmt: skip
-    parser.add_shared("--device")
+    parser.add_shared("--device", "--ignore", "--zip-encoding")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue an interrupted run")
     again.add_argument("--overwrite", action="store_true", help="replace an existing run")
@@ -89,7 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
             changes=arguments.set, epochs=arguments.epochs, minutes=arguments.minutes,
             seed=arguments.seed, find_rate=arguments.find_rate, edition=arguments.edition,
             device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
-            private=arguments.private,
+            private=arguments.private, ignore=arguments.ignore,
+            zip_encoding=arguments.zip_encoding,
         )  # fmt: skip
     except Stopped as stopped:
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]

@@ -3,15 +3,16 @@
 A .zip and a .tar are read in place. Nothing is unpacked under a name of the archive, so that no
 name in it can refer to a file outside of it.
 
-Names of a .zip are text by its UTF-8 flag, else UTF-8 if they are valid as such, else in the
-encoding that the user gives, else in code page 437, which the format says. A backslash separates
-folders, as in archives that some Windows programs make.
+A name in a .zip is UTF-8 by its flag, else in the encoding that the user gives; else all names are
+UTF-8 if they are valid as such, or in code page 437, as the format says, with a note. A backslash
+separates folders, as in archives that some Windows programs make.
 """
 
 import posixpath
 import re
 import stat
 import tarfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -134,8 +135,8 @@ class ZipSource(Source):
             raise DataError(f"{escaped(path)}: damaged zip archive ({error})") from None
         entries = self._archive.infolist()
         found = _Names(ignore or Ignore())
-        for key, entry in enumerate(entries):
-            name = _zip_name(entry, encoding)
+        names, notes = _zip_names(entries, encoding)
+        for key, (entry, name) in enumerate(zip(entries, names, strict=True)):
             link = stat.S_ISLNK(entry.external_attr >> 16)
             folder = name.endswith(("/", "\\"))
             plain = found.plain(name, key, folder, link)
@@ -152,7 +153,7 @@ class ZipSource(Source):
                 f"{escaped(path)}: protected by a password ({locked[0]} is encrypted); unpack it "
                 "and give its folder"
             )
-        super().__init__(escaped(path), found.names(), found.passed)
+        super().__init__(escaped(path), found.names(), found.passed, notes)
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
@@ -172,27 +173,41 @@ class ZipSource(Source):
             raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
 
 
-def _zip_name(entry: zipfile.ZipInfo, encoding: str | None) -> str:
-    """Return an entry's name, with bytes that are no text as unpaired surrogates."""
-    stored = entry.orig_filename
-    if entry.flag_bits & UTF8 or entry.filename != stored.partition("\0")[0]:
-        return entry.filename  # marked as UTF-8, or in an extra field that is
-    data = stored.encode("cp437").partition(b"\0")[0]  # the bytes, which Python has read as such
-    return _text(data, encoding, "cp437")
+def _zip_names(
+    entries: Sequence[zipfile.ZipInfo], encoding: str | None
+) -> tuple[list[str], list[str]]:
+    """Return the entries' names, with bytes that are no text as unpaired surrogates, and notes."""
+    raw: dict[int, bytes] = {}
+    for key, entry in enumerate(entries):
+        stored = entry.orig_filename
+        # Python takes the name of an extra field that has it in UTF-8.
+        if not entry.flag_bits & UTF8 and entry.filename == stored.partition("\0")[0]:
+            raw[key] = stored.encode("cp437").partition(b"\0")[0]  # the bytes, read as such
+    chosen, notes = encoding or "utf-8", []
+    if encoding is None and not all(_is_utf8(data) for data in raw.values()):
+        chosen, first = "cp437", next(data for data in raw.values() if not _is_utf8(data))
+        notes.append(
+            f"names in the archive are not UTF-8 and are read as code page 437 (first: "
+            f"{first.decode(chosen)}); if they look wrong, give {argument('zip_encoding')}"
+        )
+    names = [_text(raw[key], chosen) if key in raw else e.filename for key, e in enumerate(entries)]
+    return names, notes
 
 
-def _text(data: bytes, encoding: str | None, otherwise: str | None) -> str:
-    """Return bytes as text: UTF-8 if they are valid, else in an encoding, else in the other one."""
+def _is_utf8(data: bytes) -> bool:
     try:
-        return data.decode("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError:
-        chosen = encoding or otherwise
-    if chosen is None:
-        return data.decode("utf-8", "surrogateescape")
+        return False
+    return True
+
+
+def _text(data: bytes, encoding: str) -> str:
+    """Return bytes as text; those that are none in the encoding become unpaired surrogates."""
     try:
-        return data.decode(chosen)
-    except UnicodeDecodeError:  # not in the encoding that was given: its bytes are shown
-        return data.decode("ascii", "surrogateescape")
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return data.decode("utf-8" if _is_utf8(data) else "ascii", "surrogateescape")
 
 
 class TarSource(Source):
@@ -210,6 +225,8 @@ class TarSource(Source):
         data: IO[bytes] | None = None,
     ) -> None:  # fmt: skip
         self._path, self._data, self._lock = path, data, Lock()
+        if data is not None:
+            weakref.finalize(self, data.close)
         try:
             # With fileobj, tarfile does not close the file.
             with tarfile.TarFile(path, fileobj=data, encoding="utf-8") as archive:
@@ -224,8 +241,8 @@ class TarSource(Source):
         links: dict[str, tarfile.TarInfo] = {}
         for key, member in enumerate(members):
             name = member.name
-            if encoding:
-                name = _text(name.encode("utf-8", "surrogateescape"), encoding, None)
+            if encoding and "path" not in member.pax_headers:  # which are UTF-8 in any case
+                name = _text(name.encode("utf-8", "surrogateescape"), encoding)
             linked = member.issym() or member.islnk()
             if not (linked or member.isfile() or member.isdir()):
                 continue  # a device or a pipe

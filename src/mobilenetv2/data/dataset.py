@@ -113,7 +113,7 @@ def same_split(name: str) -> tuple[str, ...]:
 
 
 def open_dataset(
-    place: str | Path, ignore: Iterable[str] = (), zip_encoding: str | None = None
+    place: str | Path, ignore: str | Iterable[str] = (), zip_encoding: str | None = None
 ) -> Dataset:
     """Find the splits of a folder, an archive, a table of photos, or the built-in 'digits'.
 

@@ -12,9 +12,11 @@ order:
 3. **A split folder without classes** (``test/1.jpg``) is left out, and so is ``pred`` or
    ``unlabeled`` beside split folders. Of ``train`` it is an error.
 4. **Splits inside the classes** (``hat/train``, ``hat/test``) are used if every class has some.
-5. Else every folder is **a class**, with the photos at any depth. One that is called ``test`` among
-   other classes, and holds its photos itself, is a class, and a note says so.
-6. **Folders that hold folders of the same names** (two or more) are sets, not classes: an error.
+5. Else every folder is **a class**, with the photos at any depth. One with the plain name of a
+   split, such as ``test``, is a class if it holds its photos itself and stands beside two other
+   classes or more; a note says so.
+6. **Folders that hold folders of the same names** (two or more) are sets, not classes: an error. So
+   are splits anywhere else, such as ``hat/red/train`` beside ``hat/red/test``.
 
 What is left out is named, and an ambiguous layout is an error that says what to rename. Every photo
 is in one split and one class, or is named in :attr:`Layout.left_out`.
@@ -111,19 +113,17 @@ class Layout:
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Names of photos that are in no class, by the folder that is left out."""
     notes: list[str] = field(default_factory=list)
-    """What was found that a person may not expect, one sentence each."""
+    """Findings that a person may not expect, one sentence each."""
 
     def add(self, split: str, name: str, folder: "_Folder") -> None:
         """Add a class folder of a split."""
         self.splits.setdefault(split, {}).setdefault(name, []).extend(folder.all_photos())
 
-    def leave_out(self, folder: "_Folder") -> None:
+    def leave_out(self, folder: "_Folder", why: str) -> None:
         """Leave a folder out, with a note."""
         photos = self.left_out[folder.path] = folder.all_photos()
-        self.notes.append(
-            f"left out: {counted(len(photos), 'photo')} in {folder.path}/, which has no class "
-            "folders"
-        )
+        count = counted(len(photos), "photo")
+        self.notes.append(f"left out: {count} in {folder.path}/, {why}")
 
 
 class _Folder:
@@ -193,6 +193,16 @@ def find_layout(place: str, photos: Sequence[str], folders: Iterable[str] = ()) 
         DataError: photos lie outside of class folders, or the layout is ambiguous.
     """
     root = _below_wrappers(_tree(photos, folders))
+    empty = [name for name, f in root.folders.items() if not f.count and split_of(name)]
+    for name in empty:
+        del root.folders[name]
+    layout = _layout_below(place, root)
+    layout.notes += [f"left out: {name}/, which has no photos" for name in empty]
+    return layout
+
+
+def _layout_below(place: str, root: _Folder) -> Layout:
+    """Return the layout in a folder that is no wrapper."""
     names = {f.name: split for f in root.below() if (split := split_of(f.name))}
     names = names or _named_alike(root.below())
     splits = [folder for folder in root.below() if folder.name in names and folder.below()]
@@ -201,11 +211,13 @@ def find_layout(place: str, photos: Sequence[str], folders: Iterable[str] = ()) 
     others = [folder for folder in root.below() if folder.name not in names]
     if names and not others:
         raise DataError(_loose(place, root.all_photos()))
-    if len(set(names.values())) > 1:
+    if names and (len(names) > 1 or len(others) < 2 or not PLAIN.issuperset(map(str.lower, names))):
+        hold, them = ("hold", "them") if len(names) > 1 else ("holds", "it")
         raise DataError(
-            f"{place}: {_quoted(names)} have the names of splits, but hold no class folders, and "
-            f"stand beside {_quoted(f.name for f in others)}; make a folder for each class in them "
-            f"or take them away ({argument('ignore')}), or rename them if they are classes"
+            f"{place}: {_quoted(names)} {hold} photos but no class folders, and "
+            f"{_quoted(folder.name for folder in others)} beside {them} may be classes; make a "
+            f"folder for each class in what is a split, or leave it out with {argument('ignore')}, "
+            "or rename it if it is a class"
         )
     layout = _classes_with_splits(place, root) or _class_layout(place, root)
     layout.notes += [
@@ -233,7 +245,7 @@ def _split_layout(place: str, root: _Folder, names: dict[str, str]) -> Layout:
                 roots[folder.name] = found
                 loose += found.photos
         elif _is_unlabelled(folder.name):
-            layout.leave_out(folder)
+            layout.leave_out(folder, "which by its name has no classes")
         else:
             loose += folder.all_photos()
     no_classes = [f for f in flat if names[f.name] == TRAIN or not roots]
@@ -241,20 +253,18 @@ def _split_layout(place: str, root: _Folder, names: dict[str, str]) -> Layout:
     if loose:
         raise DataError(_loose(place, loose, splits=[*roots]))
     for folder in flat:
-        layout.leave_out(folder)
+        layout.leave_out(folder, "which has no class folders")
     for name, found in roots.items():
         inside = found.below()
         if all(split_of(folder.name) for folder in inside):
             raise DataError(
-                f"{place}: {found.path}/ holds {_quoted(f.name for f in inside)}, which are names "
-                "of splits and not of classes; move the split folders to one place, beside one "
-                "another"
+                f"{place}: {found.path}/ holds {_quoted(f.name for f in inside)}, as splits are "
+                "named and not classes; move the split folders to one place, beside one another"
             )
         _require_no_sets(place, inside)
+        _require_no_splits(place, inside)
         for folder in found.folders.values():
             layout.add(names[name], folder.name, folder)
-    empty = [f.name for f in root.folders.values() if not f.count and split_of(f.name)]
-    layout.notes += [f"left out: {name}/, which has no photos" for name in empty]
     used = {name: names[name] for name in roots}
     if any(name.lower() not in PLAIN for name in used) or len(set(used.values())) < len(used):
         pairs = [f"{name!r} as {split}" for name, split in used.items()]
@@ -273,13 +283,14 @@ def _class_layout(place: str, root: _Folder) -> Layout:
         first = holding[0]
         beside = [folder.name for folder in inside if folder not in holding]
         raise DataError(
-            f"{place}: {first.path}/ holds {_quoted(_splits_in(first))}, which are names of "
-            f"splits, but {_quoted(beside)} beside it holds none; give {place}/{first.path} if all "
-            f"classes are in there, or leave the others out with {argument('ignore')}; if it is a "
-            "class, move its photos straight into it"
+            f"{place}: {first.path}/ holds what looks like splits ({_quoted(_splits_in(first))}), "
+            f"but {_quoted(beside)} beside it does not; give {place}/{first.path} if all classes "
+            f"are in there, or leave the others out with {argument('ignore')}; if it is a class, "
+            "move its photos straight into it"
         )
     _require_no_sets(place, inside)
     _require_no_pairs(place, inside)
+    _require_no_splits(place, inside)
     layout = Layout()
     for folder in root.folders.values():
         layout.add(ALL, folder.name, folder)
@@ -383,6 +394,22 @@ def _require_no_pairs(place: str, folders: list[_Folder]) -> None:
             raise DataError(
                 f"{place}: {_quoted(names)} look like splits of one class, not like classes; make "
                 "folders such as train/CLASS and test/CLASS, or rename them if they are classes"
+            )
+
+
+def _require_no_splits(place: str, folders: list[_Folder]) -> None:
+    """Raise if a folder inside a class holds a training and another split, beside one another."""
+    left = list(folders)
+    while left:
+        folder = left.pop()
+        inside = folder.below()
+        left += inside
+        names = {below.name: kind for below in inside if (kind := split_of(below.name))}
+        if len(set(names.values())) > 1:
+            raise DataError(
+                f"{place}: {folder.path}/ holds what looks like splits ({_quoted(names)}), inside "
+                "of a class; make folders such as train/CLASS and test/CLASS, or rename them if "
+                "they are none"
             )
 
 

@@ -77,7 +77,9 @@ def open_source(
     return open_archive(path, ignore, zip_encoding)
 
 
-def find_photos(names: Iterable[str | os.PathLike[str]], ignore: Iterable[str] = ()) -> list[Path]:
+def find_photos(
+    names: Iterable[str | os.PathLike[str]], ignore: str | Iterable[str] = ()
+) -> list[Path]:
     """Return the photos named, and those in the folders named, at any depth, in order.
 
     Args:
@@ -92,7 +94,7 @@ def find_photos(names: Iterable[str | os.PathLike[str]], ignore: Iterable[str] =
 
 
 def find_each(
-    names: Iterable[str | os.PathLike[str]], ignore: Iterable[str] = ()
+    names: Iterable[str | os.PathLike[str]], ignore: str | Iterable[str] = ()
 ) -> list[list[Path]]:
     """Return the photos of each name as :func:`find_photos` finds them.
 

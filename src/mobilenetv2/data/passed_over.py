@@ -1,4 +1,4 @@
-"""What is passed over in folders and archives: what systems leave there, and what a user names.
+"""Files and folders that are passed over: those that systems leave, and those that a user names.
 
 Hidden files and folders, and those in :data:`JUNK`, are nobody's photos: thumbnails of a NAS
 (``@eaDir``), bins (``#recycle``, ``$RECYCLE.BIN``), checkpoints of notebooks. Nothing is passed
@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import SUFFIXES
+from mobilenetv2.text import several
 
 JUNK = frozenset({
     "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
@@ -73,14 +74,14 @@ class Ignore:
     passed over with all that is in it.
 
     Args:
-        patterns: the patterns.
+        patterns: one pattern, or several.
 
     Raises:
         DataError: a pattern is empty.
     """
 
-    def __init__(self, patterns: Iterable[str] = ()) -> None:
-        self.patterns = tuple(pattern.strip("/") for pattern in patterns)
+    def __init__(self, patterns: str | Iterable[str] = ()) -> None:
+        self.patterns = tuple(pattern.strip("/") for pattern in several(patterns))
         if not all(self.patterns):
             raise DataError(f"{argument('ignore')}: a pattern is empty; give one such as 'raw*'")
         self._compiled = [

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mobilenetv2.data.lists import listed_photos
 from mobilenetv2.data.opening import find_each, find_photos
+from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import Photo, path_of
 
@@ -16,8 +17,12 @@ Photos: TypeAlias = Photo | Iterable[Photo]
 """One photo, a folder, a list of photos (``@list.txt``), a table of photos, or several of these."""
 
 
-def collect(photos: Photos) -> list[Photo] | Iterator[Photo]:
+def collect(photos: Photos, ignore: str | Iterable[str] = ()) -> list[Photo] | Iterator[Photo]:
     """Return photos one by one, those in folders at any depth and in lists, in order.
+
+    Args:
+        photos: the photos.
+        ignore: patterns of names in folders that are passed over.
 
     Returns:
         A list; an iterator where photos come from one, so that they are taken as they come.
@@ -27,32 +32,33 @@ def collect(photos: Photos) -> list[Photo] | Iterator[Photo]:
             several. An iterator's names are not looked up before their turn.
     """
     if isinstance(photos, str | PathLike):
-        return [*find_photos([photos])]
+        return [*find_photos([photos], ignore)]
     if isinstance(photos, bytes | Image.Image | np.ndarray):
         return [photos]
     if isinstance(photos, Iterator):
-        return _as_they_come(photos)
+        return _as_they_come(photos, ignore)
     if not isinstance(photos, Iterable):
         raise DataError(
             f"a {type(photos).__name__} is neither a photo nor a list of photos; give a path, a "
             "file's bytes, a Pillow image or an array uint8 (height, width, 3)"
         )
     given = list(photos)
-    found = iter(find_each(photo for photo in given if isinstance(photo, str | PathLike)))
+    named = [photo for photo in given if isinstance(photo, str | PathLike)]
+    found = iter(find_each(named, ignore))
     together: list[Photo] = []
     for photo in given:
         together += next(found) if isinstance(photo, str | PathLike) else [photo]
     return together
 
 
-def _as_they_come(photos: Iterator[Photo]) -> Iterator[Photo]:
+def _as_they_come(photos: Iterator[Photo], ignore: str | Iterable[str]) -> Iterator[Photo]:
     for photo in photos:
         path = path_of(photo)
         if path is None:
             yield photo
-        elif (several := listed_photos(path)) is not None:
+        elif (several := listed_photos(path, Ignore(ignore))) is not None:
             yield from several
         elif path.is_dir():
-            yield from find_photos([path])
+            yield from find_photos([path], ignore)
         else:
             yield path

@@ -94,7 +94,10 @@ def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) ->
     readable, digests, notes = _readable(splits, dataset.place, most_unreadable)
     kept, more = _without_copies(readable, digests)
     cleaned = dataclasses.replace(dataset, splits=kept)
-    lacking = check_classes(cleaned)
+    try:
+        lacking = check_classes(cleaned)
+    except DataError as error:  # the classes had photos before: what took them is said, too
+        raise DataError("; ".join([str(error), *more[:1]])) from None
     return CheckedDataset(cleaned, digests, _skipped(dataset) + notes + more + lacking)
 
 

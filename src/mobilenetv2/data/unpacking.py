@@ -110,6 +110,7 @@ def _xz(packed: IO[bytes]) -> Iterator[bytes]:
 
 
 def _zstandard(packed: IO[bytes]) -> Iterator[bytes]:
+    # A file that is cut short ends without an error; the tar archive in it then has no end.
     library: Any = require("zstandard")
     unpacker = library.ZstdDecompressor(max_window_size=WINDOW)
     try:

@@ -1,5 +1,6 @@
 """Evaluation of a model on labelled photos: the public function ``evaluate`` and its result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
@@ -24,7 +25,7 @@ from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.loading import load_model, load_network
 from mobilenetv2.spec.records import Labels
-from mobilenetv2.text import counted, interval, percent
+from mobilenetv2.text import counted, escaped, interval, percent
 
 SHOWN = 20
 """Largest number of classes in a notebook's view."""
@@ -176,6 +177,8 @@ def evaluate(
     flips: bool = False,
     report: str | PathLike[str] | None = None,
     private: bool = False,
+    ignore: str | Sequence[str] = (),
+    zip_encoding: str | None = None,
 ) -> Evaluation:
     """Measure a model on labelled photos.
 
@@ -200,6 +203,10 @@ def evaluate(
             takes twice the time. Default: False.
         report: folder for a report (:meth:`Evaluation.report`). Default: no report.
         private: leave photos, their names and paths out of the report. Default: False.
+        ignore: patterns of names of files and folders that are passed over, such as "raw*" or
+            "hat/old"; a pattern with a '/' is matched with the path below the data.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
+            Default: UTF-8, else code page 437.
 
     Returns:
         The evaluation, with all metrics.
@@ -224,7 +231,9 @@ def evaluate(
         (2, 2)
     """
     place = fspath(data)
-    dataset = open_dataset(place)
+    dataset = open_dataset(place, ignore, zip_encoding)
+    for note in dataset.notes:
+        say(note)
     loaded = load_model(model, runtime=runtime, device=device, threads=threads, flips=flips)
     config = loaded.config
     known = trained_on(loaded.place)
@@ -243,7 +252,7 @@ def evaluate(
     for note in unreadable:
         say(note)
     how = {"runtime": loaded.runtime, "device": device, "flips": "yes" if flips else "no"}
-    result = Result.of(loaded.name, place, chosen, config, predictions, how)
+    result = Result.of(loaded.name, escaped(place), chosen, config, predictions, how)
     notes = [f"{one[0].upper()}{one[1:]}." for one in cautions]
     source = loaded.place if loaded.place.exists() else model  # a network is not on the disk
     made = Evaluation(result, source, threads, (*notes, *unreadable))

@@ -34,7 +34,7 @@ from mobilenetv2.runtime.answers import Answer, Guess, Unreadable
 from mobilenetv2.runtime.loading import load_network
 from mobilenetv2.runtime.predictor import FeatureMap
 from mobilenetv2.spec.records import Labels
-from mobilenetv2.text import percent
+from mobilenetv2.text import escaped, percent
 
 TOP = 3
 """Default number of classes to explain."""
@@ -131,20 +131,20 @@ class Explanation:
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON, as ``mobilenetv2 explain --json`` prints them."""
         return {
-            "image": None if self.photo is None else str(self.photo),
-            "picture": None if self.written is None else str(self.written),
+            "image": None if self.photo is None else escaped(self.photo),
+            "picture": None if self.written is None else escaped(self.written),
             "explanations": [one.to_dict() for one in self.evidence],
         }
 
     def __repr__(self) -> str:
-        name = "" if self.photo is None else f"{self.photo}: "
+        name = "" if self.photo is None else f"{escaped(self.photo)}: "
         shares = "; ".join(repr(one).removeprefix("Evidence(")[:-1] for one in self.evidence)
         return f"Explanation({name}{shares})"
 
     def _repr_png_(self) -> bytes:
         height, width = self.picture.shape[:2]
         large = enlarge_picture(self.picture, SIDE)
-        name = self.photo.name if self.photo else "photo"
+        name = escaped(self.photo.name) if self.photo else "photo"
         tiles = [Tile(large, name, f"as the network sees it, {height} x {width}")]
         for one in self.evidence:
             detail = percent(one.probability)

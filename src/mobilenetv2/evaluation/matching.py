@@ -22,8 +22,8 @@ def index_note(folders: tuple[str, ...], labels: Labels) -> str | None:
         labels: classes of the model.
     """
     by_label = _by_label(labels)
-    numbers = all(folder.isdecimal() and by_label(folder) is None for folder in folders)
-    if not numbers:
+    named = all(by_label(folder) is not None for folder in folders)
+    if named or not all(folder.isdecimal() for folder in folders):
         return None
     pairs = [f"{folder} as {labels.names[int(folder)]!r}" for folder in folders]
     return (

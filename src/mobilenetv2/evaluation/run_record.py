@@ -15,6 +15,7 @@ from mobilenetv2.data.dataset import Dataset, Split, same_split
 from mobilenetv2.data.layout import ALL
 from mobilenetv2.errors import DataError, RunError, argument
 from mobilenetv2.progress import say
+from mobilenetv2.text import unescaped
 
 RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
 COLUMNS = (
@@ -172,7 +173,9 @@ class TrainedOn:
     def here(self, data: str) -> bool:
         """Return True if the run was trained on data from the same place."""
         try:
-            return self.data is not None and Path(self.data).resolve() == Path(data).resolve()
+            if self.data is None:
+                return False
+            return Path(unescaped(self.data)).resolve() == Path(data).resolve()
         except ValueError:  # a record with a name that no path can have
             return False
 

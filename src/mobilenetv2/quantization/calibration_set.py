@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mobilenetv2.data.dataset import Dataset, Photo, Split, stratified_split
 from mobilenetv2.data.layout import ALL, split_of
 from mobilenetv2.data.opening import open_source
-from mobilenetv2.data.passed_over import is_photo
+from mobilenetv2.data.passed_over import Ignore, is_photo
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import decode
@@ -42,6 +42,7 @@ class CalibrationSet:
 def choose(
     dataset: Dataset, record: Preprocessing, count: int, split: str | None = None,
     folder: Path | None = None, parts: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] = (),
 ) -> CalibrationSet:  # fmt: skip
     """Return photos for calibration and photos for measurement.
 
@@ -50,6 +51,7 @@ def choose(
         split: split for measurement; None means test, or else validation.
         folder: photos for calibration, at any depth; None means the dataset's training split.
         parts: part of the model's training run by photo, for a folder without splits.
+        ignore: patterns of names in ``folder`` that are passed over.
 
     Raises:
         DataError: no photos are left for one of the two, or the split is the training split.
@@ -68,7 +70,7 @@ def choose(
             tuple(p for p in training.photos if digest(training.source.read(p.name)) not in seen)
         )
     if folder is not None:
-        source = open_source(folder)
+        source = open_source(folder, Ignore(ignore))
         names = [name for name in source.names() if is_photo(name)]
         order = np.random.default_rng(SEED).permutation(len(names))
         found = [names[i] for i in order]

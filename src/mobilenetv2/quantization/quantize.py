@@ -6,10 +6,10 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
 
-from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, DataError, require
-from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.run_record import trained_on
 from mobilenetv2.exporting.job import (
     Outcome,
@@ -63,6 +63,8 @@ def quantize(
     force: bool = False,
     overwrite: bool = False,
     on_outcome: Callable[[Outcome[Judgement]], object] | None = None,
+    ignore: str | Sequence[str] = (),
+    zip_encoding: str | None = None,
 ) -> list[Outcome[Judgement]]:
     """Quantise a model to int8 files, and measure each on photos outside the calibration.
 
@@ -93,6 +95,10 @@ def quantize(
         force: True to keep files that lose more than 2 points.
         overwrite: True to replace existing files.
         on_outcome: function that is called with each outcome at once.
+        ignore: patterns of names of files and folders that are passed over, such as "raw*" or
+            "hat/old"; a pattern with a '/' is matched with the path below the data.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
+            Default: UTF-8, else code page 437.
 
     Returns:
         One outcome for each file, with its ``path``, ``size`` in bytes and ``verdict``: top-1
@@ -130,10 +136,17 @@ def quantize(
             require("matplotlib")
         if not overwrite:
             require_new(requested)
-        photos = _photos(given.place, config, data, split, calibration, calibration_photos)
+        dataset = open_dataset(fspath(data), ignore, zip_encoding)
+        for note in dataset.notes:
+            say(note)
+        photos = _photos(
+            given.place, config, dataset, split, calibration, calibration_photos, ignore
+        )
         if train and not (photos.training and len(photos.training)):
             raise DataError(f"{fspath(data)}: train needs a training split, and the data has none")
         outputs = match(photos.judged.classes, config.labels, fspath(data))
+        if by_index := index_note(photos.judged.classes, config.labels):
+            say(f"note: {by_index}")
         judge = Judge(
             photos.judged, outputs, config.preprocessing,
             create_engine(load_artifact(given.place)), config.spec.classifier.outputs,
@@ -180,13 +193,13 @@ def _require_fitting(
 
 
 def _photos(
-    model: Path, config: ModelConfig, data: str | PathLike[str], split: str | None,
-    calibration: str | PathLike[str] | None, count: int,
+    model: Path, config: ModelConfig, dataset: Dataset, split: str | None,
+    calibration: str | PathLike[str] | None, count: int, ignore: str | Sequence[str],
 ) -> CalibrationSet:  # fmt: skip
     """Return the photos without unreadable ones, which a message names."""
     photos = choose(
-        open_dataset(fspath(data)), config.preprocessing, count, split,
-        Path(calibration) if calibration is not None else None, trained_on(model).parts,
+        dataset, config.preprocessing, count, split,
+        Path(calibration) if calibration is not None else None, trained_on(model).parts, ignore,
     )  # fmt: skip
     judged, notes = readable_photos(photos.judged)
     for note in notes:

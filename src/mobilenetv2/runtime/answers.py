@@ -13,7 +13,7 @@ from mobilenetv2.errors import ImageError
 from mobilenetv2.model.outputs import answering_classes
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Labels
-from mobilenetv2.text import percent, visible
+from mobilenetv2.text import escaped, percent, visible
 
 SHOWN = 5
 """Number of classes that a notebook shows."""
@@ -142,7 +142,7 @@ class Unreadable:
 
     def to_dict(self, most: int | None = None) -> dict[str, object]:
         """Return plain values for JSON, as a line of ``mobilenetv2 predict --json``."""
-        return {"image": _text(self.photo), "error": str(self.error)}
+        return {"image": _text(self.photo), "error": escaped(str(self.error))}
 
     def __repr__(self) -> str:
         return f"Unreadable({self.error})"
@@ -152,11 +152,11 @@ class Unreadable:
 
 
 def _text(photo: Path | None) -> str | None:
-    return None if photo is None else str(photo)
+    return None if photo is None else escaped(photo)
 
 
 def _before(photo: Path | None) -> str:
-    return "" if photo is None else f"{photo}: "
+    return "" if photo is None else f"{escaped(photo)}: "
 
 
 def _escaped(text: str) -> str:
@@ -166,7 +166,7 @@ def _escaped(text: str) -> str:
 
 
 def _caption(photo: Path | None) -> str:
-    return "" if photo is None else f"<caption>{_escaped(str(photo))}</caption>"
+    return "" if photo is None else f"<caption>{_escaped(escaped(photo))}</caption>"
 
 
 def _bar(guess: Guess) -> str:

@@ -1,6 +1,6 @@
 """Stream of predictions for any number of photos, decoded ahead in threads, run in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar, overload
@@ -29,7 +29,7 @@ Made = TypeVar("Made")
 def predict(
     photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
-    features: Literal[False] = False, progress: bool = False,
+    features: Literal[False] = False, progress: bool = False, ignore: str | Sequence[str] = (),
 ) -> Iterator[Answer | Unreadable]: ...  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def predict(
 def predict(
     photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int = BATCH, flips: bool = False,
-    features: Literal[True], progress: bool = False,
+    features: Literal[True], progress: bool = False, ignore: str | Sequence[str] = (),
 ) -> Iterator[Features | Unreadable]: ...  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def predict(
     flips: bool = False,
     features: bool = False,
     progress: bool = False,
+    ignore: str | Sequence[str] = (),
 ) -> Iterator[Answer | Unreadable] | Iterator[Features | Unreadable]:
     """Predict the classes of photos, with one answer for each photo, in order.
 
@@ -75,6 +76,7 @@ def predict(
             twice as long.
         features: True for the pooled features instead of classes.
         progress: True for a progress bar on stderr, if the number of photos is known.
+        ignore: patterns of names in folders that are passed over, such as "raw*".
 
     Returns:
         An iterator over :class:`Answer` (with ``features``, :class:`Features`) and
@@ -96,7 +98,7 @@ def predict(
     """
     if batch < 1:
         raise MobileNetV2Error(f"batch {batch} must be at least 1")
-    found = collect(photos)
+    found = collect(photos, ignore)
     outputs: Literal["features", "logits"] = "features" if features else "logits"
     loaded = load_model(
         model, outputs, runtime=runtime, device=device, threads=threads, flips=flips

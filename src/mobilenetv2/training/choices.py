@@ -1,6 +1,7 @@
 """Conversion of the arguments of ``train`` into a job: its recipe and its initial weights."""
 
 import os
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import get_args
@@ -19,6 +20,7 @@ from mobilenetv2.hub.models import locate
 from mobilenetv2.networks.given_model import Trained, path_or_name
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.text import several
 from mobilenetv2.training.folder import open_run
 from mobilenetv2.training.job import Job
 from mobilenetv2.training.recipe import Recipe
@@ -36,6 +38,7 @@ def choose_job(
     epochs: int | None = None, minutes: float | None = None, seed: int | None = None,
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
     resume: bool = False, overwrite: bool = False, private: bool = False,
+    ignore: str | Sequence[str] = (), zip_encoding: str | None = None,
 ) -> Job:  # fmt: skip
     """Return the job for the arguments of :func:`training.run.train`.
 
@@ -68,6 +71,8 @@ def choose_job(
         return Job(
             data, output, begun.weights, read_recipe(started.recipe), begun.edition, device,
             resume=True, private=private or begun.private,
+            ignore=tuple(several(ignore)) or begun.ignore,
+            zip_encoding=zip_encoding or begun.zip_encoding,
         )  # fmt: skip
     if overwrite and output is None:
         raise RunError(
@@ -84,7 +89,8 @@ def choose_job(
     return Job(
         data, output, start, chosen, edition or "torch", device, overwrite=overwrite,
         kept=None if kept is None else frozenset(kept), find_rate=find_rate, minutes=minutes,
-        private=private, default_weights=weights == PUBLISHED,
+        private=private, default_weights=weights == PUBLISHED, ignore=tuple(several(ignore)),
+        zip_encoding=zip_encoding,
     )  # fmt: skip
 
 

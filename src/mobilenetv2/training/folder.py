@@ -26,6 +26,7 @@ from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import escaped
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import parse_recipe, recipe_toml
 from mobilenetv2.training.steps import State, TrainedEdition
@@ -48,6 +49,10 @@ class Start(NamedTuple):
     edition: TrainedEdition
     private: bool
     """True if the report leaves out photos and paths."""
+    ignore: tuple[str, ...] = ()
+    """Patterns of names in the data that are passed over."""
+    zip_encoding: str | None = None
+    """Encoding of names in an archive that are not marked as UTF-8."""
 
 
 class RunFolder:
@@ -100,7 +105,8 @@ class RunFolder:
 
     def begin(
         self, recipe: Recipe, splits: Sequence[Split], data: str, weights: Path | None,
-        edition: str, computes: str | None, private: bool = False,
+        edition: str, computes: str | None, private: bool = False, ignore: Sequence[str] = (),
+        zip_encoding: str | None = None,
     ) -> None:  # fmt: skip
         """Make the folder and write the records of the start, after all input has been checked.
 
@@ -115,16 +121,20 @@ class RunFolder:
             edition: the framework that trains.
             computes: the precision and device of a step, for the report; None without steps.
             private: recorded, so that a resumed run also leaves photos out. Default: False.
+            ignore: patterns of names that were passed over; recorded for a resumed run.
+            zip_encoding: encoding of names in an archive; recorded for a resumed run.
         """
         if self.recipe.is_file():  # open_run allowed it to be overwritten
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         started = {
-            "data": absolute_place(data),
+            "data": escaped(absolute_place(data)),
             "weights": str(weights.resolve()) if weights else None,
             "edition": edition,
             "computes": computes,
             **({"private": True} if private else {}),
+            **({"ignore": list(ignore)} if ignore else {}),
+            **({"zip_encoding": zip_encoding} if zip_encoding else {}),
         }
         rows = [(s.name, s.classes[photo.label], photo.name) for s in splits for photo in s.photos]
         try:
@@ -147,12 +157,17 @@ class RunFolder:
             if edition not in get_args(TrainedEdition):
                 raise ValueError(f"edition {edition!r} is unknown")
             private = bool(started.get("private", False))
+            ignore = tuple(map(str, started.get("ignore", ())))
+            encoding = started.get("zip_encoding")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"{self.start}: does not record the start of the run ({error}); "
                 f"start the run again with {argument('overwrite', True)}"
             ) from None
-        return Start(Path(weights) if weights else None, cast(TrainedEdition, edition), private)
+        return Start(
+            Path(weights) if weights else None, cast(TrainedEdition, edition), private, ignore,
+            None if encoding is None else str(encoding),
+        )  # fmt: skip
 
     def read_checkpoint(self, recipe: Recipe) -> "Checkpoint | None":
         """Return the checkpoint; None if the run has none yet.

@@ -54,6 +54,10 @@ class Job:
     """True to leave photos and paths out of report, summary and figures."""
     default_weights: bool = False
     """True if ``weights`` is the published default, not a choice of the user."""
+    ignore: tuple[str, ...] = ()
+    """Patterns of names in the data that are passed over."""
+    zip_encoding: str | None = None
+    """Encoding of names in an archive that are not marked as UTF-8."""
 
 
 class Trial(NamedTuple):
@@ -216,7 +220,15 @@ class Run:
         job, computes = self.job, None if self.recipe.trained == "head" else self.trainer.computes
         weights = None if job.weights is None else Path(job.weights)
         self.files.begin(
-            self.recipe, self.splits.parts, job.data, weights, job.edition, computes, job.private
+            self.recipe,
+            self.splits.parts,
+            job.data,
+            weights,
+            job.edition,
+            computes,
+            job.private,
+            job.ignore,
+            job.zip_encoding,
         )
         if self.trial:
             plots.rates(*self.trial, self.folder / "learning-rate.png")

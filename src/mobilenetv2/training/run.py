@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike
@@ -33,6 +34,7 @@ def train(
     epochs: int | None = None, minutes: float | None = None, seed: int | None = None,
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
     resume: bool = False, overwrite: bool = False, private: bool = False,
+    ignore: str | Sequence[str] = (), zip_encoding: str | None = None,
 ) -> Run:  # fmt: skip
     """Train a classifier on a folder of photos, and measure it on a test split.
 
@@ -67,6 +69,10 @@ def train(
         private: leave photos, their names and paths out of report.html, summary.md and the
             figures, so that they can be shared. split.csv, start.json, recipe.toml and
             checkpoint.safetensors still name photos or paths. Default: False.
+        ignore: patterns of names of files and folders that are passed over, such as "raw*" or
+            "hat/old"; a pattern with a '/' is matched with the path below the data.
+        zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
+            Default: UTF-8, else code page 437.
 
     Returns:
         The finished run: ``best`` is the model folder, ``metrics`` has the final figures,
@@ -90,7 +96,8 @@ def train(
         choose_job(
             data, output, weights=weights, recipe=recipe, changes=changes, epochs=epochs,
             minutes=minutes, seed=seed, find_rate=find_rate, edition=edition, device=device,
-            resume=resume, overwrite=overwrite, private=private,
+            resume=resume, overwrite=overwrite, private=private, ignore=ignore,
+            zip_encoding=zip_encoding,
         )
     )  # fmt: skip
 
@@ -106,7 +113,7 @@ def carry_out(job: Job) -> Run:
         started = time.monotonic()
         folder = open_run(job.output, job.resume, job.overwrite) if job.output else None
         steps = check_job(job)
-        dataset = open_dataset(job.data)
+        dataset = open_dataset(job.data, job.ignore, job.zip_encoding)
         check_classes(dataset)
         if folder is None:
             folder = RunFolder(stack.enter_context(new_folder(job.data)))

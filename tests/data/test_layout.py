@@ -1,0 +1,222 @@
+"""The layout of photos by their names: splits, classes, what is left out, what is ambiguous."""
+
+import random
+import re
+from collections import Counter
+
+import pytest
+
+from mobilenetv2.data.layout import Layout, find_layout, split_of
+from mobilenetv2.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("split", "names"),
+    [
+        ("train", "train Train TRAINING training_set trainset TrainSet seg_train train2017 "
+                  "01_train train-images data_train trainval train_val train.split train_data"),
+        ("validation", "val valid validation dev val2017 devset validation_set seg-val ValidSet"),
+        ("test", "test testing Test_Set testset seg_test eval evaluation holdout hold-out hold_out "
+                 "heldout test1 TestImages test_photos"),
+    ],
+)  # fmt: skip
+def test_many_names_are_names_of_splits(split: str, names: str) -> None:
+    assert {name: split_of(name) for name in names.split()} == dict.fromkeys(names.split(), split)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "hat trains test_tube crash_test bullet_train attest evaluate_me invalid images data 0 帽子 "
+    "test_train validation_test pretest latest greatest contest trainer validity ... set".split(),
+)
+def test_other_names_are_none(name: str) -> None:
+    assert split_of(name) is None
+
+
+def found(text: str, folders: str = "") -> Layout:
+    """The layout of photos, named as 'train/a/1 train/b/2' without their suffix."""
+    return find_layout("place", [f"{name}.jpg" for name in text.split()], folders.split())
+
+
+def shown(layout: Layout) -> dict[str, dict[str, str]]:
+    """Split -> class -> last part of the photos' names."""
+    return {
+        split: {
+            name: "".join(sorted(re.sub(r".*/(.*)\.jpg", r"\1", photo) for photo in photos))
+            for name, photos in classes.items()
+        }
+        for split, classes in layout.splits.items()
+    }
+
+
+TWO = {"train": {"a": "1", "b": "2"}, "test": {"a": "3", "b": "4"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train/a/1 train/b/2 test/a/3 test/b/4",
+        "training_set/a/1 training_set/b/2 test_set/a/3 test_set/b/4",
+        "seg_train/seg_train/a/1 seg_train/seg_train/b/2 seg_test/a/3 seg_test/b/4",
+        "D/train/a/1 D/train/b/2 D/test/a/3 D/test/b/4",
+        "D/E/train/a/1 D/E/train/b/2 D/E/test/a/3 D/E/test/b/4",
+        "train/images/a/1 train/images/b/2 test/images/a/3 test/images/b/4",
+        "train/train/a/1 train/train/b/2 train/test/a/3 train/test/b/4",
+        "x_train/a/1 x_train/b/2 x_test/a/3 x_test/b/4",
+        "a/train/1 b/train/2 a/test/3 b/test/4",
+        "D/a/train/1 D/b/train/2 D/a/test/3 D/b/test/4",
+        "a/images/train/1 b/images/train/2 a/images/test/3 b/images/test/4",
+        "train/a/x/1 train/b/2 test/a/3 test/b/4",
+        "train/a/1 train2/b/2 test/a/3 testing/b/4",
+    ],
+)
+def test_splits_are_found_wherever_they_are(text: str) -> None:
+    layout = found(text)
+    assert shown(layout) == TWO and not layout.left_out
+
+
+def test_splits_beside_folders_without_photos() -> None:
+    assert shown(found("D/train/a/1 D/train/b/2 D/test/a/3 D/test/b/4", "docs/ docs/x/")) == TWO
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        ("a/1 b/2", {"a": "1", "b": "2"}),
+        ("D/a/1 D/b/2", {"a": "1", "b": "2"}),
+        ("D/E/a/1 D/E/b/2", {"a": "1", "b": "2"}),
+        ("a/images/1 b/images/2", {"a": "1", "b": "2"}),
+        ("a/x/1 a/y/z/2 b/3", {"a": "12", "b": "3"}),
+        ("a/x/1 a/y/2 b/x/3 b/z/4", {"a": "12", "b": "34"}),
+        ("vehicles/train/1 vehicles/car/2 animals/3", {"vehicles": "12", "animals": "3"}),
+        ("a/1 a/x/2 a/y/3 b/4 b/x/5 b/y/6", {"a": "123", "b": "456"}),
+    ],
+)
+def test_else_folders_are_classes(text: str, classes: dict[str, str]) -> None:
+    layout = found(text)
+    assert shown(layout) == {"all": classes} and not layout.left_out
+
+
+def test_a_class_may_have_the_name_of_a_split_among_others_and_a_note_says_so() -> None:
+    layout = found("a/1 test/2 b/3")
+    assert shown(layout) == {"all": {"a": "1", "test": "2", "b": "3"}}
+    (note,) = layout.notes
+    assert note.startswith("'test' is taken for a class")
+    assert shown(found("train/bus/1 train/train/2 test/bus/3 test/train/4")) == {
+        "train": {"bus": "1", "train": "2"}, "test": {"bus": "3", "train": "4"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("test/3 test/4", "test"),
+        ("test/images/3 test/images/4", "test"),
+        ("test/test/3 test/test/4", "test"),
+        ("seg_pred/seg_pred/3 seg_pred/seg_pred/4", "seg_pred"),
+        ("unlabeled/3 unlabeled/x/4", "unlabeled"),
+    ],
+)
+def test_folders_without_classes_beside_a_training_split_are_left_out_aloud(
+    text: str, left: str
+) -> None:
+    layout = found(f"train/a/1 train/b/2 {text}")
+    assert shown(layout) == {"train": TWO["train"]}
+    assert list(layout.left_out) == [left] and len(layout.left_out[left]) == 2
+    assert any(f"2 photos in {left}/" in note for note in layout.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x/a/1 x/b/2 y/a/3 y/b/4", "'x' and 'y' hold folders of the same names ('a', 'b')"),
+        ("x/images/a/1 x/images/b/2 y/images/a/3 y/images/b/4", "of the same names"),
+        ("x/train/a/1 x/train/b/2 y/train/a/3 y/train/b/4", "of the same names"),
+        ("train/x/a/1 train/x/b/2 train/y/a/3 train/y/b/4", "'train/x' and 'train/y' hold"),
+        ("train/1 test/2", "2 photos lie outside the class folders ('test/2.jpg', 'train/1.jpg')"),
+        ("train/1 test/a/2 test/b/3", "1 photo lies outside the class folders ('train/1.jpg')"),
+        ("a/1 b/2 train/3 test/4", "'test' and 'train' hold photos but no class folders, and 'a'"),
+        ("a/1 b/2 seg_test/3", "'seg_test' holds photos but no class folders"),
+        ("a/1 test/2", "'test' holds photos but no class folders, and 'a' beside it"),
+        ("a/train/1 a/test/2 b/3", "a/ holds what looks like splits ('test' and 'train'), but 'b'"),
+        ("D/train/a/1 D/train/b/2 D/test/a/3 E/4", "D/ holds what looks like splits"),
+        ("a/x/train/1 a/x/test/2 a/y/3 b/z/4", "a/x/ holds what looks like splits"),
+        ("train/a/x/train/1 train/a/x/test/2 train/b/3", "train/a/x/ holds what looks like splits"),
+        ("train/a/1 train/b/2 extra/a/3", "1 photo lies outside the class folders ('extra/a/3.jpg"),
+        ("train/a/1 train/b/2 test/a/3 4", "1 photo lies outside the class folders ('4.jpg')"),
+        ("a_train/1 a_test/2 b_train/3 b_test/4", "'a_test' and 'a_train' look like splits of one"),
+        ("train/train/1 train/val/2 test/x/3", "train/ holds 'train' and 'val', as splits"),
+    ],
+)
+def test_an_ambiguous_layout_is_an_error_that_says_what_was_seen(text: str, says: str) -> None:
+    with pytest.raises(DataError) as caught:
+        found(" ".join(sorted(text.split())))
+    assert str(caught.value).startswith("place: ") and says in str(caught.value)
+
+
+def test_what_is_taken_for_which_split_is_said_unless_it_is_plain() -> None:
+    assert found("train/a/1 val/b/2").notes == []
+    (note,) = found("training_set/a/1 training_set/b/2 dev/a/3 dev/b/4").notes
+    assert note == "folders are taken for splits: 'training_set' as train and 'dev' as validation"
+    (note,) = found("a/train/1 b/train/2").notes
+    assert note == "the class folders hold the splits train, which are used"
+
+
+WORDS = ("a", "b", "hat", "images", "train", "test", "val", "training_set", "seg_test", "dev", "D",
+         "pred", "x_train", "x_test", "1", "images2", "unlabeled")  # fmt: skip
+
+
+def random_names(seed: int) -> tuple[list[str], list[str]]:
+    """Names of photos in a random tree, and of folders, some of them empty.
+
+    Folders of a level come from few names, so that all kinds of layouts occur.
+    """
+    chosen = random.Random(seed)
+    levels = [chosen.sample(WORDS, chosen.randint(1, 4)) for _ in range(chosen.randint(1, 4))]
+    photos = set()
+    for number in range(chosen.randint(1, 30)):
+        depth = len(levels) if chosen.random() < 0.9 else chosen.randint(0, len(levels))
+        photos.add("/".join([*(chosen.choice(level) for level in levels[:depth]), f"{number}.jpg"]))
+    folders = {"/".join(chosen.choice(level) for level in levels) for _ in range(3)}
+    return sorted(photos), sorted(folders) if chosen.random() < 0.3 else []
+
+
+def check_layout(photos: list[str], layout: Layout) -> None:
+    """Every photo is in one class of one split, or left out with a note; no split is a class."""
+    used = [p for classes in layout.splits.values() for found in classes.values() for p in found]
+    left = [photo for found in layout.left_out.values() for photo in found]
+    assert Counter(used + left) == Counter(photos)
+    for folder in layout.left_out:
+        assert any(f" in {folder}/" in note for note in layout.notes)
+    for split, classes in layout.splits.items():
+        if split == "all":
+            assert len(list(filter(None, map(split_of, classes)))) < 2
+        for name, inside in classes.items():
+            assert all(name in photo.split("/")[:-1] for photo in inside)
+            for photo in inside if split != "all" else []:
+                kinds = {split_of(part) or part for part in photo.split("/")[:-1]}
+                assert split in kinds or any(split in kind for kind in kinds)
+        if len(classes) > 1:
+            assert not all(map(split_of, classes))
+
+
+@pytest.mark.parametrize(
+    "first, count", [(0, 300), pytest.param(300, 20_000, marks=pytest.mark.slow)]
+)
+def test_every_photo_of_a_random_tree_is_accounted_for(first: int, count: int) -> None:
+    outcomes = Counter[str]()
+    for seed in range(first, first + count):
+        photos, folders = random_names(seed)
+        try:
+            layout = find_layout("place", photos, folders)
+        except DataError as error:
+            assert str(error).startswith("place: ")
+            outcomes["error"] += 1
+            continue
+        check_layout(photos, layout)
+        outcomes[",".join(sorted(layout.splits))] += 1
+        again = find_layout("place", photos[::-1], folders[::-1])
+        assert {s: {c: sorted(p) for c, p in f.items()} for s, f in again.splits.items()} == {
+            s: {c: sorted(p) for c, p in f.items()} for s, f in layout.splits.items()
+        }
+    assert outcomes["error"] and outcomes["all"] and outcomes["train"] and outcomes["test,train"]
