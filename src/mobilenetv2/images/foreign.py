@@ -36,6 +36,7 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"FOVb", _DEVELOP),
     (8, b"AVI ", _VIDEO),
     (0, b"\x1aE\xdf\xa3", _VIDEO),
+    (4, b"ftypavi", "an AVIF file that is damaged; copy it again, or convert it to JPEG or PNG"),
     (4, b"ftyp", _VIDEO),
     (4, b"moov", _VIDEO),
     (4, b"mdat", _VIDEO),
