@@ -6,7 +6,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mobilenetv2 import networks
 from mobilenetv2.auditing.audit import audit
@@ -81,3 +83,30 @@ def test_options_of_a_model_need_one(photos: Path, options: dict[str, Any]) -> N
         audit(photos, **options)
     with pytest.raises(DataError, match="nowhere"):
         audit("nowhere")
+
+
+def test_photos_that_had_to_be_interpreted_are_issues(photos: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(photos, tmp_path / "data"))
+    with Image.open(photos / "ball" / "00.png") as image:
+        levels = np.asarray(image.convert("L"), np.uint16)
+        image.convert("RGB").point(lambda level: level // 32).save(folder / "ball" / "night.png")
+    Image.fromarray(levels << 4).save(folder / "ball" / "xray.png")
+    data = (photos / "box" / "01.jpg").read_bytes()
+    (folder / "box" / "cut.jpg").write_bytes(data[:-2])
+    found = {issue.kind: issue for issue in audit(folder).issues}
+    for kind, photo, note in (
+        ("dark", "ball/night.png", "of 255"),
+        ("depth", "ball/xray.png", "12 of 16 bits"),
+        ("cut", "box/cut.jpg", "only the end mark is missing"),
+    ):
+        assert audit(folder).photos(found[kind]) == [(photo,)]
+        assert found[kind].level == "look" and note in next(iter(found[kind].notes.values()))
+
+
+def test_a_table_of_photos_is_audited(photos: Path, tmp_path: Path) -> None:
+    lines = [f"{path},{path.parent.name}" for path in sorted(photos.glob("*/*"))]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines, "gone.jpg,ball"]))
+    found = audit(tmp_path / "t.csv")
+    assert found.counts == {"ball": 12, "box": 12, "triangle": 12}
+    (gone,) = [photo for photo in found.inspection.photos if photo.problem]
+    assert gone.problem == "no such photo, though the table names it"

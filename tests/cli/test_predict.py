@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mobilenetv2 import load
 from mobilenetv2.cli.main import main
@@ -229,3 +230,44 @@ def test_json_has_letters_as_they_are_where_stdout_can_hold_them(
         assert main(["predict", str(photo), "--model", str(model), "--json"]) == 0
         assert shown in out.getvalue().decode(encoding)
         assert json.loads(out.getvalue())["image"] == str(photo)
+
+
+def test_a_list_answers_for_each_of_its_names_and_goes_on_past_a_missing_one(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, gone = photos / "ball" / "00.png", tmp_path / "gone.jpg"
+    (tmp_path / "list.txt").write_text(f"{good}\ngone.jpg\n{good}\n")
+    (tmp_path / "list.csv").write_text(f"file\n{good}\ngone.jpg\n")
+    for name, count in ((f"@{tmp_path}/list.txt", 3), (str(tmp_path / "list.csv"), 2)):
+        assert main(["predict", name, "--model", str(model), "--json"]) == 1
+        found, err = lines(capsys)
+        assert [row["image"] for row in found] == [str(good), str(gone), str(good)][:count]
+        assert "gone.jpg: cannot be opened (No such file" in found[1]["error"]
+        assert f"1 of {count} photos could not be read" in err
+
+
+def test_what_is_no_photo_says_what_to_give_instead(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
+    (tmp_path / "list.txt").write_text("a.jpg")
+    for name, words in ((archive, "unpack it first"), (tmp_path / "list.txt", "give it as @")):
+        assert main(["predict", str(name), "--model", str(model), "--json"]) == 1
+        assert words in lines(capsys)[0][0]["error"]
+
+
+def test_photos_that_had_to_be_interpreted_are_noted(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some").mkdir()
+    with Image.open(photos / "ball" / "00.png") as image:
+        levels = np.asarray(image.convert("L"), np.uint16)
+    Image.fromarray(levels).save(tmp_path / "some" / "0.png")
+    Image.fromarray(levels << 4).save(tmp_path / "some" / "1.png")
+    Image.fromarray(levels.astype(np.uint8)).save(tmp_path / "some" / "2.png")
+    assert main(["predict", str(tmp_path / "some"), "--model", str(model), "--json"]) == 0
+    found, err = lines(capsys)
+    answers = [row["predictions"] for row in found]
+    assert answers[0] == answers[2]  # eight bits in sixteen are the very picture
+    assert "note: 2 photos hold numbers whose white had to be inferred" in err
+    assert "8 of 16 bits" in err and f"first: {tmp_path}/some/0.png" in err

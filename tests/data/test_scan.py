@@ -1,8 +1,10 @@
 """The scan: every photo once, and the checks before training."""
 
 import hashlib
+import io
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -215,3 +217,18 @@ def test_a_split_of_which_nothing_is_left_is_an_error() -> None:
             readable_photos(nothing, most_unreadable=1)
     with pytest.raises(DataError, match=r"^place: no readable photos in test;"):
         readable_photos(split.with_photos((), "test"))
+
+
+def test_photos_that_had_to_be_interpreted_are_noted(png: Png) -> None:
+    files = {f"{c}/{i}.png": png(i + 100 * ord(c)) for c in "ab" for i in range(9)}
+    cut, deep = io.BytesIO(), io.BytesIO()
+    Image.open(io.BytesIO(png(3))).resize((64, 48)).save(cut, "JPEG")
+    Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(deep, "PNG")
+    files |= {"a/cut.jpg": cut.getvalue()[:-2], "b/deep.png": deep.getvalue()}
+    checked = check_dataset(find_splits(MemorySource("place", files)))
+    assert len(checked.dataset.splits["all"]) == 20
+    first, second = checked.notes
+    assert "1 photo ends early" in first and "(a/cut.jpg, only the end mark is missing)" in first
+    assert "(b/deep.png, 12 of 16 bits)" in second
+    _, notes = readable_photos(checked.dataset.splits["all"])
+    assert notes == [first, second]

@@ -1,5 +1,6 @@
 """Datasets whose classes stand in a table: given by itself, in a folder, in an archive."""
 
+import csv
 import json
 import shutil
 import zipfile
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.data.scan import check_dataset
@@ -63,6 +66,23 @@ def test_names_without_suffix_or_folder_are_looked_up(folder: Path) -> None:
     assert found(open_dataset(table)) == {"all": names}
     assert found(open_dataset(folder)) == {"train": names}  # the folder's other photos: left out
     assert len(open_dataset(folder).left_out) == 3
+
+
+def test_of_two_photos_of_a_name_the_one_in_the_tables_split_counts(
+    tmp_path: Path, png: Png
+) -> None:
+    for split in ("train", "test"):  # as competitions publish their data
+        (tmp_path / split).mkdir()
+        for number in range(3):
+            (tmp_path / split / f"{number}.png").write_bytes(png(number))
+    table = write(tmp_path / "train.csv", "id,label", "0,a", "1,b", "2,a")
+    write(tmp_path / "sample_submission.csv", "id,label", "0,a", "1,a", "2,a")
+    for place in (table, tmp_path):
+        names = found(open_dataset(place)).popitem()[1]
+        assert names == {"train/0.png": "a", "train/1.png": "b", "train/2.png": "a"}
+    write(tmp_path / "labels.csv", "id,label", "0,a", "1,b", "2,a")
+    with pytest.raises(DataError, match="none of its 3 photos is there"):
+        open_dataset(tmp_path / "labels.csv")
 
 
 def test_splits_of_a_column(folder: Path) -> None:
@@ -209,3 +229,41 @@ def test_a_folder_with_many_tables_or_none(folder: Path) -> None:
     for number in range(60):
         write(folder / f"notes{number}.csv", "a,b", "1,2")
     assert open_dataset(folder).classes == ("images",)
+
+
+known = st.sampled_from([f"images/{n}.png" for n in range(6)] + [f"{n}" for n in range(6)])
+paths = st.one_of(known, st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8))
+labels = st.sampled_from(["a", "b", "ü, c", "", "1", "1.0", "a|b", "../x"])
+splits = st.sampled_from(["train", "VAL", "test", "", "Testing", "fold 3"])
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(paths, labels, splits), min_size=1, max_size=8), st.booleans())
+def test_any_table_is_refused_or_every_row_is_in_a_class_or_left_out(
+    folder: Path, rows: list[tuple[str, str, str]], inside: bool
+) -> None:
+    table = folder / ("metadata.csv" if inside else "t.csv")
+    with table.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("file_name", "label", "split"), *rows])
+    try:
+        data = open_dataset(folder if inside else table)
+    except DataError as error:
+        assert str(folder) in str(error) and len(str(error)) < 1000
+        return
+    finally:
+        table.unlink()
+    photos = [photo for split in data.splits.values() for photo in split.photos]
+    if data.classes == ("images",):  # the table is none of these photos
+        assert inside
+        return
+    assert set(data.classes) <= {"a", "b", "ü, c", "1", "1.0", "../x"}
+    assert all(data.classes[photo.label] for photo in photos)
+    named = {path.strip() for path, _, _ in rows if path.strip()}
+    assert len(photos) + len(data.left_out) >= len({Path(n).stem for n in named} & set("012345"))
+    for name in (photo.name for photo in photos):
+        source = data.splits[next(iter(data.splits))].source
+        if (folder / name).is_file():
+            assert source.read(name) == (folder / name).read_bytes()
+        else:
+            with pytest.raises(ImageError, match="no such photo, though the table names it"):
+                source.read(name)

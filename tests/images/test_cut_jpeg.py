@@ -79,6 +79,17 @@ def test_a_few_missing_blocks_are_noted_and_more_than_a_twentieth_refused(
     assert missing == sorted(missing) and missing[0] < 1 and missing[-1] == 1
 
 
+def test_of_a_small_picture_one_block_may_be_missing() -> None:
+    small = io.BytesIO()
+    Image.fromarray(COARSE).resize((64, 48)).save(small, "JPEG")  # twelve blocks
+    found, notes = read(small.getvalue()[:-20])
+    assert notes == ["8.3% of it is missing"] and found.shape == (48, 64, 3)
+    tiny = io.BytesIO()
+    Image.fromarray(COARSE[:8, :8]).save(tiny, "JPEG", subsampling=0)  # a single one
+    with pytest.raises(ImageError, match="100% of the picture is missing"):
+        read(tiny.getvalue()[:-12])
+
+
 def test_a_progressive_file_needs_all_its_passes() -> None:
     data = jpeg(progressive=True)
     last = data.rindex(b"\xff\xda")

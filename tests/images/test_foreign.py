@@ -14,6 +14,7 @@ BOX = b"\0\0\0\x18"
 FILES = {
     "film.mp4": (BOX + b"ftypisom" + bytes(40), "a video"),
     "film.mov": (BOX + b"ftypqt  " + bytes(40), "a video"),
+    "photo.avif": (BOX + b"ftypavif" + bytes(40), "damaged"),
     "film.avi": (b"RIFF\0\0\0\0AVI LIST" + bytes(40), "a video"),
     "film.mkv": (b"\x1aE\xdf\xa3" + bytes(40), "a video"),
     "IMG_1.CR3": (BOX + b"ftypcrx " + bytes(40), "RAW"),

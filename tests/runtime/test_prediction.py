@@ -84,9 +84,9 @@ def test_few_photos_are_in_memory_at_a_time(model: Path, monkeypatch: pytest.Mon
     def counted(*words: Any) -> Any:
         nonlocal decoded
         decoded += 1
-        return np.zeros((32, 32, 3), np.uint8)
+        return np.zeros((32, 32, 3), np.uint8), ()
 
-    monkeypatch.setattr("mobilenetv2.runtime.prediction.network_picture", counted)
+    monkeypatch.setattr("mobilenetv2.runtime.prediction.network_picture_noted", counted)
     stream = predict([b""] * 5000, model)
     next(stream)
     assert decoded < 4000

@@ -138,7 +138,8 @@ def audit(
     """Find problems in labelled photos: leaks, copies, damaged files, wrong labels.
 
     Args:
-        data: folder or archive of class folders, with or without splits, or 'digits'.
+        data: folder or archive of class folders, with or without splits; a table of photos and
+            labels (.csv, .tsv, .jsonl, .parquet); or 'digits'.
         model: model folder, published name, exported file, or network of any edition, with the
             classes of the photos. It finds labels that contradict its confident predictions.
             Default: labels are not checked.

@@ -53,7 +53,7 @@ VERBS = {
 DATA_HELP = (
     "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
     "class; a folder of class folders; a .zip or .tar of either; a folder with an archive for each "
-    "split; or 'digits' (built-in data)"
+    "split; a table of photos and labels (.csv, .jsonl, .parquet); or 'digits' (built-in data)"
 )
 MODEL_HELP = (
     "a model folder, such as RUN/best; a name of torchvision, timm or Keras, such as "
@@ -73,7 +73,12 @@ MOST_PARTS = 8
 
 SHARED: dict[str, dict[str, Any]] = {
     "data": {"metavar": "DATA", "help": DATA_HELP},
-    "images": {"nargs": "+", "metavar": "IMAGE|FOLDER", "help": "photos, or folders of photos"},
+    "images": {
+        "nargs": "+",
+        "metavar": "IMAGE|FOLDER",
+        "help": "photos, folders of photos, or lists of photos: @list.txt with a path on each "
+        "line, @- for standard input, or a table (.csv)",
+    },
     "model": {"metavar": "MODEL", "help": MODEL_HELP},
     "out": {
         "metavar": "OUT",

@@ -13,6 +13,7 @@ from mobilenetv2.data.archives import (
     open_archive,
 )
 from mobilenetv2.data.layout import split_of
+from mobilenetv2.data.lists import listed_photos
 from mobilenetv2.data.passed_over import Ignore, is_junk, is_photo
 from mobilenetv2.data.sources import FolderSource, Source
 from mobilenetv2.errors import DataError, argument
@@ -82,7 +83,7 @@ def find_photos(
     """Return the photos named, and those in the folders named, at any depth, in order.
 
     Args:
-        names: photos and folders.
+        names: photos, folders, lists of photos (``@list.txt``) and tables that name photos.
         ignore: patterns of names in the folders that are passed over.
 
     Raises:
@@ -105,9 +106,12 @@ def find_each(
     missing: list[str] = []
     empty: list[str] = []
     patterns = Ignore(ignore)
-    for path in map(Path, names):
+    for name in names:
+        path = Path(name)
         inside = [path]
-        if path.is_dir():
+        if (several := listed_photos(name, patterns)) is not None:
+            inside = several
+        elif path.is_dir():
             require_no_model(path)
             source = FolderSource(path, patterns)
             inside = [source.path(name) for name in source.names() if is_photo(name)]

@@ -7,16 +7,18 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from mobilenetv2.data.lists import listed_photos
 from mobilenetv2.data.opening import find_each, find_photos
+from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import Photo, path_of
 
 Photos: TypeAlias = Photo | Iterable[Photo]
-"""One photo, a folder, or several of both."""
+"""One photo, a folder, a list of photos (``@list.txt``), a table of photos, or several of these."""
 
 
 def collect(photos: Photos, ignore: str | Iterable[str] = ()) -> list[Photo] | Iterator[Photo]:
-    """Return photos one by one, those in folders at any depth, in order.
+    """Return photos one by one, those in folders at any depth and in lists, in order.
 
     Args:
         photos: the photos.
@@ -54,6 +56,8 @@ def _as_they_come(photos: Iterator[Photo], ignore: str | Iterable[str]) -> Itera
         path = path_of(photo)
         if path is None:
             yield photo
+        elif (several := listed_photos(path, Ignore(ignore))) is not None:
+            yield from several
         elif path.is_dir():
             yield from find_photos([path], ignore)
         else:

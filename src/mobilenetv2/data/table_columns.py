@@ -64,6 +64,24 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
 
 
+def find_paths(table: Table) -> int:
+    """Return the place of the column of photos.
+
+    Raises:
+        DataError: there is none; the message says which columns there are.
+    """
+    path = _first([plain(name) for name in table.columns], PATHS)
+    if path is None:
+        has = f"its columns are {quoted(table.columns)}"
+        if any(_is_photo(cell) for cell in table.columns):
+            has = "its first line is already a photo"
+        raise DataError(
+            f"{table.place}: no column is called as one of photos ({has}); "
+            "add a first line with the columns' names, such as filename,label"
+        )
+    return path
+
+
 def find_columns(table: Table) -> Columns:
     """Find the columns of a table that count.
 
@@ -71,15 +89,8 @@ def find_columns(table: Table) -> Columns:
         DataError: it has no column of photos or of labels; the message says which it has.
     """
     names = [plain(name) for name in table.columns]
-    path, split = _first(names, PATHS), _first(names, SPLITS)
+    path, split = find_paths(table), _first(names, SPLITS)
     has = f"its columns are {quoted(table.columns)}"
-    if path is None:
-        if any(_is_photo(cell) for cell in table.columns):
-            has = "its first line is already a photo"
-        raise DataError(
-            f"{table.place}: no column is called as one of photos ({has}); "
-            "add a first line with the columns' names, such as filename,label"
-        )
     label = _first([name if index != path else "" for index, name in enumerate(names)], LABELS)
     classes: tuple[int, ...] = ()
     if label is None:

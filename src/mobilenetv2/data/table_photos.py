@@ -2,8 +2,9 @@
 
 A table given by itself may name photos by any path, absolute or relative to its own folder. A table
 inside a folder or an archive, which may come from anybody, names only photos in there. Names
-without a suffix and names without their folder are looked up. A photo that is not there counts as
-one that cannot be read.
+without a suffix and names without their folder are looked up; of several photos of a name, one in
+the folder of the table's split counts (``train.csv`` means ``train/1.jpg``, not ``test/1.jpg``). A
+photo that is not there counts as one that cannot be read.
 
 A folder is read by its table if it has no class folders, or if the table is called ``metadata`` or
 ``_classes``, as Hugging Face's and Roboflow's are. Tables for each split are in folders of splits,
@@ -21,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from mobilenetv2.data.layout import ALL, Layout, split_of
 from mobilenetv2.data.passed_over import is_photo
 from mobilenetv2.data.sources import Source
-from mobilenetv2.data.table_columns import Columns, Row, find_columns, read_rows
+from mobilenetv2.data.table_columns import Columns, Row, find_columns, find_paths, read_rows
 from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
 from mobilenetv2.errors import DataError, ImageError
 from mobilenetv2.files import open_file
@@ -95,12 +96,10 @@ def open_table(path: Path) -> Labelled:
         OSError: it cannot be opened.
         MissingExtra: the package that reads Parquet is not installed.
     """
-    with open_file(path) as file:
-        data = file.read(MOST_BYTES + 1)
-    table = parse(data, escaped(path))
+    table = _parsed(path)
     columns = find_columns(table)
     made = _Collected()
-    made.add(table, columns, "", _beside(path.absolute().parent))
+    made.add(table, columns, "", _beside(path.absolute()))
     found = [Path(name) for name in made.found]
     root = _root(path.absolute().parent, found)
 
@@ -123,6 +122,25 @@ def open_table(path: Path) -> Labelled:
     return made.finish(ListedSource(escaped(root), files), escaped(path), named)
 
 
+def photos_of(path: Path) -> list[Path]:
+    """Return the photos that a table names, labelled or not; one that is not there stays named.
+
+    Raises:
+        DataError: it is damaged, or has no column of photos.
+        OSError: it cannot be opened.
+        MissingExtra: the package that reads Parquet is not installed.
+    """
+    table, folder = _parsed(path), path.parent
+    columns, find = Columns(find_paths(table), None, (), None, False), _beside(path)
+    names = dict.fromkeys(row.path for row in read_rows(table, columns))
+    return [Path(find(name) or folder / name) for name in names]
+
+
+def _parsed(path: Path) -> Table:
+    with open_file(path) as file:
+        return parse(file.read(MOST_BYTES + 1), escaped(path))
+
+
 def find_labelled(source: Source) -> Labelled | None:
     """Return the photos of a folder or an archive by its tables; None if it has none of labels.
 
@@ -141,7 +159,7 @@ def find_labelled(source: Source) -> Labelled | None:
         except DataError as error:
             reasons.append(str(error))
             continue
-        find = _within(photos, posixpath.dirname(name))
+        find = _within(photos, name)
         there = sum(find(row.path) is not None for row in rows[:1000])
         if not columns.predicted and there >= NAMED_SUFFIXES * min(len(rows), 1000):
             found[name] = table, columns
@@ -150,7 +168,7 @@ def find_labelled(source: Source) -> Labelled | None:
         return None
     made = _Collected()
     for name, split in chosen.items():
-        made.add(*found[name], split, _within(photos, posixpath.dirname(name)))
+        made.add(*found[name], split, _within(photos, name))
     files: dict[str, Path | tuple[Source, str] | None] = {
         name: (source, name) if name in made.found else None for name in made.labels
     }
@@ -285,24 +303,26 @@ class _Collected:
         return Labelled(source, Layout(splits, {place: self.left_out}, self.notes), standard)
 
 
-def _within(photos: Collection[str], folder: str) -> Find:
-    """Return the look-up of photos in the source that holds the table, in one of its folders."""
+def _within(photos: Collection[str], table: str) -> Find:
+    """Return the look-up of photos in the source that holds the table, by the table's name."""
     by_name = _by_last_part(photos)
 
     def find(path: str) -> str | None:
         name = posixpath.normpath(path.replace("\\", "/"))
-        for base in dict.fromkeys((folder, "")):
+        for base in dict.fromkeys((posixpath.dirname(table), "")):
             inside = posixpath.normpath(posixpath.join(base, name))
             if (exact := _with_suffix(inside, photos.__contains__)) is not None:
                 return exact
-        alike = by_name.get(posixpath.basename(name), ())
-        return alike[0] if len(alike) == 1 and not name.startswith(("/", "..")) else None
+        if name.startswith(("/", "..")):
+            return None
+        return _only(by_name.get(posixpath.basename(name), []), _split_in(table))
 
     return find
 
 
-def _beside(folder: Path) -> Find:
-    """Return the look-up of photos for a table in a folder, which the user gave by itself."""
+def _beside(table: Path) -> Find:
+    """Return the look-up of photos for a table that the user gave by itself."""
+    folder = table.parent
     by_name: dict[str, list[str]] | None = None
 
     def find(path: str) -> str | None:
@@ -316,10 +336,17 @@ def _beside(folder: Path) -> Find:
                 return None
         if by_name is None:
             by_name = _by_last_part(_photos_below(folder))
-        alike = by_name.get(posixpath.basename(path.replace("\\", "/")), ())
-        return alike[0] if len(alike) == 1 else None
+        alike = by_name.get(posixpath.basename(path.replace("\\", "/")), [])
+        return _only(alike, _split_in(table.name))
 
     return find
+
+
+def _only(alike: list[str], split: str) -> str | None:
+    """Return the one photo of a name, or the one in a folder of the split; None if none is."""
+    if len(alike) > 1 and split:
+        alike = [photo for photo in alike if split_of(Path(photo).parent.name) == split]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _with_suffix(name: str, exists: Callable[[str], bool]) -> str | None:

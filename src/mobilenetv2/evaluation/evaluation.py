@@ -195,7 +195,8 @@ def evaluate(
         model: a model folder, an exported file, a catalogue name, ``hf://OWNER/NAME``, 'embedded',
             a network of any edition, or the run of ``train``.
         data: a folder of class folders, or a folder with train/, validation/ and test/; a .zip or
-            .tar of either; or 'digits', which is built in.
+            .tar of either; a table of photos and labels (.csv, .tsv, .jsonl, .parquet); or
+            'digits', which is built in.
         split: 'test', 'validation' or 'train'; for the photos of a run also 'selection', its
             validation split. Without a split of the name 'test', 'test' means 'validation', which a
             run kept for its final figures. Default: test, else validation, else all photos.

@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from PIL import Image, ImageChops
 
 MOST_MISSING = 0.05
-"""Largest part of the picture that may be missing at the end."""
+"""Largest part of the picture's blocks that may be missing at the end."""
+ONE_OF = 8
+"""Number of blocks from which on one may be missing, whatever its part."""
+PADDING = 16
+"""Least number of zeros at the end that stand for missing data."""
 _END = b"\xff\xd9"
 _NOISE = bytes(range(1, 251)) * 16
 """Bytes without a marker: any decoder makes something else of them than of nothing."""
@@ -29,7 +33,9 @@ def without_padding(data: bytes) -> bytes:
     A copy that was interrupted may have its full length, with zeros for what did not come.
     """
     kept = data.rstrip(b"\0")
-    return kept if len(kept) < len(data) and not kept.endswith(_END) else b""
+    if len(data) - len(kept) < PADDING or kept.endswith(_END):
+        return b""
+    return kept + b"\0"  # it may be the file's own: a byte 255 is written as 255, 0
 
 
 def complete(data: bytes) -> tuple[Image.Image, str]:
@@ -37,8 +43,9 @@ def complete(data: bytes) -> tuple[Image.Image, str]:
 
     The words are empty if nothing is missing: bytes after the end mark do no harm.
 
-    The limit is :data:`MOST_MISSING` of the blocks of the picture. A progressive file holds the
-    whole picture several times, ever finer: it must have begun its last pass.
+    The limit is :data:`MOST_MISSING` of the blocks of the picture, or one block of a small picture.
+    A progressive file holds the whole picture several times, ever finer: it must have begun its
+    last pass.
 
     Raises:
         Incomplete: more is missing.
@@ -47,16 +54,17 @@ def complete(data: bytes) -> tuple[Image.Image, str]:
     data = data.rstrip(b"\xff")
     image, other = _decoded(data + _END), _decoded(data + _NOISE + _END)
     segments = list(_segments(data))
-    missing = _missing(image, other, segments)
+    missing, blocks = _missing(image, other, segments)
     nothing = "" if _END in data[data.rfind(b"\xff\xda") :] else "only the end mark is missing"
     finest = _precision(segments)
     if any(finest.values()) or len(finest) < 64 * _components(segments):
         raise Incomplete("whole passes are missing")
     if _is_progressive(segments):
         return image, "the last pass over its details is not complete" if missing else nothing
-    if missing > MOST_MISSING:
-        raise Incomplete(f"{missing:.0%} of the picture is missing, more than {MOST_MISSING:.0%}")
-    return image, f"{missing:.1%} of it is missing" if missing else nothing
+    share = missing / blocks
+    if share > MOST_MISSING and (missing > 1 or blocks < ONE_OF):
+        raise Incomplete(f"{share:.0%} of the picture is missing, more than {MOST_MISSING:.0%}")
+    return image, f"{share:.1%} of it is missing" if missing else nothing
 
 
 def _decoded(data: bytes) -> Image.Image:
@@ -102,19 +110,21 @@ def _block(segments: list[tuple[int, bytes]]) -> tuple[int, int]:
     )
 
 
-def _missing(one: Image.Image, other: Image.Image, segments: list[tuple[int, bytes]]) -> float:
-    """Return the part of the blocks that comes after the first different pixel."""
+def _missing(
+    one: Image.Image, other: Image.Image, segments: list[tuple[int, bytes]]
+) -> tuple[int, int]:
+    """Return how many blocks come after the first different pixel, and how many there are."""
+    width, height = _block(segments)
+    across, down = -(-one.width // width), -(-one.height // height)
     differs = ImageChops.difference(one, other)
     box = differs.getbbox(alpha_only=False)
     if box is None:
-        return 0.0
-    width, height = _block(segments)
+        return 0, across * down
     # Colours are enlarged smoothly, so that a pixel or two before the first block may differ, too.
-    row = (box[1] + 2) // height
+    row = min((box[1] + 2) // height, down - 1)
     band = differs.crop((0, row * height + 2, one.width, min((row + 1) * height - 2, one.height)))
     left = (band.getbbox(alpha_only=False) or (0,))[0]
-    across, down = -(-one.width // width), -(-one.height // height)
-    return 1 - (row * across + (left + 2) // width) / (across * down)
+    return across * down - (row * across + (left + 2) // width), across * down
 
 
 def _precision(segments: list[tuple[int, bytes]]) -> dict[tuple[int, int], int]:

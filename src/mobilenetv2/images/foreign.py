@@ -36,6 +36,7 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"FOVb", _DEVELOP),
     (8, b"AVI ", _VIDEO),
     (0, b"\x1aE\xdf\xa3", _VIDEO),
+    (4, b"ftypavi", "an AVIF file that is damaged; copy it again, or convert it to JPEG or PNG"),
     (4, b"ftyp", _VIDEO),
     (4, b"moov", _VIDEO),
     (4, b"mdat", _VIDEO),
@@ -52,6 +53,7 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"PK\3\4", "an archive or a document (zip), not a picture; unpack it first"),
     (0, b"Rar!", "an archive (RAR), not a picture; unpack it first"),
     (0, b"7z\xbc\xaf", "an archive (7z), not a picture; unpack it first"),
+    (257, b"ustar", "an archive (tar), not a picture; unpack it first"),
     (0, b"\x1f\x8b", "a compressed file (gzip), not a picture; unpack it first"),
     (0, b"version https://git-lfs", "a Git LFS pointer, not the photo; fetch it: git lfs pull"),
 )
@@ -100,6 +102,8 @@ def why_unread(data: bytes, name: str, read: str) -> str:
         return "a saved web page, not the photo; download the photo itself"
     if suffix(name) in RAW_SUFFIXES:
         return _DEVELOP
+    if suffix(name) == ".txt":
+        return f"a text, not a picture; if it lists photos, give it as @{name}"
     return f"not a picture, or a format that is not read ({read} are)"
 
 

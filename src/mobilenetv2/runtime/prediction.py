@@ -70,9 +70,10 @@ def predict(
 
     Args:
         photos: path, folder, bytes of a file, Pillow image, uint8 array (height, width, 3), or any
-            number of these. Folders are searched at any depth. Iterators are read one photo at a
-            time. Arrays and Pillow images of exactly the network's input size are not resized or
-            cropped.
+            number of these. Folders are searched at any depth. '@list.txt' has a path on each line
+            ('@-': standard input), and a table (.csv) has a column of paths; a path that leads
+            nowhere is an :class:`Unreadable`. Iterators are read one photo at a time. Arrays and
+            Pillow images of exactly the network's input size are not resized or cropped.
         model: model folder, exported file, catalogue name, ``hf://OWNER/NAME``, a network of any
             edition, or the run of ``train``. Default: the embedded model of CIFAR-10's ten classes.
         runtime: runtime of the computation: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or

@@ -32,7 +32,7 @@ class Job:
     """A training job: the data, the initial weights, the recipe and the output."""
 
     data: str
-    """Folder or archive of photos, or 'digits'."""
+    """Folder, archive or table of photos, or 'digits'."""
     output: Path | None
     """Run folder; None for ``runs/NAME``, numbered."""
     weights: str | Path | None

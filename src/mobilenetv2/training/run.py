@@ -46,7 +46,8 @@ def train(
 
     Args:
         data: a folder of class folders, or a folder with ``train/``, ``validation/`` and
-            ``test/``; an archive of either; or 'digits', which is built in.
+            ``test/``; an archive of either; a table of photos and labels (.csv, .tsv, .jsonl,
+            .parquet); or 'digits', which is built in.
         output: the run folder, which is created. Default: ``runs/NAME``, named after the data, and
             numbered if it exists.
         weights: the model to start from: a model folder, a name of ``list_models``, or

@@ -1,0 +1,82 @@
+"""Lists of photos: ``@list.txt``, ``@-`` for standard input, or a table that names photos.
+
+A list has a path on each line, or paths that end with a NUL, as ``find -print0`` writes them. A
+relative path is looked for in the list's folder, else in the current one; those of standard input
+only in the current one. A folder stands for the photos in it. A path that leads nowhere stays, so
+that it has an answer of its own.
+"""
+
+import os
+import sys
+from os import PathLike
+from pathlib import Path
+
+from mobilenetv2.data.passed_over import Ignore, is_photo
+from mobilenetv2.data.sources import FolderSource
+from mobilenetv2.data.table_photos import photos_of
+from mobilenetv2.data.tables import is_table
+from mobilenetv2.errors import DataError
+from mobilenetv2.files import open_file
+from mobilenetv2.text import escaped
+
+MOST_BYTES = 64 * 1024**2
+"""Largest size of a list."""
+STDIN = "@-"
+"""Name of the list that comes on standard input."""
+
+
+def listed_photos(name: str | PathLike[str], ignore: Ignore | None = None) -> list[Path] | None:
+    """Return the photos of a list or a table; None for a name that is neither.
+
+    A file whose own name begins with '@' is no list.
+
+    Args:
+        name: '@' and a path, '@-', or the path of a table.
+        ignore: patterns of names in the folders of the list that are passed over.
+
+    Raises:
+        DataError: the list is not there, is empty or no text, or the table names no photos.
+        OSError: it cannot be opened.
+        MissingExtra: the package that reads Parquet is not installed.
+    """
+    text, path = os.fspath(name), Path(name)
+    if is_table(text) and path.is_file():
+        return photos_of(path)
+    if not text.startswith("@") or len(text) == 1 or path.exists():
+        return None
+    if text == STDIN:
+        names, folder = _names(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input"), Path()
+    else:
+        path = Path(text[1:])
+        if not path.exists():
+            raise DataError(f"{escaped(path)}: no such list of photos")
+        with open_file(path) as file:
+            names, folder = _names(file.read(MOST_BYTES + 1), escaped(path)), path.parent
+    found: list[Path] = []
+    for one in names:
+        beside = folder / one
+        place = beside if beside.exists() or not Path(one).exists() else Path(one)
+        found += _inside(place, ignore) if place.is_dir() else [place]
+    return found
+
+
+def _names(data: bytes, place: str) -> list[str]:
+    """Return the names in a list, in order.
+
+    Raises:
+        DataError: it is too large, or names nothing.
+    """
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{place}: the list has more bytes than the limit of {MOST_BYTES:,}")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    parts = data.split(b"\0") if b"\0" in data else data.splitlines()
+    names = [os.fsdecode(part) for part in parts if part.strip()]
+    if not names:
+        raise DataError(f"{place}: the list names no photo; write one path a line")
+    return names
+
+
+def _inside(folder: Path, ignore: Ignore | None) -> list[Path]:
+    """Return the photos in a folder; the folder itself if there are none, for its error."""
+    source = FolderSource(folder, ignore)
+    return [source.path(name) for name in source.names() if is_photo(name)] or [folder]
