@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.checkpoints.containers.reader import read_container
+from mobilenetv2.checkpoints.containers.savedmodel import PROGRAM
 from mobilenetv2.checkpoints.containers.tfjs import MODEL
 from mobilenetv2.checkpoints.description import (
     HUB_WEIGHTS,
@@ -159,7 +160,7 @@ def weights_in(folder: Path) -> Path:
     """
     if "spec" in (_json(folder / "config.json") or {}):
         raise DialectError(f"{folder}: a model folder already; it can be used as it is")
-    for name in (*HUB_WEIGHTS, MODEL):
+    for name in (*HUB_WEIGHTS, MODEL, PROGRAM):
         if (folder / name).is_file():
             return folder / name
     indices = sorted(folder.glob("*.index"))
