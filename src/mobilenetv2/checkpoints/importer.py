@@ -26,6 +26,8 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
+from mobilenetv2.checkpoints.teachable import EXPORTS as TEACHABLE
+from mobilenetv2.checkpoints.teachable import describe_teachable
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
@@ -122,7 +124,8 @@ def describe(weights: Path, checkpoint: Checkpoint) -> Description:
         if first is not None:
             return dialect.describe(first, *others)
     # What else is in the file: a whole config of ours, a Keras model's layers, labels.
-    return checkpoint.inside
+    # Of Teachable Machine's files, what its own pages do with them is known.
+    return describe_teachable(checkpoint.inside, weights, checkpoint)
 
 
 def collect(
@@ -160,7 +163,7 @@ def weights_in(folder: Path) -> Path:
     """
     if "spec" in (_json(folder / "config.json") or {}):
         raise DialectError(f"{folder}: a model folder already; it can be used as it is")
-    for name in (*HUB_WEIGHTS, MODEL, PROGRAM):
+    for name in (*HUB_WEIGHTS, MODEL, PROGRAM, *TEACHABLE):
         if (folder / name).is_file():
             return folder / name
     indices = sorted(folder.glob("*.index"))
