@@ -11,6 +11,8 @@ pytest.importorskip("keras", reason="Keras is not installed (extra: keras; make 
 pytest.importorskip("tensorflow")
 pytest.importorskip("h5py")
 
+import teachable
+
 from mobilenetv2.checkpoints.dialects.tfjs import DIALECT
 from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.checkpoints.teachable import PREPROCESSING, describe_teachable
@@ -18,7 +20,6 @@ from mobilenetv2.editions import numpy as edition
 from mobilenetv2.images.transform import PlanarTransform
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
-from tests.against import teachable
 
 pytestmark = pytest.mark.slow
 PICTURES = np.random.default_rng(4).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
