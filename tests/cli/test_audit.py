@@ -34,7 +34,7 @@ def bad(photos: Path, tmp_path: Path) -> Path:
     shutil.copy(folder / "train/box/02.png", folder / "train/box/again.png")
     (folder / "train/box/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
     (folder / "train/notes.txt").write_text("x")
-    (folder / "train/ball/link.png").symlink_to("/etc/hostname")
+    (folder / "train/ball/link.png").symlink_to("gone.png")
     return folder
 
 

@@ -312,7 +312,7 @@ def test_labels_that_cannot_be_read_are_named(
     importable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "latin.txt").write_bytes("Gänseblümchen".encode("latin-1"))
-    for name, message in (("latin.txt", "not a text in UTF-8"), ("none.txt", "No such file")):
+    for name, message in (("latin.txt", "not text in UTF-8"), ("none.txt", "No such file")):
         labels = str(tmp_path / name)
         command = ["weights", "import", str(importable), str(tmp_path / "out"), "--labels", labels]
         assert main(command) == 2

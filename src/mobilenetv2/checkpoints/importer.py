@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.checkpoints.containers.reader import read_container
+from mobilenetv2.checkpoints.containers.savedmodel import PROGRAM
 from mobilenetv2.checkpoints.containers.tfjs import MODEL
 from mobilenetv2.checkpoints.description import (
     HUB_WEIGHTS,
@@ -28,6 +29,8 @@ from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDia
 from mobilenetv2.checkpoints.labels import find_labels
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
 from mobilenetv2.checkpoints.strides import choose_strides
+from mobilenetv2.checkpoints.teachable import EXPORTS as TEACHABLE
+from mobilenetv2.checkpoints.teachable import describe_teachable
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.progress import say
@@ -134,7 +137,8 @@ def describe(weights: Path, checkpoint: Checkpoint) -> Description:
         if first is not None:
             return dialect.describe(first, *others)
     # What else is in the file: a whole config of ours, a Keras model's layers, labels.
-    return checkpoint.inside
+    # Of Teachable Machine's files, what its own pages do with them is known.
+    return describe_teachable(checkpoint.inside, weights, checkpoint)
 
 
 def with_labels_beside(said: Description, weights: Path, classes: int) -> Description:
@@ -181,7 +185,7 @@ def weights_in(folder: Path) -> Path:
     """
     if "spec" in (_json(folder / "config.json") or {}):
         raise DialectError(f"{folder}: a model folder already; it can be used as it is")
-    for name in (*HUB_WEIGHTS, MODEL):
+    for name in (*HUB_WEIGHTS, MODEL, PROGRAM, *TEACHABLE):
         if (folder / name).is_file():
             return folder / name
     indices = sorted(folder.glob("*.index"))

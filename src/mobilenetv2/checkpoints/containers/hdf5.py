@@ -209,15 +209,21 @@ class _Walk:
 
 
 def parse_json(text: str, what: str) -> Any:
-    """Return the JSON of a foreign file.
+    """Return the JSON of a foreign file; Keras's tuples become lists.
 
     Raises:
         WeightsError: the text is not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=_listed)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"its {what} is not JSON ({error})") from None
+
+
+def _listed(found: dict[str, Any]) -> Any:
+    """Return a JSON object, or the list in one that stands for a tuple in Python."""
+    tuples = ("__tuple__", "TensorShape")
+    return found["items"] if found.get("class_name") in tuples and "items" in found else found
 
 
 def legacy_keras_bytes(layers: Layers) -> bytes:

@@ -30,22 +30,27 @@ from mobilenetv2.checkpoints.containers import (
     hdf5,
     pytorch,
     safetensors,
+    savedmodel,
     tensorflow,
 )  # fmt: skip
 from mobilenetv2.errors import MissingExtra, WeightsError, require
 from mobilenetv2.files import open_file
 from mobilenetv2.formats import FORMATS, GRAPHS
 
-Kind = Literal["pytorch", "hdf5", "keras", "safetensors", "tensorflow", "litert", "onnx", "tfjs"]
+Kind = Literal[
+    "pytorch", "hdf5", "keras", "safetensors", "tensorflow", "litert", "onnx", "tfjs", "savedmodel"
+]
 Library = Literal["torch", "h5py", "tensorflow"]
 LIBRARIES: dict[str, Library] = {
     "pytorch": "torch", "hdf5": "h5py", "keras": "h5py", "tensorflow": "tensorflow",
+    "savedmodel": "tensorflow",
 }  # fmt: skip
 READERS: dict[str, Callable[[Path, Path], Container]] = {
     "pytorch": lambda path, _: pytorch.read_pytorch(path),
     "hdf5": lambda path, _: hdf5.read_hdf5(path),
     "keras": hdf5.read_keras_archive,
     "tensorflow": tensorflow.read_tensorflow,
+    "savedmodel": savedmodel.read_savedmodel,
 }
 """Function that the child process calls with the file and an empty folder, by container."""
 
@@ -131,6 +136,8 @@ def recognise_kind(path: Path) -> Kind:
         return "pytorch"  # a pickle, as PyTorch wrote until 1.6
     if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= size - 8:
         return "safetensors"
+    if path.name == savedmodel.PROGRAM:
+        return "savedmodel"
     if path.suffix == ".json" and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
         return "tfjs"
     if path.suffix == ".onnx":
@@ -273,7 +280,12 @@ def _size(path: Path) -> int:
     """Return the size in bytes of all files of a checkpoint."""
     prefix = tensorflow.prefix_of(path)
     files = [path]
-    if path.is_dir():
+    if path.name == savedmodel.PROGRAM:
+        files += [
+            path.with_name(savedmodel.METADATA),
+            *path.parent.glob(f"{savedmodel.VARIABLES}*"),
+        ]
+    elif path.is_dir():
         files = list(path.iterdir())
     elif tensorflow.index_of(prefix).is_file():
         files = [f for f in prefix.parent.iterdir() if f.name.startswith(f"{prefix.name}.")]

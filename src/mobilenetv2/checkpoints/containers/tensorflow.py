@@ -25,6 +25,8 @@ PART = re.compile(r"(?P<stem>.+?)(?P<part>\.index|\.data-\d{5}-of-\d{5})", re.DO
 TAR_EXPANSION = 4
 """Factor for the size of an archive, which also holds graphs and training state."""
 LARGEST_STATE = 1024**2
+OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+"""Entry with the names of the variables of a TensorFlow 2 model, as a protocol buffer."""
 STATE = re.compile(rb'^model_checkpoint_path: "([^"]+)"', re.MULTILINE)
 
 
@@ -42,8 +44,8 @@ def index_of(prefix: Path) -> Path:
 def read_tensorflow(path: Path, folder: Path) -> Container:
     """Read every numeric variable, including moving averages and training state.
 
-    ``metadata["skipped"]`` has the names of entries that are not numbers, for example an object
-    graph.
+    ``metadata["skipped"]`` has the names of entries that are not numbers, and ``metadata[OBJECTS]``
+    the object graph in hexadecimal, if there is one.
 
     Args:
         path: a checkpoint's prefix, any of its files, a folder with one, or a tar with one.
@@ -85,7 +87,12 @@ def read_tensorflow(path: Path, folder: Path) -> Container:
                     "data files hold"
                 )
             arrays[name] = bounds.numeric(np.asarray(reader.get_tensor(name)), name)
-    return Container(arrays, {"format": "tensorflow", "skipped": skipped})
+        metadata = {"format": "tensorflow", "skipped": skipped}
+        if OBJECTS in skipped and not reader.get_variable_to_shape_map()[OBJECTS]:
+            graph = bytes(reader.get_tensor(OBJECTS))
+            if 2 * len(graph) <= bounds.LARGEST_JSON // 2:
+                metadata[OBJECTS] = graph.hex()
+    return Container(arrays, metadata)
 
 
 def _newest(folder: Path) -> Path:

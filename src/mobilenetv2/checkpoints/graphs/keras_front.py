@@ -94,7 +94,10 @@ class Front:
         _, first, inverse = np.unique(self.channels, return_index=True, return_inverse=True)
         for values in (self.factor, self.offset):
             if (values != values[first][inverse]).any():
-                raise DialectError("scales copies of one channel in different ways")
+                raise DialectError(
+                    f"its layers {listed(self.layers, 4)} scale copies of one channel in different "
+                    "ways, which no preprocessing of that channel does"
+                )
         if len(first) != max(self.channels) + 1:
             raise DialectError("leaves out a channel of the picture, which is not supported")
         merged = np.zeros((weight.shape[0], len(first), *weight.shape[2:]), np.float64)
