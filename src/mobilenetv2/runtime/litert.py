@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
-from mobilenetv2.graph.graph import LOGITS
+from mobilenetv2.graph.graph import LOGITS, PROBABILITIES
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.model import seal
+from mobilenetv2.model.outputs import logits_of
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
     Artifact,
@@ -24,6 +25,7 @@ from mobilenetv2.runtime.engine import (
     embedded_config,
     read_bounded,
 )
+from mobilenetv2.spec.network import Outputs
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -39,8 +41,8 @@ def read_artifact(path: Path) -> Artifact:
     seal.check(data, str(path))
     given = [list(graph.tensors[at].shape) for at in graph.inputs]
     ends = {graph.tensors[at].name: list(graph.tensors[at].shape) for at in graph.outputs}
-    spec = config.spec
-    if given != [[1, *spec.size, spec.input_channels]] or ends.get(LOGITS) != [1, spec.logits]:
+    spec, answers = config.spec, ends.get(LOGITS, ends.get(PROBABILITIES))
+    if given != [[1, *spec.size, spec.input_channels]] or answers != [1, spec.logits]:
         raise another_network(path, config, f"takes {given} and gives {ends}")
     return Artifact(config, "litert", data, str(path))
 
@@ -51,20 +53,36 @@ class LiteRt(Engine):
     It computes one image at a time. A batch is not faster (measured on a CPU with XNNPACK), and
     each new batch size would prepare all weights again. Inputs and outputs of quantised graphs are
     float32, too.
+
+    Args:
+        kind: meaning of the network's logits, for files that give probabilities.
     """
 
     title = "LiteRT"
 
-    def __init__(self, interpreter: Any, where: str) -> None:
+    def __init__(self, interpreter: Any, where: str, kind: Outputs = "softmax") -> None:
         super().__init__(where)
+        self.kind = kind
         self.interpreter, self._lock = interpreter, Lock()
         (self._input,) = interpreter.get_input_details()
         self._ends = {end["name"]: end for end in interpreter.get_output_details()}
         self.outputs, self.batch = tuple(self._ends), int(self._input["shape"][0])
+        if PROBABILITIES in self._ends:
+            self.outputs = (*self.outputs, LOGITS)
+        scale, _ = self._input["quantization"]
+        self.takes_pictures = self._input["dtype"] == np.uint8 and not scale
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
-        end, given = self._ends[output], stored(x.transpose(0, 2, 3, 1), self._input)
+        if output == LOGITS and LOGITS not in self._ends:
+            found = logits_of(self.compute(x, "probabilities"), self.kind)
+            return np.asarray(found, np.float32)
+        found = self.answer(x if self.takes_pictures else x.transpose(0, 2, 3, 1), output)
+        return found.transpose(0, 3, 1, 2) if output == "map" else found
+
+    def answer(self, x: NDArray, output: str) -> NDArray:
+        """Compute one output of a batch in the graph's own layout."""
+        end, given = self._ends[output], stored(x, self._input)
         with self._lock:  # an interpreter has one set of tensors
             try:
                 self.interpreter.set_tensor(self._input["index"], given)
@@ -72,7 +90,7 @@ class LiteRt(Engine):
                 found = real(self.interpreter.get_tensor(end["index"]), end)
             except (RuntimeError, ValueError) as error:
                 raise self.failure(_reason(error)) from None
-        return found.transpose(0, 3, 1, 2) if output == "map" else found
+        return found
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
@@ -83,7 +101,10 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> LiteRt:
             # From bytes, so that the checked bytes are the ones run.
             interpreter = library.Interpreter(model_content=artifact.graph, num_threads=threads)
             interpreter.allocate_tensors()
-        return LiteRt(interpreter, artifact.where)
+        kind: Outputs = "softmax"
+        if isinstance(artifact, Artifact):
+            kind = artifact.config.spec.classifier.outputs
+        return LiteRt(interpreter, artifact.where, kind)
     except (RuntimeError, ValueError) as error:
         raise cannot_run(artifact.where, LiteRt.title, _reason(error)) from None
 
