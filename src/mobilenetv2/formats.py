@@ -135,7 +135,8 @@ FORMATS: dict[str, Format] = {
             "litert", "LiteRT", ".tflite",
             "LiteRT (TensorFlow Lite), for phones and microcontrollers",
             "Android, iOS, Raspberry Pi, Coral", ("ai_edge_litert",), ("float32", "float16"),
-            int8=True, readable=True, graph=True, writer="direct",
+            int8=True, options=frozenset({"pictures", "outputs"}), readable=True, graph=True,
+            writer="direct",
         ),
         Format(
             "savedmodel", "SavedModel", "",

@@ -31,6 +31,23 @@ def test_one_file_is_written_and_predicts_the_same(
         assert one["probability"] == pytest.approx(two["probability"], abs=1e-5)
 
 
+def test_a_litert_file_for_phones_says_what_it_gives_and_predicts_the_same(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (extra: litert)")
+    photo, answers = str(photos / "box" / "00.png"), []
+    for name, words in (("a", ["--pictures"]), ("b", ["--outputs", "logits", "--keep-inexact"])):
+        out = tmp_path / f"{name}.tflite"
+        assert main(["export", str(model), str(out), *words]) == 0
+        shown = capsys.readouterr().out
+        assert ("probabilities" in shown) == (name == "a") and str(out)[-8:] in shown
+        assert main(["predict", photo, "--model", str(out), "--json"]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    for one, two in zip(answers[0]["predictions"], answers[1]["predictions"], strict=True):
+        assert one["label"] == two["label"]
+        assert one["probability"] == pytest.approx(two["probability"], abs=1e-5)
+
+
 def test_several_at_once_as_json(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

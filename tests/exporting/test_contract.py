@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from heads import HEADS, with_head
 
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError
 from mobilenetv2.exporting.job import (
@@ -28,6 +29,8 @@ from mobilenetv2.exporting.job import (
 from mobilenetv2.exporting.verify import TOLERANCES, Reference, sample_pictures
 from mobilenetv2.formats import FORMATS, PRECISIONS, Format
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
+from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
@@ -137,7 +140,8 @@ def test_pictures_and_a_fixed_batch(name: str, options: dict[str, Any], tmp_path
         (folder := tmp_path / spec).mkdir()
         engine = reload(FORMATS[name], write(folder, name, SPECS[spec], **options))
         assert engine.takes_pictures == options.get("pictures", False)
-        assert getattr(engine, "batch", None) == options.get("batch")
+        usual = None if "batch" in FORMATS[name].options else 1  # LiteRT takes one at a time
+        assert getattr(engine, "batch", None) == options.get("batch", usual)
         found = reference(SPECS[spec]).compare(engine, options.get("precision", "float32"))
         assert found.passed, found
 
@@ -166,10 +170,38 @@ def test_pictures_of_any_size(name: str, precision: Any, tmp_path: Path) -> None
         write(tmp_path, name, SPECS["same, odd"], any_size=True)
 
 
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "name", [marked(name) for name in NAMES if "outputs" in FORMATS[name].options]
+)
+def test_probabilities_are_those_of_the_logits_and_never_twice(
+    name: str, head: str, tmp_path: Path
+) -> None:
+    expected = reference(spec := with_head(head))
+    out = write(tmp_path, name, spec, outputs="probabilities", pictures=True)
+    artifact = load_artifact(out)
+    engine = create_engine(artifact)
+    found = expected.compare(engine, "float32")
+    assert found.passed and found.outputs == "probabilities" and found.deviation > 1e-3, found
+    x, logits = expected.pictures
+    kind = spec.classifier.outputs
+    np.testing.assert_allclose(
+        probabilities(engine.run(x, "logits"), kind), probabilities(logits, kind), atol=1e-4
+    )
+    config, arrays = read_checkpoint(out)
+    assert config.spec == spec and config.preprocessing == artifact.config.preprocessing
+    folded = fold(spec, random_arrays(spec))
+    for layer, pair in fold(spec, arrays).items():
+        np.testing.assert_allclose(pair[0], folded[layer][0], rtol=1e-6)
+
+
 @every_format
 def test_what_it_does_not_honour_is_refused_with_those_that_do(name: str) -> None:
     made = FORMATS[name]
-    chosen: dict[str, Any] = {"pictures": True, "batch": 1, "any_size": True, "opset": 17}
+    chosen: dict[str, Any] = {
+        "pictures": True, "batch": 1, "any_size": True, "opset": 17, "outputs": "probabilities",
+    }  # fmt: skip
+    require_honoured(made, Options(outputs="logits"))
     for option, value in chosen.items():
         options = Options(**{option: value})
         if option in made.options:

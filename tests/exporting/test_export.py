@@ -13,6 +13,7 @@ from mobilenetv2.exporting.export import export, precisions
 from mobilenetv2.exporting.job import NotKept, Outcome
 from mobilenetv2.exporting.verify import Comparison
 from mobilenetv2.formats import FORMATS, FormatName
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.runtime.predictor import load_predictor
 
 
@@ -39,6 +40,41 @@ def test_several_files_come_one_by_one(model: Path, tmp_path: Path) -> None:
     assert made == seen and [one.precision for one in made] == ["float16", "float32"]
     assert sorted(one.path.name for one in made) == ["model-float16.onnx", "model.onnx"]
     assert precisions(["fp16", "float16", "fp32"]) == ["float16", "float32"]  # type: ignore[list-item]
+
+
+def test_litert_files_give_probabilities_unless_logits_are_asked_for(
+    model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (extra: litert)")
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    answers = []
+    for name, outputs in (("usual", None), ("logits", "logits"), ("same", "probabilities")):
+        (made,) = export(model, tmp_path / f"{name}.tflite", outputs=outputs)  # type: ignore[arg-type]
+        assert made.verdict and made.verdict.outputs == (outputs or "probabilities")
+        record = json.loads((tmp_path / f"{name}.tflite.comparison.json").read_text("utf-8"))
+        assert record["gives"] == record["outputs"] == (outputs or "probabilities")
+        answers.append(softmax(load_predictor(tmp_path / f"{name}.tflite")[1](x)))
+    for other in answers[1:]:
+        np.testing.assert_allclose(other, answers[0], atol=1e-6)
+    assert (tmp_path / "usual.tflite").read_bytes() == (tmp_path / "same.tflite").read_bytes()
+    (made,) = export(model, tmp_path / "m.onnx", outputs="logits")
+    assert made.verdict and made.verdict.outputs == "logits"
+    with pytest.raises(ArtifactError, match=r"onnx has no option outputs, .* litert"):
+        export(model, tmp_path / "n.onnx", outputs="probabilities")
+    with pytest.raises(ArtifactError, match="'votes' are unknown"):
+        export(model, tmp_path / "n.tflite", outputs="votes")  # type: ignore[arg-type]
+
+
+def test_a_file_that_misses_its_tolerance_is_kept_by_a_flag(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "TOLERANCES", {"float32": 1e-30})
+    with pytest.raises(NotKept, match="keep_inexact=True keeps it"):
+        export(model, tmp_path / "m.onnx")
+    (made,) = export(model, tmp_path / "m.onnx", keep_inexact=True)
+    assert made.path.is_file() and not made.error and made.verdict and not made.verdict.passed
+    record = json.loads((tmp_path / "m.onnx.comparison.json").read_text("utf-8"))
+    assert record["passed"] is False
 
 
 @pytest.mark.parametrize("edition", ["torch", "numpy"])

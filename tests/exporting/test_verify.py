@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.exporting import verify
-from mobilenetv2.exporting.verify import Reference, sample_pictures
+from mobilenetv2.exporting.verify import Exporter, Reference, sample_pictures
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Engine, Output
@@ -59,6 +59,18 @@ def test_one_wrong_logit_of_one_picture_fails(reference: Reference, where: int) 
     found = reference.compare(Plain(error=1e-2, at=where), "float32")
     assert not found.passed and found.difference == pytest.approx(1e-2, rel=0.01)
     assert reference.compare(Plain(error=5e-3, at=where), "float16").passed
+
+
+def test_a_file_outside_the_tolerance_is_kept_only_by_its_flag(reference: Reference) -> None:
+    wrong, none = (
+        reference.compare(Plain(error=error), "float32") for error in (1e-2, float("nan"))
+    )
+    said = Exporter(reference).refusal(wrong)
+    assert "its logits differ" in said and "keep_inexact=True" in said
+    assert Exporter(reference, keep_inexact=True).refusal(wrong) == ""
+    assert not wrong.to_dict()["passed"]
+    for keep in (False, True):  # what is no number is never kept
+        assert "keep_inexact" not in Exporter(reference, keep).refusal(none) != ""
 
 
 def test_what_is_not_a_number_fails(reference: Reference) -> None:

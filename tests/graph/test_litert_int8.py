@@ -22,6 +22,7 @@ from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
+from mobilenetv2.model.outputs import softmax
 from mobilenetv2.quantization.scheme import Range, Scheme
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.litert import create_engine as litert
@@ -265,3 +266,16 @@ def test_pictures_of_black_and_white_reach_the_ends_of_the_input() -> None:
     ranges = {**scheme.ranges, "input": Range(float(x.min()), float(x.max()))}
     found = integers(dataclasses.replace(scheme, ranges=ranges), x)["input"]
     assert found.min() == 0 and found.max() == 255
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_integers_end_in_probabilities_of_256_steps(unsigned: bool, tmp_path: Path) -> None:
+    scheme = scheme_of(SPECS["symmetric"])
+    x, path = pictures(scheme.config.spec), tmp_path / "m.tflite"
+    path.write_bytes(write_litert(scheme.quantised(), unsigned=unsigned, probabilities=True))
+    engine = litert(read_artifact(path))
+    found = engine.run(x, "probabilities")
+    expected = softmax(run(scheme, x, unsigned=unsigned))
+    assert np.abs(found - expected).max() <= 1.5 / 256 and found.std() > 0.01
+    np.testing.assert_array_equal(engine.run(x, "logits").argmax(1), found.argmax(1))
+    assert read_checkpoint(path)[0].spec == scheme.config.spec

@@ -86,6 +86,18 @@ def test_it_says_normalisation_and_labels_where_the_schema_has_them() -> None:
     assert features.list(6) == []
 
 
+def test_probabilities_have_labels_and_lie_from_0_to_1_and_pictures_are_raw() -> None:
+    data = metadata(CONFIG, ("probabilities",), pictures=True)
+    (graph,) = root(data).list(3)
+    (given,), (made,) = graph.list(2), graph.list(3)
+    (unit,) = given.list(4)
+    assert [unit.inner(1).floats(field).tolist() for field in (0, 1)] == [[0.0] * 3, [1.0] * 3]
+    assert made.text(0) == "probabilities" and "softmax" in made.text(1)
+    (file,) = made.list(6)
+    assert (file.text(0), file.byte(2)) == (LABELS, 2)
+    assert [made.inner(5).floats(field).tolist() for field in (0, 1)] == [[1.0], [0.0]]
+
+
 @pytest.mark.parametrize(
     ("spec", "network", "logits", "features"),
     [

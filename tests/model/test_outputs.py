@@ -10,6 +10,7 @@ from mobilenetv2.model.initialisation import with_classes
 from mobilenetv2.model.outputs import (
     answering_classes,
     log_sigmoid,
+    logits_of,
     probabilities,
     require_answers,
     sigmoid,
@@ -26,6 +27,18 @@ def test_softmax_is_its_definition_and_does_not_overflow() -> None:
     np.testing.assert_allclose(softmax(LOGITS), powers / powers.sum(1, keepdims=True), rtol=1e-12)
     assert softmax(np.array([[1000.0, 1000.0, -1000.0]])).tolist() == [[0.5, 0.5, 0.0]]
     assert np.isnan(softmax(np.array([[np.inf, 0.0]]))).any()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "logit"])
+def test_logits_of_probabilities_give_them_again(kind: Outputs) -> None:
+    logits = LOGITS[:, :1] if kind == "logit" else LOGITS
+    given = probabilities(logits, kind)
+    found = logits_of(given[:, -logits.shape[1] :].astype(np.float32), kind)
+    np.testing.assert_allclose(probabilities(found, kind), given, atol=1e-6)
+    if kind != "softmax":
+        np.testing.assert_allclose(found, logits, rtol=1e-4)
+    certain = logits_of(np.array([[0.0], [1.0]]), kind)
+    assert np.isfinite(certain).all() and certain[0] < -80 and certain[1] >= 0
 
 
 def test_sigmoid_is_its_definition_and_does_not_overflow() -> None:

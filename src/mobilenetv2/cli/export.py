@@ -46,6 +46,12 @@ def add_options(parser: Parser) -> None:
         "include the normalisation, so that the file takes uint8 images of the input size",
     )  # fmt: skip
     parser.add_argument("--batch", type=int, metavar="N", help="fixed batch size (default: any)")
+    parser.add_argument(
+        "--outputs", choices=("probabilities", "logits"), metavar="WHICH",
+        help="outputs of the file: probabilities or logits (default: probabilities for litert, "
+        "whose own converter writes them; logits for all others)",
+    )  # fmt: skip
+    parser.add_flag("--keep-inexact", "keep files whose outputs differ more than is allowed")
     parser.add_flag("--any-size", "accept any height and width, if the padding allows it")
     parser.add_argument("--opset", type=int, metavar="N", help="ONNX opset, 13 to 22 (default: 17)")
     parser.add_shared(
@@ -68,7 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.model, arguments.out,
             format="all" if arguments.format == list(FORMATS) else arguments.format,
             precision=arguments.precision, pictures=arguments.pictures, batch=arguments.batch,
-            any_size=arguments.any_size, opset=arguments.opset, photos=arguments.photos,
+            any_size=arguments.any_size, opset=arguments.opset, outputs=arguments.outputs,
+            keep_inexact=arguments.keep_inexact, photos=arguments.photos,
             overwrite=arguments.overwrite, on_outcome=tell,
         ),
         arguments.json,
@@ -117,19 +124,21 @@ def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
         verdict, request = outcome.verdict, outcome.request
         cells: list[Any] = [outcome.format, outcome.precision]
         if verdict is None:
-            rows.append([*cells, "-", "-", "-", "-", "failed"])
+            rows.append([*cells, "-", "-", "-", "-", "-", "failed"])
             continue
+        place = "not kept" if outcome.error else str(request.out)
+        if not (outcome.error or verdict.passed):
+            place += " (kept though inexact)"
         rows.append([
-            *cells, f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
+            *cells, verdict.outputs, f"{outcome.size / 1e6:.1f} MB" if outcome.size else "-",
             f"{verdict.difference:.1e}", f"{verdict.tolerance * max(1.0, verdict.largest):.1e}",
-            f"{verdict.same_top1} of {verdict.photos}",
-            str(request.out) if not outcome.error else "not kept",
+            f"{verdict.same_top1} of {verdict.photos}", place,
         ])  # fmt: skip
     table(
         None,
-        ("format", "precision", "size", "difference", "allowed", "same top-1", "file"),
+        ("format", "precision", "outputs", "size", "difference", "allowed", "same top-1", "file"),
         rows,
-        texts=(0, 1, 6),
+        texts=(0, 1, 2, 7),
     )
     unseen = [outcome.format for outcome in outcomes if not outcome.request.format.runs_here]
     if unseen:

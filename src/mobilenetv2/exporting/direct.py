@@ -32,4 +32,5 @@ def write_onnx(config: ModelConfig, arrays: Arrays, out: Path, options: Options)
 def write_litert(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """Write a LiteRT (TensorFlow Lite) file."""
     graph, half = graph_of(config, arrays, options), options.precision == "float16"
-    out.write_bytes(litert.write_litert(graph, half))
+    probabilities = options.outputs == "probabilities"
+    out.write_bytes(litert.write_litert(graph, half, probabilities=probabilities))

@@ -9,6 +9,7 @@ from mobilenetv2.data.opening import find_photos
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.exporting.job import (
+    Given,
     Options,
     Outcome,
     Request,
@@ -45,6 +46,8 @@ def export(
     batch: int | None = None,
     any_size: bool = False,
     opset: int | None = None,
+    outputs: Given | None = None,
+    keep_inexact: bool = False,
     photos: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
     overwrite: bool = False,
     on_outcome: Callable[[Outcome[Comparison]], object] | None = None,
@@ -52,7 +55,7 @@ def export(
     """Export a model to files for other runtimes: ONNX, OpenVINO, LiteRT, Core ML and others.
 
     Each file is reloaded in its own runtime and compared with the NumPy edition in float64. A file
-    outside the tolerance is deleted.
+    outside the tolerance is deleted, unless ``keep_inexact`` is True.
 
     Args:
         model: model folder, published name, or network of any edition.
@@ -66,13 +69,18 @@ def export(
         batch: fixed batch size; default: any, if the format supports it.
         any_size: True for a file that takes any height and width; it needs a suitable padding.
         opset: ONNX opset, 13 to 22; default: 17.
+        outputs: 'probabilities' for a file that ends in the softmax or sigmoid, 'logits' for one
+            without. Default: probabilities for LiteRT, as its own converter writes Keras models,
+            and logits for all other formats, which have no other.
+        keep_inexact: True to keep files outside the tolerance; their comparison says so.
         photos: photos or folders of photos for the comparison; default: four generated images.
         overwrite: True to replace existing files.
         on_outcome: function that is called with each outcome at once.
 
     Returns:
         One outcome for each file, with its ``path``, ``size`` in bytes and ``verdict`` (the largest
-        difference of a logit and more). If only some files were kept, the others have an ``error``.
+        difference of an output and more). If only some files were kept, the others have an
+        ``error``.
 
     Raises:
         NotKept: no file was kept; its ``outcomes`` have the reasons.
@@ -94,14 +102,15 @@ def export(
         config, arrays = store.load(given.place)
         require_answers(config, given.name)
         options = [
-            Options(each, pictures, batch, any_size, opset) for each in precisions(precision)
+            Options(each, pictures, batch, any_size, opset, outputs)
+            for each in precisions(precision)
         ]
         requested = wanted(format, options, place)
         if not overwrite:
             require_new(requested)
         record, paths = config.preprocessing, find_photos(several(photos))
         shown = load_pictures(paths, record) if paths else sample_pictures(record)
-        maker = Exporter(Reference(config, arrays, shown))
+        maker = Exporter(Reference(config, arrays, shown), keep_inexact)
         return require_kept(make_files(maker, requested, on_outcome=on_outcome))
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 from uuid import uuid4
 
 from mobilenetv2 import __version__
@@ -44,6 +44,10 @@ RECORD = ".comparison.json"
 """File name ending of the record beside a file."""
 
 
+Given = Literal["logits", "probabilities"]
+"""Outputs of an exported file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of an exported file."""
@@ -57,10 +61,27 @@ class Options:
     """True if the file takes any height and width."""
     opset: int | None = None
     """ONNX opset; None for the writer's default."""
+    outputs: Given | None = None
+    """Outputs of the file: 'logits', or 'probabilities' by the softmax or sigmoid at its end.
+
+    None means logits here; :meth:`for_format` replaces it by what the format's users expect.
+    """
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
             raise ArtifactError(f"batch {self.batch} must be at least 1")
+        if self.outputs not in (None, *get_args(Given)):
+            raise ArtifactError(
+                f"outputs {self.outputs!r} are unknown; known are: {', '.join(get_args(Given))}"
+            )
+
+    def for_format(self, made: Format) -> "Options":
+        """Return the options with the format's usual outputs, if none were chosen.
+
+        They are probabilities where a format can have them, as its own converter writes them.
+        """
+        usual: Given = "probabilities" if "outputs" in made.options else "logits"
+        return self if self.outputs else replace(self, outputs=usual)
 
 
 Writer = Callable[[ModelConfig, Arrays, Path, Options], None]
@@ -385,8 +406,10 @@ def require_honoured(made: Format, options: Options) -> None:
             f"format {made.name} has no {options.precision}; it has {', '.join(made.precisions)}"
         )
     usual = Options()
-    for option in ("pictures", "batch", "any_size", "opset"):
-        if getattr(options, option) != getattr(usual, option) and option not in made.options:
+    for option in ("pictures", "batch", "any_size", "opset", "outputs"):
+        given = getattr(options, option)
+        # Every format has logits.
+        if given not in (getattr(usual, option), "logits") and option not in made.options:
             able = [one.name for one in FORMATS.values() if option in one.options]
             raise ArtifactError(
                 f"format {made.name} has no option {option}, which is for {', '.join(able)}"

@@ -4,6 +4,8 @@ If the user gives no photos, images are drawn here: shapes on clouds of colour. 
 enough, because a network's outputs hardly differ between images of noise.
 """
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mobilenetv2.editions import numpy as plain
-from mobilenetv2.errors import ArtifactError, installing
+from mobilenetv2.errors import ArtifactError, argument, installing
 from mobilenetv2.evaluation.predictions import best_classes, largest_difference
 from mobilenetv2.exporting.job import (
+    Given,
     Options,
     Request,
     find_formats,
@@ -28,12 +31,13 @@ from mobilenetv2.exporting.job import (
 from mobilenetv2.formats import FORMATS, Precision
 from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.outputs import logits_of, probabilities
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 from mobilenetv2.text import finite
 
 TOLERANCES: Mapping[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
-"""Largest allowed difference of logits by precision, times max(1, the reference's largest).
+"""Largest allowed difference of outputs by precision, times max(1, the reference's largest).
 
 bfloat16 has three bits less than float16.
 """
@@ -47,19 +51,21 @@ WIDER = (33, 64)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Comparison of a file's logits with the reference's."""
+    """Comparison of a file's outputs with the reference's."""
 
     photos: int
     random: int
     difference: float
-    """Largest absolute difference of any logit; infinite if one is not a number."""
+    """Largest absolute difference of any output; infinite if one is not a number."""
     largest: float
-    """Largest absolute logit of the reference."""
+    """Largest absolute output of the reference."""
     deviation: float
-    """Standard deviation of the reference's logits; near 0 the comparison means little."""
+    """Standard deviation of the reference's outputs; near 0 the comparison means little."""
     tolerance: float
     same_top1: int
     """Number of photos for which the best class is the reference's."""
+    outputs: Given = "logits"
+    """Outputs of the file that were compared, which all figures are of."""
 
     @property
     def relative(self) -> float:
@@ -74,6 +80,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
+            "outputs": self.outputs,
             "photos": self.photos,
             "random_tensors": self.random,
             "max_abs_difference": finite(self.difference),
@@ -131,23 +138,27 @@ class Reference:
         return np.concatenate([self.network(x[i : i + 1]) for i in range(len(x))])
 
     def compare(self, engine: Engine, precision: Precision) -> Comparison:
-        """Return the comparison of an engine's logits with the reference's.
+        """Return the comparison of an engine's logits or probabilities with the reference's.
 
         Raises:
             ArtifactError: the engine gives another number of outputs, or cannot run.
         """
         x, expected = self.pictures if engine.takes_pictures else self.tensors
-        logits = engine.run(x, "logits")
-        if logits.shape != expected.shape:
+        kind, count = self.config.spec.classifier.outputs, len(self.photos)
+        outputs: Given = "probabilities" if "probabilities" in engine.outputs else "logits"
+        found = engine.run(x, outputs)
+        if found.shape != expected.shape:
             raise ArtifactError(
-                f"its logits have shape {list(logits.shape)}, not {list(expected.shape)}"
+                f"its {outputs} have shape {list(found.shape)}, not {list(expected.shape)}"
             )
-        count = len(self.photos)
-        kind = self.config.spec.classifier.outputs
+        logits = found if outputs == "logits" else logits_of(found, kind)
         answers, correct = (best_classes(y[:count], kind) for y in (logits, expected))
+        if outputs == "probabilities":
+            # A single one is that of the second class.
+            expected = probabilities(expected, kind)[:, -expected.shape[1] :]
         return Comparison(
-            count, RANDOM, largest_difference(logits, expected), float(np.abs(expected).max()),
-            float(expected.std()), TOLERANCES[precision], int((answers == correct).sum()),
+            count, RANDOM, largest_difference(found, expected), float(np.abs(expected).max()),
+            float(expected.std()), TOLERANCES[precision], int((answers == correct).sum()), outputs,
         )  # fmt: skip
 
 
@@ -156,6 +167,8 @@ class Exporter:
     """Maker of exported files, each compared with the reference (a ``job.Maker``)."""
 
     reference: Reference
+    keep_inexact: bool = False
+    """True to keep files outside the tolerance, whose outputs are numbers at least."""
 
     def write(self, request: Request, out: Path) -> None:
         """Write the file with the module of its format."""
@@ -173,17 +186,21 @@ class Exporter:
 
     def refusal(self, verdict: Comparison) -> str:
         """Return the reason why a file is not kept; '' if it is."""
-        if verdict.passed:
+        finite = math.isfinite(verdict.difference)
+        if verdict.passed or (finite and self.keep_inexact):
             return ""
+        advice = f"; {argument('keep_inexact', True)} keeps it" if finite else ""
         return (
-            f"not kept, since its logits differ from the reference by {verdict.difference:.3g} and "
-            f"at most {verdict.tolerance * max(1.0, verdict.largest):.3g} is allowed"
+            f"not kept, since its {verdict.outputs} differ from the reference by "
+            f"{verdict.difference:.3g} and at most "
+            f"{verdict.tolerance * max(1.0, verdict.largest):.3g} is allowed{advice}"
         )
 
     def facts(self, request: Request) -> dict[str, Any]:
         """Return further facts for the record beside a file."""
         return {
             "takes": "uint8 pictures" if request.options.pictures else "normalised float32",
+            "gives": request.options.outputs or "logits",
             "runs_here": request.format.runs_here,
             "reference": "the NumPy edition in float64",
         }
@@ -205,7 +222,12 @@ def requests(names: Sequence[str], options: Sequence[Options], out: Path) -> lis
     for made in formats:
         for each in options:
             require_honoured(made, each)
-    return place_files(formats, options, out)
+    return [_usual(request) for request in place_files(formats, options, out)]
+
+
+def _usual(request: Request) -> Request:
+    """Return the request with the outputs that its format usually has, if none were chosen."""
+    return dataclasses.replace(request, options=request.options.for_format(request.format))
 
 
 def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Request], list[str]]:
@@ -231,7 +253,7 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
             if packages := made.missing():
                 absent[name] = packages
             else:
-                possible += place_files([made], [each], out)
+                possible += map(_usual, place_files([made], [each], out))
     notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
     if absent:
         named = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())

@@ -20,12 +20,15 @@ OPTIONS = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "ADD": "AddOptions",
     "MEAN": "ReducerOptions", "FULLY_CONNECTED": "FullyConnectedOptions", "PAD": "PadOptions",
     "DEQUANTIZE": "DequantizeOptions", "QUANTIZE": "QuantizeOptions",
-    "REDUCE_MAX": "ReducerOptions",
+    "REDUCE_MAX": "ReducerOptions", "CAST": "CastOptions", "SUB": "SubOptions",
+    "DIV": "DivOptions", "SOFTMAX": "SoftmaxOptions", "LOGISTIC": "",
 }  # fmt: skip
+"""Table of options of each operator; '' if it has none."""
 VERSIONS = {
     ("CONV_2D", "int8"): 3, ("DEPTHWISE_CONV_2D", "int8"): 3, ("ADD", "int8"): 2,
     ("MEAN", "int8"): 2, ("REDUCE_MAX", "int8"): 2, ("FULLY_CONNECTED", "int8"): 4,
-    ("PAD", "int8"): 2, ("DEQUANTIZE", "float16"): 3,
+    ("PAD", "int8"): 2, ("DEQUANTIZE", "float16"): 3, ("SOFTMAX", "int8"): 2,
+    ("LOGISTIC", "int8"): 2,
 }  # fmt: skip
 """Versions of operators by input type, if not 1: the least version that a runtime must support."""
 
@@ -187,12 +190,20 @@ class Builder:
             fields["FusedActivationFunction"] = activation
         if one.kind == "DEPTHWISE_CONV_2D":
             fields["DepthMultiplier"] = 1
-        options = self._table(OPTIONS[one.kind], **fields)
+        elif one.kind == "SOFTMAX":
+            fields["Beta"] = 1.0
+        elif one.kind == "CAST":
+            given, made = (self._tensors[at].dtype for at in (one.inputs[0], one.output))
+            fields = {"InDataType": TYPES[given], "OutDataType": TYPES[made]}
+        options: dict[str, int] = {}
+        if name := OPTIONS[one.kind]:
+            options = {
+                "BuiltinOptions": self._table(name, **fields),
+                "BuiltinOptionsType": getattr(tflite.BuiltinOptions, name),
+            }
         return self._table(
             "Operator", OpcodeIndex=kinds.index((one.kind, one.version)),
-            Inputs=self._indices(one.inputs), Outputs=self._indices([one.output]),
-            BuiltinOptions=options,
-            BuiltinOptionsType=getattr(tflite.BuiltinOptions, OPTIONS[one.kind]),
+            Inputs=self._indices(one.inputs), Outputs=self._indices([one.output]), **options,
         )  # fmt: skip
 
     def _table(self, kind: str, **fields: Any) -> int:

@@ -19,6 +19,8 @@ from mobilenetv2.spec.network import Pooling
 from mobilenetv2.spec.records import ModelConfig
 
 INPUT, PICTURES, FEATURES, LOGITS = "input", "pictures", "features", "logits"
+PROBABILITIES = "probabilities"
+"""Name of the output of a file that ends in probabilities instead of logits."""
 MAP = "map"
 """Name of the output for the last feature map, independent of that tensor's own name."""
 

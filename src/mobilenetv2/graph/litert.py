@@ -20,12 +20,15 @@ from mobilenetv2.graph.graph import (
     FEATURES,
     INPUT,
     LOGITS,
+    PICTURES,
+    PROBABILITIES,
     Add,
     Constant,
     Conv,
     Graph,
     Integers,
     Linear,
+    Normalise,
     Operation,
     Pool,
     Steps,
@@ -41,38 +44,46 @@ CONFIG = "config.json"
 """Name of the archive's entry with the JSON of :meth:`spec.records.ModelConfig.to_json`."""
 ENDS = frozenset({INPUT, FEATURES, LOGITS})
 """Inputs and outputs of the file, the tensors that may be uint8."""
+FRACTIONS = Steps(1 / 256, 0)
+"""Quantisation of probabilities, which LiteRT's specification of 8 bits prescribes."""
 SIGNED = 128
 """Difference between a graph's uint8 and int8, for the integers and for the zero point."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Date of the archive's entries, constant so that the same arguments give the same bytes."""
 
 
-def write_litert(graph: Graph, half: bool = False, unsigned: bool = False) -> bytes:
+def write_litert(
+    graph: Graph, half: bool = False, unsigned: bool = False, probabilities: bool = False
+) -> bytes:
     """Return the graph as a sealed LiteRT file; the same arguments give the same bytes.
 
     The file takes ``input`` (1, height, width, channels), normalised with the config's
-    preprocessing, and gives ``logits`` (1, n) and the graph's other outputs. ReLU6 is fused.
-    Padding that is not 'SAME' at the config's size becomes a PAD before the convolution.
+    preprocessing, or uint8 if the graph normalises. It gives ``logits`` (1, n) and the graph's
+    other outputs. ReLU6 is fused. Padding that is not 'SAME' at the config's size becomes a PAD
+    before the convolution.
 
     Args:
         half: store weights and biases as float16, each with a DEQUANTIZE, as TensorFlow's converter
             does; computation is in float32 unless a processor supports float16.
         unsigned: in a graph with integers, make input and output uint8, with a lossless QUANTIZE
             after the first and before the last; MediaPipe's tasks take no int8 image.
+        probabilities: end with the softmax or sigmoid, so that the output is ``probabilities``
+            instead of ``logits``; a single one is the probability of the second class.
 
     Raises:
-        SpecError: the graph normalises its input, or is for any size.
+        SpecError: the graph is for any size.
     """
-    if graph.takes_pictures or graph.any_size:
-        raise SpecError("a LiteRT file takes normalised images of the config's size only")
-    return _Emitter(graph, half, unsigned).emit()
+    if graph.any_size:
+        raise SpecError("a LiteRT file takes images of the config's size only")
+    return _Emitter(graph, half, unsigned, probabilities).emit()
 
 
 class _Emitter:
     """Emitter of tensors and operators in the order in which they run."""
 
-    def __init__(self, graph: Graph, half: bool, unsigned: bool) -> None:
+    def __init__(self, graph: Graph, half: bool, unsigned: bool, probabilities: bool) -> None:
         self.graph, self.half, self.unsigned = graph, half, unsigned
+        self.probabilities = probabilities
         self.builder = Builder()
         self.made: dict[str, int] = {}
         """Index in the file of each tensor of the graph."""
@@ -83,14 +94,19 @@ class _Emitter:
         start = self.start()
         for operation in self.graph.operations:
             EMITTERS[type(operation)](self, operation)
-        ends = {name: self.end(name) for name in self.graph.outputs.values()}
-        inside = {NAME: metadata(self.graph.config, [self.names[name] for name in ends])}
+        ends = {self.names[name]: self.end(name) for name in self.graph.outputs.values()}
+        if self.probabilities:
+            ends = {PROBABILITIES if name == LOGITS else name: at for name, at in ends.items()}
+        inside = {NAME: metadata(self.graph.config, list(ends), self.graph.takes_pictures)}
         body = self.builder.finish(start, list(ends.values()), inside)
         return sealed(body, self.graph.config)
 
     def start(self) -> int:
         """Add the input tensor, with its QUANTIZE if needed, and return its index."""
         tensor = self.graph.tensors[INPUT]
+        if self.graph.takes_pictures:
+            self.made[PICTURES] = self.builder.tensor(INPUT, self.shape(INPUT), "uint8")
+            return self.made[PICTURES]
         if not self.unsigned or tensor.steps is None:
             return self.computed(INPUT)
         given = self.quantised(INPUT, tensor.steps, "uint8", INPUT)
@@ -99,11 +115,38 @@ class _Emitter:
 
     def end(self, name: str) -> int:
         """Return the index of the output for a tensor, after adding its QUANTIZE if needed."""
-        steps = self.graph.tensors[name].steps
+        steps, called, made = self.graph.tensors[name].steps, name, self.made[name]
+        if self.probabilities and name == LOGITS:
+            called, steps = PROBABILITIES, steps and FRACTIONS
+            made = self.answer(made, steps)
         if not self.unsigned or name not in ENDS or steps is None:
-            return self.made[name]
-        end = self.quantised(name, steps, "uint8", name)
-        return self.builder.operator("QUANTIZE", [self.made[name]], end)
+            return made
+        end = self.quantised(name, steps, "uint8", called)
+        return self.builder.operator("QUANTIZE", [made], end)
+
+    def answer(self, logits: int, steps: Steps | None) -> int:
+        """Emit the softmax or sigmoid of logits."""
+        softmax = self.graph.config.spec.classifier.outputs == "softmax"
+        kind = "SOFTMAX" if softmax else "LOGISTIC"
+        if steps is None:
+            end = self.builder.tensor(PROBABILITIES, self.shape(LOGITS))
+        else:
+            called = f"{PROBABILITIES}.int8" if self.unsigned else PROBABILITIES
+            end = self.quantised(LOGITS, steps, "int8", called)
+        return self.builder.operator(kind, [logits], end)
+
+    def normalise(self, operation: Normalise) -> None:
+        """Emit (value - mean) / std for uint8 images, with the same results as ``images``."""
+        shape = self.shape(INPUT)
+        y = self.builder.tensor("values", shape)
+        self.builder.operator("CAST", [self.made[operation.input]], y)
+        for kind, name, values in (
+            ("SUB", "mean", operation.mean), ("DIV", "std", operation.std)
+        ):  # fmt: skip
+            constant = np.array(values, np.float32).reshape(1, 1, 1, -1)
+            made = self.builder.tensor(f"{name}.applied", shape)
+            y = self.builder.operator(kind, [y, self.builder.constant(name, constant)], made)
+        self.made[operation.output] = y
 
     def conv(self, operation: Conv) -> None:
         """Emit a convolution, with a PAD before it if neither of LiteRT's two paddings fits."""
@@ -199,6 +242,7 @@ class _Emitter:
 
 
 EMITTERS: dict[type[Operation], Any] = {
+    Normalise: _Emitter.normalise,
     Conv: _Emitter.conv,
     Add: _Emitter.add,
     Pool: _Emitter.pool,

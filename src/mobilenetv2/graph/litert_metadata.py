@@ -12,7 +12,9 @@ import numpy as np
 
 from mobilenetv2 import __version__
 from mobilenetv2.graph.flatbuffer import vector
-from mobilenetv2.model.card import PROBABILITIES, kind
+from mobilenetv2.graph.graph import LOGITS, PROBABILITIES
+from mobilenetv2.model.card import PROBABILITIES as MEANINGS
+from mobilenetv2.model.card import kind
 from mobilenetv2.spec.records import ModelConfig
 
 NAME = "TFLITE_METADATA"
@@ -31,17 +33,30 @@ FEATURE, IMAGE = 1, 2
 NORMALIZATION = 1
 """Member of the union ProcessUnitOptions: NormalizationOptions."""
 
+ANSWERS = {
+    "softmax": "The probability of each class, by a softmax",
+    "sigmoid": "The probability of each class on its own, by a sigmoid",
+    "logit": "The probability of the second of two classes, by a sigmoid",
+}
+"""Meaning of probabilities, by that of the logits."""
 
-def metadata(config: ModelConfig, outputs: Sequence[str] = ("logits",)) -> bytes:
+
+def metadata(
+    config: ModelConfig, outputs: Sequence[str] = (LOGITS,), pictures: bool = False
+) -> bytes:
     """Return the flatbuffer for a network from ``input`` to ``outputs``, in this order.
 
     Mean and standard deviation are the same for a float and a quantised network; the meaning of
     integers is in the tensors' quantisation. There is one value for each channel. MediaPipe's tasks
     take a network only if all channels have the same value.
+
+    Args:
+        pictures: the graph takes uint8 images and normalises them itself, so that mean and standard
+            deviation are 0 and 1.
     """
     import flatbuffers
 
-    return _Writer(flatbuffers.Builder(1024)).model(config, outputs)
+    return _Writer(flatbuffers.Builder(1024)).model(config, outputs, pictures)
 
 
 class _Writer:
@@ -50,21 +65,25 @@ class _Writer:
     def __init__(self, builder: Any) -> None:
         self.b = builder
 
-    def model(self, config: ModelConfig, outputs: Sequence[str]) -> bytes:
+    def model(self, config: ModelConfig, outputs: Sequence[str], pictures: bool) -> bytes:
         head = config.spec.classifier
         pooled = "mean" if head.pooling == "average" else "maximum"
         # A softmax keeps its old description, so that the same model gives the same file.
-        logits = f"{PROBABILITIES[head.outputs]}."
+        logits = f"{MEANINGS[head.outputs]}."
         if head.outputs == "softmax":
             logits = "One number a class, before the softmax."
+        labels = self.labels()
         named = {
-            "logits": (logits, self.labels()),
+            LOGITS: (logits, labels),
+            PROBABILITIES: (f"{ANSWERS[head.outputs]}.", labels),
             "features": (f"Input of the classifier: the {pooled} over the last map.", None),
         }
         ends = [
             self.output(name, *named.get(name, ("Output of a layer.", None))) for name in outputs
         ]
-        graph = self.table(9, {2: vector(self.b, [self.input(config)]), 3: vector(self.b, ends)})
+        graph = self.table(
+            9, {2: vector(self.b, [self.input(config, pictures)]), 3: vector(self.b, ends)}
+        )
         licence = config.origin.licence if config.origin else None
         fields = {
             **self.named(
@@ -79,10 +98,13 @@ class _Writer:
         self.b.Finish(self.table(8, fields), IDENTIFIER)
         return bytes(self.b.Output())
 
-    def input(self, config: ModelConfig) -> int:
+    def input(self, config: ModelConfig, pictures: bool) -> int:
         """Write the TensorMetadata of the image."""
         record = config.preprocessing
-        floats = [np.asarray(values, np.float32) for values in (record.mean, record.std)]
+        mean, std = record.mean, record.std
+        if pictures:
+            mean, std = (0.0,) * len(mean), (1.0,) * len(std)
+        floats = [np.asarray(values, np.float32) for values in (mean, std)]
         parts = {field: int(self.b.CreateNumpyVector(row)) for field, row in enumerate(floats)}
         unit = self.union(2, NORMALIZATION, self.table(2, parts))
         colour = RGB if record.channels == 3 else GREYSCALE
@@ -94,6 +116,9 @@ class _Writer:
         """Write the TensorMetadata of a vector."""
         named = self.named(name, description)
         fields = {**named, 3: self.union(3, FEATURE, self.table(0, {}))}
+        if name == PROBABILITIES:
+            most, least = (int(self.b.CreateNumpyVector(np.array([x], np.float32))) for x in (1, 0))
+            fields[5] = self.table(2, {0: most, 1: least})  # Stats
         if labels is not None:
             fields[6] = vector(self.b, [labels])
         return self.table(7, fields)

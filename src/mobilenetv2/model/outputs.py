@@ -59,6 +59,27 @@ def probabilities(logits: NDArray, outputs: Outputs = "softmax") -> NDArray:
     assert_never(outputs)
 
 
+def logits_of(values: NDArray, outputs: Outputs) -> NDArray:
+    """Return logits whose :func:`probabilities` are the given ones.
+
+    Args:
+        values: what a network with probabilities gives: (..., classes); with 'logit' outputs
+            (..., 1), the probability of the second class.
+        outputs: meaning of the network's logits.
+
+    Returns:
+        float64 (..., classes), or (..., 1) for 'logit'. With 'softmax' they differ from the
+        network's own by one number for each image, which no answer depends on. A probability of 0
+        becomes the least that a float32 holds.
+    """
+    given = np.asarray(values, np.float64)
+    least = float(np.finfo(np.float32).tiny)
+    logarithm = np.log(np.maximum(given, least))
+    if outputs == "softmax":
+        return np.asarray(logarithm)
+    return np.asarray(logarithm - np.log(np.maximum(1 - given, least)))
+
+
 def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None) -> list[int]:
     """Return the indices of the classes that answer for one image, the most probable first.
 

@@ -23,8 +23,11 @@ from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.spec.records import ModelConfig
 
-Output = Literal["logits", "features", "map"]
-"""Output of a network; 'map' is the last feature map, before pooling."""
+Output = Literal["logits", "features", "map", "probabilities"]
+"""Output of a network; 'map' is the last feature map, before pooling.
+
+An engine whose file gives probabilities gives logits, too, which it computes of them.
+"""
 LARGEST_FILE = 512 * 1024**2
 LARGEST_CONFIG = 4 * 1024**2
 

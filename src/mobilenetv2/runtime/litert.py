@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
-from mobilenetv2.graph.graph import LOGITS
+from mobilenetv2.graph.graph import LOGITS, PROBABILITIES
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.model import seal
+from mobilenetv2.model.outputs import logits_of
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
     Artifact,
@@ -26,6 +27,7 @@ from mobilenetv2.runtime.engine import (
     embedded_config,
     read_bounded,
 )
+from mobilenetv2.spec.network import Outputs
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -41,8 +43,8 @@ def read_artifact(path: Path) -> Artifact:
     seal.check(data, str(path))
     given = [list(graph.tensors[at].shape) for at in graph.inputs]
     ends = {graph.tensors[at].name: list(graph.tensors[at].shape) for at in graph.outputs}
-    spec = config.spec
-    if given != [[1, *spec.size, spec.input_channels]] or ends.get(LOGITS) != [1, spec.logits]:
+    spec, answers = config.spec, ends.get(LOGITS, ends.get(PROBABILITIES))
+    if given != [[1, *spec.size, spec.input_channels]] or answers != [1, spec.logits]:
         raise another_network(path, config, f"takes {given} and gives {ends}")
     return Artifact(config, "litert", data, str(path))
 
@@ -53,20 +55,31 @@ class LiteRt(Engine):
     It computes one image at a time. A batch is not faster (measured on a CPU with XNNPACK), and
     each new batch size would prepare all weights again. Inputs and outputs of quantised graphs are
     float32, too.
+
+    Args:
+        kind: meaning of the network's logits, for files that give probabilities.
     """
 
     title = "LiteRT"
 
-    def __init__(self, interpreter: Any, where: str) -> None:
+    def __init__(self, interpreter: Any, where: str, kind: Outputs = "softmax") -> None:
         super().__init__(where)
+        self.kind = kind
         self.interpreter, self._lock = interpreter, Lock()
         (self._input,) = interpreter.get_input_details()
         self._ends = {end["name"]: end for end in interpreter.get_output_details()}
         self.outputs, self.batch = tuple(self._ends), int(self._input["shape"][0])
+        if PROBABILITIES in self._ends:
+            self.outputs = (*self.outputs, LOGITS)
+        scale, _ = self._input["quantization"]
+        self.takes_pictures = self._input["dtype"] == np.uint8 and not scale
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
-        found = self.answer(x.transpose(0, 2, 3, 1), output)
+        if output == LOGITS and LOGITS not in self._ends:
+            found = logits_of(self.compute(x, "probabilities"), self.kind)
+            return np.asarray(found, np.float32)
+        found = self.answer(x if self.takes_pictures else x.transpose(0, 2, 3, 1), output)
         return found.transpose(0, 3, 1, 2) if output == "map" else found
 
     def answer(self, x: NDArray, output: str) -> NDArray:
@@ -102,7 +115,10 @@ def create_engine(
                 if list(given["shape"]) != list(shape):
                     interpreter.resize_tensor_input(given["index"], list(shape))
             interpreter.allocate_tensors()
-        return LiteRt(interpreter, artifact.where)
+        kind: Outputs = "softmax"
+        if isinstance(artifact, Artifact):
+            kind = artifact.config.spec.classifier.outputs
+        return LiteRt(interpreter, artifact.where, kind)
     except (RuntimeError, ValueError) as error:
         raise cannot_run(artifact.where, LiteRt.title, _reason(error)) from None
 
