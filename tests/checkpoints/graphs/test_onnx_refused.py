@@ -78,7 +78,7 @@ OTHERS: list[tuple[Edit, str]] = [
     (change_node("GlobalAveragePool", kind="GlobalMaxPool"), "GlobalMaxPool where average pooling"),
     (change_node("Add", 2, inputs=["blocks.3.project", "blocks.5.project"]),
      "outside the block"),
-    (two_inputs, "one input and one output"),
+    (two_inputs, "a network of 2 inputs"),
     (no_pool, r"a tensor of shape \[1, 1280, 2, 2\] is not pooled"),
     (features_only, "no classifier after the pooling"),
     (six_is_five, r"activations \['bounds 0 to 5'\]"),
