@@ -259,8 +259,8 @@ def recognise(path: Path) -> str | None:
         return "incomplete" if _hdf5_end(start) > size else None
     if start[4:8] == b"TFL3":
         return "edge-tpu" if b"edgetpu-custom-op" in _whole(path) else None
-    if key := _text(start, path, size):
-        return key
+    if found := _text(start, path, size):
+        return found
     if suffix == ".bin" and (path.with_suffix(".xml").is_file() or _ncnn_beside(path)):
         return "openvino-weights"
     if start[:1] == b"\x80" and any(name in start for name in INSIDE_WHOLE):
