@@ -31,6 +31,7 @@ from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, r
 from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.checkpoints.teachable import EXPORTS as TEACHABLE
 from mobilenetv2.checkpoints.teachable import describe_teachable
+from mobilenetv2.checkpoints.unreadable import explained
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.progress import say
@@ -99,7 +100,9 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
         check_arrays(spec, arrays, str(weights))
         return collect(path, weights, checkpoint, said, spec, arrays, options), arrays
     except (DialectError, SpecError) as error:
-        raise DialectError(f"{weights}: {error}") from None
+        raise explained(weights, DialectError(f"{weights}: {error}")) from None
+    except WeightsError as error:
+        raise explained(weights, error) from None
 
 
 def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:

@@ -103,6 +103,10 @@ def _mistake(path: Path) -> str:
     if not path.is_dir():
         if made:
             return ""
+        from mobilenetv2.checkpoints.unreadable import complaint
+
+        if found := complaint(path):
+            return found
         name = path.name.partition(".")[0] or "NAME"
         return f"a file, not a model folder; first {importing(path, name)}, then give {name}"
     if (path / "best" / store.CONFIG).is_file():

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.foreign import Facts
+from mobilenetv2.checkpoints.foreign.reading import read_facts
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.graph.litert import CONFIG
@@ -129,17 +129,6 @@ def known_artifact(path: Path, config: ForeignConfig) -> ForeignArtifact | None:
     data = read_bounded(path)
     same = config.origin is not None and config.origin.sha256 == hashlib.sha256(data).hexdigest()
     return ForeignArtifact(config, data, str(path)) if same else None
-
-
-def read_facts(data: bytes, path: Path) -> Facts:
-    """Return the facts of a foreign file's bytes."""
-    if path.suffix.lower() == ".onnx":
-        from mobilenetv2.checkpoints.foreign.onnx import onnx_facts
-
-        return onnx_facts(data, path)
-    from mobilenetv2.checkpoints.foreign.litert import litert_facts
-
-    return litert_facts(data, path)
 
 
 def _beside(path: Path, classes: int) -> tuple[Labels, str] | None:

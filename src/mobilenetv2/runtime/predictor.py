@@ -151,8 +151,15 @@ def load_any_artifact(
     if is_exported(path):
         from mobilenetv2.runtime import foreign
 
-        if foreign.is_foreign(path):
-            return foreign.read_artifact(path, given, threads)
+        try:
+            if foreign.is_foreign(path):
+                return foreign.read_artifact(path, given, threads)
+            require_nothing(given, path)
+            return load_artifact(path, runtime)
+        except (WeightsError, ArtifactError) as error:
+            from mobilenetv2.checkpoints.unreadable import explained
+
+            raise explained(path, error, exported=True) from None
     require_nothing(given, path)
     return load_artifact(path, runtime)
 

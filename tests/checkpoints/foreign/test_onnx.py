@@ -9,7 +9,7 @@ from foreign_networks import Foreign
 from onnx import TensorProto, helper
 
 from mobilenetv2.checkpoints.foreign.onnx import onnx_facts
-from mobilenetv2.errors import WeightsError
+from mobilenetv2.errors import DialectError, WeightsError
 
 PATH = Path("net.onnx")
 
@@ -68,7 +68,7 @@ def test_what_is_no_classifier_is_said(
 ) -> None:
     node = helper.make_node("Identity", ["a"], ["y"])
     model = helper.make_model(helper.make_graph([node], "g", inputs, outputs))
-    with pytest.raises(WeightsError, match=rf"^net\.onnx: .*{reason}.*one picture in"):
+    with pytest.raises(DialectError, match=rf"^net\.onnx: .*{reason}.*one picture in"):
         onnx_facts(model.SerializeToString(), PATH)
 
 

@@ -72,7 +72,7 @@ OTHERS: list[tuple[Edit, str]] = [
     (change_node("Gemm", transA=1), "a linear layer with weights of shape"),
     (change_node("Add", 2, inputs=["blocks.3.project", "blocks.5.project"]),
      "outside the block"),
-    (two_inputs, "one input and one output"),
+    (two_inputs, "a network of 2 inputs"),
     (no_pool, r"its classifier sees 5,120 values, each of the 2 x 2 positions"),
     (six_is_five, r"activations \['bounds 0 to 5'\]"),
 ]  # fmt: skip

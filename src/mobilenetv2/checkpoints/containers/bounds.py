@@ -110,7 +110,7 @@ def damage(what: str, path: Path | None = None) -> Iterator[None]:
         yield
     except (MobileNetV2Error, MemoryError) as error:
         if path and isinstance(error, WeightsError):
-            raise WeightsError(f"{path}: {error}") from None
+            raise type(error)(f"{path}: {error}") from None
         raise
     except Exception as error:  # libraries raise errors of many types
         reason = clean(str(error) or type(error).__name__).strip().partition("\n")[0][:200]

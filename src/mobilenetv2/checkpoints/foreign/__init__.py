@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mobilenetv2.checkpoints.containers import kinds
 from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.checkpoints.foreign.wiring import Meaning
-from mobilenetv2.errors import WeightsError
+from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.foreign import Layout, Resize
 from mobilenetv2.spec.records import Labels
 
@@ -67,13 +68,13 @@ def picture_end(ends: list[End]) -> tuple[Layout, tuple[int, int] | None, int, i
     """Return layout, size, channels and batch of the only input.
 
     Raises:
-        WeightsError: the graph takes something else than one picture.
+        DialectError: the graph takes something else than one picture.
     """
     if len(ends) != 1:
-        raise WeightsError(f"a network of {len(ends)} inputs ({_shown(ends)}); {ALONE}")
+        raise DialectError(f"a network of {len(ends)} inputs ({_shown(ends)}); {ALONE}")
     (end,) = ends
     if len(end.shape) != 4 or end.dtype not in ("float32", "float16", "float64", "uint8", "int8"):
-        raise WeightsError(
+        raise DialectError(
             f"a network whose input is no picture ({_shown(ends)}), such as one for sound, text or "
             f"tables; {ALONE}"
         )
@@ -84,13 +85,13 @@ def picture_end(ends: list[End]) -> tuple[Layout, tuple[int, int] | None, int, i
     elif first in (1, 3):
         layout = "NCHW"
     else:
-        raise WeightsError(
+        raise DialectError(
             f"a network of pictures with other channels than 1 or 3 ({_shown(ends)}); {ALONE}"
         )
     height, width, channels = sides if layout == "NHWC" else (*sides[1:], first)
     size = None if height is None or width is None else (height, width)
     if size and not all(1 <= side <= 8192 for side in size):
-        raise WeightsError(f"its input has impossible sides ({_shown(ends)})")
+        raise DialectError(f"its input has impossible sides ({_shown(ends)})")
     return layout, size, channels or 3, batch
 
 
@@ -98,32 +99,31 @@ def vector_end(ends: list[End], operators: frozenset[str]) -> int | None:
     """Return the length of the only output vector; None if the file does not say it.
 
     Raises:
-        WeightsError: the graph gives something else than one vector; the message says what it is.
+        DialectError: the graph gives something else than one vector; the message says what it is.
     """
     shown = _shown(ends)
     boxes = any(len(end.shape) == 3 and end.shape[2] == 4 for end in ends)
     if operators & DETECTING or (boxes and len(ends) > 1):
-        raise WeightsError(f"an object detector, which gives boxes ({shown}); {ALONE}")
+        raise _not_alone("detector", shown)
     if len(ends) != 1:
-        raise WeightsError(f"a network of {len(ends)} outputs ({shown}); {ALONE}")
+        raise DialectError(f"a network of {len(ends)} outputs ({shown}); {ALONE}")
     (end,) = ends
     if end.dtype not in ("float32", "float16", "float64", "uint8", "int8"):
-        raise WeightsError(f"its output is no vector of probabilities ({shown}); {ALONE}")
+        raise DialectError(f"its output is no vector of probabilities ({shown}); {ALONE}")
     sides = end.shape[1:]
     long = [side for side in sides if side != 1]
     if len(end.shape) == 4 and len(long) > 1:
-        raise WeightsError(
-            f"a network that gives a map for a picture ({shown}), as a segmenter does, or a body "
-            f"without pooling and classifier; {ALONE}"
-        )
+        raise _not_alone("map", shown)
     if len(long) > 1:
-        raise WeightsError(
-            f"a network that gives a table for a picture ({shown}), as a detector or a "
-            f"transformer without a head does; {ALONE}"
-        )
+        raise _not_alone("table", shown)
     if not end.shape and not sides:
         return None
     return long[0] if long else 1
+
+
+def _not_alone(key: str, shown: str) -> DialectError:
+    """Return the error for a recognised kind of network, with its outputs."""
+    return DialectError(f"{kinds.sentence(key)} (here: {shown})")
 
 
 def _shown(ends: list[End]) -> str:

@@ -42,7 +42,7 @@ def litert_facts(data: bytes, path: Path) -> Facts:
 
     Raises:
         WeightsError: the file is damaged, or holds operators that need another program.
-            Or the network takes no picture, or gives no vector.
+        DialectError: the network takes no picture, or gives no vector.
     """
     with bounds.damage("LiteRT file", path):
         if data[4:8] != IDENTIFIER:

@@ -58,7 +58,7 @@ def onnx_facts(data: bytes, path: Path) -> Facts:
 
     Raises:
         WeightsError: the file is damaged, needs other files, or has operators of another program.
-            Or the network takes no picture, or gives no vector.
+        DialectError: the network takes no picture, or gives no vector.
     """
     import onnx
 
