@@ -25,7 +25,7 @@ from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.checkpoints.strides import choose_strides
-from mobilenetv2.errors import DialectError, SpecError, WeightsError
+from mobilenetv2.errors import DialectError, SpecError, WeightsError, argument
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin
@@ -76,14 +76,19 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
     weights = weights_in(path) if path.is_dir() else path
     try:
         checkpoint = open_checkpoint(weights, options)  # read, identify
-        said = describe(weights, checkpoint)
+        said = describe(weights, checkpoint, options)
+        if said.unsupported_resize and options.resize is None and options.preprocessing is None:
+            raise DialectError(
+                f"its config has {said.unsupported_resize}, which is not done here; to choose "
+                f"another, give {argument('resize', 'stretch')} or {argument('resize', 'cover')}"
+            )
         if isinstance(checkpoint, TensorCheckpoint):
             checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
         if isinstance(checkpoint, TensorCheckpoint):
             name = checkpoint.dialect.name
             spec, why = choose_strides(spec, name, said, options, path.name)
-            checkpoint = checkpoint.noted(why)
+            checkpoint = checkpoint.noted(said.note).noted(why)
         arrays = checkpoint.decode(spec)
         check_arrays(spec, arrays, str(weights))
         return collect(path, weights, checkpoint, said, spec, arrays, options), arrays
@@ -108,7 +113,7 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     return graph.open(graph.read(weights), weights)
 
 
-def describe(weights: Path, checkpoint: Checkpoint) -> Description:
+def describe(weights: Path, checkpoint: Checkpoint, options: ImportOptions) -> Description:
     """Return the description of a network: our sidecar, the publisher's config, or the file's own.
 
     The first one that exists is used. A description that contradicts the tensors is an error. What
@@ -124,7 +129,7 @@ def describe(weights: Path, checkpoint: Checkpoint) -> Description:
     if isinstance(dialect, TensorDialect) and dialect.configs and weights.name in HUB_WEIGHTS:
         first, *others = (_json(weights.parent / name) for name in dialect.configs)
         if first is not None:
-            return dialect.describe(first, *others)
+            return dialect.describe(first, *others, size=options.size)
     # What else is in the file: a whole config of ours, a Keras model's layers, labels.
     return checkpoint.inside
 
