@@ -296,7 +296,8 @@ def export_checkpoint(
     Args:
         model: model folder, published name, or network of any edition.
         out: path of the file, whose ending sets the format (.pth, .safetensors, .h5, .weights.h5,
-            .keras, .ckpt, .onnx or .tflite); for 'huggingface', path of a folder.
+            .keras, .ckpt, .onnx or .tflite); for 'huggingface', path of a folder, and for 'timm'
+            too if it has no ending.
         dialect: naming scheme of the tensors: 'torchvision', 'timm', 'keras', 'tf-slim',
             'huggingface', 'tonylins', 'd-li14', 'article', 'onnx' or 'litert'. Default: the only
             one that fits the file format and the network.

@@ -193,7 +193,7 @@ def test_a_hugging_face_folder_says_all_and_its_two_mistakes_are_mended(tmp_path
 
 def test_timms_folder_brings_its_preprocessing(tmp_path: Path) -> None:
     config = {
-        "architecture": "mobilenetv2_050",
+        "architecture": "mobilenetv2_035",
         "pretrained_cfg": {
             "input_size": [3, 192, 192], "crop_pct": 0.875, "interpolation": "bilinear",
             "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],

@@ -47,7 +47,8 @@ def plainly(image: Image.Image, record: Preprocessing) -> NDArray:
     height, width = record.resize
     if record.fit == "cover":
         scale = max(Fraction(width, image.width), Fraction(height, image.height))
-        width, height = floor(image.width * scale), floor(image.height * scale)
+        whole = floor if width == height else round  # as torchvision, or as timm
+        width, height = whole(image.width * scale), whole(image.height * scale)
     image = image.resize((width, height), Image.Resampling[record.interpolation.upper()])
     picture = np.array(middle(image, record.size[1], record.size[0]))
     return picture if picture.ndim == 3 else picture[:, :, None]

@@ -72,6 +72,8 @@ def test_impossible_preprocessing_is_named(changes: dict[str, Any], message: str
 def test_another_size_keeps_the_margin() -> None:
     assert Preprocessing().at((112, 336)).resize == (128, 384)
     assert Preprocessing().at((224, 224)) == Preprocessing()
+    # timm's own rule: floor(size / 0.875), not the nearest
+    assert Preprocessing().at((160, 256)).resize == (182, 292)
 
 
 def test_small_networks_see_the_whole_picture_and_grey_ones_one_channel() -> None:

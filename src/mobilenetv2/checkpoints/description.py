@@ -54,6 +54,12 @@ class Description:
     """Sentence of our own config on how an earlier import chose ``preprocessing``."""
     size: Size | None = None
     """Input size that the arguments of a training run name, if nothing else says it."""
+    classes: int | None = None
+    """Number of outputs that a config names, 0 for none."""
+    channels: int | None = None
+    """Number of input channels that a config names."""
+    unsupported_resize: str = ""
+    """Entry of a config that asks for a resize that this project does not have."""
     headless: bool = False
     """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None

@@ -42,9 +42,11 @@ def fitting_dialects(config: ModelConfig, names: Iterable[str]) -> list[str]:
     return fitting
 
 
-def express_in(config: ModelConfig, name: str, ignore_numerics: bool = False) -> Written:
+def express_in(
+    config: ModelConfig, name: str, ignore_numerics: bool = False, out: Path | None = None
+) -> Written:
     """Return what an export would be, without writing anything: see :func:`write_checkpoint`."""
-    dialect, spec, origin = find(name), config.spec, config.origin
+    dialect, spec, origin = find(name, out), config.spec, config.origin
     if isinstance(dialect, GraphDialect):
         return Written((), config, ())  # it says and computes any network
     theirs = dialect.express(spec)
@@ -88,8 +90,8 @@ def write_checkpoint(
     Args:
         arrays: canonical.
         name: the dialect.
-        out: a file whose suffix chooses the container; a folder for Hugging Face; a prefix that
-            ends in .ckpt for TF-slim.
+        out: a file whose suffix chooses the container; a folder for Hugging Face, and for timm if
+            it has no suffix; a prefix that ends in .ckpt for TF-slim.
         ignore_numerics: write the weights although the other project's code computes other outputs
             with them.
 
@@ -99,7 +101,7 @@ def write_checkpoint(
         ArtifactError: ``out`` exists already.
         OSError: ``out`` cannot be written.
     """
-    dialect, made = find(name), express_in(config, name, ignore_numerics)
+    dialect, made = find(name, out), express_in(config, name, ignore_numerics, out)
     check_arrays(config.spec, arrays, str(out))
     if dialect.suffixes and not out.name.lower().endswith(dialect.suffixes):
         raise DialectError(f"{out}: a {name} file ends in {' or '.join(dialect.suffixes)}")

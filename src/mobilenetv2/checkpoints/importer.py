@@ -32,7 +32,7 @@ from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.checkpoints.teachable import EXPORTS as TEACHABLE
 from mobilenetv2.checkpoints.teachable import describe_teachable
 from mobilenetv2.checkpoints.unreadable import explained
-from mobilenetv2.errors import DialectError, SpecError, WeightsError
+from mobilenetv2.errors import DialectError, SpecError, WeightsError, argument
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.progress import say
 from mobilenetv2.spec.catalogue import known_file
@@ -85,13 +85,18 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
     weights = weights_in(path) if path.is_dir() else path
     try:
         checkpoint = open_checkpoint(weights, options)  # read, identify
-        said = describe(weights, checkpoint)
+        said = describe(weights, checkpoint, options)
+        if said.unsupported_resize and options.resize is None and options.preprocessing is None:
+            raise DialectError(
+                f"its config has {said.unsupported_resize}, which is not done here; to choose "
+                f"another, give {argument('resize', 'stretch')} or {argument('resize', 'cover')}"
+            )
         checkpoint = checkpoint.completed(options.labels or said.labels)
         spec = checkpoint.infer(said, options)
         if isinstance(checkpoint, TensorCheckpoint):
             name = checkpoint.dialect.name
             spec, why = choose_strides(spec, name, said, options, path.name)
-            checkpoint = checkpoint.noted(why)
+            checkpoint = checkpoint.noted(said.note).noted(why)
         if not (options.labels or said.labels or checkpoint.inside.headless):
             said = with_labels_beside(said, weights, spec.classes)
         arrays = checkpoint.decode(spec)
@@ -122,7 +127,7 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     return graph.open(graph.read(weights), weights, options)
 
 
-def describe(weights: Path, checkpoint: Checkpoint) -> Description:
+def describe(weights: Path, checkpoint: Checkpoint, options: ImportOptions) -> Description:
     """Return the description of a network: our sidecar, the publisher's config, or the file's own.
 
     The first one that exists is used. A description that contradicts the tensors is an error. What
@@ -138,7 +143,7 @@ def describe(weights: Path, checkpoint: Checkpoint) -> Description:
     if isinstance(dialect, TensorDialect) and dialect.configs and weights.name in HUB_WEIGHTS:
         first, *others = (_json(weights.parent / name) for name in dialect.configs)
         if first is not None:
-            return dialect.describe(first, *others)
+            return dialect.describe(first, *others, size=options.size)
     # What else is in the file: a whole config of ours, a Keras model's layers, labels.
     # Of Teachable Machine's files, what its own pages do with them is known.
     return describe_teachable(checkpoint.inside, weights, checkpoint)

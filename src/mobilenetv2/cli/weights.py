@@ -239,7 +239,8 @@ def _add_export(parser: Parser) -> None:
     parser.add_argument(
         "out", metavar="OUT",
         help="file, whose ending sets the format (.pth, .safetensors, .h5, .weights.h5, .keras, "
-        f".ckpt, {', '.join(FORMATS[name].suffix for name in GRAPHS)}); for huggingface, a folder",
+        f".ckpt, {', '.join(FORMATS[name].suffix for name in GRAPHS)}); for huggingface, "
+        "and for timm without an ending, a folder",
     )  # fmt: skip
     parser.add_argument(
         "--dialect", choices=DIALECTS,

@@ -69,10 +69,12 @@ def _resized(size: tuple[int, int], record: Preprocessing) -> tuple[int, int]:
     height, width = record.resize
     if record.fit == "stretch":
         return width, height
-    # As in torchvision's Resize, one side is exact and the other is truncated.
+    # One side is exact. The other is truncated, as in torchvision's Resize, which knows squares
+    # only; for other shapes timm rounds it.
+    whole = int if width == height else round
     if size[0] * height <= size[1] * width:
-        return width, max(height, int(width * size[1] / size[0]))
-    return max(width, int(height * size[0] / size[1])), height
+        return width, max(height, whole(width * size[1] / size[0]))
+    return max(width, whole(height * size[0] / size[1])), height
 
 
 def _centre(image: "Image.Image", width: int, height: int) -> "Image.Image":

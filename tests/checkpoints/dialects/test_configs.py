@@ -1,4 +1,4 @@
-"""Strangers' config files: any value is either what belongs there or a clear error."""
+"""Hugging Face's config files: any value is what belongs there, a note or a clear error."""
 
 from typing import Any
 
@@ -11,10 +11,6 @@ from mobilenetv2.checkpoints.dialects.configs import (
     approximated,
     compose,
     describe,
-    describe_timm,
-    field,
-    numbers,
-    sides,
 )
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.spec.published import PUBLISHED, published
@@ -25,49 +21,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-TIMM_FIELDS = ("input_size", "crop_pct", "interpolation", "mean", "std", "label_names")
-
-
-@given(config=st.dictionaries(st.sampled_from(TIMM_FIELDS), JSON, max_size=4))
-def test_any_timm_config(config: dict[str, Any]) -> None:
-    try:
-        found = describe_timm({"architecture": "mobilenetv2_100", "pretrained_cfg": config})
-    except (DialectError, SpecError) as error:
-        assert str(error)
-    else:
-        assert found.spec is None and found.preprocessing is not None
-
-
-def test_labels_and_licence_of_a_fine_tuned_network() -> None:
-    found = describe_timm({
-        "architecture": "mobilenetv2_050", "label_names": ["cat", "dog"],
-        "pretrained_cfg": {"license": "mit"},
-    })  # fmt: skip
-    assert (found.labels, found.licence) == (Labels(("cat", "dog")), "mit")
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"architecture": "resnet18"}, "'resnet18' is not a MobileNetV2"),
-        ({}, "'' is not a MobileNetV2"),
-        ({"input_size": [3, 224]}, r"input_size = \[3, 224\]"),
-        ({"crop_pct": 0.0}, "crop_pct 0.0"),
-        ({"interpolation": "random"}, "interpolation 'random'"),
-    ],
-)
-def test_another_config_is_refused_with_the_value(config: dict[str, Any], message: str) -> None:
-    whole = config if config.keys() <= {"architecture"} else {
-        "architecture": "mobilenetv2_100", "pretrained_cfg": config,
-    }  # fmt: skip
-    with pytest.raises(DialectError, match=message):
-        describe_timm(whole)
-
-
 HUGGING_FACE_FIELDS = (
     "output_stride", "expand_ratio", "min_depth", "depth_divisible_by", "tf_padding",
     "classifier_dropout_prob", "layer_norm_eps", "hidden_act", "depth_multiplier", "image_size",
-    "first_layer_is_expansion", "finegrained_output", "id2label", "license",
+    "first_layer_is_expansion", "finegrained_output", "id2label", "license", "problem_type",
+    "architectures", "model_type", "num_channels", "label2id",
 )  # fmt: skip
 PREPROCESSOR = (
     "do_resize", "size", "do_center_crop", "crop_size", "rescale_factor", "do_rescale",
@@ -116,24 +74,31 @@ def test_an_unknown_resampling_is_refused(code: Any) -> None:
         describe({}, {"resample": code})
 
 
-def test_a_field_has_its_type_or_its_default() -> None:
-    assert field({"a": 3}, "a", int, 0) == 3 and field({"a": None}, "a", int, 7) == 7
-    assert field({"a": 3}, "a", float, 0.0) == 3
-    for value, kind in (("3", int), (True, float), (1.5, int), ([], dict)):
-        with pytest.raises(DialectError, match=r"a = .* is not of the type"):
-            field({"a": value}, "a", kind, None)
+@pytest.mark.parametrize(
+    ("config", "photos", "message"),
+    [
+        ({"architectures": ["MobileNetV2ForSemanticSegmentation"]}, {}, "for segmentation"),
+        ({"model_type": "mobilenet_v1"}, {}, "model_type = 'mobilenet_v1'"),
+        ({"problem_type": "regression"}, {}, "regression"),
+        ({}, {"do_flip_channel_order": True}, "blue comes first"),
+        ({}, {"do_pad": True}, "do_pad is on"),
+    ],
+)
+def test_what_changes_the_answers_and_is_not_read_is_refused(
+    config: dict[str, Any], photos: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DialectError, match=message):
+        describe(config, photos)
 
 
-def test_sides_are_one_number_or_two() -> None:
-    assert sides(96, "size") == (96, 96)
-    assert sides([64, 128], "size") == sides({"height": 64, "width": 128}, "size") == (64, 128)
-    for value in ("96", [96], [1, 2, 3], {"shortest_edge": 3}, [96.0, 96.0], None, [True, False]):
-        with pytest.raises(DialectError, match="neither a side nor a height and a width"):
-            sides(value, "size")
+def test_a_key_of_which_nothing_is_known_is_named() -> None:
+    found = describe({"transformers_version": "5", "new_thing": 3}, {"crop_pct": 0.9})
+    assert "config.json: 'new_thing'" in found.note and "'crop_pct'" in found.note
+    assert describe({"model_type": "mobilenet_v2"}, {"image_processor_type": "x"}).note == ""
+    contradicted = describe({"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 1, "b": 0}}, None)
+    assert "contradicts" in contradicted.note
 
 
-def test_numbers_are_one_or_one_a_channel() -> None:
-    assert numbers(0.5, "mean") == (0.5,) and numbers([1, 0.5], "mean") == (1.0, 0.5)
-    for value in ("0.5", None, ["a"], {"r": 1}):
-        with pytest.raises(DialectError, match=r"mean = .* is not a list of numbers"):
-            numbers(value, "mean")
+def test_several_labels_at_once_are_sigmoids() -> None:
+    found = describe({"problem_type": "multi_label_classification"}, None)
+    assert found.spec is not None and found.spec.classifier.outputs == "sigmoid"

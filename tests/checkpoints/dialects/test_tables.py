@@ -1,8 +1,8 @@
 """Tables of names turned into one foreign name a tensor."""
 
-from mobilenetv2.checkpoints.dialects.configs import TIMM
 from mobilenetv2.checkpoints.dialects.registry import D_LI14, TONYLINS, TORCHVISION
 from mobilenetv2.checkpoints.dialects.tables import keys
+from mobilenetv2.checkpoints.dialects.timm import TIMM
 from mobilenetv2.spec.published import published
 
 

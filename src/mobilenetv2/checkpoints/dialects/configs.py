@@ -1,10 +1,8 @@
-"""Dialects of timm and Hugging Face transformers, which have config files beside the weights.
+"""Dialect of Hugging Face transformers, which has two config files beside the weights.
 
-timm's ``config.json`` has the preprocessing, labels and licence.
-
-Hugging Face also has a ``preprocessor_config.json``. Two of its numbers are TensorFlow's, with
-another meaning. BatchNorm's momentum (0.997 in the code, in PyTorch's convention) is corrected on
-import, and not changed in exported files. The published ``classifier_dropout_prob`` of 0.8 is
+They are ``config.json`` and ``preprocessor_config.json``. Two of their numbers are TensorFlow's,
+with another meaning. BatchNorm's momentum (0.997 in the code, in PyTorch's convention) is corrected
+on import, and not changed in exported files. The published ``classifier_dropout_prob`` of 0.8 is
 TF-slim's probability to *keep* a feature. It is imported as 0.2, and exported as 0.8 if the weights
 came from Hugging Face.
 
@@ -12,106 +10,28 @@ A network that this project does not have, or a value of a wrong type, is a Dial
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
 from mobilenetv2.checkpoints.description import Description
 from mobilenetv2.checkpoints.dialects import tables
+from mobilenetv2.checkpoints.dialects.config_values import (
+    Keys,
+    field,
+    numbers,
+    passed_over,
+    sides,
+)
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
+from mobilenetv2.checkpoints.dialects.wrappings import joined
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import atomic_folder, write_atomically
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.spec.network import NetworkSpec, Numerics, Size
+from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics, Size
 from mobilenetv2.spec.published import SLIM, published
 from mobilenetv2.spec.records import Interpolation, Labels, ModelConfig, Preprocessing
-
-# ---------------------------------------------------------------- values of strangers' config files
-
-
-def field(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
-    """Return ``config[name]``, or the default if it is absent or null.
-
-    Raises:
-        DialectError: the value has another type than ``kind``.
-    """
-    value = config.get(name)
-    if value is None:
-        return default
-    number = kind is float and isinstance(value, int) and not isinstance(value, bool)
-    if not (isinstance(value, kind) or number):
-        raise DialectError(f"config.json: {name} = {value!r} is not of the type that belongs there")
-    return value
-
-
-def sides(value: Any, name: str) -> Size:
-    """Return (height, width) for a side or a pair in a config file.
-
-    Raises:
-        DialectError: the value is neither.
-    """
-    pair = [value, value] if isinstance(value, int) else value
-    if isinstance(pair, Mapping):
-        pair = [pair.get("height"), pair.get("width")]
-    if isinstance(pair, list) and [type(side) for side in pair] == [int, int]:
-        return (pair[0], pair[1])
-    raise DialectError(f"{name} = {value!r} is neither a side nor a height and a width in pixels")
-
-
-def numbers(value: Any, name: str) -> tuple[float, ...]:
-    """Return one number for each channel.
-
-    Raises:
-        DialectError: the value is not a number or a list of numbers.
-    """
-    values = [value] if isinstance(value, int | float) else value
-    if isinstance(values, Sequence) and all(isinstance(one, int | float) for one in values):
-        return tuple(float(one) for one in values)
-    raise DialectError(f"{name} = {value!r} is not a list of numbers")
-
-
-# ---------------------------------------------------------------- timm
-
-
-def describe_timm(config: Mapping[str, Any]) -> Description:
-    """Return the preprocessing, labels and licence in a ``config.json``.
-
-    Raises:
-        DialectError: it is not a MobileNetV2's, or a value cannot be used.
-    """
-    name = field(config, "architecture", str, "")
-    if not name.startswith("mobilenetv2"):
-        raise DialectError(f"config.json: architecture {name!r} is not a MobileNetV2")
-    published = field(config, "pretrained_cfg", dict, {})
-    shape = field(published, "input_size", list, [3, 224, 224])
-    if len(shape) != 3 or not all(isinstance(side, int) for side in shape):
-        raise DialectError(f"config.json: input_size = {shape!r} is not (channels, height, width)")
-    size = (shape[1], shape[2])
-    share = float(field(published, "crop_pct", float, 0.875))
-    interpolation = field(published, "interpolation", str, "bicubic")
-    if interpolation not in get_args(Interpolation) or not 0 < share <= 1:
-        raise DialectError(f"config.json: crop_pct {share}, interpolation {interpolation!r}")
-    # rounded down, as in timm's own transform
-    resize = (int(size[0] / share), int(size[1] / share))
-    mean, std = (
-        tuple(round(255 * one, 6) for one in numbers(published.get(name, [0.5] * 3), name))
-        for name in ("mean", "std")
-    )
-    record = Preprocessing(size, resize, interpolation=interpolation, mean=mean, std=std)
-    names = field(config, "label_names", list, None) or field(published, "label_names", list, None)
-    labels = Labels(tuple(map(str, names))) if names else None
-    licence = field(published, "license", str, None)
-    return Description(preprocessing=record, labels=labels, licence=licence)
-
-
-TIMM = TensorDialect(
-    "timm", ("timm", "timm-110d", "timm-120d"), tables.TIMM,
-    signature=("conv_stem.weight", "blocks.0.0.conv_dw.weight", "blocks.1.0.conv_pwl.weight"),
-    configs=("config.json",), describe=describe_timm,
-)  # fmt: skip
-
-# ---------------------------------------------------------------- Hugging Face transformers
 
 RESAMPLING: dict[int, Interpolation] = {
     0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
@@ -121,12 +41,59 @@ PUBLISHED_DROPOUT, MEANT_DROPOUT = 0.8, 0.2
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 
 
-def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> Description:
+MEANINGLESS = frozenset(
+    # where it is from, and what only training, or another kind of model, needs
+    "architectures transformers_version torch_dtype dtype _name_or_path _commit_hash "
+    "initializer_range semantic_loss_ignore_index tie_word_embeddings output_attentions "
+    "output_hidden_states return_dict use_return_dict torchscript use_bfloat16 is_encoder_decoder "
+    "is_decoder add_cross_attention cross_attention_hidden_size chunk_size_feed_forward "
+    "pruned_heads tokenizer_class prefix bos_token_id eos_token_id pad_token_id sep_token_id "
+    "decoder_start_token_id task_specific_params finetuning_task tf_legacy_loss model_type "
+    "num_labels max_length min_length do_sample early_stopping num_beams num_beam_groups "
+    "diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty "
+    "no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences "
+    "output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id "
+    "remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens "
+    "license".split()
+)
+"""Keys of ``config.json`` that change nothing that the network computes."""
+MEANINGLESS_OF_PHOTOS = frozenset(
+    "image_processor_type feature_extractor_type processor_class do_reduce_labels reduce_labels "
+    "data_format input_data_format return_tensors device do_convert_rgb _processor_class "
+    "disable_grouping default_to_square".split()
+)
+"""Keys of ``preprocessor_config.json`` that change nothing here: photos are always RGB."""
+REFUSED_OF_PHOTOS = {
+    "do_flip_channel_order": "blue comes first", "do_pad": "photos are padded",
+    "do_center_pad": "photos are padded", "do_thumbnail": "photos are made thumbnails",
+    "do_align_long_axis": "photos are turned",
+}  # fmt: skip
+"""Switches of other processors that are refused when on, with what they would do."""
+
+
+def describe(
+    config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None, size: Size | None = None
+) -> Description:
     """Return the description in the two config files.
+
+    Args:
+        config: content of ``config.json``.
+        preprocessor: content of ``preprocessor_config.json``, if it is there.
+        size: requested input size; the files name theirs.
 
     Raises:
         DialectError: the network is not supported, or a value cannot be used.
     """
+    config = Keys(config)
+    made = field(config, "architectures", list, [])
+    others = [one for one in made if "MobileNetV2" in str(one) and "Segmentation" in str(one)]
+    if others:
+        raise DialectError(
+            f"config.json: architectures = {others}: a network for segmentation, which is not read"
+        )
+    kind = field(config, "model_type", str, "mobilenet_v2")
+    if kind != "mobilenet_v2":
+        raise DialectError(f"config.json: model_type = {kind!r} is not mobilenet_v2")
     if field(config, "output_stride", int, 32) != 32:
         raise DialectError(
             f"output_stride = {config['output_stride']}: dilated networks are for segmentation; "
@@ -144,7 +111,13 @@ def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) 
         activation=field(config, "hidden_act", str, "relu6"),
     )  # fmt: skip
     names = _labels(config)
-    labels = None
+    table = field(config, "label2id", dict, None)
+    labels, notes = None, []
+    if names and table and table != {name: index for index, name in enumerate(names)}:
+        notes.append("label2id contradicts id2label, which is used.")
+    problem = field(config, "problem_type", str, "single_label_classification")
+    if problem == "regression":
+        raise DialectError("config.json: problem_type = 'regression': only classes are read")
     if names:
         background = 0 if names[0].lower() == "background" else None
         imagenet = Labels.imagenet("first" if background == 0 else None)
@@ -161,12 +134,23 @@ def describe(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) 
         dropout=MEANT_DROPOUT if dropout == PUBLISHED_DROPOUT else dropout,
         numerics=numerics,
         background="first" if labels and labels.background == 0 else None,
+        input_channels=field(config, "num_channels", int, 3),
+        classifier=ClassifierSpec(
+            outputs="sigmoid" if problem == "multi_label_classification" else "softmax"
+        ),
     )
-    record = _preprocessing(preprocessor, spec) if preprocessor is not None else None
+    record, photos = None, Keys(preprocessor or {})
+    if preprocessor is not None:
+        record = _preprocessing(photos, spec)
+    notes.append(passed_over("config.json", config, MEANINGLESS))
+    notes.append(passed_over("preprocessor_config.json", photos, MEANINGLESS_OF_PHOTOS))
     if record and record.size != spec.size:
         spec = spec.replace(size=record.size)
     licence = field(config, "license", str, None)
-    return Description(spec, preprocessing=record, labels=labels, licence=licence)
+    return Description(
+        spec, preprocessing=record, labels=labels, licence=licence, note=joined(notes),
+        classes=len(names) or None, channels=config.get("num_channels"),
+    )  # fmt: skip
 
 
 def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -178,6 +162,9 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessing:
+    for name, what in REFUSED_OF_PHOTOS.items():
+        if config.get(name):
+            raise DialectError(f"preprocessor_config.json: {name} is on: {what}, which is not read")
     size = resize = spec.size
     fit: Literal["cover", "stretch", "none"] = "none"
     if field(config, "do_resize", bool, True):

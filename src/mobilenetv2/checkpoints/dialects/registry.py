@@ -15,7 +15,7 @@ from pathlib import Path
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.reader import recognise_kind
 from mobilenetv2.checkpoints.containers.tensorflow import DATA, write_tensorflow
-from mobilenetv2.checkpoints.dialects import configs, keras, tables, tfjs
+from mobilenetv2.checkpoints.dialects import configs, keras, tables, tfjs, timm
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.checkpoints.graphs import litert, onnx
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
@@ -84,7 +84,7 @@ Checkpoint = TensorCheckpoint | GraphCheckpoint
 TENSORS: dict[str, TensorDialect] = {
     dialect.name: dialect
     for dialect in (
-        TORCHVISION, configs.TIMM, keras.DIALECT, TF_SLIM, configs.HUGGING_FACE, TONYLINS, D_LI14,
+        TORCHVISION, timm.TIMM, keras.DIALECT, TF_SLIM, configs.HUGGING_FACE, TONYLINS, D_LI14,
         ARTICLE,
     )
 }  # fmt: skip
@@ -92,17 +92,26 @@ TENSORS: dict[str, TensorDialect] = {
 GRAPHS: dict[str, GraphDialect] = {
     one.name: one for one in (onnx.DIALECT, litert.DIALECT, tfjs.DIALECT)
 }
+GRAPHS: dict[str, GraphDialect] = {one.name: one for one in (onnx.DIALECT, litert.DIALECT)}
+FOLDERS: dict[str, TensorDialect] = {"timm": timm.FOLDER}
+"""Dialects that also write a folder, whose config says what a file does not."""
 DIALECTS: dict[str, Dialect] = {**TENSORS, **GRAPHS}
 
 
-def find(name: str) -> Dialect:
+def find(name: str, out: Path | None = None) -> Dialect:
     """Return a dialect by name.
+
+    Args:
+        name: name of the dialect.
+        out: path of an export; without an ending it is a folder, in the dialects that have one.
 
     Raises:
         DialectError: the name is unknown; the message suggests the nearest names.
     """
     if name not in DIALECTS:
         raise DialectError(f"dialect {name!r} is unknown; {suggestion(name, tuple(DIALECTS))}")
+    if out is not None and not out.suffix[1:2].isalpha() and name in FOLDERS:  # 'net-0.5' has none
+        return FOLDERS[name]
     return DIALECTS[name]
 
 

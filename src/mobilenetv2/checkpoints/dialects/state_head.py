@@ -35,10 +35,14 @@ class StateHead:
     """Sentences on what was assumed."""
 
     @property
+    def outputs(self) -> int:
+        """Number of outputs of the last layer."""
+        return len(self.arrays["classifier.weight"])
+
+    @property
     def classes(self) -> int:
         """Number of classes, two for a single logit."""
-        outputs = len(self.arrays["classifier.weight"])
-        return 2 if self.spec.outputs == "logit" else outputs
+        return 2 if self.spec.outputs == "logit" else self.outputs
 
 
 def read_head(rest: Arrays, features: int) -> StateHead | None:

@@ -23,7 +23,6 @@ from mobilenetv2.checkpoints.description import (
     sidecar_path,
     usual_preprocessing,
 )
-from mobilenetv2.checkpoints.dialects.beside import labels_beside, size_beside
 from mobilenetv2.checkpoints.dialects.candidates import (
     PUBLISHED_WIDTHS,
     Candidate,
@@ -33,15 +32,10 @@ from mobilenetv2.checkpoints.dialects.candidates import (
     same_network,
 )
 from mobilenetv2.checkpoints.dialects.candidates import WIDTHS as WIDTHS
-from mobilenetv2.checkpoints.dialects.state_head import StateHead, read_head
+from mobilenetv2.checkpoints.dialects.state_dict import read_state_dict
+from mobilenetv2.checkpoints.dialects.state_head import StateHead
 from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Shape, Words, keys
-from mobilenetv2.checkpoints.dialects.wrappings import (
-    BodyEnd,
-    body_end,
-    joined,
-    roots_of,
-    unwrap,
-)
+from mobilenetv2.checkpoints.dialects.wrappings import BodyEnd, joined
 from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
@@ -59,6 +53,7 @@ and starts at 0 on export.
 COMPUTED = ("padding", "epsilon", "activation")
 """Numerics that change the outputs of a trained network; the others only matter in training."""
 HEADLESS = "Came without a classifier: this one is new, and says nothing before it is trained."
+ENDS_EARLY = "Its body ends with a block: the last 1x1 convolution was not in the file."
 LEFT_OUT = "Its head was left out: the classifier is new, and says nothing before it is trained."
 Shapes = Mapping[str, Shape]
 
@@ -161,45 +156,20 @@ class TensorDialect:
         Args:
             body: True to leave the file's head out.
         """
-        arrays, said = self.inside(container)
         if self.words == PYTORCH:
-            return self._open_state_dict(arrays, said, container.metadata, body)
+            found = read_state_dict(container, self.table, self.signature, self.trunk)
+            if found is None:
+                return None
+            return TensorCheckpoint(
+                self, found.arrays, found.said, found.note, found.end, found.head, found.problem,
+                body,
+            )  # fmt: skip
+        arrays, said = self.inside(container)
         arrays = self.prepare(arrays)
         if not set(self.signature) <= arrays.keys():
             return None
         kept = {name: array for name, array in arrays.items() if not self.ignores(name)}
         return TensorCheckpoint(self, kept, said, body=body)
-
-    def _open_state_dict(
-        self, arrays: Arrays, said: Description, metadata: Mapping[str, Any], body: bool
-    ) -> "TensorCheckpoint | None":
-        """Return a PyTorch file's body and head, whatever stands before their names."""
-        found = unwrap(arrays, self.signature, self.trunk, roots_of(self.table, self.trunk))
-        if found is None:
-            return None
-        key = str(metadata.get("key") or "")
-        average = f"Taken from '{key}', the average of the weights." if "ema" in key.lower() else ""
-        end, head, problem = body_end(found.body, self.table, self.words.scale), None, ""
-        try:
-            head = read_head(found.rest, end.features) if end else None
-        except DialectError as error:
-            problem = str(error)
-        beside = metadata.get("beside", {})
-        labels, told = labels_beside(beside.get("labels", ()), head.classes if head else None)
-        said = dataclasses.replace(
-            said, normalisation=found.normalisation, preprocessing_from=found.normalisation_from,
-            labels=labels, size=size_beside(beside.get("size", ())),
-        )  # fmt: skip
-        notes = joined((average, *found.notes, *(head.notes if head else ()), told))
-        foreign = dict(found.body)
-        if head:
-            names = {"classifier": self.table.classifier}
-            for name, array in head.arrays.items():
-                layer, _, part = name.rpartition(".")
-                number = layer.removeprefix("hidden.")
-                own = names.get(layer) or self.table.hidden.format(n=number)
-                foreign[f"{own}.{part}"] = array
-        return TensorCheckpoint(self, foreign, said, notes, end, head, problem, body)
 
     def decode(self, spec: NetworkSpec, foreign: Arrays) -> Arrays:
         """Return canonical float32 arrays for foreign ones that fit ``spec``."""
@@ -320,9 +290,9 @@ class TensorCheckpoint:
             raise DialectError(self.problem)
         keys = {key.canonical: key for key in self.dialect.keys(self.dialect.bases[0])}
         weight, bias = keys["classifier.weight"], keys["classifier.bias"]
-        end = self.foreign.get(keys["head.bn.scale"].foreign)
+        last = self.foreign.get(keys["head.bn.scale"].foreign)
         there = weight.foreign in self.foreign or bias.foreign in self.foreign
-        features = self.end.features if self.end else end.size if end is not None else 0
+        features = self.end.features if self.end else last.size if last is not None else 0
         if not features or (there and not self.body):
             return self
         classes = len(labels or Labels.imagenet())
@@ -333,7 +303,8 @@ class TensorCheckpoint:
             bias.foreign: np.zeros(classes, np.float32),
         }
         inside = dataclasses.replace(self.inside, headless=True)
-        note = joined((self.note, LEFT_OUT if there or self.problem else HEADLESS))
+        end = ENDS_EARLY if self.end and not self.end.head else ""
+        note = joined((self.note, LEFT_OUT if there or self.problem else HEADLESS, end))
         return dataclasses.replace(
             self, foreign=foreign, inside=inside, note=note, head=None, problem=""
         )
@@ -343,10 +314,14 @@ class TensorCheckpoint:
         return [self.dialect.table.hidden.format(n=index) for index in range(len(hidden))]
 
     def _target(self, spec: NetworkSpec) -> NetworkSpec:
-        """Return a network with the file's head, where it is not described."""
-        if self.head and spec.classifier == ClassifierSpec():
+        """Return a network with the file's own head and end, of which shapes say more."""
+        plain = spec.classifier
+        if self.head and not plain.hidden and plain.outputs != "logit":
+            head = dataclasses.replace(self.head.spec, pooling=plain.pooling)
+            if head.outputs == "softmax":  # a sigmoid has the same shapes
+                head = dataclasses.replace(head, outputs=plain.outputs)
             spec = spec.replace(classes=self.head.classes, background=None)
-            spec = spec.replace(classifier=self.head.spec)
+            spec = spec.replace(classifier=head)
         if self.end and not self.end.head:
             spec = cut(spec, self.end.blocks)
         return spec
@@ -365,12 +340,19 @@ class TensorCheckpoint:
         target = stated or options.spec or self.dialect.bases[0]
         if stated is None:
             # A bare file cannot describe numerics, so a user's own stages have the dialect's.
-            target = self._target(target.replace(numerics=self.dialect.numerics))
+            target = target.replace(numerics=self.dialect.numerics)
+        target = self._target(target)
         size = options.size or (said.preprocessing.size if said.preprocessing else None)
         size = size or said.size or target.size
         exactly = "its config describes" if stated else "was requested" if options.spec else ""
         target = target.replace(size=size, background=None)
         spec = infer(self.dialect, shapes, target, None if exactly else options.width, exactly)
+        for what, told, found in (
+            ("classes", said.classes, self.head and self.head.outputs),
+            ("channels", said.channels, spec.input_channels),
+        ):
+            if None not in (told, found) and told != found:
+                raise DialectError(f"its config says {told} {what}, and its tensors have {found}")
         require_asked(spec, options, described=stated is not None)
         return spec
 
