@@ -134,6 +134,7 @@ def test_folders_without_classes_beside_a_training_split_are_left_out_aloud(
         ("x/train/a/1 x/train/b/2 y/train/a/3 y/train/b/4", "of the same names"),
         ("train/x/a/1 train/x/b/2 train/y/a/3 train/y/b/4", "'train/x' and 'train/y' hold"),
         ("train/1 test/2", "2 photos lie outside the class folders ('test/2.jpg', 'train/1.jpg')"),
+        ("test1/1 test2/2", "'test1' and 'test2', by the names, are splits and not classes"),
         ("train/1 test/a/2 test/b/3", "1 photo lies outside the class folders ('train/1.jpg')"),
         ("a/1 b/2 train/3 test/4", "'test' and 'train' hold photos but no class folders, and 'a'"),
         ("a/1 b/2 seg_test/3", "'seg_test' holds photos but no class folders"),
@@ -152,6 +153,11 @@ def test_an_ambiguous_layout_is_an_error_that_says_what_was_seen(text: str, says
     with pytest.raises(DataError) as caught:
         found(" ".join(sorted(text.split())))
     assert str(caught.value).startswith("place: ") and says in str(caught.value)
+
+
+def test_a_letter_with_an_accent_is_the_same_in_both_spellings() -> None:
+    layout = found("train/caf\u00e9/1 train/b/2 test/cafe\u0301/3 test/b/4")
+    assert [sorted(classes) for classes in layout.splits.values()] == [["b", "café"]] * 2
 
 
 def test_what_is_taken_for_which_split_is_said_unless_it_is_plain() -> None:

@@ -1,6 +1,7 @@
 """Sources of photos: what they list and give, archives of splits among them."""
 
 import io
+import os
 import shutil
 import tarfile
 import zipfile
@@ -77,6 +78,21 @@ def test_links_are_followed_with_a_note_on_those_that_lead_elsewhere(
         passed_over.AGAIN: ["b/above/", "b/again/"],
     }
     assert source.notes == ["2 links that lead out of the folder followed (first: a/outside.jpg)"]
+
+
+def test_folders_that_a_disk_does_not_number_are_all_read(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pack("folder", {"a/1.jpg": b"1", "b/2.jpg": b"2"})
+    (folder / "c").symlink_to("a", target_is_directory=True)
+    real = Path.stat
+
+    def unnumbered(path: Path, **options: bool) -> os.stat_result:
+        status = list(real(path, **options))
+        return os.stat_result([status[0], 0, *status[2:]])
+
+    monkeypatch.setattr(Path, "stat", unnumbered)
+    assert open_source(folder).names()[:3] == ["a/1.jpg", "b/2.jpg", "c/1.jpg"]
 
 
 def test_a_folder_is_read_once_whichever_links_lead_to_it(pack: Pack) -> None:

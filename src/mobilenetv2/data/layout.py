@@ -23,6 +23,7 @@ is in one split and one class, or is named in :attr:`Layout.left_out`.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -116,8 +117,9 @@ class Layout:
     """Findings that a person may not expect, one sentence each."""
 
     def add(self, split: str, name: str, folder: "_Folder") -> None:
-        """Add a class folder of a split."""
-        self.splits.setdefault(split, {}).setdefault(name, []).extend(folder.all_photos())
+        """Add a class folder of a split; a letter with an accent has several spellings."""
+        classes = self.splits.setdefault(split, {})
+        classes.setdefault(unicodedata.normalize("NFC", name), []).extend(folder.all_photos())
 
     def leave_out(self, folder: "_Folder", why: str) -> None:
         """Leave a folder out, with a note."""
@@ -210,7 +212,10 @@ def _layout_below(place: str, root: _Folder) -> Layout:
         return _split_layout(place, root, names)
     others = [folder for folder in root.below() if folder.name not in names]
     if names and not others:
-        raise DataError(_loose(place, root.all_photos()))
+        raise DataError(
+            f"{_loose(place, root.all_photos())}; {_quoted(names)}, by the names, are splits and "
+            "not classes, so rename them if they are classes"
+        )
     if names and (len(names) > 1 or len(others) < 2 or not PLAIN.issuperset(map(str.lower, names))):
         hold, them = ("hold", "them") if len(names) > 1 else ("holds", "it")
         raise DataError(

@@ -143,6 +143,10 @@ class _Walk:
                 raise DataError(
                     f"{escaped(error.filename)}: the folder cannot be listed ({error.strerror})"
                 ) from None
+            if folder and self._is_again(status):
+                self.passed.add(passed_over.AGAIN, escaped(folder))
+                continue
+            self.found += [folder] if folder else []
             self._seen.add((status.st_dev, status.st_ino))
             for entry in entries:
                 name = folder + entry.name
@@ -154,9 +158,14 @@ class _Walk:
                     self.passed.add(why, escaped(name) + ("/" if below else ""))
                 elif entry.is_symlink():
                     self._links.append(name)
+                elif below:
+                    left.append(f"{name}/")
                 else:
-                    self.found.append(f"{name}/" if below else name)
-                    left += [f"{name}/"] if below else []
+                    self.found.append(name)
+
+    def _is_again(self, status: os.stat_result) -> bool:
+        # Some network disks number no files: there, only a link to the data's own folder is known.
+        return status.st_ino != 0 and (status.st_dev, status.st_ino) in self._seen
 
     def _follow(self, name: str) -> None:
         """Add the file or folder to which a link leads."""
@@ -170,10 +179,9 @@ class _Walk:
         inside = target == self._inside or target.startswith(self._inside + os.sep)
         if stat.S_ISDIR(status.st_mode):
             around = f"{self._inside}{os.sep}".startswith(target.rstrip(os.sep) + os.sep)
-            if around or (status.st_dev, status.st_ino) in self._seen:
+            if around or self._is_again(status):
                 self.passed.add(passed_over.AGAIN, escaped(name) + "/")
                 return
-            self.found.append(f"{name}/")
             self._list(f"{name}/")
         else:
             self.found.append(name)
