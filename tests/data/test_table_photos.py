@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.data.scan import check_dataset
-from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 
 Png = Callable[[int], bytes]
 
@@ -168,6 +169,22 @@ def test_a_table_without_labels_is_the_reason_why_nothing_is_found(folder: Path)
         open_dataset(folder)
     write(folder / "train.csv", "file,width", "other.png,3")  # no table of these photos
     assert open_dataset(folder).classes == ("images",)
+
+
+def test_parquet_without_its_package_matters_only_where_nothing_else_says_the_classes(
+    folder: Path, png: Png, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (folder / "train.parquet").write_bytes(b"PAR1")
+    for place in (folder, folder / "train.parquet"):
+        with pytest.raises(MobileNetV2Error, match=r"pyarrow is not installed.*install it with"):
+            open_dataset(place)
+    (folder / "drawings").mkdir()
+    (folder / "drawings" / "x.png").write_bytes(png(9))
+    assert open_dataset(folder).classes == ("drawings", "images")
+    (folder / "train.parquet").rename(folder / "metadata.parquet")
+    with pytest.raises(MobileNetV2Error, match="pyarrow is not installed"):
+        open_dataset(folder)
 
 
 def test_case_counts_only_where_names_differ_in_nothing_else(folder: Path, png: Png) -> None:

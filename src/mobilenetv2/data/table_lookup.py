@@ -36,9 +36,10 @@ def split_in(name: str) -> str:
 
 def within(photos: Collection[str], table: str) -> Find:
     """Return the look-up of photos in the source that holds the table, by the table's name."""
-    by_name = _by_last_part(photos)
+    by_name: dict[str, list[str]] | None = None
 
     def find(path: str) -> str | None:
+        nonlocal by_name
         name = posixpath.normpath(path.replace("\\", "/"))
         for base in dict.fromkeys((posixpath.dirname(table), "")):
             inside = posixpath.normpath(posixpath.join(base, name))
@@ -46,6 +47,8 @@ def within(photos: Collection[str], table: str) -> Find:
                 return exact
         if name.startswith(("/", "..")):
             return None
+        if by_name is None:
+            by_name = _by_last_part(photos)
         return _only(by_name, posixpath.basename(name), split_in(table))
 
     return find

@@ -23,7 +23,7 @@ from mobilenetv2.data.sources import Source
 from mobilenetv2.data.table_columns import Columns, Row, find_columns, find_paths, read_rows
 from mobilenetv2.data.table_lookup import Find, beside, common_folder, split_in, within
 from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
-from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.errors import DataError, ImageError, MissingExtra
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS
 from mobilenetv2.text import counted, escaped, quoted
@@ -170,6 +170,9 @@ def find_tables(source: Source) -> Tables:
     """Find the tables in a folder or an archive that name its photos.
 
     What cannot be read is none of them, and neither is a table of predictions.
+
+    Raises:
+        MissingExtra: ``metadata.parquet`` is there, and the package that reads it is not installed.
     """
     names = source.names()
     photos = set(filter(is_photo, names))
@@ -181,6 +184,11 @@ def find_tables(source: Source) -> Tables:
             paths = Columns(find_paths(table), None, (), None, False)
             rows, find = read_rows(table, paths)[:SAMPLE], within(photos, name)
         except DataError:
+            continue
+        except MissingExtra as error:
+            if _is_standard(name):
+                raise
+            lacking.append(f"{source.place}/{name}: {error}")
             continue
         if sum(find(row.path) is not None for row in rows) < NAMED * len(rows):
             continue
