@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.data.scan import check_dataset
-from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 
 Png = Callable[[int], bytes]
 
@@ -144,15 +145,58 @@ def test_hugging_faces_metadata_counts_more_than_folders(
     assert check_dataset(data).digests.keys() == {f"images/{n}.png" for n in range(6)}
 
 
-def test_class_folders_count_more_than_any_other_table(folder: Path, png: Png) -> None:
+def test_class_folders_and_a_table_of_other_classes_are_a_question(folder: Path, png: Png) -> None:
     (folder / "drawings").mkdir()
     (folder / "drawings" / "x.png").write_bytes(png(9))
     lines = [f"images/{n}.png,{'ab'[n % 2]}" for n in range(6)]
-    write(folder / "labels.csv", "file,label", *lines)
-    data = open_dataset(folder)
-    assert data.classes == ("drawings", "images")
-    assert any("give the table as the data" in note for note in data.notes)
-    assert open_dataset(folder / "labels.csv").classes == ("a", "b")
+    table = write(folder / "labels.csv", "file,label", *lines)
+    with pytest.raises(DataError) as caught:
+        open_dataset(folder)
+    for words in ("('drawings', 'images')", "give that table as the data", "ignore='labels.csv'"):
+        assert words in str(caught.value)
+    assert open_dataset(folder, ["labels.csv"]).classes == ("drawings", "images")
+    assert open_dataset(table).classes == ("a", "b")
+    for same in ("images", "3", ""):  # the folders', a number, none
+        write(table, "file,label", *(f"images/{n}.png,{same}" for n in range(6)))
+        assert open_dataset(folder).classes == ("drawings", "images")
+    write(table, "file,label", *(f"images/{n}.png,photo {n}" for n in range(6)))
+    assert open_dataset(folder).classes == ("drawings", "images")
+
+
+def test_a_table_without_labels_is_the_reason_why_nothing_is_found(folder: Path) -> None:
+    write(folder / "train.csv", "file,width", *(f"images/{n}.png,{n}" for n in range(6)))
+    with pytest.raises(DataError, match=r"train\.csv: no column is called as one of labels"):
+        open_dataset(folder)
+    write(folder / "train.csv", "file,width", "other.png,3")  # no table of these photos
+    assert open_dataset(folder).classes == ("images",)
+
+
+def test_parquet_without_its_package_matters_only_where_nothing_else_says_the_classes(
+    folder: Path, png: Png, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (folder / "train.parquet").write_bytes(b"PAR1")
+    for place in (folder, folder / "train.parquet"):
+        with pytest.raises(MobileNetV2Error, match=r"pyarrow is not installed.*install it with"):
+            open_dataset(place)
+    (folder / "drawings").mkdir()
+    (folder / "drawings" / "x.png").write_bytes(png(9))
+    assert open_dataset(folder).classes == ("drawings", "images")
+    (folder / "train.parquet").rename(folder / "metadata.parquet")
+    with pytest.raises(MobileNetV2Error, match="pyarrow is not installed"):
+        open_dataset(folder)
+
+
+def test_case_counts_only_where_names_differ_in_nothing_else(folder: Path, png: Png) -> None:
+    (folder / "images" / "Cat.png").write_bytes(png(7))
+    (folder / "images" / "cat.png").write_bytes(png(8))
+    if len(list((folder / "images").glob("?at.png"))) == 1:
+        pytest.skip("a disk on which both names are one")
+    lines = ["0.PNG,a", "Cat.png,b", "cat.png,a", "CAT.png,b"]
+    names = found(open_dataset(write(folder / "t.csv", "file,label", *lines)))["all"]
+    assert names == {
+        "images/0.png": "a", "images/Cat.png": "b", "images/cat.png": "a", "CAT.png": "b"
+    }  # fmt: skip
 
 
 def test_predictions_beside_photos_are_no_truth(folder: Path) -> None:

@@ -17,7 +17,7 @@ from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, Layout, find_l
 from mobilenetv2.data.opening import open_source
 from mobilenetv2.data.passed_over import BROKEN, IN_ARCHIVE, Ignore, PassedOver, is_photo
 from mobilenetv2.data.sources import Source
-from mobilenetv2.data.table_photos import Labelled, find_labelled, open_table
+from mobilenetv2.data.table_photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import decode
@@ -131,7 +131,8 @@ def open_dataset(
         return find_splits(digits())
     patterns, path = Ignore(ignore), Path(place)
     if is_table(path.name) and path.is_file():
-        found = _of_table(open_table(path), escaped(path))
+        labelled = open_table(path)
+        found = _dataset(labelled.source, labelled.layout, escaped(path), ())
     else:
         found = find_splits(open_source(path, patterns, zip_encoding))
     if unused := patterns.unused():
@@ -157,31 +158,38 @@ def find_splits(source: Source) -> Dataset:
     ignored = tuple(name for name in names if not name.endswith("/") and not is_photo(name))
     if not photos:
         raise DataError(_no_photos(source, ignored))
-    labelled = find_labelled(source)
-    if labelled is not None and labelled.standard:
-        return _of_table(labelled, source.place, ignored)
+    tables = find_tables(source)
+    if tables.standard:
+        return _of_tables(source, tables, ignored)
     try:
         layout = find_layout(source.place, photos, folders)
-    except DataError:
-        if labelled is None:
-            raise
-        return _of_table(labelled, source.place, ignored)
-    if labelled is not None:
-        if len({name for split in layout.splits.values() for name in split}) < 2:
-            return _of_table(labelled, source.place, ignored)
-        layout.notes.append(
-            f"{source.place}: classes are those of the folders; to take those of its table, give "
-            "the table as the data"
+    except DataError as error:
+        if tables.labelled:
+            return _of_tables(source, tables, ignored)
+        raise DataError("; ".join([str(error), *tables.lacking[:1]])) from None
+    found = layout.classes()
+    if len(found) < 2:
+        if tables.labelled:
+            return _of_tables(source, tables, ignored)
+        if tables.lacking:
+            raise DataError(f"{tables.lacking[0]}; else it takes two folders of photos or more")
+    if not tables.agree(found):
+        name = next(iter(tables.labelled))
+        raise DataError(
+            f"{source.place}: its folders are other classes ({quoted(found)}) than those in "
+            f"{name}; give that table as the data, or pass it over: {argument('ignore', name)}"
         )
     return _dataset(source, layout, source.place, ignored)
 
 
-def _of_table(labelled: Labelled, place: str, ignored: tuple[str, ...] = ()) -> Dataset:
-    return _dataset(labelled.source, labelled.layout, place, ignored)
+def _of_tables(source: Source, tables: Tables, ignored: tuple[str, ...]) -> Dataset:
+    labelled = read_tables(source, tables)
+    others = tuple(name for name in ignored if name not in labelled.tables)
+    return _dataset(labelled.source, labelled.layout, source.place, others)
 
 
 def _dataset(source: Source, layout: Layout, place: str, ignored: tuple[str, ...]) -> Dataset:
-    classes = tuple(sorted({name for split in layout.splits.values() for name in split}))
+    classes = layout.classes()
     index = {name: label for label, name in enumerate(classes)}
     splits = {
         name: Split(

@@ -116,6 +116,10 @@ class Layout:
     notes: list[str] = field(default_factory=list)
     """Findings that a person may not expect, one sentence each."""
 
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes of all splits, sorted."""
+        return tuple(sorted({name for split in self.splits.values() for name in split}))
+
     def add(self, split: str, name: str, folder: "_Folder") -> None:
         """Add a class folder of a split; a letter with an accent has several spellings."""
         classes = self.splits.setdefault(split, {})

@@ -71,8 +71,8 @@ def open_source(
     if archive_suffix(path.name) is None:
         open_file(path).close()  # raises for what may not be read
         raise DataError(
-            f"{escaped(path)}: neither a folder nor an archive ({', '.join(SUFFIXES[:6])}); unpack "
-            "it or give its folder"
+            f"{escaped(path)}: neither a folder nor an archive ({', '.join(SUFFIXES[:6])}) nor a "
+            "table (.csv, .tsv, .jsonl, .parquet); unpack or save it as one, or give its folder"
         )
     return open_archive(path, ignore, zip_encoding)
 

@@ -2,9 +2,8 @@
 
 A table given by itself may name photos by any path, absolute or relative to its own folder. A table
 inside a folder or an archive, which may come from anybody, names only photos in there. Names
-without a suffix and names without their folder are looked up; of several photos of a name, one in
-the folder of the table's split counts (``train.csv`` means ``train/1.jpg``, not ``test/1.jpg``). A
-photo that is not there counts as one that cannot be read.
+without a suffix or a folder are looked up (:mod:`mobilenetv2.data.table_lookup`). A photo that is
+not there counts as one that cannot be read.
 
 A folder is read by its table if it has no class folders, or if the table is called ``metadata`` or
 ``_classes``, as Hugging Face's and Roboflow's are. Tables for each split are in folders of splits,
@@ -12,10 +11,9 @@ or have the split in their name: ``train.csv``, ``val.csv``, ``test_labels.csv``
 """
 
 import os
-import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,25 +21,21 @@ from mobilenetv2.data.layout import ALL, Layout, split_of
 from mobilenetv2.data.passed_over import is_photo
 from mobilenetv2.data.sources import Source
 from mobilenetv2.data.table_columns import Columns, Row, find_columns, find_paths, read_rows
+from mobilenetv2.data.table_lookup import Find, beside, common_folder, split_in, within
 from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
-from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.errors import DataError, ImageError, MissingExtra
 from mobilenetv2.files import open_file
-from mobilenetv2.images.decode import LIMITS, SUFFIXES
+from mobilenetv2.images.decode import LIMITS
 from mobilenetv2.text import counted, escaped, quoted
 
-MOST_FOLDERS = 200
-"""Largest number of folders beside a table in which photos are looked up."""
 MOST_TABLES = 50
 """Largest number of tables of a folder that are looked at."""
-NAMED_SUFFIXES = 0.5
-"""Smallest part of a table's rows that name photos of its folder, if it is a table of them."""
+SAMPLE = 1000
+"""Number of rows by which a table is known to name the photos of its folder."""
+NAMED = 0.5
+"""Smallest part of these rows that name photos of its folder, if it is a table of them."""
 STANDARD = frozenset(("metadata", "_classes"))
 """Names of tables, without suffix, that say what is in the folders around them."""
-_FIRST = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-_TRIED = (*_FIRST, *sorted(SUFFIXES - set(_FIRST)))
-
-Find = Callable[[str], str | None]
-"""Function from a path in a table to the name of a photo that is there; None if none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +44,8 @@ class Labelled:
 
     source: Source
     layout: Layout
-    standard: bool
-    """True if the tables are called as those that say what is in the folders around them."""
+    tables: tuple[str, ...] = ()
+    """Names of the tables in the source."""
 
 
 class ListedSource(Source):
@@ -99,9 +93,9 @@ def open_table(path: Path) -> Labelled:
     table = _parsed(path)
     columns = find_columns(table)
     made = _Collected()
-    made.add(table, columns, "", _beside(path.absolute()))
+    made.add(table, columns, "", beside(path.absolute()))
     found = [Path(name) for name in made.found]
-    root = _root(path.absolute().parent, found)
+    root = common_folder(path.absolute().parent, found)
 
     def named(name: str) -> str:
         inside = Path(os.path.relpath(name, root)) if Path(name).is_absolute() else Path(name)
@@ -131,7 +125,7 @@ def photos_of(path: Path) -> list[Path]:
         MissingExtra: the package that reads Parquet is not installed.
     """
     table, folder = _parsed(path), path.parent
-    columns, find = Columns(find_paths(table), None, (), None, False), _beside(path)
+    columns, find = Columns(find_paths(table), None, (), None, False), beside(path)
     names = dict.fromkeys(row.path for row in read_rows(table, columns))
     return [Path(find(name) or folder / name) for name in names]
 
@@ -141,34 +135,83 @@ def _parsed(path: Path) -> Table:
         return parse(file.read(MOST_BYTES + 1), escaped(path))
 
 
-def find_labelled(source: Source) -> Labelled | None:
-    """Return the photos of a folder or an archive by its tables; None if it has none of labels.
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Tables in a folder or an archive that name its photos."""
+
+    labelled: dict[str, tuple[Table, Columns]]
+    """Tables with labels, by name."""
+    lacking: tuple[str, ...]
+    """Reasons why others that name the photos are none of labels."""
+
+    @property
+    def standard(self) -> bool:
+        """True if they are called as tables that say what is in the folders around them."""
+        return any(map(_is_standard, self.labelled))
+
+    def agree(self, classes: Collection[str]) -> bool:
+        """Return whether folders of these names may be the tables' classes, or these are others.
+
+        Numbers of classes say nothing of names, nor do labels of which nearly every photo has its
+        own.
+        """
+        folders = {name.casefold() for name in classes}
+        for table, columns in self.labelled.values():
+            rows = read_rows(table, columns)
+            labels = {label.casefold() for row in rows for label in row.labels}
+            if labels <= folders or folders <= labels or len(labels) > len(rows) / 2:
+                return True
+            if all(re.fullmatch(r"-?\d+", label) for label in labels):
+                return True
+        return not self.labelled
+
+
+def find_tables(source: Source) -> Tables:
+    """Find the tables in a folder or an archive that name its photos.
+
+    What cannot be read is none of them, and neither is a table of predictions.
 
     Raises:
-        DataError: several tables name the photos, or the table is wrong.
+        MissingExtra: ``metadata.parquet`` is there, and the package that reads it is not installed.
     """
     names = source.names()
     photos = set(filter(is_photo, names))
-    found: dict[str, tuple[Table, Columns]] = {}
-    reasons: list[str] = []
+    labelled: dict[str, tuple[Table, Columns]] = {}
+    lacking: list[str] = []
     for name in [n for n in names if is_table(n) and n.count("/") <= 2][:MOST_TABLES]:
         try:
             table = parse(source.read(name), f"{source.place}/{name}")
-            columns = find_columns(table)
-            rows = read_rows(table, columns)
-        except DataError as error:
-            reasons.append(str(error))
+            paths = Columns(find_paths(table), None, (), None, False)
+            rows, find = read_rows(table, paths)[:SAMPLE], within(photos, name)
+        except DataError:
             continue
-        find = _within(photos, name)
-        there = sum(find(row.path) is not None for row in rows[:1000])
-        if not columns.predicted and there >= NAMED_SUFFIXES * min(len(rows), 1000):
-            found[name] = table, columns
-    chosen = _chosen(found, source.place)
-    if not chosen:
-        return None
-    made = _Collected()
+        except MissingExtra as error:
+            if _is_standard(name):
+                raise
+            lacking.append(f"{source.place}/{name}: {error}")
+            continue
+        if sum(find(row.path) is not None for row in rows) < NAMED * len(rows):
+            continue
+        try:
+            columns = find_columns(table)
+        except DataError as error:
+            lacking.append(str(error))
+            continue
+        if not columns.predicted:
+            labelled[name] = table, columns
+    return Tables(labelled, tuple(lacking))
+
+
+def read_tables(source: Source, tables: Tables) -> Labelled:
+    """Return the photos of a folder or an archive by its tables.
+
+    Raises:
+        DataError: several tables name the photos, or photos have several labels.
+    """
+    photos, made = set(filter(is_photo, source.names())), _Collected()
+    chosen = _chosen(tables.labelled, source.place)
     for name, split in chosen.items():
-        made.add(*found[name], split, _within(photos, name))
+        made.add(*tables.labelled[name], split, within(photos, name))
     files: dict[str, Path | tuple[Source, str] | None] = {
         name: (source, name) if name in made.found else None for name in made.labels
     }
@@ -179,31 +222,25 @@ def find_labelled(source: Source) -> Labelled | None:
             f"{quoted([*chosen])} left out (first: {unnamed[0]})"
         )
     made.notes.append(f"{source.place}: classes are those of {quoted([*chosen])}")
-    standard = all(PurePosixPath(name).stem.lower() in STANDARD for name in chosen)
-    return made.finish(ListedSource(source.place, files, source), source.place, str, standard)
+    listed = ListedSource(source.place, files, source)
+    return made.finish(listed, source.place, str, tuple(chosen))
 
 
 def _chosen(names: Collection[str], place: str) -> dict[str, str]:
     """Return the tables to read, each with its split, or '' for one that is alone."""
-    standard = [n for n in names if PurePosixPath(n).stem.lower() in STANDARD]
-    splits = {name: _split_in(name) for name in standard or names}
+    standard = list(filter(_is_standard, names))
+    splits = {name: split_in(name) for name in standard or names}
     if any(splits.values()):
         return {name: split for name, split in splits.items() if split}
-    if len(splits) > 1:
+    if len(splits) > 1 and not standard:
         raise DataError(
             f"{place}: has several tables of labels ({quoted([*splits])}); give the one that counts"
         )
     return splits
 
 
-def _split_in(name: str) -> str:
-    """Return the split that a table's folders or name say, or ''.
-
-    The name may have words beside the split's: 'val_labels.csv', 'trainAnnotations.csv'.
-    """
-    path = PurePosixPath(name)
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", path.stem)
-    return next(filter(None, map(split_of, (*path.parts[:-1], path.stem, *words))), "")
+def _is_standard(name: str) -> bool:
+    return PurePosixPath(name).stem.lower() in STANDARD
 
 
 class _Collected:
@@ -231,15 +268,18 @@ class _Collected:
                 f"{table.place}: its column of splits has {quoted([*unknown])}; call them train, "
                 "validation and test"
             )
-        splitless = [row.path for row in rows if not split and columns.split and not row.split]
-        if columns.split and len(splitless) < len(rows):
-            self._leave_out(table.place, splitless, "without a split")
-        else:
-            splitless = []
-        omitted = set(splitless)
-        for row in rows:
-            if row.labels and row.path not in omitted:
-                self._add(row, split or split_of(row.split) or ALL, find)
+        in_column = not split and any(row.split for row in rows)
+        kept = [row for row in rows if row.labels]
+        self._leave_out(
+            table.place,
+            [row.path for row in kept if in_column and not row.split],
+            "without a split",
+        )
+        kept = [row for row in kept if row.split or not in_column]
+        if not kept:
+            raise DataError(f"{table.place}: no row has both a label and a split")
+        for row in kept:
+            self._add(row, split or split_of(row.split) or ALL, find)
 
     def _add(self, row: Row, split: str, find: Find) -> None:
         found = find(row.path)
@@ -258,7 +298,7 @@ class _Collected:
             )
 
     def finish(
-        self, source: Source, place: str, named: Callable[[str], str], standard: bool = False
+        self, source: Source, place: str, named: Callable[[str], str], tables: tuple[str, ...] = ()
     ) -> Labelled:
         """Return the photos.
 
@@ -266,7 +306,7 @@ class _Collected:
             source: where they are read.
             place: the table or its folder, for messages.
             named: function from a name here to the name in the source.
-            standard: True for tables that say what is in the folders around them.
+            tables: names of the tables in the source.
 
         Raises:
             DataError: no photo is there, or photos have several classes.
@@ -300,95 +340,4 @@ class _Collected:
             for split, classes in by_split.items():
                 (label,) = classes
                 splits.setdefault(split, {}).setdefault(label, []).append(named(name))
-        return Labelled(source, Layout(splits, {place: self.left_out}, self.notes), standard)
-
-
-def _within(photos: Collection[str], table: str) -> Find:
-    """Return the look-up of photos in the source that holds the table, by the table's name."""
-    by_name = _by_last_part(photos)
-
-    def find(path: str) -> str | None:
-        name = posixpath.normpath(path.replace("\\", "/"))
-        for base in dict.fromkeys((posixpath.dirname(table), "")):
-            inside = posixpath.normpath(posixpath.join(base, name))
-            if (exact := _with_suffix(inside, photos.__contains__)) is not None:
-                return exact
-        if name.startswith(("/", "..")):
-            return None
-        return _only(by_name.get(posixpath.basename(name), []), _split_in(table))
-
-    return find
-
-
-def _beside(table: Path) -> Find:
-    """Return the look-up of photos for a table that the user gave by itself."""
-    folder = table.parent
-    by_name: dict[str, list[str]] | None = None
-
-    def find(path: str) -> str | None:
-        nonlocal by_name
-        for spelling in dict.fromkeys((path, path.replace("\\", "/"))):
-            try:
-                whole = os.path.normpath(folder / spelling)
-                if (exact := _with_suffix(whole, os.path.isfile)) is not None:
-                    return exact
-            except ValueError:  # a NUL, which no path has
-                return None
-        if by_name is None:
-            by_name = _by_last_part(_photos_below(folder))
-        alike = by_name.get(posixpath.basename(path.replace("\\", "/")), [])
-        return _only(alike, _split_in(table.name))
-
-    return find
-
-
-def _only(alike: list[str], split: str) -> str | None:
-    """Return the one photo of a name, or the one in a folder of the split; None if none is."""
-    if len(alike) > 1 and split:
-        alike = [photo for photo in alike if split_of(Path(photo).parent.name) == split]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _with_suffix(name: str, exists: Callable[[str], bool]) -> str | None:
-    if exists(name):
-        return name
-    if PurePosixPath(name).suffix.lower() in SUFFIXES:
-        return None
-    return next((name + suffix for suffix in _TRIED if exists(name + suffix)), None)
-
-
-def _by_last_part(photos: Iterable[str]) -> dict[str, list[str]]:
-    """Return photos by their names without folders, with and without the suffix."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for photo in photos:
-        name = Path(photo).name
-        for key in (name, name.rpartition(".")[0]):
-            found[key].append(photo)
-    return found
-
-
-def _photos_below(folder: Path) -> list[str]:
-    """Return the photos in folders up to two below a folder, as many as are looked up in."""
-    found: list[str] = []
-    folders = [folder]
-    for place in folders:
-        try:
-            inside = sorted(os.scandir(place), key=lambda entry: entry.name)
-        except OSError:
-            continue  # its photos are then named as missing
-        found += [one.path for one in inside if Path(one.name).suffix.lower() in SUFFIXES]
-        if len(place.relative_to(folder).parts) < 2:
-            room = MOST_FOLDERS - len(folders)
-            below = [Path(e.path) for e in inside if e.is_dir() and not e.name.startswith(".")]
-            folders += below[:room]
-    return found
-
-
-def _root(folder: Path, photos: list[Path]) -> Path:
-    """Return the folder that the photos' names are relative to: the table's, if all are in it."""
-    if all(photo.is_relative_to(folder) for photo in photos):
-        return folder
-    try:
-        return Path(os.path.commonpath([photo.parent for photo in photos]))
-    except ValueError:  # on several drives
-        return folder
+        return Labelled(source, Layout(splits, {place: self.left_out}, self.notes), tables)
