@@ -1,5 +1,7 @@
 """The heads that are described as data, for the tests of every room that has to follow them."""
 
+from short import short
+
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
 from mobilenetv2.spec.published import published
 
@@ -16,7 +18,9 @@ HEADS: dict[str, tuple[int, ClassifierSpec]] = {
 
 def with_head(name: str, size: int | tuple[int, int] = (64, 48), width: float = 0.1) -> NetworkSpec:
     classes, head = HEADS[name]
-    return NetworkSpec(width=width, size=size, classes=classes, classifier=head)  # type: ignore[arg-type]
+    """A short network that ends in the head: what is before it is tested elsewhere."""
+    spec = NetworkSpec(width=width, size=size, classes=classes, classifier=head)  # type: ignore[arg-type]
+    return short(spec)
 
 
 BLOCKS = {

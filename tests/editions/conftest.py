@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from short import short
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.model.arrays import Arrays, random_arrays
@@ -20,11 +21,11 @@ SPECS = {
     "same": NetworkSpec(numerics=Numerics("same", 1e-3, running_variance="biased"), **TINY),
     # Few blocks: unbounded, a random network of 17 grows until float32 is no measure.
     "relu": NetworkSpec(stages=PAPER_STAGES[:3], numerics=Numerics(activation="relu"), **TINY),
-    "no shortcut": NetworkSpec(shortcut="none", **TINY),
-    "grey": NetworkSpec(input_channels=1, **TINY),
-    "article-torch": published("article-torch", **TINY),
-    "article-keras": published("article-keras", **TINY),
-    "small": published("small", size=32, width=0.2, classes=5),
+    "no shortcut": short(NetworkSpec(shortcut="none", **TINY)),
+    "grey": short(NetworkSpec(input_channels=1, **TINY)),
+    "article-torch": short(published("article-torch", **TINY)),
+    "article-keras": short(published("article-keras", **TINY)),
+    "small": short(published("small", size=32, width=0.2, classes=5)),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from short import short
 
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec.names import is_statistic
@@ -27,11 +28,13 @@ TOLERANCE = 1e-9
 Dtype = Literal["float32", "float64"]
 SAME = Numerics("same", 1e-3, 0.99, "old", running_variance="biased")
 TINY: Any = {"width": 0.1, "classes": 5, "head_channels": 24, "dropout": 0.0}
+SMALL = short(published("small", width=0.1, classes=5, dropout=0.0))
 SPECS = {
-    "symmetric, unbiased": NetworkSpec(size=(48, 33), **TINY),
-    "same, biased": NetworkSpec(size=(48, 33), numerics=SAME, **TINY),
-    "article-torch": published("article-torch", size=(48, 33), **TINY),
-    "small": published("small", width=0.1, classes=5, dropout=0.0),
+    "all blocks": NetworkSpec(size=(48, 33), **TINY),
+    "symmetric, unbiased": short(NetworkSpec(size=(48, 33), **TINY)),
+    "same, biased": short(NetworkSpec(size=(48, 33), numerics=SAME, **TINY)),
+    "article-torch": short(published("article-torch", size=(48, 33), **TINY)),
+    "small": SMALL,
 }
 HEADS: dict[str, ClassifierSpec] = {
     "hidden": ClassifierSpec(hidden=(HiddenSpec(12, bias=False), HiddenSpec(7, "relu6"))),
@@ -40,9 +43,9 @@ HEADS: dict[str, ClassifierSpec] = {
     "one logit": ClassifierSpec(bias=False, outputs="logit"),
 }
 SPECS |= {
-    name: published(
-        "small", width=0.1, classes=2 if name == "one logit" else 5, dropout=0.0
-    ).replace(classifier=head)
+    name: SMALL.replace(
+        classes=2 if name == "one logit" else 5, classifier=head, stages=SMALL.stages[:1]
+    )
     for name, head in HEADS.items()
 }
 RECIPES = {
