@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.checkpoints.description import usual_preprocessing
-from mobilenetv2.checkpoints.dialects.configs import describe, describe_timm
+from mobilenetv2.checkpoints.dialects.configs import describe
+from mobilenetv2.checkpoints.dialects.timm import describe_timm
 from mobilenetv2.checkpoints.input_range import RANGES, of_channels
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import read_file

@@ -27,8 +27,8 @@ def builder() -> HeadBuilder:
 
 def logits(head: Head, maps: NDArray) -> NDArray:
     """Return what the head computes of maps (n, height, width, channels)."""
-    over = {"average": np.mean, "max": np.max}[head.classifier.pooling]
-    values = over(maps, axis=(1, 2))
+    average = head.classifier.pooling == "average"
+    values: NDArray = maps.mean((1, 2)) if average else maps.max((1, 2))
     for layer in head.linears:
         values = ACTIVATIONS[layer.activation](values @ layer.weight.T + layer.bias)
     return values
@@ -68,7 +68,7 @@ def norms_between_linear_layers(head: HeadBuilder) -> NDArray:
     head.activate("relu6")
     head.scale(P, G)
     head.linear(V, C)
-    head.scale(np.float64(2), np.ones(3))
+    head.scale(np.full(3, 2.0), np.ones(3))
     return ((np.clip((MAPS.mean((1, 2)) @ W.T + B) * G + P, 0, 6) * P + G) @ V.T + C) * 2 + 1
 
 
@@ -160,10 +160,10 @@ def lines(*names: str) -> Callable[[HeadBuilder], object]:
         "biases": lambda head: head.linear(W, C),
         "norm": lambda head: head.scale(F, Q),
         "drop": lambda head: head.dropout(1.5),
-        **{
-            name: lambda head, name=name: head.activate(name)
-            for name in ("relu", "tanh", "softmax", "sigmoid")
-        },
+        "relu": lambda head: head.activate("relu"),
+        "tanh": lambda head: head.activate("tanh"),
+        "softmax": lambda head: head.activate("softmax"),
+        "sigmoid": lambda head: head.activate("sigmoid"),
     }
 
     def add(head: HeadBuilder) -> object:

@@ -157,4 +157,4 @@ def test_arrays_that_do_not_fit_the_config_are_refused() -> None:
     ]
     for variables, said in wrong:
         with pytest.raises(DialectError, match=rf"l1 \(Conv2D\).*{said}"):
-            follow({"config": {"layers": rows}}, lambda _, found=variables: found)
+            follow({"config": {"layers": rows}}, dict.fromkeys(("l0", "l1"), variables).__getitem__)

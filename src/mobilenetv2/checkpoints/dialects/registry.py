@@ -92,7 +92,6 @@ TENSORS: dict[str, TensorDialect] = {
 GRAPHS: dict[str, GraphDialect] = {
     one.name: one for one in (onnx.DIALECT, litert.DIALECT, tfjs.DIALECT)
 }
-GRAPHS: dict[str, GraphDialect] = {one.name: one for one in (onnx.DIALECT, litert.DIALECT)}
 FOLDERS: dict[str, TensorDialect] = {"timm": timm.FOLDER}
 """Dialects that also write a folder, whose config says what a file does not."""
 DIALECTS: dict[str, Dialect] = {**TENSORS, **GRAPHS}

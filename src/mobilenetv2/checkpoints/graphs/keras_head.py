@@ -149,11 +149,11 @@ def _known(layer: Layer, variables: Variables, name: str, shape: tuple[int, ...]
 def _dense(head: HeadBuilder, layer: Layer, variables: Variables) -> None:
     """Add a linear layer from a Dense, or from a 1 x 1 convolution."""
     setting = "units" if layer.kind == "Dense" else "filters"
-    units, kernel = layer.count(setting), (1, 1)
+    units, kernel = layer.count(setting), [1, 1]
     if layer.kind == "Conv2D":
-        kernel = tuple(_pair(layer, "kernel_size"))
+        kernel = _pair(layer, "kernel_size")
         strides, groups = _pair(layer, "strides"), layer.settings.get("groups", 1)
-        if kernel != (1, 1) or strides != [1, 1] or groups != 1:
+        if kernel != [1, 1] or strides != [1, 1] or groups != 1:
             raise no_head(f"{layer}, a convolution of {kernel[0]} x {kernel[1]} behind the body")
     inputs = (head.channels, units)
     shape = inputs if layer.kind == "Dense" else (*kernel, *inputs)
