@@ -86,7 +86,10 @@ def _parse(path: Path, size: Size) -> Preprocessing:
             return from_mapping(Preprocessing, content["preprocessing"], f"{path}, preprocessing")
         if "pretrained_cfg" in content:
             # The preprocessing of any network has the same keys.
-            record = describe_timm({**content, "architecture": "mobilenetv2"}).preprocessing
+            said = describe_timm({**content, "architecture": "mobilenetv2_100"})
+            if said.unsupported_resize:
+                raise DialectError(f"it has {said.unsupported_resize}, which is not done here")
+            record = said.preprocessing
         elif {"image_mean", "do_normalize", "do_rescale", "do_resize"} & content.keys():
             record = describe({"image_size": list(size)}, content).preprocessing
         elif content.keys() & {field.name for field in dataclasses.fields(Preprocessing)}:
