@@ -34,7 +34,7 @@ def bad(photos: Path, tmp_path: Path) -> Path:
     shutil.copy(folder / "train/box/02.png", folder / "train/box/again.png")
     (folder / "train/box/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
     (folder / "train/notes.txt").write_text("x")
-    (folder / "train/ball/link.png").symlink_to("gone.png")
+    (folder / "train/ball/link.png").symlink_to("nowhere.png")
     return folder
 
 
@@ -60,13 +60,16 @@ def test_everything_that_is_wrong_is_in_the_json(
     assert (len(found["ignored"]), found["links"], found["model"]) == (1, 1, None)
     kinds = by_kind(found)
     assert list(kinds) == [
-        "leak", "contradiction", "unreadable", "copies", "small", "links", "ignored"
+        "leak", "contradiction", "unreadable", "copies", "small", "found", "ignored"
     ]  # fmt: skip
     assert kinds["leak"]["photos"] == [["train/ball/größe.jpg", "validation/ball/09.jpg"]]
     assert kinds["contradiction"]["photos"] == [["train/box/00.png", "train/triangle/box.png"]]
     assert kinds["copies"]["photos"] == [["train/box/02.png", "train/box/again.png"]]
     assert kinds["unreadable"]["photos"] == [["train/box/broken.jpg"]]
     assert kinds["unreadable"]["notes"]["train/box/broken.jpg"].startswith("damaged or truncated")
+    (note,) = found["notes"]
+    assert note == "passed over, links that lead nowhere: 1 (first: train/ball/link.png)"
+    assert kinds["found"]["title"] == f"P{note[1:]}"
     assert found["suspicious"] is None
     (box,) = (row for row in found["classes"] if row["name"] == "box")
     assert box == {"name": "box", "photos": 13, "splits": {"train": 10, "validation": 3}}
@@ -82,7 +85,7 @@ def test_the_table_has_classes_the_worst_findings_first_and_advice(
         "40 photos, 39 ", "FIX THESE FIRST", "more than one split",
         "  - train/ball/größe.jpg = validation/ball/09.jpg", "more than one class",
         "  Decide which class", "cannot be read", "CHECK THESE", "more than once in a class",
-        "(33 more", "INFORMATION", "1 link ",
+        "(33 more", "INFORMATION", "links that lead nowhere: 1",
     ]  # fmt: skip
     places = [out.index(part) for part in parts]
     assert places == sorted(places)
@@ -109,7 +112,7 @@ def test_an_archive_gives_what_its_folder_gives(
                 file.write(path, path.relative_to(bad))
     found, _ = audited(capsys, bad)
     zipped, _ = audited(capsys, archive)
-    for key in ("data", "links", "findings"):
+    for key in ("data", "links", "notes", "findings"):
         assert found.pop(key) != zipped.pop(key)  # the link, and what is said of it
     assert found == zipped
 
