@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenetv2.data.photos import collect
+from mobilenetv2.data.photos import collect, is_several
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import Photo
 
@@ -55,3 +55,11 @@ def test_a_lists_names_are_looked_up_at_once_an_iterators_in_their_turn(photos: 
 def test_what_is_neither_a_photo_nor_several(photos: Any) -> None:
     with pytest.raises(DataError, match="is neither a photo nor a list of photos; give a path"):
         collect(photos)
+
+
+def test_names_of_several_photos(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file\na.jpg\n")
+    for name in (photos, str(photos), "@list.txt", "@-", tmp_path / "t.csv"):
+        assert is_several(name)
+    for one in ("a.jpg", photos / "ball" / "00.png", b"bytes", PIXELS, "gone.csv", "@"):
+        assert not is_several(one)

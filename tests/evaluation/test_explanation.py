@@ -66,6 +66,19 @@ def test_it_is_drawn_for_a_notebook_and_saved_as_the_same_file(
     assert again.written.read_bytes() == found._repr_png_()
 
 
+def test_a_list_in_a_file_and_a_photo_that_had_to_be_interpreted(
+    model: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(photo) as image:
+        deep = np.asarray(image.convert("L"), np.uint16) << 4
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    (tmp_path / "list.txt").write_text(f"{photo}\ndeep.png\ngone.png\n")
+    several: Any = explain(f"@{tmp_path}/list.txt", model)
+    first, second, third = several
+    assert [one.error is None for one in (first, second, third)] == [True, True, False]
+    assert f"({tmp_path}/deep.png, 12 of 16 bits)" in capsys.readouterr().err
+
+
 def test_several_photos_a_bad_one_among_them(model: Path, photo: Path, tmp_path: Path) -> None:
     pixels = np.asarray(Image.open(photo))
     found = explain([photo, b"text", pixels], model, output=tmp_path / "out")

@@ -61,6 +61,19 @@ def test_a_list_gives_a_list_in_order(classify: "mn.Classifier", photos: Path) -
     assert classify([]) == []
 
 
+def test_a_list_in_a_file_gives_a_list_with_an_answer_for_a_missing_photo(
+    classify: "mn.Classifier", photos: Path, tmp_path: Path
+) -> None:
+    good = photos / "ball" / "00.png"
+    for name, line in (("list.txt", ""), ("list.csv", "path")):
+        (tmp_path / name).write_text(f"{line}\n{good}\ngone.jpg\n")
+    for given in (f"@{tmp_path}/list.txt", tmp_path / "list.csv"):
+        several: Any = classify(given)
+        first, second = several
+        assert first.label == classify(good).label and first.error is None
+        assert second.photo == tmp_path / "gone.jpg" and "cannot be opened" in str(second.error)
+
+
 def test_what_is_no_photo(classify: "mn.Classifier", tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="the photo's bytes"):
         classify(b"text")

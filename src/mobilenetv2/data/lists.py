@@ -25,10 +25,19 @@ STDIN = "@-"
 """Name of the list that comes on standard input."""
 
 
-def listed_photos(name: str | PathLike[str], ignore: Ignore | None = None) -> list[Path] | None:
-    """Return the photos of a list or a table; None for a name that is neither.
+def is_list(name: str | PathLike[str]) -> bool:
+    """Return whether a name is that of a list or of a table.
 
     A file whose own name begins with '@' is no list.
+    """
+    text, path = os.fspath(name), Path(name)
+    if text.startswith("@"):
+        return len(text) > 1 and not path.exists()
+    return is_table(text) and path.is_file()
+
+
+def listed_photos(name: str | PathLike[str], ignore: Ignore | None = None) -> list[Path] | None:
+    """Return the photos of a list or a table; None for a name that is neither.
 
     Args:
         name: '@' and a path, '@-', or the path of a table.
@@ -39,11 +48,11 @@ def listed_photos(name: str | PathLike[str], ignore: Ignore | None = None) -> li
         OSError: it cannot be opened.
         MissingExtra: the package that reads Parquet is not installed.
     """
-    text, path = os.fspath(name), Path(name)
-    if is_table(text) and path.is_file():
-        return photos_of(path)
-    if not text.startswith("@") or len(text) == 1 or path.exists():
+    if not is_list(name):
         return None
+    text = os.fspath(name)
+    if not text.startswith("@"):
+        return photos_of(Path(name))
     if text == STDIN:
         names, folder = _names(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input"), Path()
     else:

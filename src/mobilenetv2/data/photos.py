@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.lists import listed_photos
+from mobilenetv2.data.lists import is_list, listed_photos
 from mobilenetv2.data.opening import find_each, find_photos
 from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.errors import DataError
@@ -49,6 +49,12 @@ def collect(photos: Photos, ignore: str | Iterable[str] = ()) -> list[Photo] | I
     for photo in given:
         together += next(found) if isinstance(photo, str | PathLike) else [photo]
     return together
+
+
+def is_several(photo: Photo) -> bool:
+    """Return whether a name stands for any number of photos: a folder, a list or a table."""
+    path = path_of(photo)
+    return path is not None and (path.is_dir() or is_list(path))
 
 
 def _as_they_come(photos: Iterator[Photo], ignore: str | Iterable[str]) -> Iterator[Photo]:

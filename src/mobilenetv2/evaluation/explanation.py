@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.data.photos import Photos, collect
+from mobilenetv2.data.photos import Photos, collect, is_several
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error, argument
 from mobilenetv2.evaluation.gradcam import (
     Whereabouts,
@@ -25,10 +25,11 @@ from mobilenetv2.evaluation.matching import match
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
-from mobilenetv2.images.photo import Photo, is_folder, network_picture, path_of
+from mobilenetv2.images.notes import Note, summaries
+from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
-from mobilenetv2.progress import track
+from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Guess, Unreadable
 from mobilenetv2.runtime.loading import load_network
 from mobilenetv2.runtime.predictor import FeatureMap
@@ -235,7 +236,7 @@ def explain(
             threads=threads, output=output, overwrite=overwrite,
         )
     )  # fmt: skip
-    if isinstance(photos, list | tuple | Iterator) or is_folder(photos):
+    if isinstance(photos, list | tuple | Iterator) or is_several(photos):
         return made
     (one,) = made
     if isinstance(one, Unreadable):
@@ -257,6 +258,8 @@ def explanations(
 ) -> Iterator[Explanation | Unreadable]:
     """Yield the explanations of photos one by one, after writing each drawing.
 
+    Notes on how photos were read are said at the end, on stderr.
+
     Args:
         progress: show the progress on stderr. Default: False. The other arguments are those of
             :func:`explain`.
@@ -273,10 +276,13 @@ def explanations(
     network = load_network(model, runtime, threads)
     indices = [find_class(name, network.config.labels) for name in classes]
 
+    noted: list[tuple[str, Note]] = []
+
     def explained() -> Iterator[Explanation | Unreadable]:
         for photo, target in zip(found, targets, strict=True):
             try:
-                picture = network_picture(photo, network.config.preprocessing)
+                picture, notes = network_picture_noted(photo, network.config.preprocessing)
+                noted.extend((str(path_of(photo) or "a photo in memory"), note) for note in notes)
             except ImageError as error:
                 yield Unreadable(error, path_of(photo))
                 continue
@@ -285,6 +291,8 @@ def explanations(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.save(target)
             yield made
+        for sentence in summaries(noted):
+            say(f"note: {sentence}")
 
     return track(explained(), "explaining", len(found)) if progress else explained()
 

@@ -87,9 +87,3 @@ def open_photo_noted(photo: Photo) -> Decoded:
 def path_of(photo: Photo) -> Path | None:
     """Return where a photo lies; None for one in memory."""
     return Path(photo) if isinstance(photo, str | PathLike) else None
-
-
-def is_folder(photo: Photo) -> bool:
-    """Return whether a name is that of a folder, which holds any number of photos."""
-    path = path_of(photo)
-    return path is not None and path.is_dir()

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, overload
 
-from mobilenetv2.data.photos import collect
+from mobilenetv2.data.photos import collect, is_several
 from mobilenetv2.hub.catalogue import EMBEDDED
-from mobilenetv2.images.photo import Photo, is_folder
+from mobilenetv2.images.photo import Photo
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.runtime.answers import Answer as Answer
 from mobilenetv2.runtime.answers import Unreadable as Unreadable
@@ -114,7 +114,7 @@ class Classifier:
             ImageError: the only photo cannot be read.
             DataError: a path does not exist, or a folder has no photos.
         """
-        if isinstance(photos, list | tuple | Iterator) or is_folder(photos):
+        if isinstance(photos, list | tuple | Iterator) or is_several(photos):
             return list(answers(self._loaded, collect(photos)))
         (answer,) = answers(self._loaded, [photos])
         if isinstance(answer, Unreadable):
