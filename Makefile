@@ -11,12 +11,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # GB: make TORCH='...' takes what follows "pip install" in the line from PyTorch's page instead.
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
+# Compiled modules stay, also where the environment says not to keep any: each worker of a test run
+# would compile all tests again, each process that a test starts this package.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-all data check format clean
 
 demo: $(STAMPS)/torch
 	$(BIN)/python examples/demo.py
 
-test: $(STAMPS)/torch $(STAMPS)/dev
+test: $(STAMPS)/dev
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(STAMPS)/all
@@ -26,7 +30,7 @@ test-all: $(STAMPS)/all
 data: $(STAMPS)/torch
 	$(BIN)/python benchmarks/public_data.py
 
-check: $(STAMPS)/torch $(STAMPS)/dev
+check: $(STAMPS)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -48,9 +52,11 @@ $(STAMPS)/torch: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --constraint constraints.txt --editable ".[torch]"
 	touch $@
 
-$(STAMPS)/dev: $(STAMPS)/torch
-	$(PIP) --constraint constraints.txt --editable ".[dev]"
-	touch $@
+# The extra torch in the same call: pip looks at every package once.
+$(STAMPS)/dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) $(TORCH)
+	$(PIP) --constraint constraints.txt --editable ".[torch,dev]"
+	touch $@ $(STAMPS)/torch
 
 $(STAMPS)/all: $(STAMPS)/dev
 	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,against,dev]"

@@ -1,4 +1,4 @@
-"""ExecuTorch's tests, in a process of their own: after other runtimes in one process it aborts."""
+"""ExecuTorch's tests, in processes of their own: after other runtimes in one process it aborts."""
 
 import os
 import subprocess
@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 ALONE = Path(__file__).with_name("alone_executorch.py")
-SUITES = [str(Path(__file__).with_name(name)) for name in ("test_contract.py", "test_heads.py")]
+SUITES = (ALONE.name, "test_contract.py", "test_heads.py")
 
 
 @pytest.mark.slow
-def test_executorch_in_a_process_of_its_own() -> None:
+@pytest.mark.parametrize("suite", SUITES)
+def test_executorch_in_a_process_of_its_own(suite: str) -> None:
     pytest.importorskip("executorch", reason="executorch is not installed (extra: export)")
     words = [
         "-q",
@@ -27,7 +28,7 @@ def test_executorch_in_a_process_of_its_own() -> None:
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     variables["MOBILENETV2_TEST_FORMAT"] = "executorch"
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, str(ALONE), *SUITES],
+        [sys.executable, "-m", "pytest", *words, str(ALONE.with_name(suite))],
         capture_output=True, text=True, env=variables, cwd=ALONE.parents[2], timeout=900,
     )  # fmt: skip
     assert run.returncode == 0 and " passed" in run.stdout, run.stdout + run.stderr

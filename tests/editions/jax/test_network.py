@@ -56,7 +56,7 @@ def test_a_second_predictor_is_not_compiled_anew(
 
 @pytest.mark.parametrize("rule", ["unbiased", "biased"])
 def test_the_running_statistics_move_as_the_numerics_say(rule: Any, double: None) -> None:
-    spec = SMALL.replace(numerics=Numerics(momentum=0.25, running_variance=rule))
+    spec = SHALLOW.replace(numerics=Numerics(momentum=0.25, running_variance=rule))
     network = edition.build(spec, seed=1, dtype="float64")
     before = edition.dump(network)
     x = jnp.asarray(np.random.default_rng(2).normal(size=(4, 40, 33, 3)))
@@ -89,9 +89,11 @@ import jax, jax.numpy as jnp, numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from mobilenetv2.editions import jax as edition
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 assert len(jax.devices()) == 4, jax.devices()
-spec = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0)
+spec = NetworkSpec(
+    width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0, stages=PAPER_STAGES[:2]
+)
 x = np.random.default_rng(0).normal(size=(8, 40, 33, 3))
 labels = np.arange(8) % 5
 

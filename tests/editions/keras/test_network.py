@@ -187,7 +187,7 @@ def test_compile_and_fit_work_and_the_statistics_move_as_the_numerics_say(rule: 
     import keras
 
     numerics = Numerics(momentum=0.25, running_variance=rule)
-    spec = SMALL.replace(numerics=numerics, size=(33, 40))
+    spec = SHALLOW.replace(numerics=numerics, size=(33, 40))
     network = edition.build(spec, seed=1, dtype=DTYPE)
     before = edition.dump(network)
     x = np.random.default_rng(2).normal(size=(4, 33, 40, 3)).astype(DTYPE)
