@@ -97,8 +97,12 @@ def typed(line: str, folder: Path, cache: Path, **environment: str) -> str:
 
 
 def put_own_photos(folder: Path, photo_folder: Callable[[Path, int], Path]) -> None:
-    """What the pages call the reader's own: photos/, new.jpg, holiday/."""
+    """What the pages call the reader's own: photos/, new.jpg, holiday/, labels.csv, list.txt."""
     photos = photo_folder(folder / "photos", 12)
+    rows = [f"photos/{path.parent.name}/{path.name},{path.parent.name}\n"
+            for path in sorted(photos.glob("*/*"))]  # fmt: skip
+    (folder / "labels.csv").write_text("".join(["filename,label\n", *rows]))
+    (folder / "list.txt").write_text("new.jpg\nholiday/\n")
     photo = next(path for path in photos.rglob("*.jpg"))
     (folder / "holiday").mkdir()
     for copy in (folder / "new.jpg", folder / "holiday" / "one.jpg"):
