@@ -85,7 +85,7 @@ def _inputs(layer: Any) -> list[Any]:
 
 def _settings(layer: Any) -> dict[str, Any]:
     """Return a layer's settings as Keras 2 has them: plain values, and 'batch_input_shape'."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in layer.get_config().items():
         if name == "batch_shape":
             found["batch_input_shape"] = list(value)

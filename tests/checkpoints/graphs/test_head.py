@@ -12,7 +12,7 @@ from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
 
 RANDOM = np.random.default_rng(7)
 FEATURES, SIZE = 6, (3, 2)
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[NDArray], NDArray]] = {
     "": lambda x: x, "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6),
 }  # fmt: skip
 
@@ -68,7 +68,7 @@ def norms_between_linear_layers(head: HeadBuilder) -> NDArray:
     head.activate("relu6")
     head.scale(P, G)
     head.linear(V, C)
-    head.scale(np.float64(2), np.ones(3))
+    head.scale(np.full(1, 2.0), np.ones(3))
     return ((np.clip((MAPS.mean((1, 2)) @ W.T + B) * G + P, 0, 6) * P + G) @ V.T + C) * 2 + 1
 
 
@@ -160,10 +160,9 @@ def lines(*names: str) -> Callable[[HeadBuilder], object]:
         "biases": lambda head: head.linear(W, C),
         "norm": lambda head: head.scale(F, Q),
         "drop": lambda head: head.dropout(1.5),
-        **{
-            name: lambda head, name=name: head.activate(name)
-            for name in ("relu", "tanh", "softmax", "sigmoid")
-        },
+        "relu": lambda head: head.activate("relu"),
+        "tanh": lambda head: head.activate("tanh"),
+        "softmax": lambda head: head.activate("softmax"),
     }
 
     def add(head: HeadBuilder) -> object:

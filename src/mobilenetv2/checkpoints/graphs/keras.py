@@ -28,7 +28,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     same_pads,
     size_after,
 )
-from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder
+from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder, no_head
 from mobilenetv2.checkpoints.graphs.keras_config import (
     ALLOWED,
     INPUT,
@@ -192,7 +192,7 @@ class Structure:
             self.outputs = units if isinstance(units, int) and 1 < units <= 100_000 else None
         if not self.leaves_out:
             if len(inputs) > 1:
-                raise keras_head.no_head(f"{layer} joins {len(inputs)} tensors")
+                raise no_head(f"{layer} joins {len(inputs)} tensors")
             if self._builder is None:
                 self._builder = HeadBuilder(given.channels, given.size)
             keras_head.add(self._builder, layer, self._variables(layer))
