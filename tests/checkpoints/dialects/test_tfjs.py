@@ -97,7 +97,7 @@ def test_keras_computes_the_same_from_the_written_config(name: str) -> None:
     outputs = config.spec.classifier.outputs
     expected = probabilities(edition.intermediates(ours, x)["logits"], outputs)
     expected = expected[:, 1:] if outputs == "logit" else expected
-    np.testing.assert_allclose(np.asarray(model(x, training=False)), expected, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(model([x], training=False)), expected, atol=1e-5)
 
 
 def test_the_body_alone(tmp_path: Path) -> None:

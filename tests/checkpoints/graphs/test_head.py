@@ -27,8 +27,8 @@ def builder() -> HeadBuilder:
 
 def logits(head: Head, maps: NDArray) -> NDArray:
     """Return what the head computes of maps (n, height, width, channels)."""
-    over = {"average": np.mean, "max": np.max}[head.classifier.pooling]
-    values = over(maps, axis=(1, 2))
+    average = head.classifier.pooling == "average"
+    values = maps.mean((1, 2)) if average else maps.max((1, 2))
     for layer in head.linears:
         values = ACTIVATIONS[layer.activation](values @ layer.weight.T + layer.bias)
     return values
