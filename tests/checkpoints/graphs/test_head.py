@@ -12,7 +12,7 @@ from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
 
 RANDOM = np.random.default_rng(7)
 FEATURES, SIZE = 6, (3, 2)
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[NDArray], NDArray]] = {
     "": lambda x: x, "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6),
 }  # fmt: skip
 
@@ -28,7 +28,7 @@ def builder() -> HeadBuilder:
 def logits(head: Head, maps: NDArray) -> NDArray:
     """Return what the head computes of maps (n, height, width, channels)."""
     average = head.classifier.pooling == "average"
-    values: NDArray = maps.mean((1, 2)) if average else maps.max((1, 2))
+    values = maps.mean((1, 2)) if average else maps.max((1, 2))
     for layer in head.linears:
         values = ACTIVATIONS[layer.activation](values @ layer.weight.T + layer.bias)
     return values
@@ -68,7 +68,7 @@ def norms_between_linear_layers(head: HeadBuilder) -> NDArray:
     head.activate("relu6")
     head.scale(P, G)
     head.linear(V, C)
-    head.scale(np.full(3, 2.0), np.ones(3))
+    head.scale(np.full(1, 2.0), np.ones(3))
     return ((np.clip((MAPS.mean((1, 2)) @ W.T + B) * G + P, 0, 6) * P + G) @ V.T + C) * 2 + 1
 
 
@@ -163,7 +163,6 @@ def lines(*names: str) -> Callable[[HeadBuilder], object]:
         "relu": lambda head: head.activate("relu"),
         "tanh": lambda head: head.activate("tanh"),
         "softmax": lambda head: head.activate("softmax"),
-        "sigmoid": lambda head: head.activate("sigmoid"),
     }
 
     def add(head: HeadBuilder) -> object:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.graphs.keras import Structure, follow
+from mobilenetv2.checkpoints.graphs.keras import Find, Structure, follow
 from mobilenetv2.errors import DialectError
 
 Named = tuple[str, dict[str, Any]]
@@ -26,6 +26,11 @@ def run(*rows: Named, body: bool = False) -> Structure:
         for place, (kind, settings) in enumerate((INPUT, *rows))
     ]
     return follow({"config": {"layers": layers}}, body=body)
+
+
+def always(variables: dict[str, Any]) -> Find:
+    """A file in which every layer has these variables."""
+    return lambda _: variables
 
 
 def test_everything_there_is() -> None:
@@ -143,7 +148,7 @@ def test_grey_pictures_repeated_are_one_channel_of_the_stem() -> None:
         {"class_name": "Conv2D", "config": {"name": "stem", **STEM[1], "use_bias": False},
          "inbound_nodes": [[["three", 0, 0, {}]]]},
     ]  # fmt: skip
-    found = follow({"config": {"layers": rows}}, lambda _: {"kernel": stem})
+    found = follow({"config": {"layers": rows}}, always({"kernel": stem}))
     np.testing.assert_array_equal(found.steps[0].weight[:, 0], stem.sum(2).transpose(2, 0, 1))
     assert found.channels == 1
 
@@ -156,9 +161,5 @@ def test_arrays_that_do_not_fit_the_config_are_refused() -> None:
         ({"kernel": np.zeros((3, 3, 3, 9))}, r"\[3, 3, 3, 9\] in the file"),
     ]
     for variables, said in wrong:
-
-        def kernels(_: object, found: dict[str, Any] = variables) -> dict[str, Any]:
-            return found
-
         with pytest.raises(DialectError, match=rf"l1 \(Conv2D\).*{said}"):
-            follow({"config": {"layers": rows}}, kernels)
+            follow({"config": {"layers": rows}}, always(variables))

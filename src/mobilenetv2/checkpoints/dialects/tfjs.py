@@ -1,7 +1,7 @@
 """Dialect of TensorFlow.js: layers models, as Teachable Machine exports and as browsers load them.
 
 A layers model is a Keras model as JSON, so it is read as one. What is written has Keras 2's form,
-which every version of TensorFlow.js reads; its outputs are probabilities, as is usual there. Our
+which TensorFlow.js reads from version 2 on; its outputs are probabilities, as is usual there. Our
 whole config is in its ``userDefinedMetadata``.
 """
 
@@ -195,7 +195,7 @@ def layers_model(spec: NetworkSpec, arrays: Arrays) -> tuple[dict[str, Any], Arr
         "name": "mobilenetv2", "trainable": True, "layers": rows.rows,
         "input_layers": [["input_1", 0, 0]], "output_layers": [[rows.last, 0, 0]],
     }  # fmt: skip
-    return {"class_name": "Model", "config": config}, _weights(arrays)
+    return {"class_name": "Functional", "config": config}, _weights(arrays)
 
 
 def _weights(arrays: Arrays) -> Arrays:

@@ -149,14 +149,14 @@ def _known(layer: Layer, variables: Variables, name: str, shape: tuple[int, ...]
 def _dense(head: HeadBuilder, layer: Layer, variables: Variables) -> None:
     """Add a linear layer from a Dense, or from a 1 x 1 convolution."""
     setting = "units" if layer.kind == "Dense" else "filters"
-    units, kernel = layer.count(setting), [1, 1]
+    units = layer.count(setting)
     if layer.kind == "Conv2D":
-        kernel = _pair(layer, "kernel_size")
-        strides, groups = _pair(layer, "strides"), layer.settings.get("groups", 1)
+        kernel, strides = _pair(layer, "kernel_size"), _pair(layer, "strides")
+        groups = layer.settings.get("groups", 1)
         if kernel != [1, 1] or strides != [1, 1] or groups != 1:
             raise no_head(f"{layer}, a convolution of {kernel[0]} x {kernel[1]} behind the body")
     inputs = (head.channels, units)
-    shape = inputs if layer.kind == "Dense" else (*kernel, *inputs)
+    shape = inputs if layer.kind == "Dense" else (1, 1, *inputs)
     weight: NDArray = np.broadcast_to(np.float32(0), shape)
     bias: NDArray | None = np.broadcast_to(np.float32(0), (units,))
     if math.prod(shape) > 100_000_000:
