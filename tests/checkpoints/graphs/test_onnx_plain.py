@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node
+from mobilenetv2.checkpoints.graphs.onnx import DIALECT
 from mobilenetv2.checkpoints.graphs.onnx_plain import plain
-from mobilenetv2.checkpoints.importer import read_checkpoint
+from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.editions import numpy as reference
 from mobilenetv2.errors import DialectError
 from mobilenetv2.graph.lowering import lower
@@ -105,6 +106,10 @@ def test_a_statically_quantised_file(
     config, logits = imported(made)
     assert config.spec == SPEC
     require_close(logits, run(made), 0.5)
+    inside = DIALECT.open(DIALECT.read(made), made, ImportOptions()).inside
+    # The calibrated range is no normalisation.
+    assert inside.normalisation is None and inside.input_range is not None
+    np.testing.assert_allclose(inside.input_range, (-1, 1), atol=0.02)
 
 
 @pytest.mark.parametrize("style", ["QOperator", "QDQ"])

@@ -65,8 +65,10 @@ def open_graph(graph: Graph, path: Path, options: ImportOptions) -> GraphCheckpo
 
 
 def _input_range(graph: Graph) -> tuple[float, float] | None:
-    """Return the range of an input of integers; None for floats."""
-    tensor = graph.tensors[graph.inputs[0]]
+    """Return the range of an input of integers, or of floats that become integers; or None."""
+    tensor, first = graph.tensors[graph.inputs[0]], graph.operators[0]
+    if first.kind == "QUANTIZE" and first.inputs == graph.inputs and tensor.scale is None:
+        tensor = graph.tensors[first.outputs[0]]
     if tensor.dtype not in ("uint8", "int8"):
         return None
     if tensor.scale is None or tensor.zero_point is None:

@@ -336,13 +336,14 @@ def _quantised_picture(
 ) -> Tensor:
     """Handle the image's own integers, whose scale says what was calibrated, not what is fed."""
     zero_point = int(zero.item())
+    if state.input_range is None and not tensor.quantised:
+        state.input_range = picture.integer_range(step, zero_point, zero.dtype)
     if node.kind == "QuantizeLinear":
         made = tensor.normalised(np.array(1 / step), np.array(float(zero_point)))
         return dataclasses.replace(made, quantised=True)
     if tensor.quantised:
         made = tensor.normalised(np.array(step), np.array(-step * zero_point))
         return dataclasses.replace(made, quantised=False)
-    state.input_range = picture.integer_range(step, zero_point, zero.dtype)
     return tensor
 
 
