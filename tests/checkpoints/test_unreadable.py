@@ -42,6 +42,14 @@ def test_imports_and_models_say_the_same(name: str, tmp_path: Path) -> None:
         assert "damaged" not in str(caught.value)
 
 
+def test_a_folder_of_tensorflow_is_said_on_import_and_prediction(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08")
+    for call in (mn.import_checkpoint, mn.Classifier):
+        with pytest.raises(MobileNetV2Error) as caught:
+            call(tmp_path)
+        assert sentence("savedmodel") in str(caught.value)
+
+
 def test_a_detector_is_said_on_import_and_prediction(tmp_path: Path) -> None:
     def value(name: str, *shape: int) -> object:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

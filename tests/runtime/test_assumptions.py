@@ -31,6 +31,8 @@ SIGNED, UNIT, RAW = (127.5,) * 3, (255.0,) * 3, (1.0,) * 3
         ({"input_range": (0.0, 255.0)}, RAW, "0..255"),
         ({"input_range": (-2.1, 2.63)}, IMAGENET_STD, "-2.1..2.63"),
         ({"input_range": (-5.4, 5.3), "scaled": (255.0, ("MUL", "SUB"))}, RAW, "MUL and SUB"),
+        ({"largest_filter": 0.01}, RAW, "first filters"),
+        ({"largest_filter": 0.7}, SIGNED, "assumed"),
         ({"scaled": (1.0, ("Sub",))}, UNIT, "its graph scales them itself"),
         ({"normalisation": ((1.0,) * 3, (7.0,) * 3), "normalisation_from": "its metadata",
           "scaled": (255.0, ("MUL",))}, (7.0,) * 3, "its metadata"),

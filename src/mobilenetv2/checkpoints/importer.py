@@ -201,7 +201,8 @@ def weights_in(folder: Path) -> Path:
         return indices[0].with_suffix("")
     if indices or (folder / "checkpoint").is_file():
         return folder  # several: its own list says which is the newest
-    raise WeightsError(f"{folder}: a folder without {' or '.join(HUB_WEIGHTS)}")
+    error = WeightsError(f"{folder}: a folder without {' or '.join(HUB_WEIGHTS)}")
+    raise explained(folder, error)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -93,6 +93,8 @@ def locate(model: str) -> Path:
 
 def _mistake(path: Path) -> str:
     """Return the reason why a path cannot be a MODEL; '' if it may be one."""
+    from mobilenetv2.checkpoints.unreadable import complaint
+
     made = BY_ENDING.get(path.suffix.lower())
     if not path.is_dir():
         open_file(path).close()  # no reader waits for a pipe
@@ -103,8 +105,6 @@ def _mistake(path: Path) -> str:
     if not path.is_dir():
         if made:
             return ""
-        from mobilenetv2.checkpoints.unreadable import complaint
-
         if found := complaint(path):
             return found
         name = path.name.partition(".")[0] or "NAME"
@@ -114,7 +114,7 @@ def _mistake(path: Path) -> str:
     exported = sorted(inside for inside in path.glob("*") if inside.suffix in EXPORTED)
     if exported and not (path / store.CONFIG).is_file():
         return f"holds exported files; did you mean {exported[0]}?"
-    return ""
+    return "" if (path / store.CONFIG).is_file() else complaint(path) or ""
 
 
 def embedded_folder() -> Path:

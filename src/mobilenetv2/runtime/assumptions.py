@@ -21,6 +21,12 @@ from mobilenetv2.spec.network import Outputs, Size
 from mobilenetv2.spec.records import Labels, Preprocessing
 
 USUAL_SIZE = (224, 224)
+SMALL_FILTER = 0.1
+"""Norm below which all first filters are those of a network that takes 0 to 255.
+
+Converters multiply a scaling of the picture into the first convolution. Filters for values of 0 to
+1 or -1 to 1 have norms of about 0.5 to 5, and 1/255 of that with the scaling inside.
+"""
 TITLES = {"litert": "LiteRT", "onnx": "ONNX"}
 
 
@@ -109,6 +115,12 @@ def _scale(facts: Facts, where: str) -> tuple[Normalisation, str]:
         why = f"its input was calibrated to {low:.4g}..{high:.4g}"
     elif facts.input_type == "uint8":
         name, why = "0..255", "it takes uint8"
+    elif facts.largest_filter is not None and facts.largest_filter < SMALL_FILTER:
+        name = "0..255"
+        why = (
+            f"its first filters are so small (at most {facts.largest_filter:.2g}) that a scaling "
+            f"by 1/255 or so must be in them; {advice}"
+        )
     elif facts.from_tensorflow:
         makers = "LiteRT files" if facts.format == "litert" else "networks of TensorFlow"
         name, why = "-1..1", f"assumed, as most {makers} that say nothing take them; {advice}"

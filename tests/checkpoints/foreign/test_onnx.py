@@ -54,6 +54,7 @@ def value(name: str, shape: list[int | str], dtype: int = TensorProto.FLOAT) -> 
         ([value("a", [1, 3, 8, 8], TensorProto.INT64)], [value("y", [1, 5])], "no picture"),
         ([value("a", [1, 4, 8, 8])], [value("y", [1, 5])], "other channels"),
         ([value("a", [1, 3, 8, 8])], [value("y", [1, 2, 8, 8])], "segmenter"),
+        ([value("a", [1, 3, 8, 8])], [value("y", [1, 8, 8], TensorProto.INT64)], "segmenter"),
         ([value("a", [1, 3, 8, 8])], [value("y", [1, 84, 8400])], "detector"),
         ([value("a", [1, 3, 8, 8])], [value("y", [1, 5]), value("z", [1, 9])], "2 outputs"),
         (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.foreign.wiring import Node, Wiring, last_operator, scaling
+from mobilenetv2.checkpoints.foreign.wiring import Node, Wiring, front, last_operator, source
 
 
 def chain(*kinds: str, **constants: float | list[float]) -> Wiring:
@@ -35,7 +35,7 @@ def test_the_last_operator_that_computes_decides(kinds: tuple[str, ...], meaning
 def test_a_graph_in_circles_ends() -> None:
     circle = Wiring([Node("Reshape", ("b",), ("a",)), Node("Reshape", ("a",), ("b",))], {})
     assert last_operator(circle, "a") == ("unknown", "Reshape")
-    assert scaling(circle, "a") is None
+    assert front(circle, "a").scaled is None
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,19 @@ def test_a_graph_in_circles_ends() -> None:
 def test_scaling_at_the_start_tells_the_range(
     kinds: tuple[str, ...], constants: dict[str, float], largest: float | None
 ) -> None:
-    found = scaling(chain(*kinds, **constants), "t0")
-    assert (found[0] if found else None) == largest
+    assert front(chain(*kinds, **constants), "t0").largest == largest
 
 
 def test_a_picture_that_is_used_twice_is_not_followed() -> None:
     nodes = [Node("Mul", ("x", "k"), ("a",)), Node("Conv", ("x",), ("b",))]
-    assert scaling(Wiring(nodes, {"k": np.array(1 / 255)}), "x") is None
+    assert front(Wiring(nodes, {"k": np.array(1 / 255)}), "x").scaled is None
+
+
+def test_the_first_convolutions_weights_are_found_through_what_widens_them() -> None:
+    nodes = [
+        Node("PAD", ("x", "p"), ("a",)), Node("DEQUANTIZE", ("half",), ("w",)),
+        Node("CONV_2D", ("a", "w", "b"), ("y",)),
+    ]  # fmt: skip
+    wiring = Wiring(nodes, {})
+    assert front(wiring, "x").filters == "w"
+    assert (source(wiring, "w"), source(wiring, "b")) == ("half", "b")

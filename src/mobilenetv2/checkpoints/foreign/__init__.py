@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mobilenetv2.checkpoints.containers import kinds
 from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.checkpoints.foreign.wiring import Meaning
@@ -44,6 +47,8 @@ class Facts:
     """Lowest and highest value of a quantised input, as it was calibrated."""
     scaled: tuple[float, tuple[str, ...]] | None = None
     """Largest pixel value of a graph that scales its input itself, and the operators that do so."""
+    largest_filter: float | None = None
+    """Largest norm of a filter of the first convolution; None if its weights are not plain."""
     normalisation: Normalisation | None = None
     """Mean and standard deviation, if the file's metadata have them."""
     normalisation_from: str = ""
@@ -54,6 +59,17 @@ class Facts:
     licence: str | None = None
     from_tensorflow: bool = False
     """True if TensorFlow or Keras made the graph, as far as can be seen."""
+
+
+LARGEST_FIRST = 4 * 1024**2
+"""Maximum bytes of the first convolution's weights; 64 filters of 11 x 11 x 3 have 0.1 MB."""
+
+
+def largest_norm(filters: NDArray) -> float | None:
+    """Return the largest norm of filters (filters, ...); None if one is not finite."""
+    with np.errstate(all="ignore"):
+        norms = np.sqrt((filters.reshape(len(filters), -1).astype(np.float64) ** 2).sum(1))
+    return float(norms.max()) if norms.size and np.isfinite(norms).all() else None
 
 
 DETECTING = frozenset({
@@ -108,14 +124,13 @@ def vector_end(ends: list[End], operators: frozenset[str]) -> int | None:
     if len(ends) != 1:
         raise DialectError(f"a network of {len(ends)} outputs ({shown}); {ALONE}")
     (end,) = ends
-    if end.dtype not in ("float32", "float16", "float64", "uint8", "int8"):
-        raise DialectError(f"its output is no vector of probabilities ({shown}); {ALONE}")
     sides = end.shape[1:]
     long = [side for side in sides if side != 1]
-    if len(end.shape) == 4 and len(long) > 1:
-        raise _not_alone("map", shown)
+    indices = end.dtype in ("int32", "int64")  # the class of each pixel
     if len(long) > 1:
-        raise _not_alone("table", shown)
+        raise _not_alone("map" if len(end.shape) == 4 or indices else "table", shown)
+    if end.dtype not in ("float32", "float16", "float64", "uint8", "int8"):
+        raise DialectError(f"its output is no vector of probabilities ({shown}); {ALONE}")
     if not end.shape and not sides:
         return None
     return long[0] if long else 1

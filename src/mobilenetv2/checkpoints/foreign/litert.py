@@ -13,14 +13,22 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.containers import bounds, kinds
 from mobilenetv2.checkpoints.containers.litert import DTYPES, IDENTIFIER
 from mobilenetv2.checkpoints.description import Normalisation
-from mobilenetv2.checkpoints.foreign import End, Facts, picture_end, vector_end
+from mobilenetv2.checkpoints.foreign import (
+    LARGEST_FIRST,
+    End,
+    Facts,
+    largest_norm,
+    picture_end,
+    vector_end,
+)
 from mobilenetv2.checkpoints.foreign.litert_metadata import Metadata, archived_texts, read_metadata
 from mobilenetv2.checkpoints.foreign.wiring import (
     MOST_VALUES,
     Node,
     Wiring,
+    front,
     last_operator,
-    scaling,
+    source,
 )
 from mobilenetv2.checkpoints.labels import labels_among
 from mobilenetv2.errors import WeightsError
@@ -68,14 +76,17 @@ def _facts(data: bytes) -> Facts:
         str(_indices(ends)[0]) for ends in (graph.InputsAsNumpy(), graph.OutputsAsNumpy())
     )
     meaning, last = last_operator(wiring, answer)
-    said = read_metadata(model)
+    begin, said = front(wiring, given), read_metadata(model)
     labels, labels_from = _labels(said, archived_texts(data), classes)
     return Facts(
         "litert", size, channels, layout, batch or 1, classes, meaning, last,
         input_type=inputs[0].dtype, input_range=_range(graph.Tensors(int(given)), inputs[0].dtype),
-        scaled=scaling(wiring, given), normalisation=_normalisation(said, channels),
-        normalisation_from="the metadata in it", labels=labels, labels_from=labels_from,
-        licence=said.licence, from_tensorflow=layout == "NHWC",
+        scaled=begin.scaled,
+        largest_filter=_largest_filter(model, graph, wiring, begin.filters),
+        normalisation=_normalisation(said, channels),
+        normalisation_from="the metadata in it",
+        labels=labels, labels_from=labels_from, licence=said.licence,
+        from_tensorflow=layout == "NHWC",
     )  # fmt: skip
 
 
@@ -180,6 +191,27 @@ def _constant(model: Any, graph: Any, index: int) -> NDArray | None:
     values = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype).astype(np.float64)
     scale, zero_point = _quantisation(tensor)
     return values if scale is None else (values - zero_point) * scale
+
+
+def _largest_filter(model: Any, graph: Any, wiring: Wiring, name: str | None) -> float | None:
+    """Return the largest norm of the first convolution's filters (filters, height, width, k)."""
+    if name is None:
+        return None
+    tensor = graph.Tensors(int(source(wiring, name)))
+    buffer, dtype = model.Buffers(tensor.Buffer()), DTYPES.get(tensor.Type())
+    count = int(tensor.ShapeAsNumpy()[0]) if tensor.ShapeLength() == 4 else 0
+    if buffer is None or dtype is None or not 0 < buffer.DataLength() <= LARGEST_FIRST or count < 1:
+        return None
+    values = np.frombuffer(buffer.DataAsNumpy().tobytes(), dtype).astype(np.float64)
+    if values.size % count:
+        return None
+    filters, record = values.reshape(count, -1), tensor.Quantization()
+    if dtype in ("u1", "i1"):
+        if record is None or record.ScaleLength() not in (1, count):
+            return None
+        zero = record.ZeroPointAsNumpy() if record.ZeroPointLength() == record.ScaleLength() else 0
+        filters = (filters - np.reshape(zero, (-1, 1))) * record.ScaleAsNumpy().reshape(-1, 1)
+    return largest_norm(filters)
 
 
 def _quantisation(tensor: Any) -> tuple[float | None, float]:

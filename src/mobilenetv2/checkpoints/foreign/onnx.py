@@ -22,13 +22,21 @@ from mobilenetv2.checkpoints.containers.onnx import (
     require_few_fields,
 )
 from mobilenetv2.checkpoints.description import Normalisation
-from mobilenetv2.checkpoints.foreign import End, Facts, picture_end, vector_end
+from mobilenetv2.checkpoints.foreign import (
+    LARGEST_FIRST,
+    End,
+    Facts,
+    largest_norm,
+    picture_end,
+    vector_end,
+)
 from mobilenetv2.checkpoints.foreign.wiring import (
     MOST_VALUES,
     Node,
     Wiring,
+    front,
     last_operator,
-    scaling,
+    source,
 )
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.spec.foreign import Resize
@@ -87,6 +95,7 @@ def _facts(model: Any) -> Facts:
     classes = vector_end(outputs, frozenset(node.op_type for node in graph.node))
     wiring = _wiring(graph)
     meaning, last = last_operator(wiring, outputs[0].name)
+    begin = front(wiring, inputs[0].name)
     said = {p.key: p.value for p in model.metadata_props if len(p.value) <= LONGEST_METADATA}
     normalisation, normalisation_from = _normalisation(said, channels)
     labels, labels_from = _labels(said, classes)
@@ -94,7 +103,8 @@ def _facts(model: Any) -> Facts:
     return Facts(
         "onnx", size or _stated_size(said), channels, layout, batch, classes, meaning, last,
         input_type=inputs[0].dtype, input_range=_range(graph, inputs[0].name),
-        scaled=scaling(wiring, inputs[0].name), normalisation=normalisation,
+        scaled=begin.scaled, largest_filter=_largest_filter(graph, wiring, begin.filters),
+        normalisation=normalisation,
         normalisation_from=normalisation_from,
         bgr=said.get("Image.BitmapPixelFormat", "").lower().startswith("bgr"),
         fit=_fit(said), labels=labels, labels_from=labels_from,
@@ -192,6 +202,19 @@ def _add_small(constants: dict[str, NDArray], name: str, tensor: Any) -> None:
         onnx.TensorProto.INT64,
     ):  # fmt: skip
         constants[name] = np.asarray(onnx.numpy_helper.to_array(tensor), np.float64)
+
+
+def _largest_filter(graph: Any, wiring: Wiring, name: str | None) -> float | None:
+    """Return the largest norm of the first convolution's filters (filters, k, height, width)."""
+    import onnx
+
+    stored = "" if name is None else source(wiring, name)
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    for tensor in graph.initializer:
+        small = 0 < 4 * np.prod(tensor.dims, dtype=np.float64) <= LARGEST_FIRST
+        if tensor.name == stored and tensor.data_type in floats and len(tensor.dims) == 4 and small:
+            return largest_norm(np.asarray(onnx.numpy_helper.to_array(tensor)))
+    return None
 
 
 def _range(graph: Any, name: str) -> tuple[float, float] | None:

@@ -19,7 +19,7 @@ PASSING = frozenset({
     "Cast", "Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose",
     "QuantizeLinear", "DequantizeLinear", "Slice",
     "CAST", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
-    "REVERSE_V2", "STRIDED_SLICE",
+    "REVERSE_V2", "STRIDED_SLICE", "Pad", "PAD", "PADV2",
 })  # fmt: skip
 """Operators that keep the values and change their order, shape or type only."""
 SOFTMAX = frozenset({"Softmax", "SOFTMAX", "QLinearSoftmax"})
@@ -31,6 +31,10 @@ LINEAR = frozenset({
     "FULLY_CONNECTED", "CONV_2D", "ADD", "MEAN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "LOG_SOFTMAX",
 })  # fmt: skip
 """Operators whose values have no bounds, so that as a last one they give logits."""
+CONVOLUTIONS = frozenset({
+    "Conv", "FusedConv", "CONV_2D", "CONV_2D with an activation", "DEPTHWISE_CONV_2D",
+})  # fmt: skip
+WIDENING = frozenset({"DEQUANTIZE", "CAST", "Cast", "DequantizeLinear", "Identity"})
 ARITHMETIC = {
     "Add": "+", "Sub": "-", "Mul": "*", "Div": "/",
     "ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/",
@@ -79,23 +83,37 @@ def last_operator(wiring: Wiring, output: str) -> tuple[Meaning, str]:
     return "unknown", kind
 
 
-def scaling(wiring: Wiring, given: str) -> tuple[float, tuple[str, ...]] | None:
-    """Return the largest pixel value that a graph with scaling inside takes, and its operators.
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Beginning of a graph: what it does to its input before the first layer."""
+
+    largest: float | None
+    """Largest pixel value that the graph takes, 255 or 1; None if it does not scale its input, or
+    to a range that no network has."""
+    operators: tuple[str, ...]
+    """Names of the operators that scale."""
+    filters: str | None
+    """Name of the tensor of the first convolution's weights."""
+
+    @property
+    def scaled(self) -> tuple[float, tuple[str, ...]] | None:
+        """Largest pixel value and operators of a graph with scaling inside; None for others."""
+        return None if self.largest is None else (self.largest, self.operators)
+
+
+def front(wiring: Wiring, given: str) -> Front:
+    """Return the beginning of a graph.
 
     Args:
         wiring: the graph.
         given: name of its input.
-
-    Returns:
-        255 or 1, and the operators' names; None if the graph does not scale its input, or to a
-        range that no network has.
     """
     readers: dict[str, list[Node]] = defaultdict(list)
     for node in wiring.nodes:
         for name in node.inputs:
             readers[name].append(node)
-    factor, shift, found = np.ones(1), np.zeros(1), list[str]()
-    for _ in wiring.nodes:
+    factor, shift, found, filters = np.ones(1), np.zeros(1), list[str](), None
+    for _ in wiring.nodes:  # a damaged graph may turn in circles
         if len(readers[given]) != 1 or not readers[given][0].outputs:
             break
         node = readers[given][0]
@@ -107,10 +125,18 @@ def scaling(wiring: Wiring, given: str) -> tuple[float, tuple[str, ...]] | None:
             factor, shift = changed
             found.append(node.kind)
         elif node.kind not in PASSING:
+            if node.kind in CONVOLUTIONS and len(node.inputs) > 1:
+                filters = node.inputs[1]
             break
         given = node.outputs[0]
-    largest = _largest(factor, shift) if found else None
-    return None if largest is None else (largest, tuple(found))
+    return Front(_largest(factor, shift) if found else None, tuple(found), filters)
+
+
+def source(wiring: Wiring, name: str) -> str:
+    """Return the stored tensor from which a constant is widened or dequantised."""
+    makers = {made: node for node in wiring.nodes for made in node.outputs}
+    node = makers.get(name)
+    return node.inputs[0] if node and node.kind in WIDENING and node.inputs else name
 
 
 def _arithmetic(
