@@ -24,7 +24,7 @@ IMPORT_REVISION = 4
 """Number to increase when an import gives another config or other arrays, so that caches renew."""
 LARGEST = 16 * 1024**2
 """Maximum size of a config in bytes."""
-HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """Weights files in a folder of a model hub, the preferred one first: safetensors hold no code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of values from 0 to 255, one for each channel."""

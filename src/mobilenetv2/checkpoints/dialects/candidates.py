@@ -18,6 +18,8 @@ WIDTHS = (
 
 People choose multiples of 0.05.
 """
+DIVISORS = (4, 16, 2, 1)
+"""Divisors that people give to torchvision's ``round_nearest`` instead of 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Candidate:
     def __str__(self) -> str:
         """Return text for a message: "width 0.75 in tonylins' rounding"."""
         owner = f"{self.family}'" if self.family.endswith("s") else f"{self.family}'s"
-        return f"width {self.spec.width:g} in {owner} rounding"
+        step = f" to multiples of {self.spec.divisor}" if self.spec.divisor != 8 else ""
+        return f"width {self.spec.width:g} in {owner} rounding{step}"
 
 
 def cut(spec: NetworkSpec, blocks: int) -> NetworkSpec:
@@ -69,7 +72,7 @@ def has_width(spec: NetworkSpec, width: float) -> bool:
 
 def candidates(
     own: Mapping[str, NetworkSpec], target: NetworkSpec, families: Iterable[str],
-    widths: Iterable[float] = WIDTHS,
+    widths: Iterable[float] = WIDTHS, divisor: int | None = None,
 ) -> Iterator[Candidate]:  # fmt: skip
     """Yield the networks of families at widths, the likeliest first.
 
@@ -77,6 +80,8 @@ def candidates(
         own: specs to take for some families instead of the published ones.
         target: values that do not follow from shapes: size, classes, numerics, head.
         families: names in :data:`PUBLISHED`.
+        widths: width multipliers.
+        divisor: another divisor than the families', torchvision's ``round_nearest``.
     """
     widths = dict.fromkeys(widths)
     for family in families:
@@ -91,7 +96,7 @@ def candidates(
             base = cut(base, sum(stage.repeats for stage in target.stages))
         # timm's deeper networks exist in one width each.
         for width in [base.width] if base.width != 1.0 else widths:
-            spec = base.replace(width=width)
+            spec = base.replace(width=width, divisor=divisor or base.divisor)
             if family == "d-li14" and width == 0.1:
                 yield Candidate(spec.replace(divisor=4), family)
             yield Candidate(spec, family)

@@ -1,13 +1,12 @@
-"""Dialects that name their tensors, and inference of the network from a file's tensors.
+"""Dialects that name their tensors, and a file's tensors in one of them.
 
-Width, rounding rule, depth and classes follow from the shapes: every network that the dialect
-publishes is tried at every width, then every other publisher's. Strides do not follow from shapes,
-so another table of stages must be given by the user, or described beside the tensors.
+:mod:`~mobilenetv2.checkpoints.dialects.inference` finds the network off the shapes. Strides do not
+follow from them (:mod:`~mobilenetv2.checkpoints.strides`).
 """
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,22 +22,22 @@ from mobilenetv2.checkpoints.description import (
     sidecar_path,
     usual_preprocessing,
 )
+from mobilenetv2.checkpoints.dialects.candidates import WIDTHS as WIDTHS
 from mobilenetv2.checkpoints.dialects.candidates import (
-    PUBLISHED_WIDTHS,
     Candidate,
     candidates,
     cut,
     has_width,
     same_network,
 )
-from mobilenetv2.checkpoints.dialects.candidates import WIDTHS as WIDTHS
+from mobilenetv2.checkpoints.dialects.inference import infer
 from mobilenetv2.checkpoints.dialects.state_dict import read_state_dict
 from mobilenetv2.checkpoints.dialects.state_head import StateHead
-from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Shape, Words, keys
+from mobilenetv2.checkpoints.dialects.tables import PYTORCH, Key, KeyTable, Words, keys
 from mobilenetv2.checkpoints.dialects.wrappings import BodyEnd, joined
 from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.files import write_atomically
-from mobilenetv2.model.arrays import Arrays, Difference, compare_shapes
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics
 from mobilenetv2.spec.published import PUBLISHED
@@ -55,7 +54,6 @@ COMPUTED = ("padding", "epsilon", "activation")
 HEADLESS = "Came without a classifier: this one is new, and says nothing before it is trained."
 ENDS_EARLY = "Its body ends with a block: the last 1x1 convolution was not in the file."
 LEFT_OUT = "Its head was left out: the classifier is new, and says nothing before it is trained."
-Shapes = Mapping[str, Shape]
 
 
 def save_pytorch(_: ModelConfig, foreign: Arrays, out: Path) -> None:
@@ -196,15 +194,24 @@ class TensorDialect:
             plain = spec.replace(classifier=ClassifierSpec())  # the sidecar has their meaning
         usual = plain.replace(classifier=ClassifierSpec())
         likely = self.candidates(usual, self.families, (spec.width, *WIDTHS))
-        found = next((one.spec for one in likely if same_network(plain, one.spec)), None)
+        stem = plain.channels("stem")  # a cheap test that excludes most
+        found = next(
+            (
+                one.spec
+                for one in likely
+                if one.spec.channels("stem") == stem and same_network(plain, one.spec)
+            ),
+            None,
+        )
         return found and found.replace(classifier=head)
 
     def candidates(
-        self, target: NetworkSpec, families: Iterable[str], widths: Iterable[float] = WIDTHS
-    ) -> Iterator[Candidate]:
+        self, target: NetworkSpec, families: Iterable[str], widths: Iterable[float] = WIDTHS,
+        divisor: int | None = None,
+    ) -> Iterator[Candidate]:  # fmt: skip
         """Yield the networks that its files may hold, the likeliest first."""
         own = dict(zip(self.families, self.bases, strict=True))
-        return candidates(own, target, families, widths)
+        return candidates(own, target, families, widths, divisor)
 
     def unlike(self, spec: NetworkSpec) -> str:
         """Return the fields in which a network differs from the usual one, for a message."""
@@ -298,6 +305,8 @@ class TensorCheckpoint:
         classes = len(labels or Labels.imagenet())
         made = initialise({"classifier.weight": (classes, features)}, "torchvision", seed=0)
         own = [self.dialect.table.classifier, *self._hidden_layers()]
+        if self.body and self.end is None:  # every layer that holds a matrix
+            own += [n.rpartition("/")[0] for n, a in self.foreign.items() if a.ndim == 2]
         foreign = {n: a for n, a in self.foreign.items() if not n.startswith(tuple(own))} | {
             weight.foreign: weight.from_canonical(made["classifier.weight"]),
             bias.foreign: np.zeros(classes, np.float32),
@@ -388,100 +397,3 @@ def require_asked(spec: NetworkSpec, options: ImportOptions, described: bool = T
                 f"it describes itself, and {argument('spec')} describes something else "
                 f"({', '.join(others) or 'other strides'}); leave it out"
             )
-
-
-# ---------------------------------------------------------------- which network
-
-
-def infer(dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, width: float | None = None,
-          exactly: str = "") -> NetworkSpec:  # fmt: skip
-    """Return the network that has these tensors.
-
-    Args:
-        shapes: shape by foreign name, prepared, without what the dialect drops.
-        target: values that do not follow from shapes: size, numerics, dropout; with ``exactly`` the
-            whole network.
-        exactly: source of the network's description, for the message.
-        width: the requested width, if any.
-
-    Raises:
-        DialectError: no known network fits, or not the requested one. The message has all
-            differences from the nearest network, and the likely cause.
-    """
-    classes, channels = _ends(dialect, shapes, target.classifier)
-    target = target.replace(classes=classes, input_channels=channels)
-    difference = _difference(dialect, shapes, target)
-    if exactly and not difference:
-        return target
-    match = _match(dialect, shapes, target, dict.fromkeys((*dialect.families, *PUBLISHED)))
-    if exactly:
-        cause = f"looks like {match}, which is another" if match else difference.summary()
-        raise DialectError(f"not the network that {exactly}: {cause}\n{difference}")
-    if match and (width is None or has_width(match.spec, width)):
-        return match.spec
-    if width is not None:
-        likely = dialect.candidates(target, dialect.families[:1], [width])
-        _, difference = _nearest(dialect, shapes, likely)
-        asked = f"width {width:g} was requested"
-        cause = f"looks like {match}, but {asked}" if match else f"{asked}, and it is not"
-        raise DialectError(f"{cause}\n{difference}".rstrip())
-    nearest, difference = _nearest(dialect, shapes, dialect.candidates(target, dialect.families))
-    raise DialectError(
-        f"{dialect.name} names, but no MobileNetV2 that was published: of the nearest, {nearest}, "
-        f"{difference.summary()}. If it has a stage table of its own, give it as "
-        f"{argument('spec')}\n"
-        f"{difference}"
-    )
-
-
-def _match(
-    dialect: TensorDialect, shapes: Shapes, target: NetworkSpec, families: Iterable[str]
-) -> Candidate | None:
-    first, *_ = dialect.keys(dialect.bases[0])
-    stem = shapes[first.foreign][first.layout.axes[0] if first.layout else 0]
-    for candidate in dialect.candidates(target, families):
-        if candidate.spec.channels("stem") != stem:
-            continue  # a cheap test that excludes most candidates
-        if not _difference(dialect, shapes, candidate.spec):
-            return candidate
-    return None
-
-
-def _difference(dialect: TensorDialect, shapes: Shapes, spec: NetworkSpec) -> Difference:
-    return compare_shapes({key.foreign: key.shape for key in dialect.keys(spec)}, shapes)
-
-
-def _nearest(
-    dialect: TensorDialect, shapes: Shapes, likely: Iterable[Candidate]
-) -> tuple[Candidate, Difference]:
-    found: list[tuple[Candidate, Difference]] = []
-    for candidate in likely:
-        if len(found) > 1 and candidate.spec.width not in PUBLISHED_WIDTHS:
-            continue
-        found.append((candidate, _difference(dialect, shapes, candidate.spec)))
-    return min(found, key=lambda item: item[1].size)
-
-
-def _ends(dialect: TensorDialect, shapes: Shapes, head: ClassifierSpec) -> tuple[int, int]:
-    """Return (classes, input channels), two numbers that differ from file to file.
-
-    Args:
-        head: the classifier, of which a single logit stands for two classes.
-
-    Raises:
-        DialectError: the first or the last tensor is missing or has a wrong shape.
-    """
-    first, *_, weight, bias = dialect.keys(dialect.bases[0])
-    stem, classes = shapes.get(first.foreign), shapes.get(bias.foreign)
-    if stem is None or len(stem) != 4:
-        raise DialectError(f"{first.foreign} is missing or no convolution's weight")
-    canonical = first.layout.axes[1] if first.layout else 1
-    if head.outputs == "logit":
-        return 2, stem[canonical]
-    if not head.bias and weight.foreign in shapes and weight.layout is None:
-        return shapes[weight.foreign][0], stem[canonical]
-    if classes is None:
-        raise DialectError(f"{bias.foreign}, the classifier, is missing")
-    if len(classes) != 1:
-        raise DialectError(f"{bias.foreign} has shape {list(classes)}, not (classes,)")
-    return classes[0], stem[canonical]
