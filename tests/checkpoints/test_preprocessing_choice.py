@@ -1,8 +1,12 @@
 """Who is believed about a network's preprocessing, and the sentence that says so."""
 
 import dataclasses
+import struct
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mobilenetv2.checkpoints.description import (
@@ -11,11 +15,13 @@ from mobilenetv2.checkpoints.description import (
     published_preprocessing,
     usual_preprocessing,
 )
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.checkpoints.input_range import RANGES
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, words
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.catalogue import Checkpoint, catalogue
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
+from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Preprocessing
 
 SPEC = NetworkSpec(classes=3, size=(160, 160))
@@ -110,8 +116,10 @@ def test_a_range_of_noise_is_asked_about_unless_the_user_says_it() -> None:
 
 
 def test_a_given_range_keeps_the_resize_and_a_given_record_brings_its_own() -> None:
-    record, _ = choose(usual=published_preprocessing("torchvision", SPEC), preprocessing="0..1")
-    assert (record.resize, record.std) == ((183, 183), (255.0,) * 3)
+    usual = published_preprocessing("torchvision", SPEC)
+    record, _ = choose(usual=usual, preprocessing="0..1")
+    assert record == dataclasses.replace(usual, mean=(0.0,) * 3, std=(255.0,) * 3)
+    assert record.fit == "cover"
     assert choose(preprocessing=MINE)[0] == MINE
     assert choose(preprocessing="torchvision")[0] == published_preprocessing("torchvision", SPEC)
     record, _ = choose(Description(preprocessing=MINE), preprocessing="0..1")
@@ -173,3 +181,73 @@ def test_grey_networks_get_the_range_of_one_channel() -> None:
     usual = usual_preprocessing("keras", spec)
     assert choose(Description(input_range=(0, 1)), spec=spec, usual=usual)[0].std == (255.0,)
     assert choose(spec=spec, usual=usual, preprocessing="imagenet")[0].channels == 1
+
+
+# ---------------------------------------------------------------- whole files
+
+PTQ = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+SCALE = 0.007843137718737125
+"""Scale of the published file's input."""
+
+
+def calibrated(source: Path, path: Path, scale: float) -> Path:
+    """Writes the published file as if its input was calibrated to another range."""
+    content, old = source.read_bytes(), struct.pack("<f", SCALE)
+    assert 1 <= content.count(old) <= 2  # the input's, and that of its copy in integers
+    path.write_bytes(content.replace(old, struct.pack("<f", scale)))
+    return path
+
+
+def test_a_published_file_is_known_under_any_name_and_another_one_is_not(
+    public_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = public_folder("published") / PTQ
+    mine = tmp_path / "renamed.tflite"
+    mine.write_bytes(source.read_bytes())
+    known, _ = read_checkpoint(mine)
+    assert known.preprocessing == Preprocessing(mean=(127.0,) * 3, std=(127.5,) * 3)
+    assert known.origin is not None and "litert-tf2-1.0-224" in known.origin.preprocessing
+    other = tmp_path / PTQ  # the name alone says nothing where a checksum is published
+    other.write_bytes(source.read_bytes() + b"\0")
+    config, _ = read_checkpoint(other)
+    assert config.preprocessing == PUBLISHED["keras"].preprocessing.stretched()
+    assert (
+        config.origin is not None and "calibrated to -0.9961..1.004" in config.origin.preprocessing
+    )
+
+
+def test_a_file_that_was_calibrated_on_noise_is_asked_about(
+    public_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = public_folder("published") / PTQ
+    path = calibrated(source, tmp_path / "noise.tflite", 0.0418)
+    with pytest.raises(DialectError, match=r"noise\.tflite.*-5\.3.*preprocessing='-1\.\.1'"):
+        read_checkpoint(path)
+    config, arrays = read_checkpoint(path, ImportOptions(preprocessing="-1..1"))
+    assert config.preprocessing == PUBLISHED["keras"].preprocessing.stretched()
+    expected = read_checkpoint(source)[1]
+    assert all(np.array_equal(arrays[name], array) for name, array in expected.items())
+
+
+@pytest.mark.slow
+def test_keras_files_take_what_their_layers_say(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    given = keras.Input((64, 64, 3))
+    for name, front, std in (
+        ("plain", (), 127.5),
+        ("unit", (keras.layers.Rescaling(1 / 255),), 255.0),
+        ("crop", (keras.layers.RandomFlip(), keras.layers.Rescaling(1 / 64, -2)), 64.0),
+    ):
+        x = given
+        for layer in front:
+            x = layer(x)
+        body = keras.applications.MobileNetV2(
+            (64, 64, 3), alpha=0.35, weights=None, include_top=False, pooling="avg"
+        )
+        model = keras.Model(given, keras.layers.Dense(3)(body(x)))
+        model.save(tmp_path / f"{name}.keras")
+        config, _ = read_checkpoint(tmp_path / f"{name}.keras")
+        assert (config.preprocessing.fit, config.preprocessing.resize) == ("stretch", (64, 64))
+        assert config.preprocessing.std == pytest.approx((std,) * 3)
+        assert config.origin is not None
+        assert ("Rescaling" in config.origin.preprocessing) == bool(front)

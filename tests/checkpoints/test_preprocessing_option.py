@@ -70,8 +70,10 @@ def test_hugging_faces_and_timms_files(tmp_path: Path) -> None:
         (112, 112), (128, 128), "cover", 1.0, "bicubic", (127.5,) * 3, (127.5,) * 3
     )
     assert read_preprocessing(tmp_path, (112, 112)) == expected
+    unresized = written(tmp_path / "b.json", {**theirs, "do_resize": False})
+    assert read_preprocessing(unresized, (112, 112)) == expected.unresized()
     timm = {
-        "architecture": "resnet18",
+        "architecture": "resnet18", "model_args": {"block_args": 1},
         "pretrained_cfg": {
             "input_size": [3, 160, 160], "crop_pct": 0.8, "interpolation": "bilinear",
             "mean": [0.0] * 3, "std": [1.0] * 3,

@@ -86,7 +86,11 @@ def _parse(path: Path, size: Size) -> Preprocessing:
             return from_mapping(Preprocessing, content["preprocessing"], f"{path}, preprocessing")
         if "pretrained_cfg" in content:
             # The preprocessing of any network has the same keys.
-            said = describe_timm({**content, "architecture": "mobilenetv2_100"})
+            theirs = {
+                "architecture": "mobilenetv2_100",
+                "pretrained_cfg": content["pretrained_cfg"],
+            }
+            said = describe_timm(theirs)
             if said.unsupported_resize:
                 raise DialectError(f"it has {said.unsupported_resize}, which is not done here")
             record = said.preprocessing
