@@ -97,6 +97,12 @@ def test_else_folders_are_classes(text: str, classes: dict[str, str]) -> None:
     assert shown(layout) == {"all": classes} and not layout.left_out
 
 
+def test_folders_in_classes_are_said_to_be_no_classes() -> None:
+    (note,) = found("a/x/1 a/y/2 b/z/3 b/w/4 b/v/5").notes
+    assert note.startswith("the classes are 'a' and 'b'; the 5 folders inside them")
+    assert found("a/x/1 a/y/2 b/z/3 b/w/4 b/5").notes == []
+
+
 def test_a_class_may_have_the_name_of_a_split_among_others_and_a_note_says_so() -> None:
     layout = found("a/1 test/2 b/3")
     assert shown(layout) == {"all": {"a": "1", "test": "2", "b": "3"}}

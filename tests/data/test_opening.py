@@ -51,9 +51,15 @@ def test_patterns_are_passed_over_in_folders_and_archives(pack: Pack) -> None:
         assert "nothing has a name such as 'never'" in dataset.notes[-1]
 
 
-def test_photos_in_junk_are_not_found(pack: Pack) -> None:
+def test_an_archive_beside_split_folders_is_said_not_to_be_read(pack: Pack) -> None:
+    (note,) = open_dataset(pack("folder", FOUR | {"val.zip": b""})).notes
+    assert note == "not read, since folders of photos are there: val.zip; unpack what belongs"
+
+
+def test_photos_in_junk_are_not_found(pack: Pack, capsys: pytest.CaptureFixture[str]) -> None:
     place = pack("folder", {"a/1.jpg": b"", "a/@eaDir/1.jpg/T.jpg": b"", "a/raw/2.jpg": b""})
     assert find_photos([place]) == [place / "a/1.jpg", place / "a/raw/2.jpg"]
+    assert "hidden or made by a system: 1 (first: a/@eaDir/)" in capsys.readouterr().err
     assert find_photos([place], ["raw"]) == [place / "a/1.jpg"]
 
 

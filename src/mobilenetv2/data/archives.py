@@ -180,8 +180,10 @@ def _zip_names(
     raw: dict[int, bytes] = {}
     for key, entry in enumerate(entries):
         stored = entry.orig_filename
-        # Python takes the name of an extra field that has it in UTF-8.
-        if not entry.flag_bits & UTF8 and entry.filename == stored.partition("\0")[0]:
+        # Python takes the name of an extra field that has it in UTF-8 (and turns a backslash into
+        # a slash on Windows).
+        same = entry.filename.replace("\\", "/") == stored.partition("\0")[0].replace("\\", "/")
+        if same and not entry.flag_bits & UTF8:
             raw[key] = stored.encode("cp437").partition(b"\0")[0]  # the bytes, read as such
     chosen, notes = encoding or "utf-8", []
     if encoding is None and not all(_is_utf8(data) for data in raw.values()):

@@ -303,6 +303,12 @@ def _class_layout(place: str, root: _Folder) -> Layout:
     layout = Layout()
     for folder in root.folders.values():
         layout.add(ALL, folder.name, folder)
+    below = [folder.below() for folder in inside if not folder.photos]
+    if len(below) == len(inside) > 1 and min(map(len, below)) > 1:
+        layout.notes.append(
+            f"the classes are {_quoted(layout.splits[ALL])}; the {sum(map(len, below)):,} folders "
+            "inside them are no classes of their own"
+        )
     return layout
 
 

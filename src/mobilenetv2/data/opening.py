@@ -18,6 +18,7 @@ from mobilenetv2.data.passed_over import Ignore, is_junk, is_photo
 from mobilenetv2.data.sources import FolderSource, Source
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.files import open_file
+from mobilenetv2.progress import say
 from mobilenetv2.text import SHOWN, escaped, listed
 
 MODEL, WEIGHTS = "config.json", "model.safetensors"
@@ -115,6 +116,8 @@ def find_each(
             require_no_model(path)
             source = FolderSource(path, patterns)
             inside = [source.path(name) for name in source.names() if is_photo(name)]
+            for note in (*source.notes, *source.passed.notes()):
+                say(note)
             empty += [] if inside else [escaped(path)]
         elif not path.exists():
             missing.append(escaped(path))
