@@ -59,5 +59,5 @@ $(STAMPS)/dev: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(STAMPS)/torch
 
 $(STAMPS)/all: $(STAMPS)/dev
-	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,against,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,heic,parquet,zstd,against,dev]"
 	touch $@
