@@ -137,5 +137,19 @@ def test_two_linear_layers_are_no_classifier(tmp_path: Path) -> None:
     found["dense"] = found.pop("predictions")
     found["dense_1"] = {"kernel": np.zeros((5, 2), np.float32), "bias": np.zeros(2, np.float32)}
     path = legacy(tmp_path / "m.h5", str, found)
-    with pytest.raises(DialectError, match=r"(?s)its body is width 0\.35.*body.*dense_1/kernel"):
+    with pytest.raises(DialectError, match=r"dense and dense_1.*whole model.*body=True"):
         read_checkpoint(path)
+    config, arrays = read_checkpoint(path, ImportOptions(body=True, size=(96, 96)))
+    assert config.origin is not None and config.origin.untrained_classifier
+    assert config.spec.size == (96, 96)
+    np.testing.assert_array_equal(arrays["head.bn.mean"], ARRAYS["head.bn.mean"])
+
+
+def test_bare_weights_say_that_their_size_is_assumed(tmp_path: Path) -> None:
+    path = legacy(tmp_path / "m.h5", str, layers())
+    origins = [
+        read_checkpoint(path, ImportOptions(size=size))[0].origin for size in (None, (96, 96))
+    ]
+    notes = [origin.note for origin in origins if origin is not None]
+    assert "224 x 224 is assumed" in notes[0] and "size" in notes[0]
+    assert not notes[1]

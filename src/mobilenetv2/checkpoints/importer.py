@@ -24,7 +24,7 @@ from mobilenetv2.checkpoints.description import (
     usual_labels,
 )
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
-from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, identify
+from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, open_named
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.checkpoints.labels import find_labels
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
@@ -118,7 +118,7 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     """
     graph = find_graph(weights, options.dialect)
     if graph is None:
-        return identify(read_container(weights), options.dialect, options.body)
+        return open_named(read_container(weights), options)
     for name in ("width", "size", "spec", "strides"):
         if getattr(options, name) is not None:
             raise DialectError(

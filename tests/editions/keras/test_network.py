@@ -101,6 +101,14 @@ def test_another_default_of_keras_changes_nothing(reference: Case) -> None:
     np.testing.assert_allclose(pooled, expected["head"].max((1, 2)), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("cut", ["size", "rank"])
+def test_images_of_another_size_are_refused_in_a_sentence(cut: str, reference: Case) -> None:
+    arrays, x, _ = reference(SHALLOW)
+    other = x[:, :-1] if cut == "size" else x[0]
+    with pytest.raises(MobileNetV2Error, match=r"takes images of shape \d+ x \d+ x 3 .*, not \d"):
+        edition.intermediates(built(SHALLOW, arrays), other)
+
+
 def test_what_gives_no_logits_has_no_predictor_of_them(reference: Case) -> None:
     arrays, x, _ = reference(SHALLOW)
     topless = built(SHALLOW, arrays, include_top=False, pooling="avg")

@@ -26,13 +26,18 @@ from mobilenetv2.checkpoints.containers.reader import read_container
 from mobilenetv2.checkpoints.description import Description, ImportOptions
 from mobilenetv2.checkpoints.dialects.tables import KERAS as TABLE
 from mobilenetv2.checkpoints.dialects.tables import KERAS_WORDS, Pair
-from mobilenetv2.checkpoints.dialects.tensors import TensorDialect, require_asked
+from mobilenetv2.checkpoints.dialects.tensors import (
+    TensorCheckpoint,
+    TensorDialect,
+    require_asked,
+)
 from mobilenetv2.checkpoints.graphs.chain import in_order
+from mobilenetv2.checkpoints.graphs.head import no_head
 from mobilenetv2.checkpoints.graphs.keras import Structure, follow
 from mobilenetv2.checkpoints.graphs.keras_config import layers_of
 from mobilenetv2.checkpoints.graphs.keras_weights import KerasWeights
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, infer
-from mobilenetv2.errors import DialectError, require
+from mobilenetv2.errors import DialectError, argument, require
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model.arrays import Arrays, require_same
 from mobilenetv2.spec.network import NetworkSpec
@@ -209,6 +214,34 @@ def inside(container: Container) -> tuple[Arrays, Description]:
         names = container.metadata["names"]
         return named(container.arrays, names, DIALECT.bases[0]), Description()
     return container.arrays, Description()
+
+
+def bare_checkpoint(checkpoint: TensorCheckpoint, options: ImportOptions) -> TensorCheckpoint:
+    """Return bare weights as what they say: without a head that they do not describe.
+
+    Raises:
+        DialectError: the head has several layers, of which weights say too little.
+    """
+    layers = by_layer(checkpoint.foreign)
+    body = {key.foreign.split("/")[0] for key in DIALECT.keys(DIALECT.bases[0])}
+    linear = [name for name, parts in layers.items() if _rank(parts) == 2]
+    if options.body:
+        body -= {TABLE.classifier}
+        kept = {n: a for n, a in checkpoint.foreign.items() if n.split("/")[0] in body}
+        checkpoint = dataclasses.replace(checkpoint, foreign=kept)
+    elif len(linear) > 1:
+        raise no_head(
+            f"it has the linear layers {listed(linear, 4)}, and bare weights do not say what is "
+            "between them; save the whole model (.keras, or .h5 by model.save) for its head"
+        )
+    if options.size is not None:
+        return checkpoint
+    height, width = DIALECT.bases[0].size
+    said = (
+        f"Bare weights do not say their input's size: {height} x {width} is assumed, and "
+        f"{argument('size')} names another."
+    )
+    return dataclasses.replace(checkpoint, inside=Description(note=said))
 
 
 def config_in(container: Container) -> Mapping[str, Any] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.reader import recognise_kind
 from mobilenetv2.checkpoints.containers.tensorflow import DATA, write_tensorflow
+from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.checkpoints.dialects import configs, keras, tables, tfjs, timm
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
 from mobilenetv2.checkpoints.graphs import litert, onnx
@@ -130,6 +131,18 @@ def find_graph(path: Path, name: str) -> GraphDialect | None:
     if kind in GRAPHS and name != "auto":
         raise DialectError(f"in the dialect {kind}, not {name}")
     return GRAPHS.get(kind)
+
+
+def open_named(container: Container, options: ImportOptions) -> Checkpoint:
+    """Open named tensors, or a whole Keras model, in the dialect that the options name.
+
+    Raises:
+        DialectError: as :func:`identify` does, or the file says too little of its head.
+    """
+    found = identify(container, options.dialect, options.body)
+    if isinstance(found, TensorCheckpoint) and found.dialect is keras.DIALECT:
+        return keras.bare_checkpoint(found, options)
+    return found
 
 
 def identify(container: Container, name: str, body: bool = False) -> Checkpoint:

@@ -344,14 +344,25 @@ def intermediates(network: keras.Model, x: NDArray) -> dict[str, NDArray]:
     """Return the named intermediate tensors of a forward pass.
 
     Raises:
-        MobileNetV2Error: the network has no logits.
+        MobileNetV2Error: the network has no logits, or takes images of another size.
     """
+    expected, given = network.inputs[0].shape[1:], np.shape(x)[1:]
+    fits = [side in (None, found) for side, found in zip(expected, given, strict=False)]
+    if len(given) != len(expected) or not all(fits):
+        raise MobileNetV2Error(
+            f"this Keras model takes images of shape {_sides(expected)} (height, width, channels), "
+            f"not {_sides(given)}; resize them, or build it at their size"
+        )
     sources = intermediate_layers(config_of(network).spec) | {"logits": CLASSIFIER}
     dtype = _layer(network, CLASSIFIER).dtype
     ends = {name: _layer(network, layer).output for name, layer in sources.items()}
     # predict_on_batch would convert float64 to float32 on some backends.
     tensors = keras.Model(network.input, ends)(keras.ops.convert_to_tensor(x, dtype))
     return {name: np.asarray(keras.ops.convert_to_numpy(tensors[name])) for name in ends}
+
+
+def _sides(shape: Sequence[int | None]) -> str:
+    return " x ".join("any" if side is None else str(side) for side in shape)
 
 
 def _layer(network: keras.Model, name: str) -> keras.Layer:
