@@ -197,7 +197,7 @@ def imported(
     graph = graph_of(spec, folded(spec))
     read_as(graph, monkeypatch)
     path = folder / "net.tflite"
-    path.touch()
+    path.write_bytes(b"a graph")
     return read_checkpoint(path)
 
 
@@ -220,7 +220,7 @@ def test_graphs_that_only_resemble_the_network_are_refused(
         operators[place] = dataclasses.replace(operators[place], **change)  # type: ignore[arg-type]
         odd = dataclasses.replace(graph, operators=tuple(operators))
         read_as(odd, monkeypatch)
-        (tmp_path / "net.tflite").touch()
+        (tmp_path / "net.tflite").write_bytes(b"a graph")
         with pytest.raises(DialectError, match=rf"net\.tflite: .*({message})"):
             read_checkpoint(tmp_path / "net.tflite")
 
@@ -275,7 +275,7 @@ def test_the_range_is_that_of_the_stored_integers(
     step, zero = (None, None) if scale is None else (np.array([scale[0]]), np.array([scale[1]]))
     first = dataclasses.replace(graph.tensors[0], dtype=dtype, scale=step, zero_point=zero)
     graph = dataclasses.replace(graph, tensors=(first, *graph.tensors[1:]))
-    (tmp_path / "m.tflite").touch()
+    (tmp_path / "m.tflite").write_bytes(b"a graph")
     inside = DIALECT.open(graph, tmp_path / "m.tflite", ImportOptions()).inside
     assert inside.input_range == expected and inside.normalisation is None
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator
-from mobilenetv2.checkpoints.graphs import litert_head
+from mobilenetv2.checkpoints.graphs import litert_operators
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
@@ -19,7 +19,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     padding_rule,
 )
 from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder, no_head
-from mobilenetv2.checkpoints.graphs.litert_constants import (
+from mobilenetv2.checkpoints.graphs.litert_operators import (
     ARITHMETIC,
     SAME_VALUES,
     affine,
@@ -116,7 +116,7 @@ class _Walk:
         if self.head is not None:
             if self.end not in inputs:
                 raise no_head(f"it has two classifiers, or a branch, at {kind}")
-            litert_head.take(self.graph, operator, self.head)
+            litert_operators.take(self.graph, operator, self.head)
             self.end = end
         elif source in self.pictures:
             self.take_picture(operator, source)
@@ -165,10 +165,10 @@ class _Walk:
         """Add an operator of the chain, or the first one of the head."""
         kind, end, place = operator.kind, operator.outputs[0], self.places[source]
         leaves = kind == "CONV_2D" and self.chain.ends_body(place)
-        if kind in litert_head.STARTS or leaves:
+        if kind in litert_operators.STARTS or leaves:
             self.begin(source)
             assert self.head is not None
-            litert_head.take(self.graph, operator, self.head)
+            litert_operators.take(self.graph, operator, self.head)
             self.end = end
             return
         if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
