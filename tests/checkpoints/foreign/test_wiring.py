@@ -69,6 +69,11 @@ def test_a_picture_that_is_used_twice_is_not_followed() -> None:
     assert front(Wiring(nodes, {"k": np.array(1 / 255)}), "x").scaled is None
 
 
+def test_a_constant_that_is_widened_scales_too() -> None:
+    nodes = [Node("DEQUANTIZE", ("half",), ("k",)), Node("MUL", ("x", "k"), ("a",))]
+    assert front(Wiring(nodes, {"half": np.array(1 / 255)}), "x").largest == 255
+
+
 def test_the_first_convolutions_weights_are_found_through_what_widens_them() -> None:
     nodes = [
         Node("PAD", ("x", "p"), ("a",)), Node("DEQUANTIZE", ("half",), ("w",)),

@@ -24,6 +24,7 @@ from mobilenetv2.checkpoints.foreign import (
 from mobilenetv2.checkpoints.foreign.litert_metadata import Metadata, archived_texts, read_metadata
 from mobilenetv2.checkpoints.foreign.wiring import (
     MOST_VALUES,
+    WIDENING,
     Node,
     Wiring,
     front,
@@ -160,7 +161,7 @@ def _wiring(model: Any, graph: Any, codes: list[str]) -> Wiring:
         ends = _indices(operator.InputsAsNumpy()), _indices(operator.OutputsAsNumpy())
         if kind in FUSED and _activation(tflite, kind, operator):
             kind += " with an activation"
-        if len(ends[0]) == 2:
+        if len(ends[0]) == 2 or kind in WIDENING:
             wanted.update(ends[0])
         nodes.append(Node(kind, *(tuple(map(str, end)) for end in ends)))
     constants = {

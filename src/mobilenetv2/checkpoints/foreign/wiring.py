@@ -34,7 +34,8 @@ LINEAR = frozenset({
 CONVOLUTIONS = frozenset({
     "Conv", "FusedConv", "CONV_2D", "CONV_2D with an activation", "DEPTHWISE_CONV_2D",
 })  # fmt: skip
-WIDENING = frozenset({"DEQUANTIZE", "CAST", "Cast", "DequantizeLinear", "Identity"})
+WIDENING = frozenset({"DEQUANTIZE", "CAST", "Cast", "Identity"})
+"""Operators between a stored constant and its use, such as from float16."""
 ARITHMETIC = {
     "Add": "+", "Sub": "-", "Mul": "*", "Div": "/",
     "ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/",
@@ -119,7 +120,7 @@ def front(wiring: Wiring, given: str) -> Front:
         node = readers[given][0]
         if node.kind in ARITHMETIC:
             with np.errstate(all="ignore"):  # any constant may be in it
-                changed = _arithmetic(node, given, wiring.constants, factor, shift)
+                changed = _arithmetic(node, given, wiring, factor, shift)
             if changed is None:
                 break
             factor, shift = changed
@@ -140,9 +141,9 @@ def source(wiring: Wiring, name: str) -> str:
 
 
 def _arithmetic(
-    node: Node, given: str, constants: Mapping[str, NDArray], factor: NDArray, shift: NDArray
+    node: Node, given: str, wiring: Wiring, factor: NDArray, shift: NDArray
 ) -> tuple[NDArray, NDArray] | None:
-    others = [constants.get(name) for name in node.inputs if name != given]
+    others = [wiring.constants.get(source(wiring, n)) for n in node.inputs if n != given]
     if len(others) != 1 or others[0] is None or (node.inputs[0] != given and node.kind[0] in "SD"):
         return None
     (value,) = (np.asarray(other, np.float64).ravel() for other in others if other is not None)
