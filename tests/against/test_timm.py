@@ -7,21 +7,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("timm", reason="timm is not installed (see CONTRIBUTING.md)")
 
 import timm
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+from timm.models._hub import save_for_hf
 
 from mobilenetv2.checkpoints.exporter import write_checkpoint
 from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import torch as edition
+from mobilenetv2.errors import DialectError
 from mobilenetv2.hub.catalogue import find
+from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 Fixture = Callable[..., Any]
 CASES = [
@@ -125,3 +131,67 @@ def test_the_catalogue_says_what_timm_says(width: str) -> None:
     assert (3, *record.size) == theirs.input_size
     assert record.resize[0] == int(record.size[0] / theirs.crop_pct)
     assert [255 * one for one in theirs.mean] == pytest.approx(record.mean)
+
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "none": {}, "padding and epsilon": {"pad_type": "same", "bn_eps": 1e-3},
+    "activation": {"act_layer": "relu"}, "pooling": {"global_pool": "max"},
+    "grey": {"in_chans": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS)
+def test_their_folder_in_our_edition(
+    arguments: dict[str, Any], tmp_path: Path, randomise: Fixture, pictures: Fixture
+) -> None:
+    """Every argument of theirs that changes what is computed, as their hub folder records it."""
+    model = timm.create_model("mobilenetv2_035", num_classes=7, **arguments).eval()
+    randomise(model)
+    save_for_hf(model, str(tmp_path / "hub"), safe_serialization=True)
+    config, arrays = read_checkpoint(tmp_path / "hub")
+    network = edition.build(config).eval()
+    edition.load(network, arrays)
+    x = torch.from_numpy(pictures((65, 64))).permute(0, 3, 1, 2)[:, : config.spec.input_channels]
+    torch.testing.assert_close(network(x), model(x), rtol=0, atol=1e-4)
+    assert config.origin is not None and "Not used" not in config.origin.note
+
+
+def test_their_folder_of_a_dilated_network_is_refused(tmp_path: Path) -> None:
+    model = timm.create_model("mobilenetv2_035", output_stride=16)
+    save_for_hf(model, str(tmp_path / "hub"), safe_serialization=True)
+    with pytest.raises(DialectError, match="output_stride = 16"):
+        read_checkpoint(tmp_path / "hub")
+
+
+@pytest.mark.parametrize("size", [(160, 160), (256, 256), (96, 128), (192, 160)])
+@pytest.mark.parametrize(("family", "width"), [("timm", 0.35), ("timm-110d", 1.1), ("keras", 1.0)])
+def test_our_folder_in_their_model(
+    family: str, width: float, size: tuple[int, int], tmp_path: Path, pictures: Fixture
+) -> None:
+    spec = published(family, width=width, size=size, classes=3)
+    record = Preprocessing(interpolation="bicubic").at(size)
+    config, arrays = ModelConfig(spec, record, Labels(("a", "b", "c"))), random_arrays(spec)
+    write_checkpoint(config, arrays, "timm", tmp_path / "hub")
+    model = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
+    ours = edition.build(config).eval()
+    edition.load(ours, arrays)
+    x = torch.from_numpy(pictures((64, 65))).permute(0, 3, 1, 2)
+    torch.testing.assert_close(model(x), ours(x), rtol=0, atol=1e-4)
+    assert list(model.pretrained_cfg["label_names"]) == ["a", "b", "c"]
+    theirs = create_transform(**resolve_model_data_config(model), normalize=False)
+    random = np.random.default_rng(0)
+    for shape in ((333, 217, 3), (97, 410, 3), (61, 60, 3)):
+        image = Image.fromarray(random.integers(0, 256, shape, np.uint8))
+        expected = np.asarray(theirs(image)).transpose(1, 2, 0)
+        np.testing.assert_array_equal(preprocess(image, record), expected)
+
+
+def test_their_features_only_file_is_a_body(tmp_path: Path, randomise: Fixture) -> None:
+    model = timm.create_model("mobilenetv2_050", features_only=True).eval()
+    randomise(model)
+    torch.save(model.state_dict(), tmp_path / "m.pth")
+    config, arrays = read_checkpoint(tmp_path / "m.pth")
+    assert config.spec.head == "none" and config.spec.width == 0.5
+    weight = model.state_dict()["blocks.6.0.conv_pwl.weight"].numpy()
+    np.testing.assert_array_equal(arrays["blocks.16.project.conv.weight"], weight)
+    assert config.origin is not None and config.origin.untrained_classifier
