@@ -239,3 +239,4 @@ def test_a_resize_that_its_config_cannot_say() -> None:
     assert not approximated(Preprocessing((160, 160), (182, 182)))
     assert approximated(Preprocessing((160, 160), (182, 200)))
     assert approximated(Preprocessing(central_fraction=0.875))
+    assert approximated(Preprocessing().unresized())
