@@ -26,6 +26,7 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.description import ImportOptions as ImportOptions
 from mobilenetv2.checkpoints.dialects.registry import Checkpoint, find_graph, open_named
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
+from mobilenetv2.checkpoints.input_range import RANGES
 from mobilenetv2.checkpoints.labels import find_labels
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
 from mobilenetv2.checkpoints.strides import choose_strides
@@ -86,7 +87,8 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
     try:
         checkpoint = open_checkpoint(weights, options)  # read, identify
         said = describe(weights, checkpoint, options)
-        if said.unsupported_resize and options.resize is None and options.preprocessing is None:
+        asked = options.resize is not None or options.preprocessing not in (None, *RANGES)
+        if said.unsupported_resize and not asked:  # a range says nothing of the resize
             raise DialectError(
                 f"its config has {said.unsupported_resize}, which is not done here; to choose "
                 f"another, give {argument('resize', 'stretch')} or {argument('resize', 'cover')}"

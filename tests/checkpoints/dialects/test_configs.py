@@ -66,6 +66,7 @@ def test_a_resize_that_its_files_cannot_say() -> None:
     assert approximated(PUBLISHED["tf-slim"].preprocessing)  # a central part
     assert approximated(Preprocessing((64, 96), (80, 120), "cover"))
     assert not approximated(Preprocessing((64, 96), (80, 120), "stretch"))
+    assert not approximated(Preprocessing().unresized())
 
 
 @pytest.mark.parametrize("code", [5, -1, "bilinear"])

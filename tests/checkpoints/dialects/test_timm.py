@@ -182,7 +182,10 @@ def test_a_resize_that_is_not_done_here_asks_for_another(
     place = folder(tmp_path / "hub", SPEC, random_arrays(SPEC), pretrained_cfg=entry)
     with pytest.raises(DialectError, match=f"{next(iter(entry.values()))}.*resize='stretch'"):
         read_checkpoint(place)
+    with pytest.raises(DialectError, match="resize='stretch'"):  # a range is no resize
+        read_checkpoint(place, ImportOptions(preprocessing="0..1"))
     assert read_checkpoint(place, ImportOptions(resize="cover"))[0].spec.width == 0.35
+    assert read_checkpoint(place, ImportOptions(preprocessing="keras"))[0].spec.width == 0.35
 
 
 def test_a_folder_without_a_classifier_gives_features(tmp_path: Path) -> None:
@@ -236,3 +239,4 @@ def test_a_resize_that_its_config_cannot_say() -> None:
     assert not approximated(Preprocessing((160, 160), (182, 182)))
     assert approximated(Preprocessing((160, 160), (182, 200)))
     assert approximated(Preprocessing(central_fraction=0.875))
+    assert approximated(Preprocessing().unresized())

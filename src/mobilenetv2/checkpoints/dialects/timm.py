@@ -314,7 +314,11 @@ def _made(record: Preprocessing, share: float) -> Size:
 
 def approximated(record: Preprocessing) -> bool:
     """Return True if a ``config.json`` can describe the resize only roughly."""
-    return record.central_fraction < 1 or _made(record, _share(record)) != record.resize
+    return (
+        record.fit == "none"
+        or record.central_fraction < 1
+        or _made(record, _share(record)) != record.resize
+    )
 
 
 def save_folder(config: ModelConfig, foreign: Arrays, out: Path) -> None:
