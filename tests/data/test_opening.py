@@ -53,7 +53,7 @@ def test_patterns_are_passed_over_in_folders_and_archives(pack: Pack) -> None:
 
 def test_an_archive_beside_split_folders_is_said_not_to_be_read(pack: Pack) -> None:
     (note,) = open_dataset(pack("folder", FOUR | {"val.zip": b""})).notes
-    assert note == "not read, since folders or photos stand beside: val.zip; unpack what belongs"
+    assert note == "not read, since folders of photos are there: val.zip; unpack what belongs"
 
 
 def test_photos_in_junk_are_not_found(pack: Pack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,8 +52,8 @@ VERBS = {
 
 DATA_HELP = (
     "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
-    "class; a folder of class folders; a .zip or .tar of either; a folder with an archive for each "
-    "split; or 'digits' (built-in data)"
+    "class; a folder of class folders; a .zip, .tar, .tar.gz, .tar.xz or .tar.zst of either; a "
+    "folder with an archive for each split; or 'digits' (built-in data)"
 )
 MODEL_HELP = (
     "a model folder, such as RUN/best; a name of torchvision, timm or Keras, such as "

@@ -167,8 +167,11 @@ def find_splits(source: Source) -> Dataset:
         for name in sorted(layout.splits, key=[TRAIN, VALIDATION, TEST, ALL].index)
     }  # fmt: skip
     left_out = tuple(photo for found in layout.left_out.values() for photo in found)
-    notes = (*source.notes, *source.passed.notes(), *layout.notes)
-    return Dataset(source.place, classes, splits, ignored, source.passed, left_out, notes)
+    notes = [*source.notes, *source.passed.notes(), *layout.notes]
+    if archives := [name for name in ignored if archive_suffix(name)]:
+        beside = listed(archives, SHOWN)
+        notes.append(f"not read, since folders of photos are there: {beside}; unpack what belongs")
+    return Dataset(source.place, classes, splits, ignored, source.passed, left_out, tuple(notes))
 
 
 def _no_photos(source: Source, others: tuple[str, ...]) -> str:

@@ -53,12 +53,7 @@ def open_source(
         archives = [below for below in found if archive_suffix(below.name)]
         named = [below for below in archives if split_of(archive_stem(below.name))]
         if any(below.is_dir() or is_photo(below.name) for below in found):
-            source = FolderSource(path, ignore)
-            if beside := listed([escaped(below.name) for below in archives], SHOWN):
-                source.notes.append(
-                    f"not read, since folders or photos stand beside: {beside}; unpack what belongs"
-                )
-            return source
+            return FolderSource(path, ignore)
         if named:
             stems = Counter(archive_stem(below.name).lower() for below in named)
             stem, count = stems.most_common(1)[0]
