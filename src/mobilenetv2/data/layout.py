@@ -27,6 +27,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.text import SHOWN, counted, listed, quoted
@@ -170,20 +171,20 @@ class _Folder:
 def _tree(photos: Iterable[str], folders: Iterable[str]) -> _Folder:
     root = _Folder("")
 
-    def reach(parts: Sequence[str], photo: bool) -> _Folder:
+    def reach(parts: Sequence[str], photos: int) -> _Folder:
         here = root
-        here.count += photo
+        here.count += photos
         for part in parts:
             path = f"{here.path}/{part}" if here.path else part
             here = here.folders.setdefault(part, _Folder(path))
-            here.count += photo
+            here.count += photos
         return here
 
     for name in folders:
-        reach(name.strip("/").split("/"), False)
-    for name in photos:
-        *parts, _ = name.split("/")
-        reach(parts, True).photos.append(name)
+        reach(name.strip("/").split("/"), 0)
+    for above, group in groupby(photos, lambda name: name.rpartition("/")[0]):
+        inside = [*group]  # most names come in the order of their folders
+        reach(above.split("/") if above else [], len(inside)).photos += inside
     return root
 
 

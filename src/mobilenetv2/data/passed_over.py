@@ -8,7 +8,6 @@ over in silence: :class:`PassedOver` counts, and its notes name the first.
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import SUFFIXES
@@ -106,7 +105,8 @@ class Ignore:
 
 def is_photo(name: str) -> bool:
     """Return True for a file's name with the suffix of a photo; names of folders end in '/'."""
-    return not name.endswith("/") and PurePosixPath(name).suffix.lower() in SUFFIXES
+    stem, dot, ending = name.rpartition("/")[2].rpartition(".")
+    return bool(stem) and f"{dot}{ending}".lower() in SUFFIXES
 
 
 def is_junk(name: str) -> bool:
