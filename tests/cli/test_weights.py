@@ -308,6 +308,21 @@ def test_a_file_that_cannot_be_imported_is_one_line_and_leaves_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_strides_are_said_and_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from mobilenetv2.checkpoints.containers.safetensors import safetensors_bytes
+    from mobilenetv2.checkpoints.dialects.registry import TORCHVISION
+
+    spec = published("torchvision", width=0.1, classes=10)
+    file = tmp_path / "m.safetensors"
+    file.write_bytes(safetensors_bytes(TORCHVISION.encode(spec, random_arrays(spec))))
+    command = ["weights", "import", str(file), str(tmp_path / "out"), "--overwrite"]
+    assert main([*command, "--size", "32"]) == 0
+    shown = capsys.readouterr()
+    assert "--strides paper" in shown.out + shown.err
+    assert main([*command, "--strides", "1,1,2,2,2,1,2,1"]) == 0
+    assert store.load_config(tmp_path / "out").spec.stem_stride == 1
+
+
 def test_labels_that_cannot_be_read_are_named(
     importable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
