@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.graphs.litert import DIALECT
+from mobilenetv2.checkpoints.graphs.litert.reader import DIALECT
 from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DialectError

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.checkpoints.graphs.litert import NOTE
+from mobilenetv2.checkpoints.graphs.litert.reader import NOTE
 from mobilenetv2.checkpoints.rebasing import (
     built_in_views,
     measure_moments,

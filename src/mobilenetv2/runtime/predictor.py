@@ -112,7 +112,7 @@ def load_feature_map(
 
 
 def _exported(path: Path, runtime: str | None) -> tuple[Artifact, Arrays]:
-    from mobilenetv2.checkpoints.graphs.onnx import with_map
+    from mobilenetv2.checkpoints.graphs.onnx.reader import with_map
 
     artifact = load_artifact(path, runtime)
     if artifact.format != "onnx":

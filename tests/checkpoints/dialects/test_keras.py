@@ -25,7 +25,7 @@ from mobilenetv2.checkpoints.dialects.keras import (
     open_model,
     usual_names,
 )
-from mobilenetv2.checkpoints.graphs.keras import follow
+from mobilenetv2.checkpoints.graphs.keras.structure import follow
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.blocks import Convolution, resolve

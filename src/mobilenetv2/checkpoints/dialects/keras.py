@@ -33,9 +33,9 @@ from mobilenetv2.checkpoints.dialects.tensors import (
 )
 from mobilenetv2.checkpoints.graphs.chain import in_order
 from mobilenetv2.checkpoints.graphs.head import no_head
-from mobilenetv2.checkpoints.graphs.keras import Structure, follow
-from mobilenetv2.checkpoints.graphs.keras_config import layers_of
-from mobilenetv2.checkpoints.graphs.keras_weights import KerasWeights
+from mobilenetv2.checkpoints.graphs.keras.config import layers_of
+from mobilenetv2.checkpoints.graphs.keras.structure import Structure, follow
+from mobilenetv2.checkpoints.graphs.keras.weights import KerasWeights
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, infer
 from mobilenetv2.errors import DialectError, argument, require
 from mobilenetv2.files import write_atomically

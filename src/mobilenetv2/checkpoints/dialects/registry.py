@@ -18,8 +18,9 @@ from mobilenetv2.checkpoints.containers.tensorflow import DATA, write_tensorflow
 from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.checkpoints.dialects import configs, keras, tables, tfjs, timm
 from mobilenetv2.checkpoints.dialects.tensors import TensorCheckpoint, TensorDialect
-from mobilenetv2.checkpoints.graphs import litert, onnx
+from mobilenetv2.checkpoints.graphs.litert import reader as litert
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
+from mobilenetv2.checkpoints.graphs.onnx import reader as onnx
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.model.arrays import Arrays

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.graphs.keras import Find, Structure, follow
+from mobilenetv2.checkpoints.graphs.keras.structure import Find, Structure, follow
 from mobilenetv2.errors import DialectError
 
 Named = tuple[str, dict[str, Any]]

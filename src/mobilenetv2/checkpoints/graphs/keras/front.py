@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.description import Normalisation
-from mobilenetv2.checkpoints.graphs.keras_config import Layer, plain
+from mobilenetv2.checkpoints.graphs.keras.config import Layer, plain
 from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.spec.network import Size
 from mobilenetv2.text import listed

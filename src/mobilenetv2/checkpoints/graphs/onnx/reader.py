@@ -19,7 +19,7 @@ from mobilenetv2.checkpoints.description import (
     describe_config,
     parse_config,
 )
-from mobilenetv2.checkpoints.graphs import onnx_head, picture
+from mobilenetv2.checkpoints.graphs import picture
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
@@ -40,9 +40,10 @@ from mobilenetv2.checkpoints.graphs.network import (
     linear_arrays,
     with_bias,
 )
-from mobilenetv2.checkpoints.graphs.onnx_constants import shape_of
-from mobilenetv2.checkpoints.graphs.onnx_plain import plain
-from mobilenetv2.checkpoints.graphs.onnx_state import UNKNOWN_AXES, State, Tensor, transpose
+from mobilenetv2.checkpoints.graphs.onnx import head as onnx_head
+from mobilenetv2.checkpoints.graphs.onnx.constants import shape_of
+from mobilenetv2.checkpoints.graphs.onnx.plain import plain
+from mobilenetv2.checkpoints.graphs.onnx.state import UNKNOWN_AXES, State, Tensor, transpose
 from mobilenetv2.errors import DialectError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.graph import MAP

@@ -17,7 +17,7 @@ from mobilenetv2.checkpoints.graphs.chain import (
     Step,
 )
 from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder, no_head
-from mobilenetv2.checkpoints.graphs.onnx_constants import Constants
+from mobilenetv2.checkpoints.graphs.onnx.constants import Constants
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import Size
 

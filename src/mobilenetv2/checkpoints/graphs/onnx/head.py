@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.onnx import Node
 from mobilenetv2.checkpoints.graphs.head import HeadBuilder, no_head
-from mobilenetv2.checkpoints.graphs.onnx_constants import Constants, target_shape
-from mobilenetv2.checkpoints.graphs.onnx_state import State, Tensor, transpose
+from mobilenetv2.checkpoints.graphs.onnx.constants import Constants, target_shape
+from mobilenetv2.checkpoints.graphs.onnx.state import State, Tensor, transpose
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import Pooling
 

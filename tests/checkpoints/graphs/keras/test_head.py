@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder
-from mobilenetv2.checkpoints.graphs.keras_config import Layer
-from mobilenetv2.checkpoints.graphs.keras_head import activation, add, knows
+from mobilenetv2.checkpoints.graphs.keras.config import Layer
+from mobilenetv2.checkpoints.graphs.keras.head import activation, add, knows
 from mobilenetv2.errors import DialectError
 
 RANDOM = np.random.default_rng(3)

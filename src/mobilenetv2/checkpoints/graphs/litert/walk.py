@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator
-from mobilenetv2.checkpoints.graphs import litert_operators
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
@@ -19,7 +18,8 @@ from mobilenetv2.checkpoints.graphs.chain import (
     padding_rule,
 )
 from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder, no_head
-from mobilenetv2.checkpoints.graphs.litert_operators import (
+from mobilenetv2.checkpoints.graphs.litert import operators as litert_operators
+from mobilenetv2.checkpoints.graphs.litert.operators import (
     ARITHMETIC,
     SAME_VALUES,
     affine,

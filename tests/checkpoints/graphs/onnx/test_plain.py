@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node
-from mobilenetv2.checkpoints.graphs.onnx import DIALECT
-from mobilenetv2.checkpoints.graphs.onnx_plain import plain
+from mobilenetv2.checkpoints.graphs.onnx.plain import plain
+from mobilenetv2.checkpoints.graphs.onnx.reader import DIALECT
 from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.editions import numpy as reference
 from mobilenetv2.errors import DialectError

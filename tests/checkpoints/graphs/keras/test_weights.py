@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mobilenetv2.checkpoints.containers import Container
-from mobilenetv2.checkpoints.graphs.keras_config import Layer
-from mobilenetv2.checkpoints.graphs.keras_weights import KerasWeights, variable_name
+from mobilenetv2.checkpoints.graphs.keras.config import Layer
+from mobilenetv2.checkpoints.graphs.keras.weights import KerasWeights, variable_name
 
 
 def layer(kind: str, *path: str, stored: str = "", **settings: object) -> Layer:

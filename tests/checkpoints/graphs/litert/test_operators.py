@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
-from mobilenetv2.checkpoints.graphs.litert_operators import affine, constant, weights
+from mobilenetv2.checkpoints.graphs.litert.operators import affine, constant, weights
 from mobilenetv2.errors import DialectError
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import Container
-from mobilenetv2.checkpoints.graphs.keras_config import UNBIASED, Layer
+from mobilenetv2.checkpoints.graphs.keras.config import UNBIASED, Layer
 
 BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 KERNEL = ("kernel", "bias")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.graphs import keras_front, keras_head
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
     PICTURE,
@@ -29,7 +28,9 @@ from mobilenetv2.checkpoints.graphs.chain import (
     size_after,
 )
 from mobilenetv2.checkpoints.graphs.head import Head, HeadBuilder, no_head
-from mobilenetv2.checkpoints.graphs.keras_config import (
+from mobilenetv2.checkpoints.graphs.keras import front as keras_front
+from mobilenetv2.checkpoints.graphs.keras import head as keras_head
+from mobilenetv2.checkpoints.graphs.keras.config import (
     ALLOWED,
     INPUT,
     UNBIASED,
@@ -37,7 +38,7 @@ from mobilenetv2.checkpoints.graphs.keras_config import (
     layers_of,
     plain,
 )
-from mobilenetv2.checkpoints.graphs.keras_front import Front, Variables
+from mobilenetv2.checkpoints.graphs.keras.front import Front, Variables
 from mobilenetv2.errors import DialectError
 from mobilenetv2.model.arrays import TENSORFLOW_CONVOLUTION, TENSORFLOW_DEPTHWISE
 from mobilenetv2.spec.network import Size

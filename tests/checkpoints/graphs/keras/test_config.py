@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilenetv2.checkpoints.graphs.keras_config import Layer, layers_of, snake_case
+from mobilenetv2.checkpoints.graphs.keras.config import Layer, layers_of, snake_case
 from mobilenetv2.errors import DialectError
 
 Row = dict[str, Any]

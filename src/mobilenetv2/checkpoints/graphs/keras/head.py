@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.graphs.head import HeadBuilder, no_head
-from mobilenetv2.checkpoints.graphs.keras_config import UNBIASED, Layer, plain
-from mobilenetv2.checkpoints.graphs.keras_front import Variables, augments
+from mobilenetv2.checkpoints.graphs.keras.config import UNBIASED, Layer, plain
+from mobilenetv2.checkpoints.graphs.keras.front import Variables, augments
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import Pooling, Size
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node
-from mobilenetv2.checkpoints.graphs.onnx_constants import COMPUTED, Constants, target_shape
+from mobilenetv2.checkpoints.graphs.onnx.constants import COMPUTED, Constants, target_shape
 from mobilenetv2.errors import DialectError
 
 X = np.random.default_rng(0).uniform(0.5, 3, (2, 3, 4)).astype(np.float32)

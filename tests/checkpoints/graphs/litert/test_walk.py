@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from litert_graphs import BIAS, MAP, STEM, WEIGHT, Builder
 
-from mobilenetv2.checkpoints.graphs.litert_walk import walk
+from mobilenetv2.checkpoints.graphs.litert.walk import walk
 from mobilenetv2.errors import DialectError
 
 PICTURE = (1, 14, 14, 3)

@@ -11,7 +11,7 @@ from heads import HEADS, with_head
 from numpy.typing import NDArray
 from onnx import helper
 
-from mobilenetv2.checkpoints.graphs.onnx import with_map
+from mobilenetv2.checkpoints.graphs.onnx.reader import with_map
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.lowering import lower, lower_folded
 from mobilenetv2.graph.onnx import write_onnx

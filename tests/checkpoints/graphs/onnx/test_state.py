@@ -5,7 +5,7 @@ import pytest
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node
 from mobilenetv2.checkpoints.graphs.chain import PICTURE, Step
-from mobilenetv2.checkpoints.graphs.onnx_state import State, Tensor, closed, transpose
+from mobilenetv2.checkpoints.graphs.onnx.state import State, Tensor, closed, transpose
 from mobilenetv2.errors import DialectError
 
 NODE = Node("Conv", "", ("x",), ("y",), {})

@@ -19,7 +19,7 @@ from mobilenetv2.checkpoints.description import (
     parse_config,
 )
 from mobilenetv2.checkpoints.graphs import picture
-from mobilenetv2.checkpoints.graphs.litert_walk import walk
+from mobilenetv2.checkpoints.graphs.litert.walk import walk
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, with_bias
 from mobilenetv2.checkpoints.labels import labels_among
 from mobilenetv2.errors import DialectError

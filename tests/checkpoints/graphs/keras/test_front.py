@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.checkpoints.graphs.keras_config import Layer, Source
-from mobilenetv2.checkpoints.graphs.keras_front import Front, augments, change, operation
+from mobilenetv2.checkpoints.graphs.keras.config import Layer, Source
+from mobilenetv2.checkpoints.graphs.keras.front import Front, augments, change, operation
 from mobilenetv2.errors import DialectError
 
 PICTURE = Front.of(3, (8, 6))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from litert_graphs import BIAS, MAP, VECTOR, WEIGHT, Builder, random
 
-from mobilenetv2.checkpoints.graphs.litert_walk import walk
+from mobilenetv2.checkpoints.graphs.litert.walk import walk
 from mobilenetv2.errors import DialectError
 
 

@@ -1,0 +1,1 @@
+"""Keras models: the layers of a config, followed as a chain."""

@@ -1,0 +1,1 @@
+"""LiteRT graphs, followed as a chain of convolutions."""

@@ -1,0 +1,1 @@
+"""ONNX graphs, followed as a chain of convolutions."""
