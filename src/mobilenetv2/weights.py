@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.description import ImportOptions, Resize
 from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
 from mobilenetv2.checkpoints.importer import import_network
-from mobilenetv2.checkpoints.labels import read_label_file, read_labels
+from mobilenetv2.checkpoints.labels import labels_of, read_label_file
 from mobilenetv2.checkpoints.preprocessing_choice import words
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
 from mobilenetv2.checkpoints.strides import read_strides
@@ -160,7 +160,7 @@ def import_checkpoint(
     if source.exists() or source.with_name(f"{source.name}.index").is_file():
         options = ImportOptions(
             dialect=dialect,
-            labels=labels_of(labels),
+            labels=labels_given(labels),
             width=width,
             size=(size, size) if isinstance(size, int) else size,
             spec=spec if isinstance(spec, NetworkSpec | None) else find_spec(fspath(spec)),
@@ -195,7 +195,7 @@ def _require_name(name: str) -> None:
         raise WeightsError(f"{path}: no such file")
 
 
-def labels_of(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Labels | None:
+def labels_given(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Labels | None:
     """Return labels from a list of names or from a file.
 
     Raises:
@@ -204,7 +204,7 @@ def labels_of(given: str | PathLike[str] | Sequence[str] | Labels | None) -> Lab
     if given is None or isinstance(given, Labels):
         return given
     if not isinstance(given, str | PathLike):
-        return read_labels("\n".join(given))
+        return labels_of(given)
     return read_label_file(Path(given))
 
 

@@ -251,7 +251,7 @@ def test_what_is_no_checkpoint_of_this_network(tmp_path: Path, safe: Write) -> N
     broken["features.3.conv.3.running_mean"][0] = np.nan
     with pytest.raises(WeightsError, match=r"blocks\.2\.project\.bn\.mean has values that are not"):
         read_checkpoint(safe(broken))
-    with pytest.raises(DialectError, match="--width is not for litert files"):
+    with pytest.raises(DialectError, match="width is not for litert files"):
         read_checkpoint(tmp_path / "x.tflite", ImportOptions(width=1.0))
 
 

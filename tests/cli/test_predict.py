@@ -182,7 +182,7 @@ def test_features_of_a_folder_with_a_bad_photo_go_on_past_it(
 def test_a_weights_file_or_a_run_is_no_model_and_says_what_to_do(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "m.pth").write_bytes(b"")
+    (tmp_path / "m.pth").write_bytes(b"\x80\x02}q\x00.")  # PyTorch's form until 1.6
     photo = str(photos / "ball" / "00.png")
     assert main(["predict", photo, "--model", str(tmp_path / "m.pth")]) == 2
     err = capsys.readouterr().err

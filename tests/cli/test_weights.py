@@ -27,7 +27,7 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
-from mobilenetv2.weights import labels_of
+from mobilenetv2.weights import labels_given
 
 
 @pytest.fixture
@@ -282,12 +282,12 @@ def test_an_existing_folder_is_replaced_only_when_asked_and_only_a_model(
     "name, content, message",
     [
         ("missing.tflite", None, "missing.tflite: no such file"),
-        ("model.pth", b"PK", "model.pth: does not begin like a PyTorch file"),
+        ("model.pth", b"PK", "model.pth: an incomplete file"),
         ("model.h5", b"\x89HDF", "model.h5: "),
         ("model.onnx", b"\x08\x07", "model.onnx: "),
         ("model.safetensors", bytes(64), "model.safetensors: "),
         ("notes.txt", b"just a text", "notes.txt: "),
-        ("empty.tflite", b"", "empty.tflite: not a LiteRT file"),
+        ("empty.tflite", b"", "empty.tflite: an empty file"),
         ("text.tflite", b"just a text", "text.tflite: not a LiteRT file (its identifier is not TF"),
         ("zeros.tflite", b"\0\0\0\0TFL3" + bytes(64), "zeros.tflite: "),
         ("far.tflite", b"\xff\xff\xff\x7fTFL3" + bytes(64), "far.tflite: damaged LiteRT file"),
@@ -352,7 +352,7 @@ def test_a_published_name_is_fetched_and_copied(
 
 def test_a_list_of_names_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes("background\ncat\n".encode("utf-8-sig"))
-    assert labels_of(tmp_path / "names.txt") == Labels(("background", "cat"), background=0)
+    assert labels_given(tmp_path / "names.txt") == Labels(("background", "cat"), background=0)
 
 
 @pytest.fixture

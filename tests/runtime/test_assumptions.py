@@ -57,7 +57,7 @@ def test_a_calibrated_range_that_is_none_asks_for_the_preprocessing() -> None:
 def test_a_given_preprocessing_keeps_its_crop_unless_a_resize_is_given() -> None:
     record = Preprocessing()
     seen, _ = choose_preprocessing(FACTS, Given(preprocessing=record), "net")
-    assert seen == record.at((96, 96)) and seen.resize == (110, 110)
+    assert seen == record.at((96, 96)) and seen.resize == (109, 109)
     seen, _ = choose_preprocessing(FACTS, Given(preprocessing=record, resize="stretch"), "net")
     assert (seen.fit, seen.resize) == ("stretch", (96, 96))
     grey = dataclasses.replace(record, mean=(1.0,), std=(1.0,))

@@ -55,7 +55,7 @@ def test_parts_that_do_not_fit_each_other_are_named(changes: dict[str, Any], mes
     [
         ({"size": (0, 224)}, "must be .height, width. in pixels"),
         ({"resize": (200, 256)}, "too small to crop"),
-        ({"fit": "fill"}, "fit: expected one of 'cover', 'stretch', found 'fill'"),
+        ({"fit": "fill"}, "fit: expected one of 'cover', 'stretch', 'none', found 'fill'"),
         ({"interpolation": "cubic"}, "interpolation: expected one of 'nearest'"),
         ({"size": (224, 8193)}, r"size \(224, 8193\)"),
         ({"central_fraction": 0.0}, "central_fraction 0.0"),

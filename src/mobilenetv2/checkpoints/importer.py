@@ -6,7 +6,8 @@ came folded, :func:`import_network` puts measured statistics in.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
     """
     options = options or ImportOptions()
     weights = weights_in(path) if path.is_dir() else path
+    checkpoint = open_checkpoint(weights, options)  # read, identify
     try:
-        checkpoint = open_checkpoint(weights, options)  # read, identify
         said = describe(weights, checkpoint, options)
         asked = options.resize is not None or options.preprocessing not in (None, *RANGES)
         if said.unsupported_resize and not asked:  # a range says nothing of the resize
@@ -107,26 +108,40 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
         check_arrays(spec, arrays, str(weights))
         return collect(path, weights, checkpoint, said, spec, arrays, options), arrays
     except (DialectError, SpecError) as error:
-        raise explained(weights, DialectError(f"{weights}: {error}")) from None
-    except WeightsError as error:
-        raise explained(weights, error) from None
+        raise DialectError(f"{weights}: {error}") from None
 
 
 def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
     """Read a file as named tensors or as a graph, and recognise its dialect.
 
     Raises:
-        DialectError: an option does not apply to a graph, or the dialect is unknown.
+        WeightsError: not a weights file, damaged, or hostile.
+        DialectError: another network, or of an unknown dialect. A file of a recognised kind that is
+            not read is called what it is.
     """
-    graph = find_graph(weights, options.dialect)
-    if graph is None:
-        return open_named(read_container(weights), options)
+    with _called_what_it_is(weights):
+        graph = find_graph(weights, options.dialect)
+        if graph is None:
+            return open_named(read_container(weights), options)
     for name in ("width", "size", "spec", "strides"):
         if getattr(options, name) is not None:
             raise DialectError(
-                f"--{name} is not for {graph.name} files, whose graph says what they are"
+                f"{weights}: {argument(name)} is not for {graph.name} files, whose graph says what "
+                "they are"
             )
-    return graph.open(graph.read(weights), weights, options)
+    with _called_what_it_is(weights):
+        return graph.open(graph.read(weights), weights, options)
+
+
+@contextmanager
+def _called_what_it_is(weights: Path) -> Iterator[None]:
+    """Give an error about a file of a recognised kind that is not read the kind's sentence."""
+    try:
+        yield
+    except DialectError as error:
+        raise explained(weights, DialectError(f"{weights}: {error}")) from None
+    except WeightsError as error:
+        raise explained(weights, error) from None
 
 
 def describe(weights: Path, checkpoint: Checkpoint, options: ImportOptions) -> Description:

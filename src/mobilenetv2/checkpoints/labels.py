@@ -161,13 +161,22 @@ def read_labels(text: str) -> Labels:
         names, ids = _of_json(text)
     else:
         names, ids = _of_lines([line.strip() for line in LINE.split(text) if line.strip()])
+    return labels_of(names, ids)
+
+
+def labels_of(names: Sequence[str], ids: tuple[str, ...] = ()) -> Labels:
+    """Return labels of names, with ImageNet's and a background class recognised.
+
+    Args:
+        names: name of each class, in the order of the outputs.
+        ids: WordNet id of each class, if they are known.
+
+    Raises:
+        DialectError: there is no name, or a name occurs twice.
+    """
+    names = tuple(names)
     if not names:
         raise DialectError("it has no class names")
-    return _checked(names, ids)
-
-
-def _checked(names: tuple[str, ...], ids: tuple[str, ...]) -> Labels:
-    """Return labels of names, with ImageNet and a background class recognised."""
     background = None
     for index in (0, len(names) - 1):
         if names[index].lower() == "background":

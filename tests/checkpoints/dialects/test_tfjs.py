@@ -121,5 +121,5 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="exists already"):
         write_checkpoint(config, arrays, "tfjs", tmp_path / "b")
     write_checkpoint(config, arrays, "tfjs", tmp_path / "b", overwrite=True)
-    with pytest.raises(DialectError, match="--width is not for tfjs"):
+    with pytest.raises(DialectError, match="width is not for tfjs"):
         read_checkpoint(tmp_path / "b", ImportOptions(width=0.5))

@@ -7,7 +7,8 @@ a table is ``{"pairs": [[key, value], ...]}``.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mobilenetv2.checkpoints.description import read_labels
+from mobilenetv2.checkpoints.labels import labels_of
+from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import LARGEST_SIZE, SMALLEST_SIZE, Size
 from mobilenetv2.spec.records import Labels
 
@@ -27,7 +28,10 @@ def labels_beside(found: Iterable[Sequence[Any]], classes: int | None) -> tuple[
         elif names is not None and classes is not None and len(names) != classes:
             problems.append(f"{key} names {len(names)} classes, and there are {classes} outputs")
         elif names is not None:
-            return _labels(names), ""
+            try:
+                return labels_of(names), ""
+            except DialectError as error:  # a name occurs twice
+                problems.append(f"{key} has {error}")
     told = "; ".join(problems[:2])
     return None, f"Labels in it are not used: {told}." if told else ""
 
@@ -61,14 +65,4 @@ def _names(value: Any) -> tuple[str, ...] | str | None:
         names = tuple(value)
     else:
         return None
-    if len(set(names)) != len(names) and not _labels(names).wordnet:  # ImageNet has two cranes
-        return "names a class twice"
     return names if all(name.strip() for name in names) else "has an empty name"
-
-
-def _labels(names: tuple[str, ...]) -> Labels:
-    """Return the names as labels; ImageNet's and a background class are recognised."""
-    if any(len(name.splitlines()) != 1 or name != name.strip() for name in names):
-        return Labels(names)
-    read = read_labels("\n".join(names))
-    return read if len(read) == len(names) else Labels(names)

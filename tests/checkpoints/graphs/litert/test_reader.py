@@ -151,6 +151,7 @@ def folded(spec: NetworkSpec) -> Arrays:
 
 
 FAMILY = published("paper", classes=7, dropout=0.2)
+GRAPH_START = bytes(4) + b"TFL3" + bytes(8)
 
 
 @pytest.mark.parametrize("activation", ["relu6", "relu"])
@@ -232,11 +233,12 @@ def test_a_label_list_inside_the_file_is_taken_and_a_damaged_one_is_an_error(
     graph = graph_of(spec, folded(spec))
     read_as(graph, monkeypatch)
     path, names = tmp_path / "net.tflite", [f"flower {index}" * 20 for index in range(7)]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    path.write_bytes(GRAPH_START)  # the archive stands behind the graph
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("labels.txt", "\n".join(names))
     assert read_checkpoint(path)[0].labels == Labels(tuple(names))
     data = bytearray(path.read_bytes())
-    start = 30 + len("labels.txt")
+    start = len(GRAPH_START) + 30 + len("labels.txt")
     for place in range(start, start + 40):
         damaged = data.copy()
         damaged[place] ^= 0xFF
